@@ -1,0 +1,1 @@
+"""The pure core: no Beam, no Google client, no clock, no environment."""

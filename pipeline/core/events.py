@@ -1,0 +1,250 @@
+"""The event contract: what a client may send, and the one way to read and write it."""
+
+from __future__ import annotations
+
+import base64
+import math
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+MAX_ID_LENGTH = 256
+MAX_EVENT_BYTES = 64 * 1024
+MAX_AGE = timedelta(hours=48)
+MAX_AHEAD = timedelta(minutes=5)
+
+EVENT_NAMES = frozenset(
+    "page_view click search scroll view_product add_to_cart remove_from_cart purchase media_play media_pause"
+    " media_progress dwell impression identify".split()
+)
+PRODUCT_EVENTS = frozenset("view_product add_to_cart remove_from_cart purchase impression".split())
+TEXT_METADATA = frozenset("category brand query request_id placement variant url title referrer".split())
+NUMBER_METADATA = frozenset("price quantity position propensity".split())
+
+_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+_LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+
+
+class InvalidEvent(ValueError):
+    """An event that breaks the contract: which field, what was expected, and the offending value."""
+
+    def __init__(self, field: str, reason: str, value: Any = None) -> None:
+        self.field = field
+        self.reason = reason
+        self.value = _shown(value)
+        super().__init__(f"{field}: {reason}, got {self.value}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), (self.field, self.reason, self.value))
+
+    def as_dict(self) -> dict[str, str]:
+        """`{"field", "reason", "value"}`, ready for an HTTP answer."""
+        return {"field": self.field, "reason": self.reason, "value": self.value}
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing a visitor did. `timestamp` is event time (UTC), `ingest_time` is when the collector had it."""
+
+    event_id: str
+    event: str
+    timestamp: datetime
+    user_id: str | None = None
+    anonymous_id: str | None = None
+    session_id: str | None = None
+    product_id: str | None = None
+    ingest_time: datetime | None = None
+    metadata: dict[str, Any] = {}
+
+    @property
+    def time_ms(self) -> int:
+        """Event time in milliseconds since the Unix epoch."""
+        return round(self.timestamp.timestamp() * 1000)
+
+    def text(self, key: str) -> str:
+        """The text under `metadata[key]`, or the empty string."""
+        value = self.metadata.get(key)
+        return value if isinstance(value, str) else ""
+
+    def number(self, key: str, default: float = 0.0) -> float:
+        """The finite number under `metadata[key]`, or `default`."""
+        value = self.metadata.get(key)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            return default
+        return float(value)
+
+
+class Message(msgspec.Struct, frozen=True):
+    """The body of one Pub/Sub message: the accepted events of one request."""
+
+    events: list[Event]
+
+
+_FIELDS = frozenset(Event.__struct_fields__)
+_message_decoder = msgspec.json.Decoder(Message)
+_any_decoder = msgspec.json.Decoder()
+_encoder = msgspec.json.Encoder()
+
+
+def profile_key(event: Event) -> str:
+    """The key whose profile the event belongs to: `u#<user_id>`, or `a#<anonymous_id>` before a login."""
+    return f"u#{event.user_id}" if event.user_id else f"a#{event.anonymous_id}"
+
+
+def parse_event(raw: dict[str, Any] | bytes, *, ingest_time: datetime, backfill: bool = False) -> Event:
+    """Read one untrusted event.
+
+    Unknown top-level fields are kept under `metadata`. A live event's timestamp lies within [-48 h, +5 min] of
+    `ingest_time`; a backfilled one anywhere in 2000 to 2100, but not after `ingest_time` + 5 min.
+
+    Raises:
+        InvalidEvent: naming field, expectation and value.
+    """
+    fields = _as_object(raw)
+    event = _required_text(fields, "event")
+    timestamp = parse_time("timestamp", fields.get("timestamp"))
+    _check_time(timestamp, ingest_time, backfill)
+    user_id, anonymous_id = _optional_text(fields, "user_id"), _optional_text(fields, "anonymous_id")
+    if user_id is None and anonymous_id is None:
+        raise InvalidEvent("user_id", "expected user_id or anonymous_id", None)
+    product_id = _optional_text(fields, "product_id")
+    if product_id is None and event in PRODUCT_EVENTS:
+        raise InvalidEvent("product_id", f"required for {event}", None)
+    return Event(
+        event_id=_required_text(fields, "event_id"),
+        event=event,
+        timestamp=timestamp,
+        user_id=user_id,
+        anonymous_id=anonymous_id,
+        session_id=_optional_text(fields, "session_id"),
+        product_id=product_id,
+        ingest_time=ingest_time,
+        metadata=_metadata(fields),
+    )
+
+
+def parse_time(field: str, value: Any) -> datetime:
+    """An RFC 3339 text with a zone, as a UTC datetime.
+
+    Raises:
+        InvalidEvent: for anything else, naming `field`.
+    """
+    try:
+        parsed = msgspec.convert(value, datetime, strict=True)
+    except (msgspec.ValidationError, ValueError, OverflowError):
+        raise InvalidEvent(field, "expected an RFC 3339 time with a zone", value) from None
+    if parsed.tzinfo is None:
+        raise InvalidEvent(field, "expected an RFC 3339 time with a zone", value)
+    try:
+        return parsed.astimezone(UTC)
+    except OverflowError:
+        raise InvalidEvent(field, "expected an RFC 3339 time with a zone", value) from None
+
+
+def format_time(moment: datetime) -> str:
+    """RFC 3339 in UTC with milliseconds, e.g. `2025-01-01T12:00:00.000Z`."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def encode_message(events: list[Event]) -> bytes:
+    """The Pub/Sub body `{"events": [...]}` of accepted events."""
+    return _encoder.encode(Message(events))
+
+
+def decode_message(data: bytes) -> list[Event]:
+    """The events of a Pub/Sub body that the collector wrote.
+
+    Raises:
+        InvalidEvent: field `body` when the bytes are no such message.
+    """
+    try:
+        events = _message_decoder.decode(data).events
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise InvalidEvent("body", f"expected a message of events ({error})", data) from None
+    for event in events:
+        _check_decoded(event)
+    return events
+
+
+def _check_decoded(event: Event) -> None:
+    if event.timestamp.tzinfo is None or not _EARLIEST <= event.timestamp < _LATEST:
+        raise InvalidEvent("timestamp", "expected a time with a zone in 2000 to 2100", event.timestamp)
+    if not event.event_id or not event.event:
+        raise InvalidEvent("event_id" if not event.event_id else "event", "expected a non-empty text", "")
+    if not event.user_id and not event.anonymous_id:
+        raise InvalidEvent("user_id", "expected user_id or anonymous_id", None)
+    if event.product_id is None and event.event in PRODUCT_EVENTS:
+        raise InvalidEvent("product_id", f"required for {event.event}", None)
+
+
+def _as_object(raw: dict[str, Any] | bytes) -> dict[str, Any]:
+    if isinstance(raw, dict):
+        return raw
+    if not isinstance(raw, bytes):
+        raise InvalidEvent("event", "expected a JSON object", raw)
+    try:
+        value = _any_decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidEvent("body", f"expected JSON ({error})", raw) from None
+    if not isinstance(value, dict):
+        raise InvalidEvent("event", "expected a JSON object", value)
+    return value
+
+
+def _required_text(fields: dict[str, Any], name: str) -> str:
+    text = _optional_text(fields, name)
+    if text is None:
+        raise InvalidEvent(name, "required", None)
+    return text
+
+
+def _optional_text(fields: dict[str, Any], name: str) -> str | None:
+    value = fields.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise InvalidEvent(name, "expected a text", value)
+    if not 0 < len(value) <= MAX_ID_LENGTH or not value.isprintable():
+        raise InvalidEvent(name, f"expected 1 to {MAX_ID_LENGTH} printable characters", value)
+    return value
+
+
+def _metadata(fields: dict[str, Any]) -> dict[str, Any]:
+    metadata = fields.get("metadata")
+    if metadata is None:
+        metadata = {}
+    if not isinstance(metadata, dict):
+        raise InvalidEvent("metadata", "expected an object", metadata)
+    extra = {name: value for name, value in fields.items() if name not in _FIELDS}
+    merged = {**extra, **metadata} if extra else metadata
+    for name, value in merged.items():
+        if name in NUMBER_METADATA and value is not None:
+            _check_number(name, value)
+        elif name in TEXT_METADATA and value is not None and not isinstance(value, str):
+            raise InvalidEvent(f"metadata.{name}", "expected a text", value)
+    return merged
+
+
+def _check_number(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise InvalidEvent(f"metadata.{name}", "expected a finite number", value)
+    if value < 0:
+        raise InvalidEvent(f"metadata.{name}", "expected a number of at least 0", value)
+
+
+def _check_time(timestamp: datetime, ingest_time: datetime, backfill: bool) -> None:
+    if timestamp - ingest_time > MAX_AHEAD:
+        raise InvalidEvent("timestamp", "expected at most 5 min after ingest", format_time(timestamp))
+    if backfill:
+        if timestamp < _EARLIEST:
+            raise InvalidEvent("timestamp", "expected 2000 or later", format_time(timestamp))
+    elif ingest_time - timestamp > MAX_AGE:
+        raise InvalidEvent("timestamp", "expected at most 48 h before ingest", format_time(timestamp))
+
+
+def _shown(value: Any) -> str:
+    """A short, printable form of an offending value."""
+    if isinstance(value, bytes):
+        value = base64.b64encode(value[:64]).decode()
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

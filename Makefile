@@ -1,0 +1,91 @@
+# Freshet's commands. `make help` lists them; each sets up what it needs and asks nothing.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+export PIP_NO_INPUT := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYTHONUNBUFFERED := 1
+
+PYTHON := .venv/bin/python
+BIGQUERY_PYTHON := .venv-bigquery/bin/python
+EXTRAS := pipeline,collector,api,predictor,training,dev
+PREREQUISITES := python3 tests/stack/prerequisites.py
+STACK := $(PYTHON) -m tests.stack
+# Runs a pip command quietly; shows the end of its log when it fails.
+QUIETLY = > build/setup.log 2>&1 || { tail -n 30 build/setup.log; echo "setup failed; the whole log is build/setup.log"; exit 1; }
+
+.PHONY: help setup up down status demo test check bench replay catalog train constraints clean
+
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: .venv/.installed .venv-bigquery/.installed ## Make both Python environments (quick the second time)
+	@$(PREREQUISITES) check
+	@$(PREREQUISITES) chromium
+
+.venv/.installed: setup.py constraints.txt
+	@mkdir -p build
+	@echo "setup: .venv on Python 3.11 (a few minutes the first time)"
+	@python=$$($(PREREQUISITES) python3.11) && { [ -x $(PYTHON) ] || "$$python" -m venv .venv; }
+	@$(PYTHON) -m pip install --progress-bar off --constraint constraints.txt --editable '.[$(EXTRAS)]' $(QUIETLY)
+	@touch $@
+	@echo "setup: .venv is ready"
+
+# local-bigquery asks for a DuckDB newer than the one its SQL is tested with, so that one goes in afterwards, alone.
+.venv-bigquery/.installed: constraints-bigquery.txt
+	@mkdir -p build
+	@echo "setup: .venv-bigquery on Python 3.13 (a minute the first time)"
+	@python=$$($(PREREQUISITES) python3.13) && { [ -x $(BIGQUERY_PYTHON) ] || "$$python" -m venv .venv-bigquery; }
+	@$(BIGQUERY_PYTHON) -m pip install --progress-bar off --constraint constraints-bigquery.txt \
+		local-bigquery==0.4.0 $(QUIETLY)
+	@$(BIGQUERY_PYTHON) -m pip install --progress-bar off --no-deps duckdb==1.5.5 duckdb-extensions==1.5.5 \
+		duckdb-extension-icu==1.5.5 duckdb-extension-ducklake==1.5.5 $(QUIETLY)
+	@$(BIGQUERY_PYTHON) -c 'from duckdb_extensions import import_extension as add; add("icu"); add("ducklake")' $(QUIETLY)
+	@touch $@
+	@echo "setup: .venv-bigquery is ready"
+
+up: setup ## Start everything and stay until Ctrl-C or `make down` (PORTS=auto, or PORTS=store=9000,api=9081)
+	@$(STACK) up $(if $(PORTS),--ports $(PORTS)) $(if $(ONLY),--only $(ONLY))
+
+down: ## Stop what `make up` started
+	@python3 -m tests.stack.shutdown
+
+status: setup ## Show what runs where
+	@$(STACK) status
+
+demo: setup ## Catalog, training and simulated shoppers through the whole loop, then a report (DEMO_SECONDS=180)
+	@$(PYTHON) -m tests.simulator.demo
+
+test: setup ## Check, then every test: under 15 minutes on 2 cores
+	@checked=0; $(MAKE) --no-print-directory check || checked=1; \
+	$(PYTHON) -m pytest $(PYTEST_ARGS); tested=$$?; \
+	[ $$checked -eq 0 ] || echo "make test: ruff or mypy found something, see above pytest's output"; \
+	exit $$(( checked || tested ))
+
+check: setup ## ruff and mypy --strict
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m mypy
+
+bench: setup ## Measure pipeline, freshness, API and collector; writes build/reports/bench.json
+	@$(PYTHON) -m tests.bench
+
+replay: setup ## Send a file of real events through the loop and evaluate: make replay FILE=events.csv
+	@[ -n "$(FILE)" ] || { echo "say which file: make replay FILE=events.csv"; exit 2; }
+	@$(PYTHON) -m tests.simulator.replay "$(FILE)"
+
+catalog: setup ## Load products into the running stack: make catalog FILE=products.jsonl
+	@[ -n "$(FILE)" ] || { echo "say which file: make catalog FILE=products.jsonl (or .csv)"; exit 2; }
+	@$(STACK) exec -- $(PYTHON) -m pipeline.catalog_loader "$(FILE)"
+
+train: setup ## Train a model from what the running stack's BigQuery holds
+	@$(STACK) exec -- $(PYTHON) -m vertex.training
+
+constraints: setup ## Write constraints*.txt anew from what is installed
+	@$(PYTHON) -m pip freeze 2>/dev/null | grep -E '^[A-Za-z0-9_.-]+==' | grep -vi '^freshet==' > constraints.txt
+	@$(BIGQUERY_PYTHON) -m pip freeze 2>/dev/null | grep -E '^[A-Za-z0-9_.-]+==' | \
+		grep -viE '^(duckdb|local-bigquery)' > constraints-bigquery.txt
+
+clean: down ## Remove what runs and tests wrote; the environments stay
+	@rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +

@@ -1,0 +1,51 @@
+"""Packages Freshet: the pure core with two dependencies, and one extra for each thing that is deployed.
+
+Versions are exact. `constraints.txt` pins what these need in turn; refresh both with `make constraints`.
+"""
+
+from setuptools import find_packages, setup
+
+GOOGLE_STORES = [
+    "google-cloud-bigtable==2.50.2",
+    "google-cloud-bigquery==3.47.0",
+]
+HTTP = [
+    "starlette==1.10.0",
+    "uvicorn==0.54.0",
+    "uvloop==0.23.0",
+    "httptools==0.9.0",
+]
+RANKER = ["lightgbm==4.7.0"]
+
+setup(
+    name="freshet",
+    version="0.1.0",
+    description="Real-time clickstream personalization on Google Cloud",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["pipeline*", "functions*", "vertex*"]),
+    package_data={
+        "": ["*.sql", "*.yaml", "*.yml", "py.typed"],
+        "vertex.predictor": ["prior/*", "prior/**/*"],
+    },
+    install_requires=["msgspec==0.22.0", "numpy==2.4.6"],
+    extras_require={
+        "pipeline": ["apache-beam[gcp]==2.77.0", "google-cloud-pubsub==2.44.0", *GOOGLE_STORES],
+        "collector": ["functions-framework==3.10.2", "google-cloud-pubsub==2.44.0", *HTTP],
+        "api": ["google-cloud-aiplatform==1.165.1", *GOOGLE_STORES, *RANKER, *HTTP],
+        "predictor": ["google-cloud-storage==3.17.1", *RANKER, *HTTP],
+        "training": ["gensim==4.4.0", "google-cloud-storage==3.17.1", *GOOGLE_STORES, *RANKER],
+        "dev": [
+            "honcho==2.0.0",
+            "httpx==0.28.1",
+            "hypothesis==6.170.15",
+            "mypy==2.4.1",
+            "playwright==1.65.2",
+            "pytest==9.2.0",
+            "pytest-asyncio==1.5.0",
+            "pytest-timeout==2.4.0",
+            "pyyaml==6.0.3",
+            "ruff==0.17.6",
+        ],
+    },
+)

@@ -1,4 +1,4 @@
-"""The warehouse as code: BigQuery statements for a local bootstrap, and the same tables as JSON for Terraform.
+"""The warehouse as code: BigQuery statements for a bootstrap, and the same tables as JSON for Terraform.
 
 The `.sql` files are the one source. Files run in the order of their names, folders in this order:
 
@@ -6,7 +6,7 @@ The `.sql` files are the one source. Files run in the order of their names, fold
     staging/NN_name.sql   the query of the view `name`
     marts/NN_name.sql     the query of the view `name`, which may read staging views
 
-`${dataset}` stands for the dataset, "freshet" or "project.freshet"; `${history_days}` for how far back views look.
+`${dataset}` stands for "dataset" or "project.dataset", `${history_days}` for how far back views look.
 `python -m sql.schema` writes `terraform/bigquery.json`, which Terraform reads; a test fails when it is stale.
 """
 
@@ -21,7 +21,13 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 TERRAFORM_FILE = FOLDER.parent / "terraform" / "bigquery.json"
 EVERYTHING_DAYS = 36_500
-API_TYPES = {"string": "STRING", "timestamp": "TIMESTAMP", "int64": "INTEGER", "float64": "FLOAT", "bool": "BOOLEAN"}
+API_TYPES = {
+    "string": "STRING",
+    "timestamp": "TIMESTAMP",
+    "int64": "INTEGER",
+    "float64": "FLOAT",
+    "bool": "BOOLEAN",
+}
 
 _CREATE = re.compile(r"create table if not exists `\$\{dataset\}\.(\w+)` \(")
 _COLUMN = re.compile(r"  (\w+) (\w+)( not null)? options \(description = '([^']+)'\),?")
@@ -58,7 +64,7 @@ class Table:
 
 @dataclass(frozen=True)
 class View:
-    """A view: its layer (staging or marts), its purpose and grain in a sentence, and its query with placeholders."""
+    """A view: its layer (staging or marts), purpose and grain, and its query with placeholders."""
 
     name: str
     layer: str
@@ -81,7 +87,7 @@ def views() -> list[View]:
 
 
 def statements(dataset: str, history_days: int = EVERYTHING_DAYS) -> list[str]:
-    """The statements that make tables, then staging views, then marts in an existing dataset; running twice is safe.
+    """The statements for tables, staging views and marts in an existing dataset; running twice is safe.
 
     Args:
         dataset: "freshet" or "project.freshet".
@@ -112,7 +118,9 @@ def for_terraform() -> str:
     found = views()
     document = {
         "tables": {table.name: asdict(table) for table in tables()},
-        "views": {layer: {view.name: asdict(view) for view in found if view.layer == layer} for layer in layers},
+        "views": {
+            layer: {view.name: asdict(view) for view in found if view.layer == layer} for layer in layers
+        },
     }
     return json.dumps(document, indent=2) + "\n"
 
@@ -139,7 +147,9 @@ def _view(layer: str, path: Path) -> View:
     text = path.read_text()
     header = dict(re.findall(r"^-- (\w+): +(.+)$", text, re.MULTILINE))
     if missing := {"purpose", "grain", "inputs"} - header.keys():
-        raise SchemaError(f"{path.name}: expected header lines purpose, grain, inputs, missing {sorted(missing)}")
+        raise SchemaError(
+            f"{path.name}: expected header lines purpose, grain, inputs, missing {sorted(missing)}"
+        )
     return View(path.stem.split("_", 1)[1], layer, f"{header['purpose']}; {header['grain']}", text.strip())
 
 
@@ -147,7 +157,9 @@ def _table(path: Path) -> Table:
     lines = [line for line in path.read_text().splitlines() if not line.startswith("--")]
     end = lines.index(")") if ")" in lines else 0
     if end == 0 or len(lines) != end + 4:
-        raise SchemaError(f"{path.name}: expected columns, then partition by, cluster by and options, a line each")
+        raise SchemaError(
+            f"{path.name}: expected columns, then partition by, cluster by and options, a line each"
+        )
     tail = lines[end + 1 :]
     return Table(
         name=_groups(_CREATE, lines[0], path)[0],

@@ -1,0 +1,116 @@
+"""The catalog: what an item is, and how it is read and stored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from pipeline.core.events import MAX_ID_LENGTH, Event, InvalidEvent
+
+_TRUE, _FALSE = frozenset({"true", "1", "yes", "y"}), frozenset({"false", "0", "no", "n"})
+
+
+class InvalidItem(InvalidEvent):
+    """A catalog row that breaks the contract: field, expectation and value."""
+
+
+class Item(msgspec.Struct, frozen=True, array_like=True):
+    """One thing to recommend. `stub` marks an item known only from events: it is not in the catalog yet.
+
+    `category` is a dotted path, coarse to fine (`electronics.audio`); `price` is in the site's currency, 0 = unknown.
+    """
+
+    item_id: str
+    title: str = ""
+    category: str = ""
+    brand: str = ""
+    price: float = 0.0
+    image: str = ""
+    url: str = ""
+    in_stock: bool = True
+    stub: bool = False
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Item)
+
+
+def encode_item(item: Item) -> bytes:
+    """The stored form of an item."""
+    return _encoder.encode(item)
+
+
+def decode_item(data: bytes) -> Item:
+    """The item that `encode_item` wrote; raises `msgspec.DecodeError` for other bytes."""
+    return _decoder.decode(data)
+
+
+def department(category: str) -> str:
+    """The first part of a dotted category path."""
+    return category.partition(".")[0]
+
+
+def stub_item(event: Event) -> Item:
+    """What an event tells of an item that the catalog does not hold.
+
+    Raises:
+        InvalidItem: when the event names no product.
+    """
+    if event.product_id is None:
+        raise InvalidItem("product_id", "required to make a stub", None)
+    return Item(
+        event.product_id,
+        title=event.text("title"),
+        category=event.text("category"),
+        brand=event.text("brand"),
+        price=event.number("price"),
+        stub=True,
+    )
+
+
+def parse_item(row: dict[str, Any]) -> Item:
+    """Read one catalog row (JSON values or CSV texts); `id` and `item_id` are both understood.
+
+    Raises:
+        InvalidItem: naming field, expectation and value.
+    """
+    item_id = str(row.get("item_id") or row.get("id") or "").strip()
+    if not 0 < len(item_id) <= MAX_ID_LENGTH:
+        raise InvalidItem("id", f"expected 1 to {MAX_ID_LENGTH} characters", item_id)
+    return Item(
+        item_id,
+        **{name: _text(row, name) for name in ("title", "category", "brand", "image", "url")},
+        price=_price(row.get("price")),
+        in_stock=_flag(row.get("in_stock")),
+    )
+
+
+def _text(row: dict[str, Any], name: str) -> str:
+    value = row.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise InvalidItem(name, "expected a text", value)
+    return value.strip()
+
+
+def _price(value: Any) -> float:
+    if value is None or value == "":
+        return 0.0
+    try:
+        price = float(value)
+    except (TypeError, ValueError):
+        raise InvalidItem("price", "expected a number", value) from None
+    if not 0 <= price < float("inf"):
+        raise InvalidItem("price", "expected a finite number of at least 0", value)
+    return price
+
+
+def _flag(value: Any) -> bool:
+    if value is None or value == "" or isinstance(value, bool):
+        return value is not False
+    text = str(value).strip().lower()
+    if text not in _TRUE | _FALSE:
+        raise InvalidItem("in_stock", "expected true or false", value)
+    return text in _TRUE

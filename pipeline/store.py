@@ -1,0 +1,232 @@
+"""Bigtable's layout: tables, families, row keys and codecs. Nothing else in Freshet knows them.
+
+| table    | row key                | family:column | value                   | cell timestamp            |
+|----------|------------------------|---------------|-------------------------|---------------------------|
+| profiles | profile key (`u#`, `a#`) | p:s         | encoded `UserProfile`   | revision (see `revise`)   |
+| items    | item id                | c:i, s:s      | `Item`, `ItemStats`     | load time, revision       |
+| trending | `scope#shard`          | t:s           | encoded `Trending`      | revision                  |
+| policies | policy name            | b:s           | bandit posterior        | revision                  |
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from typing import Any
+
+from google.cloud.bigtable.data import (
+    BigtableDataClient,
+    BigtableDataClientAsync,
+    ReadRowsQuery,
+    Row,
+    RowMutationEntry,
+    RowRange,
+    SetCell,
+)
+from google.cloud.bigtable.data.row_filters import CellsColumnLimitFilter
+
+from pipeline.core.catalog import Item, decode_item, encode_item
+from pipeline.core.items import ItemRow, ItemStats, Trending
+from pipeline.core.profile import UserProfile
+
+TABLES: dict[str, tuple[str, ...]] = {
+    "profiles": ("p",),
+    "items": ("c", "s"),
+    "trending": ("t",),
+    "policies": ("b",),
+}
+GLOBAL_SCOPE = "global#all"
+
+PROFILE, ITEM, STATS, TRENDING = "profile", "item", "stats", "trending"
+# What is stored -> (table, family, column)
+_CELLS: dict[str, tuple[str, str, bytes]] = {
+    PROFILE: ("profiles", "p", b"s"),
+    ITEM: ("items", "c", b"i"),
+    STATS: ("items", "s", b"s"),
+    TRENDING: ("trending", "t", b"s"),
+}
+_NEWEST = CellsColumnLimitFilter(1)
+_MAX_BULK = 500
+
+
+def category_scope(category: str) -> str:
+    """The trending scope of one category."""
+    return f"category#{category}"
+
+
+def trending_key(scope: str, shard: int) -> str:
+    """The row of one shard of a scope; a reader merges all shards."""
+    return f"{scope}#{shard:02d}"
+
+
+def revise(newest_ms: int, previous_ms: int) -> int:
+    """The cell timestamp in ms for a state that grew: its newest event time, but always past its predecessor's.
+
+    Bigtable shows the cell with the greatest timestamp. By event time alone a late event would make a tie; with
+    this rule a fuller state always lies above the state it grew from, so a delayed older write never hides it.
+    """
+    return max(newest_ms, previous_ms + 1)
+
+
+def cell(kind: str, key: str, value: bytes, timestamp_ms: int) -> tuple[str, RowMutationEntry]:
+    """One write as (table, mutation)."""
+    table, family, column = _CELLS[kind]
+    mutation = SetCell(family, column, value, timestamp_micros=timestamp_ms * 1000)
+    return table, RowMutationEntry(key, mutation)
+
+
+def item_write(item: Item, now_ms: int) -> tuple[str, RowMutationEntry]:
+    """One catalog write as (table, mutation)."""
+    return cell(ITEM, item.item_id, encode_item(item), now_ms)
+
+
+def ensure_tables(project: str, instance: str) -> list[str]:
+    """Create the missing tables (one version a cell), and return their names. For emulators and tests.
+
+    On Google Cloud, Terraform creates the tables.
+    """
+    from google.cloud import bigtable
+    from google.cloud.bigtable.column_family import MaxVersionsGCRule
+
+    admin = bigtable.Client(project=project, admin=True).instance(instance)
+    existing = {table.table_id for table in admin.list_tables()}
+    missing = [name for name in TABLES if name not in existing]
+    for name in missing:
+        admin.table(name).create(column_families={family: MaxVersionsGCRule(1) for family in TABLES[name]})
+    return missing
+
+
+class Store:
+    """Blocking reads and writes, for the pipeline and the loaders. One per process."""
+
+    def __init__(self, project: str, instance: str) -> None:
+        self._client = BigtableDataClient(project=project)
+        self._tables = {name: self._client.get_table(instance, name) for name in TABLES}
+
+    def read(self, kind: str, key: str) -> tuple[bytes, int] | None:
+        """The newest value and its timestamp in ms, or None."""
+        table, family, column = _CELLS[kind]
+        row = self._tables[table].read_row(key, row_filter=_NEWEST)
+        return _newest(row, family, column) if row is not None else None
+
+    def read_many(self, kind: str, keys: Sequence[str]) -> dict[str, tuple[bytes, int]]:
+        """The newest values of those keys that exist."""
+        table, family, column = _CELLS[kind]
+        found: dict[str, tuple[bytes, int]] = {}
+        for batch in _batches(sorted(set(keys))):
+            for row in self._tables[table].read_rows(ReadRowsQuery(row_keys=list(batch), row_filter=_NEWEST)):
+                value = _newest(row, family, column)
+                if value is not None:
+                    found[row.row_key.decode()] = value
+        return found
+
+    def read_items(self, ids: Sequence[str]) -> dict[str, Item]:
+        """What the catalog says of those items that it holds."""
+        return {key: decode_item(value) for key, (value, _) in self.read_many(ITEM, ids).items()}
+
+    def write(self, writes: Iterable[tuple[str, RowMutationEntry]]) -> int:
+        """Write all, and return how many; raises when one could not be written."""
+        by_table: dict[str, list[RowMutationEntry]] = {}
+        for table, entry in writes:
+            by_table.setdefault(table, []).append(entry)
+        for table, entries in by_table.items():
+            for batch in _batches(entries):
+                self._tables[table].bulk_mutate_rows(list(batch))
+        return sum(len(entries) for entries in by_table.values())
+
+    def count(self, table: str) -> int:
+        """How many rows a table holds (a scan: for reports and tests)."""
+        return sum(1 for _ in self._tables[table].read_rows_stream(ReadRowsQuery(row_filter=_NEWEST)))
+
+    def scan(self, kind: str) -> Iterator[tuple[str, bytes]]:
+        """Every row's key and newest value."""
+        table, family, column = _CELLS[kind]
+        for row in self._tables[table].read_rows_stream(ReadRowsQuery(row_filter=_NEWEST)):
+            value = _newest(row, family, column)
+            if value is not None:
+                yield row.row_key.decode(), value[0]
+
+    def close(self) -> None:
+        """Close the channel."""
+        self._client.close()
+
+
+class AsyncStore:
+    """Reads for serving, on the running event loop."""
+
+    def __init__(self, project: str, instance: str) -> None:
+        self._client = BigtableDataClientAsync(project=project)
+        self._tables = {name: self._client.get_table(instance, name) for name in TABLES}
+
+    async def read_profile(self, key: str, timeout_s: float = 1.0) -> UserProfile | None:
+        """The visitor's profile, or None for an unknown visitor."""
+        _, family, column = _CELLS[PROFILE]
+        row = await self._tables["profiles"].read_row(key, row_filter=_NEWEST, operation_timeout=timeout_s)
+        value = _newest(row, family, column) if row is not None else None
+        return UserProfile.decode(value[0]) if value is not None else None
+
+    async def read_items(self, ids: Sequence[str], timeout_s: float = 1.0) -> dict[str, ItemRow]:
+        """Catalog and stats of those items that exist."""
+        found: dict[str, ItemRow] = {}
+        for batch in _batches(sorted(set(ids))):
+            query = ReadRowsQuery(row_keys=list(batch), row_filter=_NEWEST)
+            for row in await self._tables["items"].read_rows(query, operation_timeout=timeout_s):
+                found[row.row_key.decode()] = _item_row(row)
+        return found
+
+    async def scan_items(self) -> AsyncIterator[ItemRow]:
+        """Every item."""
+        async for row in await self._tables["items"].read_rows_stream(ReadRowsQuery(row_filter=_NEWEST)):
+            yield _item_row(row)
+
+    async def read_trending(self, scope: str, timeout_s: float = 1.0) -> Trending:
+        """The scope's shards, merged; empty when nothing is trending there."""
+        shards = RowRange(start_key=f"{scope}#", end_key=f"{scope}$", end_is_inclusive=False)
+        query = ReadRowsQuery(row_ranges=[shards], row_filter=_NEWEST)
+        total = Trending()
+        _, family, column = _CELLS[TRENDING]
+        for row in await self._tables["trending"].read_rows(query, operation_timeout=timeout_s):
+            value = _newest(row, family, column)
+            # A category may itself hold a "#": only the shard's digits may follow the scope.
+            if value is not None and row.row_key.decode()[len(scope) + 1 :].isdigit():
+                total.merge(Trending.decode(value[0]))
+        return total
+
+    async def ping(self, timeout_s: float = 0.5) -> None:
+        """Read one row; raises when Bigtable does not answer in time."""
+        await self._tables["policies"].read_row(b"ping", row_filter=_NEWEST, operation_timeout=timeout_s)
+
+    async def close(self) -> None:
+        """Close the channel."""
+        await self._client.close()
+
+
+def _item_row(row: Row) -> ItemRow:
+    key = row.row_key.decode()
+    item, stats = _newest(row, "c", b"i"), _newest(row, "s", b"s")
+    return ItemRow(
+        decode_item(item[0]) if item is not None else Item(key, stub=True),
+        ItemStats.decode(stats[0]) if stats is not None else ItemStats(),
+    )
+
+
+def _newest(row: Row, family: str, column: bytes) -> tuple[bytes, int] | None:
+    for found in row.get_cells(family, column) if (family, column) in row else ():
+        return found.value, found.timestamp_micros // 1000
+    return None
+
+
+def _batches(entries: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(entries), _MAX_BULK):
+        yield entries[start : start + _MAX_BULK]
+
+
+def emulator_host() -> str | None:
+    """The Bigtable emulator that the client library will use, for messages."""
+    return os.environ.get("BIGTABLE_EMULATOR_HOST")
+
+
+def now_ms() -> int:
+    """The wall clock in ms since the Unix epoch, for the edges; the core takes time as an argument."""
+    return time.time_ns() // 1_000_000

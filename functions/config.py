@@ -1,0 +1,85 @@
+"""The collector's configuration, read once at start from the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+PUBLISH_DEADLINE_S = 5.0
+
+
+class InvalidConfig(ValueError):
+    """A required environment variable is unset or empty, or a set one has a value that cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What one collector process needs to know.
+
+    Attributes:
+        project: Google Cloud project id, which the topics live in.
+        events_topic, dead_letter_topic: topic names without the `projects/…/topics/` prefix.
+        pubsub_emulator_host: `host:port` of the Pub/Sub emulator; None means Google Cloud.
+        cors_origins: the exact origins whose pages may call the collector; `*` allows every origin.
+        backfill_key: the secret that a backfill must present; None refuses every backfill.
+        publish_deadline_s: seconds until an unconfirmed publish turns into a 503.
+    """
+
+    project: str
+    events_topic: str
+    dead_letter_topic: str
+    pubsub_emulator_host: str | None = None
+    cors_origins: frozenset[str] = frozenset()
+    backfill_key: str | None = None
+    publish_deadline_s: float = PUBLISH_DEADLINE_S
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Config:
+        """Read the configuration from `environ`.
+
+        Raises:
+            InvalidConfig: naming the variable, and what was expected of it.
+        """
+        return cls(
+            project=_required(environ, "GOOGLE_CLOUD_PROJECT"),
+            events_topic=_required(environ, "FRESHET_EVENTS_TOPIC"),
+            dead_letter_topic=_required(environ, "FRESHET_DEAD_LETTER_TOPIC"),
+            pubsub_emulator_host=environ.get("PUBSUB_EMULATOR_HOST") or None,
+            cors_origins=_origins(environ.get("FRESHET_CORS_ORIGINS", "")),
+            backfill_key=environ.get("FRESHET_BACKFILL_KEY") or None,
+            publish_deadline_s=_seconds(environ, "FRESHET_PUBLISH_DEADLINE_S", PUBLISH_DEADLINE_S),
+        )
+
+    @property
+    def events_path(self) -> str:
+        """The full resource name of the events topic."""
+        return f"projects/{self.project}/topics/{self.events_topic}"
+
+    @property
+    def dead_letter_path(self) -> str:
+        """The full resource name of the dead-letter topic."""
+        return f"projects/{self.project}/topics/{self.dead_letter_topic}"
+
+
+def _required(environ: Mapping[str, str], key: str) -> str:
+    value = environ.get(key, "")
+    if not value:
+        raise InvalidConfig(f"{key}: required, expected a non-empty text")
+    return value
+
+
+def _origins(text: str) -> frozenset[str]:
+    return frozenset(origin.strip().rstrip("/") for origin in text.split(",") if origin.strip())
+
+
+def _seconds(environ: Mapping[str, str], key: str, default: float) -> float:
+    text = environ.get(key)
+    if not text:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value <= 60.0:
+        raise InvalidConfig(f"{key}: expected seconds above 0 and up to 60, got {text!r}")
+    return value

@@ -1,0 +1,92 @@
+"""A headless Chromium, the fake collector and API, and the real store server, all on loopback."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from tests.web.fake_freshet import FakeFreshet
+from tests.web.servers import serving
+from web.store.app import create_app
+from web.store.config import Config
+
+CHROMIUM = Path("/usr/bin/chromium")
+CHROMIUM_ARGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+# One module's browser at a time: Playwright's event loop, while open, would stand in the way of async tests.
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if not CHROMIUM.exists():
+        pytest.skip(f"needs Chromium at {CHROMIUM} (apt-get install chromium)")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=CHROMIUM_ARGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    context = browser.new_context(viewport={"width": 1280, "height": 860})
+    context.set_default_timeout(10_000)
+    yield context
+    context.close()
+
+
+@dataclass
+class Site:
+    """Addresses of a store whose collector and API are the fake's."""
+
+    store: str
+    freshet: str
+    fake: FakeFreshet
+
+
+def sample_catalog() -> list[dict[str, object]]:
+    """48 items in four categories."""
+    nouns = {
+        "electronics.audio": "Headphones",
+        "home.lighting": "Desk Lamp",
+        "apparel.shoes": "Sneakers",
+        "garden.plants": "Fern",
+    }
+    return [
+        {
+            "item_id": f"i{number:02d}",
+            "title": f"Oakmere Classic {noun} {number}, Sand",
+            "category": category,
+            "brand": "Oakmere",
+            "price": 20.0 + number,
+        }
+        for number, (category, noun) in enumerate([*nouns.items()] * 12)
+    ]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    fake = FakeFreshet(catalog=sample_catalog())
+    catalog = tmp_path / "catalog.jsonl"
+    catalog.write_text("".join(json.dumps(item) + "\n" for item in fake.catalog), encoding="utf-8")
+    with serving(fake.app()) as freshet:
+        config = Config(collector_url=freshet, api_url=freshet, catalog=catalog)
+        with serving(create_app(config)) as store:
+            yield Site(store=store, freshet=freshet, fake=fake)
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Page:
+    return context.new_page()

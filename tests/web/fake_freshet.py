@@ -1,0 +1,179 @@
+"""A hand-written collector and API with the contract's routes, for tests of what a browser sends and shows.
+
+It keeps what it received, and its recommendations depend on it: the last touched category comes first.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+Wire = dict[str, Any]
+
+
+@dataclass
+class FakeFreshet:
+    """Answers like the collector and the API; `failures` requests to the collector get a 503 first."""
+
+    catalog: list[Wire] = field(default_factory=list)
+    failures: int = 0
+    keep_failed: bool = False  # the events of a failed request arrived all the same: its answer was lost
+    profile_lag_s: float = 0.15  # from the collector's answer to the stored profile
+    requests: list[list[Wire]] = field(default_factory=list)
+    bodies: list[Wire] = field(default_factory=list)
+    failed_requests: int = 0
+    asked: list[Wire] = field(default_factory=list)
+    _arrived: dict[str, tuple[float, Wire]] = field(default_factory=dict)
+
+    @property
+    def events(self) -> list[Wire]:
+        """Every event of every accepted request, repeats included."""
+        return [event for request in self.requests for event in request]
+
+    def named(self, name: str) -> list[Wire]:
+        """The received events of one type."""
+        return [event for event in self.events if event["event"] == name]
+
+    def app(self) -> Starlette:
+        """The ASGI app with both services' routes, and an empty page at `/blank`."""
+        routes = [
+            Route("/v1/events", self._collect, methods=["POST"]),
+            Route("/v1/recommendations", self._recommend, methods=["POST"]),
+            Route("/v1/profile", self._profile),
+            Route("/blank", self._blank),
+        ]
+        cors = Middleware(CORSMiddleware, allow_origins=["*"], allow_headers=["*"], allow_methods=["*"])
+        return Starlette(routes=routes, middleware=[cors])
+
+    async def _blank(self, _: Request) -> Response:
+        return HTMLResponse("<!doctype html><title>blank</title><body></body>")
+
+    async def _collect(self, request: Request) -> Response:
+        body = json.loads(await request.body())
+        if self.failures > 0:
+            self.failures -= 1
+            self.failed_requests += 1
+            if self.keep_failed:
+                self._keep(body)
+            return JSONResponse({}, status_code=503, headers={"Retry-After": "0"})
+        self._keep(body)
+        errors = [
+            {"index": index, "event_id": event["event_id"], "field": "event", "reason": "expected a name"}
+            for index, event in enumerate(body["events"])
+            if not event["event"]
+        ]
+        accepted = len(body["events"]) - len(errors)
+        return JSONResponse(
+            {"accepted": accepted, "rejected": len(errors), "errors": errors}, status_code=202
+        )
+
+    def _keep(self, body: Wire) -> None:
+        self.bodies.append(body)
+        self.requests.append(body["events"])
+        for event in body["events"]:
+            self._arrived.setdefault(event["event_id"], (time.monotonic() + self.profile_lag_s, event))
+
+    def _processed(self, anonymous_id: str | None, user_id: str | None) -> list[Wire]:
+        now = time.monotonic()
+        return [
+            event
+            for due, event in self._arrived.values()
+            if due <= now
+            and (event.get("anonymous_id") == anonymous_id or (user_id and event.get("user_id") == user_id))
+        ]
+
+    async def _profile(self, request: Request) -> Response:
+        query = request.query_params
+        events = self._processed(query.get("anonymous_id"), query.get("user_id"))
+        return JSONResponse(self._describe(events, query.get("event_id")))
+
+    def _describe(self, events: list[Wire], event_id: str | None) -> Wire:
+        interest = Counter(category for category in map(self._category, events) if category)
+        total = sum(interest.values()) or 1
+        touched = [event for event in events if event.get("product_id") and event["event"] != "impression"]
+        by_type = dict(Counter(event["event"] for event in events))
+        return {
+            "found": bool(events),
+            "contains_event": None if event_id is None else any(e["event_id"] == event_id for e in events),
+            "newest_event_time": max((event["timestamp"] for event in events), default=None),
+            "events_total": len(events),
+            "last_category": self._category(touched[-1]) if touched else None,
+            "last_item": touched[-1]["product_id"] if touched else None,
+            "windows": {"1m": by_type, "5m": by_type, "1h": by_type, "24h": by_type},
+            "session": {"events": len(events), "items": len({event["product_id"] for event in touched})},
+            "top_categories": [
+                {"category": name, "interest": count / total} for name, count in interest.most_common(5)
+            ],
+            "recent_items": [
+                {"id": e["product_id"], "time": e["timestamp"]} for e in reversed(touched[-10:])
+            ],
+            "encoded_bytes": 200 + 8 * len(events),
+        }
+
+    def _category(self, event: Wire) -> str | None:
+        by_id = {item["item_id"]: item["category"] for item in self.catalog}
+        category = by_id.get(event.get("product_id") or "") or event["metadata"].get("category")
+        return None if category is None else str(category)
+
+    async def _recommend(self, request: Request) -> Response:
+        question = await request.json()
+        self.asked.append(question)
+        seen = self._processed(question.get("anonymous_id"), question.get("user_id"))
+        touched = [
+            e for e in [*seen, *question.get("events", [])] if e["event"] not in ("impression", "identify")
+        ]
+        category = next((c for c in map(self._category, reversed(touched)) if c), None)
+        ranked = self._rank(category, question)
+        return JSONResponse(
+            {
+                "request_id": f"r{len(self.asked)}",
+                "recommendations": [item["item_id"] for item in ranked],
+                "ranked_feed": [self._entry(item, n, category) for n, item in enumerate(ranked)],
+                "personalized_banner": _banner(ranked[0] if ranked else None, category),
+                "served_by": "local",
+                "variant": question.get("variant") or "personalized",
+                "model_version": "prior",
+                "profile": {"found": bool(seen), "events_total": len(seen)},
+                "took_ms": 4.2,
+            }
+        )
+
+    def _rank(self, category: str | None, question: Wire) -> list[Wire]:
+        others: Iterable[Wire] = (i for i in self.catalog if i["item_id"] != question.get("product_id"))
+        if question.get("variant") != "popular":
+            others = sorted(others, key=lambda item: item["category"] != category)
+        return list(others)[: question["k"]]
+
+    def _entry(self, item: Wire, position: int, category: str | None) -> Wire:
+        match = 0.25 if item["category"] == category else 0.0
+        parts = {"ctr": 0.3 - 0.01 * position, "recency": 0.1, "category": match, "interest": match / 2}
+        return {
+            "id": item["item_id"],
+            "score": sum(parts.values()),
+            "parts": parts,
+            "source": "category" if match else "trending",
+            "position": position,
+            "propensity": 1.0,
+        }
+
+
+def _banner(item: Wire | None, category: str | None) -> Wire:
+    name = (category or "everything").rpartition(".")[2].replace("_", " ")
+    return {
+        "id": f"banner-{category or 'welcome'}",
+        "headline": f"More in {name}" if category else "Made for the long run",
+        "text": "Chosen for what you have been looking at." if category else "Good things, picked with care.",
+        "category": category or "",
+        "product_id": item["item_id"] if item else None,
+    }

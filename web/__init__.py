@@ -1,0 +1,1 @@
+"""What runs in a browser: the SDK, and a demo storefront that uses it."""

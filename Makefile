@@ -15,16 +15,19 @@ STACK := $(PYTHON) -m tests.stack
 # Runs a pip command quietly; shows the end of its log when it fails.
 QUIETLY = > build/setup.log 2>&1 || { tail -n 30 build/setup.log; echo "setup failed; the whole log is build/setup.log"; exit 1; }
 
-.PHONY: help setup up down status demo test check bench replay catalog train constraints clean
+.PHONY: help setup prerequisites up down status demo test check bench replay catalog train constraints clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: .venv/.installed .venv-bigquery/.installed ## Make both Python environments (quick the second time)
-	@$(PREREQUISITES) check
+setup: prerequisites .venv/.installed .venv-bigquery/.installed ## Make both Python environments (quick the second time)
 	@$(PREREQUISITES) chromium
 
-.venv/.installed: setup.py constraints.txt
+prerequisites:
+	@command -v python3 > /dev/null || { echo "setup: Python 3.11 is missing: apt-get install python3.11"; exit 1; }
+	@$(PREREQUISITES) check
+
+.venv/.installed: setup.py constraints.txt | prerequisites
 	@mkdir -p build
 	@echo "setup: .venv on Python 3.11 (a few minutes the first time)"
 	@python=$$($(PREREQUISITES) python3.11) && { [ -x $(PYTHON) ] || "$$python" -m venv .venv; }
@@ -33,7 +36,7 @@ setup: .venv/.installed .venv-bigquery/.installed ## Make both Python environmen
 	@echo "setup: .venv is ready"
 
 # local-bigquery asks for a DuckDB newer than the one its SQL is tested with, so that one goes in afterwards, alone.
-.venv-bigquery/.installed: constraints-bigquery.txt
+.venv-bigquery/.installed: constraints-bigquery.txt | prerequisites
 	@mkdir -p build
 	@echo "setup: .venv-bigquery on Python 3.13 (a minute the first time)"
 	@python=$$($(PREREQUISITES) python3.13) && { [ -x $(BIGQUERY_PYTHON) ] || "$$python" -m venv .venv-bigquery; }
@@ -49,7 +52,7 @@ up: setup ## Start everything and stay until Ctrl-C or `make down` (PORTS=auto, 
 	@$(STACK) up $(if $(PORTS),--ports $(PORTS)) $(if $(ONLY),--only $(ONLY))
 
 down: ## Stop what `make up` started
-	@python3 -m tests.stack.shutdown
+	@if [ -x $(PYTHON) ]; then $(STACK) down; fi
 
 status: setup ## Show what runs where
 	@$(STACK) status

@@ -10,18 +10,28 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from glob import glob
 from pathlib import Path
-from typing import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 REPO = Path(__file__).resolve().parents[2]
 
-SDK_HOW = "install the Google Cloud SDK: https://cloud.google.com/sdk/docs/install, or set CLOUDSDK_ROOT to its folder"
+SDK_HOW = "see https://cloud.google.com/sdk/docs/install, or set CLOUDSDK_ROOT to its folder"
 JAVA_HOW = "the Pub/Sub emulator needs it: apt-get install default-jre-headless, or brew install openjdk"
 CHROMIUM_HOW = "the browser test needs it: apt-get install chromium, or set CHROMIUM to the program's path"
 BIGQUERY_HOW = "run `make setup`, which makes .venv-bigquery on Python 3.13"
-SDK_PLACES = ("/usr/lib/google-cloud-sdk", "/usr/share/google-cloud-sdk", "/opt/google-cloud-sdk", "~/google-cloud-sdk")
+SDK_PLACES = (
+    "/usr/lib/google-cloud-sdk",
+    "/usr/share/google-cloud-sdk",
+    "/opt/google-cloud-sdk",
+    "~/google-cloud-sdk",
+)
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+if TYPE_CHECKING:
+    Finder = Callable[[Mapping[str, str]], Path]
 
 
 class Missing(RuntimeError):
@@ -106,8 +116,8 @@ def python(version: str, environ: Mapping[str, str]) -> Path:
     for candidate in ([on_path] if on_path else []) + found[::-1]:
         if _answers(candidate, version):
             return Path(candidate)
-    how = f"apt-get install python{version} python{version}-venv, pyenv install {version}, or uv python install {version}"
-    raise Missing(f"Python {version}", how)
+    apt = f"apt-get install python{version} python{version}-venv"
+    raise Missing(f"Python {version}", f"{apt}, pyenv install {version}, or uv python install {version}")
 
 
 def _answers(program: str, version: str) -> bool:
@@ -117,27 +127,30 @@ def _answers(program: str, version: str) -> bool:
     return done.returncode == 0 and done.stdout.strip() == version
 
 
-NEEDED: dict[str, tuple[Callable[[Mapping[str, str]], Path], ...]] = {
+NEEDED: dict[str, tuple[Finder, ...]] = {
     "pubsub": (java, pubsub_emulator),
     "bigtable": (bigtable_emulator,),
     "bigquery": (local_bigquery,),
 }
 
 
-def missing(parts: Sequence[str], environ: Mapping[str, str]) -> list[Missing]:
+def missing(parts: Iterable[str], environ: Mapping[str, str]) -> list[Missing]:
     """All that these parts of the stack need and the machine lacks, so that one message can say all of it."""
-    found: list[Missing] = []
-    for finder in [finder for part in parts for finder in NEEDED.get(part, ())]:
+    return _missing([finder for part in parts for finder in NEEDED.get(part, ())], environ)
+
+
+def _missing(finders: Iterable[Finder], environ: Mapping[str, str]) -> list[Missing]:
+    found: dict[str, Missing] = {}
+    for finder in finders:
         try:
             finder(environ)
         except Missing as error:
-            if str(error) not in [str(other) for other in found]:
-                found.append(error)
-    return found
+            found[str(error)] = error
+    return list(found.values())
 
 
 def install_chromium() -> None:
-    """Installs Debian's Chromium where that needs no question; elsewhere the browser test says how to get it."""
+    """Installs Debian's Chromium where that needs no question; elsewhere the message says how."""
     if not hasattr(os, "geteuid") or os.geteuid() != 0 or not shutil.which("apt-get"):
         return
     print("setup: installing Debian's chromium for the browser test", flush=True)
@@ -147,7 +160,9 @@ def install_chromium() -> None:
 
 
 def _check() -> int:
-    problems = missing(tuple(NEEDED), os.environ)
+    """All that must be there before `make setup` can make the rest."""
+    pythons = [partial(python, version) for version in ("3.11", "3.13")]
+    problems = _missing([java, pubsub_emulator, bigtable_emulator, *pythons], os.environ)
     for problem in problems:
         print(f"setup: {problem}", file=sys.stderr)
     return 1 if problems else 0

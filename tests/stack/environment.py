@@ -1,0 +1,101 @@
+"""What each process of a local stack is told: its environment, kept in a file for whoever joins in."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from tests.stack import prerequisites
+from tests.stack.ports import HOST, Ports
+
+REPO = prerequisites.REPO
+DEFAULT = "default"
+PROGRAMS = {
+    "pubsub": ("PUBSUB_EMULATOR", prerequisites.pubsub_emulator),
+    "bigtable": ("BIGTABLE_EMULATOR", prerequisites.bigtable_emulator),
+    "bigquery": ("LOCAL_BIGQUERY", prerequisites.local_bigquery),
+}
+FREE_OF_PROXY = "127.0.0.1,localhost"
+
+
+class NotUp(RuntimeError):
+    """There is no such stack; the message says how to start one."""
+
+
+def stack_folder(name: str) -> Path:
+    """Where the stack of this name keeps its environment, its logs and its data."""
+    return REPO / "build" / "stack" / name
+
+
+def service_environment(ports: Ports) -> dict[str, str]:
+    """Where everything is and what it is called: all that a client of the stack needs."""
+    return {
+        "GOOGLE_CLOUD_PROJECT": "demo-project",
+        "PUBSUB_EMULATOR_HOST": f"{HOST}:{ports.pubsub}",
+        "BIGTABLE_EMULATOR_HOST": f"{HOST}:{ports.bigtable}",
+        "BIGQUERY_EMULATOR_HOST": f"http://{HOST}:{ports.bigquery}",
+        "FRESHET_EVENTS_TOPIC": "events",
+        "FRESHET_DEAD_LETTER_TOPIC": "dead-letters",
+        "FRESHET_EVENTS_SUBSCRIPTION": "events-pipeline",
+        "FRESHET_DEAD_LETTER_SUBSCRIPTION": "dead-letters-pipeline",
+        "FRESHET_BIGTABLE_INSTANCE": "freshet",
+        "FRESHET_DATASET": "freshet",
+        "FRESHET_VERTEX_ENDPOINT": "projects/demo-project/locations/us-central1/endpoints/1",
+        "FRESHET_VERTEX_HOST": f"{HOST}:{ports.predictor}",
+        "FRESHET_COLLECTOR_URL": f"http://{HOST}:{ports.collector}",
+        "FRESHET_API_URL": f"http://{HOST}:{ports.api}",
+        "FRESHET_STORE_URL": f"http://{HOST}:{ports.store}",
+        "FRESHET_CORS_ORIGINS": f"http://{HOST}:{ports.store},http://localhost:{ports.store}",
+        "FRESHET_BACKFILL_KEY": "local-backfill",
+        "FRESHET_ALLOW_AS_OF": "1",
+        "AIP_HTTP_PORT": str(ports.predictor),
+        "AIP_HEALTH_ROUTE": "/healthz",
+        "AIP_PREDICT_ROUTE": "/predict",
+        # No question to a metadata server that is not there.
+        "NO_GCE_CHECK": "true",
+    }
+
+
+def files_environment(name: str) -> dict[str, str]:
+    """Models and catalog: in `build` for the default stack, else in the stack's own folder, apart from it."""
+    folder = REPO / "build" if name == DEFAULT else stack_folder(name)
+    return {"FRESHET_MODEL_DIR": str(folder / "models"), "FRESHET_CATALOG": str(folder / "catalog.jsonl")}
+
+
+def procfile_environment(name: str, ports: Ports, parts: Iterable[str]) -> dict[str, str]:
+    """What only the Procfile's commands read: programs, ports, one thread for numeric libraries."""
+    programs = [PROGRAMS[part] for part in parts if part in PROGRAMS]
+    return {
+        **{variable: str(find(os.environ)) for variable, find in programs},
+        **{f"{part.upper()}_PORT": str(port) for part, port in ports.items()},
+        "STACK_HOST": HOST,
+        "STACK_DIR": str(stack_folder(name)),
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(REPO),
+        "PYTHONUNBUFFERED": "1",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        "no_proxy": FREE_OF_PROXY,
+        "NO_PROXY": FREE_OF_PROXY,
+    }
+
+
+def write_env(name: str, env: Mapping[str, str]) -> None:
+    """Writes `build/stack/<name>/env.json`; replaced in one step, so that a reader sees all of it or none."""
+    target = stack_folder(name) / "env.json"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_suffix(".draft")
+    draft.write_text(json.dumps(dict(env), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    draft.replace(target)
+
+
+def load_env(name: str = DEFAULT) -> dict[str, str]:
+    """The environment of the stack of this name, while it is up. Raises NotUp."""
+    try:
+        values = json.loads((stack_folder(name) / "env.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise NotUp(f"no stack named {name!r} is up: start it with `make up`") from None
+    return {str(key): str(value) for key, value in values.items()}

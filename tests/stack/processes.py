@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -93,7 +92,6 @@ class ServerProcess:
         """Ends the whole group at once, as a crash would."""
         self._signal(signal.SIGKILL)
         self._child.wait()
-        _wait_for_group_to_end(self.pid)
         self._reaper.forget(self.pid)
 
     def _signal(self, number: signal.Signals) -> None:
@@ -109,7 +107,7 @@ class ServerProcess:
 
 
 def group_runs(group: int) -> bool:
-    """Whether the process group has a member."""
+    """Whether the process group has a member; a killed one counts until its parent has collected it."""
     try:
         os.killpg(group, 0)
     except ProcessLookupError:
@@ -117,10 +115,3 @@ def group_runs(group: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def _wait_for_group_to_end(group: int, timeout_s: float = 2.0) -> None:
-    """A killed grandchild is gone only when its new parent has collected it, which takes a moment."""
-    deadline = time.monotonic() + timeout_s
-    while group_runs(group) and time.monotonic() < deadline:
-        time.sleep(0.01)

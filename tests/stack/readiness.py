@@ -10,6 +10,7 @@ import socket
 import time
 import urllib.error
 import urllib.request
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -102,12 +103,18 @@ def ask_pipeline(env: Environment) -> None:
         message = PubsubMessage(data=json.dumps({"events": []}).encode(), attributes=attributes)
         sender.publish(topic=topic, messages=[message], timeout=CALL_S)
         time.sleep(TAKEN_S)
-        left = reader.pull(
-            subscription=subscription, max_messages=10, return_immediately=True, timeout=CALL_S
-        ).received_messages
+        left = _waiting(reader, subscription)
         if left:
             _put_back(reader, subscription, left)
             raise NotYet("nobody reads its subscription")
+
+
+def _waiting(reader: SubscriberClient, subscription: str) -> Sequence[ReceivedMessage]:
+    """What the subscription holds now, without staying for what comes: that would be the pipeline's."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The return_immediately flag is deprecated", DeprecationWarning)
+        request = {"subscription": subscription, "max_messages": 10, "return_immediately": True}
+        return reader.pull(request, timeout=CALL_S).received_messages
 
 
 def _put_back(reader: SubscriberClient, subscription: str, left: Sequence[ReceivedMessage]) -> None:

@@ -1,0 +1,99 @@
+"""What tests run on: the real emulators, the whole stack, a browser.
+
+    emulators   the environment of Pub/Sub, Bigtable and BigQuery emulators on free ports; one set a session,
+                also put into this process' environment, so that Google's clients find them
+    fresh       the same, with topics, subscriptions, tables and dataset of names nobody else uses, made
+    stack       the emulators and all applications, in names of their own; `stack.env` says where they are
+    chromium    path of a Chromium
+    shared_data path of a file of `../shared/data`; the test is skipped where the file is not there
+
+What the machine lacks fails the test and says how to get it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.stack import APPS, EMULATORS, Stack
+from tests.stack.ports import free_ports
+from tests.stack.prerequisites import REPO
+from tests.stack.prerequisites import chromium as find_chromium
+
+SHARED_DATA = REPO.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def emulator_stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """The session's one set of emulators; `stack` adds the applications to it."""
+    stack = Stack(f"test-{os.getpid()}", free_ports(), (*EMULATORS, *APPS))
+    try:
+        stack.prepare()
+        stack.start_parts(EMULATORS)
+        yield stack
+        stack.check()
+    finally:
+        stack.stop()
+    if request.session.testsfailed == 0:
+        shutil.rmtree(stack.folder)
+
+
+@pytest.fixture(scope="session")
+def emulators(emulator_stack: Stack) -> Iterator[dict[str, str]]:
+    """The environment of the emulators, topics and tables made; also this process' environment meanwhile."""
+    env = dict(emulator_stack.env)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in env.items():
+            patch.setenv(name, value)
+        yield env
+
+
+@pytest.fixture
+def fresh(emulators: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """An environment of which nobody else uses the names; also this process' environment during the test."""
+    from tests.stack.bootstrap import bootstrap, fresh_names
+
+    env = fresh_names(emulators)
+    bootstrap(env, set(EMULATORS))
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    return env
+
+
+@pytest.fixture(scope="session")
+def stack(emulator_stack: Stack, emulators: dict[str, str]) -> Stack:
+    """Everything, running. What a test stops or kills it starts again."""
+    from tests.stack.bootstrap import fresh_names
+
+    emulator_stack.env = fresh_names(emulators, "stack")
+    emulator_stack.bootstrap()
+    emulator_stack.start_parts(APPS)
+    return emulator_stack
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Path:
+    """A Chromium or Chrome; fails where there is none."""
+    return find_chromium(os.environ)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Callable[[str], Path]:
+    """Finds a file of real data by its name; skips where it is not there."""
+
+    def find(name: str) -> Path:
+        path = SHARED_DATA / name
+        if not path.exists():
+            pytest.skip(f"needs the data file {name}, which is not in ../shared/data")
+        return path
+
+    return find
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The whole stack takes both cores: the tests that need it come last, the others in their order."""
+    items.sort(key=lambda item: "stack" in getattr(item, "fixturenames", ()))

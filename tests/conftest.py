@@ -2,7 +2,8 @@
 
     emulators   the environment of Pub/Sub, Bigtable and BigQuery emulators on free ports; one set a session,
                 also put into this process' environment, so that Google's clients find them
-    fresh       the same, with topics, subscriptions, tables and dataset of names nobody else uses, made
+    fresh       the same, with topics, subscriptions and Bigtable tables of names nobody else uses
+    warehouse   the same as `fresh`, with the dataset, its tables and its views made too, which takes seconds
     stack       the emulators and all applications, in names of their own; `stack.env` says where they are
     chromium    path of a Chromium
     shared_data path of a file of `../shared/data`; the test is skipped where the file is not there
@@ -58,10 +59,19 @@ def fresh(emulators: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> dict[st
     from tests.stack.bootstrap import bootstrap, fresh_names
 
     env = fresh_names(emulators)
-    bootstrap(env, set(EMULATORS))
+    bootstrap(env, {"pubsub", "bigtable"})
     for name, value in env.items():
         monkeypatch.setenv(name, value)
     return env
+
+
+@pytest.fixture
+def warehouse(fresh: dict[str, str]) -> dict[str, str]:
+    """`fresh`, and its dataset holds the tables and views."""
+    from tests.stack.bootstrap import bootstrap
+
+    bootstrap(fresh, {"bigquery"})
+    return fresh
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from tests.stack.environment import DEFAULT, NotUp, load_env
 from tests.stack.ports import PortTaken
 from tests.stack.prerequisites import REPO, Missing
 from tests.stack.presence import StackError
-from tests.stack.stack import APPS, EMULATORS, Stack, running_stack
+from tests.stack.stack import ANSWER_S, APPS, EMULATORS, Stack, running_stack
 
 WATCH_S = 0.3
 
@@ -57,8 +57,18 @@ def bootstrap(options: argparse.Namespace) -> int:
     from tests.stack.bootstrap import bootstrap  # Google's clients take seconds to import: not for `down`
 
     env = _env(options.name) if presence.is_up(options.name) else os.environ
-    bootstrap(env, set(EMULATORS) & set(options.only))
+    parts = set(EMULATORS) & set(options.only)
+    if options.wait:
+        _wait_for(parts, env)
+    bootstrap(env, parts)
     return 0
+
+
+def _wait_for(parts: set[str], env: Mapping[str, str]) -> None:
+    from tests.stack.readiness import wait_until_answered
+
+    for part in parts:
+        wait_until_answered(part, env, ANSWER_S)
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -87,6 +97,8 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--name", default=DEFAULT, help="which stack, where there are several")
         if run in (up, bootstrap):
             command.add_argument("--only", type=lambda text: text.split(","), default=[*EMULATORS, *APPS])
+        if run is bootstrap:
+            command.add_argument("--wait", action="store_true", help="until the emulators answer")
         if run is up:
             command.add_argument("--ports", default="default", help="auto, or name=port,...")
         if run is execute:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import uuid
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 
@@ -77,7 +78,9 @@ def _unless_there(create: Callable[[dict[str, object]], object], request: dict[s
 
 def make_bigtable_tables(env: Environment) -> None:
     """The tables of `pipeline.store`; the emulator knows every instance without being told of it."""
-    with _own_environment("BIGTABLE_EMULATOR_HOST", env["BIGTABLE_EMULATOR_HOST"]):
+    host = env["BIGTABLE_EMULATOR_HOST"]
+    with _own_environment("BIGTABLE_EMULATOR_HOST", host), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Connecting to Bigtable emulator", RuntimeWarning)
         store.ensure_tables(env["GOOGLE_CLOUD_PROJECT"], env["FRESHET_BIGTABLE_INSTANCE"])
 
 

@@ -35,6 +35,10 @@ class StackError(RuntimeError):
     """The stack cannot start or did not stay up; the message says what, and the way out."""
 
 
+class Silent(StackError):
+    """A part did not answer in time; the message says what came instead."""
+
+
 def lock_file(name: str) -> Path:
     """The file that the holder of the stack keeps locked."""
     return stack_folder(name) / "lock"

@@ -24,6 +24,8 @@ from google.pubsub_v1 import PublisherClient, PubsubMessage, ReceivedMessage, Su
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
+from tests.stack.presence import Silent
+
 Environment = Mapping[str, str]
 CALL_S = 5.0
 # How long a pipeline that reads gets to take a message before we conclude that nobody reads.
@@ -137,6 +139,21 @@ QUESTIONS: dict[str, Callable[[Environment], None]] = {
     "api": ask_api,
     "store": ask_store,
 }
+
+
+def wait_until_answered(
+    part: str, env: Environment, timeout_s: float, check: Callable[[], None] = lambda: None
+) -> None:
+    """Asks again and again; `check` may end the wait by raising. Raises Silent after `timeout_s` seconds."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        check()
+        try:
+            return QUESTIONS[part](env)
+        except NotYet as error:
+            if time.monotonic() > deadline:
+                raise Silent(f"{part} did not answer within {timeout_s:.0f} s: {error}") from error
+        time.sleep(0.1)
 
 
 class _grpc_errors:

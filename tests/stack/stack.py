@@ -16,7 +16,7 @@ from typing import IO
 
 from tests.stack import environment, prerequisites
 from tests.stack.ports import Ports, parse_ports, refuse_taken
-from tests.stack.presence import StackError, describe, lock_file
+from tests.stack.presence import Silent, StackError, describe, lock_file
 from tests.stack.processes import GRACE_S, Reaper, ServerProcess, procfile
 
 EMULATORS = ("pubsub", "bigtable", "bigquery")
@@ -117,20 +117,12 @@ class Stack:
 
     def wait_for(self, part: str, timeout_s: float = ANSWER_S) -> None:
         """Returns when the process answers. Raises StackError when it died, or is silent for too long."""
-        from tests.stack.readiness import QUESTIONS, NotYet
+        from tests.stack.readiness import wait_until_answered
 
-        deadline = time.monotonic() + timeout_s
-        while True:
-            self.check()
-            try:
-                return QUESTIONS[part](self.env)
-            except NotYet as error:
-                if time.monotonic() > deadline:
-                    tail = self.processes[part].tail()
-                    raise StackError(
-                        f"{part} did not answer within {timeout_s:.0f} s: {error}\nits log ends:\n{tail}"
-                    ) from error
-            time.sleep(0.1)
+        try:
+            wait_until_answered(part, self.env, timeout_s, self.check)
+        except Silent as error:
+            raise StackError(f"{error}\nits log ends:\n{self.processes[part].tail()}") from error
 
     def stop_process(self, part: str) -> None:
         """Stops one process as a deploy would: asks it, then ends it."""

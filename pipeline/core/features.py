@@ -139,7 +139,9 @@ def session_vector(profile: UserProfile, vectors: Mapping[str, Vector], now_ms: 
     return (total / norm).astype(np.float32) if norm > 0 else None
 
 
-def links(profile: UserProfile, seeds: Mapping[str, ItemStats], now_ms: int) -> list[tuple[int, float, dict[str, float]]]:
+def links(
+    profile: UserProfile, seeds: Mapping[str, ItemStats], now_ms: int
+) -> list[tuple[int, float, dict[str, float]]]:
     """The visitor's recent items as (age in ms, rank weight, strength by linked item in [0, 1]), newest first."""
     found = []
     for rank, (item_id, time_ms) in enumerate(profile.recent_items(now_ms, RECENT_SEEDS)):
@@ -157,7 +159,9 @@ def prior_ctr(matrix: Matrix) -> NDArray[np.float32]:
     return (1.0 / (1.0 + np.exp(-scores))).astype(np.float32)
 
 
-def _fill_links(matrix: Matrix, profile: UserProfile, items: list[Item], context: Context, now_ms: int) -> None:
+def _fill_links(
+    matrix: Matrix, profile: UserProfile, items: list[Item], context: Context, now_ms: int
+) -> None:
     recency: dict[str, float] = {}
     seen: dict[str, float] = {}
     last: dict[str, float] = {}
@@ -178,7 +182,12 @@ def _fill_links(matrix: Matrix, profile: UserProfile, items: list[Item], context
     cart = set(profile.in_cart())
     shown = profile.shown.values(now_ms, FATIGUE_HALF_LIFE_MS)
     ids = [item.item_id for item in items]
-    for name, values in (("recency", recency), ("seen", seen), ("covisit_last", last), ("covisit_recent", recent)):
+    for name, values in (
+        ("recency", recency),
+        ("seen", seen),
+        ("covisit_last", last),
+        ("covisit_recent", recent),
+    ):
         matrix[:, COLUMN[name]] = [values.get(item_id, 0.0) for item_id in ids]
     matrix[:, COLUMN["is_current"]] = [item_id == context.product_id for item_id in ids]
     matrix[:, COLUMN["in_cart"]] = [item_id in cart for item_id in ids]
@@ -186,7 +195,11 @@ def _fill_links(matrix: Matrix, profile: UserProfile, items: list[Item], context
 
 
 def _fill_interest(matrix: Matrix, profile: UserProfile, items: list[Item]) -> None:
-    long, short, brands = profile.categories.shares(), profile.categories_short.shares(), profile.brands.shares()
+    long, short, brands = (
+        profile.categories.shares(),
+        profile.categories_short.shares(),
+        profile.brands.shares(),
+    )
     category, last_department = profile.last_category, department(profile.last_category)
 
     def match(item: Item) -> float:

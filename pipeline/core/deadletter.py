@@ -1,0 +1,50 @@
+"""What becomes of input that breaks the contract: kept whole, with the reason, ready to be mended and replayed."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from pipeline.core.events import InvalidEvent, format_time
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """One rejected event or body. The fields are the columns of the table `dead_letters`, times as RFC 3339.
+
+    `payload` is the input as text when it is UTF-8 (`encoding` "utf-8"), else in base64 (`encoding` "base64").
+    """
+
+    received_at: str
+    source: str
+    field: str
+    reason: str
+    payload: str
+    encoding: str
+    attributes: str
+
+    @staticmethod
+    def of(
+        payload: bytes, error: InvalidEvent, source: str, received_at: datetime, attributes: Mapping[str, str]
+    ) -> DeadLetter:
+        """The letter for `payload`, rejected by `source` ("collector" or "pipeline") because of `error`."""
+        try:
+            text, encoding = payload.decode("utf-8"), "utf-8"
+        except UnicodeDecodeError:
+            text, encoding = base64.b64encode(payload).decode("ascii"), "base64"
+        return DeadLetter(
+            received_at=format_time(received_at),
+            source=source,
+            field=error.field,
+            reason=error.reason,
+            payload=text,
+            encoding=encoding,
+            attributes=msgspec.json.encode(dict(attributes)).decode(),
+        )
+
+    def row(self) -> dict[str, Any]:
+        """The row of the BigQuery table."""
+        return msgspec.structs.asdict(self)

@@ -1,0 +1,102 @@
+"""Settings of the pipeline: command-line options with defaults from the environment, checked at start."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+from apache_beam.options.pipeline_options import PipelineOptions
+
+ROW_SINKS = ("insert_rows", "streaming_inserts", "storage_write_api")
+
+
+class FreshetOptions(PipelineOptions):
+    """Freshet's own options, beside Beam's."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "--events_subscription", help="subscription of the events topic: a name or full path"
+        )
+        parser.add_argument("--bigtable_instance", default="freshet", help="Bigtable instance")
+        parser.add_argument("--dataset", default="freshet", help="BigQuery dataset")
+        parser.add_argument(
+            "--session_gap_s", type=_positive, default=1800.0, help="silence that ends a session"
+        )
+        parser.add_argument(
+            "--session_lateness_s",
+            type=_positive,
+            default=3600.0,
+            help="how late an event may refine its session",
+        )
+        parser.add_argument(
+            "--state_ttl_s",
+            type=_not_negative,
+            default=0.0,
+            help="forget Beam state of a key idle for so long (it is read back from Bigtable); 0: keep it, for the"
+            " DirectRunner, which scans every open timer at each turn",
+        )
+        parser.add_argument(
+            "--trending_shards", type=_count, default=1, help="rows that share the load of one trending scope"
+        )
+        parser.add_argument(
+            "--row_sink",
+            choices=ROW_SINKS,
+            default="storage_write_api",
+            help="how rows reach BigQuery; insert_rows suits the DirectRunner and an emulator",
+        )
+
+
+def arguments(environ: Mapping[str, str]) -> list[str]:
+    """Command-line arguments that say what the environment says; later arguments override them.
+
+    Raises:
+        ValueError: naming a variable that is missing.
+    """
+    project = environ.get("GOOGLE_CLOUD_PROJECT")
+    if not project:
+        raise ValueError("GOOGLE_CLOUD_PROJECT: expected a project id, got nothing")
+    local = "PUBSUB_EMULATOR_HOST" in environ
+    subscription = environ.get("FRESHET_EVENTS_SUBSCRIPTION", "events-pipeline")
+    return [
+        "--streaming",
+        f"--project={project}",
+        f"--events_subscription={subscription_path(project, subscription)}",
+        f"--bigtable_instance={environ.get('FRESHET_BIGTABLE_INSTANCE', 'freshet')}",
+        f"--dataset={environ.get('FRESHET_DATASET', 'freshet')}",
+        f"--session_lateness_s={environ.get('FRESHET_SESSION_LATENESS_S', '3600')}",
+        f"--row_sink={'insert_rows' if local else 'storage_write_api'}",
+        *([] if local else ["--state_ttl_s=86400", "--trending_shards=8"]),
+    ]
+
+
+def subscription_path(project: str, subscription: str) -> str:
+    """The full path of a subscription given by name; a full path stays as it is."""
+    return subscription if "/" in subscription else f"projects/{project}/subscriptions/{subscription}"
+
+
+def as_options(argv: list[str], **overrides: Any) -> FreshetOptions:
+    """The parsed options."""
+    return PipelineOptions(argv, **overrides).view_as(FreshetOptions)
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text}")
+    return value
+
+
+def _not_negative(text: str) -> float:
+    value = float(text)
+    if not value >= 0:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 0, got {text}")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= 100:
+        raise argparse.ArgumentTypeError(f"expected 1 to 100, got {text}")
+    return value

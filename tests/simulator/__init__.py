@@ -1,0 +1,1 @@
+"""A seeded shopper population: makes traffic, measures what Freshet does with it, replays real logs."""

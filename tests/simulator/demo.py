@@ -1,0 +1,342 @@
+"""`make demo`: the whole loop on one machine, from an empty stack to a report on what it brought.
+
+Starts the stack, loads the catalog, sends a day of past traffic, trains the first model on it, then lets
+simulated shoppers in for `DEMO_SECONDS` (180): half see personalized rows, half popular ones, while probe
+visitors measure freshness. In the end every accepted event must be in BigQuery.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.simulator import catalog, history
+from tests.simulator.client import Client, Tally, wait_for_items, wait_for_model
+from tests.simulator.freshness import Freshness, Prober
+from tests.simulator.report import (
+    Progress,
+    StepFailed,
+    machine,
+    machine_line,
+    run_module,
+    table,
+    write_report,
+)
+from tests.simulator.shoppers import World
+from tests.simulator.statistics import Ratio, percentiles
+from tests.simulator.traffic import ARMS, Outcome, Plan, Traffic
+from tests.simulator.warehouse import LogCount, Warehouse, wait_until_stored
+from tests.stack import Stack, StackError, running_stack
+from tests.stack.environment import DEFAULT
+from tests.stack.prerequisites import Missing
+
+SENDERS = 4
+FRESHNESS = ("freshness_profile_ms", "freshness_recommendation_ms")
+
+
+@dataclass(frozen=True)
+class Config:
+    """What the demo can be told."""
+
+    seconds: float = 180.0
+    events_per_s: float = 50.0
+    history_sessions: int = 600
+    stack: str = DEFAULT
+    ports: str = "default"
+    seed: int = 7
+
+    @staticmethod
+    def from_env(environ: Mapping[str, str]) -> Config:
+        """DEMO_SECONDS, DEMO_EVENTS_PER_S, DEMO_HISTORY_SESSIONS, DEMO_SEED, DEMO_STACK and PORTS, where set.
+
+        Raises:
+            ValueError: naming the variable, for what is no number above 0.
+        """
+        return Config(
+            seconds=_number(environ, "DEMO_SECONDS", Config.seconds),
+            events_per_s=_number(environ, "DEMO_EVENTS_PER_S", Config.events_per_s),
+            history_sessions=int(_number(environ, "DEMO_HISTORY_SESSIONS", Config.history_sessions)),
+            stack=environ.get("DEMO_STACK") or Config.stack,
+            ports=environ.get("PORTS") or Config.ports,
+            seed=int(_number(environ, "DEMO_SEED", Config.seed)),
+        )
+
+
+def _number(environ: Mapping[str, str], name: str, default: float) -> float:
+    text = environ.get(name) or str(default)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise ValueError(f"{name}: expected a number above 0, got {text!r}")
+    return value
+
+
+class Demo:
+    """One run against a stack that is up and empty."""
+
+    def __init__(self, env: Mapping[str, str], config: Config, say: Progress) -> None:
+        self._env = env
+        self._config = config
+        self._say = say
+        self._run = uuid.uuid4().hex[:8]
+        self._products = catalog.generate(seed=config.seed)
+        self._world = World(self._products, config.seed)
+        self._warehouse = Warehouse(env)
+        self._client = Client(
+            env["FRESHET_COLLECTOR_URL"], env["FRESHET_API_URL"], backfill_key=env["FRESHET_BACKFILL_KEY"]
+        )
+
+    async def run(self) -> int:
+        """Play everything; the exit code."""
+        async with self._client:
+            await self._load_catalog()
+            history_events = await self._send_history()
+            version = await self._train()
+            outcome, freshness = await self._live()
+            log = await self._reconcile()
+        report = build_report(outcome, freshness, self._client.tally, log)
+        report |= {"history_events": history_events, "model_version": version}
+        report["lost"] = await self._lost(log)
+        report["dead_letters"] = await asyncio.to_thread(self._warehouse.dead_letters)
+        self._warehouse.close()
+        return conclude(report, self._say)
+
+    async def _load_catalog(self) -> None:
+        path = Path(self._env["FRESHET_CATALOG"])
+        catalog.write(self._products, path)
+        self._say(f"loading {len(self._products):,} products into Bigtable")
+        await run_module("pipeline.catalog_loader", str(path), env=self._env)
+        await wait_for_items(self._client, len(self._products))
+
+    async def _send_history(self) -> int:
+        """A day of past traffic, folded and logged; how many events."""
+        self._say(f"sending {self._config.history_sessions:,} past visits")
+        events = history.generate(
+            self._world,
+            sessions=self._config.history_sessions,
+            until=time.time(),
+            run=self._run,
+            seed=self._config.seed,
+        )
+        messages = history.messages(events)
+
+        async def sender() -> None:
+            for message in messages:
+                await self._client.send(message, backfill=True)
+
+        await asyncio.gather(*(sender() for _ in range(SENDERS)))
+        sent = len(self._client.tally.accepted_ids)
+        self._say(f"{sent:,} past events sent; waiting until they are in the log")
+        await wait_until_stored(self._warehouse, sent, say=self._say)
+        return sent
+
+    async def _train(self) -> str:
+        """A first model from the past; its version, once the API ranks with it."""
+        self._say("training on them")
+        await run_module("vertex.training", env=self._env)
+        version = (Path(self._env["FRESHET_MODEL_DIR"]) / "LATEST").read_text(encoding="utf-8").strip()
+        await wait_for_model(self._client, version)
+        self._say(f"the API ranks with model {version}")
+        return version
+
+    async def _live(self) -> tuple[Outcome, Freshness]:
+        plan = Plan(self._config.seconds, self._config.events_per_s, seed=self._config.seed)
+        traffic = Traffic(self._client, self._world, plan, run=self._run)
+        prober = Prober(self._client, self._world, run=self._run, seed=self._config.seed)
+        self._say(f"the store is at {self._env['FRESHET_STORE_URL']}")
+        self._say(f"shoppers arrive for {plan.seconds:.0f} s, about {plan.events_per_s:.0f} events a second")
+        outcome, freshness, _ = await asyncio.gather(
+            traffic.run(),
+            prober.run(plan.seconds),
+            every(15.0, plan.seconds, lambda: self._say(_so_far(traffic.outcome, prober.freshness))),
+        )
+        return outcome, freshness
+
+    async def _reconcile(self) -> LogCount:
+        expected = len(self._client.tally.accepted_ids)
+        self._say(f"waiting until the log holds all {expected:,} accepted events")
+        return await wait_until_stored(self._warehouse, expected, say=self._say)
+
+    async def _lost(self, log: LogCount) -> dict[str, Any]:
+        """Accepted events that are not in the log: how many by name, and the first ten ids."""
+        accepted = self._client.tally.accepted_ids
+        if log.distinct == len(accepted):
+            return {}
+        stored = await asyncio.to_thread(self._warehouse.event_ids)
+        missing = [event_id for event_id in accepted if event_id not in stored]
+        by_name = Counter(accepted[event_id] for event_id in missing)
+        return {"events": len(missing), "by_name": dict(by_name), "first": missing[:10]}
+
+
+async def every(period_s: float, seconds: float, do: Callable[[], None]) -> None:
+    """Call `do` each `period_s` for `seconds`."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > period_s:
+        await asyncio.sleep(period_s)
+        do()
+    await asyncio.sleep(max(0.0, left))
+
+
+def _so_far(outcome: Outcome, freshness: Freshness) -> str:
+    rates = [f"{name} {ratio.value:.2%}" for name in ARMS if (ratio := outcome.click_through(name))]
+    fresh = percentiles(freshness.recommendation_ms)["p50"]
+    shown = ", ".join(rates)
+    return f"{outcome.events:,} events, {outcome.visits} visits; CTR {shown}; freshness p50 {fresh} ms"
+
+
+def build_report(outcome: Outcome, freshness: Freshness, tally: Tally, log: LogCount) -> dict[str, Any]:
+    """The machine-readable report."""
+    arms = {name: outcome.click_through(name) for name in ARMS}
+    found = outcome.lift()
+    return {
+        "events_sent": tally.sent,
+        "events_accepted": tally.accepted,
+        "events_in_log": log.distinct,
+        "ctr": {name: round(ratio.value, 5) if ratio else None for name, ratio in arms.items()},
+        "lift": round(found.value, 4) if found else None,
+        "lift_ci": [round(found.low, 4), round(found.high, 4)] if found else None,
+        **freshness.report(),
+        "api_ms": percentiles(tally.api_ms, points=(50, 99)),
+        "events_rejected": tally.rejected,
+        "events_unconfirmed": tally.unconfirmed,
+        "duplicates_in_log": log.duplicates,
+        "rejections": tally.errors,
+        "ctr_95": {name: _interval(ratio) for name, ratio in arms.items()},
+        "arms": {
+            name: {"shoppers": ratio.shoppers, "clicks": ratio.clicks, "impressions": ratio.impressions}
+            for name, ratio in arms.items()
+            if ratio
+        },
+        "live_events": outcome.events,
+        "live_seconds": round(outcome.seconds, 1),
+        "visits": outcome.visits,
+        "broken_visits": outcome.broken_visits,
+        "api_failures": tally.failed_answers,
+        "served_by": tally.served_by,
+        "retries": tally.retries,
+        "machine": machine(),
+    }
+
+
+def _interval(ratio: Ratio | None) -> list[float] | None:
+    return [round(end, 5) for end in ratio.interval] if ratio else None
+
+
+def faults(report: Mapping[str, Any]) -> list[str]:
+    """What was lost, each a line; nothing when all is well."""
+    found = []
+    if report["events_rejected"]:
+        found.append(f"the collector rejected {report['events_rejected']} events: {report['rejections'][:3]}")
+    if report["events_unconfirmed"]:
+        found.append(f"the collector never confirmed {report['events_unconfirmed']} events")
+    if report["lost"]:
+        found.append(f"accepted events are missing from the log: {report['lost']}")
+    if report["freshness_lost"] or report["freshness_failed"]:
+        found.append(
+            f"of {report['freshness_probes']} probes {report['freshness_lost']} saw no change within 10 s, "
+            f"{report['freshness_failed']} had no answer"
+        )
+    if report["broken_visits"]:
+        found.append(f"{report['broken_visits']} visits broke off for want of an answer")
+    return found
+
+
+def conclude(report: Mapping[str, Any], say: Callable[[str], None]) -> int:
+    """Write and print the report; 0 when nothing was lost, else 1 with what was."""
+    path = write_report("demo", report)
+    wrong = faults(report)
+    say(f"done; the report is {path}\n\n{show(report)}\n")
+    for fault in wrong:
+        say(f"FAULT: {fault}")
+    return 1 if wrong else 0
+
+
+def show(report: Mapping[str, Any]) -> str:
+    """The report for people."""
+    lines = [
+        f"machine         {machine_line()}",
+        f"events          {report['events_sent']:,} sent, {report['events_accepted']:,} accepted, "
+        f"{report['events_in_log']:,} in the log ({report['history_events']:,} of them past traffic)",
+        f"live            {report['live_events']:,} events of {report['visits']:,} visits in "
+        f"{report['live_seconds']:.0f} s",
+        *(_arm_line(report, name) for name in ARMS),
+        f"lift            {_lift(report)}",
+        "",
+        table(
+            [
+                ["milliseconds", "p50", "p95", "p99"],
+                ["collector answer to changed profile", *_cells(report["freshness_profile_ms"])],
+                [
+                    "collector answer to changed recommendation",
+                    *_cells(report["freshness_recommendation_ms"]),
+                ],
+                ["API answer, seen by the shopper", *_cells(report["api_ms"])],
+            ]
+        ),
+        "",
+        f"{report['freshness_probes']} freshness probes, {report['freshness_lost']} lost; model "
+        f"{report['model_version']}, answers by {report['served_by']}",
+    ]
+    return "\n".join(lines)
+
+
+def _arm_line(report: Mapping[str, Any], name: str) -> str:
+    if name not in report["arms"]:
+        return f"CTR {name:<12}nobody came"
+    arm, interval = report["arms"][name], report["ctr_95"][name]
+    return (
+        f"CTR {name:<12}{report['ctr'][name]:.2%} ({interval[0]:.2%} to {interval[1]:.2%}): "
+        f"{arm['clicks']:,} clicks on {arm['impressions']:,} impressions by {arm['shoppers']:,} shoppers"
+    )
+
+
+def _lift(report: Mapping[str, Any]) -> str:
+    if report["lift"] is None:
+        return "unknown: an arm has no click yet"
+    low, high = report["lift_ci"]
+    return f"{report['lift']:+.0%}, 95% interval {low:+.0%} to {high:+.0%}"
+
+
+def _cells(values: Mapping[str, float | None]) -> list[str]:
+    return ["" if name not in values else str(values[name]) for name in ("p50", "p95", "p99")]
+
+
+def _stay_open(stack: Stack, say: Progress) -> None:
+    """Keep the store open until Ctrl-C, or until a process ends."""
+    say(f"the store stays open at {stack.env['FRESHET_STORE_URL']}; Ctrl-C stops everything")
+    while True:
+        stack.check()
+        time.sleep(0.5)
+
+
+def main(environ: Mapping[str, str]) -> int:
+    """Run the demo on the default stack; the exit code."""
+    say = Progress()
+    try:
+        config = Config.from_env(environ)
+        with running_stack(config.stack, config.ports, say=say) as stack:
+            os.environ.update(stack.env)  # Bigtable's client learns of its emulator in no other way
+            code = asyncio.run(Demo(stack.env, config, say).run())
+            if sys.stdout.isatty():
+                _stay_open(stack, say)
+            return code
+    except (StackError, Missing, StepFailed, TimeoutError, ValueError) as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        say("stopped")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main(os.environ))

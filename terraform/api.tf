@@ -1,0 +1,119 @@
+# The API: a Cloud Run service that reads features and models, asks the endpoint, and writes nothing.
+
+resource "google_service_account" "api" {
+  account_id   = "freshet-api"
+  display_name = "Freshet API"
+  description  = "Runs the API: reads features and models, calls the ranker"
+
+  depends_on = [google_project_service.this]
+}
+
+resource "google_bigtable_table_iam_member" "api_reads" {
+  for_each = google_bigtable_table.this
+
+  instance_name = google_bigtable_instance.freshet.name
+  table         = each.value.name
+  role          = "roles/bigtable.reader"
+  member        = google_service_account.api.member
+}
+
+resource "google_bigtable_instance_iam_member" "api_pings" {
+  instance = google_bigtable_instance.freshet.name
+  role     = google_project_iam_custom_role.bigtable_ping.name
+  member   = google_service_account.api.member
+}
+
+resource "google_storage_bucket_iam_member" "api_reads_models" {
+  bucket = google_storage_bucket.artifacts.name
+  role   = "roles/storage.objectViewer"
+  member = google_service_account.api.member
+}
+
+resource "google_vertex_ai_endpoint_iam_member" "api_calls_ranker" {
+  provider = google-beta
+
+  endpoint = google_vertex_ai_endpoint.ranker.name
+  location = var.region
+  role     = google_project_iam_custom_role.endpoint_caller.name
+  member   = google_service_account.api.member
+}
+
+locals {
+  api_environment = {
+    GOOGLE_CLOUD_PROJECT      = var.project_id
+    FRESHET_BIGTABLE_INSTANCE = google_bigtable_instance.freshet.name
+    FRESHET_MODEL_DIR         = "gs://${google_storage_bucket.artifacts.name}/models"
+    FRESHET_VERTEX_ENDPOINT   = "projects/${var.project_id}/locations/${var.region}/endpoints/${google_vertex_ai_endpoint.ranker.name}"
+    FRESHET_CORS_ORIGINS      = join(",", var.cors_origins)
+  }
+}
+
+resource "google_cloud_run_v2_service" "api" {
+  name                = "freshet-api"
+  location            = var.region
+  description         = "Recommends: candidates, ranking, banner"
+  ingress             = "INGRESS_TRAFFIC_ALL"
+  deletion_protection = var.deletion_protection
+
+  scaling {
+    min_instance_count = var.api_instances.min
+  }
+
+  template {
+    service_account                  = google_service_account.api.email
+    timeout                          = "10s"
+    max_instance_request_concurrency = 40
+
+    scaling {
+      max_instance_count = var.api_instances.max
+    }
+
+    containers {
+      image = coalesce(var.api_image, "${local.registry}/api:${var.release}")
+
+      ports {
+        container_port = 8080
+      }
+
+      resources {
+        limits            = { cpu = "2", memory = "1Gi" }
+        cpu_idle          = false # it refreshes items and models between requests
+        startup_cpu_boost = true
+      }
+
+      dynamic "env" {
+        for_each = local.api_environment
+        content {
+          name  = env.key
+          value = env.value
+        }
+      }
+
+      startup_probe {
+        initial_delay_seconds = 1
+        period_seconds        = 2
+        timeout_seconds       = 2
+        failure_threshold     = 30
+        http_get {
+          path = "/healthz"
+        }
+      }
+    }
+  }
+
+  depends_on = [
+    google_bigtable_table_iam_member.api_reads,
+    google_bigtable_instance_iam_member.api_pings,
+    google_storage_bucket_iam_member.api_reads_models,
+    google_vertex_ai_endpoint_iam_member.api_calls_ranker,
+  ]
+}
+
+resource "google_cloud_run_v2_service_iam_member" "api_invokers" {
+  for_each = var.invokers
+
+  name     = google_cloud_run_v2_service.api.name
+  location = var.region
+  role     = "roles/run.invoker"
+  member   = each.value
+}

@@ -1,0 +1,210 @@
+"""What the views answer, on rows small enough to work out by hand."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from google.cloud import bigquery
+
+from tests.sql.conftest import Warehouse
+
+DAY = date(2025, 1, 1)
+
+
+def event(
+    event_id: str, name: str, visitor: str = "u#1", at: str = "2025-01-01T12:00:00Z", **more: Any
+) -> dict[str, Any]:
+    return {"event_id": event_id, "event": name, "visitor": visitor, "timestamp": at, **more}
+
+
+def shown(event_id: str, slate: str, product: str, variant: str = "personalized") -> dict[str, Any]:
+    return event(
+        event_id, "impression", product_id=product, request_id=slate, placement="home", variant=variant
+    )
+
+
+def clicked(event_id: str, slate: str | None, product: str) -> dict[str, Any]:
+    return event(event_id, "click", product_id=product, request_id=slate)
+
+
+def session(
+    visitor: str, start: str, end: str, emitted_at: str = "2025-01-02T00:00:00Z", **more: Any
+) -> dict[str, Any]:
+    times = {"session_start": start, "session_end": end, "emitted_at": emitted_at}
+    return {"visitor": visitor, **times, "events": 1, "purchases": 0, "revenue": 0.0, **more}
+
+
+def test_an_event_delivered_twice_is_one_event_and_the_first_ingested_counts(tables: Warehouse) -> None:
+    late, early = "2025-01-01T12:00:09Z", "2025-01-01T12:00:01Z"
+    tables.insert(
+        "events",
+        [
+            event("e1", "click", ingest_time=late, query="late"),
+            event("e1", "click", ingest_time=early, query="early"),
+            event("e2", "click", ingest_time=late),
+        ],
+    )
+
+    rows = tables.rows("events_unique", "event_id")
+
+    assert [row["event_id"] for row in rows] == ["e1", "e2"]
+    assert rows[0]["query"] == "early"
+    assert rows[0]["ingest_time"] == datetime(2025, 1, 1, 12, 0, 1, tzinfo=UTC)
+
+
+def test_the_funnel_counts_a_visitor_once_a_day_and_only_with_the_steps_before(tables: Warehouse) -> None:
+    tables.insert(
+        "events",
+        [
+            # u#1 goes all the way, views twice, and one view is delivered twice
+            event("e1", "view_product", "u#1"),
+            event("e1", "view_product", "u#1"),
+            event("e2", "view_product", "u#1"),
+            event("e3", "add_to_cart", "u#1"),
+            event("e4", "purchase", "u#1"),
+            # u#2 stops at the cart, u#3 and u#4 at the view
+            event("e5", "view_product", "u#2"),
+            event("e6", "add_to_cart", "u#2"),
+            event("e7", "view_product", "u#3"),
+            event("e8", "view_product", "a#4"),
+            # u#5 buys without a cart; u#6 fills a cart without a view
+            event("e9", "purchase", "u#5"),
+            event("e10", "add_to_cart", "u#6"),
+            # the next day in UTC
+            event("e11", "view_product", "u#1", at="2025-01-02T00:00:00Z"),
+            event("e12", "page_view", "u#7"),
+        ],
+    )
+
+    first, second = tables.rows("funnel_daily", "day")
+
+    assert first == {
+        "day": DAY,
+        "view_visitors": 4,
+        "cart_visitors": 2,
+        "purchase_visitors": 1,
+        "buyers": 2,
+        "view_to_cart_rate": 0.5,
+        "cart_to_purchase_rate": 0.5,
+        "view_to_purchase_rate": 0.25,
+    }
+    assert (second["view_visitors"], second["cart_visitors"]) == (1, 0)
+    assert second["cart_to_purchase_rate"] is None
+
+
+def test_an_impression_counts_as_clicked_once_however_often_it_is_clicked(tables: Warehouse) -> None:
+    tables.insert(
+        "events",
+        [
+            *[shown(f"i{n}", "r1", f"p{n}") for n in range(8)],
+            shown("i8", "r2", "p0"),
+            shown("i9", "r2", "p1"),
+            shown("i9", "r2", "p1"),  # delivered twice
+            shown("i10", "r3", "p0", variant="popular"),
+            clicked("c1", "r1", "p0"),
+            clicked("c2", "r1", "p0"),  # a second click on the same impression
+            clicked("c3", "r1", "p1"),
+            clicked("c4", "r9", "p1"),  # of a slate that was never seen
+            clicked("c5", "r2", "p7"),  # of a product that this slate did not show
+            clicked("c6", None, "p0"),  # not of a slate
+        ],
+    )
+
+    personalized, popular = tables.rows("ctr_by_variant", "variant")
+
+    assert (personalized["placement"], personalized["variant"]) == ("home", "personalized")
+    assert (personalized["slates"], personalized["impressions"]) == (2, 10)
+    assert (personalized["clicked_impressions"], personalized["ctr"]) == (2, 0.2)
+    # Wilson's interval of 2 in 10 and of 0 in 1, worked out apart from the view
+    assert personalized["ctr_low"] == pytest.approx(0.05668, abs=1e-5)
+    assert personalized["ctr_high"] == pytest.approx(0.50984, abs=1e-5)
+    assert (popular["impressions"], popular["clicked_impressions"], popular["ctr"]) == (1, 0, 0.0)
+    assert popular["ctr_low"] == 0.0
+    assert popular["ctr_high"] == pytest.approx(0.79345, abs=1e-5)
+
+
+def test_the_newest_summary_of_a_session_holds(tables: Warehouse) -> None:
+    noon, one, two = "2025-01-01T12:00:00Z", "2025-01-01T13:00:00Z", "2025-01-01T14:00:00Z"
+    tables.insert(
+        "sessions",
+        [
+            session("u#1", noon, noon, emitted_at=one, events=1),
+            session("u#1", noon, "2025-01-01T12:05:00Z", emitted_at=two, events=4),
+            session("u#2", noon, noon, emitted_at=one, events=7),
+        ],
+    )
+
+    rows = tables.rows("sessions_latest", "visitor")
+
+    assert [(row["visitor"], row["events"]) for row in rows] == [("u#1", 4), ("u#2", 7)]
+
+
+def test_a_session_that_a_late_event_joined_to_another_is_gone(tables: Warehouse) -> None:
+    tables.insert(
+        "sessions",
+        [
+            session("u#1", "2025-01-01T12:00:00Z", "2025-01-01T12:10:00Z", "2025-01-01T12:45:00Z", events=2),
+            session("u#1", "2025-01-01T12:50:00Z", "2025-01-01T12:55:00Z", "2025-01-01T13:30:00Z", events=3),
+            session("u#1", "2025-01-01T12:00:00Z", "2025-01-01T12:55:00Z", "2025-01-01T13:40:00Z", events=6),
+            # later the same day, and another visitor at the same time: both stay
+            session("u#1", "2025-01-01T18:00:00Z", "2025-01-01T18:01:00Z", "2025-01-01T18:40:00Z", events=1),
+            session("u#2", "2025-01-01T12:50:00Z", "2025-01-01T12:55:00Z", "2025-01-01T13:30:00Z", events=5),
+        ],
+    )
+
+    rows = tables.rows("sessions_latest", "visitor, session_start")
+
+    assert [(row["visitor"], row["events"]) for row in rows] == [("u#1", 6), ("u#1", 1), ("u#2", 5)]
+
+
+def test_sessions_of_a_day_are_counted_and_measured(tables: Warehouse) -> None:
+    tables.insert(
+        "sessions",
+        [
+            session("u#1", "2025-01-01T10:00:00Z", "2025-01-01T10:01:00Z", events=3),
+            session(
+                "u#1", "2025-01-01T20:00:00Z", "2025-01-01T20:02:00Z", events=5, purchases=2, revenue=30.0
+            ),
+            session("u#2", "2025-01-01T10:00:00Z", "2025-01-01T10:10:00.500Z", events=10),
+            session(
+                "u#3", "2025-01-01T23:59:59Z", "2025-01-02T00:00:59Z", events=2, purchases=1, revenue=10.0
+            ),
+            session("u#4", "2025-01-02T00:00:00Z", "2025-01-02T00:00:00Z", events=1, revenue=None),
+        ],
+    )
+
+    first, second = tables.rows("sessions_daily", "day")
+
+    assert first == {
+        "day": DAY,
+        "sessions": 4,
+        "visitors": 3,
+        "median_length_s": 90.0,
+        "avg_length_s": pytest.approx((60 + 120 + 600.5 + 60) / 4),
+        "avg_events": 5.0,
+        "converted_sessions": 2,
+        "conversion_rate": 0.5,
+        "revenue": 40.0,
+        "revenue_per_session": 10.0,
+    }
+    assert (second["sessions"], second["median_length_s"], second["revenue"]) == (1, 0.0, 0.0)
+
+
+def test_views_look_no_further_back_than_they_are_told(bigquery_server: bigquery.Client) -> None:
+    warehouse = Warehouse(bigquery_server, f"sql_{uuid.uuid4().hex[:12]}", history_days=30)
+    now = datetime.now(UTC)
+    recent, old = [(now - timedelta(days=days)).isoformat() for days in (29, 31)]
+    warehouse.insert("events", [event("e1", "click", at=recent), event("e2", "click", at=old)])
+    warehouse.insert("sessions", [session("u#1", recent, recent), session("u#2", old, old)])
+
+    assert [row["event_id"] for row in warehouse.rows("events_unique", "event_id")] == ["e1"]
+    assert [row["visitor"] for row in warehouse.rows("sessions_latest", "visitor")] == ["u#1"]
+    bigquery_server.delete_dataset(warehouse.dataset, delete_contents=True)
+
+
+def test_an_empty_warehouse_answers_with_no_rows(tables: Warehouse) -> None:
+    for mart, key in (("funnel_daily", "day"), ("ctr_by_variant", "variant"), ("sessions_daily", "day")):
+        assert tables.rows(mart, key) == []

@@ -22,23 +22,27 @@ from pipeline.transforms import (
     FoldProfiles,
     SummarizeSessions,
     WriteToBigtable,
+    dead_letter_rows,
 )
 
 
 def build(pipeline: beam.Pipeline, options: FreshetOptions) -> None:
     """Connect every step. Delivery is at least once end to end; the folds are idempotent, so nothing counts twice."""
+    if options.read in ("events", "both"):
+        fold_events(pipeline, options)
+    if options.read in ("dead_letters", "both"):
+        log_dead_letters(pipeline, options)
+
+
+def fold_events(pipeline: beam.Pipeline, options: FreshetOptions) -> None:
+    """Events to features and logs."""
     project = options.view_as(GoogleCloudOptions).project
     bigtable, ttl_s = Bigtable(project, options.bigtable_instance), options.state_ttl_s
 
-    def rows_to(table: str) -> WriteRows:
-        return WriteRows(project, options.dataset, table, options.row_sink)
-
-    messages = pipeline | "ReadEvents" >> ReadFromPubSub(
-        subscription=options.events_subscription, with_attributes=True
-    )
+    messages = pipeline | "ReadEvents" >> _messages(options.events_subscription)
     decoded = messages | "Decode" >> Decode(bigtable)
-    decoded[INVALID] | "LogDeadLetters" >> rows_to("dead_letters")
-    decoded[LOG] | "LogEvents" >> rows_to("events")
+    decoded[INVALID] | "LogInvalid" >> _rows_to("dead_letters", options)
+    decoded[LOG] | "LogEvents" >> _rows_to("events", options)
 
     profiles = decoded.facts | "FoldProfiles" >> FoldProfiles(bigtable, ttl_s)
     profiles.writes | "WriteProfiles" >> WriteToBigtable(bigtable)
@@ -49,7 +53,22 @@ def build(pipeline: beam.Pipeline, options: FreshetOptions) -> None:
     sessions = profiles[NEW] | "SummarizeSessions" >> SummarizeSessions(
         options.session_gap_s, options.session_lateness_s
     )
-    sessions | "LogSessions" >> rows_to("sessions")
+    sessions | "LogSessions" >> _rows_to("sessions", options)
+
+
+def log_dead_letters(pipeline: beam.Pipeline, options: FreshetOptions) -> None:
+    """What the collector rejected, whole, to BigQuery."""
+    messages = pipeline | "ReadDeadLetters" >> _messages(options.dead_letters_subscription)
+    letters = messages | "ReadLetter" >> beam.Map(dead_letter_rows)
+    letters | "LogDeadLetters" >> _rows_to("dead_letters", options)
+
+
+def _messages(subscription: str) -> ReadFromPubSub:
+    return ReadFromPubSub(subscription=subscription, with_attributes=True)
+
+
+def _rows_to(table: str, options: FreshetOptions) -> WriteRows:
+    return WriteRows(options.view_as(GoogleCloudOptions).project, options.dataset, table, options.row_sink)
 
 
 def run(argv: list[str]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
+SOURCES = ("events", "dead_letters", "both")
 ROW_SINKS = ("insert_rows", "streaming_inserts", "storage_write_api")
 
 
@@ -16,14 +17,18 @@ class FreshetOptions(PipelineOptions):
 
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--events_subscription", help="subscription of the events topic: a name or full path")
+        parser.add_argument("--dead_letters_subscription", help="subscription of the dead-letters topic")
         parser.add_argument(
-            "--events_subscription", help="subscription of the events topic: a name or full path"
+            "--read",
+            choices=SOURCES,
+            default="both",
+            help="which subscriptions to read; the DirectRunner reads one at a time and waits up to 30 s in an empty"
+            " one, so there each has a process of its own",
         )
         parser.add_argument("--bigtable_instance", default="freshet", help="Bigtable instance")
         parser.add_argument("--dataset", default="freshet", help="BigQuery dataset")
-        parser.add_argument(
-            "--session_gap_s", type=_positive, default=1800.0, help="silence that ends a session"
-        )
+        parser.add_argument("--session_gap_s", type=_positive, default=1800.0, help="silence that ends a session")
         parser.add_argument(
             "--session_lateness_s",
             type=_positive,
@@ -58,11 +63,13 @@ def arguments(environ: Mapping[str, str]) -> list[str]:
     if not project:
         raise ValueError("GOOGLE_CLOUD_PROJECT: expected a project id, got nothing")
     local = "PUBSUB_EMULATOR_HOST" in environ
-    subscription = environ.get("FRESHET_EVENTS_SUBSCRIPTION", "events-pipeline")
+    events = environ.get("FRESHET_EVENTS_SUBSCRIPTION", "events-pipeline")
+    dead_letters = environ.get("FRESHET_DEAD_LETTER_SUBSCRIPTION", "dead-letters-pipeline")
     return [
         "--streaming",
         f"--project={project}",
-        f"--events_subscription={subscription_path(project, subscription)}",
+        f"--events_subscription={subscription_path(project, events)}",
+        f"--dead_letters_subscription={subscription_path(project, dead_letters)}",
         f"--bigtable_instance={environ.get('FRESHET_BIGTABLE_INSTANCE', 'freshet')}",
         f"--dataset={environ.get('FRESHET_DATASET', 'freshet')}",
         f"--session_lateness_s={environ.get('FRESHET_SESSION_LATENESS_S', '3600')}",

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 from apache_beam.io.gcp.bigquery import BigQueryDisposition, WriteToBigQuery
 from apache_beam.metrics.metric import Metrics
+from apache_beam.pvalue import PCollection
 from google.api_core.exceptions import GoogleAPIError
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
@@ -46,7 +47,7 @@ class WriteRows(beam.PTransform):
         super().__init__()
         self._table, self._sink = (project, dataset, table), sink
 
-    def expand(self, rows: beam.PCollection) -> Any:
+    def expand(self, rows: PCollection) -> Any:
         if self._sink == "insert_rows":
             return rows | beam.ParDo(_InsertRows(*self._table))
         project, dataset, table = self._table

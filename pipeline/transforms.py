@@ -10,13 +10,14 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import apache_beam as beam
 import msgspec
 from apache_beam.coders import BytesCoder
 from apache_beam.io.gcp.pubsub import PubsubMessage
 from apache_beam.metrics.metric import Metrics
+from apache_beam.pvalue import PCollection, TaggedOutput
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.trigger import AccumulationMode, AfterCount, AfterWatermark
 from apache_beam.transforms.userstate import (
@@ -77,7 +78,7 @@ class Decode(beam.PTransform):
         super().__init__()
         self._source = source
 
-    def expand(self, messages: beam.PCollection) -> Any:
+    def expand(self, messages: PCollection) -> Any:
         return messages | beam.ParDo(_Decode(self._source)).with_outputs(INVALID, LOG, main="facts")
 
 
@@ -94,7 +95,7 @@ class FoldProfiles(beam.PTransform):
         super().__init__()
         self._fold = _FoldProfiles(source, state_ttl_s)
 
-    def expand(self, facts: beam.PCollection) -> Any:
+    def expand(self, facts: PCollection) -> Any:
         return facts | beam.ParDo(self._fold).with_outputs(NEW, main="writes")
 
 
@@ -111,7 +112,7 @@ class FoldItems(beam.PTransform):
         self._sum = _SumByRow(trending_shards)
         self._fold = _FoldRows(source, state_ttl_s)
 
-    def expand(self, new: beam.PCollection) -> beam.PCollection:
+    def expand(self, new: PCollection) -> Any:
         return new | "SumByRow" >> beam.ParDo(self._sum) | "FoldRows" >> beam.ParDo(self._fold)
 
 
@@ -126,12 +127,10 @@ class SummarizeSessions(beam.PTransform):
     def __init__(self, gap_s: float = 1800.0, lateness_s: float = 3600.0) -> None:
         super().__init__()
         if gap_s <= 0 or lateness_s < 0:
-            raise ValueError(
-                f"gap_s and lateness_s: expected above 0 and at least 0, got {gap_s}, {lateness_s}"
-            )
+            raise ValueError(f"gap_s and lateness_s: expected above 0 and at least 0, got {gap_s}, {lateness_s}")
         self._gap_s, self._lateness_s = gap_s, lateness_s
 
-    def expand(self, new: beam.PCollection) -> beam.PCollection:
+    def expand(self, new: PCollection) -> Any:
         return (
             new
             | "Partials" >> beam.ParDo(_Partials(self._gap_s))
@@ -151,7 +150,7 @@ class SpanSessions(Sessions):
     """Beam's Sessions for elements that span time: `(key, SessionSummary)` reaches from its first event to its last."""
 
     def assign(self, context: WindowFn.AssignContext) -> list[IntervalWindow]:
-        summary: SessionSummary = context.element[1]
+        _, summary = cast(tuple[str, SessionSummary], context.element)
         first, last = Timestamp(summary.first_ms / 1000), Timestamp(summary.last_ms / 1000)
         return [IntervalWindow(first, last + self.gap_size)]
 
@@ -166,7 +165,7 @@ class WriteToBigtable(beam.PTransform):
         super().__init__()
         self._target = target
 
-    def expand(self, writes: beam.PCollection) -> beam.PCollection:
+    def expand(self, writes: PCollection) -> Any:
         return writes | beam.ParDo(_Write(self._target))
 
 
@@ -197,9 +196,13 @@ def event_row(event: Event, item: Item | None) -> RowToInsert:
     return RowToInsert(event.event_id, row)
 
 
-def sums_by_row(
-    new: Iterable[tuple[Event, Item | None, list[str]]], shard: int
-) -> dict[tuple[str, str], Any]:
+def dead_letter_rows(message: PubsubMessage) -> list[RowToInsert]:
+    """The row of a message of the dead-letters topic, with the message's id as insert id."""
+    letter = DeadLetter.received(message.data, message.attributes or {}, datetime.now(UTC))
+    return [RowToInsert(message.message_id, letter.row())]
+
+
+def sums_by_row(new: Iterable[tuple[Event, Item | None, list[str]]], shard: int) -> dict[tuple[str, str], Any]:
     """Partial `ItemStats` and `Trending` by (kind, row key) of some events, each already known to be new."""
     stats: dict[str, ItemStats] = defaultdict(ItemStats)
     trending: dict[str, Trending] = defaultdict(Trending)
@@ -219,6 +222,7 @@ def sums_by_row(
     return rows
 
 
+@beam.typehints.with_output_types(tuple[str, Any])
 class _Decode(beam.DoFn):
     def __init__(self, source: Bigtable) -> None:
         self._source = source
@@ -231,16 +235,14 @@ class _Decode(beam.DoFn):
             events = decode_message(message.data)
         except InvalidEvent as error:
             self._invalid.inc()
-            letter = DeadLetter.of(
-                message.data, error, "pipeline", datetime.now(UTC), message.attributes or {}
-            )
-            yield beam.pvalue.TaggedOutput(INVALID, [RowToInsert(None, letter.row())])
+            letter = DeadLetter.of(message.data, error, "pipeline", datetime.now(UTC), message.attributes or {})
+            yield TaggedOutput(INVALID, [RowToInsert(None, letter.row())])
             return
         self._accepted.inc(len(events))
         items = _catalog(self._source, {event.product_id for event in events if event.product_id})
         facts = [(event, items.get(event.product_id or "")) for event in events]
         self._unknown_item.inc(sum(1 for event, item in facts if event.product_id and item is None))
-        yield beam.pvalue.TaggedOutput(LOG, [event_row(event, item) for event, item in facts])
+        yield TaggedOutput(LOG, [event_row(event, item) for event, item in facts])
         by_visitor: dict[str, list[Fact]] = defaultdict(list)
         for fact in facts:
             by_visitor[profile_key(fact[0])].append(fact)
@@ -270,9 +272,7 @@ class _KeptState(beam.DoFn):
         self._warm.inc()
         return stored
 
-    def _keep(
-        self, encoded: bytes, revision: int, state: ReadModifyWriteRuntimeState, expiry: RuntimeTimer
-    ) -> None:
+    def _keep(self, encoded: bytes, revision: int, state: ReadModifyWriteRuntimeState, expiry: RuntimeTimer) -> None:
         state.write(revision.to_bytes(8, "big") + encoded)
         if self._ttl_s:
             expiry.set(Timestamp(time.time() + self._ttl_s))
@@ -305,9 +305,10 @@ class _FoldProfiles(_KeptState):
         encoded = profile.encode()
         self._keep(encoded, revision, state, expiry)
         yield bigtable.PROFILE, key, encoded, revision
-        yield beam.pvalue.TaggedOutput(NEW, (key, new))
+        yield TaggedOutput(NEW, (key, new))
 
 
+@beam.typehints.with_output_types(tuple[str, Any])
 class _SumByRow(beam.DoFn):
     def __init__(self, trending_shards: int) -> None:
         self._shards = trending_shards
@@ -337,7 +338,7 @@ class _SumByRow(beam.DoFn):
                     stubs.setdefault(event.product_id, stub_item(event))
         for (kind, key), state in totals.items():
             stub = stubs.get(key) if kind == bigtable.STATS else None
-            yield WindowedValue((f"{kind}:{key}", (state, stub)), now, [GlobalWindow()])
+            yield WindowedValue((f"{kind}:{key}", (state, stub)), now, (GlobalWindow(),))
 
 
 class _FoldRows(_KeptState):
@@ -365,9 +366,7 @@ class _Partials(beam.DoFn):
     def __init__(self, gap_s: float) -> None:
         self._gap_ms = round(gap_s * 1000)
 
-    def process(
-        self, element: tuple[str, list[tuple[Event, Item | None, list[str]]]]
-    ) -> Iterator[TimestampedValue]:
+    def process(self, element: tuple[str, list[tuple[Event, Item | None, list[str]]]]) -> Iterator[TimestampedValue]:
         key, new = element
         for partial in runs([(event, item) for event, item, _ in new], self._gap_ms):
             yield TimestampedValue((key, partial), Timestamp(partial.first_ms / 1000))

@@ -80,7 +80,11 @@ def parse_item(row: dict[str, Any]) -> Item:
         raise InvalidItem("id", f"expected 1 to {MAX_ID_LENGTH} characters", item_id)
     return Item(
         item_id,
-        **{name: _text(row, name) for name in ("title", "category", "brand", "image", "url")},
+        title=_text(row, "title"),
+        category=_text(row, "category"),
+        brand=_text(row, "brand"),
+        image=_text(row, "image"),
+        url=_text(row, "url"),
         price=_price(row.get("price")),
         in_stock=_flag(row.get("in_stock")),
     )

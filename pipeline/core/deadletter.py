@@ -45,6 +45,14 @@ class DeadLetter(msgspec.Struct, frozen=True):
             attributes=msgspec.json.encode(dict(attributes)).decode(),
         )
 
+    @staticmethod
+    def received(payload: bytes, attributes: Mapping[str, str], now: datetime) -> DeadLetter:
+        """The letter that a message of the dead-letters topic is: the input as data, the reason as attributes."""
+        error = InvalidEvent(attributes.get("field", "unknown"), attributes.get("reason", "unknown"))
+        letter = DeadLetter.of(payload, error, attributes.get("source", "unknown"), now, attributes)
+        received_at = attributes.get("received_at")
+        return msgspec.structs.replace(letter, received_at=received_at) if received_at else letter
+
     def row(self) -> dict[str, Any]:
         """The row of the BigQuery table."""
         return msgspec.structs.asdict(self)

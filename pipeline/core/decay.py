@@ -120,12 +120,10 @@ class BucketRing(msgspec.Struct, array_like=True):
                 self.counts[key] = self.counts.get(key, 0) + count
 
     def total(self, codes: Iterable[int], window_ms: int, now_ms: int, width_ms: int) -> int:
-        """Events of `codes` in `(now_ms - window_ms, now_ms]`, and what else the bucket that straddles its start holds."""
+        """Events of `codes` in `(now_ms - window_ms, now_ms]`, to the bucket that straddles its start."""
         wanted = set(codes)
         first, last = (now_ms - window_ms) // width_ms, now_ms // width_ms
-        return sum(
-            count for key, count in self.counts.items() if first <= key >> 5 <= last and (key & 31) in wanted
-        )
+        return sum(count for key, count in self.counts.items() if first <= key >> 5 <= last and (key & 31) in wanted)
 
     def copy(self) -> BucketRing:
         return BucketRing(self.newest, dict(self.counts))

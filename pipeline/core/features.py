@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -134,49 +134,56 @@ def session_vector(profile: UserProfile, vectors: Mapping[str, Vector], now_ms: 
     ]
     if not known:
         return None
-    total = np.sum([weight * vector for weight, vector in known], axis=0)
+    total: Vector = np.sum([weight * vector for weight, vector in known], axis=0)
     norm = float(np.linalg.norm(total))
-    return (total / norm).astype(np.float32) if norm > 0 else None
+    if norm == 0:
+        return None
+    unit: Vector = (total / norm).astype(np.float32)
+    return unit
 
 
-def links(
-    profile: UserProfile, seeds: Mapping[str, ItemStats], now_ms: int
-) -> list[tuple[int, float, dict[str, float]]]:
-    """The visitor's recent items as (age in ms, rank weight, strength by linked item in [0, 1]), newest first."""
+class Link(NamedTuple):
+    """One recent item: its age in ms, its weight 2^(-rank / 3), and by linked item the strength in [0, 1]."""
+
+    item_id: str
+    age_ms: int
+    weight: float
+    strengths: dict[str, float]
+
+
+def links(profile: UserProfile, seeds: Mapping[str, ItemStats], now_ms: int) -> list[Link]:
+    """The visitor's last 10 items and what each links to (strength 1 for its strongest neighbour), newest first."""
     found = []
     for rank, (item_id, time_ms) in enumerate(profile.recent_items(now_ms, RECENT_SEEDS)):
         seed = seeds.get(item_id)
         weights = seed.neighbour_weights.sums if seed is not None else {}
         strongest = max(weights.values(), default=0.0)
         strengths = {other: weight / strongest for other, weight in weights.items()} if strongest > 0 else {}
-        found.append((now_ms - time_ms, 2.0 ** (-rank / 3), strengths))
+        found.append(Link(item_id, now_ms - time_ms, 2.0 ** (-rank / 3), strengths))
     return found
 
 
 def prior_ctr(matrix: Matrix) -> NDArray[np.float32]:
     """The prior's probability of a click, `(n, d)` -> `(n,)` in (0, 1): logistic(bias + weights . features)."""
     scores = matrix @ _PRIOR_VECTOR + PRIOR_BIAS
-    return (1.0 / (1.0 + np.exp(-scores))).astype(np.float32)
+    probabilities: Vector = (1.0 / (1.0 + np.exp(-scores))).astype(np.float32)
+    return probabilities
 
 
-def _fill_links(
-    matrix: Matrix, profile: UserProfile, items: list[Item], context: Context, now_ms: int
-) -> None:
+def _fill_links(matrix: Matrix, profile: UserProfile, items: list[Item], context: Context, now_ms: int) -> None:
     recency: dict[str, float] = {}
     seen: dict[str, float] = {}
     last: dict[str, float] = {}
     recent: dict[str, float] = {}
     found = links(profile, context.seeds, now_ms)
-    for (item_id, time_ms), (age_ms, weight, strengths) in zip(
-        profile.recent_items(now_ms, RECENT_SEEDS), found, strict=True
-    ):
+    for item_id, age_ms, weight, strengths in found:
         fresh = 2.0 ** (-age_ms / _LINK_HALF_LIFE_MS)
         recency[item_id] = max(recency.get(item_id, 0.0), fresh)
         for other, strength in strengths.items():
             recency[other] = max(recency.get(other, 0.0), strength * fresh)
             recent[other] = recent.get(other, 0.0) + weight * strength
     if found:
-        last = found[0][2]
+        last = found[0].strengths
     for item_id, time_ms in profile.recent_items(now_ms):
         seen[item_id] = 2.0 ** (-(now_ms - time_ms) / _SEEN_HALF_LIFE_MS)
     cart = set(profile.in_cart())
@@ -245,9 +252,7 @@ def _smoothed(
     return (successes + prior[0]) / (np.maximum(trials, successes) + prior[1])
 
 
-def _fill_similarity(
-    matrix: Matrix, profile: UserProfile, items: list[Item], context: Context, now_ms: int
-) -> None:
+def _fill_similarity(matrix: Matrix, profile: UserProfile, items: list[Item], context: Context, now_ms: int) -> None:
     taste = session_vector(profile, context.vectors, now_ms)
     if taste is None:
         return

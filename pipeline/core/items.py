@@ -104,10 +104,7 @@ class ItemStats(msgspec.Struct, array_like=True):
             PURCHASE: "purchases",
             IMPRESSION: "impressions",
         }
-        hour = {
-            f"{name}_1h": self.hour.total((code,), HOUR_MS, now_ms, _RING_WIDTH_MS)
-            for code, name in names.items()
-        }
+        hour = {f"{name}_1h": self.hour.total((code,), HOUR_MS, now_ms, _RING_WIDTH_MS) for code, name in names.items()}
         totals = {name: self.totals.get(code, 0) for code, name in names.items()}
         return {**totals, **hour, "ctr": self.ctr(now_ms), "conversion": self.conversion(now_ms)}
 

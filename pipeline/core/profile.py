@@ -106,9 +106,7 @@ class UserProfile(msgspec.Struct, array_like=True):
     categories: DecayedSums[str] = msgspec.field(default_factory=DecayedSums)
     categories_short: DecayedSums[str] = msgspec.field(default_factory=DecayedSums)
     brands: DecayedSums[str] = msgspec.field(default_factory=DecayedSums)
-    prices: DecayedSums[str] = msgspec.field(
-        default_factory=DecayedSums
-    )  # "n": weight, "log": weight * ln(price)
+    prices: DecayedSums[str] = msgspec.field(default_factory=DecayedSums)  # "n": weight, "log": weight * ln(price)
     shown: DecayedSums[str] = msgspec.field(default_factory=DecayedSums)
     recent: dict[str, Recent] = {}
     cart: dict[str, tuple[int, str, bool]] = {}
@@ -269,14 +267,10 @@ class UserProfile(msgspec.Struct, array_like=True):
                 "events": session.events,
                 "duration_s": (session.last_ms - session.first_ms) / 1000,
                 "top_category": session.top_category(),
-                "counts": {
-                    names.get(code, "custom"): count for code, count in sorted(session.counts.items())
-                },
+                "counts": {names.get(code, "custom"): count for code, count in sorted(session.counts.items())},
             },
             "top_categories": [{"category": name, "interest": share} for name, share in interest[:8]],
-            "recent_items": [
-                {"id": name, "time_ms": time_ms} for name, time_ms in self.recent_items(now_ms, 20)
-            ],
+            "recent_items": [{"id": name, "time_ms": time_ms} for name, time_ms in self.recent_items(now_ms, 20)],
             "cart": sorted(self.in_cart()),
         }
 
@@ -327,9 +321,7 @@ class UserProfile(msgspec.Struct, array_like=True):
         if len(self.recent) > 2 * MAX_RECENT_ITEMS:
             self.recent = _newest(self.recent, MAX_RECENT_ITEMS, _recent_order)
 
-    def _add_interest(
-        self, event: Event, item: Item | None, category: str, weight: float, time_ms: int
-    ) -> None:
+    def _add_interest(self, event: Event, item: Item | None, category: str, weight: float, time_ms: int) -> None:
         if category:
             self.categories.add(category, weight, time_ms, LONG_HALF_LIFE_MS)
             self.categories_short.add(category, weight, time_ms, SHORT_HALF_LIFE_MS)
@@ -399,9 +391,7 @@ def _add_counts(into: dict[K, int], counts: dict[K, int]) -> None:
 
 def _hash(event_id: str) -> int:
     """32 bits of the event id: two of a visitor's 200 remembered events collide once in 10^5 visitors."""
-    return int.from_bytes(
-        blake2b(event_id.encode("utf-8", "surrogatepass"), digest_size=4).digest(), "little"
-    )
+    return int.from_bytes(blake2b(event_id.encode("utf-8", "surrogatepass"), digest_size=4).digest(), "little")
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -25,6 +25,7 @@ WHAT = {
     "bigquery": "local BigQuery",
     "collector": "takes events: POST /v1/events",
     "pipeline": "Beam, on the DirectRunner",
+    "dead_letters": "Beam: what was rejected, to BigQuery",
     "predictor": "the model, on Vertex AI's routes",
     "api": "answers: POST /v1/recommendations",
     "store": "the demo shop: open this one",
@@ -89,7 +90,7 @@ def _state(name: str) -> dict[str, Any]:
 def describe(env: Mapping[str, str], pids: Mapping[str, int]) -> str:
     """What runs where, a line a process."""
     return "\n".join(
-        f"  {part:<10} {_address(part, env):<24} {WHAT[part]:<36} pid {pid}" for part, pid in pids.items()
+        f"  {part:<12} {_address(part, env):<24} {WHAT[part]:<36} pid {pid}" for part, pid in pids.items()
     )
 
 
@@ -100,6 +101,7 @@ def _address(part: str, env: Mapping[str, str]) -> str:
         "bigquery": env["BIGQUERY_EMULATOR_HOST"],
         "collector": env["FRESHET_COLLECTOR_URL"],
         "pipeline": "-",
+        "dead_letters": "-",
         "predictor": f"http://{env['FRESHET_VERTEX_HOST']}",
         "api": env["FRESHET_API_URL"],
         "store": env["FRESHET_STORE_URL"].replace(HOST, "localhost"),

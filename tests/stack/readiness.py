@@ -129,12 +129,17 @@ def _put_back(reader: SubscriberClient, subscription: str, left: Sequence[Receiv
         reader.modify_ack_deadline(subscription=subscription, ack_ids=others, ack_deadline_seconds=0)
 
 
+def ask_dead_letters(env: Environment) -> None:
+    """Nothing: it has no port, any message would be logged as a rejected event, and nobody waits for it."""
+
+
 QUESTIONS: dict[str, Callable[[Environment], None]] = {
     "pubsub": ask_pubsub,
     "bigtable": ask_bigtable,
     "bigquery": ask_bigquery,
     "collector": ask_collector,
     "pipeline": ask_pipeline,
+    "dead_letters": ask_dead_letters,
     "predictor": ask_predictor,
     "api": ask_api,
     "store": ask_store,

@@ -20,7 +20,7 @@ from tests.stack.presence import Silent, StackError, describe, lock_file
 from tests.stack.processes import GRACE_S, Reaper, ServerProcess, procfile
 
 EMULATORS = ("pubsub", "bigtable", "bigquery")
-APPS = ("collector", "pipeline", "predictor", "api", "store")
+APPS = ("collector", "pipeline", "dead_letters", "predictor", "api", "store")
 ANSWER_S = 120.0
 WATCH_S = 0.3
 

@@ -1,0 +1,76 @@
+"""Loads a catalog, JSON lines or CSV, into Bigtable: `python -m pipeline.catalog_loader FILE`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pipeline.core.catalog import InvalidItem, Item, parse_item
+from pipeline.store import Store, item_write, now_ms
+
+WRITE_AT_ONCE = 500
+
+
+def rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
+    """The file's rows with their line numbers: of a `.csv` with a header as objects, else one JSON text a line."""
+    with path.open(encoding="utf-8", newline="") as file:
+        if path.suffix == ".csv":
+            yield from enumerate(csv.DictReader(file), start=2)
+        else:
+            yield from ((number, line) for number, line in enumerate(file, start=1) if line.strip())
+
+
+def load(path: Path, store: Store) -> tuple[int, list[str]]:
+    """Write every valid row, the last of an id winning; return how many items, and what is wrong with the others."""
+    items: dict[str, Item] = {}
+    problems: list[str] = []
+    for number, row in rows(path):
+        try:
+            item = parse_item(row if isinstance(row, dict) else _object(row))
+        except InvalidItem as error:
+            problems.append(f"{path.name} line {number}: {error}")
+        else:
+            items[item.item_id] = item
+    writes = [item_write(item, now_ms()) for item in items.values()]
+    for start in range(0, len(writes), WRITE_AT_ONCE):
+        store.write(writes[start : start + WRITE_AT_ONCE])
+    return len(items), problems
+
+
+def main(argv: list[str], environ: dict[str, str]) -> int:
+    """Load the file named in `argv`; exit code 0 when every row was good, 1 when some were not, 2 for bad usage."""
+    if len(argv) != 1:
+        print("usage: python -m pipeline.catalog_loader FILE.jsonl|FILE.csv", file=sys.stderr)
+        return 2
+    path = Path(argv[0])
+    if not path.is_file():
+        print(f"catalog: expected a file, got {path}", file=sys.stderr)
+        return 2
+    store = Store(environ["GOOGLE_CLOUD_PROJECT"], environ.get("FRESHET_BIGTABLE_INSTANCE", "freshet"))
+    try:
+        loaded, problems = load(path, store)
+    finally:
+        store.close()
+    for problem in problems[:20]:
+        print(problem, file=sys.stderr)
+    print(f"catalog: {loaded} items loaded from {path.name}, {len(problems)} rows refused")
+    return 1 if problems else 0
+
+
+def _object(line: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        raise InvalidItem("line", "expected a JSON object", line) from None
+    if not isinstance(row, dict):
+        raise InvalidItem("line", "expected a JSON object", line)
+    return row
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], dict(os.environ)))

@@ -87,9 +87,7 @@ def generate(size: int = DEFAULT_SIZE, seed: int = DEFAULT_SEED) -> list[Product
     return [_product(rng, number, names[number % len(names)], premium, titles) for number in range(size)]
 
 
-def _product(
-    rng: random.Random, number: int, category: str, premium: Mapping[str, float], titles: set[str]
-) -> Product:
+def _product(rng: random.Random, number: int, category: str, premium: Mapping[str, float], titles: set[str]) -> Product:
     median, nouns = CATEGORIES[category]
     own = BRANDS[category.partition(".")[0]]
     brand = rng.choice(own if rng.random() < 0.8 else BRANDS["*"])

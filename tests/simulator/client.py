@@ -16,8 +16,6 @@ import msgspec
 from tests.simulator.browser import WireEvent, wire_time
 
 MAX_ATTEMPTS = 8
-FIRST_WAIT_S = 0.1
-MAX_WAIT_S = 2.0
 BACKFILL_HEADER = "X-Freshet-Backfill-Key"
 _encode = msgspec.json.encode
 _decode = msgspec.json.decode
@@ -90,16 +88,26 @@ class Client:
         collector_url, api_url: without a path, e.g. `http://127.0.0.1:8080`.
         backfill_key: sent with backfilled messages only.
         connections: most requests in flight at once.
+        first_wait_s, max_wait_s: before the first retry, and the most before any.
     """
 
     def __init__(
-        self, collector_url: str, api_url: str, *, backfill_key: str = "", connections: int = 32
+        self,
+        collector_url: str,
+        api_url: str,
+        *,
+        backfill_key: str = "",
+        connections: int = 32,
+        first_wait_s: float = 0.1,
+        max_wait_s: float = 2.0,
     ) -> None:
         self.tally = Tally()
         self._collector = collector_url.rstrip("/")
         self._api = api_url.rstrip("/")
         self._backfill_key = backfill_key
         self._connections = connections
+        self._first_wait_s = first_wait_s
+        self._max_wait_s = max_wait_s
         self._http: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Client:
@@ -168,12 +176,12 @@ class Client:
 
     async def _ask(self, method: str, url: str, body: bytes | None, headers: dict[str, str]) -> bytes:
         assert self._http is not None, "use `async with Client(...)`"
-        wait_s, reason = FIRST_WAIT_S, ""
+        wait_s, reason = self._first_wait_s, ""
         for attempt in range(MAX_ATTEMPTS):
             if attempt:
                 self.tally.retries += 1
                 await asyncio.sleep(wait_s)
-                wait_s = min(MAX_WAIT_S, 2 * wait_s)
+                wait_s = min(self._max_wait_s, 2 * wait_s)
             try:
                 async with self._http.request(method, url, data=body, headers=headers) as response:
                     content = await response.read()
@@ -217,9 +225,7 @@ class Outbox:
         """Forget what the profile already holds: everything up to its newest event time (RFC 3339)."""
         if newest_event_time:
             newest = datetime.fromisoformat(newest_event_time)
-            self._recent = [
-                event for event in self._recent if datetime.fromisoformat(event["timestamp"]) > newest
-            ]
+            self._recent = [event for event in self._recent if datetime.fromisoformat(event["timestamp"]) > newest]
 
     async def flush(self) -> None:
         """Send what waits, as one message."""

@@ -22,6 +22,7 @@ from tests.simulator import catalog, history
 from tests.simulator.client import Client, Tally, wait_for_items, wait_for_model
 from tests.simulator.freshness import Freshness, Prober
 from tests.simulator.report import (
+    REPORTS,
     Progress,
     StepFailed,
     machine,
@@ -251,9 +252,9 @@ def faults(report: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def conclude(report: Mapping[str, Any], say: Callable[[str], None]) -> int:
+def conclude(report: Mapping[str, Any], say: Callable[[str], None], folder: Path = REPORTS) -> int:
     """Write and print the report; 0 when nothing was lost, else 1 with what was."""
-    path = write_report("demo", report)
+    path = write_report("demo", report, folder)
     wrong = faults(report)
     say(f"done; the report is {path}\n\n{show(report)}\n")
     for fault in wrong:

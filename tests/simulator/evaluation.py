@@ -98,6 +98,4 @@ class Score:
 
     def mrr(self) -> dict[str, float]:
         """Mean of 1 / rank, 0 beyond 20, by method."""
-        return {
-            method: round(self.reciprocal.get(method, 0.0) / max(1, self.questions), 4) for method in METHODS
-        }
+        return {method: round(self.reciprocal.get(method, 0.0) / max(1, self.questions), 4) for method in METHODS}

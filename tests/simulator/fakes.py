@@ -75,7 +75,7 @@ class FakeFreshet:
         self.order.append("question")
         known = self._folded(question)
         views = [event for event in [*known, *question["events"]] if event["event"] == "view_product"]
-        ids = self._popular()
+        ids = [product.id for product in self.products] if self.blind else self._popular()
         if views and question.get("variant") != "popular" and not self.blind:
             category = next(p.category for p in self.products if p.id == views[-1]["product_id"])
             ids = [product.id for product in self.products if product.category == category]

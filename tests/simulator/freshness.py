@@ -97,9 +97,7 @@ class Prober:
         identity = {"anonymous_id": name}
         question = {**identity, "session_id": name, "placement": "home", "k": SLATE, "events": []}
         before = await self._client.recommend(question, timed=False)
-        event = Browser(identity, name).act(
-            Act("view_product", self._rng.choice(self._world.products)), time.time()
-        )
+        event = Browser(identity, name).act(Act("view_product", self._rng.choice(self._world.products)), time.time())
         await self._client.send([event])
         confirmed = time.monotonic()
 
@@ -121,9 +119,7 @@ def _knows(answer: Answer, event_id: str) -> bool:
     return bool(answer.profile.get("last_event_id") == event_id)
 
 
-async def _until(
-    happened: Callable[[], Awaitable[bool]], since: float, deadline: float, found_ms: list[float]
-) -> bool:
+async def _until(happened: Callable[[], Awaitable[bool]], since: float, deadline: float, found_ms: list[float]) -> bool:
     """Poll until it `happened`, noting the milliseconds since `since`; False at `deadline`."""
     while True:
         if await happened():

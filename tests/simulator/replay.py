@@ -35,7 +35,7 @@ from tests.simulator import catalog
 from tests.simulator.browser import WireEvent
 from tests.simulator.client import Client, Tally, Unanswered, wait_for_items
 from tests.simulator.evaluation import METHODS, K, Past, Score, eligible, sample
-from tests.simulator.report import Progress, StepFailed, machine, run_module, table, write_report
+from tests.simulator.report import REPORTS, Progress, StepFailed, machine, run_module, table, write_report
 from tests.simulator.statistics import percentiles
 from tests.simulator.warehouse import LogCount, Warehouse, wait_until_stored
 from tests.stack import APPS, EMULATORS, StackError, running_stack
@@ -102,9 +102,7 @@ class Backlog:
         deadline = time.monotonic() + self._stalled_s
         while not await self._in_profile(event):
             if time.monotonic() > deadline:
-                raise Stalled(
-                    f"event {event['event_id']}: expected in its profile within {self._stalled_s:.0f} s"
-                )
+                raise Stalled(f"event {event['event_id']}: expected in its profile within {self._stalled_s:.0f} s")
             await asyncio.sleep(0.02)
 
     async def _in_profile(self, event: WireEvent) -> bool:
@@ -117,9 +115,7 @@ class Replay:
 
     def __init__(self, client: Client, *, speed: float, backlog: int, say: Callable[[str], None]) -> None:
         if speed <= 0 or backlog < MESSAGE_EVENTS:
-            raise ValueError(
-                f"speed, backlog: expected above 0, at least {MESSAGE_EVENTS}; got {speed}, {backlog}"
-            )
+            raise ValueError(f"speed, backlog: expected above 0, at least {MESSAGE_EVENTS}; got {speed}, {backlog}")
         self.all = Score()
         self.novel = Score()
         self._client = client
@@ -188,9 +184,7 @@ class Replay:
             self.novel.add(target, answers)
 
 
-def build_report(
-    replay: Replay, tally: Tally, log: LogCount, rows: dict[str, int], seconds: float
-) -> dict[str, Any]:
+def build_report(replay: Replay, tally: Tally, log: LogCount, rows: dict[str, int], seconds: float) -> dict[str, Any]:
     """The machine-readable report; `seconds` from the first message until the log held them all."""
     return {
         "events_sent": tally.sent,
@@ -222,9 +216,7 @@ def faults(report: Mapping[str, Any]) -> list[str]:
     if report["events_accepted"] != report["events_sent"]:
         found.append(f"{report['events_sent'] - report['events_accepted']} events were not accepted")
     if report["events_in_log"] != report["events_accepted"]:
-        found.append(
-            f"{report['events_accepted'] - report['events_in_log']} accepted events are not in the log"
-        )
+        found.append(f"{report['events_accepted'] - report['events_in_log']} accepted events are not in the log")
     if report["duplicates_in_log"]:
         found.append(f"{report['duplicates_in_log']} rows of the log double another")
     return found
@@ -260,9 +252,7 @@ async def replay_file(path: Path, env: Mapping[str, str], options: argparse.Name
     products = catalog.from_rees46(rows)
     catalog.write(products, Path(env["FRESHET_CATALOG"]))
     say(await run_module("pipeline.catalog_loader", env["FRESHET_CATALOG"], env=env))
-    client = Client(
-        env["FRESHET_COLLECTOR_URL"], env["FRESHET_API_URL"], backfill_key=env["FRESHET_BACKFILL_KEY"]
-    )
+    client = Client(env["FRESHET_COLLECTOR_URL"], env["FRESHET_API_URL"], backfill_key=env["FRESHET_BACKFILL_KEY"])
     warehouse = Warehouse(env)
     async with client:
         await wait_for_items(client, len(products))
@@ -287,9 +277,14 @@ async def _run(replay: Replay, events: Sequence[WireEvent], questions: set[int])
     return []
 
 
-def conclude(report: Mapping[str, Any], broke_off: Sequence[str], say: Callable[[str], None]) -> int:
+def conclude(
+    report: Mapping[str, Any],
+    broke_off: Sequence[str],
+    say: Callable[[str], None],
+    folder: Path = REPORTS,
+) -> int:
     """Write and print the report; 0 when every event is in exactly once, else 1 with what is wrong."""
-    path = write_report("replay", report)
+    path = write_report("replay", report, folder)
     wrong = [*broke_off, *faults(report)]
     say(f"done; the report is {path}\n\n{show(report)}\n")
     for fault in wrong:

@@ -82,8 +82,6 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []
     for row in rows:
-        first, *others = (
-            text.ljust(widths[0]) if n == 0 else text.rjust(widths[n]) for n, text in enumerate(row)
-        )
+        first, *others = (text.ljust(widths[0]) if n == 0 else text.rjust(widths[n]) for n, text in enumerate(row))
         lines.append("  ".join([first, *others]).rstrip())
     return "\n".join(lines)

@@ -69,9 +69,7 @@ class World:
     def shopper(self, number: int) -> Shopper:
         """The `number`-th person of the population, always the same one."""
         rng = np.random.default_rng([self.seed, 2, number])
-        liked = rng.choice(
-            len(self.categories), min(3, len(self.categories)), replace=False, p=self.category_share
-        )
+        liked = rng.choice(len(self.categories), min(3, len(self.categories)), replace=False, p=self.category_share)
         near = np.unique(self.brand[np.isin(self.category, liked)])
         return Shopper(
             number=number,
@@ -185,9 +183,7 @@ class _Visit:
     taste: Floats = field(default_factory=lambda: np.zeros(0))
     opened: set[int] = field(default_factory=set)
     seen: dict[int, int] = field(default_factory=dict)
-    tabs: list[tuple[int, int, int]] = field(
-        default_factory=list
-    )  # (product, look, position), last opened first
+    tabs: list[tuple[int, int, int]] = field(default_factory=list)  # (product, look, position), last opened first
     cart: list[int] = field(default_factory=list)
 
     def steps(self) -> Visit:
@@ -204,9 +200,7 @@ class _Visit:
     def _choose_intent(self) -> None:
         """Mostly one of the liked categories; one time in seven whatever people look for."""
         if self.rng.random() < 0.85:
-            self.intent = self.rng.choices(self.shopper.liked, weights=(5, 3, 2)[: len(self.shopper.liked)])[
-                0
-            ]
+            self.intent = self.rng.choices(self.shopper.liked, weights=(5, 3, 2)[: len(self.shopper.liked)])[0]
         else:
             share = self.world.category_share
             self.intent = self.rng.choices(range(len(share)), weights=share.tolist())[0]
@@ -241,9 +235,7 @@ class _Visit:
     def _own_choice(self) -> int:
         """What the shopper finds unaided: one of a dozen of the intent category, by logit choice."""
         found = self.rng.choices(self.world.in_category[self.intent].tolist(), k=12)
-        weights = [
-            math.exp(self.taste[product] - OPENED_PENALTY * (product in self.opened)) for product in found
-        ]
+        weights = [math.exp(self.taste[product] - OPENED_PENALTY * (product in self.opened)) for product in found]
         return self.rng.choices(found, weights=weights)[0]
 
     def _open(self, product: int, look: int | None, position: int | None, asks: bool) -> Visit:
@@ -261,9 +253,7 @@ class _Visit:
         yield self._pause()
         clicked = [
             (item, look, position)
-            for position, item in enumerate(
-                self.world.index[id] for id in (shown or ()) if id in self.world.index
-            )
+            for position, item in enumerate(self.world.index[id] for id in (shown or ()) if id in self.world.index)
             if self._clicks(item, position)
         ]
         self.tabs.extend(reversed(clicked))

@@ -87,9 +87,7 @@ def _expm1(exponent: float) -> float:
     return math.expm1(exponent) if exponent < 700 else math.inf
 
 
-def percentiles(
-    values_ms: Sequence[float], *, points: Sequence[int] = (50, 95, 99)
-) -> dict[str, float | None]:
+def percentiles(values_ms: Sequence[float], *, points: Sequence[int] = (50, 95, 99)) -> dict[str, float | None]:
     """`{"p50": ..., ...}` in the unit of the values, to 0.1; None for each where there are no values."""
     if not values_ms:
         return {f"p{point}": None for point in points}

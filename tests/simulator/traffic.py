@@ -64,9 +64,7 @@ class Outcome:
         shoppers = [key for key in self.impressions if key[0] == of_arm]
         if not shoppers:
             return None
-        return click_through(
-            [self.clicks[key] for key in shoppers], [self.impressions[key] for key in shoppers]
-        )
+        return click_through([self.clicks[key] for key in shoppers], [self.impressions[key] for key in shoppers])
 
     def lift(self) -> Lift | None:
         """Personalized over popular; None while an arm has no click."""
@@ -136,9 +134,7 @@ class Traffic:
     async def _visit(self, number: int, deadline: float) -> None:
         shopper = self._world.shopper(number)
         visits, self._visits[number] = self._visits[number], self._visits[number] + 1
-        guest = Guest(
-            self._client, shopper, self._assign(shopper.id), self.outcome, f"{self._run}-{number}-{visits}"
-        )
+        guest = Guest(self._client, shopper, self._assign(shopper.id), self.outcome, f"{self._run}-{number}-{visits}")
         try:
             # The past used the first visits' random numbers, so live ones start far from them.
             await guest.play(visit(self._world, shopper, 10_000 + visits), self._plan.haste, deadline)
@@ -154,9 +150,7 @@ class Traffic:
 class Guest:
     """One visit under way: the steps of a shopper on one side, collector and API on the other."""
 
-    def __init__(
-        self, client: Client, shopper: Shopper, variant: str, outcome: Outcome, session_id: str
-    ) -> None:
+    def __init__(self, client: Client, shopper: Shopper, variant: str, outcome: Outcome, session_id: str) -> None:
         self.browser = Browser(shopper.identity, session_id)
         self._client = client
         self._variant = variant

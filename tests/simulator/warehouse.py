@@ -43,9 +43,7 @@ class Warehouse:
 
     def log(self) -> LogCount:
         """How much the events log holds."""
-        row = self._rows(f"select count(*) as n, count(distinct event_id) as d from {self._dataset}.events")[
-            0
-        ]
+        row = self._rows(f"select count(*) as n, count(distinct event_id) as d from {self._dataset}.events")[0]
         return LogCount(int(row["n"]), int(row["d"]))
 
     def event_ids(self) -> set[str]:

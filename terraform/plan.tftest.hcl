@@ -1,0 +1,295 @@
+# What must hold in any plan: nothing is lost, nothing grows for ever, names are those that the programs expect.
+
+variables {
+  project_id   = "demo-project"
+  cors_origins = ["https://shop.example.com", "https://www.example.com"]
+}
+
+run "messages_can_be_read_again" {
+  command = plan
+
+  assert {
+    condition = alltrue([
+      for subscription in [google_pubsub_subscription.events, google_pubsub_subscription.dead_letters] :
+      subscription.retain_acked_messages && subscription.message_retention_duration == "604800s"
+    ])
+    error_message = "Both subscriptions keep acknowledged messages for 7 days."
+  }
+
+  assert {
+    condition = alltrue([
+      for subscription in [google_pubsub_subscription.events, google_pubsub_subscription.dead_letters] :
+      subscription.expiration_policy[0].ttl == ""
+    ])
+    error_message = "No subscription expires when nobody reads for a while."
+  }
+
+  assert {
+    condition     = google_pubsub_topic.events.message_retention_duration == "604800s"
+    error_message = "The topic keeps events for 7 days."
+  }
+}
+
+run "undeliverable_messages_become_dead_letters" {
+  command = plan
+
+  assert {
+    condition     = google_pubsub_subscription.events.dead_letter_policy[0].max_delivery_attempts == 100
+    error_message = "Pub/Sub gives up on a message only after 100 attempts."
+  }
+
+  assert {
+    condition     = length(google_pubsub_subscription.dead_letters.dead_letter_policy) == 0
+    error_message = "A dead letter never becomes a dead letter again."
+  }
+
+  assert {
+    condition = (
+      google_pubsub_topic_iam_member.pubsub_gives_dead_letters.role == "roles/pubsub.publisher" &&
+      google_pubsub_topic_iam_member.pubsub_gives_dead_letters.topic == "dead-letters" &&
+      google_pubsub_subscription_iam_member.pubsub_takes_events.role == "roles/pubsub.subscriber" &&
+      google_pubsub_subscription_iam_member.pubsub_takes_events.subscription == "events-pipeline"
+    )
+    error_message = "Pub/Sub's service agent may take from the events and give to the dead letters."
+  }
+}
+
+run "names_are_those_that_the_programs_expect" {
+  command = plan
+
+  assert {
+    condition = (
+      google_pubsub_topic.events.name == "events" &&
+      google_pubsub_topic.dead_letters.name == "dead-letters" &&
+      google_pubsub_subscription.events.name == "events-pipeline" &&
+      google_pubsub_subscription.dead_letters.name == "dead-letters-pipeline" &&
+      google_bigtable_instance.freshet.name == "freshet" &&
+      google_bigquery_dataset.freshet.dataset_id == "freshet"
+    )
+    error_message = "Topics, subscriptions, instance and dataset have the names of the local stack."
+  }
+
+  assert {
+    condition = (
+      google_cloudfunctions2_function.collector.service_config[0].environment_variables.FRESHET_EVENTS_TOPIC == "events" &&
+      google_cloudfunctions2_function.collector.service_config[0].environment_variables.FRESHET_CORS_ORIGINS == "https://shop.example.com,https://www.example.com" &&
+      google_cloudfunctions2_function.collector.service_config[0].environment_variables.FUNCTION_USE_ASGI == "true"
+    )
+    error_message = "The collector is told its topics and origins, and runs as an ASGI function."
+  }
+
+  assert {
+    condition     = local.api_environment.FRESHET_VERTEX_ENDPOINT == "projects/demo-project/locations/us-central1/endpoints/1001"
+    error_message = "The API is told the endpoint by its full name."
+  }
+}
+
+run "features_are_collected_as_garbage" {
+  command = plan
+
+  assert {
+    condition     = toset(keys(google_bigtable_gc_policy.this)) == toset(["profiles/p", "items/c", "items/s", "trending/t", "policies/b"])
+    error_message = "Every family of every table has a garbage collection policy."
+  }
+
+  assert {
+    condition = alltrue([
+      for policy in google_bigtable_gc_policy.this : contains([
+        for rule in jsondecode(policy.gc_rules).rules : try(rule.max_version, 0)
+      ], 1)
+    ])
+    error_message = "Every family keeps one version."
+  }
+
+  assert {
+    condition = (
+      jsondecode(google_bigtable_gc_policy.this["profiles/p"].gc_rules).mode == "union" &&
+      jsondecode(google_bigtable_gc_policy.this["profiles/p"].gc_rules).rules[1].max_age == "2160h"
+    )
+    error_message = "A profile is forgotten 90 days after the last event."
+  }
+}
+
+run "a_shorter_memory_can_be_asked_for" {
+  command = plan
+
+  variables {
+    profile_ttl_days   = 30
+    log_retention_days = 10
+    mart_history_days  = 7
+  }
+
+  assert {
+    condition     = jsondecode(google_bigtable_gc_policy.this["profiles/p"].gc_rules).rules[1].max_age == "720h"
+    error_message = "profile_ttl_days sets the age at which a profile is forgotten."
+  }
+
+  assert {
+    condition     = alltrue([for table in google_bigquery_table.this : table.time_partitioning[0].expiration_ms == 864000000])
+    error_message = "log_retention_days sets when a day of the log is deleted."
+  }
+
+  assert {
+    condition     = strcontains(google_bigquery_table.staging["events_unique"].view[0].query, "interval 7 day")
+    error_message = "mart_history_days sets how far back views look."
+  }
+}
+
+run "logs_are_partitioned_and_views_are_complete" {
+  command = plan
+
+  assert {
+    condition = alltrue([
+      for table in google_bigquery_table.this :
+      table.time_partitioning[0].type == "DAY" && length(table.clustering) > 0 && table.deletion_protection
+    ])
+    error_message = "Every log table is partitioned by day, clustered and protected."
+  }
+
+  assert {
+    condition     = google_bigquery_table.this["events"].time_partitioning[0].field == "timestamp"
+    error_message = "Events are partitioned by event time."
+  }
+
+  assert {
+    condition     = alltrue([for query in values(local.view_queries) : !strcontains(query, "$${")])
+    error_message = "No placeholder is left in a view."
+  }
+
+  assert {
+    condition     = strcontains(google_bigquery_table.marts["funnel_daily"].view[0].query, "`demo-project.freshet.events_unique`")
+    error_message = "A mart reads staging by its full name."
+  }
+}
+
+run "the_pipeline_streams_at_least_once" {
+  command = plan
+
+  assert {
+    condition = (
+      google_dataflow_flex_template_job.pipeline.enable_streaming_engine &&
+      contains(google_dataflow_flex_template_job.pipeline.additional_experiments, "streaming_mode_at_least_once") &&
+      google_dataflow_flex_template_job.pipeline.on_delete == "drain"
+    )
+    error_message = "The job runs on Streaming Engine, at least once, and is drained when it goes."
+  }
+
+  assert {
+    condition = (
+      google_dataflow_flex_template_job.pipeline.container_spec_gcs_path == "gs://demo-project-freshet-artifacts/releases/0.1.0/pipeline.json" &&
+      google_dataflow_flex_template_job.pipeline.sdk_container_image == "us-central1-docker.pkg.dev/demo-project/freshet/pipeline:0.1.0"
+    )
+    error_message = "Template and image are those of the release."
+  }
+}
+
+run "a_subnetwork_takes_public_addresses_away" {
+  command = plan
+
+  variables {
+    pipeline_subnetwork = "regions/us-central1/subnetworks/private"
+  }
+
+  assert {
+    condition     = google_dataflow_flex_template_job.pipeline.ip_configuration == "WORKER_IP_PRIVATE"
+    error_message = "Workers in a subnetwork of ours have private addresses only."
+  }
+}
+
+run "backfill_is_refused_until_there_is_a_key" {
+  command = plan
+
+  assert {
+    condition     = length(google_cloudfunctions2_function.collector.service_config[0].secret_environment_variables) == 0
+    error_message = "Without a version of the key, the collector has no key."
+  }
+}
+
+run "a_key_allows_backfill" {
+  command = plan
+
+  variables {
+    backfill_key_version = "1"
+  }
+
+  assert {
+    condition     = google_cloudfunctions2_function.collector.service_config[0].secret_environment_variables[0].key == "FRESHET_BACKFILL_KEY"
+    error_message = "With a version of the key, the collector is given it."
+  }
+}
+
+run "nothing_that_holds_data_goes_by_mistake" {
+  command = plan
+
+  assert {
+    condition = (
+      google_bigtable_instance.freshet.deletion_protection &&
+      !google_bigquery_dataset.freshet.delete_contents_on_destroy &&
+      !google_storage_bucket.artifacts.force_destroy &&
+      google_pubsub_topic.events.deletion_policy == "PREVENT" &&
+      google_pubsub_subscription.events.deletion_policy == "PREVENT"
+    )
+    error_message = "Stores, topics and subscriptions are protected from deletion."
+  }
+}
+
+run "protection_can_be_lifted" {
+  command = plan
+
+  variables {
+    deletion_protection = false
+  }
+
+  assert {
+    condition = (
+      !google_bigtable_instance.freshet.deletion_protection &&
+      google_bigquery_dataset.freshet.delete_contents_on_destroy &&
+      google_storage_bucket.artifacts.force_destroy &&
+      google_pubsub_topic.events.deletion_policy == "DELETE"
+    )
+    error_message = "With deletion_protection = false everything can be torn down."
+  }
+}
+
+run "bad_values_are_refused" {
+  command = plan
+
+  variables {
+    project_id            = "Demo"
+    region                = "us-central1-b"
+    release               = "v1/2"
+    cors_origins          = ["shop.example.com"]
+    collector_instances   = { min = 3, max = 2 }
+    api_instances         = { min = -1, max = 2 }
+    vertex_endpoint_id    = "0123"
+    pipeline_workers      = { first = 0, max = 5 }
+    pipeline_subnetwork   = "private"
+    dataset               = "my-data"
+    log_retention_days    = 0.5
+    mart_history_days     = 0
+    max_delivery_attempts = 4
+    bigtable_nodes        = { min = 0, max = 1 }
+    profile_ttl_days      = 0
+
+    message_retention_days = 8
+  }
+
+  expect_failures = [
+    var.project_id,
+    var.region,
+    var.release,
+    var.cors_origins,
+    var.collector_instances,
+    var.api_instances,
+    var.vertex_endpoint_id,
+    var.pipeline_workers,
+    var.pipeline_subnetwork,
+    var.dataset,
+    var.log_retention_days,
+    var.mart_history_days,
+    var.message_retention_days,
+    var.max_delivery_attempts,
+    var.bigtable_nodes,
+    var.profile_ttl_days,
+  ]
+}

@@ -1,0 +1,71 @@
+# Least rights: nobody may do more than their own work needs.
+
+variables {
+  project_id = "demo-project"
+}
+
+run "rights_on_the_whole_project_are_the_three_that_must_be" {
+  command = plan
+
+  assert {
+    condition = toset([
+      google_project_iam_member.builder_reads_function_sources.role,
+      google_project_iam_member.builder_writes_logs.role,
+      google_project_iam_member.pipeline_is_a_worker.role,
+    ]) == toset(["roles/storage.objectViewer", "roles/logging.logWriter", "roles/dataflow.worker"])
+    error_message = "No role on the project but these three, none of them owner, editor or admin."
+  }
+
+  assert {
+    condition     = length(google_project_iam_member.builder_reads_function_sources.condition) == 1
+    error_message = "The builder reads one bucket only, though its right is on the project."
+  }
+
+  assert {
+    condition = (
+      google_project_iam_custom_role.endpoint_caller.permissions == toset(["aiplatform.endpoints.predict"]) &&
+      google_project_iam_custom_role.bigtable_ping.permissions == toset(["bigtable.instances.ping"])
+    )
+    error_message = "Our own roles hold one permission each."
+  }
+}
+
+run "each_deployable_may_do_only_its_own_work" {
+  command = plan
+
+  assert {
+    condition     = alltrue([for member in google_bigtable_table_iam_member.api_reads : member.role == "roles/bigtable.reader"])
+    error_message = "The API reads features and never writes them."
+  }
+
+  assert {
+    condition = (
+      toset(keys(google_bigtable_table_iam_member.pipeline_folds)) == toset(["profiles", "items", "trending"]) &&
+      alltrue([for member in google_bigtable_table_iam_member.pipeline_folds : member.role == "roles/bigtable.user"])
+    )
+    error_message = "The pipeline writes profiles, items and trending, not the API's policies."
+  }
+
+  assert {
+    condition     = alltrue([for member in google_bigquery_table_iam_member.pipeline_logs : member.role == "roles/bigquery.dataEditor"])
+    error_message = "The pipeline writes to the log tables one by one."
+  }
+
+  assert {
+    condition = (
+      google_pubsub_topic_iam_member.collector_publishes_events.role == "roles/pubsub.publisher" &&
+      google_pubsub_topic_iam_member.collector_publishes_dead_letters.role == "roles/pubsub.publisher"
+    )
+    error_message = "The collector publishes to the two topics."
+  }
+
+  assert {
+    condition = length(distinct([
+      google_service_account.api.account_id,
+      google_service_account.builder.account_id,
+      google_service_account.collector.account_id,
+      google_service_account.pipeline.account_id,
+    ])) == 4
+    error_message = "Every deployable has an account of its own."
+  }
+}

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.stack import EMULATORS, NotUp, Stack, StackError, load_env, presence, running_stack
+from tests.stack import APPS, EMULATORS, NotUp, Stack, StackError, load_env, presence, running_stack
 from tests.stack.bootstrap import bigquery_client, bootstrap
 from tests.stack.environment import stack_folder
 from tests.stack.ports import HOST, Ports, PortTaken, free_ports, is_free, parse_ports, refuse_taken
 from tests.stack.prerequisites import REPO, Missing, java, missing, pubsub_emulator, python, sdk_root
 from tests.stack.processes import Reaper, ServerProcess, group_runs, procfile
-from tests.stack.readiness import NotYet, ask_pipeline, ask_pubsub, publisher, subscriber
+from tests.stack.readiness import QUESTIONS, NotYet, ask_pipeline, ask_pubsub, publisher, subscriber
 
 
 def _until(condition: Callable[[], bool], timeout_s: float = 10.0) -> bool:
@@ -127,9 +127,7 @@ def test_free_ports_are_free_and_all_different() -> None:
 def test_a_taken_port_is_named_with_the_way_to_change_it() -> None:
     with socket.create_server((HOST, 0)) as server:
         taken = server.getsockname()[1]
-        with pytest.raises(
-            PortTaken, match=rf"port {taken} \(for bigquery_grpc\).*PORTS=bigquery_grpc={taken + 1000}"
-        ):
+        with pytest.raises(PortTaken, match=rf"port {taken} \(for bigquery_grpc\).*PORTS=bigquery_grpc={taken + 1000}"):
             refuse_taken(Ports(bigquery_grpc=taken), {"bigquery"})
 
 
@@ -179,8 +177,8 @@ def test_nothing_outlives_a_holder_that_was_killed(tmp_path: Path) -> None:
     assert _until(lambda: not group_runs(group))
 
 
-def test_the_procfile_names_every_part_of_the_stack() -> None:
-    assert set(procfile()) == {*EMULATORS, "collector", "pipeline", "predictor", "api", "store"}
+def test_every_part_of_the_procfile_is_explained_and_asked_whether_it_answers() -> None:
+    assert set(procfile()) == {*EMULATORS, *APPS} == set(presence.WHAT) == set(QUESTIONS)
 
 
 # a stack of one

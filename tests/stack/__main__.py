@@ -23,9 +23,7 @@ def up(options: argparse.Namespace) -> int:
     began = time.monotonic()
     with running_stack(options.name, options.ports, options.only, say=_say) as stack:
         _say(f"up after {time.monotonic() - began:.1f} s\n\n{stack.table()}\n")
-        _say(
-            f"logs are in {(stack.folder / 'logs').relative_to(REPO)}; Ctrl-C or `make down` stops all of it"
-        )
+        _say(f"logs are in {(stack.folder / 'logs').relative_to(REPO)}; Ctrl-C or `make down` stops all of it")
         _watch(stack)
     return 0
 

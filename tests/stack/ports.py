@@ -66,17 +66,13 @@ def _parse_port(part: str) -> tuple[str, int]:
     name, _, value = part.partition("=")
     names = [field.name for field in fields(Ports)]
     if name not in names or not value.isdecimal() or not 0 < int(value) < 65_536:
-        raise ValueError(
-            f"ports: expected auto, or name=port with a name of {', '.join(names)}; got {part!r}"
-        )
+        raise ValueError(f"ports: expected auto, or name=port with a name of {', '.join(names)}; got {part!r}")
     return name, int(value)
 
 
 def refuse_taken(ports: Ports, names: set[str]) -> None:
     """Raises PortTaken when something listens already where one of these parts would."""
-    taken = [
-        (name, port) for name, port in ports.items() if name.split("_")[0] in names and not is_free(port)
-    ]
+    taken = [(name, port) for name, port in ports.items() if name.split("_")[0] in names and not is_free(port)]
     if not taken:
         return
     which = ", ".join(f"{port} (for {name})" for name, port in taken)

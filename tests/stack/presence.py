@@ -89,9 +89,7 @@ def _state(name: str) -> dict[str, Any]:
 
 def describe(env: Mapping[str, str], pids: Mapping[str, int]) -> str:
     """What runs where, a line a process."""
-    return "\n".join(
-        f"  {part:<12} {_address(part, env):<24} {WHAT[part]:<36} pid {pid}" for part, pid in pids.items()
-    )
+    return "\n".join(f"  {part:<12} {_address(part, env):<24} {WHAT[part]:<36} pid {pid}" for part, pid in pids.items())
 
 
 def _address(part: str, env: Mapping[str, str]) -> str:

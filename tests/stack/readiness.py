@@ -130,7 +130,10 @@ def _put_back(reader: SubscriberClient, subscription: str, left: Sequence[Receiv
 
 
 def ask_dead_letters(env: Environment) -> None:
-    """Nothing: it has no port, any message would be logged as a rejected event, and nobody waits for it."""
+    """Asks nothing: it has no port, and any message would be logged as a rejected event.
+
+    What is rejected before it reads waits in the subscription; if it cannot run it ends, which the stack notices.
+    """
 
 
 QUESTIONS: dict[str, Callable[[Environment], None]] = {

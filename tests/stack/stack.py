@@ -22,7 +22,6 @@ from tests.stack.processes import GRACE_S, Reaper, ServerProcess, procfile
 EMULATORS = ("pubsub", "bigtable", "bigquery")
 APPS = ("collector", "pipeline", "dead_letters", "predictor", "api", "store")
 ANSWER_S = 120.0
-WATCH_S = 0.3
 
 
 class Stack:

@@ -79,9 +79,7 @@ class Collector:
         if allowed is None:
             raise Refused(404, "path", "expected /v1/events or /healthz", path[:80])
         if method not in allowed:
-            raise Refused(
-                405, "method", f"expected {' or '.join(allowed)}", method, {"allow": ", ".join(allowed)}
-            )
+            raise Refused(405, "method", f"expected {' or '.join(allowed)}", method, {"allow": ", ".join(allowed)})
         return Response(status_code=204) if method == "OPTIONS" else _json(200, {"status": "ok"})
 
     async def _collect(self, request: Request) -> Response:
@@ -119,9 +117,7 @@ class Collector:
             attributes["backfill"] = "1"
         await self._publisher.publish(self._config.events_path, [message(encode_message(events), attributes)])
 
-    async def _publish_dead_letters(
-        self, letters: list[tuple[bytes, InvalidEvent]], received_at: datetime
-    ) -> None:
+    async def _publish_dead_letters(self, letters: list[tuple[bytes, InvalidEvent]], received_at: datetime) -> None:
         messages = [message(data, _letter_attributes(error, received_at)) for data, error in letters]
         await self._publisher.publish(self._config.dead_letter_path, messages)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from datetime import UTC, datetime
 
@@ -13,6 +14,8 @@ from functions.collector import Collector
 from functions.config import Config
 from functions.publisher import Publisher
 
+GARBAGE_THRESHOLD = 20_000
+
 logs.configure()
 _config = Config.from_env(os.environ)
 _collector = Collector(
@@ -20,6 +23,14 @@ _collector = Collector(
     Publisher(_config.pubsub_emulator_host, _config.publish_deadline_s),
     lambda: datetime.now(UTC),
 )
+
+
+# Requests that wait for Pub/Sub outlive young collections, so full ones follow often, and each walks every object
+# that the libraries made at import: 40 % of the processor time of a busy collector. Those objects never die, so the
+# collector of garbage may forget them, and look less often at the rest.
+gc.collect()
+gc.freeze()
+gc.set_threshold(GARBAGE_THRESHOLD, 20, 20)
 
 
 async def collect(request: Request) -> Response:

@@ -21,7 +21,7 @@ from google.pubsub_v1.types import PublishRequest, PublishResponse, PubsubMessag
 
 logger = logging.getLogger(__name__)
 
-MAX_IN_FLIGHT = 4
+MAX_IN_FLIGHT = 2
 MAX_CALL_MESSAGES = 1000
 MAX_CALL_BYTES = 8 * 1024 * 1024
 MAX_WAITING_BYTES = 64 * 1024 * 1024

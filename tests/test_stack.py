@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.stack import APPS, EMULATORS, NotUp, Stack, StackError, load_env, presence, running_stack
 from tests.stack.bootstrap import bigquery_client, bootstrap
-from tests.stack.environment import stack_folder
+from tests.stack.environment import DEFAULT, files_environment, service_environment, stack_folder
 from tests.stack.ports import HOST, Ports, PortTaken, free_ports, is_free, parse_ports, refuse_taken
 from tests.stack.prerequisites import REPO, Missing, java, missing, pubsub_emulator, python, sdk_root
 from tests.stack.processes import Reaper, ServerProcess, group_runs, procfile
@@ -179,6 +180,14 @@ def test_nothing_outlives_a_holder_that_was_killed(tmp_path: Path) -> None:
 
 def test_every_part_of_the_procfile_is_explained_and_asked_whether_it_answers() -> None:
     assert set(procfile()) == {*EMULATORS, *APPS} == set(presence.WHAT) == set(QUESTIONS)
+
+
+def test_the_compose_file_runs_the_same_parts_with_the_same_variables() -> None:
+    compose = yaml.safe_load((REPO / "docker-compose.yml").read_text(encoding="utf-8"))
+    assert set(compose["services"]) == {*procfile(), "bootstrap"}
+    told = {*service_environment(Ports()), *files_environment(DEFAULT)}
+    for part in APPS:
+        assert told <= set(compose["services"][part]["environment"])
 
 
 # a stack of one

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import math
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 
@@ -69,9 +69,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def number(self, key: str, default: float = 0.0) -> float:
         """The finite number under `metadata[key]`, or `default`."""
         value = self.metadata.get(key)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            return default
-        return float(value)
+        return float(value) if _is_finite_number(value) else default
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -226,10 +224,18 @@ def _metadata(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_number(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if not _is_finite_number(value):
         raise InvalidEvent(f"metadata.{name}", "expected a finite number", value)
     if value < 0:
         raise InvalidEvent(f"metadata.{name}", "expected a number of at least 0", value)
+
+
+def _is_finite_number(value: Any) -> TypeGuard[int | float]:
+    """Whether it is a number that a float can hold; JSON may hold an integer of thousands of digits."""
+    try:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def _check_time(timestamp: datetime, ingest_time: datetime, backfill: bool) -> None:

@@ -1,0 +1,257 @@
+"""The API's HTTP face: `uvicorn vertex.api.app:app_from_env --factory`."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
+from random import Random
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
+from starlette.routing import Route
+
+from functions import logs
+from pipeline.core.profile import UserProfile
+from pipeline.store import AsyncStore, now_ms
+from vertex.api.breaker import Unavailable
+from vertex.api.config import Config
+from vertex.api.contract import InvalidRequest, parse_as_of, parse_request, profile_keys
+from vertex.api.endpoint import Endpoint
+from vertex.api.items import ItemCache, TrendingCache
+from vertex.api.models import LatestModel
+from vertex.api.ranking import Ranker
+from vertex.api.reader import Reader
+from vertex.api.recommend import Recommender
+from vertex.api.timing import Stopwatch
+from vertex.api.visitor import Visitors, readable_time
+
+log = logging.getLogger(__name__)
+
+MAX_BODY_BYTES = 1_000_000
+GARBAGE_THRESHOLD = 50_000
+# What the start may wait for the catalog; without it the service starts all the same.
+LOAD_S = 10.0
+
+_json = msgspec.json.Encoder()
+
+
+class Api:
+    """The parts, wired, and one method for each route.
+
+    Made within a running event loop.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        endpoint = (
+            Endpoint(config.vertex_endpoint, config.vertex_host, config.vertex_deadline_s)
+            if config.vertex_endpoint
+            else None
+        )
+        self._model = LatestModel(config.model_dir)
+        self._reader = Reader(lambda: AsyncStore(config.project, config.instance), config.bigtable_deadline_s)
+        self._items = ItemCache(self._reader, config.max_items)
+        self._trending = TrendingCache(self._reader)
+        self._ranker = Ranker(endpoint, self._model, config.vertex_deadline_s)
+        self._visitors = Visitors(self._reader, self._items)
+        self._recommender = Recommender(
+            config,
+            self._visitors,
+            self._items,
+            self._trending,
+            self._ranker,
+            self._model,
+            now_ms,
+            Random(),
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Load what there is, keep it fresh, and close at the end."""
+        await asyncio.to_thread(self._model.refresh)
+        await self._load()
+        _spare_garbage_collector()
+        tasks = [
+            _forever(self._reader.watch()),
+            _forever(self._ranker.watch()),
+            _forever(self._items.keep_fresh()),
+            _forever(self._model.follow()),
+        ]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self._ranker.close()
+            await self._reader.close()
+
+    async def _load(self) -> None:
+        try:
+            async with asyncio.timeout(LOAD_S):
+                await self._reader.ping()
+                await self._items.load()
+        except (Unavailable, TimeoutError) as error:
+            log.warning("starting without the catalog: %s", error)
+
+    async def recommend(self, request: HttpRequest) -> Response:
+        """`POST /v1/recommendations`."""
+        watch = Stopwatch()
+        question = parse_request(await _body(request), self._config.allow_as_of)
+        watch.lap("parse")
+        answer = await self._recommender.answer(question, watch)
+        response = _respond(answer)
+        watch.lap("write")
+        response.headers["server-timing"] = watch.header()
+        return response
+
+    async def profile(self, request: HttpRequest) -> Response:
+        """`GET /v1/profile`: the stored profile, readable; `event_id` asks whether that event is in it."""
+        query = request.query_params
+        keys = profile_keys(query.get("user_id"), query.get("anonymous_id"))
+        if not keys:
+            raise InvalidRequest("user_id", "expected user_id or anonymous_id", None)
+        as_of = query.get("as_of")
+        at_ms = round(parse_as_of(as_of, self._config.allow_as_of).timestamp() * 1000) if as_of else now_ms()
+        profile = await self._visitors.stored(keys)
+        return _respond(describe_profile(profile, query.get("event_id"), at_ms))
+
+    async def item(self, request: HttpRequest) -> Response:
+        """`GET /v1/items/{id}`: what the catalog says, and live statistics."""
+        item_id = request.path_params["item_id"]
+        with suppress(Unavailable):  # then as last known
+            await self._items.ensure([item_id], 0.0, 0.0)
+        row = self._items.get(item_id)
+        if row is None:
+            return _error(404, InvalidRequest("item_id", "expected a known item", item_id))
+        return _respond({**msgspec.structs.asdict(row.item), "stats": row.stats.describe(now_ms())})
+
+    async def health(self, _: HttpRequest) -> Response:
+        """`GET /healthz`: this process answers; which parts answer it."""
+        return _respond(
+            {
+                "status": "ok",
+                "bigtable": self._reader.is_up,
+                "vertex": self._ranker.is_up,
+                "items": len(self._items),
+                "model_version": self._model().version,
+            }
+        )
+
+
+def describe_profile(profile: UserProfile | None, event_id: str | None, at_ms: int) -> dict[str, Any]:
+    """The profile for people: an unknown visitor's is empty."""
+    known = profile if profile is not None else UserProfile()
+    described = known.describe(at_ms)
+    described["recent_items"] = [
+        {"id": item_id, "time": readable_time(time_ms)} for item_id, time_ms in known.recent_items(at_ms, 20)
+    ]
+    return {
+        "found": profile is not None,
+        "contains_event": known.contains(event_id) if event_id else None,
+        "newest_event_time": readable_time(known.newest_ms),
+        "last_event_id": known.last_event[1] or None,
+        **described,
+        "encoded_bytes": len(known.encode()) if profile is not None else 0,
+    }
+
+
+def create_app(config: Config) -> Starlette:
+    """The ASGI app for one configuration; clients are made when it starts, within its event loop."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        api = Api(config)
+        app.router.routes.extend(
+            [
+                Route("/v1/recommendations", api.recommend, methods=["POST"]),
+                Route("/v1/profile", api.profile),
+                Route("/v1/items/{item_id:path}", api.item),
+                Route("/healthz", api.health),
+            ]
+        )
+        async with api.running():
+            yield
+
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=list(config.cors_origins),
+        allow_methods=["GET", "POST"],
+        allow_headers=["content-type"],
+        expose_headers=["server-timing"],
+        max_age=86_400,
+    )
+    return Starlette(
+        lifespan=lifespan,
+        middleware=[cors],
+        exception_handlers={
+            InvalidRequest: lambda _, error: _error(400, error),
+            TooLarge: lambda _, error: _error(413, error),
+            Unavailable: _unavailable,
+        },
+    )
+
+
+def app_from_env() -> Starlette:
+    """The app for the environment's configuration; the process' logs become JSON lines."""
+    logs.configure()
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).propagate = name != "uvicorn.access"  # Cloud Run logs each request itself
+    return create_app(Config.from_env(os.environ))
+
+
+class TooLarge(InvalidRequest):
+    """A body beyond `MAX_BODY_BYTES`."""
+
+
+def _spare_garbage_collector() -> None:
+    """Items live long and hold no cycles: walking them all now and then would make an answer wait for 0.1 s."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_THRESHOLD, 20, 100)
+
+
+async def _body(request: HttpRequest) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise TooLarge("body", f"expected at most {MAX_BODY_BYTES} bytes", f"{len(body)} or more")
+    return bytes(body)
+
+
+def _respond(content: Any, status: int = 200) -> Response:
+    return Response(_json.encode(content), status, media_type="application/json")
+
+
+def _error(status: int, error: Exception) -> Response:
+    named = error if isinstance(error, InvalidRequest) else InvalidRequest("", str(error))
+    return _respond({"error": named.as_dict()}, status)
+
+
+def _unavailable(_: HttpRequest, error: Exception) -> Response:
+    response = _error(503, InvalidRequest("bigtable", "expected an answer in time", str(error)))
+    response.headers["retry-after"] = "1"
+    return response
+
+
+def _forever(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Run in the background; should it ever end by an error, say so."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(_say_why)
+    return task
+
+
+def _say_why(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        log.error("a background task ended", exc_info=task.exception())

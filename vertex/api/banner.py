@@ -1,0 +1,71 @@
+"""The one line at the top of the page: what the visitor is most likely here for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from pipeline.core.catalog import Item, department
+from pipeline.core.profile import UserProfile
+from vertex.api.candidates import top_categories
+
+
+@dataclass(frozen=True, slots=True)
+class Banner:
+    """`id` names the kind and its subject, stable enough to count clicks by."""
+
+    id: str
+    headline: str
+    text: str
+    category: str = ""
+    product_id: str = ""
+
+
+WELCOME = Banner("welcome", "Find something you love", "Popular with shoppers right now.")
+
+
+def choose_banner(
+    profile: UserProfile, slate: Sequence[str], item_of: Callable[[str], Item | None], now_ms: int
+) -> Banner:
+    """What to say to this visitor: of the cart left behind, else the last search, else the strongest category.
+
+    Args:
+        profile: the visitor's state.
+        slate: the recommended ids, best first; the banner points to one of its category.
+        item_of: what the catalog says of an item.
+        now_ms: the time of reading.
+    """
+    cart = [item for item in map(item_of, profile.in_cart()) if item is not None and item.in_stock]
+    if cart:
+        return _cart(cart, profile)
+    if profile.last_query and profile.last_query_at[0] >= profile.last_item_at[0]:
+        return _search(profile.last_query, slate)
+    names = top_categories(profile, now_ms, 1)
+    return _category(names[0], slate, item_of) if names else WELCOME
+
+
+def readable(category: str) -> str:
+    """A dotted path as words: its last part, `home_audio` as `home audio`."""
+    return category.rpartition(".")[2].replace("_", " ").replace("-", " ")
+
+
+def _cart(cart: Sequence[Item], profile: UserProfile) -> Banner:
+    newest = max(cart, key=lambda item: profile.cart[item.item_id])
+    name = newest.title or "an item"
+    others = f" and {len(cart) - 1} more" if len(cart) > 1 else ""
+    return Banner(f"cart:{newest.item_id}", "Still in your cart", f"{name}{others}", newest.category, newest.item_id)
+
+
+def _search(query: str, slate: Sequence[str]) -> Banner:
+    text = "Picked from what others chose after a search like yours."
+    return Banner("search", f"Looking for {query}?", text, product_id=slate[0] if slate else "")
+
+
+def _category(category: str, slate: Sequence[str], item_of: Callable[[str], Item | None]) -> Banner:
+    items = [item for item in map(item_of, slate) if item is not None]
+    exact = [item for item in items if item.category == category]
+    near = [item for item in items if department(item.category) == department(category)]
+    best = next(iter([*exact, *near]), None)
+    name = readable(category)
+    text = best.title if best is not None and best.title else f"New picks in {name}, chosen for you."
+    return Banner(f"category:{category}", f"More in {name}", text, category, best.item_id if best is not None else "")

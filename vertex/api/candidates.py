@@ -1,0 +1,120 @@
+"""Which items might be shown: a few hundred out of all, each with the source that found it first.
+
+A source is a function from the visitor's `Situation` to item ids, best first, and a line in `SOURCES`. Adding one
+takes just that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import islice, zip_longest
+
+from pipeline.core.features import Vector, links, session_vector
+from pipeline.core.items import ItemStats
+from pipeline.core.profile import UserProfile
+from vertex.model import VectorIndex
+
+MAX_CANDIDATES = 200
+MAX_CATEGORIES = 4
+NEIGHBOURS = 100
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What the sources may look at; all of it in memory.
+
+    Attributes:
+        profile: the visitor's state, pending events folded in.
+        now_ms: the time of reading.
+        seeds: stats of the visitor's recent items.
+        vectors: item vectors.
+        trending: item ids, best first, of all items.
+        trending_in: the same by category, for the visitor's categories.
+        shelves: ids of items in stock by category, most viewed first.
+    """
+
+    profile: UserProfile
+    now_ms: int
+    seeds: Mapping[str, ItemStats] = field(default_factory=dict)
+    vectors: VectorIndex = field(default_factory=VectorIndex.empty)
+    trending: list[str] = field(default_factory=list)
+    trending_in: Mapping[str, list[str]] = field(default_factory=dict)
+    shelves: Mapping[str, list[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An item that may be shown, and the source that found it first."""
+
+    item_id: str
+    source: str
+
+
+def covisited(situation: Situation) -> list[str]:
+    """Items that others touched together with the visitor's recent ones: link strength x 2^(-rank / 3), summed."""
+    found: dict[str, float] = {}
+    for _, _, weight, strengths in links(situation.profile, situation.seeds, situation.now_ms):
+        for item_id, strength in strengths.items():
+            found[item_id] = found.get(item_id, 0.0) + weight * strength
+    return sorted(found, key=lambda item_id: (-found[item_id], item_id))
+
+
+def similar(situation: Situation) -> list[str]:
+    """Items whose vectors lie nearest to the visitor's session vector."""
+    taste: Vector | None = session_vector(situation.profile, situation.vectors, situation.now_ms)
+    if taste is None:
+        return []
+    return [item_id for item_id, _ in situation.vectors.nearest(taste, NEIGHBOURS)]
+
+
+def in_categories(situation: Situation) -> list[str]:
+    """Items of the visitor's categories in turn: what is trending there, then what else is in stock."""
+    names = top_categories(situation.profile, situation.now_ms)
+    queues = [[*situation.trending_in.get(name, ()), *situation.shelves.get(name, ())] for name in names]
+    return [item_id for turn in zip_longest(*queues) for item_id in turn if item_id is not None]
+
+
+def trending(situation: Situation) -> list[str]:
+    """What is trending overall."""
+    return situation.trending
+
+
+def recent(situation: Situation) -> list[str]:
+    """What the visitor touched last: shoppers do come back to an item."""
+    return [item_id for item_id, _ in situation.profile.recent_items(situation.now_ms)]
+
+
+# Source -> (its function, how many it may add in each round). Rounds go on until there are enough candidates, so a
+# poor source leaves its place to the others, and none starves.
+SOURCES: dict[str, tuple[Callable[[Situation], list[str]], int]] = {
+    "recent": (recent, 2),
+    "covisit": (covisited, 4),
+    "embedding": (similar, 2),
+    "category": (in_categories, 2),
+    "trending": (trending, 1),
+}
+
+
+def gather(situation: Situation, is_allowed: Callable[[str], bool], limit: int = MAX_CANDIDATES) -> list[Candidate]:
+    """Up to `limit` candidates that `is_allowed` accepts, each once, in the order in which they were found."""
+    found: dict[str, Candidate] = {}
+    waiting = {name: iter(source(situation)) for name, (source, _) in SOURCES.items()}
+    while waiting and len(found) < limit:
+        for name in list(waiting):
+            fresh = (each for each in waiting[name] if each not in found and is_allowed(each))
+            turn = dict.fromkeys(islice(fresh, min(SOURCES[name][1], limit - len(found))))
+            if not turn:
+                del waiting[name]
+            found.update((item_id, Candidate(item_id, name)) for item_id in turn)
+    return list(found.values())
+
+
+def top_categories(profile: UserProfile, now_ms: int, n: int = MAX_CATEGORIES) -> list[str]:
+    """The visitor's strongest categories, best first (ties by name); the last clicked is always among them."""
+    interest = profile.category_interest(now_ms)
+    names = sorted(interest, key=lambda name: (-interest[name], name))[:n]
+    last = profile.last_category
+    if last and last not in names:
+        names[n - 1 :] = [last]
+    return names

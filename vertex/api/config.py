@@ -1,0 +1,139 @@
+"""The API's configuration, read once at start from the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+FLAGS = {"": False, "0": False, "false": False, "1": True, "true": True}
+
+
+class InvalidConfig(ValueError):
+    """A required environment variable is unset or empty, or a set one has a value that cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """How much each part says in the final score: `ctr` and `recency`, `category` and `interest`, all in [0, 1]."""
+
+    ctr: float = 1.0
+    recency: float = 0.3
+    category: float = 0.1
+    interest: float = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What one API process needs to know.
+
+    Attributes:
+        project, instance: the Bigtable instance `instance` of the Google Cloud project.
+        model_dir: the model folder (local or `gs://`): item vectors, and the ranker for when Vertex does not answer.
+        vertex_endpoint: `projects/…/locations/…/endpoints/…`; None ranks in process.
+        vertex_host: `host:port` of a predictor without TLS or credentials, or `https://host` of a dedicated endpoint;
+            None is the endpoint's region on Google Cloud.
+        weights: of the final score.
+        cors_origins: the exact origins whose pages may call the API; `*` allows every origin.
+        allow_as_of: whether a request may ask for the answer of another moment (replay).
+        hide_seen: placements that do not show again what the visitor has touched already.
+        recommend_stubs: show items that are known from events only; while there is no catalog at all they are shown.
+        explore_rate: the share of slates that give one slot to an item few have seen, in [0, 1].
+        vertex_deadline_s: what the ranker may take before the in-process one answers.
+        bigtable_deadline_s: what one read may take before the answer goes without it.
+        max_items: how many items are kept in memory (about 10 kB each).
+    """
+
+    project: str
+    instance: str
+    model_dir: str = "build/models"
+    vertex_endpoint: str | None = None
+    vertex_host: str | None = None
+    weights: Weights = Weights()
+    cors_origins: tuple[str, ...] = ()
+    allow_as_of: bool = False
+    hide_seen: frozenset[str] = frozenset({"product"})
+    recommend_stubs: bool = False
+    explore_rate: float = 0.1
+    vertex_deadline_s: float = 0.05
+    bigtable_deadline_s: float = 0.1
+    max_items: int = 20_000
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Config:
+        """Read the configuration from `environ`.
+
+        Raises:
+            InvalidConfig: naming the variable, its value and what was expected.
+        """
+        return cls(
+            project=_required(environ, "GOOGLE_CLOUD_PROJECT"),
+            instance=environ.get("FRESHET_BIGTABLE_INSTANCE") or "freshet",
+            model_dir=environ.get("FRESHET_MODEL_DIR") or "build/models",
+            vertex_endpoint=_endpoint(environ.get("FRESHET_VERTEX_ENDPOINT") or None),
+            vertex_host=environ.get("FRESHET_VERTEX_HOST") or None,
+            weights=parse_weights(environ.get("FRESHET_SCORE_WEIGHTS", "")),
+            cors_origins=_names(environ.get("FRESHET_CORS_ORIGINS", "")),
+            allow_as_of=_flag(environ, "FRESHET_ALLOW_AS_OF"),
+            hide_seen=frozenset(_names(environ.get("FRESHET_HIDE_SEEN", "product"))),
+            recommend_stubs=_flag(environ, "FRESHET_RECOMMEND_STUBS"),
+            explore_rate=_number(environ, "FRESHET_EXPLORE_RATE", 0.1, 0.0, 1.0),
+            vertex_deadline_s=_number(environ, "FRESHET_VERTEX_DEADLINE_S", 0.05, 0.001, 60.0),
+            bigtable_deadline_s=_number(environ, "FRESHET_BIGTABLE_DEADLINE_S", 0.1, 0.001, 60.0),
+            max_items=int(_number(environ, "FRESHET_MAX_ITEMS", 20_000, 1, 10_000_000)),
+        )
+
+
+def parse_weights(text: str) -> Weights:
+    """Read `ctr=1,recency=0.3`; what is not named keeps its default.
+
+    Raises:
+        InvalidConfig: for an unknown name or a value that is no number of at least 0.
+    """
+    known = [field.name for field in fields(Weights)]
+    given: dict[str, float] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, _, value = part.partition("=")
+        if name not in known:
+            raise InvalidConfig(f"FRESHET_SCORE_WEIGHTS: expected a name of {', '.join(known)}, got {part!r}")
+        given[name] = _between("FRESHET_SCORE_WEIGHTS", value, 0.0, 1000.0)
+    return Weights(**given)
+
+
+def _required(environ: Mapping[str, str], key: str) -> str:
+    value = environ.get(key, "")
+    if not value:
+        raise InvalidConfig(f"{key}: required, expected a non-empty text")
+    return value
+
+
+def _endpoint(text: str | None) -> str | None:
+    parts = text.split("/") if text else []
+    if text is not None and (parts[::2] != ["projects", "locations", "endpoints"] or not all(parts[1::2])):
+        raise InvalidConfig(f"FRESHET_VERTEX_ENDPOINT: expected projects/P/locations/L/endpoints/E, got {text!r}")
+    return text
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip().rstrip("/") for name in text.split(",") if name.strip())
+
+
+def _flag(environ: Mapping[str, str], key: str) -> bool:
+    text = environ.get(key, "").lower()
+    if text not in FLAGS:
+        raise InvalidConfig(f"{key}: expected 0 or 1, got {text!r}")
+    return FLAGS[text]
+
+
+def _number(environ: Mapping[str, str], key: str, default: float, low: float, high: float) -> float:
+    text = environ.get(key)
+    return _between(key, text, low, high) if text else default
+
+
+def _between(key: str, text: str, low: float, high: float) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not low <= value <= high:
+        raise InvalidConfig(f"{key}: expected a number from {low:g} to {high:g}, got {text!r}")
+    return value

@@ -1,0 +1,94 @@
+"""What a client may ask, and how its mistakes are named."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from pipeline.core.events import MAX_ID_LENGTH, InvalidEvent, parse_time
+
+MAX_K = 100
+MAX_PENDING = 200
+MAX_EXCLUDED = 1_000
+
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_LENGTH)]
+Variant = Literal["personalized", "popular"]
+
+
+class InvalidRequest(InvalidEvent):
+    """A request that breaks the contract: field, expectation and value."""
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """One question for recommendations.
+
+    `events` are the visitor's last events, as the collector takes them, which may not have been processed yet; what
+    they lack of `user_id`, `anonymous_id` and `session_id` they take from the request. `as_of` asks for the answer
+    of another moment.
+    """
+
+    user_id: Id | None = None
+    anonymous_id: Id | None = None
+    session_id: Id | None = None
+    placement: Id = "home"
+    product_id: Id | None = None
+    k: Annotated[int, msgspec.Meta(ge=1, le=MAX_K)] = 20
+    events: list[dict[str, Any]] = []
+    variant: Variant = "personalized"
+    as_of: datetime | None = None
+    exclude: Annotated[list[str], msgspec.Meta(max_length=MAX_EXCLUDED)] = []
+
+    def profile_keys(self) -> list[str]:
+        """The keys under which the visitor may be known, the account first."""
+        return profile_keys(self.user_id, self.anonymous_id)
+
+
+def profile_keys(user_id: str | None, anonymous_id: str | None) -> list[str]:
+    """`u#<user_id>`, `a#<anonymous_id>`: those that are given."""
+    return [f"{kind}#{value}" for kind, value in (("u", user_id), ("a", anonymous_id)) if value]
+
+
+_decoder = msgspec.json.Decoder()
+
+
+def parse_request(body: bytes, allow_as_of: bool) -> Request:
+    """Read one request.
+
+    Raises:
+        InvalidRequest: naming field, expectation and value.
+    """
+    try:
+        raw = _decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidRequest("body", f"expected JSON ({error})", body) from None
+    if not isinstance(raw, dict):
+        raise InvalidRequest("body", "expected a JSON object", raw)
+    if raw.get("as_of") is not None:
+        raw = {**raw, "as_of": parse_as_of(raw["as_of"], allow_as_of)}
+    try:
+        return msgspec.convert({key: value for key, value in raw.items() if value is not None}, Request)
+    except msgspec.ValidationError as error:
+        raise _named(str(error), raw) from None
+
+
+def parse_as_of(value: Any, allowed: bool) -> datetime:
+    """The moment asked for.
+
+    Raises:
+        InvalidRequest: when it is no time, or none may be asked for.
+    """
+    if not allowed:
+        raise InvalidRequest("as_of", "not allowed here", value)
+    try:
+        return parse_time("as_of", value)
+    except InvalidEvent as error:
+        raise InvalidRequest("as_of", error.reason, value) from None
+
+
+def _named(message: str, raw: dict[str, Any]) -> InvalidRequest:
+    """msgspec's "Expected `int`, got `str` - at `$.k`" in our own form."""
+    reason, _, path = message.partition(" - at `$.")
+    field = path.rstrip("`") or "body"
+    return InvalidRequest(field, reason.partition(", got")[0].lower(), raw.get(field.partition("[")[0]))

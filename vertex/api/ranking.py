@@ -1,0 +1,134 @@
+"""How good each candidate is for this visitor: click probability and three plain parts, added with weights."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.core.features import COLUMN, FEATURE_NAMES, Matrix
+from vertex.api.breaker import Breaker, Unavailable
+from vertex.api.config import Weights
+from vertex.api.endpoint import Endpoint
+from vertex.model import Model
+
+log = logging.getLogger(__name__)
+
+PARTS = ("ctr", "recency", "category", "interest")
+THREADS = 8
+PROBE_S = 1.0
+PROBE_IDLE_S = 10.0
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Click probabilities `(n,)`, who computed them ("vertex" or "local"), and with which model."""
+
+    ctr: NDArray[np.float32]
+    served_by: str
+    model_version: str
+
+
+def score_parts(matrix: Matrix, ctr: NDArray[np.float32], weights: Weights) -> NDArray[np.float64]:
+    """The four weighted terms of each score, `(n, 4)` in the order of `PARTS`; a row's sum is its score.
+
+    `w1 ctr + w2 recency + w3 category_match + w4 interest`, where interest is the visitor's interest in the item's
+    category, half with the 7 d half-life and half with the 30 min one; all four in [0, 1] before weighting.
+    """
+    long, short = matrix[:, COLUMN["category_interest"]], matrix[:, COLUMN["category_interest_30m"]]
+    terms = np.column_stack(
+        [ctr, matrix[:, COLUMN["recency"]], matrix[:, COLUMN["category_match"]], 0.5 * (long + short)]
+    )
+    scales = [weights.ctr, weights.recency, weights.category, weights.interest]
+    return np.asarray(np.round(terms.astype(np.float64) * scales, 6))
+
+
+class Ranker:
+    """Asks Vertex within a deadline, and the model in this process when that fails.
+
+    Args:
+        endpoint: None ranks in process always.
+        model: gives the in-process model of the moment.
+        deadline_s: what an answer from Vertex may take.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint | None,
+        model: Callable[[], Model],
+        deadline_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._endpoint = endpoint
+        self._model = model
+        self._deadline_s = deadline_s
+        self._breaker = Breaker("vertex")
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="vertex")
+        self._busy = 0
+        self._clock = clock
+        self._asked_at = float("-inf")
+
+    @property
+    def is_up(self) -> bool:
+        """Whether Vertex answers, as far as known."""
+        return self._endpoint is not None and not self._breaker.is_open
+
+    async def predict(self, matrix: Matrix) -> Prediction:
+        """Click probabilities for the features `(n, d)`; never fails."""
+        if self._endpoint is not None and len(matrix):
+            try:
+                self._breaker.check()
+                return await self._ask(matrix, self._deadline_s)
+            except Unavailable as error:
+                log.debug("ranking in process: %s", error)
+        return self.predict_here(matrix)
+
+    def predict_here(self, matrix: Matrix) -> Prediction:
+        """The same in this process."""
+        model = self._model()
+        return Prediction(model.predict(matrix), "local", model.version)
+
+    async def watch(self) -> None:
+        """Ask Vertex in the background while it counts as down or nobody asks; runs until cancelled."""
+        if self._endpoint is None:
+            return
+        one = np.zeros((1, len(FEATURE_NAMES)), np.float32)
+        while True:
+            if self._breaker.is_open or self._clock() - self._asked_at > PROBE_IDLE_S:
+                try:
+                    await self._ask(one, PROBE_S)
+                except Unavailable as error:
+                    log.info("%s", error)
+            await asyncio.sleep(PROBE_S)
+
+    def close(self) -> None:
+        """Let the threads end."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _ask(self, matrix: Matrix, deadline_s: float) -> Prediction:
+        if self._busy >= THREADS:
+            raise Unavailable(f"vertex: {THREADS} requests are waiting already")
+        assert self._endpoint is not None
+        self._asked_at = self._clock()
+        self._busy += 1
+        answer = asyncio.get_running_loop().run_in_executor(self._threads, self._endpoint.predict, matrix)
+        answer.add_done_callback(self._done)
+        try:
+            ctr, version = await asyncio.wait_for(asyncio.shield(answer), deadline_s)
+        except (Unavailable, TimeoutError) as error:
+            self._breaker.failed()
+            raise Unavailable(str(error) or f"vertex: no answer in {deadline_s * 1000:.0f} ms") from error
+        self._breaker.succeeded()
+        return Prediction(ctr, "vertex", version)
+
+    def _done(self, answer: asyncio.Future[tuple[NDArray[np.float32], str]]) -> None:
+        self._busy -= 1
+        if not answer.cancelled():
+            answer.exception()  # nobody else may be waiting for it any more

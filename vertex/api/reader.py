@@ -1,0 +1,121 @@
+"""Reads from Bigtable that give up in time: a deadline for each, a breaker for all, and a way back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import TypeVar
+
+import grpc
+import msgspec
+from google.api_core.exceptions import GoogleAPIError
+
+from pipeline.core.items import ItemRow, Trending
+from pipeline.core.profile import UserProfile
+from pipeline.store import AsyncStore
+from vertex.api.breaker import Breaker, Unavailable
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+WATCH_S = 1.0
+PING_S = 0.5
+SCAN_S = 30.0
+BULK_S = 1.0
+# A channel whose server is gone waits ever longer before it tries again; a new one tries at once.
+RECONNECT_AFTER_PINGS = 3
+
+
+class Reader:
+    """The store as serving needs it: every method answers within its deadline or raises `Unavailable`.
+
+    Args:
+        connect: makes the store; called again when it has been silent for some seconds.
+        deadline_s: for what a visitor waits for; background reads may take longer.
+    """
+
+    def __init__(self, connect: Callable[[], AsyncStore], deadline_s: float) -> None:
+        self._connect = connect
+        self._deadline_s = deadline_s
+        self._store = connect()
+        self._breaker = Breaker("bigtable")
+
+    @property
+    def is_up(self) -> bool:
+        """Whether Bigtable answers, as far as known."""
+        return not self._breaker.is_open
+
+    async def profile(self, key: str) -> UserProfile | None:
+        """The visitor's profile, or None for an unknown one."""
+        deadline_s = self._deadline_s
+        try:
+            return await self._guarded(lambda: self._store.read_profile(key, deadline_s), deadline_s)
+        except msgspec.DecodeError:
+            log.error("a profile cannot be read: expected what this version writes")
+            return None
+
+    async def items(self, ids: Sequence[str], background: bool = False) -> dict[str, ItemRow]:
+        """Those of the items that exist."""
+        deadline_s = BULK_S if background else self._deadline_s
+        return await self._guarded(lambda: self._store.read_items(ids, deadline_s), deadline_s)
+
+    async def trending(self, scope: str) -> Trending:
+        """What is trending in the scope."""
+        deadline_s = self._deadline_s
+        return await self._guarded(lambda: self._store.read_trending(scope, deadline_s), deadline_s)
+
+    async def scan(self, take: Callable[[ItemRow], bool]) -> None:
+        """Give every item to `take` until it returns False."""
+        await self._guarded(lambda: _feed(self._store.scan_items(), take), SCAN_S)
+
+    async def ping(self) -> None:
+        """Ask for one row, also when the breaker is open."""
+        await self._timed(lambda: self._store.ping(PING_S), PING_S)
+
+    async def watch(self) -> None:
+        """Ask now and then whether Bigtable is there; runs until cancelled."""
+        silent = 0
+        while True:
+            await asyncio.sleep(WATCH_S)
+            try:
+                await self.ping()
+                silent = 0
+            except Unavailable as error:
+                silent += 1
+                if silent == RECONNECT_AFTER_PINGS:
+                    log.warning("%s; connecting anew", error)
+                if silent % RECONNECT_AFTER_PINGS == 0:
+                    await self.close()
+                    self._store = self._connect()
+
+    async def close(self) -> None:
+        """Close the channel."""
+        await self._store.close()
+
+    async def _guarded(self, read: Callable[[], Awaitable[T]], deadline_s: float) -> T:
+        self._breaker.check()
+        return await self._timed(read, deadline_s)
+
+    async def _timed(self, read: Callable[[], Awaitable[T]], deadline_s: float) -> T:
+        try:
+            async with asyncio.timeout(deadline_s):
+                answer = await read()
+        except (GoogleAPIError, grpc.RpcError, TimeoutError) as error:
+            self._breaker.failed()
+            raise Unavailable(f"bigtable: {type(error).__name__}") from error
+        except asyncio.CancelledError:
+            # Closing a channel cancels what runs on it, which is no wish to end the task that waits.
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise Unavailable("bigtable: the channel was closed") from None
+        self._breaker.succeeded()
+        return answer
+
+
+async def _feed(rows: AsyncIterator[ItemRow], take: Callable[[ItemRow], bool]) -> None:
+    async for row in rows:
+        if not take(row):
+            return

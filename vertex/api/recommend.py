@@ -1,0 +1,267 @@
+"""One answer, from question to slate: who asks, what might be shown, how good that is, what if a part is missing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from random import Random
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from pipeline.core.catalog import Item
+from pipeline.core.features import RECENT_SEEDS, Context, feature_matrix
+from pipeline.core.profile import UserProfile
+from pipeline.store import GLOBAL_SCOPE, category_scope
+from vertex.api.banner import choose_banner
+from vertex.api.breaker import Unavailable
+from vertex.api.candidates import MAX_CANDIDATES, Candidate, Situation, gather, top_categories
+from vertex.api.config import Config
+from vertex.api.contract import Request
+from vertex.api.items import ItemCache, TrendingCache
+from vertex.api.ranking import PARTS, Ranker, score_parts
+from vertex.api.timing import Stopwatch
+from vertex.api.visitor import Visitor, Visitors
+from vertex.model import Model
+
+log = logging.getLogger(__name__)
+
+# Fresh co-visits show quickly: a visitor's recent items are at most so old, and are waited for when older still.
+SEED_SOFT_S, SEED_HARD_S = 1.0, 5.0
+ITEM_SOFT_S, UNKNOWN_ITEM_SOFT_S = 15.0, 60.0
+# Exploration takes this slot: a new item is seen there, and a good one is not missed much.
+EXPLORE_SLOT = 5
+
+
+class Shown(msgspec.Struct):
+    """One item of a slate. `parts` are weighted terms, which sum to `score`."""
+
+    id: str
+    score: float
+    parts: dict[str, float]
+    source: str
+    position: int
+    propensity: float
+
+
+@dataclass(frozen=True)
+class Slate:
+    """What is shown, in order; what ranked it, and from how many candidates."""
+
+    shown: list[Shown]
+    served_by: str
+    model_version: str
+    candidates: int
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """What chance does to one slot: the new item drawn, if any, and the propensity of what is shown there."""
+
+    drawn: str | None = None
+    propensity: float = 1.0
+
+
+class Recommender:
+    """Answers questions from what it is given; holds no state of its own but the dice.
+
+    Args:
+        config: weights, placements, exploration.
+        visitors: finds who asks.
+        items, trending: what is known of items.
+        ranker: click probabilities.
+        model: the in-process model of the moment, for its vectors.
+        now: wall clock, ms since the Unix epoch.
+        dice: for exploration.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        visitors: Visitors,
+        items: ItemCache,
+        trending: TrendingCache,
+        ranker: Ranker,
+        model: Callable[[], Model],
+        now: Callable[[], int],
+        dice: Random,
+    ) -> None:
+        self._config = config
+        self._visitors = visitors
+        self._items = items
+        self._trending = trending
+        self._ranker = ranker
+        self._model = model
+        self._now = now
+        self._dice = dice
+
+    async def answer(self, request: Request, watch: Stopwatch) -> dict[str, Any]:
+        """The response body; never fails for want of Bigtable or Vertex."""
+        now_ms = round(request.as_of.timestamp() * 1000) if request.as_of else self._now()
+        request_id = uuid.uuid4().hex
+        visitor = await self._visitors.find(request, now_ms, request_id)
+        watch.lap("profile")
+        slate = await self._slate(request, visitor, now_ms, watch)
+        ids = [shown.id for shown in slate.shown]
+        return {
+            "request_id": request_id,
+            "recommendations": ids,
+            "ranked_feed": slate.shown,
+            "personalized_banner": choose_banner(visitor.profile, ids, self._item, now_ms),
+            "served_by": slate.served_by,
+            "variant": request.variant,
+            "model_version": slate.model_version,
+            "candidates": slate.candidates,
+            "profile": {**visitor.stored, "pending": visitor.pending},
+            "events_ignored": visitor.ignored,
+            "took_ms": round(watch.total_ms, 2),
+        }
+
+    async def _slate(self, request: Request, visitor: Visitor, now_ms: int, watch: Stopwatch) -> Slate:
+        if request.variant == "personalized" and visitor.readable:
+            slate = await self._personalized(request, visitor.profile, now_ms, watch)
+            if slate.shown:
+                return slate
+        return await self._popular(request)
+
+    async def _personalized(self, request: Request, profile: UserProfile, now_ms: int, watch: Stopwatch) -> Slate:
+        situation = await self._situation(profile, now_ms)
+        watch.lap("items")
+        allowed = self._allowed(request, profile)
+        candidates = gather(situation, allowed, MAX_CANDIDATES)
+        exploration = self._explore(profile, candidates, allowed, request.k, now_ms)
+        if exploration.drawn is not None:
+            candidates = [*candidates[: MAX_CANDIDATES - 1], Candidate(exploration.drawn, "explore")]
+        ids = [candidate.item_id for candidate in candidates]
+        self._items.want(ids, ITEM_SOFT_S)
+        rows = self._items.rows(ids)
+        watch.lap("candidates")
+        context = Context(request.placement, request.product_id, situation.seeds, situation.vectors)
+        matrix = feature_matrix(profile, rows, context, now_ms)
+        watch.lap("features")
+        prediction = await self._ranker.predict(matrix)
+        watch.lap("ctr")
+        parts = score_parts(matrix, prediction.ctr, self._config.weights)
+        shown = arrange(candidates, parts, request.k, exploration)
+        return Slate(shown, prediction.served_by, prediction.model_version, len(candidates))
+
+    async def _popular(self, request: Request) -> Slate:
+        """What is trending for all, the same for everybody, then what was viewed most; from memory if need be."""
+        trending = (await self._trending.top([GLOBAL_SCOPE]))[GLOBAL_SCOPE]
+        popularity = {**dict.fromkeys(self._items.shelves.popular, 0.0), **dict(trending)}
+        hidden = {*request.exclude, request.product_id}
+        allowed = [
+            each
+            for each in dict.fromkeys([*(item_id for item_id, _ in trending), *popularity])
+            if each not in hidden and self._is_sellable(each)
+        ]
+        shown = []
+        for position, item_id in enumerate(allowed[: request.k]):
+            score = round(popularity[item_id], 6)
+            parts = {**dict.fromkeys(PARTS, 0.0), "popularity": score}
+            shown.append(Shown(item_id, score, parts, "trending", position, 1.0))
+        return Slate(shown, "trending", self._model().version, len(allowed))
+
+    async def _situation(self, profile: UserProfile, now_ms: int) -> Situation:
+        """All that the sources look at; reads what memory lacks."""
+        seeds = [item_id for item_id, _ in profile.recent_items(now_ms, RECENT_SEEDS)]
+        categories = top_categories(profile, now_ms)
+        scopes = {name: category_scope(name) for name in categories}
+        ranked, _ = await asyncio.gather(self._trending.top([GLOBAL_SCOPE, *scopes.values()]), self._fetch(seeds))
+        ids = {scope: [item_id for item_id, _ in items] for scope, items in ranked.items()}
+        return Situation(
+            profile,
+            now_ms,
+            seeds={row.item.item_id: row.stats for row in self._items.rows(seeds)},
+            vectors=self._model().vectors,
+            trending=[*ids[GLOBAL_SCOPE], *self._items.shelves.popular],
+            trending_in={name: ids[scope] for name, scope in scopes.items()},
+            shelves=self._items.shelves.by_category,
+        )
+
+    async def _fetch(self, seeds: Sequence[str]) -> None:
+        try:
+            await self._items.ensure(seeds, SEED_SOFT_S, SEED_HARD_S)
+        except Unavailable as error:
+            log.info("recent items stay as they are: %s", error)
+
+    def _allowed(self, request: Request, profile: UserProfile) -> Callable[[str], bool]:
+        """Whether an item may be shown to this visitor on this page."""
+        # Out of the cart again is bought or put back: neither asks to be shown.
+        settled = (item_id for item_id, (_, _, inside) in profile.cart.items() if not inside)
+        hidden = {*request.exclude, *settled, request.product_id}
+        if request.placement in self._config.hide_seen:
+            hidden.update(profile.recent)
+        return lambda item_id: item_id not in hidden and self._is_sellable(item_id)
+
+    def _is_sellable(self, item_id: str) -> bool:
+        """In stock, and in the catalog if there is one. An item not in memory is not, until it is."""
+        row = self._items.get(item_id)
+        if row is None:
+            self._items.want((item_id,), UNKNOWN_ITEM_SOFT_S)
+            return False
+        stubs = self._config.recommend_stubs or not self._items.shelves.has_catalog
+        return row.item.in_stock and (stubs or not row.item.stub)
+
+    def _explore(
+        self,
+        profile: UserProfile,
+        candidates: Sequence[Candidate],
+        allowed: Callable[[str], bool],
+        k: int,
+        now_ms: int,
+    ) -> Exploration:
+        """With `explore_rate`, one new item that is no candidate, drawn evenly.
+
+        It is of the visitor's categories where one is new there, else any.
+        """
+        rate = self._config.explore_rate
+        if rate <= 0.0 or min(k, len(candidates)) <= EXPLORE_SLOT:
+            return Exploration()
+        shelves, taken = self._items.shelves, {candidate.item_id for candidate in candidates}
+        near = [shelves.new_by_category.get(name, []) for name in top_categories(profile, now_ms)]
+        for shelf in (list(chain.from_iterable(near)), shelves.new):
+            pool = [item_id for item_id in shelf if item_id not in taken and allowed(item_id)]
+            if pool and self._dice.random() < rate:
+                return Exploration(self._dice.choice(pool), rate / len(pool))
+            if pool:
+                return Exploration(None, 1.0 - rate)
+        return Exploration()
+
+    def _item(self, item_id: str) -> Item | None:
+        row = self._items.get(item_id)
+        return row.item if row is not None else None
+
+
+def arrange(
+    candidates: Sequence[Candidate], parts: np.ndarray[Any, np.dtype[np.float64]], k: int, exploration: Exploration
+) -> list[Shown]:
+    """The best `k` in order of score (ties in the order found), the drawn item in its slot instead of what was there.
+
+    Args:
+        candidates: `n` of them; the drawn item, if any, is the last.
+        parts: the terms of their scores `(n, 4)`.
+        k: how many to show.
+        exploration: what chance does. Every other slot is certain: propensity 1.
+    """
+    scores = parts.sum(axis=1)
+    last = len(candidates) - (exploration.drawn is not None)
+    order = [int(index) for index in np.argsort(-scores[:last], kind="stable")[:k]]
+    if exploration.drawn is not None:
+        order[EXPLORE_SLOT] = last
+    return [
+        Shown(
+            candidates[index].item_id,
+            round(float(scores[index]), 6),
+            dict(zip(PARTS, parts[index].tolist(), strict=True)),
+            candidates[index].source,
+            position,
+            exploration.propensity if position == EXPLORE_SLOT else 1.0,
+        )
+        for position, index in enumerate(order)
+    ]

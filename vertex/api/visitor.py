@@ -1,0 +1,122 @@
+"""Who asks: the stored profile, and what the visitor did that is not stored yet."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pipeline.core.catalog import Item
+from pipeline.core.events import Event, InvalidEvent, format_time, parse_event
+from pipeline.core.profile import UserProfile
+from vertex.api.breaker import Unavailable
+from vertex.api.contract import MAX_PENDING, Request
+from vertex.api.items import ItemCache
+from vertex.api.reader import Reader
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Visitor:
+    """One visitor for one answer.
+
+    Attributes:
+        profile: what is known of the visitor, pending events and the page included.
+        stored: key figures of what Bigtable holds, for the answer.
+        readable: whether Bigtable could be asked.
+        pending: events of the request that were new to the profile.
+        ignored: events of the request that break the contract.
+    """
+
+    profile: UserProfile
+    stored: dict[str, Any]
+    readable: bool = True
+    pending: int = 0
+    ignored: int = 0
+
+
+class Visitors:
+    """Finds visitors by their ids; reads profiles from `reader`, and what the catalog says from `items`."""
+
+    def __init__(self, reader: Reader, items: ItemCache) -> None:
+        self._reader = reader
+        self._items = items
+
+    async def stored(self, keys: Sequence[str]) -> UserProfile | None:
+        """The profiles under these keys, merged; None when there is none. Raises `Unavailable`."""
+        if len(keys) == 1:
+            return await self._reader.profile(keys[0])
+        found = await asyncio.gather(*(self._reader.profile(key) for key in keys))
+        profiles = [profile for profile in found if profile is not None]
+        for other in profiles[1:]:
+            profiles[0].merge(other)
+        return profiles[0] if profiles else None
+
+    async def find(self, request: Request, now_ms: int, request_id: str) -> Visitor:
+        """The visitor who asks, at `now_ms`; unknown, or of unreadable profile, at worst."""
+        readable = True
+        try:
+            stored = await self.stored(request.profile_keys())
+        except Unavailable as error:
+            log.info("answering without a profile: %s", error)
+            stored, readable = None, False
+        visitor = Visitor(stored or UserProfile(), describe_stored(stored), readable)
+        self._fold_pending(visitor, request, now_ms)
+        self._fold_page(visitor, request, now_ms, request_id)
+        return visitor
+
+    def _fold_pending(self, visitor: Visitor, request: Request, now_ms: int) -> None:
+        """Fold the events that the pipeline may not have seen; those that it has seen change nothing."""
+        ids = {
+            "user_id": request.user_id,
+            "anonymous_id": request.anonymous_id,
+            "session_id": request.session_id,
+        }
+        arrived = datetime.fromtimestamp(now_ms / 1000, UTC)
+        for raw in request.events[-MAX_PENDING:]:
+            try:
+                event = parse_event({**ids, **raw}, ingest_time=arrived)
+            except InvalidEvent as error:
+                log.debug("a pending event is ignored: %s: %s", error.field, error.reason)
+                visitor.ignored += 1
+                continue
+            visitor.pending += visitor.profile.add(event, self._item(event.product_id))
+
+    def _fold_page(self, visitor: Visitor, request: Request, now_ms: int, request_id: str) -> None:
+        """Being on a product's page is a view of it, also before the page has said so."""
+        product_id = request.product_id
+        if product_id is None or request.placement != "product" or product_id in visitor.profile.recent:
+            return
+        view = Event(
+            event_id=f"page-{request_id}",
+            event="view_product",
+            timestamp=datetime.fromtimestamp(now_ms / 1000, UTC),
+            user_id=request.user_id,
+            anonymous_id=request.anonymous_id,
+            session_id=request.session_id,
+            product_id=product_id,
+        )
+        visitor.profile.add(view, self._item(product_id))
+
+    def _item(self, item_id: str | None) -> Item | None:
+        row = self._items.get(item_id) if item_id is not None else None
+        return row.item if row is not None else None
+
+
+def describe_stored(profile: UserProfile | None) -> dict[str, Any]:
+    """Whether there is a profile, how many events it holds, and the newest of them."""
+    return {
+        "found": profile is not None,
+        "events_total": profile.events_total if profile is not None else 0,
+        "newest_event_time": readable_time(profile.newest_ms) if profile is not None else None,
+        "last_event_id": profile.last_event[1] if profile is not None else None,
+    }
+
+
+def readable_time(time_ms: int) -> str | None:
+    """RFC 3339, or None for never."""
+    return format_time(datetime.fromtimestamp(time_ms / 1000, UTC)) if time_ms else None

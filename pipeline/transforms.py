@@ -222,8 +222,19 @@ def sums_by_row(new: Iterable[tuple[Event, Item | None, list[str]]], shard: int)
     return rows
 
 
+class _Step(beam.DoFn):
+    """A DoFn that names only the methods Beam calls.
+
+    Beam's DirectRunner inspects the signature of every method that `dir` names, thrice a bundle: a quarter of the
+    pipeline's time with the forty methods of a plain DoFn. On Dataflow this changes nothing.
+    """
+
+    def __dir__(self) -> tuple[str, ...]:
+        return ("setup", "start_bundle", "process", "finish_bundle", "teardown", "forget")
+
+
 @beam.typehints.with_output_types(tuple[str, Any])
-class _Decode(beam.DoFn):
+class _Decode(_Step):
     def __init__(self, source: Bigtable) -> None:
         self._source = source
         self._accepted = Metrics.counter("decode", "accepted")
@@ -249,7 +260,7 @@ class _Decode(beam.DoFn):
         yield from by_visitor.items()
 
 
-class _KeptState(beam.DoFn):
+class _KeptState(_Step):
     """What both folds share: encoded state with its revision, warm start, expiry after silence."""
 
     STATE = ReadModifyWriteStateSpec("state", BytesCoder())
@@ -309,7 +320,7 @@ class _FoldProfiles(_KeptState):
 
 
 @beam.typehints.with_output_types(tuple[str, Any])
-class _SumByRow(beam.DoFn):
+class _SumByRow(_Step):
     def __init__(self, trending_shards: int) -> None:
         self._shards = trending_shards
         self._pending: list[tuple[str, list[tuple[Event, Item | None, list[str]]]]] = []
@@ -362,7 +373,7 @@ class _FoldRows(_KeptState):
             yield bigtable.ITEM, key, encode_item(stub), 1
 
 
-class _Partials(beam.DoFn):
+class _Partials(_Step):
     def __init__(self, gap_s: float) -> None:
         self._gap_ms = round(gap_s * 1000)
 
@@ -372,7 +383,7 @@ class _Partials(beam.DoFn):
             yield TimestampedValue((key, partial), Timestamp(partial.first_ms / 1000))
 
 
-class _Write(beam.DoFn):
+class _Write(_Step):
     def __init__(self, target: Bigtable) -> None:
         self._target = target
         self._written = Metrics.counter("bigtable", "written")

@@ -2,8 +2,8 @@
 
     <dir>/LATEST                    the version to serve
     <dir>/<version>/manifest.json   version, kind, created, feature_names, metrics, data
-                    ranker.txt      kind "lightgbm": the trees
-                    weights.json    kind "logistic": {"bias": b, "weights": {name: w}}
+                    weights.json    {"bias": b, "weights": {name: w}}: a logistic model
+                    ranker.txt      kind "lightgbm" only: trees that correct the logistic model
                     vectors.npy     (n, dim) float32, unit rows; may be absent
                     vector_ids.json the n item ids
 
@@ -28,6 +28,7 @@ from pipeline.core.features import FEATURE_NAMES
 Matrix = NDArray[np.float32]
 Vector = NDArray[np.float32]
 
+LIGHTGBM, LOGISTIC = "lightgbm", "logistic"
 LATEST = "LATEST"
 MANIFEST = "manifest.json"
 TREES, WEIGHTS = "ranker.txt", "weights.json"
@@ -48,23 +49,30 @@ class Ranker(Protocol):
 
 
 class Logistic:
-    """`1 / (1 + exp(-(bias + matrix . weights)))`."""
+    """`1 / (1 + exp(-score))` with `score = bias + matrix . weights`."""
 
     def __init__(self, weights: Sequence[float], bias: float) -> None:
         self._weights = np.asarray(weights, np.float32)  # (k,)
         self._bias = np.float32(bias)
 
+    def scores(self, matrix: Matrix) -> NDArray[np.floating[Any]]:
+        """The log-odds of a click, `(n, k)` -> `(n,)`."""
+        return np.asarray(matrix @ self._weights + self._bias)
+
     def predict(self, matrix: Matrix) -> NDArray[np.floating[Any]]:
-        scores = matrix @ self._weights + self._bias  # (n,)
-        return np.asarray(1.0 / (1.0 + np.exp(-scores)))
+        return np.asarray(1.0 / (1.0 + np.exp(-self.scores(matrix))))
 
 
 class Trees:
-    """LightGBM's boosted trees, on one thread: a slate is too small to share out."""
+    """A logistic model, its log-odds corrected by LightGBM's boosted trees.
 
-    def __init__(self, text: str, columns: int) -> None:
+    With little data there are few trees and the logistic model speaks; with much, they have the last word.
+    """
+
+    def __init__(self, text: str, columns: int, base: Logistic) -> None:
         import lightgbm  # only where trees are served: it costs half a second and 50 MB
 
+        self._base = base
         try:
             self._booster = lightgbm.Booster(model_str=text)
         except lightgbm.basic.LightGBMError as error:
@@ -75,7 +83,9 @@ class Trees:
             )
 
     def predict(self, matrix: Matrix) -> NDArray[np.floating[Any]]:
-        return np.asarray(self._booster.predict(matrix, num_threads=1))
+        # One thread: a slate is too small to share out.
+        correction = self._booster.predict(matrix, raw_score=True, num_threads=1)  # (n,)
+        return np.asarray(1.0 / (1.0 + np.exp(-(self._base.scores(matrix) + correction))))
 
 
 class VectorIndex(Mapping[str, Vector]):
@@ -250,17 +260,16 @@ def _feature_names(folder: Path, manifest: Mapping[str, Any]) -> tuple[str, ...]
     unknown = [name for name in names if name not in _COLUMN]
     if unknown or len(set(names)) != len(names):
         raise InvalidModel(
-            f"{folder / MANIFEST}: feature_names: expected today's features, each once, got {unknown or names}"
+            f"{folder / MANIFEST}: feature_names: expected known features, each once, got {unknown or names}"
         )
     return tuple(names)
 
 
 def _ranker(folder: Path, kind: str, names: Sequence[str]) -> Ranker:
-    if kind == "lightgbm":
-        return Trees(_read_text(folder / TREES), len(names))
-    if kind == "logistic":
-        return _logistic(folder / WEIGHTS, names)
-    raise InvalidModel(f"{folder / MANIFEST}: kind: expected lightgbm or logistic, got {kind!r}")
+    if kind not in (LIGHTGBM, LOGISTIC):
+        raise InvalidModel(f"{folder / MANIFEST}: kind: expected {LIGHTGBM} or {LOGISTIC}, got {kind!r}")
+    base = _logistic(folder / WEIGHTS, names)
+    return base if kind == LOGISTIC else Trees(_read_text(folder / TREES), len(names), base)
 
 
 def _logistic(path: Path, names: Sequence[str]) -> Logistic:

@@ -1,0 +1,220 @@
+"""Examples for the ranker: each slate with the features of the moment it was asked for, and what was clicked.
+
+The log is replayed in order of event time. A slate asked for at time t is described by events before t alone:
+strictly before, so that events of the same millisecond, whose order nobody knows, stay out.
+"""
+
+from __future__ import annotations
+
+import random
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.core.catalog import Item
+from pipeline.core.events import Event
+from pipeline.core.features import FEATURE_NAMES, Context, Matrix, Vector, feature_matrix
+from vertex.training.contexts import Candidates, choice
+from vertex.training.replay import World
+
+IMPRESSIONS, VIEWS = "impressions", "views"
+CLICKED = frozenset({"click", "view_product"})
+# The newest are kept: enough to learn from, and a bound on time and memory.
+MAX_SLATES = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Slate:
+    """One question to the ranker: who asked (any event of theirs), when, what was shown, what was clicked."""
+
+    time_ms: int
+    asked_by: Event
+    items: tuple[str, ...]
+    positions: tuple[int, ...] | None
+    clicked: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class VectorsFrom:
+    """Vectors that may be used from `time_ms` on, because they were learnt from events before it."""
+
+    time_ms: int
+    vectors: Mapping[str, Vector]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Slates in order of time: row `i` of `matrix` belongs to slate `slate_of[i]`.
+
+    Shapes: `matrix` (n, d) float32 in the order of `FEATURE_NAMES`, `labels` (n,) 0 or 1, `slate_of` (n,),
+    `times_ms` (n_slates,), when each was asked for.
+    """
+
+    source: str
+    matrix: Matrix
+    labels: NDArray[np.int8]
+    slate_of: NDArray[np.int64]
+    times_ms: NDArray[np.int64]
+
+    def between(self, first: int, last: int) -> Dataset:
+        """The slates numbered `first` up to, but not with, `last`."""
+        rows = (self.slate_of >= first) & (self.slate_of < last)
+        return Dataset(
+            self.source,
+            self.matrix[rows],
+            self.labels[rows],
+            self.slate_of[rows] - first,
+            self.times_ms[first:last],
+        )
+
+    @property
+    def clicked_slates(self) -> int:
+        """Slates with at least one click."""
+        return len(np.unique(self.slate_of[self.labels == 1]))
+
+
+def in_order(events: Iterable[Event]) -> list[Event]:
+    """The events by time and id, each id once."""
+    ordered = sorted(events, key=lambda event: (event.time_ms, event.event_id))
+    return list({event.event_id: event for event in ordered}.values())
+
+
+def logged_slates(events: Sequence[Event]) -> list[Slate]:
+    """The slates that impressions report, in order of time.
+
+    All items of one `request_id` are one slate. It counts as asked for at the first event that names it, so
+    that no click on it is among its own features. An item is clicked when a click, or a view, names both.
+    """
+    shown: dict[str, list[Event]] = {}
+    clicked: dict[str, set[str]] = {}
+    asked_ms: dict[str, int] = {}
+    for event in events:
+        request = event.text("request_id")
+        if not request or event.product_id is None:
+            continue
+        asked_ms[request] = min(event.time_ms, asked_ms.get(request, event.time_ms))
+        if event.event == "impression":
+            shown.setdefault(request, []).append(event)
+        elif event.event in CLICKED:
+            clicked.setdefault(request, set()).add(event.product_id)
+    slates = [
+        _slate(impressions, asked_ms[request], clicked.get(request, set())) for request, impressions in shown.items()
+    ]
+    return sorted(slates, key=lambda slate: (slate.time_ms, slate.asked_by.event_id))
+
+
+def viewed_slates(events: Sequence[Event]) -> list[Slate]:
+    """One slate for each view that is not its session's first, without items yet: `examples` draws those."""
+    started: set[tuple[str | None, str | None, str | None]] = set()
+    slates = []
+    for event in events:
+        if event.event != "view_product" or event.product_id is None:
+            continue
+        session = (event.user_id, event.anonymous_id if event.user_id is None else None, event.session_id)
+        if session in started:
+            slates.append(Slate(event.time_ms, event, (), None, frozenset({event.product_id})))
+        started.add(session)
+    return slates
+
+
+def examples(
+    events: Sequence[Event],
+    slates: Sequence[Slate],
+    catalog: Mapping[str, Item],
+    vectors: Sequence[VectorsFrom] = (),
+    seed: int = 0,
+) -> Dataset:
+    """Replay the log and describe each slate by what was known when it was asked for.
+
+    Args:
+        events: the log, as `in_order` gives it.
+        slates: in order of time, all of one kind.
+        vectors: in order of time; a slate uses the last that it may.
+        seed: for the candidates drawn where nothing was shown.
+    """
+    log = Log(events, catalog)
+    rng = random.Random(seed)
+    blocks: list[Matrix] = []
+    labels: list[list[int]] = []
+    times_ms: list[int] = []
+    for slate in slates:
+        log.forward(slate.time_ms)
+        known = vectors_at(vectors, slate.time_ms)
+        items = slate.items or log.choice(slate, known, rng)
+        if not items:
+            continue
+        blocks.append(log.matrix(slate, items, known))
+        labels.append([int(item_id in slate.clicked) for item_id in items])
+        times_ms.append(slate.time_ms)
+    return _dataset(VIEWS if slates and not slates[0].items else IMPRESSIONS, blocks, labels, times_ms)
+
+
+def vectors_at(vectors: Sequence[VectorsFrom], time_ms: int) -> Mapping[str, Vector]:
+    """The vectors of the last entry that may be used at `time_ms`; none before the first."""
+    usable = [entry.vectors for entry in vectors if entry.time_ms <= time_ms]
+    return usable[-1] if usable else {}
+
+
+class Log:
+    """A position in the log, and the world as it was there."""
+
+    def __init__(self, events: Sequence[Event], catalog: Mapping[str, Item]) -> None:
+        self.world = World(catalog)
+        self._events = events
+        self._times_ms = [event.time_ms for event in events]
+        self._next = 0
+        self._candidates = Candidates(self.world)
+
+    def forward(self, time_ms: int) -> None:
+        """Fold every event before `time_ms`, and none at it."""
+        until = bisect_left(self._times_ms, time_ms, lo=self._next)
+        for event in self._events[self._next : until]:
+            self.world.add(event)
+            if event.product_id is not None:
+                self._candidates.add(event, self.world.item(event.product_id))
+        self._next = max(self._next, until)
+
+    def matrix(self, slate: Slate, items: Sequence[str], vectors: Mapping[str, Vector]) -> Matrix:
+        """The features of the items for the slate's visitor at its time, `(len(items), d)`."""
+        profile = self.world.profile(slate.asked_by)
+        context = Context(
+            placement=slate.asked_by.text("placement") or "home",
+            seeds=self.world.seeds(profile, slate.time_ms),
+            vectors=vectors,
+            positions=slate.positions,
+        )
+        return feature_matrix(profile, self.world.rows(items), context, slate.time_ms)
+
+    def choice(self, slate: Slate, vectors: Mapping[str, Vector], rng: random.Random) -> list[str] | None:
+        """The viewed item among others that could have been offered; None when it could not have been."""
+        (viewed,) = slate.clicked
+        profile = self.world.profile(slate.asked_by)
+        return choice(viewed, self._candidates.at(profile, vectors, slate.time_ms), rng)
+
+
+def _slate(impressions: Sequence[Event], asked_ms: int, clicked: set[str]) -> Slate:
+    by_item: dict[str, Event] = {}
+    for event in impressions:
+        by_item.setdefault(event.product_id or "", event)
+    shown = sorted(by_item.values(), key=lambda event: (event.number("position"), event.event_id))
+    return Slate(
+        asked_ms,
+        impressions[0],
+        tuple(event.product_id or "" for event in shown),
+        tuple(int(event.number("position")) for event in shown),
+        frozenset(clicked),
+    )
+
+
+def _dataset(source: str, blocks: list[Matrix], labels: list[list[int]], times_ms: list[int]) -> Dataset:
+    sizes = [len(block) for block in blocks]
+    return Dataset(
+        source,
+        np.concatenate(blocks) if blocks else np.zeros((0, len(FEATURE_NAMES)), np.float32),
+        np.array([label for slate in labels for label in slate], np.int8),
+        np.repeat(np.arange(len(sizes), dtype=np.int64), sizes),
+        np.array(times_ms, np.int64),
+    )

@@ -1,0 +1,109 @@
+"""What training reads: the log of events from BigQuery, the catalog from Bigtable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from google.api_core.client_options import ClientOptions
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import bigquery
+
+from pipeline.core.catalog import Item, decode_item
+from pipeline.core.events import Event
+from pipeline.store import ITEM, Store
+from vertex.training.config import Config
+
+_METADATA = ("category", "brand", "price", "query", "request_id", "placement", "variant", "position")
+_COLUMNS = (
+    "event_id",
+    "event",
+    "user_id",
+    "anonymous_id",
+    "session_id",
+    "product_id",
+    "timestamp",
+    *_METADATA,
+)
+
+# The log is written at least once: of doubles the one ingested first.
+_EVENTS = f"""
+with
+
+events as (
+  select *
+  from `{{dataset}}.events`
+  where timestamp >= @since and timestamp <= @until
+),
+
+first_ingested as (
+  select *
+  from events
+  qualify row_number() over (partition by event_id order by ingest_time, timestamp) = 1
+)
+
+select {", ".join(_COLUMNS)}
+from first_ingested
+order by timestamp, event_id
+"""
+_NEWEST = """
+select
+  max(timestamp) as newest,
+  timestamp_sub(max(timestamp), interval {days} day) as since
+from `{dataset}.events`
+where timestamp >= timestamp '2000-01-01 00:00:00+00'
+"""
+
+
+def read_events(config: Config) -> list[Event]:
+    """The events of the newest `config.days` days of the log, each once, ordered by time and id."""
+    client = bigquery_client(config)
+    span = _NEWEST.format(dataset=config.dataset, days=config.days)
+    newest = next(iter(client.query_and_wait(span)))
+    if newest["newest"] is None:
+        return []
+    bounds = [
+        bigquery.ScalarQueryParameter("since", "TIMESTAMP", newest["since"]),
+        bigquery.ScalarQueryParameter("until", "TIMESTAMP", newest["newest"]),
+    ]
+    job = bigquery.QueryJobConfig(query_parameters=bounds)
+    return events_of(client.query_and_wait(_EVENTS.format(dataset=config.dataset), job_config=job))
+
+
+def events_of(rows: Iterable[Any]) -> list[Event]:
+    """The events of rows of the table `events`, in their order."""
+    return [_event(row.values() if isinstance(row, bigquery.Row) else row) for row in rows]
+
+
+def read_catalog(config: Config) -> dict[str, Item]:
+    """Every item of Bigtable, by id."""
+    store = Store(config.project, config.instance)
+    try:
+        return {key: decode_item(value) for key, value in store.scan(ITEM)}
+    finally:
+        store.close()
+
+
+def bigquery_client(config: Config) -> bigquery.Client:
+    """A client of BigQuery, or of the emulator, which asks nobody who they are."""
+    if config.bigquery_emulator is None:
+        return bigquery.Client(project=config.project)
+    return bigquery.Client(
+        project=config.project,
+        credentials=AnonymousCredentials(),
+        client_options=ClientOptions(api_endpoint=config.bigquery_emulator),
+    )
+
+
+def _event(values: Any) -> Event:
+    event_id, event, user_id, anonymous_id, session_id, product_id, timestamp, *metadata = values
+    return Event(
+        event_id=event_id,
+        event=event,
+        timestamp=timestamp,
+        user_id=user_id,
+        anonymous_id=anonymous_id,
+        session_id=session_id,
+        product_id=product_id,
+        metadata={name: value for name, value in zip(_METADATA, metadata, strict=True) if value is not None},
+    )

@@ -38,12 +38,11 @@ from tests.simulator.evaluation import METHODS, K, Past, Score, eligible, sample
 from tests.simulator.report import REPORTS, Progress, StepFailed, machine, run_module, table, write_report
 from tests.simulator.statistics import percentiles
 from tests.simulator.warehouse import LogCount, Warehouse, wait_until_stored
-from tests.stack import APPS, EMULATORS, StackError, running_stack
+from tests.stack import APPS, EMULATORS, Stack, StackError, running_stack
 from tests.stack.prerequisites import Missing
 
 MESSAGE_EVENTS = 20
 STALLED_S = 60.0
-PARTS = (*EMULATORS, *(part for part in APPS if part != "store"))
 EVENT_NAMES = {
     "view": "view_product",
     "cart": "add_to_cart",
@@ -244,14 +243,17 @@ def show(report: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-async def replay_file(path: Path, env: Mapping[str, str], options: argparse.Namespace, say: Progress) -> int:
-    """Replay `path` into the stack of `env`, whose stores are empty; the exit code."""
+async def replay_file(path: Path, stack: Stack, options: argparse.Namespace, say: Progress) -> int:
+    """Replay `path` into a stack of which only the emulators are up, and empty; the exit code."""
+    env = stack.env
     rows = catalog.read_rees46(path)
     events = [wire_event(row, number) for number, row in enumerate(rows)]
     questions = sample(eligible(events), options.questions)
     products = catalog.from_rees46(rows)
     catalog.write(products, Path(env["FRESHET_CATALOG"]))
-    say(await run_module("pipeline.catalog_loader", env["FRESHET_CATALOG"], env=env))
+    say(f"loading the {len(products):,} products of the file")
+    await run_module("pipeline.catalog_loader", env["FRESHET_CATALOG"], env=env)
+    await asyncio.to_thread(stack.start_parts, [part for part in APPS if part != "store"])
     client = Client(env["FRESHET_COLLECTOR_URL"], env["FRESHET_API_URL"], backfill_key=env["FRESHET_BACKFILL_KEY"])
     warehouse = Warehouse(env)
     async with client:
@@ -310,9 +312,9 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     say = Progress()
     try:
-        with running_stack("replay", parts=PARTS, say=say) as stack:
+        with running_stack("replay", parts=EMULATORS, say=say) as stack:
             os.environ.update(stack.env)  # Bigtable's client learns of its emulator in no other way
-            return asyncio.run(replay_file(options.file, stack.env, options, say))
+            return asyncio.run(replay_file(options.file, stack, options, say))
     except (StackError, StepFailed, TimeoutError, Missing) as error:
         print(f"replay: {error}", file=sys.stderr)
         return 1

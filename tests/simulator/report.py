@@ -29,7 +29,11 @@ class Progress:
 
 
 class StepFailed(RuntimeError):
-    """A command that the run needs ended with an error; the message holds the end of its output."""
+    """A command that the run needs ended with an error; `code` is its exit code, the message shows its output."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 async def run_module(module: str, *arguments: str, env: Mapping[str, str]) -> str:
@@ -48,7 +52,8 @@ async def run_module(module: str, *arguments: str, env: Mapping[str, str]) -> st
     output, _ = await process.communicate()
     text = output.decode(errors="replace").strip()
     if process.returncode:
-        raise StepFailed(f"python -m {module} exited with {process.returncode}:\n{text[-3000:]}")
+        message = f"python -m {module} exited with {process.returncode}:\n{text[-3000:]}"
+        raise StepFailed(message, process.returncode)
     return text
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import nsmallest
 
 from tests.simulator.browser import WireEvent
 
 K = 20
 PENDING = 10
-METHODS = ("freshet", "popular", "covisit", "recent")
+METHODS = ("freshet", "popular", "covisit", "category", "recent")
 
 
 def eligible(events: Sequence[WireEvent]) -> list[int]:
@@ -36,12 +37,23 @@ def sample(indices: Sequence[int], wanted: int) -> set[int]:
 
 @dataclass(slots=True)
 class Past:
-    """What the baselines know: the events before the question, nothing else."""
+    """What the baselines know: the catalog, and the events before the question.
 
+    Args:
+        categories: category of each item of the catalog.
+    """
+
+    categories: Mapping[str, str]
+    shelves: dict[str, list[str]] = field(init=False)
     views: Counter[str] = field(default_factory=Counter)
     together: dict[str, Counter[str]] = field(default_factory=dict)
     sessions: dict[str, list[str]] = field(default_factory=dict)  # items in order of their last event
     events: dict[str, deque[WireEvent]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.shelves = {}
+        for item, category in self.categories.items():
+            self.shelves.setdefault(category, []).append(item)
 
     def add(self, event: WireEvent) -> None:
         """Learn one event."""
@@ -68,6 +80,11 @@ class Past:
         """The 20 items that shared most sessions with the session's last item."""
         last = self.sessions[session][-1]
         return [item for item, _ in self.together.get(last, Counter()).most_common(K)]
+
+    def category(self, session: str) -> list[str]:
+        """The last item's category, its items viewed most first: what the catalog alone tells."""
+        shelf = self.shelves.get(self.categories.get(self.sessions[session][-1], ""), [])
+        return nsmallest(K, shelf, key=lambda item: (-self.views[item], item))
 
     def recent(self, session: str) -> list[str]:
         """The session's own items, the last first."""

@@ -6,9 +6,11 @@ Each row becomes one event, at its true time (the collector takes the past under
 item view that is not the first of its session, for an even sample of such views over the whole file, the API
 is asked for 20 items as of that moment, with the session's last events as the browser would pass them; a hit
 is the viewed item among the 20. Two baselines answer the same questions from exactly the events sent before:
-the items viewed most so far, and the items most often seen in one session with the session's last item.
-`recent`, the session's own last items, is there to tell returning to an item from finding a new one; so are
-the figures for new items alone. The catalog is loaded beforehand, as a shop's would be: ids, categories,
+the items viewed most so far, and the items most often seen in one session with the session's last item. Two
+more tell where hits come from: `category`, the items of the last item's category, those viewed most first, is
+what the catalog alone gives (it names only items that the file will show, which helps whoever uses it);
+`recent`, the session's own last items, is returning to an item rather than finding a new one, and so are there
+figures for new items alone. The catalog is loaded beforehand, as a shop's would be: ids, categories,
 brands and prices, sorted by id, so nothing of popularity is known before its time.
 
 Order. Rows go out in file order, one message at a time, each confirmed by the collector before the next; a
@@ -43,6 +45,7 @@ from tests.stack.prerequisites import Missing
 
 MESSAGE_EVENTS = 20
 STALLED_S = 60.0
+POLL_S = 0.05
 EVENT_NAMES = {
     "view": "view_product",
     "cart": "add_to_cart",
@@ -102,7 +105,7 @@ class Backlog:
         while not await self._in_profile(event):
             if time.monotonic() > deadline:
                 raise Stalled(f"event {event['event_id']}: expected in its profile within {self._stalled_s:.0f} s")
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(POLL_S)
 
     async def _in_profile(self, event: WireEvent) -> bool:
         found = await self._client.profile({"user_id": event["user_id"]}, event["event_id"])
@@ -112,7 +115,7 @@ class Backlog:
 class Replay:
     """One pass over the events, asking before the chosen ones."""
 
-    def __init__(self, client: Client, *, speed: float, backlog: int, say: Callable[[str], None]) -> None:
+    def __init__(self, client: Client, past: Past, *, speed: float, backlog: int, say: Callable[[str], None]) -> None:
         if speed <= 0 or backlog < MESSAGE_EVENTS:
             raise ValueError(f"speed, backlog: expected above 0, at least {MESSAGE_EVENTS}; got {speed}, {backlog}")
         self.all = Score()
@@ -121,7 +124,7 @@ class Replay:
         self._say = say
         self._speed = speed
         self._backlog = Backlog(client, backlog)
-        self._past = Past()
+        self._past = past
         self._message: list[WireEvent] = []
         self._sent = 0
         self._began = self._said = 0.0
@@ -176,6 +179,7 @@ class Replay:
             "freshet": answer.recommendations,
             "popular": self._past.popular(),
             "covisit": self._past.covisit(session),
+            "category": self._past.category(session),
             "recent": self._past.recent(session),
         }
         self.all.add(target, answers)
@@ -250,6 +254,7 @@ async def replay_file(path: Path, stack: Stack, options: argparse.Namespace, say
     events = [wire_event(row, number) for number, row in enumerate(rows)]
     questions = sample(eligible(events), options.questions)
     products = catalog.from_rees46(rows)
+    past = Past({product.id: product.category for product in products})
     catalog.write(products, Path(env["FRESHET_CATALOG"]))
     say(f"loading the {len(products):,} products of the file")
     await run_module("pipeline.catalog_loader", env["FRESHET_CATALOG"], env=env)
@@ -260,7 +265,7 @@ async def replay_file(path: Path, stack: Stack, options: argparse.Namespace, say
         await wait_for_items(client, len(products))
         say(f"sending {len(events):,} events in order, with {len(questions):,} questions on the way")
         began = time.monotonic()
-        replay = Replay(client, speed=options.speed, backlog=options.backlog, say=say)
+        replay = Replay(client, past, speed=options.speed, backlog=options.backlog, say=say)
         broke_off = await _run(replay, events, questions)
         say("waiting until the log holds every accepted event")
         log = await wait_until_stored(warehouse, len(client.tally.accepted_ids), say=say)

@@ -64,20 +64,28 @@ def test_the_sample_is_even_over_the_whole_file_and_as_large_as_asked_for() -> N
 
 
 def test_popular_so_far_counts_views_only_of_what_was_seen() -> None:
-    past = Past()
+    past = Past({})
     for event in events_of(row(0, "a"), row(1, "b"), row(2, "b"), row(3, "c", kind="purchase")):
         past.add(event)
     assert past.popular() == ["b", "a"]
 
 
 def test_covisitation_counts_each_pair_of_items_once_a_session() -> None:
-    past = Past()
+    past = Past({})
     rows = [row(0, "a"), row(1, "b"), row(2, "a"), row(3, "b"), row(4, "a", "s2"), row(5, "c", "s2")]
     for event in events_of(*rows, row(6, "c", "s3"), row(7, "a", "s3")):
         past.add(event)
     assert past.together["a"] == {"b": 1, "c": 2}
     assert past.covisit("s3") == ["c", "b"]
     assert past.recent("s3") == ["a", "c"]
+
+
+def test_the_category_baseline_lists_the_last_items_category_most_viewed_first() -> None:
+    past = Past({"a": "x", "b": "x", "c": "x", "z": "y"})
+    for event in events_of(row(0, "z"), row(1, "c"), row(2, "a", "s2"), row(3, "unknown", "s3")):
+        past.add(event)
+    assert past.category("s1") == ["a", "c", "b"]
+    assert past.category("s3") == []
 
 
 def test_a_hit_within_twenty_scores_its_reciprocal_rank_and_beyond_it_nothing() -> None:
@@ -94,7 +102,7 @@ async def replayed(rows: list[dict[str, str]], wanted: int = 10_000) -> tuple[Re
     events = events_of(*rows)
     fake = FakeFreshet(catalog.from_rees46(rows), delay_s=0.01)
     async with serving(fake), Client(fake.url, fake.url, backfill_key=BACKFILL_KEY) as client:
-        replay = Replay(client, speed=5_000, backlog=20, say=lambda line: None)
+        replay = Replay(client, Past(dict.fromkeys("abcdez", "c")), speed=5_000, backlog=20, say=lambda line: None)
         await replay.run(events, sample(eligible(events), wanted))
     return replay, fake, client
 
@@ -147,7 +155,7 @@ async def test_a_pipeline_that_stands_still_stops_the_replay_by_name() -> None:
 
 def test_a_backlog_smaller_than_a_message_is_refused() -> None:
     with pytest.raises(ValueError, match="backlog"):
-        Replay(Client("http://a", "http://b"), speed=1, backlog=5, say=print)
+        Replay(Client("http://a", "http://b"), Past({}), speed=1, backlog=5, say=print)
 
 
 async def test_the_report_has_its_stable_keys_and_faults_name_what_is_wrong() -> None:

@@ -26,8 +26,8 @@ _collector = Collector(
 
 
 # Requests that wait for Pub/Sub outlive young collections, so full ones follow often, and each walks every object
-# that the libraries made at import: 40 % of the processor time of a busy collector. Those objects never die, so the
-# collector of garbage may forget them, and look less often at the rest.
+# that the libraries made at import: 40 % of a busy collector's processor time. Those objects live as long as the
+# process, so they are left out, and the rest is looked at less often.
 gc.collect()
 gc.freeze()
 gc.set_threshold(GARBAGE_THRESHOLD, 20, 20)

@@ -29,7 +29,11 @@ ATTEMPTS = 3
 BACKOFF_S = 0.1
 
 _METHOD = "/google.pubsub.v1.Publisher/Publish"
-_CHANNEL_OPTIONS = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 1000)]
+_CHANNEL_OPTIONS = [
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+]
 _TRANSIENT = frozenset(
     {
         grpc.StatusCode.ABORTED,

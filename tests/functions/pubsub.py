@@ -1,0 +1,73 @@
+"""Reads what the collector published, from the real subscriptions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import TracebackType
+
+from google.api_core.exceptions import DeadlineExceeded
+
+from tests.stack.readiness import subscriber
+
+WAIT_S = 10.0
+QUIET_S = 0.3
+
+
+@dataclass(frozen=True)
+class Received:
+    """One Pub/Sub message."""
+
+    data: bytes
+    attributes: dict[str, str]
+
+
+class Topics:
+    """Both subscriptions, emptied at the start."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        path = f"projects/{env['GOOGLE_CLOUD_PROJECT']}/subscriptions/"
+        self._events = path + env["FRESHET_EVENTS_SUBSCRIPTION"]
+        self._dead_letters = path + env["FRESHET_DEAD_LETTER_SUBSCRIPTION"]
+        self._client = subscriber(env)
+
+    def __enter__(self) -> Topics:
+        for subscription in (self._events, self._dead_letters):
+            self._client.seek({"subscription": subscription, "time": datetime.now(UTC)})
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.transport.close()
+
+    def events(self, messages: int) -> list[Received]:
+        """The next `messages` messages of the events topic; fails unless there are exactly so many."""
+        return self._exactly(self._events, messages)
+
+    def dead_letters(self, messages: int) -> list[Received]:
+        """The next `messages` dead letters; fails unless there are exactly so many."""
+        return self._exactly(self._dead_letters, messages)
+
+    def _exactly(self, subscription: str, messages: int) -> list[Received]:
+        received: list[Received] = []
+        deadline = time.monotonic() + WAIT_S
+        while len(received) < messages and time.monotonic() < deadline:
+            received += self._pull(subscription, messages - len(received), WAIT_S)
+        received += self._pull(subscription, 10, QUIET_S)
+        assert len(received) == messages, f"{subscription}: expected {messages} messages, got {received}"
+        return received
+
+    def _pull(self, subscription: str, most: int, wait_s: float) -> list[Received]:
+        request = {"subscription": subscription, "max_messages": most}
+        try:
+            answer = self._client.pull(request, timeout=wait_s, retry=None)
+        except DeadlineExceeded:
+            return []
+        found = answer.received_messages
+        if found:
+            ids = [message.ack_id for message in found]
+            self._client.acknowledge({"subscription": subscription, "ack_ids": ids})
+        return [Received(m.message.data, dict(m.message.attributes)) for m in found]

@@ -1,0 +1,45 @@
+"""The collector's configuration comes from the environment alone and fails early."""
+
+from __future__ import annotations
+
+import pytest
+
+from functions.config import Config, InvalidConfig
+
+LEAST = {
+    "GOOGLE_CLOUD_PROJECT": "demo-project",
+    "FRESHET_EVENTS_TOPIC": "events",
+    "FRESHET_DEAD_LETTER_TOPIC": "dead-letters",
+}
+
+
+@pytest.mark.parametrize("key", LEAST)
+@pytest.mark.parametrize("value", [None, ""])
+def test_a_missing_or_empty_setting_is_named(key: str, value: str | None) -> None:
+    environ = {name: text for name, text in (LEAST | {key: value or ""}).items() if value is not None or text}
+    with pytest.raises(InvalidConfig, match=key):
+        Config.from_env(environ)
+
+
+def test_the_least_environment_means_google_cloud_no_cors_and_no_backfill() -> None:
+    config = Config.from_env(LEAST)
+    assert config.events_path == "projects/demo-project/topics/events"
+    assert config.dead_letter_path == "projects/demo-project/topics/dead-letters"
+    assert config.pubsub_emulator_host is None
+    assert config.cors_origins == frozenset()
+    assert config.backfill_key is None
+
+
+def test_origins_are_split_at_commas_and_lose_spaces_and_a_final_slash() -> None:
+    config = Config.from_env(LEAST | {"FRESHET_CORS_ORIGINS": " https://a.example/ ,https://b.example,"})
+    assert config.cors_origins == {"https://a.example", "https://b.example"}
+
+
+def test_an_empty_backfill_key_refuses_backfill() -> None:
+    assert Config.from_env(LEAST | {"FRESHET_BACKFILL_KEY": ""}).backfill_key is None
+
+
+@pytest.mark.parametrize("text", ["soon", "0", "-1", "61", "nan", "inf"])
+def test_a_deadline_that_makes_no_sense_is_refused_by_name(text: str) -> None:
+    with pytest.raises(InvalidConfig, match="FRESHET_PUBLISH_DEADLINE_S: expected seconds above 0 and up to 60"):
+        Config.from_env(LEAST | {"FRESHET_PUBLISH_DEADLINE_S": text})

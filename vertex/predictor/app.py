@@ -1,0 +1,136 @@
+"""The predictor's HTTP: Vertex AI's container contract, JSON `predict` and binary `rawPredict`.
+
+One route answers both, as Vertex AI forwards both to AIP_PREDICT_ROUTE: the content type tells them apart.
+The paths of the public API (`/v1/projects/.../endpoints/ID:predict`) are served too, so that Google's own client
+can talk to this process as if it were the endpoint.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from pipeline.core.features import FEATURE_NAMES
+from vertex.model import Model
+from vertex.predictor.config import Config
+from vertex.predictor.instances import InvalidInstances, parse_instances
+from vertex.predictor.served import CHECK_S, Served
+from vertex.wire import (
+    CONTENT_TYPE,
+    MAX_BODY_BYTES,
+    VERSION_HEADER,
+    InvalidBody,
+    decode_matrix,
+    encode_predictions,
+)
+
+ENDPOINT = "/v1/projects/{project}/locations/{location}/endpoints/{endpoint}"
+_STATUS = {
+    400: "INVALID_ARGUMENT",
+    404: "NOT_FOUND",
+    405: "UNIMPLEMENTED",
+    413: "INVALID_ARGUMENT",
+    415: "INVALID_ARGUMENT",
+    503: "UNAVAILABLE",
+}
+
+
+def make_app(config: Config, watch_every_s: float = CHECK_S) -> Starlette:
+    """The application; it loads the model when it starts, and answers 503 until there is one."""
+    served = Served(config)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        await asyncio.to_thread(served.refresh)
+        watching = asyncio.create_task(served.watch(watch_every_s))
+        yield
+        watching.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching
+
+    async def health(_: Request) -> Response:
+        model = _model(served)
+        return _json({"status": "ok", "model_version": model.version, "kind": model.kind})
+
+    async def predict(request: Request) -> Response:
+        model = _model(served)
+        body = await _body(request)
+        binary = request.headers.get("content-type", "").partition(";")[0].strip() == CONTENT_TYPE
+        return raw_predict(model, body) if binary else json_predict(model, body)
+
+    predict_paths = (config.predict_route, f"{ENDPOINT}:predict", f"{ENDPOINT}:rawPredict")
+    return Starlette(
+        routes=[
+            Route(config.health_route, health),
+            *(Route(path, predict, methods=["POST"]) for path in predict_paths),
+        ],
+        exception_handlers={HTTPException: _refusal, Exception: _failure},
+        lifespan=lifespan,
+    )
+
+
+def raw_predict(model: Model, body: bytes) -> Response:
+    """The answer to a binary body."""
+    try:
+        matrix = decode_matrix(body, len(FEATURE_NAMES))
+    except InvalidBody as error:
+        raise HTTPException(400, str(error)) from None
+    answer = encode_predictions(model.predict(matrix))
+    return Response(answer, media_type=CONTENT_TYPE, headers={VERSION_HEADER: model.version})
+
+
+def json_predict(model: Model, body: bytes) -> Response:
+    """The answer to `{"instances": [...]}`."""
+    try:
+        matrix = parse_instances(body)
+    except InvalidInstances as error:
+        raise HTTPException(400, str(error)) from None
+    answer = {"predictions": model.predict(matrix).tolist(), "modelVersionId": model.version}
+    return _json(answer, headers={VERSION_HEADER: model.version})
+
+
+def _model(served: Served) -> Model:
+    if served.model is None:
+        raise HTTPException(503, "model: expected one to be loaded, got none; the log says why")
+    return served.model
+
+
+async def _body(request: Request) -> bytes:
+    """The whole body; stops reading, and refuses, once it is too large."""
+    parts, size = [], 0
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > MAX_BODY_BYTES:
+                raise HTTPException(413, f"body: expected at most {MAX_BODY_BYTES} bytes")
+            parts.append(part)
+    except ClientDisconnect:
+        raise HTTPException(400, "body: expected all of it, got a part") from None
+    return b"".join(parts)
+
+
+async def _refusal(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return _error(error.status_code, error.detail, error.headers)
+
+
+async def _failure(_: Request, error: Exception) -> Response:
+    """What the client hears of a fault of ours; the server logs it."""
+    return _error(500, "the prediction failed; the log says why")
+
+
+def _error(code: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
+    """An error as Google's APIs write them."""
+    return _json({"error": {"code": code, "message": message, "status": _STATUS.get(code, "INTERNAL")}}, code, headers)
+
+
+def _json(content: object, code: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(msgspec.json.encode(content), code, media_type="application/json", headers=dict(headers or {}))

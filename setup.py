@@ -44,6 +44,7 @@ setup(
             "pytest==9.2.0",
             "pytest-asyncio==1.5.0",
             "pytest-timeout==2.4.0",
+            "py-spy==0.4.3",
             "pyyaml==6.0.3",
             "ruff==0.17.6",
         ],

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -39,6 +41,14 @@ def reaper() -> Iterator[Reaper]:
     reaper = Reaper()
     yield reaper
     reaper.close()
+
+
+@pytest.fixture
+def name() -> Iterator[str]:
+    """The name of a stack that nobody else runs; its folder goes afterwards."""
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    yield name
+    shutil.rmtree(stack_folder(name), ignore_errors=True)
 
 
 # what the machine must have
@@ -193,8 +203,8 @@ def test_the_compose_file_runs_the_same_parts_with_the_same_variables() -> None:
 # a stack of one
 
 
-def test_a_part_that_ends_by_itself_is_named_with_the_end_of_its_log() -> None:
-    with running_stack("test-crash", parts=["bigtable"]) as stack:
+def test_a_part_that_ends_by_itself_is_named_with_the_end_of_its_log(name: str) -> None:
+    with running_stack(name, parts=["bigtable"]) as stack:
         os.killpg(stack.processes["bigtable"].pid, signal.SIGKILL)
         with pytest.raises(StackError, match=r"bigtable ended by itself with exit code -9.*bigtable\.log"):
             _until(lambda: _checked(stack))
@@ -205,20 +215,20 @@ def _checked(stack: Stack) -> bool:
     return False
 
 
-def test_two_stacks_of_one_name_are_refused() -> None:
-    with running_stack("test-twice", parts=["bigtable"]) as first:
-        with pytest.raises(StackError, match="'test-twice' is up already"):
-            Stack("test-twice", free_ports(), ["bigtable"]).start()
+def test_two_stacks_of_one_name_are_refused(name: str) -> None:
+    with running_stack(name, parts=["bigtable"]) as first:
+        with pytest.raises(StackError, match=f"'{name}' is up already"):
+            Stack(name, free_ports(), ["bigtable"]).start()
         first.check()
 
 
-def test_the_environment_can_be_loaded_while_the_stack_is_up_and_not_after() -> None:
-    with running_stack("test-load", parts=["bigtable"]) as stack:
-        assert load_env("test-load") == stack.env
-        assert presence.is_up("test-load")
-    assert not presence.is_up("test-load")
-    with pytest.raises(NotUp, match="'test-load' is up: start it with `make up`"):
-        load_env("test-load")
+def test_the_environment_can_be_loaded_while_the_stack_is_up_and_not_after(name: str) -> None:
+    with running_stack(name, parts=["bigtable"]) as stack:
+        assert load_env(name) == stack.env
+        assert presence.is_up(name)
+    assert not presence.is_up(name)
+    with pytest.raises(NotUp, match=f"'{name}' is up: start it with `make up`"):
+        load_env(name)
 
 
 def test_an_unknown_part_is_refused() -> None:
@@ -227,8 +237,7 @@ def test_an_unknown_part_is_refused() -> None:
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_the_command_stops_everything_when_told_to(ending: signal.Signals) -> None:
-    name = f"test-{ending.name.lower()}"
+def test_the_command_stops_everything_when_told_to(ending: signal.Signals, name: str) -> None:
     with _command("up", name) as running:
         group = _started(running, name)
         running.send_signal(ending)
@@ -237,19 +246,19 @@ def test_the_command_stops_everything_when_told_to(ending: signal.Signals) -> No
     assert not (stack_folder(name) / "env.json").exists()
 
 
-def test_down_stops_a_stack_that_was_started_elsewhere() -> None:
-    with _command("up", "test-down") as running:
-        group = _started(running, "test-down")
-        assert presence.shut_down("test-down")
+def test_down_stops_a_stack_that_was_started_elsewhere(name: str) -> None:
+    with _command("up", name) as running:
+        group = _started(running, name)
+        assert presence.shut_down(name)
         assert running.wait(30) == 0
     assert _until(lambda: not group_runs(group))
-    assert not presence.shut_down("test-down")
+    assert not presence.shut_down(name)
 
 
-def test_the_command_fails_and_stops_the_rest_when_a_process_dies() -> None:
-    with _command("up", "test-death", "bigtable,bigquery") as running:
-        group = _started(running, "test-death")
-        os.killpg(presence.processes("test-death")["bigquery"], signal.SIGKILL)
+def test_the_command_fails_and_stops_the_rest_when_a_process_dies(name: str) -> None:
+    with _command("up", name, "bigtable,bigquery") as running:
+        group = _started(running, name)
+        os.killpg(presence.processes(name)["bigquery"], signal.SIGKILL)
         assert running.wait(30) == 1
         assert running.stdout is not None
         assert "bigquery ended by itself" in running.stdout.read()

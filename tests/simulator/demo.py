@@ -50,7 +50,7 @@ class Config:
 
     seconds: float = 180.0
     events_per_s: float = 50.0
-    history_sessions: int = 600
+    history_sessions: int = 500
     stack: str = DEFAULT
     ports: str = "default"
     seed: int = 7
@@ -275,13 +275,13 @@ def conclude(report: Mapping[str, Any], say: Callable[[str], None], folder: Path
 def show(report: Mapping[str, Any]) -> str:
     """The report for people."""
     lines = [
-        f"machine         {machine_line()}",
-        f"events          {report['events_sent']:,} sent, {report['events_accepted']:,} accepted, "
+        f"machine           {machine_line()}",
+        f"events            {report['events_sent']:,} sent, {report['events_accepted']:,} accepted, "
         f"{report['events_in_log']:,} in the log ({report['history_events']:,} of them past traffic)",
-        f"live            {report['live_events']:,} events of {report['visits']:,} visits in "
+        f"live              {report['live_events']:,} events of {report['visits']:,} visits in "
         f"{report['live_seconds']:.0f} s",
         *(_arm_line(report, name) for name in ARMS),
-        f"lift            {_lift(report)}",
+        f"lift              {_lift(report)}",
         "",
         table(
             [
@@ -303,10 +303,10 @@ def show(report: Mapping[str, Any]) -> str:
 
 def _arm_line(report: Mapping[str, Any], name: str) -> str:
     if name not in report["arms"]:
-        return f"CTR {name:<12}nobody came"
+        return f"CTR {name:<14}nobody came"
     arm, interval = report["arms"][name], report["ctr_95"][name]
     return (
-        f"CTR {name:<12}{report['ctr'][name]:.2%} ({interval[0]:.2%} to {interval[1]:.2%}): "
+        f"CTR {name:<14}{report['ctr'][name]:.2%} ({interval[0]:.2%} to {interval[1]:.2%}): "
         f"{arm['clicks']:,} clicks on {arm['impressions']:,} impressions by {arm['shoppers']:,} shoppers"
     )
 

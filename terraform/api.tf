@@ -39,13 +39,13 @@ resource "google_vertex_ai_endpoint_iam_member" "api_calls_ranker" {
 }
 
 locals {
-  api_environment = {
+  api_environment = merge(var.api_settings, {
     GOOGLE_CLOUD_PROJECT      = var.project_id
     FRESHET_BIGTABLE_INSTANCE = google_bigtable_instance.freshet.name
     FRESHET_MODEL_DIR         = "gs://${google_storage_bucket.artifacts.name}/models"
     FRESHET_VERTEX_ENDPOINT   = "projects/${var.project_id}/locations/${var.region}/endpoints/${google_vertex_ai_endpoint.ranker.name}"
     FRESHET_CORS_ORIGINS      = join(",", var.cors_origins)
-  }
+  })
 }
 
 resource "google_cloud_run_v2_service" "api" {

@@ -101,13 +101,14 @@ resource "google_dataflow_flex_template_job" "pipeline" {
   labels                = local.labels
 
   parameters = {
-    events_subscription = google_pubsub_subscription.events.id
-    bigtable_instance   = google_bigtable_instance.freshet.name
-    dataset             = google_bigquery_dataset.freshet.dataset_id
-    row_sink            = "streaming_inserts"
-    session_lateness_s  = "3600"
-    state_ttl_s         = "86400"
-    trending_shards     = "8"
+    events_subscription       = google_pubsub_subscription.events.id
+    dead_letters_subscription = google_pubsub_subscription.dead_letters.id
+    bigtable_instance         = google_bigtable_instance.freshet.name
+    dataset                   = google_bigquery_dataset.freshet.dataset_id
+    row_sink                  = "streaming_inserts"
+    session_lateness_s        = "3600"
+    state_ttl_s               = "86400"
+    trending_shards           = "8"
   }
 
   # Before the job: a worker that is refused stalls the stream instead of ending it.

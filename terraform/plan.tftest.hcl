@@ -5,7 +5,7 @@ variables {
   cors_origins = ["https://shop.example.com", "https://www.example.com"]
 }
 
-run "messages_can_be_read_again" {
+run "nothing_is_lost" {
   command = plan
 
   assert {
@@ -28,10 +28,6 @@ run "messages_can_be_read_again" {
     condition     = google_pubsub_topic.events.message_retention_duration == "604800s"
     error_message = "The topic keeps events for 7 days."
   }
-}
-
-run "undeliverable_messages_become_dead_letters" {
-  command = plan
 
   assert {
     condition     = google_pubsub_subscription.events.dead_letter_policy[0].max_delivery_attempts == 100
@@ -52,9 +48,20 @@ run "undeliverable_messages_become_dead_letters" {
     )
     error_message = "Pub/Sub's service agent may take from the events and give to the dead letters."
   }
+
+  assert {
+    condition = (
+      google_bigtable_instance.freshet.deletion_protection &&
+      !google_bigquery_dataset.freshet.delete_contents_on_destroy &&
+      !google_storage_bucket.artifacts.force_destroy &&
+      google_pubsub_topic.events.deletion_policy == "PREVENT" &&
+      google_pubsub_subscription.events.deletion_policy == "PREVENT"
+    )
+    error_message = "Stores, topics and subscriptions are protected from deletion."
+  }
 }
 
-run "names_are_those_that_the_programs_expect" {
+run "programs_are_told_what_they_expect" {
   command = plan
 
   assert {
@@ -82,9 +89,31 @@ run "names_are_those_that_the_programs_expect" {
     condition     = local.api_environment.FRESHET_VERTEX_ENDPOINT == "projects/demo-project/locations/us-central1/endpoints/1001"
     error_message = "The API is told the endpoint by its full name."
   }
+
+  assert {
+    condition = (
+      google_dataflow_flex_template_job.pipeline.enable_streaming_engine &&
+      contains(google_dataflow_flex_template_job.pipeline.additional_experiments, "streaming_mode_at_least_once") &&
+      google_dataflow_flex_template_job.pipeline.on_delete == "drain"
+    )
+    error_message = "The job runs on Streaming Engine, at least once, and is drained when it goes."
+  }
+
+  assert {
+    condition = (
+      google_dataflow_flex_template_job.pipeline.container_spec_gcs_path == "gs://demo-project-freshet-artifacts/releases/0.1.0/pipeline.json" &&
+      google_dataflow_flex_template_job.pipeline.sdk_container_image == "us-central1-docker.pkg.dev/demo-project/freshet/pipeline:0.1.0"
+    )
+    error_message = "Template and image are those of the release."
+  }
+
+  assert {
+    condition     = length(google_cloudfunctions2_function.collector.service_config[0].secret_environment_variables) == 0
+    error_message = "Without a version of the key, the collector has no key."
+  }
 }
 
-run "features_are_collected_as_garbage" {
+run "nothing_grows_for_ever" {
   command = plan
 
   assert {
@@ -108,35 +137,6 @@ run "features_are_collected_as_garbage" {
     )
     error_message = "A profile is forgotten 90 days after the last event."
   }
-}
-
-run "a_shorter_memory_can_be_asked_for" {
-  command = plan
-
-  variables {
-    profile_ttl_days   = 30
-    log_retention_days = 10
-    mart_history_days  = 7
-  }
-
-  assert {
-    condition     = jsondecode(google_bigtable_gc_policy.this["profiles/p"].gc_rules).rules[1].max_age == "720h"
-    error_message = "profile_ttl_days sets the age at which a profile is forgotten."
-  }
-
-  assert {
-    condition     = alltrue([for table in google_bigquery_table.this : table.time_partitioning[0].expiration_ms == 864000000])
-    error_message = "log_retention_days sets when a day of the log is deleted."
-  }
-
-  assert {
-    condition     = strcontains(google_bigquery_table.staging["events_unique"].view[0].query, "interval 7 day")
-    error_message = "mart_history_days sets how far back views look."
-  }
-}
-
-run "logs_are_partitioned_and_views_are_complete" {
-  command = plan
 
   assert {
     condition = alltrue([
@@ -162,82 +162,41 @@ run "logs_are_partitioned_and_views_are_complete" {
   }
 }
 
-run "the_pipeline_streams_at_least_once" {
-  command = plan
-
-  assert {
-    condition = (
-      google_dataflow_flex_template_job.pipeline.enable_streaming_engine &&
-      contains(google_dataflow_flex_template_job.pipeline.additional_experiments, "streaming_mode_at_least_once") &&
-      google_dataflow_flex_template_job.pipeline.on_delete == "drain"
-    )
-    error_message = "The job runs on Streaming Engine, at least once, and is drained when it goes."
-  }
-
-  assert {
-    condition = (
-      google_dataflow_flex_template_job.pipeline.container_spec_gcs_path == "gs://demo-project-freshet-artifacts/releases/0.1.0/pipeline.json" &&
-      google_dataflow_flex_template_job.pipeline.sdk_container_image == "us-central1-docker.pkg.dev/demo-project/freshet/pipeline:0.1.0"
-    )
-    error_message = "Template and image are those of the release."
-  }
-}
-
-run "a_subnetwork_takes_public_addresses_away" {
+run "what_is_asked_for_is_given" {
   command = plan
 
   variables {
-    pipeline_subnetwork = "regions/us-central1/subnetworks/private"
+    profile_ttl_days     = 30
+    log_retention_days   = 10
+    mart_history_days    = 7
+    pipeline_subnetwork  = "regions/us-central1/subnetworks/private"
+    backfill_key_version = "1"
+    deletion_protection  = false
+  }
+
+  assert {
+    condition     = jsondecode(google_bigtable_gc_policy.this["profiles/p"].gc_rules).rules[1].max_age == "720h"
+    error_message = "profile_ttl_days sets the age at which a profile is forgotten."
+  }
+
+  assert {
+    condition     = alltrue([for table in google_bigquery_table.this : table.time_partitioning[0].expiration_ms == 864000000])
+    error_message = "log_retention_days sets when a day of the log is deleted."
+  }
+
+  assert {
+    condition     = strcontains(google_bigquery_table.staging["events_unique"].view[0].query, "interval 7 day")
+    error_message = "mart_history_days sets how far back views look."
   }
 
   assert {
     condition     = google_dataflow_flex_template_job.pipeline.ip_configuration == "WORKER_IP_PRIVATE"
     error_message = "Workers in a subnetwork of ours have private addresses only."
   }
-}
-
-run "backfill_is_refused_until_there_is_a_key" {
-  command = plan
-
-  assert {
-    condition     = length(google_cloudfunctions2_function.collector.service_config[0].secret_environment_variables) == 0
-    error_message = "Without a version of the key, the collector has no key."
-  }
-}
-
-run "a_key_allows_backfill" {
-  command = plan
-
-  variables {
-    backfill_key_version = "1"
-  }
 
   assert {
     condition     = google_cloudfunctions2_function.collector.service_config[0].secret_environment_variables[0].key == "FRESHET_BACKFILL_KEY"
     error_message = "With a version of the key, the collector is given it."
-  }
-}
-
-run "nothing_that_holds_data_goes_by_mistake" {
-  command = plan
-
-  assert {
-    condition = (
-      google_bigtable_instance.freshet.deletion_protection &&
-      !google_bigquery_dataset.freshet.delete_contents_on_destroy &&
-      !google_storage_bucket.artifacts.force_destroy &&
-      google_pubsub_topic.events.deletion_policy == "PREVENT" &&
-      google_pubsub_subscription.events.deletion_policy == "PREVENT"
-    )
-    error_message = "Stores, topics and subscriptions are protected from deletion."
-  }
-}
-
-run "protection_can_be_lifted" {
-  command = plan
-
-  variables {
-    deletion_protection = false
   }
 
   assert {
@@ -260,6 +219,7 @@ run "bad_values_are_refused" {
     release               = "v1/2"
     cors_origins          = ["shop.example.com"]
     collector_instances   = { min = 3, max = 2 }
+    api_settings          = { PATH = "/" }
     api_instances         = { min = -1, max = 2 }
     vertex_endpoint_id    = "0123"
     pipeline_workers      = { first = 0, max = 5 }
@@ -280,6 +240,7 @@ run "bad_values_are_refused" {
     var.release,
     var.cors_origins,
     var.collector_instances,
+    var.api_settings,
     var.api_instances,
     var.vertex_endpoint_id,
     var.pipeline_workers,

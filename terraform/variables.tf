@@ -96,6 +96,19 @@ variable "api_image" {
   default     = null
 }
 
+variable "api_settings" {
+  description = "Further settings of the API by their names, e.g. FRESHET_SCORE_WEIGHTS. The default gives an answer over the network more time than one on the loopback."
+  type        = map(string)
+  default = {
+    FRESHET_VERTEX_DEADLINE_S = "0.15"
+  }
+
+  validation {
+    condition     = alltrue([for name in keys(var.api_settings) : can(regex("^FRESHET_[A-Z_]+$", name))])
+    error_message = "api_settings: expected names that start with FRESHET_."
+  }
+}
+
 variable "api_instances" {
   description = "Least and most instances of the API."
   type        = object({ min = number, max = number })

@@ -4,7 +4,7 @@ variables {
   project_id = "demo-project"
 }
 
-run "rights_on_the_whole_project_are_the_three_that_must_be" {
+run "nobody_may_do_more_than_needed" {
   command = plan
 
   assert {
@@ -28,10 +28,6 @@ run "rights_on_the_whole_project_are_the_three_that_must_be" {
     )
     error_message = "Our own roles hold one permission each."
   }
-}
-
-run "each_deployable_may_do_only_its_own_work" {
-  command = plan
 
   assert {
     condition     = alltrue([for member in google_bigtable_table_iam_member.api_reads : member.role == "roles/bigtable.reader"])

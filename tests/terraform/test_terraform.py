@@ -1,0 +1,214 @@
+"""Terraform agrees with its provider's schema, and with what the programs, the SQL and the images say."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import apache_beam as beam
+import pytest
+
+from functions.config import Config as CollectorConfig
+from pipeline.main import build
+from pipeline.options import FreshetOptions, as_options
+from pipeline.store import TABLES
+from sql import schema
+from tests.stack.prerequisites import REPO
+from vertex.api.config import Config as ApiConfig
+
+TERRAFORM = REPO / "terraform"
+VERIFY = REPO.parent / "shared" / "terraform" / "verify"
+PROJECT_ROLES = {"roles/dataflow.worker", "roles/logging.logWriter", "roles/storage.objectViewer"}
+
+
+def source(name: str) -> str:
+    return (TERRAFORM / name).read_text()
+
+
+def everything() -> str:
+    return "\n".join(path.read_text() for path in sorted(TERRAFORM.glob("*.tf")))
+
+
+def assigned(text: str, name: str) -> dict[str, str]:
+    """key -> expression of the map assigned to `name`."""
+    found = re.search(rf"\b{name}\s*= [^\n]*\{{\n(.*?)\n *\}}", text, re.DOTALL)
+    assert found, f"no map {name}"
+    return dict(re.findall(r"^ *(\w+) *= *(.+)$", found.group(1), re.MULTILINE))
+
+
+@pytest.mark.timeout(420)
+def test_the_plan_agrees_with_the_providers_schema_and_all_its_assertions_hold() -> None:
+    if not VERIFY.exists():
+        pytest.skip("needs ../shared/terraform/verify, which serves the provider's schema to terraform")
+    if shutil.which("terraform") is None:
+        pytest.skip("needs the terraform program: https://developer.hashicorp.com/terraform/install")
+    env = {**os.environ, "TF_VAR_project_id": "demo-project"}
+    done = subprocess.run(
+        [str(VERIFY), str(TERRAFORM)], env=env, capture_output=True, text=True, timeout=400, check=False
+    )
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    assert re.search(r"Success!.* [1-9]\d* passed, 0 failed", done.stdout), done.stdout[-2000:]
+
+
+def test_the_code_is_formatted() -> None:
+    if shutil.which("terraform") is None:
+        pytest.skip("needs the terraform program: https://developer.hashicorp.com/terraform/install")
+    env = {**os.environ, "TF_CLI_CONFIG_FILE": os.devnull}
+    done = subprocess.run(
+        ["terraform", "fmt", "-check", "-recursive", str(TERRAFORM)],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_bigtable_has_the_tables_and_families_of_the_store() -> None:
+    tables = {
+        name: tuple(json.loads(families))
+        for name, families in assigned(source("bigtable.tf"), "bigtable_tables").items()
+    }
+    assert tables == TABLES
+
+
+def test_bigquery_has_the_tables_and_views_of_the_sql_files() -> None:
+    document = json.loads(source("bigquery.json"))
+    assert source("bigquery.json") == schema.for_terraform(), "run `python -m sql.schema`"
+    assert set(document["tables"]) == {table.name for table in schema.tables()}
+    resources = re.findall(r"for_each = local\.warehouse\.([\w.]+)", source("bigquery.tf"))
+    assert sorted(resources) == ["tables", "views.marts", "views.staging"]
+
+
+def test_only_the_google_providers_are_asked_for() -> None:
+    assert re.findall(r'source\s*= "(.+)"', source("versions.tf")) == ["hashicorp/google", "hashicorp/google-beta"]
+    assert re.findall(r'^ {6}version = "(.+)"', source("versions.tf"), re.MULTILINE) == ["~> 8.0", "~> 8.0"]
+    assert set(re.findall(r'^(?:resource|data) "(\w+?)_', everything(), re.MULTILINE)) == {"google"}
+
+
+def test_no_account_gets_a_broad_role() -> None:
+    roles = re.findall(r'role\s*= "(.+?)"', everything())
+    assert roles
+    assert not [
+        role
+        for role in roles
+        if re.search(r"owner|editor$|admin$", role) and role not in ("roles/storage.objectAdmin",)
+    ]
+
+
+def test_only_three_roles_are_on_the_whole_project() -> None:
+    blocks = re.findall(r'^resource "google_project_iam_member".*?^}', everything(), re.DOTALL | re.MULTILINE)
+    roles = [found.group(1) for text in blocks if (found := re.search(r'role\s*= "(.+?)"', text))]
+    assert sorted(roles) == sorted(PROJECT_ROLES)
+    assert "google_project_iam_binding" not in everything(), "a binding would throw out whoever had the role"
+
+
+def test_no_name_is_random() -> None:
+    assert not re.search(r"random_|uuid\(|timestamp\(", everything())
+
+
+def test_every_variable_is_typed_and_described() -> None:
+    for text in re.findall(r"^variable .*?^}", source("variables.tf"), re.DOTALL | re.MULTILINE):
+        assert re.search(r"^  type +=", text, re.MULTILINE), text
+        assert re.search(r'^  description = ".{20,}"', text, re.MULTILINE), text
+
+
+def test_the_collector_starts_with_the_environment_it_is_given() -> None:
+    names = assigned(source("collector.tf"), "environment_variables")
+    environ = dict.fromkeys(names, "value")
+    assert CollectorConfig.from_env(environ).project == "value"
+    assert {name for name in names if name.startswith("FRESHET_")} <= names_read_in("functions")
+
+
+def test_the_api_starts_with_the_environment_it_is_given() -> None:
+    names = assigned(source("api.tf"), "api_environment")
+    environ = dict.fromkeys(names, "value") | {
+        "FRESHET_VERTEX_ENDPOINT": "projects/demo-project/locations/us-central1/endpoints/1001",
+        "FRESHET_MODEL_DIR": "gs://demo-project-freshet-artifacts/models",
+    }
+    assert ApiConfig.from_env(environ).project == "value"
+    assert {name for name in names if name.startswith("FRESHET_")} <= names_read_in("vertex/api")
+
+
+def names_read_in(folder: str) -> set[str]:
+    """The FRESHET_ variables that the code in a folder names."""
+    texts = [path.read_text() for path in (REPO / folder).rglob("*.py")]
+    return {name for text in texts for name in re.findall(r"FRESHET_\w+", text)}
+
+
+def template_parameters() -> dict[str, dict[str, object]]:
+    document = json.loads((REPO / "pipeline" / "flex_template.json").read_text())
+    return {parameter["name"]: parameter for parameter in document["parameters"]}
+
+
+def test_the_template_has_the_pipelines_own_options_and_no_others() -> None:
+    parser = argparse.ArgumentParser(add_help=False)
+    FreshetOptions._add_argparse_args(parser)
+    assert set(template_parameters()) == {action.dest for action in parser._actions}
+
+
+def test_terraform_passes_only_parameters_of_the_template_and_all_that_it_demands() -> None:
+    passed = set(assigned(source("dataflow.tf"), "parameters"))
+    known = template_parameters()
+    assert passed <= set(known)
+    assert {name for name, parameter in known.items() if not parameter.get("isOptional")} <= passed
+
+
+def test_the_pipelines_options_understand_what_terraform_passes() -> None:
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    FreshetOptions._add_argparse_args(parser)
+    literal = {
+        name: value.strip('"')
+        for name, value in assigned(source("dataflow.tf"), "parameters").items()
+        if value.startswith('"')
+    }
+    patterns = {name: parameter.get("regexes", [".*"]) for name, parameter in template_parameters().items()}
+    parsed = parser.parse_args([f"--{name}={value}" for name, value in literal.items()])
+    assert parsed.row_sink == literal["row_sink"]
+    for name, value in literal.items():
+        assert all(re.search(pattern, value) for pattern in patterns[name]), name  # type: ignore[attr-defined]
+
+
+def test_dataflows_graph_can_be_built_with_what_terraform_passes() -> None:
+    passed = assigned(source("dataflow.tf"), "parameters")
+    values = {name: value.strip('"') for name, value in passed.items() if value.startswith('"')}
+    path = "projects/demo-project/subscriptions/some"
+    values |= {name: path for name in passed if name.endswith("_subscription")}
+    argv = ["--project=demo-project", "--streaming", *(f"--{name}={value}" for name, value in values.items())]
+    options = as_options(argv)
+    graph = beam.Pipeline(options=options)
+    build(graph, options)
+    labels = "\n".join(graph.applied_labels)
+    assert all(step in labels for step in ("ReadEvents", "ReadDeadLetters", "FoldProfiles", "LogEvents"))
+
+
+def test_the_images_run_the_pinned_beam_and_are_all_built() -> None:
+    beam = re.search(r"apache-beam\[gcp\]==([\d.]+)", (REPO / "setup.py").read_text())
+    assert beam
+    assert f"beam_python3.11_sdk:{beam.group(1)}\n" in (REPO / "pipeline" / "Dockerfile").read_text()
+    build = (REPO / "cloudbuild.yaml").read_text()
+    files = [path.relative_to(REPO).as_posix() for path in images()]
+    assert sorted(re.findall(r"--file, (\S+),", build)) == sorted(files)
+
+
+def images() -> list[Path]:
+    return [path for folder in ("pipeline", "vertex") for path in (REPO / folder).rglob("Dockerfile")]
+
+
+@pytest.mark.parametrize("path", images(), ids=lambda path: path.parent.name)
+def test_an_image_copies_only_what_is_there(path: Path) -> None:
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", path.read_text(), re.MULTILINE)
+    names = [name for line in copied for name in line.split()]
+    assert names
+    assert all((REPO / name).exists() for name in names)
+
+
+def test_the_documentation_names_every_variable_without_a_default() -> None:
+    text = (REPO / "docs" / "deploy.md").read_text()
+    for name, body in re.findall(r'^variable "(\w+)" (.*?)^}', source("variables.tf"), re.DOTALL | re.MULTILINE):
+        assert "default" in body or name in text, name

@@ -14,6 +14,7 @@ Matrix = NDArray[np.float32]
 
 # Serving ranks free of position: it may be left out.
 _OPTIONAL = frozenset({"position"})
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 class InvalidInstances(ValueError):
@@ -36,12 +37,7 @@ def parse_instances(body: bytes) -> Matrix:
     if not isinstance(instances, list):
         raise InvalidInstances('body: expected {"instances": [...]}')
     rows = [_row(number, instance) for number, instance in enumerate(instances)]
-    with np.errstate(over="ignore"):
-        matrix = np.array(rows, np.float64).astype(np.float32).reshape(len(rows), len(FEATURE_NAMES))
-    unheld = ~np.isfinite(matrix).all(axis=1)
-    if unheld.any():
-        raise InvalidInstances(f"instances[{int(np.argmax(unheld))}]: expected numbers that float32 holds")
-    return matrix
+    return np.array(rows, np.float32).reshape(len(rows), len(FEATURE_NAMES))
 
 
 def _row(number: int, instance: Any) -> list[float]:
@@ -54,6 +50,8 @@ def _row(number: int, instance: Any) -> list[float]:
     for value in instance:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise InvalidInstances(f"instances[{number}]: expected numbers, got {_kind(value)}")
+        if abs(value) > _LARGEST:
+            raise InvalidInstances(f"instances[{number}]: expected numbers that float32 holds")
     return instance
 
 

@@ -1,0 +1,93 @@
+"""The binary codec of `rawPredict`."""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from vertex.wire import (
+    MAX_BODY_BYTES,
+    InvalidBody,
+    Matrix,
+    decode_matrix,
+    decode_predictions,
+    encode_matrix,
+    encode_predictions,
+)
+
+finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
+
+
+@given(arrays(np.float32, array_shapes(min_dims=2, max_dims=2, max_side=8), elements=finite))
+def test_a_matrix_comes_back_bit_for_bit(matrix: Matrix) -> None:
+    assert decode_matrix(encode_matrix(matrix)).tobytes() == matrix.tobytes()
+
+
+@given(arrays(np.float32, st.integers(0, 20), elements=finite))
+def test_predictions_come_back_bit_for_bit(predictions: Matrix) -> None:
+    assert decode_predictions(encode_predictions(predictions)).tobytes() == predictions.tobytes()
+
+
+@given(st.binary(max_size=60))
+def test_any_other_bytes_are_refused_and_never_crash(body: bytes) -> None:
+    for decode in (decode_matrix, decode_predictions):
+        with pytest.raises(InvalidBody, match="expected"):
+            decode(body)
+
+
+def test_the_request_is_laid_out_as_documented() -> None:
+    body = encode_matrix(np.array([[1.0, 2.0, 3.0]], np.float32))
+    assert body == b"FSM1" + struct.pack("<II3f", 1, 3, 1.0, 2.0, 3.0)
+
+
+def test_the_response_is_laid_out_as_documented() -> None:
+    assert encode_predictions(np.array([0.5], np.float32)) == b"FSP1" + struct.pack("<If", 1, 0.5)
+
+
+def test_no_rows_are_a_matrix_too() -> None:
+    assert decode_matrix(encode_matrix(np.zeros((0, 24), np.float32)), 24).shape == (0, 24)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "body: expected at least 12 bytes, got 0"),
+        (b"FSP1" + bytes(8), "magic: expected b'FSM1', got b'FSP1'"),
+        (b"FSM1" + struct.pack("<II", 1, 2) + bytes(4), "body: expected 20 bytes for 1 x 2 values, got 16"),
+        (b"FSM1" + struct.pack("<II", 1, 2) + bytes(12), "body: expected 20 bytes for 1 x 2 values, got 24"),
+        (b"FSM1" + struct.pack("<II", 0, 0), "d: expected at least 1 column, got 0"),
+        (b"FSM1" + struct.pack("<IIf", 1, 1, float("nan")), "matrix: expected finite numbers, got 1 that are"),
+        (bytes(MAX_BODY_BYTES + 1), f"body: expected at most {MAX_BODY_BYTES} bytes"),
+    ],
+)
+def test_a_wrong_request_says_what_is_wrong(body: bytes, message: str) -> None:
+    with pytest.raises(InvalidBody, match="expected") as refused:
+        decode_matrix(body)
+    assert str(refused.value).startswith(message)
+
+
+def test_a_matrix_of_other_width_is_refused() -> None:
+    with pytest.raises(InvalidBody, match="d: expected 24 columns, got 2"):
+        decode_matrix(encode_matrix(np.zeros((1, 2), np.float32)), 24)
+
+
+def test_an_answer_for_other_rows_is_refused() -> None:
+    with pytest.raises(InvalidBody, match="n: expected 3 predictions, got 2"):
+        decode_predictions(encode_predictions(np.zeros(2, np.float32)), 3)
+
+
+def test_what_is_not_finite_is_never_sent() -> None:
+    with pytest.raises(InvalidBody, match="finite"):
+        encode_matrix(np.array([[np.inf]], np.float32))
+    with pytest.raises(InvalidBody, match="finite"):
+        encode_predictions(np.array([np.nan], np.float32))
+
+
+def test_a_matrix_too_large_for_an_endpoint_is_never_sent() -> None:
+    with pytest.raises(InvalidBody, match="at most"):
+        encode_matrix(np.zeros((MAX_BODY_BYTES // 4, 1), np.float32))

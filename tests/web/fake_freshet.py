@@ -74,9 +74,7 @@ class FakeFreshet:
             if not event["event"]
         ]
         accepted = len(body["events"]) - len(errors)
-        return JSONResponse(
-            {"accepted": accepted, "rejected": len(errors), "errors": errors}, status_code=202
-        )
+        return JSONResponse({"accepted": accepted, "rejected": len(errors), "errors": errors}, status_code=202)
 
     def _keep(self, body: Wire) -> None:
         self.bodies.append(body)
@@ -115,9 +113,7 @@ class FakeFreshet:
             "top_categories": [
                 {"category": name, "interest": count / total} for name, count in interest.most_common(5)
             ],
-            "recent_items": [
-                {"id": e["product_id"], "time": e["timestamp"]} for e in reversed(touched[-10:])
-            ],
+            "recent_items": [{"id": e["product_id"], "time": e["timestamp"]} for e in reversed(touched[-10:])],
             "encoded_bytes": 200 + 8 * len(events),
         }
 
@@ -130,9 +126,7 @@ class FakeFreshet:
         question = await request.json()
         self.asked.append(question)
         seen = self._processed(question.get("anonymous_id"), question.get("user_id"))
-        touched = [
-            e for e in [*seen, *question.get("events", [])] if e["event"] not in ("impression", "identify")
-        ]
+        touched = [e for e in [*seen, *question.get("events", [])] if e["event"] not in ("impression", "identify")]
         category = next((c for c in map(self._category, reversed(touched)) if c), None)
         ranked = self._rank(category, question)
         return JSONResponse(

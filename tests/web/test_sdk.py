@@ -138,9 +138,7 @@ def test_identify_names_the_account_in_every_later_event(page: Page, site: Site)
 
 def test_reset_starts_a_new_anonymous_visitor(page: Page, site: Site) -> None:
     open_blank(page, site)
-    before = page.evaluate(
-        "() => { freshet.identify('u1'); return [freshet.anonymousId, freshet.sessionId]; }"
-    )
+    before = page.evaluate("() => { freshet.identify('u1'); return [freshet.anonymousId, freshet.sessionId]; }")
     page.evaluate("() => freshet.reset()")
     after = page.evaluate("() => [freshet.anonymousId, freshet.sessionId]")
     assert before[0] != after[0] and before[1] != after[1]
@@ -347,9 +345,7 @@ def test_nonsense_from_the_page_is_told_and_never_thrown(page: Page, site: Site)
 
 
 def test_a_blocked_storage_costs_no_more_than_the_memory_of_the_visit(page: Page, site: Site) -> None:
-    page.add_init_script(
-        "Object.defineProperty(window, 'localStorage', { get() { throw new Error('blocked'); } })"
-    )
+    page.add_init_script("Object.defineProperty(window, 'localStorage', { get() { throw new Error('blocked'); } })")
     open_blank(page, site)
     page.evaluate("() => { freshet.track('click'); freshet.track('click'); }")
     wait_for(lambda: len(site.fake.events) == 2, page)

@@ -132,9 +132,7 @@ def test_the_server_says_that_it_lives(client: httpx.Client) -> None:
 
 def test_the_configuration_comes_from_the_environment() -> None:
     config = Config.from_env(ENVIRON)
-    assert config == Config(
-        "http://127.0.0.1:8080", "https://api.example/base", Path("build/catalog.jsonl"), 8000
-    )
+    assert config == Config("http://127.0.0.1:8080", "https://api.example/base", Path("build/catalog.jsonl"), 8000)
     assert Config.from_env({**ENVIRON, "PORT": "8123"}).port == 8123
 
 
@@ -145,9 +143,7 @@ def test_a_missing_setting_is_named(key: str) -> None:
         Config.from_env(environ)
 
 
-@pytest.mark.parametrize(
-    ("key", "value"), [("PORT", "http"), ("PORT", "70000"), ("FRESHET_API_URL", "api:8081")]
-)
+@pytest.mark.parametrize(("key", "value"), [("PORT", "http"), ("PORT", "70000"), ("FRESHET_API_URL", "api:8081")])
 def test_an_unusable_setting_is_named_with_its_value(key: str, value: str) -> None:
     with pytest.raises(InvalidConfig, match=f"{key}: expected .* got '{value}'"):
         Config.from_env({**ENVIRON, key: value})

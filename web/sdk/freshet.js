@@ -200,8 +200,14 @@ export function createFreshet(options = {}) {
     while (queue.length > settings.queueLimit) {
       emit("error", { where: "queue", error: new Error(`queue is full, dropped event ${queue.shift().id}`) });
     }
-    if (settings.immediate.includes(entry.name) || queue.length >= settings.batchSize) queueMicrotask(flush);
+    if (settings.immediate.includes(entry.name) || queue.length >= settings.batchSize) flushSoon();
     else flushTimer ??= setTimeout(flush, settings.flushMs);
+  }
+
+  /** As soon as the page's own handlers are through: a click and the view it leads to are one message. */
+  function flushSoon() {
+    clearTimeout(flushTimer);
+    flushTimer = setTimeout(flush, 0);
   }
 
   /** One page view; call it again after each navigation of a single-page app. */

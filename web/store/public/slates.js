@@ -143,10 +143,11 @@ export class Banner {
   }
 
   body(banner) {
-    const item = banner.product_id ? this.shop.catalog.item(banner.product_id) : null;
-    const category = banner.category || item?.category || "";
+    const pictured = banner.product_id || this.slate.ranked_feed[0]?.id; // a banner about nothing shows the first pick
+    const item = pictured ? this.shop.catalog.item(pictured) : null;
+    const { category } = banner;
     const clicked = () => item && this.shop.clicked(item, this.origin(banner));
-    const target = category ? categoryPath(category) : item ? productPath(item) : "/search?q=";
+    const target = category ? categoryPath(category) : item ? productPath(item) : "/";
     return h(
       "div",
       { className: "banner-body" },

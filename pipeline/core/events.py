@@ -10,6 +10,9 @@ from typing import Any, TypeGuard
 import msgspec
 
 MAX_ID_LENGTH = 256
+MAX_TEXT_LENGTH = 256
+MAX_NUMBER = 1e15
+MAX_DEPTH = 32
 MAX_EVENT_BYTES = 64 * 1024
 MAX_AGE = timedelta(hours=48)
 MAX_AHEAD = timedelta(minutes=5)
@@ -62,9 +65,12 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return round(self.timestamp.timestamp() * 1000)
 
     def text(self, key: str) -> str:
-        """The text under `metadata[key]`, or the empty string."""
+        """The first 256 characters of the text under `metadata[key]`, or the empty string.
+
+        What is kept of an event (profiles, row keys of trending scopes) is bounded by this cut; the log has it whole.
+        """
         value = self.metadata.get(key)
-        return value if isinstance(value, str) else ""
+        return value[:MAX_TEXT_LENGTH] if isinstance(value, str) else ""
 
     def number(self, key: str, default: float = 0.0) -> float:
         """The finite number under `metadata[key]`, or `default`."""
@@ -79,6 +85,8 @@ class Message(msgspec.Struct, frozen=True):
 
 
 _FIELDS = frozenset(Event.__struct_fields__)
+_TIMES = ("timestamp", "ingest_time")
+_TEXTS = ("event_id", "event", "user_id", "anonymous_id", "session_id", "product_id")
 _message_decoder = msgspec.json.Decoder(Message)
 _any_decoder = msgspec.json.Decoder()
 _encoder = msgspec.json.Encoder()
@@ -165,14 +173,18 @@ def decode_message(data: bytes) -> list[Event]:
 
 
 def _check_decoded(event: Event) -> None:
-    if event.timestamp.tzinfo is None or not _EARLIEST <= event.timestamp < _LATEST:
-        raise InvalidEvent("timestamp", "expected a time with a zone in 2000 to 2100", event.timestamp)
-    if not event.event_id or not event.event:
-        raise InvalidEvent("event_id" if not event.event_id else "event", "expected a non-empty text", "")
-    if not event.user_id and not event.anonymous_id:
+    """What the types do not say. Whoever may publish may skip the collector, and must not stop the stream."""
+    for name in _TIMES:
+        moment = getattr(event, name)
+        if moment is not None and (moment.tzinfo is None or not _EARLIEST <= moment < _LATEST):
+            raise InvalidEvent(name, "expected a time with a zone in 2000 to 2100", moment.isoformat())
+    for name in _TEXTS:
+        _check_text(name, getattr(event, name))
+    if event.user_id is None and event.anonymous_id is None:
         raise InvalidEvent("user_id", "expected user_id or anonymous_id", None)
     if event.product_id is None and event.event in PRODUCT_EVENTS:
         raise InvalidEvent("product_id", f"required for {event.event}", None)
+    _check_metadata(event.metadata)
 
 
 def _as_object(raw: dict[str, Any] | bytes) -> dict[str, Any]:
@@ -202,9 +214,13 @@ def _optional_text(fields: dict[str, Any], name: str) -> str | None:
         return None
     if not isinstance(value, str):
         raise InvalidEvent(name, "expected a text", value)
-    if not 0 < len(value) <= MAX_ID_LENGTH or not value.isprintable():
-        raise InvalidEvent(name, f"expected 1 to {MAX_ID_LENGTH} printable characters", value)
+    _check_text(name, value)
     return value
+
+
+def _check_text(name: str, value: str | None) -> None:
+    if value is not None and not (0 < len(value) <= MAX_ID_LENGTH and value.isprintable()):
+        raise InvalidEvent(name, f"expected 1 to {MAX_ID_LENGTH} printable characters", value)
 
 
 def _metadata(fields: dict[str, Any]) -> dict[str, Any]:
@@ -215,19 +231,35 @@ def _metadata(fields: dict[str, Any]) -> dict[str, Any]:
         raise InvalidEvent("metadata", "expected an object", metadata)
     extra = {name: value for name, value in fields.items() if name not in _FIELDS}
     merged = {**extra, **metadata} if extra else metadata
-    for name, value in merged.items():
+    _check_metadata(merged)
+    return merged
+
+
+def _check_metadata(metadata: dict[str, Any]) -> None:
+    for name, value in metadata.items():
         if name in NUMBER_METADATA and value is not None:
             _check_number(name, value)
         elif name in TEXT_METADATA and value is not None and not isinstance(value, str):
             raise InvalidEvent(f"metadata.{name}", "expected a text", value)
-    return merged
+        elif isinstance(value, (dict, list)) and _deeper_than(value, MAX_DEPTH - 2):
+            # Far above need, far below where the encoder of the log gives up; the event and its metadata are two.
+            raise InvalidEvent(f"metadata.{name}", f"expected at most {MAX_DEPTH} levels of nesting in an event", None)
+
+
+def _deeper_than(value: Any, limit: int) -> bool:
+    """Whether objects and lists nest more than `limit` levels; without recursion, for the nesting is not trusted."""
+    level = [value]
+    for _ in range(limit):
+        children = [node.values() if isinstance(node, dict) else node for node in level]
+        level = [child for nodes in children for child in nodes if isinstance(child, (dict, list))]
+    return bool(level)
 
 
 def _check_number(name: str, value: Any) -> None:
     if not _is_finite_number(value):
         raise InvalidEvent(f"metadata.{name}", "expected a finite number", value)
-    if value < 0:
-        raise InvalidEvent(f"metadata.{name}", "expected a number of at least 0", value)
+    if not 0 <= value <= MAX_NUMBER:
+        raise InvalidEvent(f"metadata.{name}", f"expected a number of 0 to {MAX_NUMBER:.0e}", value)
 
 
 def _is_finite_number(value: Any) -> TypeGuard[int | float]:
@@ -252,5 +284,8 @@ def _shown(value: Any) -> str:
     """A short, printable form of an offending value."""
     if isinstance(value, bytes):
         value = base64.b64encode(value[:64]).decode()
-    text = value if isinstance(value, str) else repr(value)
+    try:
+        text = value if isinstance(value, str) else repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, a list a thousand deep
+        text = f"unprintable {type(value).__name__}"
     return text if len(text) <= 80 else text[:77] + "..."

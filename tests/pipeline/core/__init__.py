@@ -1,0 +1,1 @@
+"""The pure core, without Beam, Google clients or a clock."""

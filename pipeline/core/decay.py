@@ -41,7 +41,8 @@ class DecayedSums(msgspec.Struct, Generic[K], array_like=True):
         landmark = time_ms // half_life_ms
         if landmark > self.landmark:
             self._move(landmark)
-        scaled = weight * 2.0 ** max(time_ms / half_life_ms - self.landmark, -_FORGOTTEN_HALF_LIVES)
+        half_lives = (time_ms - self.landmark * half_life_ms) / half_life_ms
+        scaled = weight * 2.0 ** max(half_lives, -_FORGOTTEN_HALF_LIVES)
         self.sums[key] = self.sums.get(key, 0.0) + scaled
 
     def merge(self, other: DecayedSums[K]) -> None:
@@ -57,7 +58,8 @@ class DecayedSums(msgspec.Struct, Generic[K], array_like=True):
 
     def scale(self, now_ms: int, half_life_ms: int) -> float:
         """The factor that turns a stored sum into its value at `now_ms`."""
-        return float(2.0 ** max(min(self.landmark - now_ms / half_life_ms, 1000.0), -_FORGOTTEN_HALF_LIVES))
+        half_lives = (self.landmark * half_life_ms - now_ms) / half_life_ms
+        return float(2.0 ** max(min(half_lives, 1000.0), -_FORGOTTEN_HALF_LIVES))
 
     def value(self, key: K, now_ms: int, half_life_ms: int) -> float:
         """The decayed sum under `key` at `now_ms`."""
@@ -74,7 +76,11 @@ class DecayedSums(msgspec.Struct, Generic[K], array_like=True):
         return {key: value / total for key, value in self.sums.items()} if total > 0 else {}
 
     def keep_largest(self, limit: int) -> None:
-        """Drop all but the `limit` largest sums (ties by key): the bound on the state."""
+        """Drop all but the `limit` largest sums (ties by key): the bound on the state.
+
+        Up to `limit` keys nothing depends on order. Beyond, it does: a dropped key starts again from zero, so one that
+        grows slower than the lightest kept decays may never come in.
+        """
         if len(self.sums) > limit:
             largest = sorted(self.sums.items(), key=lambda entry: (-entry[1], entry[0]))[:limit]
             self.sums = dict(largest)
@@ -94,6 +100,7 @@ class BucketRing(msgspec.Struct, array_like=True):
 
     `counts` maps `bucket * 32 + code` to a count, where `bucket = time_ms // width_ms`. Buckets older than the
     newest by `length` or more are dropped: the newest bucket only grows, so what is dropped never depends on order.
+    A window is whole at `now` while `length` buckets reach from the newest event back to the window's start.
     Width and length belong to the feature and are passed in by its owner.
     """
 

@@ -165,7 +165,7 @@ def links(profile: UserProfile, seeds: Mapping[str, ItemStats], now_ms: int) -> 
 
 def prior_ctr(matrix: Matrix) -> NDArray[np.float32]:
     """The prior's probability of a click, `(n, d)` -> `(n,)` in (0, 1): logistic(bias + weights . features)."""
-    scores = matrix @ _PRIOR_VECTOR + PRIOR_BIAS
+    scores = np.clip(matrix @ _PRIOR_VECTOR + PRIOR_BIAS, -15.0, 15.0)  # float32 tells these from 0 and 1
     probabilities: Vector = (1.0 / (1.0 + np.exp(-scores))).astype(np.float32)
     return probabilities
 
@@ -243,7 +243,7 @@ def _decayed(
     states: list[Any] = [getattr(row.stats, part) for row in rows]
     sums = np.array([[state.sums.get(code, 0.0) for state in states] for code in codes], np.float64)
     landmarks = np.array([state.landmark for state in states], np.float64)
-    return np.asarray(sums * np.exp2(np.clip(landmarks - now_ms / half_life_ms, -1000.0, 1.0)))
+    return np.asarray(sums * np.exp2(np.clip((landmarks * half_life_ms - now_ms) / half_life_ms, -1000.0, 1.0)))
 
 
 def _smoothed(

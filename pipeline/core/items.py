@@ -34,7 +34,8 @@ POPULARITY = {VIEW: 1.0, CLICK: 1.0, CART: 3.0, PURCHASE: 5.0}
 CTR_PRIOR = (2.0, 25.0)
 CONVERSION_PRIOR = (0.5, 25.0)
 
-_RING_WIDTH_MS, _RING_LENGTH = 5 * MINUTE_MS, 13
+# An hour, the bucket that straddles its start, and one for an event whose clock runs 5 min ahead.
+_RING_WIDTH_MS, _RING_LENGTH = 5 * MINUTE_MS, 14
 
 
 class ItemStats(msgspec.Struct, array_like=True):

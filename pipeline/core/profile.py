@@ -44,9 +44,10 @@ INTEREST = {"click": 0.5, "view_product": 1.0, "media_play": 1.0, "add_to_cart":
 
 WINDOWS_MS = {"1m": MINUTE_MS, "5m": 5 * MINUTE_MS, "1h": HOUR_MS, "24h": DAY_MS}
 # Each window is read from the ring whose buckets are fine enough: (ring attribute, bucket width, buckets kept).
-_MINUTES = ("minutes", 10_000, 31)
-_HOUR = ("hour", 2 * MINUTE_MS, 31)
-_DAY = ("day", HOUR_MS, 25)
+# Kept are the window, the bucket that straddles its start, and 5 min more: so far ahead may an event's clock run.
+_MINUTES = ("minutes", 10_000, 61)
+_HOUR = ("hour", 2 * MINUTE_MS, 34)
+_DAY = ("day", HOUR_MS, 26)
 _RINGS = {"1m": _MINUTES, "5m": _MINUTES, "1h": _HOUR, "24h": _DAY}
 
 Stamp = tuple[int, str, str]  # (event time in ms, event id, value): the maximum is the last
@@ -89,7 +90,10 @@ class UserProfile(msgspec.Struct, array_like=True):
     """Everything kept of one visitor. `add` and `merge` commute; adding an event twice changes nothing.
 
     Idempotence reaches back over the visitor's newest `MAX_SEEN_IDS` events: an event redelivered after more than
-    that many newer ones counts again. Decayed interest beyond the heaviest categories and brands is dropped.
+    that many newer ones counts again. Recent items, cart and windows are cut in a way that no order changes. Three
+    bounds are order-free only until they are exceeded: decayed interest beyond the heaviest categories and brands is
+    dropped, so are the categories of one session beyond the most viewed, and of more than `MAX_SESSIONS` sessions at
+    once the one that comes back starts again. Events without a session id share one endless session.
     """
 
     first_ms: int = 0
@@ -202,15 +206,22 @@ class UserProfile(msgspec.Struct, array_like=True):
     def covisited(self, event: Event) -> list[str]:
         """The other items of the event's session, when the event is the session's first touch of its item.
 
-        Read it before `add`. Each pair of items counts once a session, whichever of the two comes first.
+        Read it before `add`. Each pair of items counts once a session, whichever of the two comes first. Without a
+        session id, what lies within 30 min counts as one session. An item's session is that of its newest touch: where
+        sessions with common items interleave, or events of an older session come late, a pair may be missed or
+        counted again.
         """
         if event.product_id is None or event.event not in ENGAGED:
             return []
         session = event.session_id or ""
         known = self.recent.get(event.product_id)
-        if known is not None and known.session_id == session:
-            return []
         time_ms = event.time_ms
+        if (
+            known is not None
+            and known.session_id == session
+            and (session or abs(known.time_ms - time_ms) <= SHORT_HALF_LIFE_MS)
+        ):
+            return []
         return [
             item_id
             for item_id, touch in self.recent.items()
@@ -220,7 +231,10 @@ class UserProfile(msgspec.Struct, array_like=True):
         ]
 
     def count(self, event_type: str, window: str, now_ms: int) -> int:
-        """Events of one type in the last `window` ("1m", "5m", "1h", "24h") at `now_ms`, exact to one bucket."""
+        """Events of one type in the last `window` ("1m", "5m", "1h", "24h") at `now_ms`, exact to one bucket.
+
+        `now_ms` may lie up to 5 min before the newest event; further back, the oldest buckets are gone.
+        """
         return self._window((EVENT_CODES.get(event_type, CUSTOM_CODE),), window, now_ms)
 
     def engaged(self, window: str, now_ms: int) -> int:
@@ -282,9 +296,9 @@ class UserProfile(msgspec.Struct, array_like=True):
         self.newest_ms = max(self.newest_ms, time_ms)
         self.events_total += 1
         self.totals[code] = self.totals.get(code, 0) + 1
-        self.minutes.add(code, 1, time_ms, 10_000, 31)
-        self.hour.add(code, 1, time_ms, 2 * MINUTE_MS, 31)
-        self.day.add(code, 1, time_ms, HOUR_MS, 25)
+        self.minutes.add(code, 1, time_ms, *_MINUTES[1:])
+        self.hour.add(code, 1, time_ms, *_HOUR[1:])
+        self.day.add(code, 1, time_ms, *_DAY[1:])
         self.last_event = max(self.last_event, (time_ms, event.event_id, event.event))
 
     def _touch(self, event: Event, time_ms: int, category: str) -> None:

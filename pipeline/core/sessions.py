@@ -12,7 +12,7 @@ from pipeline.core.catalog import Item
 from pipeline.core.events import Event, format_time
 from pipeline.core.profile import ENGAGED
 
-# Distinct items are counted exactly up to here; a longer visit is cut, as nobody views more by hand.
+# Distinct items are counted exactly up to here, in any order; nobody views more by hand.
 MAX_SESSION_ITEMS = 500
 
 _COLUMNS = {
@@ -63,6 +63,8 @@ class SessionSummary(msgspec.Struct):
         for name, count in other.categories.items():
             self.categories[name] = self.categories.get(name, 0) + count
         self.items |= other.items
+        if len(self.items) > MAX_SESSION_ITEMS:
+            self.items = set(sorted(self.items)[:MAX_SESSION_ITEMS])
         self.revenue += other.revenue
         self.dwell_s += other.dwell_s
 

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import apache_beam as beam
@@ -185,6 +186,16 @@ def test_dataflows_graph_can_be_built_with_what_terraform_passes() -> None:
     build(graph, options)
     labels = "\n".join(graph.applied_labels)
     assert all(step in labels for step in ("ReadEvents", "ReadDeadLetters", "FoldProfiles", "LogEvents"))
+
+
+def test_the_templates_launcher_needs_no_environment() -> None:
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("GOOGLE_", "FRESHET_"))}
+    command = [sys.executable, "pipeline/flex_template.py", "--project=demo-project", "--row_sink=nonsense"]
+    done = subprocess.run(
+        command, cwd=REPO, env={**env, "PYTHONPATH": str(REPO)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "argument --row_sink: invalid choice: 'nonsense'" in done.stderr
 
 
 def test_the_images_run_the_pinned_beam_and_are_all_built() -> None:

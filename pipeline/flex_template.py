@@ -1,0 +1,22 @@
+"""What the Flex Template's launcher starts: it says all in options, while the pipeline asks its environment too."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from pipeline.main import run
+
+
+def main(argv: list[str]) -> None:
+    """Run the pipeline on the project that `--project` names."""
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser.add_argument("--project", required=True)
+    known, _ = parser.parse_known_args(argv)
+    os.environ.setdefault("GOOGLE_CLOUD_PROJECT", known.project)
+    run(argv)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

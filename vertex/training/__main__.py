@@ -9,6 +9,7 @@ import os
 import sys
 import time
 import warnings
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,10 +21,10 @@ from vertex.training.warehouse import read_catalog, read_events
 TOO_LITTLE_DATA = 3
 
 
-def main() -> int:
+def main(environ: Mapping[str, str]) -> int:
     """Run once; progress and metrics go to standard output."""
     try:
-        config = Config.from_env(os.environ)
+        config = Config.from_env(environ)
     except ValueError as error:
         print(f"train: {error}", file=sys.stderr)
         return 1
@@ -61,4 +62,4 @@ def _number(value: float | None) -> str:
 if __name__ == "__main__":
     # Google's clients warn of their own internals.
     warnings.simplefilter("ignore")
-    sys.exit(main())
+    sys.exit(main(os.environ))

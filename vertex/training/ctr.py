@@ -51,7 +51,7 @@ _PARAMS: dict[str, Any] = {
 }
 # The prior's order is kept whatever the data say of its scale.
 _LEAST_SLOPE = 0.05
-_NEWTON_STEPS = 50
+_NEWTON_STEPS, _RIDGE = 50, 1e-3
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,9 @@ PRIOR = ClickModel(PRIOR_BIAS, PRIOR_WEIGHTS)
 
 def fitted_prior(data: Dataset) -> ClickModel:
     """The prior with its log-odds scaled and shifted to the clicks of `data`: the same order, honest chances."""
-    scores = PRIOR.base.scores(data.matrix).astype(np.float64)
-    shift, slope = _platt(scores, data.labels.astype(np.float64))
-    slope = max(slope, _LEAST_SLOPE)
+    scores, labels = PRIOR.base.scores(data.matrix).astype(np.float64), data.labels.astype(np.float64)
+    slope = max(_logistic(np.stack([np.ones_like(scores), scores]), labels, 0.0)[1], _LEAST_SLOPE)
+    (shift,) = _logistic(np.ones((1, len(scores))), labels, slope * scores)
     weights = {name: slope * weight for name, weight in PRIOR_WEIGHTS.items()}
     return ClickModel(shift + slope * PRIOR_BIAS, weights)
 
@@ -125,24 +125,20 @@ def _data(data: Dataset, prior: ClickModel, reference: lightgbm.Dataset | None =
     )
 
 
-def _platt(scores: NDArray[np.float64], labels: NDArray[np.float64]) -> tuple[float, float]:
-    """(shift, slope) of the logistic regression of the labels on one score, by Newton's method.
+def _logistic(
+    columns: NDArray[np.float64], labels: NDArray[np.float64], offset: NDArray[np.float64] | float
+) -> list[float]:
+    """The weights of a logistic regression of the labels on `columns` `(k, n)` plus `offset`, by Newton's method.
 
-    A little ridge on the slope, towards 1, keeps it finite when the score separates the labels.
+    A little ridge keeps them finite when the columns separate the labels.
     """
-    shift, slope = 0.0, 1.0
+    weights = np.zeros(len(columns))
     for _ in range(_NEWTON_STEPS):
-        chance = 1.0 / (1.0 + np.exp(-np.clip(shift + slope * scores, -30.0, 30.0)))
-        weight = np.maximum(chance * (1.0 - chance), 1e-9)
-        gradient = np.array([(chance - labels).sum(), ((chance - labels) * scores).sum() + (slope - 1.0)])
-        curvature = np.array(
-            [
-                [weight.sum(), (weight * scores).sum()],
-                [(weight * scores).sum(), (weight * scores**2).sum() + 1.0],
-            ]
-        )
+        chance = 1.0 / (1.0 + np.exp(-np.clip(weights @ columns + offset, -30.0, 30.0)))  # (n,)
+        gradient = columns @ (chance - labels) + _RIDGE * weights
+        curvature = (columns * (chance * (1.0 - chance))) @ columns.T + _RIDGE * np.eye(len(columns))
         step = np.linalg.solve(curvature, gradient)
-        shift, slope = shift - float(step[0]), slope - float(step[1])
+        weights = weights - step / max(1.0, float(np.abs(step).max()))  # far from the answer a step may overshoot
         if np.abs(step).max() < 1e-9:
             break
-    return shift, slope
+    return [float(weight) for weight in weights]

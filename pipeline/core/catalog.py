@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from pipeline.core.events import MAX_ID_LENGTH, Event, InvalidEvent
+from pipeline.core.events import MAX_ID_LENGTH, MAX_TEXT_LENGTH, Event, InvalidEvent
 
 _TRUE, _FALSE = frozenset({"true", "1", "yes", "y"}), frozenset({"false", "0", "no", "n"})
 
@@ -75,19 +75,34 @@ def parse_item(row: dict[str, Any]) -> Item:
     Raises:
         InvalidItem: naming field, expectation and value.
     """
-    item_id = str(row.get("item_id") or row.get("id") or "").strip()
-    if not 0 < len(item_id) <= MAX_ID_LENGTH:
-        raise InvalidItem("id", f"expected 1 to {MAX_ID_LENGTH} characters", item_id)
     return Item(
-        item_id,
+        _id(row),
         title=_text(row, "title"),
-        category=_text(row, "category"),
-        brand=_text(row, "brand"),
+        category=_short_text(row, "category"),
+        brand=_short_text(row, "brand"),
         image=_text(row, "image"),
         url=_text(row, "url"),
         price=_price(row.get("price")),
         in_stock=_flag(row.get("in_stock")),
     )
+
+
+def _id(row: dict[str, Any]) -> str:
+    value = next((row[name] for name in ("item_id", "id") if row.get(name) not in (None, "")), "")
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise InvalidItem("id", "expected a text", value)
+    item_id = str(value).strip()
+    if not (0 < len(item_id) <= MAX_ID_LENGTH and item_id.isprintable()):
+        raise InvalidItem("id", f"expected 1 to {MAX_ID_LENGTH} printable characters", item_id)
+    return item_id
+
+
+def _short_text(row: dict[str, Any], name: str) -> str:
+    """A text that becomes part of row keys and profiles, and so has a bound."""
+    text = _text(row, name)
+    if len(text) > MAX_TEXT_LENGTH:
+        raise InvalidItem(name, f"expected at most {MAX_TEXT_LENGTH} characters", text)
+    return text
 
 
 def _text(row: dict[str, Any], name: str) -> str:
@@ -103,8 +118,8 @@ def _price(value: Any) -> float:
     if value is None or value == "":
         return 0.0
     try:
-        price = float(value)
-    except (TypeError, ValueError):
+        price = float("nan") if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
         raise InvalidItem("price", "expected a number", value) from None
     if not 0 <= price < float("inf"):
         raise InvalidItem("price", "expected a finite number of at least 0", value)

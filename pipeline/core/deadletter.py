@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from pipeline.core.events import InvalidEvent, format_time
+from pipeline.core.events import InvalidEvent, format_time, parse_time
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
@@ -47,11 +47,16 @@ class DeadLetter(msgspec.Struct, frozen=True):
 
     @staticmethod
     def received(payload: bytes, attributes: Mapping[str, str], now: datetime) -> DeadLetter:
-        """The letter that a message of the dead-letters topic is: the input as data, the reason as attributes."""
+        """The letter that a message of the dead-letters topic is: the input as data, the reason as attributes.
+
+        `now` stands in for a `received_at` that is missing or no time.
+        """
         error = InvalidEvent(attributes.get("field", "unknown"), attributes.get("reason", "unknown"))
-        letter = DeadLetter.of(payload, error, attributes.get("source", "unknown"), now, attributes)
-        received_at = attributes.get("received_at")
-        return msgspec.structs.replace(letter, received_at=received_at) if received_at else letter
+        try:
+            received_at = parse_time("received_at", attributes.get("received_at"))
+        except InvalidEvent:
+            received_at = now
+        return DeadLetter.of(payload, error, attributes.get("source", "unknown"), received_at, attributes)
 
     def row(self) -> dict[str, Any]:
         """The row of the BigQuery table."""

@@ -43,6 +43,8 @@ class ItemStats(msgspec.Struct, array_like=True):
 
     `neighbours` are the items that the same visitors touched in the same session, decayed over 7 d; the 50 heaviest
     are kept. Duplicates are dropped before they come here (see `UserProfile.add`): this state holds no event ids.
+    A pair counts at the event time of whichever of the two was folded second, so disorder within a session of length
+    `t` bends its weight by at most 1 - 2^(-t / 7 d): 0.4 % for an hour. All else is the same in any order.
     """
 
     newest_ms: int = 0

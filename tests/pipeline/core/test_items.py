@@ -180,11 +180,9 @@ def test_the_encoded_size_of_an_item_is_bounded_for_any_stream() -> None:
 def test_trending_weighs_a_purchase_as_five_views_and_an_impression_not_at_all() -> None:
     names = [("view_product", "a"), ("purchase", "b"), ("add_to_cart", "c"), ("impression", "d"), ("search", None)]
     trending = trending_of([(event(name, product_id=product), None) for name, product in names])
-    assert trending.top(START_MS, 10) == [
-        ("b", pytest.approx(5.0, rel=1e-9)),
-        ("c", pytest.approx(3.0, rel=1e-9)),
-        ("a", pytest.approx(1.0, rel=1e-9)),
-    ]
+    top = trending.top(START_MS, 10)
+    assert [item_id for item_id, _ in top] == ["b", "c", "a"]
+    assert [score for _, score in top] == pytest.approx([5.0, 3.0, 1.0], rel=1e-9)
 
 
 def test_a_purchase_of_yesterday_trends_less_than_a_view_of_now_and_ties_go_by_id() -> None:

@@ -1,0 +1,311 @@
+"""The feature matrix: each column by hand, the shape and finiteness for any visitor, and the prior on top of it."""
+
+from __future__ import annotations
+
+from math import e, log, log1p
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.core.catalog import Item
+from pipeline.core.decay import DAY_MS, HOUR_MS, MINUTE_MS
+from pipeline.core.events import Event
+from pipeline.core.features import (
+    COLUMN,
+    FEATURE_NAMES,
+    FEATURES,
+    PRIOR_WEIGHTS,
+    Context,
+    feature_matrix,
+    links,
+    prior_ctr,
+    session_vector,
+)
+from pipeline.core.items import ItemRow, ItemStats
+from pipeline.core.profile import UserProfile
+from tests.pipeline.core.streams import CATALOG, START_MS, Fact, event, facts, laws, profile_of, stats_of
+
+HALF_HOUR_MS = 30 * MINUTE_MS
+ROWS = [ItemRow(item, ItemStats()) for item in CATALOG.values()]
+UP = np.array([1.0, 0.0], np.float32)
+RIGHT = np.array([0.0, 1.0], np.float32)
+
+
+def row(item_id: str = "p", stats: ItemStats | None = None, **fields: object) -> ItemRow:
+    return ItemRow(Item(item_id, **fields), stats if stats is not None else ItemStats())  # type: ignore[arg-type]
+
+
+def of(*events: Event, item: Item | None = None) -> UserProfile:
+    return profile_of([(found, item) for found in events])
+
+
+def value(
+    name: str,
+    profile: UserProfile | None = None,
+    candidate: ItemRow | None = None,
+    context: Context | None = None,
+    now_ms: int = START_MS,
+) -> float:
+    """One feature of one candidate."""
+    matrix = feature_matrix(profile or UserProfile(), [candidate or row()], context or Context(), now_ms)
+    return float(matrix[0, COLUMN[name]])
+
+
+def seen_with(**weights: int) -> ItemStats:
+    stats = ItemStats()
+    for item_id, times in weights.items():
+        for _ in range(times):
+            stats.add_neighbour(item_id, START_MS)
+    return stats
+
+
+# shape
+
+
+def test_columns_go_by_name_in_the_order_of_the_list() -> None:
+    assert tuple(FEATURES) == FEATURE_NAMES and len(FEATURE_NAMES) == len(COLUMN)
+    assert [COLUMN[name] for name in FEATURE_NAMES] == list(range(len(FEATURE_NAMES)))
+    assert set(PRIOR_WEIGHTS) <= set(FEATURE_NAMES)
+    # A trained model names its columns: the first ones stay where they are.
+    assert FEATURE_NAMES[:4] == ("position", "is_current", "recency", "seen")
+
+
+def test_no_candidates_give_no_rows_but_all_columns() -> None:
+    matrix = feature_matrix(UserProfile(), [], Context(), START_MS)
+    assert matrix.shape == (0, len(FEATURE_NAMES)) and matrix.dtype == np.float32
+    assert prior_ctr(matrix).shape == (0,)
+
+
+def test_an_unknown_visitor_and_a_bare_item_give_defaults() -> None:
+    matrix = feature_matrix(UserProfile(), [row()], Context(), START_MS)
+    filled = {name: float(matrix[0, COLUMN[name]]) for name in FEATURE_NAMES if matrix[0, COLUMN[name]]}
+    assert filled == {
+        "item_ctr": pytest.approx(0.08),
+        "item_conversion": pytest.approx(0.02),
+        "idle_minutes": pytest.approx(log1p(30 * 24 * 60)),
+    }
+
+
+VECTORS = st.sampled_from([{}, {"p1": UP, "p2": RIGHT}, {"p1": UP, "p2": -UP}, {"p3": np.zeros(2, np.float32)}])
+
+
+@laws
+@given(facts(), st.integers(-HOUR_MS, 400 * DAY_MS), VECTORS, st.sampled_from(["p1", None]))
+def test_every_feature_of_any_visitor_at_any_time_is_finite_and_a_click_is_possible_and_not_certain(
+    stream: list[Fact], after: int, vectors: dict[str, np.ndarray], product_id: str | None
+) -> None:
+    profile = profile_of(stream)
+    stats = stats_of([found for found, _ in stream])
+    for item_id in CATALOG:
+        stats.add_neighbour(item_id, START_MS)
+    rows = [*ROWS, row("p1", stats), row("x", price=1e300)]
+    context = Context(product_id=product_id, seeds={"p1": stats, "p2": ItemStats()}, vectors=vectors)
+    matrix = feature_matrix(profile, rows, context, max(profile.newest_ms, START_MS) + after)
+    assert matrix.shape == (len(rows), len(FEATURE_NAMES)) and matrix.dtype == np.float32
+    assert np.isfinite(matrix).all()
+    probabilities = prior_ctr(matrix)
+    assert probabilities.shape == (len(rows),) and probabilities.dtype == np.float32
+    assert ((probabilities > 0) & (probabilities < 1)).all()
+
+
+@laws
+@given(facts())
+def test_a_candidates_features_do_not_depend_on_the_others(stream: list[Fact]) -> None:
+    profile, now_ms = profile_of(stream), START_MS + DAY_MS
+    together = feature_matrix(profile, ROWS, Context(), now_ms)
+    alone = np.concatenate([feature_matrix(profile, [one], Context(), now_ms) for one in ROWS])
+    assert np.array_equal(together, alone)
+
+
+# each column by hand
+
+
+def test_position_is_what_training_says_and_nought_when_serving() -> None:
+    rows = [row("a"), row("b")]
+    assert feature_matrix(UserProfile(), rows, Context(positions=[3, 7]), START_MS)[:, 0].tolist() == [3, 7]
+    assert feature_matrix(UserProfile(), rows, Context(), START_MS)[:, 0].tolist() == [0, 0]
+
+
+def test_is_current_marks_the_item_on_the_page() -> None:
+    assert value("is_current", context=Context(product_id="p")) == 1
+    assert value("is_current", context=Context(product_id="other")) == value("is_current") == 0
+
+
+def test_recency_of_a_touched_item_halves_in_half_an_hour() -> None:
+    profile = of(event(product_id="p"))
+    assert value("recency", profile) == 1
+    assert value("recency", profile, now_ms=START_MS + HALF_HOUR_MS) == pytest.approx(0.5)
+    assert value("recency", profile, row("other")) == 0
+
+
+def test_recency_of_a_linked_item_is_the_links_strength_times_the_freshness() -> None:
+    profile = of(event(product_id="a"), event(at_s=1800, product_id="b"))
+    context = Context(seeds={"a": seen_with(p=4, q=2), "b": seen_with(q=8, p=2)})
+    # p: from a 1 x 0.5, from b 0.25 x 1; q: from a 0.5 x 0.5, from b 1 x 1
+    assert value("recency", profile, row("p"), context, START_MS + HALF_HOUR_MS) == pytest.approx(0.5)
+    assert value("recency", profile, row("q"), context, START_MS + HALF_HOUR_MS) == pytest.approx(1.0)
+
+
+def test_seen_halves_in_a_day() -> None:
+    profile = of(event(product_id="p"))
+    assert value("seen", profile, now_ms=START_MS + DAY_MS) == pytest.approx(0.5)
+    assert value("seen", profile, row("other")) == 0
+
+
+def test_covisits_are_shares_of_the_strongest_and_older_items_weigh_less() -> None:
+    profile = of(event(product_id="a"), event(at_s=1, product_id="b"))
+    context = Context(seeds={"a": seen_with(p=4, q=2), "b": seen_with(q=8, p=2)})
+    now_ms = START_MS + 1000
+    assert value("covisit_last", profile, row("p"), context, now_ms) == pytest.approx(0.25)
+    assert value("covisit_last", profile, row("q"), context, now_ms) == pytest.approx(1.0)
+    assert value("covisit_recent", profile, row("p"), context, now_ms) == pytest.approx(0.25 + 2 ** (-1 / 3))
+    assert value("covisit_recent", profile, row("q"), context, now_ms) == pytest.approx(1 + 0.5 * 2 ** (-1 / 3))
+
+
+def test_only_the_last_ten_items_are_links() -> None:
+    profile = of(*(event(at_s=n, product_id=f"p{n}") for n in range(12)))
+    found = links(profile, {}, START_MS + 12_000)
+    assert [link.item_id for link in found] == [f"p{n}" for n in range(11, 1, -1)]
+    assert found[3].weight == pytest.approx(0.5) and found[0].age_ms == 1000 and found[0].strengths == {}
+
+
+@pytest.mark.parametrize(
+    ("category", "expected"), [("shoes.boots", 1), ("shoes.sandals", 0.5), ("shoes", 0.5), ("hats.boots", 0), ("", 0)]
+)
+def test_category_match_is_whole_for_the_last_category_and_half_for_its_department(
+    category: str, expected: float
+) -> None:
+    profile = of(event(product_id="a"), item=Item("a", category="shoes.boots"))
+    assert value("category_match", profile, row(category=category)) == expected
+    assert value("category_match", UserProfile(), row(category=category)) == 0
+
+
+def test_interest_in_category_and_brand_are_shares_on_both_half_lives() -> None:
+    profile = UserProfile()
+    profile.add(event(at_s=-7 * 86_400, product_id="a"), Item("a", category="old", brand="x"))
+    profile.add(event(product_id="b"), Item("b", category="new", brand="y"))
+    old = row(category="old", brand="x")
+    assert value("category_interest", profile, old) == pytest.approx(1 / 3)
+    assert value("category_interest_30m", profile, old) == pytest.approx(2.0**-336, abs=1e-12)
+    assert value("category_interest_30m", profile, row(category="new")) == pytest.approx(1.0)
+    assert value("brand_interest", profile, old) == pytest.approx(1 / 3)
+    assert value("brand_interest", profile, row(brand="z")) == 0
+
+
+def test_price_gap_is_the_distance_of_logarithms() -> None:
+    profile = of(event(product_id="a"), item=Item("a", price=10.0))
+    assert value("price_gap", profile, row(price=10 * e)) == pytest.approx(1.0)
+    assert value("price_gap", profile, row(price=10 / e)) == pytest.approx(1.0)
+    assert value("price_gap", profile, row(price=0.0)) == 0
+    assert value("price_gap", UserProfile(), row(price=5.0)) == 0
+
+
+def test_log_price_is_of_one_more() -> None:
+    assert value("log_price", candidate=row(price=99.0)) == pytest.approx(log(100))
+
+
+def test_in_cart_marks_what_lies_there_now() -> None:
+    assert value("in_cart", of(event("add_to_cart", product_id="p"))) == 1
+    assert value("in_cart", of(event("add_to_cart", product_id="p"), event("purchase", 1, product_id="p"))) == 0
+
+
+def test_shown_before_counts_impressions_of_this_item_decayed() -> None:
+    profile = of(*(event("impression", n / 1000, f"i{n}", product_id="p") for n in range(4)))
+    assert value("shown_before", profile) == pytest.approx(log(5), rel=1e-5)
+    assert value("shown_before", profile, now_ms=START_MS + DAY_MS) == pytest.approx(log(3), rel=1e-5)
+    assert value("shown_before", profile, row("other")) == 0
+
+
+def test_similarity_is_the_cosine_with_the_session() -> None:
+    profile, vectors = of(event(product_id="a")), {"a": UP, "p": (UP + RIGHT) / np.sqrt(np.float32(2)), "n": -UP}
+    context = Context(vectors=vectors)
+    assert value("similarity", profile, row("p"), context) == pytest.approx(2**-0.5)
+    assert value("similarity", profile, row("n"), context) == pytest.approx(-1)
+    assert value("similarity", profile, row("unknown"), context) == 0
+    assert value("similarity", UserProfile(), row("p"), context) == 0
+
+
+def test_the_session_vector_is_a_unit_vector_in_which_older_items_weigh_less() -> None:
+    profile = of(event(product_id="a"), event(at_s=1, product_id="b"))
+    vector = session_vector(profile, {"a": UP, "b": RIGHT}, START_MS + 1000)
+    assert vector is not None and vector.dtype == np.float32
+    assert vector[0] / vector[1] == pytest.approx(2 ** (-1 / 3)) and np.linalg.norm(vector) == pytest.approx(1)
+    assert session_vector(profile, {}, START_MS + 1000) is None
+    assert session_vector(of(event(product_id="a"), event(at_s=0.001, product_id="b")), {}, START_MS) is None
+
+
+def test_a_session_vector_of_no_length_is_none() -> None:
+    assert session_vector(of(event(product_id="a")), {"a": np.zeros(2, np.float32)}, START_MS) is None
+
+
+def test_item_rates_are_smoothed() -> None:
+    kinds = [("impression", 75), ("click", 18), ("view_product", 25), ("purchase", 2)]
+    events = [event(k, 0, f"{k}{n}", product_id="p") for k, count in kinds for n in range(count)]
+    candidate = row("p", stats_of(events))
+    assert value("item_ctr", candidate=candidate) == pytest.approx((18 + 2) / (75 + 25))
+    assert value("item_conversion", candidate=candidate) == pytest.approx((2 + 0.5) / (25 + 25))
+    assert value("item_ctr", candidate=candidate) == pytest.approx(candidate.stats.ctr(START_MS))
+    assert value("item_conversion", candidate=candidate) == pytest.approx(candidate.stats.conversion(START_MS))
+
+
+def test_item_views_decay_on_two_half_lives() -> None:
+    candidate = row("p", stats_of([event(at_s=0, event_id=f"e{n}", product_id="p") for n in range(8)]))
+    assert value("item_views_7d", candidate=candidate, now_ms=START_MS + 7 * DAY_MS) == pytest.approx(log(5))
+    assert value("item_views_1h", candidate=candidate, now_ms=START_MS + HOUR_MS) == pytest.approx(log(5))
+
+
+def test_activity_counts_what_was_done_on_purpose_in_five_minutes_and_a_day() -> None:
+    profile = of(event(at_s=-3600, product_id="a"), event(product_id="b"), event("scroll", 1), event("click", 2))
+    assert value("events_5m", profile, now_ms=START_MS + 2000) == pytest.approx(log(3))
+    assert value("events_24h", profile, now_ms=START_MS + 2000) == pytest.approx(log(4))
+
+
+def test_session_events_are_those_of_the_newest_session() -> None:
+    profile = of(event("scroll", 0, session_id="a"), event("scroll", 1, session_id="b"), event("x", 2, session_id="b"))
+    assert value("session_events", profile, now_ms=START_MS + 2000) == pytest.approx(log(3))
+
+
+@pytest.mark.parametrize(("idle_ms", "minutes"), [(0, 0), (90_000, 1.5), (-1000, 0), (40 * DAY_MS, 30 * 24 * 60)])
+def test_idle_minutes_are_counted_from_the_newest_event_to_a_month(idle_ms: int, minutes: float) -> None:
+    assert value("idle_minutes", of(event("scroll")), now_ms=START_MS + idle_ms) == pytest.approx(log1p(minutes))
+
+
+def test_is_known_tells_a_visitor_with_events_from_one_without() -> None:
+    assert value("is_known", of(event("scroll"))) == 1 and value("is_known") == 0
+
+
+# the prior
+
+
+def prior(**features: float) -> float:
+    matrix = np.zeros((1, len(FEATURE_NAMES)), np.float32)
+    for name, number in features.items():
+        matrix[0, COLUMN[name]] = number
+    return float(prior_ctr(matrix)[0])
+
+
+def test_the_prior_is_the_logistic_of_bias_and_weights() -> None:
+    assert prior() == pytest.approx(1 / (1 + e**3), rel=1e-5)
+    assert prior(covisit_last=1, item_ctr=0.1) == pytest.approx(1 / (1 + e ** (3 - 1.6 - 0.4)), rel=1e-5)
+
+
+def test_the_prior_likes_what_is_close_to_the_visitor_and_tires_of_what_was_shown() -> None:
+    for better in ("recency", "covisit_last", "category_match", "category_interest", "similarity", "item_ctr"):
+        assert prior(**{better: 1.0}) > prior(), better
+    for worse in ("price_gap", "shown_before", "position"):
+        assert prior(**{worse: 1.0}) < prior(), worse
+
+
+def test_the_prior_ranks_the_last_items_neighbour_above_its_department_above_a_stranger() -> None:
+    profile = of(event(product_id="a"), item=Item("a", category="shoes.boots"))
+    rows = [row("far", category="hats"), row("near", category="shoes.sandals"), row("next", category="shoes.boots")]
+    context = Context(seeds={"a": seen_with(next=3)})
+    far, near, following = prior_ctr(feature_matrix(profile, rows, context, START_MS))
+    assert far < near < following
+
+
+@pytest.mark.parametrize("extreme", [1e6, 1e30])
+def test_the_prior_of_extreme_features_is_neither_nought_nor_one(extreme: float) -> None:
+    assert 0 < prior(position=extreme) < 0.01 and 0.99 < prior(covisit_last=extreme) < 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-FAILURES = 3
+FAILURES = 5
 
 
 class Unavailable(RuntimeError):

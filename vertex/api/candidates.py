@@ -1,14 +1,14 @@
 """Which items might be shown: a few hundred out of all, each with the source that found it first.
 
-A source is a function from the visitor's `Situation` to item ids, best first, and a line in `SOURCES`. Adding one
-takes just that.
+A source is a function from the visitor's `Situation` to item ids, best first, and a line in `SOURCES`. Adding
+one takes just that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice, zip_longest
+from itertools import chain, islice, zip_longest
 
 from pipeline.core.features import Vector, links, session_vector
 from pipeline.core.items import ItemStats
@@ -29,18 +29,19 @@ class Situation:
         now_ms: the time of reading.
         seeds: stats of the visitor's recent items.
         vectors: item vectors.
-        trending: item ids, best first, of all items.
+        trending: ids of what is trending overall, best first.
         trending_in: the same by category, for the visitor's categories.
-        shelves: ids of items in stock by category, most viewed first.
+        popular, shelves: ids of items in stock, of all and by category, most viewed first.
     """
 
     profile: UserProfile
     now_ms: int
     seeds: Mapping[str, ItemStats] = field(default_factory=dict)
     vectors: VectorIndex = field(default_factory=VectorIndex.empty)
-    trending: list[str] = field(default_factory=list)
-    trending_in: Mapping[str, list[str]] = field(default_factory=dict)
-    shelves: Mapping[str, list[str]] = field(default_factory=dict)
+    trending: Sequence[str] = ()
+    trending_in: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    popular: Sequence[str] = ()
+    shelves: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Candidate:
 
 
 def covisited(situation: Situation) -> list[str]:
-    """Items that others touched together with the visitor's recent ones: link strength x 2^(-rank / 3), summed."""
+    """Items that others touched with the visitor's recent ones: link strength x 2^(-rank / 3), summed."""
     found: dict[str, float] = {}
     for _, _, weight, strengths in links(situation.profile, situation.seeds, situation.now_ms):
         for item_id, strength in strengths.items():
@@ -68,16 +69,16 @@ def similar(situation: Situation) -> list[str]:
     return [item_id for item_id, _ in situation.vectors.nearest(taste, NEIGHBOURS)]
 
 
-def in_categories(situation: Situation) -> list[str]:
+def in_categories(situation: Situation) -> Iterator[str]:
     """Items of the visitor's categories in turn: what is trending there, then what else is in stock."""
     names = top_categories(situation.profile, situation.now_ms)
-    queues = [[*situation.trending_in.get(name, ()), *situation.shelves.get(name, ())] for name in names]
-    return [item_id for turn in zip_longest(*queues) for item_id in turn if item_id is not None]
+    queues = [chain(situation.trending_in.get(name, ()), situation.shelves.get(name, ())) for name in names]
+    return (item_id for turn in zip_longest(*queues) for item_id in turn if item_id is not None)
 
 
-def trending(situation: Situation) -> list[str]:
-    """What is trending overall."""
-    return situation.trending
+def trending(situation: Situation) -> Iterator[str]:
+    """What is trending overall, then what else was viewed most."""
+    return chain(situation.trending, situation.popular)
 
 
 def recent(situation: Situation) -> list[str]:
@@ -85,9 +86,9 @@ def recent(situation: Situation) -> list[str]:
     return [item_id for item_id, _ in situation.profile.recent_items(situation.now_ms)]
 
 
-# Source -> (its function, how many it may add in each round). Rounds go on until there are enough candidates, so a
-# poor source leaves its place to the others, and none starves.
-SOURCES: dict[str, tuple[Callable[[Situation], list[str]], int]] = {
+# Source -> (its function, how many it may add in each round). Rounds go on until there are enough candidates, so
+# a poor source leaves its place to the others, and none starves.
+SOURCES: dict[str, tuple[Callable[[Situation], Iterable[str]], int]] = {
     "recent": (recent, 2),
     "covisit": (covisited, 4),
     "embedding": (similar, 2),
@@ -97,7 +98,7 @@ SOURCES: dict[str, tuple[Callable[[Situation], list[str]], int]] = {
 
 
 def gather(situation: Situation, is_allowed: Callable[[str], bool], limit: int = MAX_CANDIDATES) -> list[Candidate]:
-    """Up to `limit` candidates that `is_allowed` accepts, each once, in the order in which they were found."""
+    """Up to `limit` candidates that `is_allowed` accepts, each once, in the order found."""
     found: dict[str, Candidate] = {}
     waiting = {name: iter(source(situation)) for name, (source, _) in SOURCES.items()}
     while waiting and len(found) < limit:
@@ -111,7 +112,7 @@ def gather(situation: Situation, is_allowed: Callable[[str], bool], limit: int =
 
 
 def top_categories(profile: UserProfile, now_ms: int, n: int = MAX_CATEGORIES) -> list[str]:
-    """The visitor's strongest categories, best first (ties by name); the last clicked is always among them."""
+    """The visitor's strongest categories, best first (ties by name); the last clicked is among them."""
     interest = profile.category_interest(now_ms)
     names = sorted(interest, key=lambda name: (-interest[name], name))[:n]
     last = profile.last_category

@@ -55,7 +55,7 @@ class Config:
     recommend_stubs: bool = False
     explore_rate: float = 0.1
     vertex_deadline_s: float = 0.05
-    bigtable_deadline_s: float = 0.1
+    bigtable_deadline_s: float = 0.2
     max_items: int = 20_000
 
     @classmethod
@@ -78,7 +78,7 @@ class Config:
             recommend_stubs=_flag(environ, "FRESHET_RECOMMEND_STUBS"),
             explore_rate=_number(environ, "FRESHET_EXPLORE_RATE", 0.1, 0.0, 1.0),
             vertex_deadline_s=_number(environ, "FRESHET_VERTEX_DEADLINE_S", 0.05, 0.001, 60.0),
-            bigtable_deadline_s=_number(environ, "FRESHET_BIGTABLE_DEADLINE_S", 0.1, 0.001, 60.0),
+            bigtable_deadline_s=_number(environ, "FRESHET_BIGTABLE_DEADLINE_S", 0.2, 0.001, 60.0),
             max_items=int(_number(environ, "FRESHET_MAX_ITEMS", 20_000, 1, 10_000_000)),
         )
 

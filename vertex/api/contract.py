@@ -35,7 +35,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     placement: Id = "home"
     product_id: Id | None = None
     k: Annotated[int, msgspec.Meta(ge=1, le=MAX_K)] = 20
-    events: list[dict[str, Any]] = []
+    events: list[Any] = []
     variant: Variant = "personalized"
     as_of: datetime | None = None
     exclude: Annotated[list[str], msgspec.Meta(max_length=MAX_EXCLUDED)] = []

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pipeline.core.items import IMPRESSION, ItemRow
 from pipeline.store import GLOBAL_SCOPE, now_ms
 from vertex.api.breaker import Unavailable
-from vertex.api.reader import Reader
+from vertex.api.reader import Reads
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class ItemCache:
         clock: monotonic seconds.
     """
 
-    def __init__(self, reader: Reader, max_items: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, reader: Reads, max_items: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._reader = reader
         self._max_items = max_items
         self._clock = clock
@@ -84,7 +84,7 @@ class ItemCache:
         self.shelves = Shelves()
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return sum(row is not None for row in self._rows.values())
 
     def get(self, item_id: str) -> ItemRow | None:
         """The row as last read, however old; None for an unknown item."""
@@ -133,7 +133,7 @@ class ItemCache:
 
     async def keep_fresh(self) -> None:
         """Refresh, rescan and reshelve in turn; runs until cancelled."""
-        rescan_at = self._clock() + (RESCAN_S if self._rows else 0.0)
+        rescan_at = self._clock() + (RESCAN_S if len(self) else 0.0)
         reshelve_at = self._clock() + RESHELVE_S
         while True:
             await asyncio.sleep(REFRESH_S)
@@ -178,7 +178,7 @@ class TrendingCache:
     Scores are shares of the scope's most popular item, in [0, 1]; decay moves all alike, so they keep.
     """
 
-    def __init__(self, reader: Reader, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, reader: Reads, clock: Callable[[], float] = time.monotonic) -> None:
         self._reader = reader
         self._clock = clock
         self._ranked: dict[str, tuple[float, Ranked]] = {}

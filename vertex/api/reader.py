@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import grpc
 import msgspec
@@ -26,6 +26,22 @@ SCAN_S = 30.0
 BULK_S = 1.0
 # A channel whose server is gone waits ever longer before it tries again; a new one tries at once.
 RECONNECT_AFTER_PINGS = 3
+
+
+class Reads(Protocol):
+    """What the API reads. Every method raises `Unavailable` when there is no answer in time."""
+
+    async def profile(self, key: str) -> UserProfile | None:
+        """The visitor's profile, or None for an unknown one."""
+
+    async def items(self, ids: Sequence[str], background: bool = False) -> dict[str, ItemRow]:
+        """Those of the items that exist; what nobody waits for may take longer."""
+
+    async def trending(self, scope: str) -> Trending:
+        """What is trending in the scope."""
+
+    async def scan(self, take: Callable[[ItemRow], bool]) -> None:
+        """Give every item to `take` until it returns False."""
 
 
 class Reader:

@@ -6,8 +6,9 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from random import Random
 from typing import Any
 
@@ -152,20 +153,15 @@ class Recommender:
 
     async def _popular(self, request: Request) -> Slate:
         """What is trending for all, the same for everybody, then what was viewed most; from memory if need be."""
-        trending = (await self._trending.top([GLOBAL_SCOPE]))[GLOBAL_SCOPE]
-        popularity = {**dict.fromkeys(self._items.shelves.popular, 0.0), **dict(trending)}
-        hidden = {*request.exclude, request.product_id}
-        allowed = [
-            each
-            for each in dict.fromkeys([*(item_id for item_id, _ in trending), *popularity])
-            if each not in hidden and self._is_sellable(each)
-        ]
+        trending = dict((await self._trending.top([GLOBAL_SCOPE]))[GLOBAL_SCOPE])
+        allowed = self._sellable({*request.exclude, request.product_id})
+        ids = filter(allowed, dict.fromkeys(chain(trending, self._items.shelves.popular)))
         shown = []
-        for position, item_id in enumerate(allowed[: request.k]):
-            score = round(popularity[item_id], 6)
+        for position, item_id in enumerate(islice(ids, request.k)):
+            score = round(trending.get(item_id, 0.0), 6)
             parts = {**dict.fromkeys(PARTS, 0.0), "popularity": score}
             shown.append(Shown(item_id, score, parts, "trending", position, 1.0))
-        return Slate(shown, "trending", self._model().version, len(allowed))
+        return Slate(shown, "trending", self._model().version, len(shown))
 
     async def _situation(self, profile: UserProfile, now_ms: int) -> Situation:
         """All that the sources look at; reads what memory lacks."""
@@ -179,8 +175,9 @@ class Recommender:
             now_ms,
             seeds={row.item.item_id: row.stats for row in self._items.rows(seeds)},
             vectors=self._model().vectors,
-            trending=[*ids[GLOBAL_SCOPE], *self._items.shelves.popular],
+            trending=ids[GLOBAL_SCOPE],
             trending_in={name: ids[scope] for name, scope in scopes.items()},
+            popular=self._items.shelves.popular,
             shelves=self._items.shelves.by_category,
         )
 
@@ -197,16 +194,26 @@ class Recommender:
         hidden = {*request.exclude, *settled, request.product_id}
         if request.placement in self._config.hide_seen:
             hidden.update(profile.recent)
-        return lambda item_id: item_id not in hidden and self._is_sellable(item_id)
+        return self._sellable(hidden)
 
-    def _is_sellable(self, item_id: str) -> bool:
-        """In stock, and in the catalog if there is one. An item not in memory is not, until it is."""
-        row = self._items.get(item_id)
-        if row is None:
-            self._items.want((item_id,), UNKNOWN_ITEM_SOFT_S)
-            return False
+    def _sellable(self, hidden: AbstractSet[str | None]) -> Callable[[str], bool]:
+        """Whether an item is not hidden, in stock, and in the catalog if there is one.
+
+        What is not in memory is not sellable until it is, which is asked for.
+        """
+        get, want = self._items.get, self._items.want
         stubs = self._config.recommend_stubs or not self._items.shelves.has_catalog
-        return row.item.in_stock and (stubs or not row.item.stub)
+
+        def is_sellable(item_id: str) -> bool:
+            if item_id in hidden:
+                return False
+            row = get(item_id)
+            if row is None:
+                want((item_id,), UNKNOWN_ITEM_SOFT_S)
+                return False
+            return row.item.in_stock and (stubs or not row.item.stub)
+
+        return is_sellable
 
     def _explore(
         self,

@@ -15,7 +15,7 @@ from pipeline.core.profile import UserProfile
 from vertex.api.breaker import Unavailable
 from vertex.api.contract import MAX_PENDING, Request
 from vertex.api.items import ItemCache
-from vertex.api.reader import Reader
+from vertex.api.reader import Reads
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Visitor:
 class Visitors:
     """Finds visitors by their ids; reads profiles from `reader`, and what the catalog says from `items`."""
 
-    def __init__(self, reader: Reader, items: ItemCache) -> None:
+    def __init__(self, reader: Reads, items: ItemCache) -> None:
         self._reader = reader
         self._items = items
 
@@ -79,7 +79,7 @@ class Visitors:
         arrived = datetime.fromtimestamp(now_ms / 1000, UTC)
         for raw in request.events[-MAX_PENDING:]:
             try:
-                event = parse_event({**ids, **raw}, ingest_time=arrived)
+                event = parse_event(_with_ids(raw, ids), ingest_time=arrived)
             except InvalidEvent as error:
                 log.debug("a pending event is ignored: %s: %s", error.field, error.reason)
                 visitor.ignored += 1
@@ -105,6 +105,12 @@ class Visitors:
     def _item(self, item_id: str | None) -> Item | None:
         row = self._items.get(item_id) if item_id is not None else None
         return row.item if row is not None else None
+
+
+def _with_ids(raw: Any, ids: dict[str, str | None]) -> dict[str, Any]:
+    if not isinstance(raw, dict):
+        raise InvalidEvent("event", "expected a JSON object", raw)
+    return {**ids, **raw}
 
 
 def describe_stored(profile: UserProfile | None) -> dict[str, Any]:

@@ -1,0 +1,162 @@
+"""A small shop in memory, and hand-written stand-ins for what the API asks."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from pipeline.core.catalog import Item
+from pipeline.core.events import Event
+from pipeline.core.items import ItemRow, ItemStats, Trending
+from pipeline.core.profile import UserProfile
+from pipeline.store import GLOBAL_SCOPE
+from vertex.api.breaker import Unavailable
+from vertex.api.config import Config
+from vertex.api.items import ItemCache, TrendingCache
+from vertex.api.ranking import Prediction, Ranker
+from vertex.api.recommend import Recommender
+from vertex.api.visitor import Visitors
+from vertex.model import prior_model
+
+NOW_MS = 1_750_000_000_000
+
+
+def event(name: str, product_id: str | None = None, ago_s: float = 0.0, **fields: Any) -> Event:
+    """Something visitor u1 did `ago_s` seconds before `NOW_MS`, in session s1 unless said."""
+    time_ms = NOW_MS - round(ago_s * 1000)
+    known = {"event_id": f"{name}-{product_id}-{time_ms}", "user_id": "u1", "session_id": "s1", **fields}
+    return Event(event=name, product_id=product_id, timestamp=datetime.fromtimestamp(time_ms / 1000, UTC), **known)
+
+
+def wire(name: str, product_id: str | None = None, ago_s: float = 0.0, **fields: Any) -> dict[str, Any]:
+    """The same as a client sends it, without the ids of visitor and session."""
+    made = event(name, product_id, ago_s)
+    time = made.timestamp.isoformat()
+    return {"event_id": made.event_id, "event": name, "product_id": product_id, "timestamp": time, **fields}
+
+
+def visitor(*events: Event, items: Iterable[Item] = ()) -> UserProfile:
+    """A profile of these events."""
+    catalog = {item.item_id: item for item in items}
+    profile = UserProfile()
+    for each in events:
+        profile.add(each, catalog.get(each.product_id or ""))
+    return profile
+
+
+def item(index: int, category: str = "", **fields: Any) -> Item:
+    """Item `p<index>`; its category is one of c0 to c3 unless said."""
+    return Item(f"p{index}", f"Product {index}", category or f"c{index % 4}", "brand", 10.0 + index, **fields)
+
+
+def row(of: Item, views: int = 0, neighbours: Sequence[str] = (), impressions: int = 0) -> ItemRow:
+    """The item with views, impressions and neighbours, of which the first is the strongest."""
+    stats = ItemStats()
+    for _ in range(views):
+        stats.add(event("view_product", of.item_id, 60))
+    for _ in range(impressions):
+        stats.add(event("impression", of.item_id, 60))
+    for rank, other in enumerate(neighbours):
+        for _ in range(len(neighbours) - rank):
+            stats.add_neighbour(other, NOW_MS - 60_000)
+    return ItemRow(of, stats)
+
+
+def trending_of(*ids: str) -> Trending:
+    """Trending in this order."""
+    trending = Trending()
+    for rank, item_id in enumerate(ids):
+        for _ in range(len(ids) - rank):
+            trending.add(event("view_product", item_id, 60))
+    return trending
+
+
+class FakeReader:
+    """Bigtable in memory, which can be taken down; counts what is read."""
+
+    def __init__(self, rows: Iterable[ItemRow] = (), profiles: dict[str, UserProfile] | None = None) -> None:
+        self.rows = {row.item.item_id: row for row in rows}
+        self.profiles = profiles or {}
+        self.scopes: dict[str, Trending] = {}
+        self.is_up = True
+        self.read: list[str] = []
+
+    async def profile(self, key: str) -> UserProfile | None:
+        await self._reading("profile")
+        return self.profiles[key].copy() if key in self.profiles else None
+
+    async def items(self, ids: Sequence[str], background: bool = False) -> dict[str, ItemRow]:
+        await self._reading(*ids)
+        return {item_id: self.rows[item_id] for item_id in ids if item_id in self.rows}
+
+    async def trending(self, scope: str) -> Trending:
+        await self._reading(scope)
+        return self.scopes.get(scope, Trending())
+
+    async def scan(self, take: Callable[[ItemRow], bool]) -> None:
+        await self._reading("scan")
+        for each in self.rows.values():
+            if not take(each):
+                return
+
+    async def _reading(self, *what: str) -> None:
+        await asyncio.sleep(0)
+        if not self.is_up:
+            raise Unavailable("bigtable: taken down by the test")
+        self.read += what
+
+
+class FakeRanker(Ranker):
+    """Ranks by the prior, calls itself Vertex, and keeps the matrices it was asked about."""
+
+    def __init__(self) -> None:
+        super().__init__(None, prior_model, 1.0)
+        self.matrices: list[np.ndarray[Any, Any]] = []
+
+    async def predict(self, matrix: np.ndarray[Any, Any]) -> Prediction:
+        self.matrices.append(matrix)
+        return Prediction(prior_model().predict(matrix), "vertex", "fake")
+
+
+class Service:
+    """A recommender over a fake Bigtable, at `NOW_MS`, without exploration unless said."""
+
+    def __init__(self, reader: FakeReader, ranker: Ranker | None = None, **config: Any) -> None:
+        self.reader = reader
+        settings = {"project": "demo-project", "instance": "freshet", "explore_rate": 0.0, **config}
+        self.items = ItemCache(self.reader, 1_000)
+        self.ranker = ranker or FakeRanker()
+        model = prior_model()
+        self.recommender = Recommender(
+            Config(**settings),
+            Visitors(self.reader, self.items),
+            self.items,
+            TrendingCache(self.reader),
+            self.ranker,
+            lambda: model,
+            lambda: NOW_MS,
+            random.Random(7),
+        )
+
+
+def local_ranker() -> Ranker:
+    """A ranker with no endpoint."""
+    model = prior_model()
+    return Ranker(None, lambda: model, 0.05)
+
+
+def shop(items: int = 60, profiles: dict[str, UserProfile] | None = None) -> FakeReader:
+    """Items p0 to p<items>, each seen together with the next five, the lower ones trending."""
+    ids = [f"p{index}" for index in range(items)]
+    rows = [
+        row(item(index), views=5, neighbours=[ids[(index + step) % items] for step in range(1, 6)], impressions=50)
+        for index in range(items)
+    ]
+    reader = FakeReader(rows, profiles)
+    reader.scopes[GLOBAL_SCOPE] = trending_of(*ids[:20])
+    return reader

@@ -1,0 +1,56 @@
+"""The API's configuration comes whole from the environment, and refuses what it cannot use by name."""
+
+from __future__ import annotations
+
+import pytest
+
+from vertex.api.config import Config, InvalidConfig, Weights
+
+ENV = {"GOOGLE_CLOUD_PROJECT": "demo-project"}
+
+
+def test_only_the_project_is_required() -> None:
+    config = Config.from_env(ENV)
+
+    assert config.instance == "freshet"
+    assert config.vertex_endpoint is None
+    assert config.allow_as_of is False
+
+
+def test_a_missing_project_fails_with_its_name() -> None:
+    with pytest.raises(InvalidConfig, match="GOOGLE_CLOUD_PROJECT"):
+        Config.from_env({})
+
+
+def test_weights_that_are_not_named_keep_their_default() -> None:
+    config = Config.from_env({**ENV, "FRESHET_SCORE_WEIGHTS": "ctr=2, interest=0"})
+
+    assert config.weights == Weights(ctr=2.0, interest=0.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("FRESHET_SCORE_WEIGHTS", "clicks=1"),
+        ("FRESHET_SCORE_WEIGHTS", "ctr=much"),
+        ("FRESHET_SCORE_WEIGHTS", "ctr=-1"),
+        ("FRESHET_SCORE_WEIGHTS", "ctr=nan"),
+        ("FRESHET_EXPLORE_RATE", "1.5"),
+        ("FRESHET_ALLOW_AS_OF", "maybe"),
+        ("FRESHET_VERTEX_ENDPOINT", "endpoints/1"),
+        ("FRESHET_VERTEX_DEADLINE_S", "0"),
+        ("FRESHET_MAX_ITEMS", "0"),
+    ],
+)
+def test_an_unusable_value_fails_with_the_name_of_its_variable(name: str, value: str) -> None:
+    with pytest.raises(InvalidConfig, match=f"{name}.*expected"):
+        Config.from_env({**ENV, name: value})
+
+
+def test_origins_and_placements_are_lists() -> None:
+    config = Config.from_env(
+        {**ENV, "FRESHET_CORS_ORIGINS": "http://a/, http://b", "FRESHET_HIDE_SEEN": "cart,product"}
+    )
+
+    assert config.cors_origins == ("http://a", "http://b")
+    assert config.hide_seen == {"cart", "product"}

@@ -1,0 +1,66 @@
+"""A question is read whole or refused with field, expectation and value."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from vertex.api.contract import InvalidRequest, Request, parse_request
+
+
+def parse(allow_as_of: bool = False, **fields: Any) -> Request:
+    return parse_request(json.dumps(fields).encode(), allow_as_of)
+
+
+def test_an_empty_question_asks_for_twenty_items_for_the_home_page() -> None:
+    request = parse()
+
+    assert (request.placement, request.k, request.variant) == ("home", 20, "personalized")
+    assert request.profile_keys() == []
+
+
+def test_null_is_as_good_as_absent_and_unknown_fields_are_no_mistake() -> None:
+    assert parse(product_id=None, colour="blue") == Request()
+
+
+def test_both_ids_name_two_profiles_the_account_first() -> None:
+    assert parse(user_id="1", anonymous_id="2").profile_keys() == ["u#1", "a#2"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "value"),
+    [
+        ({"k": 0}, "k", "0"),
+        ({"k": 101}, "k", "101"),
+        ({"k": "many"}, "k", "many"),
+        ({"user_id": ""}, "user_id", ""),
+        ({"user_id": "u" * 257}, "user_id", None),
+        ({"variant": "best"}, "variant", "best"),
+        ({"events": {}}, "events", "{}"),
+        ({"exclude": "p1"}, "exclude", "p1"),
+        ({"as_of": "2025-01-01T00:00:00Z"}, "as_of", "2025-01-01T00:00:00Z"),
+    ],
+)
+def test_a_mistake_is_named(fields: dict[str, Any], field: str, value: str | None) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        parse(**fields)
+
+    assert caught.value.field == field
+    assert value is None or caught.value.value == value
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b"[" * 100_000])
+def test_a_body_that_is_no_object_is_refused(body: bytes) -> None:
+    with pytest.raises(InvalidRequest, match="body"):
+        parse_request(body, False)
+
+
+def test_another_moment_may_be_asked_for_where_that_is_allowed() -> None:
+    request = parse(allow_as_of=True, as_of="2019-10-01T02:00:00+02:00")
+
+    assert request.as_of is not None
+    assert request.as_of.isoformat() == "2019-10-01T00:00:00+00:00"
+    with pytest.raises(InvalidRequest, match="as_of"):
+        parse(allow_as_of=True, as_of="yesterday")

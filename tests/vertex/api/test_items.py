@@ -1,0 +1,142 @@
+"""Items in memory: fresh where visitors are, bounded, and as last known when Bigtable is silent."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.store import GLOBAL_SCOPE
+from tests.vertex.api.fakes import NOW_MS, FakeReader, item, row, trending_of
+from vertex.api.breaker import Unavailable
+from vertex.api.items import ItemCache, TrendingCache, build_shelves
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class TestItemCache:
+    def setup_method(self) -> None:
+        self.clock = Clock()
+        self.reader = FakeReader([row(item(index)) for index in range(10)])
+        self.cache = ItemCache(self.reader, 10, self.clock)
+
+    async def test_the_start_loads_every_item(self) -> None:
+        await self.cache.load()
+
+        assert len(self.cache) == 10
+        assert self.cache.get("p3") == self.reader.rows["p3"]
+
+    async def test_a_row_is_waited_for_when_missing_or_too_old_and_not_before(self) -> None:
+        await self.cache.ensure(["p1"], 1.0, 5.0)
+        self.clock.now += 5.0
+        await self.cache.ensure(["p1"], 1.0, 5.0)
+        assert self.reader.read == ["p1"]
+
+        self.clock.now += 0.1
+        await self.cache.ensure(["p1"], 1.0, 5.0)
+        assert self.reader.read == ["p1", "p1"]
+
+    async def test_a_stale_row_is_refreshed_in_the_background(self) -> None:
+        await self.cache.ensure(["p1"], 1.0, 5.0)
+        self.clock.now += 2.0
+        await self.cache.ensure(["p1"], 1.0, 5.0)
+        self.reader.rows["p1"] = row(item(1), views=3)
+
+        await self.cache.refresh()
+
+        assert self.cache.rows(["p1"]) == [self.reader.rows["p1"]]
+
+    async def test_an_item_that_does_not_exist_is_asked_for_once(self) -> None:
+        await self.cache.ensure(["none"], 1.0, 5.0)
+        await self.cache.ensure(["none"], 1.0, 5.0)
+
+        assert self.cache.get("none") is None
+        assert self.reader.read == ["none"]
+
+    async def test_memory_is_bounded_and_the_longest_unread_go_first(self) -> None:
+        cache = ItemCache(self.reader, 3, self.clock)
+        for name in ("p0", "p1", "p2", "p0", "p3"):
+            self.clock.now += 10.0
+            await cache.ensure([name], 1.0, 5.0)
+
+        assert [name for name in ("p0", "p1", "p2", "p3") if cache.get(name)] == ["p0", "p2", "p3"]
+
+    async def test_a_scan_ends_when_memory_is_full(self) -> None:
+        cache = ItemCache(self.reader, 3, self.clock)
+
+        await cache.load()
+
+        assert len(cache) == 3
+
+    async def test_without_bigtable_rows_stay_as_they_were(self) -> None:
+        await self.cache.load()
+        self.reader.is_up = False
+        self.clock.now += 100.0
+
+        with pytest.raises(Unavailable):
+            await self.cache.ensure(["p1"], 1.0, 5.0)
+
+        assert self.cache.get("p1") is not None
+
+
+class TestShelves:
+    def test_items_stand_by_views_and_what_is_out_of_stock_does_not_stand_there(self) -> None:
+        rows = [row(item(0), 1), row(item(4), 3), row(item(8), 2), row(item(12, in_stock=False), 9)]
+
+        shelves = build_shelves(rows, NOW_MS)
+
+        assert shelves.by_category == {"c0": ["p4", "p8", "p0"]}
+        assert shelves.popular == ["p4", "p8", "p0"]
+
+    def test_an_item_is_new_until_enough_have_seen_it(self) -> None:
+        shelves = build_shelves([row(item(0), impressions=19), row(item(1), impressions=20)], NOW_MS)
+
+        assert shelves.new == ["p0"]
+
+    def test_stubs_are_shown_only_while_there_is_no_catalog(self) -> None:
+        stub = row(item(1, stub=True))
+
+        assert build_shelves([stub], NOW_MS).popular == ["p1"]
+        assert build_shelves([stub, row(item(2))], NOW_MS).popular == ["p2"]
+
+
+class TestTrending:
+    def setup_method(self) -> None:
+        self.clock = Clock()
+        self.reader = FakeReader()
+        self.reader.scopes[GLOBAL_SCOPE] = trending_of("p1", "p2")
+        self.cache = TrendingCache(self.reader, self.clock)
+
+    async def top(self) -> list[str]:
+        return [name for name, _ in (await self.cache.top([GLOBAL_SCOPE]))[GLOBAL_SCOPE]]
+
+    async def test_scores_are_shares_of_the_most_popular(self) -> None:
+        assert (await self.cache.top([GLOBAL_SCOPE]))[GLOBAL_SCOPE] == [("p1", 1.0), ("p2", 0.5)]
+
+    async def test_within_a_second_nothing_is_read_again(self) -> None:
+        await self.top()
+        self.clock.now += 0.9
+        await self.top()
+
+        assert self.reader.read == [GLOBAL_SCOPE]
+
+    async def test_a_stale_answer_is_given_while_the_new_one_is_read(self) -> None:
+        await self.top()
+        self.reader.scopes[GLOBAL_SCOPE] = trending_of("p9")
+        self.clock.now += 2.0
+
+        assert await self.top() == ["p1", "p2"]
+        self.clock.now += 11.0
+        assert await self.top() == ["p9"]
+
+    async def test_without_bigtable_it_is_what_was_last_known_or_nothing(self) -> None:
+        await self.top()
+        self.reader.is_up = False
+        self.clock.now += 100.0
+
+        assert await self.top() == ["p1", "p2"]
+        assert await self.cache.top(["category#none"]) == {"category#none": []}

@@ -1,0 +1,130 @@
+"""Scores add up from four visible parts, and the ranker answers whatever Vertex does."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.core.features import COLUMN, FEATURE_NAMES
+from vertex.api.breaker import FAILURES, Unavailable
+from vertex.api.config import Weights
+from vertex.api.ranking import PROBE_S, THREADS, Ranker, score_parts
+from vertex.model import prior_model
+
+DEADLINE_S = 0.05
+MATRIX = np.random.default_rng(1).random((5, len(FEATURE_NAMES)), np.float32)
+
+
+class FakeEndpoint:
+    """Answers 0.25 for every row, when it may."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.is_up = True
+        self.may_answer = threading.Event()
+        self.may_answer.set()
+
+    def predict(self, matrix: Any) -> tuple[Any, str]:
+        self.asked += 1
+        self.may_answer.wait(5.0)
+        if not self.is_up:
+            raise Unavailable("vertex: taken down by the test")
+        return np.full(len(matrix), 0.25, np.float32), "7"
+
+
+@pytest.fixture
+def endpoint() -> Iterator[FakeEndpoint]:
+    made = FakeEndpoint()
+    yield made
+    made.may_answer.set()
+
+
+@pytest.fixture
+def ranker(endpoint: Any) -> Iterator[Ranker]:
+    made = Ranker(endpoint, prior_model, DEADLINE_S)
+    yield made
+    endpoint.may_answer.set()
+    made.close()
+
+
+class TestParts:
+    def test_a_part_is_a_weighted_term_of_the_documented_formula(self) -> None:
+        matrix = np.zeros((1, len(FEATURE_NAMES)), np.float32)
+        for name, value in {
+            "recency": 0.5,
+            "category_match": 1.0,
+            "category_interest": 0.2,
+            "category_interest_30m": 0.4,
+        }.items():
+            matrix[0, COLUMN[name]] = value
+
+        parts = score_parts(matrix, np.array([0.1], np.float32), Weights(2.0, 3.0, 5.0, 10.0))
+
+        assert parts.tolist() == [[0.2, 1.5, 5.0, 3.0]]
+
+    def test_a_weight_of_zero_silences_its_part(self) -> None:
+        parts = score_parts(MATRIX, np.ones(5, np.float32), Weights(0.0, 0.0, 0.0, 0.0))
+
+        assert not parts.any()
+
+
+async def test_vertex_ranks_when_it_answers(ranker: Ranker) -> None:
+    prediction = await ranker.predict(MATRIX)
+
+    assert (prediction.served_by, prediction.model_version) == ("vertex", "7")
+    assert prediction.ctr.tolist() == [0.25] * 5
+
+
+async def test_without_an_endpoint_the_process_ranks() -> None:
+    prediction = await Ranker(None, prior_model, DEADLINE_S).predict(MATRIX)
+
+    assert prediction.served_by == "local"
+    assert np.array_equal(prediction.ctr, prior_model().predict(MATRIX))
+
+
+async def test_an_answer_that_comes_too_late_is_not_waited_for(ranker: Ranker, endpoint: FakeEndpoint) -> None:
+    endpoint.may_answer.clear()
+    began = asyncio.get_running_loop().time()
+
+    prediction = await ranker.predict(MATRIX)
+
+    assert prediction.served_by == "local"
+    assert asyncio.get_running_loop().time() - began < 10 * DEADLINE_S
+
+
+async def test_after_some_failures_in_a_row_vertex_is_left_in_peace(ranker: Ranker, endpoint: FakeEndpoint) -> None:
+    endpoint.is_up = False
+    for _ in range(FAILURES + 20):
+        assert (await ranker.predict(MATRIX)).served_by == "local"
+
+    assert endpoint.asked == FAILURES
+    assert not ranker.is_up
+
+
+async def test_vertex_is_used_again_once_it_answers_in_the_background(ranker: Ranker, endpoint: FakeEndpoint) -> None:
+    endpoint.is_up = False
+    for _ in range(FAILURES):
+        await ranker.predict(MATRIX)
+    endpoint.is_up = True
+
+    watching = asyncio.create_task(ranker.watch())
+    async with asyncio.timeout(5 * PROBE_S):
+        while not ranker.is_up:  # noqa: ASYNC110  # there is nothing to wait for but its opinion
+            await asyncio.sleep(0.01)
+    watching.cancel()
+
+    assert (await ranker.predict(MATRIX)).served_by == "vertex"
+
+
+async def test_requests_beyond_the_threads_do_not_queue_up(ranker: Ranker, endpoint: FakeEndpoint) -> None:
+    endpoint.may_answer.clear()
+
+    predictions = await asyncio.gather(*(ranker.predict(MATRIX) for _ in range(3 * THREADS)))
+
+    assert {prediction.served_by for prediction in predictions} == {"local"}
+    assert endpoint.asked <= THREADS

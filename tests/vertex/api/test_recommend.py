@@ -1,0 +1,290 @@
+"""An answer: who asks, what is shown, with which odds, and what when a part is missing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.core.features import Context, feature_matrix
+from pipeline.core.profile import UserProfile
+from tests.vertex.api.fakes import (
+    NOW_MS,
+    FakeRanker,
+    FakeReader,
+    Service,
+    event,
+    item,
+    local_ranker,
+    row,
+    shop,
+    visitor,
+    wire,
+)
+from vertex.api.config import Weights
+from vertex.api.contract import Request
+from vertex.api.recommend import EXPLORE_SLOT
+from vertex.api.timing import Stopwatch
+
+Answer = dict[str, Any]
+
+
+async def ask(service: Service, **question: Any) -> Answer:
+    if not len(service.items):
+        await service.items.load()
+    return await service.recommender.answer(Request(**question), Stopwatch())
+
+
+def known(*events: Any) -> dict[str, UserProfile]:
+    return {"u#u1": visitor(*events, items=[item(index) for index in range(60)])}
+
+
+async def test_a_slate_holds_k_items_in_order_of_score_each_with_its_parts() -> None:
+    answer = await ask(Service(shop(profiles=known(event("view_product", "p3")))), user_id="u1", k=7)
+
+    feed = answer["ranked_feed"]
+    assert answer["recommendations"] == [shown.id for shown in feed]
+    assert [shown.position for shown in feed] == list(range(7))
+    assert [shown.score for shown in feed] == sorted((shown.score for shown in feed), reverse=True)
+    for shown in feed:
+        assert sum(shown.parts.values()) == pytest.approx(shown.score, abs=1e-6)
+        assert shown.propensity == 1.0
+    assert answer["served_by"] == "vertex"
+
+
+async def test_weights_decide_what_comes_first() -> None:
+    profiles = known(event("view_product", "p3"))
+    by_recency = await ask(Service(shop(profiles=profiles), weights=Weights(0, 1, 0, 0)), user_id="u1", k=2)
+    by_category = await ask(Service(shop(profiles=profiles), weights=Weights(0, 0, 1, 0)), user_id="u1", k=2)
+
+    assert by_recency["recommendations"] == ["p3", "p4"]
+    assert all(int(item_id[1:]) % 4 == 3 for item_id in by_category["recommendations"])
+
+
+async def test_the_ranked_matrix_is_the_feature_matrix_of_the_same_state() -> None:
+    """What training computes from a profile, items and a moment is what serving ranks, to the last bit."""
+    stored = visitor(event("view_product", "p3", 30), items=[item(3)])
+    service = Service(shop(profiles={"u#u1": stored}))
+    pending = [wire("add_to_cart", "p7", 1)]
+
+    await ask(service, user_id="u1", session_id="s1", events=pending, k=10)
+
+    profile = stored.copy()
+    profile.add(event("add_to_cart", "p7", 1), item(7))
+    assert isinstance(service.ranker, FakeRanker)
+    matrix = service.ranker.matrices[0]
+    seeds = {item_id: service.reader.rows[item_id].stats for item_id in ("p3", "p7")}
+    everything = feature_matrix(profile, list(service.reader.rows.values()), Context(seeds=seeds), NOW_MS)
+    expected = {features.tobytes() for features in everything}
+    assert len(matrix) == 60
+    assert {features.tobytes() for features in matrix} == expected
+
+
+class TestVisitor:
+    async def test_pending_events_change_the_answer_before_they_are_stored(self) -> None:
+        service = Service(shop(), weights=Weights(0, 1, 0, 0))
+
+        answer = await ask(service, anonymous_id="a1", events=[wire("view_product", "p40", 1)], k=2)
+
+        assert answer["recommendations"] == ["p40", "p41"]
+        assert answer["profile"] == {
+            "found": False,
+            "events_total": 0,
+            "newest_event_time": None,
+            "last_event_id": None,
+            "pending": 1,
+        }
+
+    async def test_a_pending_event_that_is_stored_already_changes_nothing(self) -> None:
+        service = Service(shop(profiles=known(event("view_product", "p40", 1))))
+        without = await ask(service, user_id="u1")
+
+        again = await ask(service, user_id="u1", events=[wire("view_product", "p40", 1)])
+
+        assert again["profile"]["pending"] == 0
+        assert again["ranked_feed"] == without["ranked_feed"]
+
+    async def test_broken_pending_events_are_counted_and_ignored(self) -> None:
+        broken = [{"event": "view_product"}, "no event", wire("view_product", "p1", 100 * 3600)]
+
+        answer = await ask(Service(shop()), user_id="u1", events=broken)
+
+        assert answer["events_ignored"] == 3
+        assert len(answer["recommendations"]) == 20
+
+    async def test_both_ids_together_know_what_either_knows(self) -> None:
+        profiles = {
+            "u#u1": visitor(event("view_product", "p3", 20)),
+            "a#a1": visitor(event("view_product", "p9", 10), event("click", "p9", 5)),
+        }
+
+        answer = await ask(Service(shop(profiles=profiles)), user_id="u1", anonymous_id="a1")
+
+        assert answer["profile"]["events_total"] == 3
+        assert {"p3", "p9"} <= set(answer["recommendations"])
+
+    async def test_the_stored_profile_is_not_changed_by_an_answer(self) -> None:
+        service = Service(shop(profiles=known(event("view_product", "p3", 20))))
+        before = service.reader.profiles["u#u1"].encode()
+
+        await ask(service, user_id="u1", events=[wire("view_product", "p8", 1)])
+
+        assert service.reader.profiles["u#u1"].encode() == before
+
+    async def test_another_moment_reads_the_profile_as_it_stood_then(self) -> None:
+        profiles = known(event("view_product", "p3", 600), event("view_product", "p40", 0))
+        service = Service(shop(profiles=profiles), weights=Weights(0, 1, 0, 0))
+        then = event("x", ago_s=300).timestamp
+
+        answer = await ask(service, user_id="u1", as_of=then, k=1)
+
+        assert answer["recommendations"] == ["p3"]
+
+
+class TestShown:
+    async def test_neither_the_current_nor_excluded_nor_sold_out_nor_bought_items(self) -> None:
+        reader = shop(profiles=known(event("view_product", "p3", 9), event("purchase", "p4", 5)))
+        reader.rows["p5"] = row(item(5, in_stock=False))
+
+        answer = await ask(Service(reader), user_id="u1", placement="product", product_id="p6", exclude=["p7"], k=100)
+
+        assert not {"p3", "p4", "p5", "p6", "p7"} & set(answer["recommendations"])
+        assert len(answer["recommendations"]) == 55
+
+    async def test_shoppers_come_back_to_an_item_on_the_home_page_but_not_on_a_products(self) -> None:
+        service = Service(shop(profiles=known(event("view_product", "p3", 9))))
+
+        home = await ask(service, user_id="u1")
+        product = await ask(service, user_id="u1", placement="product", product_id="p20")
+
+        assert home["recommendations"][0] == "p3"
+        assert "p3" not in product["recommendations"]
+
+    async def test_a_products_page_shows_an_unknown_visitor_what_goes_with_it(self) -> None:
+        service = Service(shop(), weights=Weights(0, 1, 0, 0))
+
+        answer = await ask(service, placement="product", product_id="p20", k=5)
+
+        assert answer["recommendations"][:2] == ["p21", "p22"]
+
+    async def test_stubs_are_not_shown_beside_a_catalog_unless_that_is_wanted(self) -> None:
+        reader = shop()
+        reader.rows["p0"] = row(item(0, stub=True), views=500)
+
+        assert "p0" not in (await ask(Service(reader), k=100))["recommendations"]
+        assert "p0" in (await ask(Service(reader, recommend_stubs=True), k=100))["recommendations"]
+
+    async def test_an_item_that_memory_lacks_is_shown_once_it_was_read(self) -> None:
+        service = Service(shop())
+        await service.items.load()
+        service.reader.rows["p99"] = row(item(99), views=5)
+        service.reader.rows["p3"] = row(item(3), neighbours=["p99"])
+        pending = [wire("view_product", "p3", 1)]
+
+        await service.items.ensure(["p3"], 0.0, 0.0)
+        before = await ask(service, user_id="u1", events=pending, k=100)
+        await service.items.refresh()
+        after = await ask(service, user_id="u1", events=pending, k=100)
+
+        assert "p99" not in before["recommendations"]
+        assert "p99" in after["recommendations"]
+
+
+class TestExploration:
+    async def slates(self, rate: float, n: int) -> list[Answer]:
+        reader = shop(items=260)
+        for index in range(250, 260):
+            reader.rows[f"p{index}"] = row(item(index, "elsewhere"), impressions=3)
+        service = Service(reader, explore_rate=rate)
+        return [await ask(service) for _ in range(n)]
+
+    async def test_at_rate_zero_everything_is_certain(self) -> None:
+        for answer in await self.slates(0.0, 5):
+            assert {shown.propensity for shown in answer["ranked_feed"]} == {1.0}
+
+    async def test_propensities_are_the_frequencies_with_which_items_are_shown(self) -> None:
+        answers = await self.slates(0.5, 600)
+
+        slots = [answer["ranked_feed"][EXPLORE_SLOT] for answer in answers]
+        explored = Counter(shown.id for shown in slots if shown.source == "explore")
+        usual = [shown for shown in slots if shown.source != "explore"]
+        assert len(usual) / 600 == pytest.approx(0.5, abs=0.07)
+        assert {shown.propensity for shown in usual} == {0.5}
+        assert set(explored) == {f"p{index}" for index in range(250, 260)}
+        assert {shown.propensity for shown in slots if shown.source == "explore"} == {0.05}
+        assert max(explored.values()) < 3 * min(explored.values())
+
+    async def test_chance_touches_one_slot_only(self) -> None:
+        for answer in await self.slates(1.0, 5):
+            explored = [shown for shown in answer["ranked_feed"] if shown.source == "explore"]
+            assert [shown.position for shown in explored] == [EXPLORE_SLOT]
+            assert len(set(answer["recommendations"])) == 20
+
+    async def test_a_short_slate_is_not_experimented_with(self) -> None:
+        service = Service(shop(), explore_rate=1.0)
+
+        answer = await ask(service, k=EXPLORE_SLOT)
+
+        assert {shown.propensity for shown in answer["ranked_feed"]} == {1.0}
+
+
+class TestPopular:
+    async def test_the_control_arm_is_the_same_for_everybody_and_logged_alike(self) -> None:
+        service = Service(shop(profiles=known(event("view_product", "p40"))))
+
+        mine = await ask(service, user_id="u1", variant="popular", k=30)
+        theirs = await ask(service, variant="popular", k=30)
+
+        assert mine["recommendations"] == theirs["recommendations"]
+        assert mine["recommendations"][:20] == [f"p{index}" for index in range(20)]
+        assert set(mine) == set(await ask(service, user_id="u1"))
+        assert mine["served_by"] == "trending"
+        assert mine["profile"]["found"] is True
+
+    async def test_scores_are_popularity_alone(self) -> None:
+        answer = await ask(Service(shop()), variant="popular", k=3)
+
+        for shown in answer["ranked_feed"]:
+            assert shown.parts["popularity"] == shown.score
+            assert sum(shown.parts.values()) == shown.score
+
+
+class TestMissingParts:
+    async def test_without_bigtable_what_was_trending_is_shown_from_memory(self) -> None:
+        service = Service(shop(profiles=known(event("view_product", "p40"))))
+        before = await ask(service, user_id="u1")
+        service.reader.is_up = False
+
+        during = await ask(service, user_id="u1")
+
+        assert before["served_by"] == "vertex"
+        assert during["served_by"] == "trending"
+        assert during["recommendations"] == [f"p{index}" for index in range(20)]
+        service.reader.is_up = True
+        assert (await ask(service, user_id="u1"))["served_by"] == "vertex"
+
+    async def test_with_nothing_in_memory_either_the_answer_is_empty_but_is_one(self) -> None:
+        service = Service(FakeReader())
+        service.reader.is_up = False
+
+        answer = await service.recommender.answer(Request(user_id="u1"), Stopwatch())
+
+        assert answer["recommendations"] == []
+        assert answer["served_by"] == "trending"
+
+    async def test_without_the_predictor_the_process_ranks_with_its_own_model(self) -> None:
+        service = Service(shop(profiles=known(event("view_product", "p40"))), ranker=local_ranker())
+
+        answer = await ask(service, user_id="u1")
+
+        assert answer["served_by"] == "local"
+        assert answer["recommendations"][0] == "p40"
+
+    async def test_an_unknown_visitor_gets_an_answer_too(self) -> None:
+        answer = await ask(Service(shop()), anonymous_id="never seen")
+
+        assert answer["profile"]["found"] is False
+        assert len(answer["recommendations"]) == 20
+        assert np.isfinite([shown.score for shown in answer["ranked_feed"]]).all()

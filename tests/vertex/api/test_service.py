@@ -1,0 +1,196 @@
+"""The real service over the real emulator and predictor: what it answers, and what it does when they die."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from pipeline.store import Store, now_ms
+from tests.bench.shop import Shop
+from tests.stack import Stack, running_stack
+
+Answer = dict[str, Any]
+RECOVERY_S = 30.0
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Stack]:
+    """Bigtable, predictor and API with a small shop in them."""
+    extra = {"FRESHET_BIGTABLE_DEADLINE_S": "0.5", "FRESHET_VERTEX_DEADLINE_S": "0.5"}  # the machine may be busy
+    name = f"test-api-{os.getpid()}"
+    with running_stack(name, parts=("bigtable", "predictor", "api"), extra_env=extra) as stack:
+        fill(stack)
+        stack.restart_process("predictor")
+        stack.restart_process("api")
+        yield stack
+
+
+def fill(stack: Stack, model: bool = True) -> None:
+    """A shop of 300 items and 20 visitors; the same each time."""
+    shop = Shop(items=300, visitors=20, sessions=400, now_ms=now_ms())
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # "Connecting to Bigtable emulator"
+        patch.setenv("BIGTABLE_EMULATOR_HOST", stack.env["BIGTABLE_EMULATOR_HOST"])
+        store = Store(stack.env["GOOGLE_CLOUD_PROJECT"], stack.env["FRESHET_BIGTABLE_INSTANCE"])
+        shop.write(store)
+        store.close()
+    if model:
+        shop.write_model(stack.env["FRESHET_MODEL_DIR"])
+
+
+@pytest.fixture
+def client(service: Stack) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=service.env["FRESHET_API_URL"], timeout=10.0, trust_env=False) as client:
+        yield client
+
+
+def ask(client: httpx.Client, **question: Any) -> Answer:
+    response = client.post("/v1/recommendations", json={"user_id": "visitor3", **question})
+    assert response.status_code == 200, response.text
+    answer: Answer = response.json()
+    return answer
+
+
+def eventually(client: httpx.Client, expected: Callable[[Answer], bool]) -> Answer:
+    """The first answer as expected; every one until then is an answer too."""
+    deadline = time.monotonic() + RECOVERY_S
+    while not expected(answer := ask(client)):
+        assert time.monotonic() < deadline, answer
+        time.sleep(0.1)
+    return answer
+
+
+def by(path: str) -> Callable[[Answer], bool]:
+    return lambda answer: bool(answer["served_by"] == path)
+
+
+def test_a_known_visitor_is_served_by_vertex_from_200_candidates(client: httpx.Client) -> None:
+    answer = eventually(client, by("vertex"))
+
+    assert answer["candidates"] == 200
+    assert answer["model_version"] == "bench"
+    assert answer["profile"]["found"] is True
+    assert {shown["source"] for shown in answer["ranked_feed"]} > {"recent"}
+    for shown in answer["ranked_feed"]:
+        assert sum(shown["parts"].values()) == pytest.approx(shown["score"], abs=1e-6)
+
+
+def test_a_click_that_is_not_stored_yet_changes_the_answer(client: httpx.Client) -> None:
+    before = ask(client, anonymous_id="stranger", user_id=None)
+    pending = {"event_id": "e1", "event": "view_product", "product_id": "p77", "timestamp": rfc3339(now_ms())}
+
+    after = ask(client, anonymous_id="stranger", user_id=None, events=[pending])
+
+    assert before["recommendations"] != after["recommendations"]
+    assert "p77" in after["recommendations"]
+    assert after["profile"]["pending"] == 1
+
+
+def test_the_profile_is_readable_and_says_whether_it_holds_an_event(client: httpx.Client) -> None:
+    profile = client.get("/v1/profile", params={"user_id": "visitor3", "event_id": "nobody-sent-this"}).json()
+
+    assert profile["found"] is True
+    assert profile["contains_event"] is False
+    assert profile["events_total"] == ask(client)["profile"]["events_total"]
+    assert profile["recent_items"][0].keys() == {"id", "time"}
+    assert 0 < profile["encoded_bytes"] < 8192
+    asked = {"user_id": "visitor3", "event_id": profile["last_event_id"]}
+    assert client.get("/v1/profile", params=asked).json()["contains_event"] is True
+
+
+def test_an_item_comes_with_its_live_statistics(client: httpx.Client) -> None:
+    answer = client.get("/v1/items/p0").json()
+
+    assert answer["title"] == "Product 0"
+    assert answer["stats"]["views"] > 0
+
+
+def test_mistakes_are_named_with_their_status(client: httpx.Client) -> None:
+    refused = client.post("/v1/recommendations", json={"k": 0})
+    assert refused.status_code == 400
+    assert refused.json()["error"]["field"] == "k"
+    assert client.get("/v1/profile").status_code == 400
+    assert client.get("/v1/items/unheard-of").status_code == 404
+    assert client.post("/v1/recommendations", content=b"x" * 1_000_001).status_code == 413
+
+
+def test_a_page_of_the_store_may_call(client: httpx.Client, service: Stack) -> None:
+    origin = service.env["FRESHET_CORS_ORIGINS"].split(",")[0]
+    headers = {
+        "origin": origin,
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "content-type",
+    }
+
+    preflight = client.options("/v1/recommendations", headers=headers)
+    foreign = client.options("/v1/recommendations", headers={**headers, "origin": "http://elsewhere.test"})
+
+    assert preflight.headers["access-control-allow-origin"] == origin
+    assert "access-control-allow-origin" not in foreign.headers
+
+
+def test_health_says_which_parts_answer(client: httpx.Client) -> None:
+    health = client.get("/healthz").json()
+
+    assert health == {"status": "ok", "bigtable": True, "vertex": True, "items": 300, "model_version": "bench"}
+
+
+def test_without_the_predictor_the_process_ranks_until_it_is_back(client: httpx.Client, service: Stack) -> None:
+    eventually(client, by("vertex"))
+    service.kill_process("predictor")
+
+    during = ask(client)
+    assert during["served_by"] == "local"
+    assert during["candidates"] == 200
+    assert during["model_version"] == "bench"
+
+    service.start_process("predictor")
+    service.wait_for("predictor")
+    eventually(client, by("vertex"))
+
+
+def test_without_bigtable_it_shows_what_was_trending_until_it_is_back(client: httpx.Client, service: Stack) -> None:
+    eventually(client, by("vertex"))
+    popular = ask(client, variant="popular")["recommendations"]
+    service.kill_process("bigtable")
+
+    during = ask(client)
+    assert during["served_by"] == "trending"
+    assert during["recommendations"] == popular
+    time.sleep(5.0)  # long enough for the channel to wait ever longer between its attempts
+    assert ask(client)["took_ms"] < 500
+    assert client.get("/healthz").json()["bigtable"] is False
+    assert client.get("/v1/profile", params={"user_id": "visitor3"}).status_code == 503
+
+    service.start_process("bigtable")
+    service.wait_for("bigtable")
+    service.bootstrap(["bigtable"])
+    fill(service, model=False)
+    assert eventually(client, by("vertex"))["profile"]["found"] is True
+
+
+def test_it_starts_without_bigtable_and_without_the_predictor(client: httpx.Client, service: Stack) -> None:
+    service.kill_process("bigtable")
+    service.kill_process("predictor")
+    service.restart_process("api")
+
+    answer = ask(client)
+    assert answer["served_by"] == "trending"
+    assert answer["recommendations"] == []
+
+    service.start_parts(["bigtable"])
+    fill(service, model=False)
+    service.start_parts(["predictor"])
+    whole = eventually(client, lambda answer: len(answer["recommendations"]) == 20)
+    assert whole["profile"]["found"] is True
+    eventually(client, by("vertex"))
+
+
+def rfc3339(time_ms: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time_ms / 1000))

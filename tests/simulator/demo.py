@@ -8,6 +8,7 @@ visitors measure freshness. In the end every accepted event must be in BigQuery.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 import time
@@ -323,11 +324,13 @@ def _cells(values: Mapping[str, float | None]) -> list[str]:
 
 
 def _stay_open(stack: Stack, say: Progress) -> None:
-    """Keep the store open until Ctrl-C, or until a process ends."""
+    """Keep the store open until Ctrl-C. Raises StackError when a process ends by itself."""
     say(f"the store stays open at {stack.env['FRESHET_STORE_URL']}; Ctrl-C stops everything")
-    while True:
-        stack.check()
-        time.sleep(0.5)
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            stack.check()
+            time.sleep(0.5)
+    say("stopping")
 
 
 def main(environ: Mapping[str, str]) -> int:

@@ -28,6 +28,7 @@ import asyncio
 import os
 import sys
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -316,6 +317,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"replay: expected a file, got {options.file}", file=sys.stderr)
         return 2
     say = Progress()
+    warnings.filterwarnings("ignore", message="Connecting to Bigtable emulator")
     try:
         with running_stack("replay", parts=EMULATORS, say=say) as stack:
             os.environ.update(stack.env)  # Bigtable's client learns of its emulator in no other way

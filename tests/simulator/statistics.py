@@ -38,7 +38,7 @@ class Ratio:
     def interval(self) -> tuple[float, float]:
         """The 95% interval of the click-through."""
         half = Z95 * math.sqrt(self.variance)
-        return (self.value - half, self.value + half)
+        return (max(0.0, self.value - half), self.value + half)
 
 
 @dataclass(frozen=True, slots=True)

@@ -204,7 +204,7 @@ function stages(entry) {
   if (entry.answeredMs == null) return h("i", { className: "wait" }, "on its way");
   return [
     h("i", { title: "Time the collector took to answer" }, `collector ${ms(entry.tookMs)}`),
-    entry.shownMs != null && h("i", { title: "From the collector's answer to the row that knows of it" }, `row ${after(entry.shownMs)}${entry.changed ? "" : ", same order"}`),
+    entry.shownMs != null && !entry.passive && h("i", { title: "From the collector's answer to the row that knows of it" }, `row ${after(entry.shownMs)}${entry.changed ? "" : ", same order"}`),
     entry.inProfileMs != null && h("i", { className: "good", title: "From the collector's answer to the stored profile" }, `profile ${after(entry.inProfileMs)}`),
     entry.inProfileMs == null && !entry.passive && h("i", { className: entry.late ? "bad" : "wait" }, entry.late ? "not in the profile yet" : "profile …"),
   ];

@@ -18,8 +18,8 @@ from pipeline.core.features import FEATURE_NAMES, PRIOR_BIAS, PRIOR_WEIGHTS, Mat
 from vertex.model import LIGHTGBM, LOGISTIC, Logistic, Trees
 from vertex.training.datasets import Dataset
 
-MAX_ROUNDS = 600
-PATIENCE = 40
+MAX_ROUNDS = 300
+PATIENCE = 30
 # What a shop would be surprised to see reversed: +1, more of it never lowers the chance; -1, never raises it.
 MONOTONE = {
     "position": -1,
@@ -35,7 +35,7 @@ MONOTONE = {
 }
 _PARAMS: dict[str, Any] = {
     "objective": "binary",
-    "learning_rate": 0.05,
+    "learning_rate": 0.1,
     "num_leaves": 4,
     "min_data_in_leaf": 40,
     "lambda_l2": 10.0,

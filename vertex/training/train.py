@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -135,8 +136,8 @@ def _vectors_over_time(log: Sequence[Event], seed: int) -> list[VectorsFrom]:
     found = []
     for share in VECTORS_AFTER if log else ():
         time_ms = log[int(len(log) * share)].time_ms
-        before = [event for event in log if event.time_ms < time_ms]
-        found.append(VectorsFrom(time_ms, item2vec.fit(before, seed)))
+        before = bisect_left(log, time_ms, key=lambda event: event.time_ms)
+        found.append(VectorsFrom(time_ms, item2vec.fit(log[:before], seed)))
     return found
 
 

@@ -70,9 +70,9 @@ def read_events(config: Config) -> list[Event]:
     return events_of(client.query_and_wait(_EVENTS.format(dataset=config.dataset), job_config=job))
 
 
-def events_of(rows: Iterable[Any]) -> list[Event]:
-    """The events of rows of the table `events`, in their order."""
-    return [_event(row.values() if isinstance(row, bigquery.Row) else row) for row in rows]
+def events_of(rows: Iterable[bigquery.Row]) -> list[Event]:
+    """The events of the rows that the query above yields, in their order."""
+    return [_event(tuple(row)) for row in rows]  # values() would copy each value deeply
 
 
 def read_catalog(config: Config) -> dict[str, Item]:
@@ -95,7 +95,7 @@ def bigquery_client(config: Config) -> bigquery.Client:
     )
 
 
-def _event(values: Any) -> Event:
+def _event(values: tuple[Any, ...]) -> Event:
     event_id, event, user_id, anonymous_id, session_id, product_id, timestamp, *metadata = values
     return Event(
         event_id=event_id,

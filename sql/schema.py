@@ -118,9 +118,7 @@ def for_terraform() -> str:
     found = views()
     document = {
         "tables": {table.name: asdict(table) for table in tables()},
-        "views": {
-            layer: {view.name: asdict(view) for view in found if view.layer == layer} for layer in layers
-        },
+        "views": {layer: {view.name: asdict(view) for view in found if view.layer == layer} for layer in layers},
     }
     return json.dumps(document, indent=2) + "\n"
 
@@ -147,9 +145,7 @@ def _view(layer: str, path: Path) -> View:
     text = path.read_text()
     header = dict(re.findall(r"^-- (\w+): +(.+)$", text, re.MULTILINE))
     if missing := {"purpose", "grain", "inputs"} - header.keys():
-        raise SchemaError(
-            f"{path.name}: expected header lines purpose, grain, inputs, missing {sorted(missing)}"
-        )
+        raise SchemaError(f"{path.name}: expected header lines purpose, grain, inputs, missing {sorted(missing)}")
     return View(path.stem.split("_", 1)[1], layer, f"{header['purpose']}; {header['grain']}", text.strip())
 
 
@@ -157,9 +153,7 @@ def _table(path: Path) -> Table:
     lines = [line for line in path.read_text().splitlines() if not line.startswith("--")]
     end = lines.index(")") if ")" in lines else 0
     if end == 0 or len(lines) != end + 4:
-        raise SchemaError(
-            f"{path.name}: expected columns, then partition by, cluster by and options, a line each"
-        )
+        raise SchemaError(f"{path.name}: expected columns, then partition by, cluster by and options, a line each")
     tail = lines[end + 1 :]
     return Table(
         name=_groups(_CREATE, lines[0], path)[0],

@@ -16,9 +16,7 @@ from tests.stack.bootstrap import bigquery_client
 class Warehouse:
     """One dataset with all tables and views; rows go in by insertAll and come out as dicts."""
 
-    def __init__(
-        self, client: bigquery.Client, dataset: str, history_days: int = schema.EVERYTHING_DAYS
-    ) -> None:
+    def __init__(self, client: bigquery.Client, dataset: str, history_days: int = schema.EVERYTHING_DAYS) -> None:
         self.client = client
         self.dataset = dataset
         client.create_dataset(dataset)

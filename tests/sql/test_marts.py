@@ -21,9 +21,7 @@ def event(
 
 
 def shown(event_id: str, slate: str, product: str, variant: str = "personalized") -> dict[str, Any]:
-    return event(
-        event_id, "impression", product_id=product, request_id=slate, placement="home", variant=variant
-    )
+    return event(event_id, "impression", product_id=product, request_id=slate, placement="home", variant=variant)
 
 
 def clicked(event_id: str, slate: str | None, product: str) -> dict[str, Any]:
@@ -165,13 +163,9 @@ def test_sessions_of_a_day_are_counted_and_measured(tables: Warehouse) -> None:
         "sessions",
         [
             session("u#1", "2025-01-01T10:00:00Z", "2025-01-01T10:01:00Z", events=3),
-            session(
-                "u#1", "2025-01-01T20:00:00Z", "2025-01-01T20:02:00Z", events=5, purchases=2, revenue=30.0
-            ),
+            session("u#1", "2025-01-01T20:00:00Z", "2025-01-01T20:02:00Z", events=5, purchases=2, revenue=30.0),
             session("u#2", "2025-01-01T10:00:00Z", "2025-01-01T10:10:00.500Z", events=10),
-            session(
-                "u#3", "2025-01-01T23:59:59Z", "2025-01-02T00:00:59Z", events=2, purchases=1, revenue=10.0
-            ),
+            session("u#3", "2025-01-01T23:59:59Z", "2025-01-02T00:00:59Z", events=2, purchases=1, revenue=10.0),
             session("u#4", "2025-01-02T00:00:00Z", "2025-01-02T00:00:00Z", events=1, revenue=None),
         ],
     )

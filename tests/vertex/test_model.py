@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from pipeline.core.features import COLUMN, FEATURE_NAMES, prior_ctr
+from tests.vertex.cloud_storage import FakeStorage, fake_storage
 from vertex.model import (
     PRIOR_FOLDER,
     InvalidModel,
@@ -22,6 +23,8 @@ from vertex.model import (
     load_model,
     prior_model,
 )
+from vertex.training.ctr import ClickModel
+from vertex.training.folder import model_files, publish
 from vertex.training.prior import prior_files
 
 rng = np.random.default_rng(1)
@@ -208,3 +211,42 @@ def test_vectors_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(InvalidModel, match=message):
         VectorIndex(ids, rows)
+
+
+# -- Cloud Storage -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def storage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeStorage]:
+    with fake_storage() as running:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", running.url)
+        monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "demo-project")
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # where copies go
+        yield running
+
+
+def bucket_files(bias: float = 0.0) -> dict[str, bytes]:
+    ranker = ClickModel(bias, {"recency": 1.0})
+    return model_files(logistic(), ranker, VectorIndex(["a", "b"], unit_rows(2)))
+
+
+@pytest.mark.parametrize("directory", ["gs://shop-models", "gs://shop-models/freshet/models"])
+def test_a_model_published_to_cloud_storage_is_served_from_there(storage: FakeStorage, directory: str) -> None:
+    assert latest_model(directory).version == "prior"
+    assert publish(directory, "v1", bucket_files()) == f"{directory}/v1"
+    model = latest_model(directory)
+    assert (model.version, list(model.vectors)) == ("v1", ["a", "b"])
+    assert model.predict(MATRIX).shape == (50,)
+
+
+def test_in_cloud_storage_too_a_version_is_never_written_over(storage: FakeStorage) -> None:
+    publish("gs://shop-models", "v1", bucket_files())
+    with pytest.raises(FileExistsError, match="v1"):
+        publish("gs://shop-models", "v1", bucket_files(bias=9.0))
+    assert b'"bias": 0.0' in storage.objects["shop-models", "v1/weights.json"]
+
+
+def test_a_bucket_without_the_folder_says_so(storage: FakeStorage) -> None:
+    storage.objects["shop-models", "LATEST"] = b"v2"
+    with pytest.raises(InvalidModel, match=r"gs://shop-models/v2: expected a folder with manifest.json"):
+        latest_model("gs://shop-models")

@@ -66,13 +66,17 @@ def _replace(path: Path, text: str) -> None:
 
 
 def _publish_remote(directory: str, version: str, files: Files) -> str:
+    from google.api_core.exceptions import PreconditionFailed
     from google.cloud.storage import Client
 
     bucket, _, inside = directory.removeprefix("gs://").rstrip("/").partition("/")
     prefix = f"{inside}/" if inside else ""
     target = Client().bucket(bucket)
-    for name, content in files.items():
-        # Zero as the generation: the upload fails when the version is there already.
-        target.blob(f"{prefix}{version}/{name}").upload_from_string(content, if_generation_match=0)
+    try:
+        for name, content in files.items():
+            # Generation zero: only where there is nothing yet.
+            target.blob(f"{prefix}{version}/{name}").upload_from_string(content, if_generation_match=0)
+    except PreconditionFailed:
+        raise FileExistsError(f"{directory}/{version}: expected a new version, got one that exists") from None
     target.blob(f"{prefix}{LATEST}").upload_from_string(version)
     return f"gs://{bucket}/{prefix}{version}"

@@ -12,7 +12,7 @@ import os
 import random
 import time
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
@@ -50,12 +50,15 @@ def _fill(stack: Stack, shop: Shop) -> None:
 
 
 async def _measure(stack: Stack) -> list[Row]:
-    dice, served_by = random.Random(3), Counter[str]()
+    dice, served_by, steps = random.Random(3), Counter[str](), defaultdict[str, list[float]](list)
     async with _client(stack) as client, _bare_store(stack) as store:
 
         async def ask() -> None:
             question = {"user_id": f"visitor{dice.randrange(VISITORS)}", "k": 20}
-            answer = (await client.post("/v1/recommendations", json=question)).json()
+            response = await client.post("/v1/recommendations", json=question)
+            answer = response.json()
+            for step, ms in _steps(response.headers["server-timing"]):
+                steps[step].append(ms)
             if answer["served_by"] != "trending" and answer["candidates"] != 200:
                 raise RuntimeError(f"expected 200 candidates, got {answer['candidates']}")
             served_by[answer["served_by"]] += 1
@@ -65,12 +68,15 @@ async def _measure(stack: Stack) -> list[Row]:
 
         await _times(ask, WARM_UP)
         served_by.clear()
+        steps.clear()
         alone, bare = await _in_turns(ask, read)
+        inside = [_row(f"api_step_{step}_p50", _quantile(times, 0.5), "ms") for step, times in steps.items()]
         busy, per_s = await _at_once(ask)
     by_vertex = served_by["vertex"] / served_by.total()
     return [
         *_rows("api_one_at_a_time", alone, bare),
-        *_rows(f"api_{CONCURRENT}_at_a_time", busy, bare),
+        *inside,
+        *({**row, "target": None} for row in _rows(f"api_{CONCURRENT}_at_a_time", busy, bare)),
         _row(f"api_{CONCURRENT}_at_a_time_throughput", per_s, "answers/s"),
         _row("api_share_ranked_by_vertex", by_vertex, "ratio"),
     ]
@@ -126,6 +132,13 @@ async def _times(work: Work, n: int) -> list[float]:
         await work()
         times.append((time.perf_counter() - began) * 1000)
     return times
+
+
+def _steps(header: str) -> Iterator[tuple[str, float]]:
+    """(step, milliseconds) of a Server-Timing header."""
+    for entry in header.split(", "):
+        step, _, ms = entry.partition(";dur=")
+        yield step, float(ms)
 
 
 def _quantile(times: list[float], share: float) -> float:

@@ -6,9 +6,10 @@ one takes just that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, islice, zip_longest
+from typing import NamedTuple
 
 from pipeline.core.features import Vector, links, session_vector
 from pipeline.core.items import ItemStats
@@ -38,14 +39,13 @@ class Situation:
     now_ms: int
     seeds: Mapping[str, ItemStats] = field(default_factory=dict)
     vectors: VectorIndex = field(default_factory=VectorIndex.empty)
-    trending: Sequence[str] = ()
-    trending_in: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    popular: Sequence[str] = ()
-    shelves: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    trending: Iterable[str] = ()
+    trending_in: Mapping[str, Iterable[str]] = field(default_factory=dict)
+    popular: Iterable[str] = ()
+    shelves: Mapping[str, Iterable[str]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """An item that may be shown, and the source that found it first."""
 
     item_id: str
@@ -102,12 +102,13 @@ def gather(situation: Situation, is_allowed: Callable[[str], bool], limit: int =
     found: dict[str, Candidate] = {}
     waiting = {name: iter(source(situation)) for name, (source, _) in SOURCES.items()}
     while waiting and len(found) < limit:
-        for name in list(waiting):
-            fresh = (each for each in waiting[name] if each not in found and is_allowed(each))
-            turn = dict.fromkeys(islice(fresh, min(SOURCES[name][1], limit - len(found))))
-            if not turn:
+        for name, ids in list(waiting.items()):
+            share = min(SOURCES[name][1], limit - len(found))
+            for item_id in islice((each for each in ids if each not in found and is_allowed(each)), share):
+                found[item_id] = Candidate(item_id, name)
+                share -= 1
+            if share:
                 del waiting[name]
-            found.update((item_id, Candidate(item_id, name)) for item_id in turn)
     return list(found.values())
 
 

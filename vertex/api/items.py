@@ -24,10 +24,13 @@ RESCAN_S = 60.0
 RESHELVE_S = 5.0
 REFRESH_S = 0.1
 REFRESH_BATCH = 40
+# How old what is trending may be before it is read again, and before that is waited for.
 TRENDING_SOFT_S, TRENDING_HARD_S = 1.0, 10.0
+CATEGORY_SOFT_S = 3.0
 MAX_SCOPES = 2_000
 
-Ranked = list[tuple[str, float]]
+# Item id -> score as a share of the best, best first.
+Ranked = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -173,7 +176,7 @@ class ItemCache:
 
 
 class TrendingCache:
-    """What is trending in a scope: at most `TRENDING_SOFT_S` old where it is asked for often.
+    """What is trending in a scope, as fresh as the limits above say where it is asked for often.
 
     Scores are shares of the scope's most popular item, in [0, 1]; decay moves all alike, so they keep.
     """
@@ -192,16 +195,16 @@ class TrendingCache:
         now = self._clock()
         ages = {scope: now - self._ranked[scope][0] if scope in self._ranked else None for scope in scopes}
         for scope, age in ages.items():
-            if age is None or age > TRENDING_SOFT_S:
+            if age is None or age > (TRENDING_SOFT_S if scope == GLOBAL_SCOPE else CATEGORY_SOFT_S):
                 self._start(scope)
         late = [self._reads[scope] for scope, age in ages.items() if age is None or age > TRENDING_HARD_S]
         if late:
             await asyncio.wait(late)
         return {scope: self.known(scope) for scope in scopes}
 
-    def known(self, scope: str = GLOBAL_SCOPE) -> Ranked:
+    def known(self, scope: str) -> Ranked:
         """What was last read of the scope."""
-        return self._ranked[scope][1] if scope in self._ranked else []
+        return self._ranked[scope][1] if scope in self._ranked else {}
 
     def _start(self, scope: str) -> None:
         if scope not in self._reads:
@@ -217,6 +220,6 @@ class TrendingCache:
         top = trending.top(trending.newest_ms, SHELF)
         best = max((score for _, score in top), default=0.0) or 1.0
         self._ranked.pop(scope, None)
-        self._ranked[scope] = (self._clock(), [(item_id, score / best) for item_id, score in top])
+        self._ranked[scope] = (self._clock(), {item_id: score / best for item_id, score in top})
         if len(self._ranked) > MAX_SCOPES:
             del self._ranked[next(iter(self._ranked))]

@@ -153,7 +153,7 @@ class Recommender:
 
     async def _popular(self, request: Request) -> Slate:
         """What is trending for all, the same for everybody, then what was viewed most; from memory if need be."""
-        trending = dict((await self._trending.top([GLOBAL_SCOPE]))[GLOBAL_SCOPE])
+        trending = (await self._trending.top([GLOBAL_SCOPE]))[GLOBAL_SCOPE]
         allowed = self._sellable({*request.exclude, request.product_id})
         ids = filter(allowed, dict.fromkeys(chain(trending, self._items.shelves.popular)))
         shown = []
@@ -169,14 +169,13 @@ class Recommender:
         categories = top_categories(profile, now_ms)
         scopes = {name: category_scope(name) for name in categories}
         ranked, _ = await asyncio.gather(self._trending.top([GLOBAL_SCOPE, *scopes.values()]), self._fetch(seeds))
-        ids = {scope: [item_id for item_id, _ in items] for scope, items in ranked.items()}
         return Situation(
             profile,
             now_ms,
             seeds={row.item.item_id: row.stats for row in self._items.rows(seeds)},
             vectors=self._model().vectors,
-            trending=ids[GLOBAL_SCOPE],
-            trending_in={name: ids[scope] for name, scope in scopes.items()},
+            trending=ranked[GLOBAL_SCOPE],
+            trending_in={name: ranked[scope] for name, scope in scopes.items()},
             popular=self._items.shelves.popular,
             shelves=self._items.shelves.by_category,
         )

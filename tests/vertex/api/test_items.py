@@ -112,10 +112,10 @@ class TestTrending:
         self.cache = TrendingCache(self.reader, self.clock)
 
     async def top(self) -> list[str]:
-        return [name for name, _ in (await self.cache.top([GLOBAL_SCOPE]))[GLOBAL_SCOPE]]
+        return list((await self.cache.top([GLOBAL_SCOPE]))[GLOBAL_SCOPE])
 
     async def test_scores_are_shares_of_the_most_popular(self) -> None:
-        assert (await self.cache.top([GLOBAL_SCOPE]))[GLOBAL_SCOPE] == [("p1", 1.0), ("p2", 0.5)]
+        assert (await self.cache.top([GLOBAL_SCOPE]))[GLOBAL_SCOPE] == {"p1": 1.0, "p2": 0.5}
 
     async def test_within_a_second_nothing_is_read_again(self) -> None:
         await self.top()
@@ -139,4 +139,4 @@ class TestTrending:
         self.clock.now += 100.0
 
         assert await self.top() == ["p1", "p2"]
-        assert await self.cache.top(["category#none"]) == {"category#none": []}
+        assert await self.cache.top(["category#none"]) == {"category#none": {}}

@@ -43,8 +43,9 @@ prerequisites:
 	@$(BIGQUERY_PYTHON) -m pip install --progress-bar off --constraint constraints-bigquery.txt \
 		local-bigquery==0.4.0 $(QUIETLY)
 	@$(BIGQUERY_PYTHON) -m pip install --progress-bar off --no-deps duckdb==1.5.5 duckdb-extensions==1.5.5 \
-		duckdb-extension-icu==1.5.5 duckdb-extension-ducklake==1.5.5 $(QUIETLY)
-	@$(BIGQUERY_PYTHON) -c 'from duckdb_extensions import import_extension as add; add("icu"); add("ducklake")' $(QUIETLY)
+		duckdb-extension-icu==1.5.5 duckdb-extension-ducklake==1.5.5 \
+		duckdb-extension-spatial==1.5.5 $(QUIETLY)
+	@$(BIGQUERY_PYTHON) -c 'from duckdb_extensions import import_extension as add; add("icu"); add("ducklake"); add("spatial")' $(QUIETLY)
 	@touch $@
 	@echo "setup: .venv-bigquery is ready"
 

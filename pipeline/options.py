@@ -9,7 +9,7 @@ from typing import Any
 from apache_beam.options.pipeline_options import PipelineOptions
 
 SOURCES = ("events", "dead_letters", "both")
-ROW_SINKS = ("insert_rows", "streaming_inserts", "storage_write_api")
+ROW_SINKS = ("insert_rows", "streaming_inserts")
 
 
 class FreshetOptions(PipelineOptions):
@@ -48,7 +48,7 @@ class FreshetOptions(PipelineOptions):
         parser.add_argument(
             "--row_sink",
             choices=ROW_SINKS,
-            default="storage_write_api",
+            default="streaming_inserts",
             help="how rows reach BigQuery; insert_rows suits the DirectRunner and an emulator",
         )
 
@@ -73,7 +73,7 @@ def arguments(environ: Mapping[str, str]) -> list[str]:
         f"--bigtable_instance={environ.get('FRESHET_BIGTABLE_INSTANCE', 'freshet')}",
         f"--dataset={environ.get('FRESHET_DATASET', 'freshet')}",
         f"--session_lateness_s={environ.get('FRESHET_SESSION_LATENESS_S', '3600')}",
-        f"--row_sink={'insert_rows' if local else 'storage_write_api'}",
+        f"--row_sink={'insert_rows' if local else 'streaming_inserts'}",
         *([] if local else ["--state_ttl_s=86400", "--trending_shards=8"]),
     ]
 

@@ -445,6 +445,8 @@ def test_the_command_changes_nothing_with_too_little_data_and_publishes_with_eno
     env = {**warehouse, "FRESHET_MODEL_DIR": str(tmp_path)}
     publish(str(tmp_path), "v1", small_files())
 
+    assert command.main({**env, "FRESHET_DATASET": "no_such"}) == 1
+    assert "Not found: Dataset" in capsys.readouterr().err
     assert command.main(env) == command.TOO_LITTLE_DATA  # nothing at all
     fill(env, log[:300])
     assert command.main(env) == command.TOO_LITTLE_DATA

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from google.api_core.exceptions import GoogleAPIError
+
 from vertex.training.config import Config
 from vertex.training.folder import publish
 from vertex.training.train import NotEnoughData, train
@@ -40,6 +42,9 @@ def main(environ: Mapping[str, str]) -> int:
     except NotEnoughData as error:
         print(f"train: too little data: {error}; no model was written, the one in use stays", file=sys.stderr)
         return TOO_LITTLE_DATA
+    except GoogleAPIError as error:
+        print(f"train: BigQuery or Bigtable did not answer: {error}; no model was written", file=sys.stderr)
+        return 1
     path = publish(config.model_dir, model.manifest["version"], model.files)
     for line in report(model.manifest):
         say(line)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tests.simulator.client import Tally
-from tests.simulator.demo import Config, build_report, conclude, faults, show
+from tests.simulator.demo import Config, conclude
+from tests.simulator.demo_report import build_report, faults, show
 from tests.simulator.freshness import Freshness
 from tests.simulator.traffic import Outcome
 from tests.simulator.warehouse import LogCount

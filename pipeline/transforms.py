@@ -121,7 +121,9 @@ class SummarizeSessions(beam.PTransform):
 
     Session windows of `gap_s` by event time, each message's events entering as one partial summary whose window spans
     them. Fires when the watermark passes the end and again for each late element within `lateness_s`, accumulating,
-    so the newest row of a session is the whole of it.
+    so the newest row of a session is the whole of it. Beam drops, without counting, what comes when the watermark has
+    passed its visit's end by more than `lateness_s`; the watermark is never ahead of the clock, so the counter
+    `too_late`, events that are later than that by the clock, counts at least all that were dropped.
     """
 
     def __init__(self, gap_s: float = 1800.0, lateness_s: float = 3600.0) -> None:
@@ -133,7 +135,7 @@ class SummarizeSessions(beam.PTransform):
     def expand(self, new: PCollection) -> Any:
         return (
             new
-            | "Partials" >> beam.ParDo(_Partials(self._gap_s))
+            | "Partials" >> beam.ParDo(_Partials(self._gap_s, self._lateness_s))
             | "Windows"
             >> beam.WindowInto(
                 SpanSessions(self._gap_s),
@@ -374,12 +376,16 @@ class _FoldRows(_KeptState):
 
 
 class _Partials(_Step):
-    def __init__(self, gap_s: float) -> None:
-        self._gap_ms = round(gap_s * 1000)
+    def __init__(self, gap_s: float, lateness_s: float) -> None:
+        self._gap_ms, self._kept_ms = round(gap_s * 1000), round((gap_s + lateness_s) * 1000)
+        self._too_late = Metrics.counter("sessions", "too_late")
 
     def process(self, element: tuple[str, list[tuple[Event, Item | None, list[str]]]]) -> Iterator[TimestampedValue]:
         key, new = element
+        oldest_ms = bigtable.now_ms() - self._kept_ms
         for partial in runs([(event, item) for event, item, _ in new], self._gap_ms):
+            if partial.last_ms < oldest_ms:
+                self._too_late.inc(partial.events)
             yield TimestampedValue((key, partial), Timestamp(partial.first_ms / 1000))
 
 

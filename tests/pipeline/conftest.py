@@ -1,0 +1,54 @@
+"""One Bigtable instance and one dataset for all tests of the pipeline; each test uses names of its own."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping
+
+import pytest
+from google.cloud import bigquery
+
+from pipeline.store import Store, ensure_tables
+from pipeline.transforms import Bigtable
+from sql import schema
+from tests.stack.bootstrap import bigquery_client
+
+
+@pytest.fixture(scope="session")
+def source(emulators: Mapping[str, str]) -> Iterator[Bigtable]:
+    """Which Bigtable the tests' pipelines use; the instance holds empty tables."""
+    found = Bigtable(emulators["GOOGLE_CLOUD_PROJECT"], f"pipeline-{uuid.uuid4().hex[:8]}")
+    ensure_tables(*found)
+    yield found
+    found.store().close()
+
+
+@pytest.fixture(scope="session")
+def store(source: Bigtable) -> Store:
+    """The client that the tests' pipelines use too."""
+    return source.store()
+
+
+@pytest.fixture
+def tag() -> str:
+    """A name that nothing else in the emulators has."""
+    return uuid.uuid4().hex[:8]
+
+
+@pytest.fixture(scope="session")
+def bigquery_server(emulators: Mapping[str, str]) -> Iterator[bigquery.Client]:
+    """A client of the local BigQuery."""
+    client = bigquery_client(emulators)
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def dataset(bigquery_server: bigquery.Client) -> str:
+    """A dataset with the tables, without views, which take long to make."""
+    name = f"pipeline_{uuid.uuid4().hex[:8]}"
+    bigquery_server.create_dataset(name)
+    for statement in schema.statements(name):
+        if statement.startswith("create table"):
+            bigquery_server.query_and_wait(statement)
+    return name

@@ -37,6 +37,7 @@ setup(
         "training": ["gensim==4.4.0", "google-cloud-storage==3.17.1", *GOOGLE_STORES, *RANKER],
         "dev": [
             "honcho==2.0.0",
+            "aiohttp==3.14.5",
             "httpx==0.28.1",
             "hypothesis==6.170.15",
             "mypy==2.4.1",

@@ -55,8 +55,9 @@ class Candidate(NamedTuple):
 def covisited(situation: Situation) -> list[str]:
     """Items that others touched with the visitor's recent ones: link strength x 2^(-rank / 3), summed."""
     found: dict[str, float] = {}
-    for _, _, weight, strengths in links(situation.profile, situation.seeds, situation.now_ms):
-        for item_id, strength in strengths.items():
+    for link in links(situation.profile, situation.seeds, situation.now_ms):
+        weight = link.weight
+        for item_id, strength in link.strengths.items():
             found[item_id] = found.get(item_id, 0.0) + weight * strength
     return sorted(found, key=lambda item_id: (-found[item_id], item_id))
 

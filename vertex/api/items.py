@@ -20,7 +20,8 @@ NEW_IMPRESSIONS = 20
 # Of each shelf so many are kept: nobody is shown more.
 SHELF = 300
 
-RESCAN_S = 60.0
+# All items are read again now and then, and soon while there are none or more each time: the catalog is being loaded.
+RESCAN_S, RESCAN_GROWING_S = 60.0, 3.0
 RESHELVE_S = 5.0
 REFRESH_S = 0.1
 REFRESH_BATCH = 40
@@ -142,8 +143,7 @@ class ItemCache:
             await asyncio.sleep(REFRESH_S)
             try:
                 if self._clock() >= rescan_at:
-                    await self.load()
-                    rescan_at = self._clock() + RESCAN_S
+                    rescan_at = self._clock() + await self._rescan()
                 await self.refresh()
             except Unavailable as error:
                 log.info("items stay as they are: %s", error)
@@ -153,6 +153,12 @@ class ItemCache:
                 self.reshelve()
                 # With many items it takes its time: never more than a hundredth of all time.
                 reshelve_at = self._clock() + max(RESHELVE_S, 100 * (self._clock() - began))
+
+    async def _rescan(self) -> float:
+        """Load, and the seconds until it is time again."""
+        before = len(self)
+        await self.load()
+        return RESCAN_GROWING_S if len(self) != before or len(self) == 0 else RESCAN_S
 
     async def _read(self, ids: Sequence[str], background: bool = False) -> None:
         found = await self._reader.items(ids, background)

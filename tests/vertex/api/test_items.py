@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from pipeline.store import GLOBAL_SCOPE
 from tests.vertex.api.fakes import NOW_MS, FakeReader, item, row, trending_of
 from vertex.api.breaker import Unavailable
-from vertex.api.items import ItemCache, TrendingCache, build_shelves
+from vertex.api.items import REFRESH_S, RESCAN_GROWING_S, ItemCache, TrendingCache, build_shelves
 
 
 class Clock:
@@ -71,6 +73,19 @@ class TestItemCache:
         await cache.load()
 
         assert len(cache) == 3
+
+    async def test_a_catalog_that_is_loaded_after_the_start_shows_within_seconds(self) -> None:
+        rows, self.reader.rows = self.reader.rows, {}
+        await self.cache.load()
+        refreshing = asyncio.create_task(self.cache.keep_fresh())
+        await asyncio.sleep(2.5 * REFRESH_S)
+        self.reader.rows = rows
+
+        self.clock.now += RESCAN_GROWING_S
+        await asyncio.sleep(2.5 * REFRESH_S)
+        refreshing.cancel()
+
+        assert len(self.cache) == 10
 
     async def test_without_bigtable_rows_stay_as_they_were(self) -> None:
         await self.cache.load()

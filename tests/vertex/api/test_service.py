@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -29,6 +30,7 @@ def service() -> Iterator[Stack]:
         stack.restart_process("predictor")
         stack.restart_process("api")
         yield stack
+    shutil.rmtree(stack.folder)
 
 
 def fill(stack: Stack, model: bool = True) -> None:

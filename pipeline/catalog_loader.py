@@ -18,11 +18,11 @@ WRITE_AT_ONCE = 500
 
 def rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
     """The file's rows with their line numbers: of a `.csv` with a header as objects, else one JSON text a line."""
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets put a byte order mark first
         if path.suffix == ".csv":
             yield from enumerate(csv.DictReader(file), start=2)
         else:
-            yield from ((number, line) for number, line in enumerate(file, start=1) if line.strip())
+            yield from ((number, line.strip()) for number, line in enumerate(file, start=1) if line.strip())
 
 
 def load(path: Path, store: Store) -> tuple[int, list[str]]:
@@ -51,9 +51,16 @@ def main(argv: list[str], environ: dict[str, str]) -> int:
     if not path.is_file():
         print(f"catalog: expected a file, got {path}", file=sys.stderr)
         return 2
-    store = Store(environ["GOOGLE_CLOUD_PROJECT"], environ.get("FRESHET_BIGTABLE_INSTANCE", "freshet"))
+    project = environ.get("GOOGLE_CLOUD_PROJECT")
+    if not project:
+        print("catalog: GOOGLE_CLOUD_PROJECT: expected a project id, got nothing", file=sys.stderr)
+        return 2
+    store = Store(project, environ.get("FRESHET_BIGTABLE_INSTANCE", "freshet"))
     try:
         loaded, problems = load(path, store)
+    except UnicodeDecodeError:
+        print(f"catalog: expected UTF-8 text in {path.name}", file=sys.stderr)
+        return 2
     finally:
         store.close()
     for problem in problems[:20]:
@@ -65,7 +72,7 @@ def main(argv: list[str], environ: dict[str, str]) -> int:
 def _object(line: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InvalidItem("line", "expected a JSON object", line) from None
     if not isinstance(row, dict):
         raise InvalidItem("line", "expected a JSON object", line)

@@ -49,6 +49,6 @@ def dataset(bigquery_server: bigquery.Client) -> str:
     name = f"pipeline_{uuid.uuid4().hex[:8]}"
     bigquery_server.create_dataset(name)
     for statement in schema.statements(name):
-        if statement.startswith("create table"):
+        if "create table if not exists" in statement:
             bigquery_server.query_and_wait(statement)
     return name

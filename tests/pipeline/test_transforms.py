@@ -39,6 +39,7 @@ from pipeline.transforms import (
     WriteToBigtable,
     dead_letter_rows,
     event_row,
+    session_rows,
     sums_by_row,
 )
 from tests.pipeline.core.streams import assert_same
@@ -49,7 +50,7 @@ START_MS = round(START.timestamp() * 1000)
 _outputs: dict[str, list[Any]] = defaultdict(list)
 
 
-def collect(values: beam.PCollection, name: str) -> None:
+def collect(values: Any, name: str) -> None:
     """Append the values to `_outputs[name]`: the runner works in this process."""
     values | f"Collect {name}" >> beam.ParDo(_Collect(name))
 
@@ -84,7 +85,8 @@ def script(*bundles: Sequence[Any]) -> Script:
     stream = Script()
     for values in bundles:
         stream.add_elements(values)
-    return stream.advance_watermark_to_infinity()
+    stream.advance_watermark_to_infinity()
+    return stream
 
 
 def message(*events: Event) -> PubsubMessage:
@@ -462,7 +464,7 @@ class Visit:
 
     def event(self, *at_s: float, name: str = "view_product") -> Visit:
         """One element, as the fold of a message gives it."""
-        new = [(self._visitor.did(name, "p", s), None, []) for s in at_s]
+        new: list[Any] = [(self._visitor.did(name, "p", s), None, []) for s in at_s]
         # Beam's time of a message is when it was published, not when its events were.
         self._stream.add_elements([TimestampedValue((self._visitor.key, new), START.timestamp() + max(at_s))])
         return self
@@ -474,7 +476,7 @@ class Visit:
     def rows(self) -> list[tuple[str, float, int]]:
         """(start, length in s, events) of each row in the order of emission."""
         stream = self._stream.advance_watermark_to_infinity()
-        run(lambda p: collect(p | stream | SummarizeSessions(GAP_S, LATENESS_S), "rows"))
+        run(lambda p: collect(p | stream | SummarizeSessions(GAP_S, LATENESS_S) | beam.Map(session_rows), "rows"))
         return self.emitted()
 
     def emitted(self) -> list[tuple[str, float, int]]:
@@ -540,7 +542,7 @@ def test_an_event_within_the_lateness_counts_and_one_beyond_is_dropped(visitor: 
 def test_visits_of_different_visitors_are_apart(tag: str) -> None:
     one, two = Visitor(tag + "a"), Visitor(tag + "b")
     stream = script([(v.key, [(v.did("scroll", at_s=n), None, [])]) for n, v in enumerate((one, two))])
-    run(lambda p: collect(p | stream | SummarizeSessions(), "rows"))
+    run(lambda p: collect(p | stream | SummarizeSessions() | beam.Map(session_rows), "rows"))
     assert sorted(rows[0].row["visitor"] for rows in _outputs["rows"]) == [one.key, two.key]
 
 
@@ -552,7 +554,9 @@ def test_events_whose_visit_ended_longer_ago_than_the_lateness_are_counted(visit
         for n, at in enumerate((now, fresh, old))
     ]
     stream = script([(visitor.key, [(event, None, [])]) for event in events])
-    counters = run(lambda p: collect(p | stream | SummarizeSessions(GAP_S, LATENESS_S), "rows"))
+    counters = run(
+        lambda p: collect(p | stream | SummarizeSessions(GAP_S, LATENESS_S) | beam.Map(session_rows), "rows")
+    )
     assert counters["too_late"] == 1
 
 

@@ -11,7 +11,7 @@ from apache_beam.io import ReadFromPubSub
 from apache_beam.options.pipeline_options import GoogleCloudOptions, SetupOptions
 
 from pipeline.options import FreshetOptions, arguments, as_options
-from pipeline.sinks import WriteRows
+from pipeline.sinks import AsRows, WriteRows
 from pipeline.transforms import (
     INVALID,
     LOG,
@@ -23,6 +23,7 @@ from pipeline.transforms import (
     SummarizeSessions,
     WriteToBigtable,
     dead_letter_rows,
+    session_rows,
 )
 
 
@@ -53,22 +54,22 @@ def fold_events(pipeline: beam.Pipeline, options: FreshetOptions) -> None:
     sessions = profiles[NEW] | "SummarizeSessions" >> SummarizeSessions(
         options.session_gap_s, options.session_lateness_s
     )
-    sessions | "LogSessions" >> _rows_to("sessions", options)
+    sessions | "LogSessions" >> _rows_to("sessions", options, session_rows)
 
 
 def log_dead_letters(pipeline: beam.Pipeline, options: FreshetOptions) -> None:
     """What the collector rejected, whole, to BigQuery."""
     messages = pipeline | "ReadDeadLetters" >> _messages(options.dead_letters_subscription)
-    letters = messages | "ReadLetter" >> beam.Map(dead_letter_rows)
-    letters | "LogDeadLetters" >> _rows_to("dead_letters", options)
+    messages | "LogDeadLetters" >> _rows_to("dead_letters", options, dead_letter_rows)
 
 
 def _messages(subscription: str) -> ReadFromPubSub:
     return ReadFromPubSub(subscription=subscription, with_attributes=True)
 
 
-def _rows_to(table: str, options: FreshetOptions) -> WriteRows:
-    return WriteRows(options.view_as(GoogleCloudOptions).project, options.dataset, table, options.row_sink)
+def _rows_to(table: str, options: FreshetOptions, as_rows: AsRows = list) -> WriteRows:
+    project = options.view_as(GoogleCloudOptions).project
+    return WriteRows(project, options.dataset, table, options.row_sink, as_rows)
 
 
 def run(argv: list[str]) -> None:

@@ -6,22 +6,26 @@ import logging
 import os
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import apache_beam as beam
 from apache_beam.io.gcp.bigquery import BigQueryDisposition, WriteToBigQuery
 from apache_beam.metrics.metric import Metrics
 from apache_beam.pvalue import PCollection
-from google.api_core.exceptions import GoogleAPIError
+from google.api_core.exceptions import RetryError, ServerError, TooManyRequests
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 from requests.exceptions import RequestException
+
+from pipeline.options import ROW_SINKS
 
 logger = logging.getLogger(__name__)
 
 MAX_ROWS_A_REQUEST = 500
 GIVE_UP_AFTER_S = 300.0
+# What passes by waiting; a missing table or right does not.
+UNREACHABLE = (RequestException, ServerError, TooManyRequests, RetryError)
 
 
 class RowToInsert(NamedTuple):
@@ -31,28 +35,34 @@ class RowToInsert(NamedTuple):
     row: dict[str, Any]
 
 
+AsRows = Callable[[Any], list[RowToInsert]]
+
+
 class RowsRefused(RuntimeError):
     """BigQuery refused rows: the table does not fit the contract. Counts and reasons, never the rows."""
 
 
 class WriteRows(beam.PTransform):
-    """Write lists of `RowToInsert` to one table that exists.
+    """Write elements to one table that exists; `as_rows` makes a list of `RowToInsert` of each.
 
     `insert_rows`: one streaming insert a bundle, retried for five minutes; for the DirectRunner, where Beam's sink
     costs more than all else. `streaming_inserts`: Beam's own `WriteToBigQuery`, for Dataflow.
     """
 
-    def __init__(self, project: str, dataset: str, table: str, sink: str) -> None:
+    def __init__(self, project: str, dataset: str, table: str, sink: str, as_rows: AsRows = list) -> None:
         super().__init__()
-        self._table, self._sink = (project, dataset, table), sink
+        if sink not in ROW_SINKS:
+            raise ValueError(f"sink: expected one of {', '.join(ROW_SINKS)}, got {sink}")
+        self._table, self._sink, self._as_rows = (project, dataset, table), sink, as_rows
 
     def expand(self, rows: PCollection) -> Any:
         if self._sink == "insert_rows":
-            return rows | beam.ParDo(_InsertRows(*self._table))
+            return rows | beam.ParDo(_InsertRows(*self._table, self._as_rows))
         project, dataset, table = self._table
+        as_rows = self._as_rows
         return (
             rows
-            | "Rows" >> beam.FlatMap(lambda batch: [entry.row for entry in batch])
+            | "Rows" >> beam.FlatMap(lambda element: [entry.row for entry in as_rows(element)])
             | WriteToBigQuery(
                 f"{project}:{dataset}.{table}",
                 method=WriteToBigQuery.Method.STREAMING_INSERTS,
@@ -74,7 +84,8 @@ def insert(client: bigquery.Client, table: str, rows: list[RowToInsert], give_up
 
     Raises:
         RowsRefused: when BigQuery refuses rows.
-        RequestException, GoogleAPIError: when it cannot be reached for `give_up_after_s` seconds.
+        RequestException, GoogleAPIError: when it cannot be reached for `give_up_after_s` seconds, and at once for what
+            does not pass by waiting (a missing table, a missing right).
     """
     deadline, pause_s = time.monotonic() + give_up_after_s, 0.1
     while True:
@@ -83,7 +94,7 @@ def insert(client: bigquery.Client, table: str, rows: list[RowToInsert], give_up
                 table, [entry.row for entry in rows], row_ids=[entry.insert_id for entry in rows], timeout=30
             )
             break
-        except (RequestException, GoogleAPIError) as error:
+        except UNREACHABLE as error:
             if time.monotonic() + pause_s > deadline:
                 raise
             logger.warning("BigQuery did not take %d rows for %s: %s", len(rows), table, type(error).__name__)
@@ -94,11 +105,20 @@ def insert(client: bigquery.Client, table: str, rows: list[RowToInsert], give_up
         raise RowsRefused(f"{table}: {len(errors)} of {len(rows)} rows refused: {reasons[:5]}")
 
 
-_clients: dict[str, bigquery.Client] = {}
+_clients: dict[tuple[str, str | None], bigquery.Client] = {}
+
+
+def _client(project: str) -> bigquery.Client:
+    """The process's client, made on first use and kept: a runner sets DoFns up again and again."""
+    key = (project, os.environ.get("BIGQUERY_EMULATOR_HOST"))
+    if key not in _clients:
+        _clients[key] = bigquery_client(project)
+    return _clients[key]
 
 
 class _InsertRows(beam.DoFn):
-    def __init__(self, project: str, dataset: str, table: str) -> None:
+    def __init__(self, project: str, dataset: str, table: str, as_rows: AsRows) -> None:
+        self._as_rows = as_rows
         self._project, self._table = project, f"{project}.{dataset}.{table}"
         self._written = Metrics.counter("bigquery", table)
         self._pending: list[RowToInsert] = []
@@ -106,14 +126,13 @@ class _InsertRows(beam.DoFn):
     def start_bundle(self) -> None:
         self._pending = []
 
-    def process(self, rows: list[RowToInsert]) -> Iterator[None]:
-        self._pending.extend(rows)
+    def process(self, element: Any) -> Iterator[None]:
+        self._pending.extend(self._as_rows(element))
         yield from ()
 
     def finish_bundle(self) -> None:
-        if self._project not in _clients:
-            _clients[self._project] = bigquery_client(self._project)
+        client = _client(self._project)
         for start in range(0, len(self._pending), MAX_ROWS_A_REQUEST):
             batch = self._pending[start : start + MAX_ROWS_A_REQUEST]
-            insert(_clients[self._project], self._table, batch, GIVE_UP_AFTER_S)
+            insert(client, self._table, batch, GIVE_UP_AFTER_S)
             self._written.inc(len(batch))

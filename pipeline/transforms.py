@@ -46,7 +46,7 @@ Fact = tuple[Event, Item | None]  # an event and what the catalog knows of its i
 
 INVALID, LOG, NEW = "invalid", "log", "new"
 
-KNOWN_ITEM_TTL_S, UNKNOWN_ITEM_TTL_S = 60.0, 2.0
+KNOWN_ITEM_TTL_S, UNKNOWN_ITEM_TTL_S = 300.0, 10.0
 MAX_CACHED_ITEMS = 100_000
 
 
@@ -71,7 +71,7 @@ class Decode(beam.PTransform):
 
     Outputs: main `(profile key, [(event, item)])`, one element a message and visitor; `LOG`, one list of rows a
     message for the events table; `INVALID`, dead letters for bodies that are no message of ours. Never raises on
-    input. The catalog is read from Bigtable and cached in the process for a minute.
+    input. The catalog is read from Bigtable and cached in the process for five minutes (an unknown item for ten seconds).
     """
 
     def __init__(self, source: Bigtable) -> None:
@@ -117,7 +117,7 @@ class FoldItems(beam.PTransform):
 
 
 class SummarizeSessions(beam.PTransform):
-    """Summarize each visit: rows for the table `sessions`.
+    """Summarize each visit: `(profile key, SessionSummary)`, which `session_rows` makes a row of.
 
     Session windows of `gap_s` by event time, each message's events entering as one partial summary whose window spans
     them. Fires when the watermark passes the end and again for each late element within `lateness_s`, accumulating,
@@ -144,7 +144,6 @@ class SummarizeSessions(beam.PTransform):
                 allowed_lateness=Duration.of(self._lateness_s),
             )
             | "Merge" >> beam.CombinePerKey(merged)
-            | "Rows" >> beam.MapTuple(_session_row)
         )
 
 
@@ -198,6 +197,12 @@ def event_row(event: Event, item: Item | None) -> RowToInsert:
     return RowToInsert(event.event_id, row)
 
 
+def session_rows(session: tuple[str, SessionSummary]) -> list[RowToInsert]:
+    """The row of the sessions table."""
+    key, summary = session
+    return [RowToInsert(None, summary.row(key, datetime.now(UTC)))]
+
+
 def dead_letter_rows(message: PubsubMessage) -> list[RowToInsert]:
     """The row of a message of the dead-letters topic, with the message's id as insert id."""
     letter = DeadLetter.received(message.data, message.attributes or {}, datetime.now(UTC))
@@ -231,8 +236,9 @@ class _Step(beam.DoFn):
     pipeline's time with the forty methods of a plain DoFn. On Dataflow this changes nothing.
     """
 
-    def __dir__(self) -> tuple[str, ...]:
-        return ("setup", "start_bundle", "process", "finish_bundle", "teardown", "forget")
+    def __dir__(self) -> list[str]:
+        called = ("setup", "start_bundle", "process", "finish_bundle", "teardown", "forget")
+        return [name for name in called if getattr(type(self), name, None) is not getattr(beam.DoFn, name, None)]
 
 
 @beam.typehints.with_output_types(tuple[str, Any])
@@ -428,7 +434,3 @@ def _catalog(source: Bigtable, ids: set[str]) -> dict[str, Item]:
                 now + (KNOWN_ITEM_TTL_S if known else UNKNOWN_ITEM_TTL_S),
             )
     return {item_id: item for item_id in ids if (item := cache[item_id][0]) is not None}
-
-
-def _session_row(key: str, summary: SessionSummary) -> list[RowToInsert]:
-    return [RowToInsert(None, summary.row(key, datetime.now(UTC)))]

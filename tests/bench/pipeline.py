@@ -38,8 +38,9 @@ EVENTS_A_MESSAGE = 20
 VISITORS = 400
 WARM_UP_S = 15.0
 MEASURE_S = 60.0
-OFFERED_EVENTS_PER_S = 2_000
-MOST_WAITING = 200  # messages: a backlog that never runs dry and never grows
+PROFILE_S = 20.0
+MOST_WAITING = 600  # messages: a backlog that neither runs dry between two looks nor grows
+LOOK_S = 4.0
 TARGET_EVENTS_PER_S = 800.0
 MIX = ["impression"] * 10 + ["click"] * 3 + ["view_product"] * 4 + ["add_to_cart", "page_view", "search"]
 
@@ -125,23 +126,23 @@ def _measure(stack: Stack, items: list[Item]) -> tuple[float, Counter[str]]:
     try:
         _pump(feed, WARM_UP_S)
         first, began = warehouse.log().rows, time.monotonic()
-        profiler = _profiler(stack)
         _pump(feed, MEASURE_S)
         last, ended = warehouse.log().rows, time.monotonic()
+        profiler = _profiler(stack)  # afterwards: it stops the process at every sample
+        _pump(feed, PROFILE_S)
     finally:
         warehouse.close()
     return (last - first) / (ended - began), _shares(profiler)
 
 
 def _feed(stack: Stack, items: list[Item], warehouse: Warehouse) -> Iterator[None]:
-    """Publish a second's worth of messages each step, but never more than a bounded backlog ahead of the log."""
+    """Fill the backlog up at each step; what the log holds says how much of it is left."""
     env = stack.env
     publisher = pubsub_v1.PublisherClient(batch_settings=pubsub_v1.types.BatchSettings(max_messages=100))
     topic = publisher.topic_path(env["GOOGLE_CLOUD_PROJECT"], env["FRESHET_EVENTS_TOPIC"])
-    dice, sent, stored = random.Random(7), 0, 0
+    dice, sent = random.Random(7), 0
     while True:
-        stored = warehouse.log().rows // EVENTS_A_MESSAGE
-        room = min(MOST_WAITING - (sent - stored), OFFERED_EVENTS_PER_S // EVENTS_A_MESSAGE)
+        room = MOST_WAITING - (sent - warehouse.log().rows // EVENTS_A_MESSAGE)
         now = datetime.now(UTC)
         futures = [publisher.publish(topic, message(dice, sent + n, items, now)) for n in range(max(0, room))]
         for future in futures:
@@ -155,7 +156,7 @@ def _pump(feed: Iterator[None], seconds: float) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         next(feed)
-        time.sleep(min(1.0, max(0.0, end - time.monotonic())))
+        time.sleep(min(LOOK_S, max(0.0, end - time.monotonic())))
 
 
 def _load(stack: Stack, items: list[Item]) -> None:
@@ -171,7 +172,20 @@ def _profiler(stack: Stack) -> tuple[subprocess.Popen[bytes], Path] | None:
         return None
     output = stack.folder / "pipeline.stacks"
     pid = stack.processes["pipeline"].pid
-    command = [str(spy), "record", "-p", str(pid), "-d", "30", "-r", "50", "-f", "raw", "-o", str(output)]
+    command = [
+        str(spy),
+        "record",
+        "-p",
+        str(pid),
+        "-d",
+        str(round(PROFILE_S) - 2),
+        "-r",
+        "50",
+        "-f",
+        "raw",
+        "-o",
+        str(output),
+    ]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL), output
 
 
@@ -185,7 +199,7 @@ def _shares(profiler: tuple[subprocess.Popen[bytes], Path] | None) -> Counter[st
     samples: Counter[str] = Counter()
     for line in output.read_text().splitlines():
         stack, _, count = line.rpartition(" ")
-        if "executor.py" in stack:
+        if "_ExecutorServiceWorker.run" in stack:
             samples[_part(stack)] += int(count)
     total = samples.total() or 1
     return Counter({part: round(100 * count / total, 1) for part, count in samples.items()})

@@ -1,0 +1,140 @@
+"""Bigtable's layout on the real emulator: what is written is read, by the pipeline and by serving."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from google.api_core.exceptions import GoogleAPICallError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline import store as bigtable
+from pipeline.core.catalog import Item
+from pipeline.core.items import ItemRow, ItemStats, Trending
+from pipeline.core.profile import UserProfile
+from pipeline.store import AsyncStore, Store, cell, ensure_tables, item_write, revise, trending_key
+from pipeline.transforms import Bigtable
+from tests.pipeline.core.streams import START_MS, event, laws
+
+
+@pytest.fixture
+async def serving(source: Bigtable) -> AsyncIterator[AsyncStore]:
+    """The reader that serving uses."""
+    found = AsyncStore(*source)
+    yield found
+    await found.close()
+
+
+def trending_of(*item_ids: str) -> Trending:
+    trending = Trending()
+    for item_id in item_ids:
+        trending.add(event(product_id=item_id))
+    return trending
+
+
+def test_tables_that_exist_are_left_alone(source: Bigtable) -> None:
+    assert ensure_tables(*source) == []
+
+
+def test_a_value_is_read_with_its_time_and_an_absent_one_is_none(store: Store, tag: str) -> None:
+    assert store.read(bigtable.PROFILE, tag) is None
+    assert store.write([cell(bigtable.PROFILE, tag, b"state", START_MS)]) == 1
+    assert store.read(bigtable.PROFILE, tag) == (b"state", START_MS)
+
+
+@pytest.mark.parametrize("later_first", [False, True])
+def test_the_cell_with_the_greater_time_is_read_whichever_came_first(store: Store, tag: str, later_first: bool) -> None:
+    writes = [cell(bigtable.PROFILE, tag, b"older", 1000), cell(bigtable.PROFILE, tag, b"newer", 2000)]
+    for write in writes[::-1] if later_first else writes:
+        store.write([write])
+    assert store.read(bigtable.PROFILE, tag) == (b"newer", 2000)
+
+
+@laws
+@given(st.lists(st.integers(0, 2**41), min_size=1))
+def test_each_revision_lies_above_the_one_before_and_at_or_above_its_newest_event(times: list[int]) -> None:
+    newest, revision = 0, 0
+    for time_ms in times:
+        newest, before = max(newest, time_ms), revision
+        revision = revise(newest, revision)
+        assert revision > before and revision >= newest
+    assert revision < newest + len(times) + 1
+
+
+def test_catalog_and_statistics_of_an_item_are_two_cells_of_one_row(store: Store, tag: str) -> None:
+    stats = ItemStats()
+    stats.add(event(product_id=tag))
+    store.write([item_write(Item(tag, "Lamp"), 5), cell(bigtable.STATS, tag, stats.encode(), 7)])
+    assert store.read_items([tag, tag, f"{tag}-not"]) == {tag: Item(tag, "Lamp")}
+    assert store.read(bigtable.STATS, tag) == (stats.encode(), 7)
+
+
+def test_more_keys_than_one_request_holds_are_written_and_read(store: Store, tag: str) -> None:
+    keys = [f"{tag}-{n}" for n in range(1203)]
+    assert store.write(cell(bigtable.PROFILE, key, key.encode(), 1) for key in keys) == 1203
+    found = store.read_many(bigtable.PROFILE, [*keys, "absent"])
+    assert found == {key: (key.encode(), 1) for key in keys}
+
+
+def test_a_scan_gives_every_row_and_a_count_counts_them(store: Store, tag: str) -> None:
+    before = store.count("profiles")
+    store.write([cell(bigtable.PROFILE, f"{tag}-{n}", b"x", 1) for n in range(3)])
+    assert store.count("profiles") == before + 3
+    assert {key for key, _ in store.scan(bigtable.PROFILE) if key.startswith(tag)} == {f"{tag}-{n}" for n in range(3)}
+
+
+def test_the_longest_ids_the_contract_allows_fit_a_row_key(store: Store, tag: str) -> None:
+    longest = tag + "\U0001f600" * (256 - len(tag))
+    keys = [f"u#{longest}", trending_key(bigtable.category_scope(longest), 99)]
+    for kind, key in zip((bigtable.PROFILE, bigtable.TRENDING), keys, strict=True):
+        store.write([cell(kind, key, b"x", 1)])
+        assert store.read(kind, key) == (b"x", 1)
+
+
+async def test_serving_reads_the_profile_that_the_pipeline_wrote(serving: AsyncStore, store: Store, tag: str) -> None:
+    profile = UserProfile()
+    profile.add(event(product_id="p"))
+    store.write([cell(bigtable.PROFILE, f"u#{tag}", profile.encode(), 1)])
+    assert await serving.read_profile(f"u#{tag}") == profile.copy()
+    assert await serving.read_profile(f"a#{tag}") is None
+
+
+async def test_serving_reads_items_with_what_is_there_of_them(serving: AsyncStore, store: Store, tag: str) -> None:
+    stats = ItemStats()
+    stats.add(event(product_id="p"))
+    known, counted = f"{tag}-known", f"{tag}-counted"
+    store.write([item_write(Item(known, "Lamp"), 1), cell(bigtable.STATS, counted, stats.encode(), 1)])
+    expected = {
+        known: ItemRow(Item(known, "Lamp"), ItemStats()),
+        counted: ItemRow(Item(counted, stub=True), stats),
+    }
+    assert await serving.read_items([known, counted, f"{tag}-absent"]) == expected
+    scanned = {row.item.item_id: row async for row in serving.scan_items()}
+    assert {key: scanned[key] for key in expected} == expected
+
+
+async def test_serving_merges_the_shards_of_a_scope_and_of_no_other(
+    serving: AsyncStore, store: Store, tag: str
+) -> None:
+    scope, deeper = bigtable.category_scope(tag), bigtable.category_scope(f"{tag}#01")
+    writes: list[tuple[str, Any]] = [
+        (trending_key(scope, 0), trending_of("a", "b")),
+        (trending_key(scope, 11), trending_of("a")),
+        (trending_key(deeper, 0), trending_of("deeper")),
+        (trending_key(bigtable.category_scope(f"{tag}0"), 0), trending_of("longer")),
+    ]
+    store.write([cell(bigtable.TRENDING, key, state.encode(), 1) for key, state in writes])
+    top = (await serving.read_trending(scope)).top(START_MS, 10)
+    assert [(item_id, round(score, 6)) for item_id, score in top] == [("a", 2.0), ("b", 1.0)]
+    assert [item_id for item_id, _ in (await serving.read_trending(deeper)).top(START_MS, 9)] == ["deeper"]
+    assert (await serving.read_trending(bigtable.category_scope(f"{tag}-none"))).top(START_MS, 9) == []
+
+
+async def test_a_ping_is_answered_and_without_tables_refused(serving: AsyncStore, source: Bigtable, tag: str) -> None:
+    await serving.ping(5.0)
+    elsewhere = AsyncStore(source.project, f"none-{tag}")
+    with pytest.raises(GoogleAPICallError):
+        await elsewhere.ping()
+    await elsewhere.close()

@@ -71,7 +71,8 @@ class Decode(beam.PTransform):
 
     Outputs: main `(profile key, [(event, item)])`, one element a message and visitor; `LOG`, one list of rows a
     message for the events table; `INVALID`, dead letters for bodies that are no message of ours. Never raises on
-    input. The catalog is read from Bigtable and cached in the process for five minutes (an unknown item for ten seconds).
+    input. The catalog is read from Bigtable and cached in the process for five minutes (an unknown item for ten
+    seconds), so what is known of an item may be that old.
     """
 
     def __init__(self, source: Bigtable) -> None:
@@ -258,7 +259,7 @@ class _Decode(_Step):
             yield TaggedOutput(INVALID, [RowToInsert(None, letter.row())])
             return
         self._accepted.inc(len(events))
-        items = _catalog(self._source, {event.product_id for event in events if event.product_id})
+        items = known_items(self._source, time.monotonic(), {event.product_id for event in events if event.product_id})
         facts = [(event, items.get(event.product_id or "")) for event in events]
         self._unknown_item.inc(sum(1 for event, item in facts if event.product_id and item is None))
         yield TaggedOutput(LOG, [event_row(event, item) for event, item in facts])
@@ -418,10 +419,13 @@ class _Write(_Step):
 _items: dict[Bigtable, dict[str, tuple[Item | None, float]]] = defaultdict(dict)
 
 
-def _catalog(source: Bigtable, ids: set[str]) -> dict[str, Item]:
-    """Those of the items that the catalog holds, from the process's cache where it is fresh."""
-    cache, now = _items[source], time.monotonic()
-    missing = [item_id for item_id in ids if cache.get(item_id, (None, 0.0))[1] < now]
+def known_items(source: Bigtable, now_s: float, ids: set[str]) -> dict[str, Item]:
+    """Those of the items that the catalog holds, from the process's cache where it is fresh; stubs are not known.
+
+    `now_s` is any clock that never goes back.
+    """
+    cache = _items[source]
+    missing = [item_id for item_id in ids if cache.get(item_id, (None, 0.0))[1] <= now_s]
     if missing:
         found = source.store().read_items(missing)
         if len(cache) > MAX_CACHED_ITEMS:
@@ -431,6 +435,6 @@ def _catalog(source: Bigtable, ids: set[str]) -> dict[str, Item]:
             known = item is not None and not item.stub
             cache[item_id] = (
                 item if known else None,
-                now + (KNOWN_ITEM_TTL_S if known else UNKNOWN_ITEM_TTL_S),
+                now_s + (KNOWN_ITEM_TTL_S if known else UNKNOWN_ITEM_TTL_S),
             )
     return {item_id: item for item_id in ids if (item := cache[item_id][0]) is not None}

@@ -28,8 +28,10 @@ from pipeline.core.sessions import SessionSummary
 from pipeline.store import Store, item_write
 from pipeline.transforms import (
     INVALID,
+    KNOWN_ITEM_TTL_S,
     LOG,
     NEW,
+    UNKNOWN_ITEM_TTL_S,
     Bigtable,
     Decode,
     FoldItems,
@@ -39,6 +41,7 @@ from pipeline.transforms import (
     WriteToBigtable,
     dead_letter_rows,
     event_row,
+    known_items,
     session_rows,
     sums_by_row,
 )
@@ -227,15 +230,23 @@ def test_events_are_enriched_from_the_catalog_and_a_stub_is_no_catalog(
     assert counters["unknown_item"] == 1
 
 
-def test_an_item_loaded_after_its_first_event_is_known_two_seconds_later(
-    source: Bigtable, store: Store, visitor: Visitor
+def test_an_item_loaded_after_its_first_event_is_known_when_the_cache_is_old(
+    source: Bigtable, store: Store, tag: str
 ) -> None:
-    view = visitor.did("view_product", "late")
-    decode(source, message(view))
-    store.write([item_write(Item(visitor.product("late"), category="c"), 1000)])
-    time.sleep(2.1)
-    decode(source, message(view))
-    assert _outputs["facts"][0][1][0][1] == Item(visitor.product("late"), category="c")
+    now_s, lamp = time.monotonic(), Item(tag, category="c")
+    assert known_items(source, now_s, {tag}) == {}
+    store.write([item_write(lamp, 1000)])
+    assert known_items(source, now_s + UNKNOWN_ITEM_TTL_S - 0.1, {tag}) == {}
+    assert known_items(source, now_s + UNKNOWN_ITEM_TTL_S, {tag}) == {tag: lamp}
+
+
+def test_a_changed_item_is_noticed_when_the_cache_is_old(source: Bigtable, store: Store, tag: str) -> None:
+    now_s, old, new = time.monotonic(), Item(tag, price=1.0), Item(tag, price=2.0)
+    store.write([item_write(old, 1000)])
+    assert known_items(source, now_s, {tag}) == {tag: old}
+    store.write([item_write(new, 2000)])
+    assert known_items(source, now_s + KNOWN_ITEM_TTL_S - 0.1, {tag}) == {tag: old}
+    assert known_items(source, now_s + KNOWN_ITEM_TTL_S, {tag}) == {tag: new}
 
 
 def test_a_row_of_the_log_says_all_that_the_event_said(visitor: Visitor) -> None:
@@ -439,7 +450,7 @@ def test_a_stub_does_not_hide_an_item_that_the_catalog_already_held(
 ) -> None:
     item_id = visitor.product("known")
     view = visitor.did("view_product", "known")
-    decode(source, message(view))  # the process remembers for two seconds that the catalog does not hold it
+    decode(source, message(view))  # the process remembers for some seconds that the catalog does not hold it
     store.write([item_write(Item(item_id, title="Lamp"), bigtable.now_ms())])
     features(source, [message(view)])
     assert store.read_items([item_id])[item_id].title == "Lamp"

@@ -18,6 +18,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 from requests.exceptions import RequestException
 
+from pipeline.dofn import LeanDoFn
 from pipeline.options import ROW_SINKS
 
 logger = logging.getLogger(__name__)
@@ -116,7 +117,7 @@ def _client(project: str) -> bigquery.Client:
     return _clients[key]
 
 
-class _InsertRows(beam.DoFn):
+class _InsertRows(LeanDoFn):
     def __init__(self, project: str, dataset: str, table: str, as_rows: AsRows) -> None:
         self._as_rows = as_rows
         self._project, self._table = project, f"{project}.{dataset}.{table}"

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from google.cloud.bigtable.data import (
@@ -48,6 +49,7 @@ _CELLS: dict[str, tuple[str, str, bytes]] = {
 }
 _NEWEST = CellsColumnLimitFilter(1)
 _MAX_BULK = 500
+_MAX_WRITERS = 4
 
 
 def category_scope(category: str) -> str:
@@ -102,6 +104,7 @@ class Store:
 
     def __init__(self, project: str, instance: str) -> None:
         self._client = BigtableDataClient(project=project)
+        self._writers = ThreadPoolExecutor(_MAX_WRITERS, "bigtable-writer")
         self._tables = {name: self._client.get_table(instance, name) for name in TABLES}
 
     def read(self, kind: str, key: str) -> tuple[bytes, int] | None:
@@ -130,9 +133,9 @@ class Store:
         by_table: dict[str, list[RowMutationEntry]] = {}
         for table, entry in writes:
             by_table.setdefault(table, []).append(entry)
-        for table, entries in by_table.items():
-            for batch in _batches(entries):
-                self._tables[table].bulk_mutate_rows(list(batch))
+        requests = [(table, list(batch)) for table, entries in by_table.items() for batch in _batches(entries)]
+        for done in [self._writers.submit(self._tables[table].bulk_mutate_rows, batch) for table, batch in requests]:
+            done.result()
         return sum(len(entries) for entries in by_table.values())
 
     def count(self, table: str) -> int:
@@ -149,6 +152,7 @@ class Store:
 
     def close(self) -> None:
         """Close the channel."""
+        self._writers.shutdown()
         self._client.close()
 
 

@@ -96,6 +96,12 @@ def test_more_rows_than_one_write_holds_are_all_loaded(store: Store, catalog: Ca
     assert sorted(store.read_items(ids)) == sorted(ids)
 
 
+def test_a_copy_gets_the_good_items_as_json_lines(store: Store, catalog: CatalogFile, tag: str, tmp_path: Path) -> None:
+    copy = tmp_path / "new folder" / "catalog.jsonl"
+    load(catalog("items.csv", f"id,title,price\n{tag}-a,One,1.5\n{tag}-b,Two,dear\n"), store, copy)
+    assert [json.loads(line)["item_id"] for line in copy.read_text().splitlines()] == [f"{tag}-a"]
+
+
 def test_the_command_says_how_many_and_ends_with_nought_when_all_were_good(
     source: Bigtable, catalog: CatalogFile, tag: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -428,6 +428,15 @@ def test_the_shards_of_a_scope_together_hold_what_one_would(source: Bigtable, st
     assert set(plain.scores.sums) <= set(everywhere)
 
 
+def test_visitors_of_one_bundle_are_summed_by_item_before_the_fold(source: Bigtable, tag: str) -> None:
+    visitors = [Visitor(f"{tag}{n}") for n in range(6)]
+    views = [Event(**{**_fields(v.did("view_product")), "product_id": f"{tag}-p"}) for v in visitors]
+    new = [(v.key, [(view, None, [])]) for v, view in zip(visitors, views, strict=True)]
+    run(lambda p: collect(p | script(new) | FoldItems(source, 4), "writes"))
+    [stats] = [ItemStats.decode(value) for kind, _, value, _ in _outputs["writes"] if kind == bigtable.STATS]
+    assert stats.totals == {0: 6}
+
+
 def _fields(event: Event) -> dict[str, Any]:
     return {name: getattr(event, name) for name in event.__struct_fields__}
 

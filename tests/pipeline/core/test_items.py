@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.decay import DAY_MS, HOUR_MS
+from pipeline.core.events import Event
 from pipeline.core.items import (
     CONVERSION_PRIOR,
     CTR_PRIOR,
@@ -38,6 +39,14 @@ def trending_of(stream: list[Fact]) -> Trending:
 @given(facts(), st.data())
 def test_statistics_do_not_depend_on_order_or_on_how_a_stream_is_split(stream: list[Fact], data: st.DataObject) -> None:
     events = [found for found, _ in stream]
+    before = {event.event_id: [f"n{number % 7}"] for number, event in enumerate(events)}
+
+    def stats_of(part: list[Event]) -> ItemStats:
+        stats = ItemStats()
+        for found in part:
+            stats.add(found, before[found.event_id])
+        return stats
+
     shuffled = data.draw(st.permutations(events))
     cuts = sorted(data.draw(st.integers(0, len(events))) for _ in range(2))
     parts = [shuffled[: cuts[0]], shuffled[cuts[0] : cuts[1]], shuffled[cuts[1] :]]

@@ -318,9 +318,11 @@ def test_an_event_five_minutes_ahead_does_not_push_the_last_five_minutes_out() -
 
 
 def test_an_hour_and_a_day_survive_an_event_five_minutes_ahead() -> None:
-    profile = of(event(at_s=-3599, product_id="p"), event(at_s=-86_399, product_id="p"), event("scroll", 300))
-    assert profile.count("view_product", "1h", START_MS) == 1
-    assert profile.count("view_product", "24h", START_MS) == 2
+    now_s = -60  # a minute before the hour, so that five minutes later begins a bucket of every ring
+    views = [event(at_s=now_s - age_s, product_id="p") for age_s in (3599, 86_399)]
+    profile = of(*views, event("scroll", now_s + 300))
+    assert profile.count("view_product", "1h", START_MS + 1000 * now_s) == 1
+    assert profile.count("view_product", "24h", START_MS + 1000 * now_s) == 2
 
 
 def test_custom_events_share_one_count() -> None:

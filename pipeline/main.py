@@ -28,7 +28,11 @@ from pipeline.transforms import (
 
 
 def build(pipeline: beam.Pipeline, options: FreshetOptions) -> None:
-    """Connect every step. Delivery is at least once end to end; the folds are idempotent, so nothing counts twice."""
+    """Connect every step.
+
+    Pub/Sub delivers at least once; the profile's fold drops what comes again, for all that follow. What a runner
+    that is killed, or that repeats what is between steps, does to items and sessions: see `FoldItems`.
+    """
     if options.read in ("events", "both"):
         fold_events(pipeline, options)
     if options.read in ("dead_letters", "both"):

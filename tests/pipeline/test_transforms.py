@@ -20,7 +20,7 @@ from apache_beam.transforms.window import IntervalWindow, TimestampedValue, Wind
 from apache_beam.utils.timestamp import Timestamp
 
 from pipeline import store as bigtable
-from pipeline.core.catalog import Item
+from pipeline.core.catalog import Item, decode_item
 from pipeline.core.events import Event, encode_message
 from pipeline.core.items import ItemStats, Trending
 from pipeline.core.profile import UserProfile
@@ -431,7 +431,7 @@ def test_the_shards_of_a_scope_together_hold_what_one_would(source: Bigtable, st
 def test_visitors_of_one_bundle_are_summed_by_item_before_the_fold(source: Bigtable, tag: str) -> None:
     visitors = [Visitor(f"{tag}{n}") for n in range(6)]
     views = [Event(**{**_fields(v.did("view_product")), "product_id": f"{tag}-p"}) for v in visitors]
-    new = [(v.key, [(view, None, [])]) for v, view in zip(visitors, views, strict=True)]
+    new: list[Any] = [(v.key, [(view, None, [])]) for v, view in zip(visitors, views, strict=True)]
     run(lambda p: collect(p | script(new) | FoldItems(source, 4), "writes"))
     [stats] = [ItemStats.decode(value) for kind, _, value, _ in _outputs["writes"] if kind == bigtable.STATS]
     assert stats.totals == {0: 6}
@@ -452,6 +452,19 @@ def test_an_item_the_catalog_does_not_hold_gets_a_stub_which_a_load_overwrites(
     features(source, [message(visitor.did("view_product", "new", 1, metadata={"category": "c"}))])
     assert store.read_items([item_id]) == {item_id: loaded}
     assert stored_stats(store, item_id).totals == {0: 2}
+
+
+def test_an_item_whose_neighbours_came_before_its_own_first_event_gets_its_stub_too(
+    source: Bigtable, visitor: Visitor
+) -> None:
+    own, others = (
+        visitor.did("view_product", "own", metadata={"category": "c"}),
+        visitor.did("view_product", "other", 1),
+    )
+    new: list[list[Any]] = [[(visitor.key, [(others, None, [own.product_id])])], [(visitor.key, [(own, None, [])])]]
+    run(lambda p: collect(p | script(*new) | FoldItems(source), "writes"))
+    stubs = [decode_item(value) for kind, key, value, _ in _outputs["writes"] if kind == bigtable.ITEM]
+    assert {stub.item_id: stub.category for stub in stubs} == {others.product_id: "", own.product_id: "c"}
 
 
 def test_a_stub_does_not_hide_an_item_that_the_catalog_already_held(

@@ -1,4 +1,7 @@
-"""Loads a catalog, JSON lines or CSV, into Bigtable: `python -m pipeline.catalog_loader FILE`."""
+"""Loads a catalog, JSON lines or CSV, into Bigtable: `python -m pipeline.catalog_loader FILE`.
+
+Where FRESHET_CATALOG names a file, as on the local stack, the demo store's products go there too.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from pipeline.core.catalog import InvalidItem, Item, parse_item
 from pipeline.store import Store, item_write, now_ms
@@ -25,8 +30,11 @@ def rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
             yield from ((number, line.strip()) for number, line in enumerate(file, start=1) if line.strip())
 
 
-def load(path: Path, store: Store) -> tuple[int, list[str]]:
-    """Write every valid row, the last of an id winning; return how many items, and what is wrong with the others."""
+def load(path: Path, store: Store, copy: Path | None = None) -> tuple[int, list[str]]:
+    """Write every valid row, the last of an id winning; return how many items, and what is wrong with the others.
+
+    `copy`, where given, gets the same items as JSON lines: the demo store reads its products from there.
+    """
     items: dict[str, Item] = {}
     problems: list[str] = []
     for number, row in rows(path):
@@ -39,6 +47,9 @@ def load(path: Path, store: Store) -> tuple[int, list[str]]:
     writes = [item_write(item, now_ms()) for item in items.values()]
     for start in range(0, len(writes), WRITE_AT_ONCE):
         store.write(writes[start : start + WRITE_AT_ONCE])
+    if copy is not None and copy.resolve() != path.resolve():
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(b"".join(msgspec.json.encode(msgspec.structs.asdict(item)) + b"\n" for item in items.values()))
     return len(items), problems
 
 
@@ -57,7 +68,8 @@ def main(argv: list[str], environ: dict[str, str]) -> int:
         return 2
     store = Store(project, environ.get("FRESHET_BIGTABLE_INSTANCE", "freshet"))
     try:
-        loaded, problems = load(path, store)
+        copy = environ.get("FRESHET_CATALOG")
+        loaded, problems = load(path, store, Path(copy) if copy else None)
     except UnicodeDecodeError:
         print(f"catalog: expected UTF-8 text in {path.name}", file=sys.stderr)
         return 2

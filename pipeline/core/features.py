@@ -34,7 +34,7 @@ FEATURES: dict[str, str] = {
     "is_current": "1 when the item is the one on the page",
     "recency": "the freshest link to what the visitor touched: link strength x 2^(-age / 30 min), in [0, 1]",
     "seen": "2^(-age / 1 d) of the visitor's last touch of this item, 0 when never touched",
-    "covisit_last": "how often this item is touched with the visitor's last item, share of that item's strongest",
+    "covisit_last": "how often this item is touched with the visitor's last item, share of the strongest; itself: 1",
     "covisit_recent": "the same summed over the last 10 items, each weighted by 2^(-rank / 3)",
     "category_match": "1 for the visitor's last category, 0.5 for another of its department, else 0",
     "category_interest": "share of the visitor's interest in the category, half-life 7 d",
@@ -178,12 +178,11 @@ def _fill_links(matrix: Matrix, profile: UserProfile, items: list[Item], context
     found = links(profile, context.seeds, now_ms)
     for item_id, age_ms, weight, strengths in found:
         fresh = 2.0 ** (-age_ms / _LINK_HALF_LIFE_MS)
-        recency[item_id] = max(recency.get(item_id, 0.0), fresh)
-        for other, strength in strengths.items():
+        for other, strength in (*strengths.items(), (item_id, 1.0)):  # an item links to itself: people come back
             recency[other] = max(recency.get(other, 0.0), strength * fresh)
             recent[other] = recent.get(other, 0.0) + weight * strength
     if found:
-        last = found[0].strengths
+        last = {**found[0].strengths, found[0].item_id: 1.0}
     for item_id, time_ms in profile.recent_items(now_ms):
         seen[item_id] = 2.0 ** (-(now_ms - time_ms) / _SEEN_HALF_LIFE_MS)
     cart = set(profile.in_cart())

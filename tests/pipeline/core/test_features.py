@@ -164,6 +164,14 @@ def test_covisits_are_shares_of_the_strongest_and_older_items_weigh_less() -> No
     assert value("covisit_recent", profile, row("q"), context, now_ms) == pytest.approx(1 + 0.5 * 2 ** (-1 / 3))
 
 
+def test_an_item_is_linked_to_itself_as_strongly_as_to_its_strongest_neighbour() -> None:
+    profile = of(event(product_id="a"), event(at_s=1, product_id="b"))
+    context = Context(seeds={"b": seen_with(q=8)})
+    assert value("covisit_last", profile, row("b"), context, START_MS + 1000) == 1
+    assert value("covisit_last", profile, row("a"), context, START_MS + 1000) == 0
+    assert value("covisit_recent", profile, row("a"), context, START_MS + 1000) == pytest.approx(2 ** (-1 / 3))
+
+
 def test_only_the_last_ten_items_are_links() -> None:
     profile = of(*(event(at_s=n, product_id=f"p{n}") for n in range(12)))
     found = links(profile, {}, START_MS + 12_000)

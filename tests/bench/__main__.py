@@ -10,13 +10,14 @@ import sys
 from collections.abc import Callable
 
 from tests.bench import api, collector, freshness, pipeline
+from tests.bench.rows import Row
 from tests.simulator.report import REPORTS, machine_line, table
 
-BENCHES: dict[str, Callable[[], list[dict[str, object]]]] = {
+BENCHES: dict[str, Callable[[], list[Row]]] = {
     "collector": collector.run,
     "api": api.run,
-    "pipeline": pipeline.run,  # type: ignore[dict-item]
-    "freshness": freshness.run,  # type: ignore[dict-item]
+    "pipeline": pipeline.run,
+    "freshness": freshness.run,
 }
 
 
@@ -26,25 +27,22 @@ def main(names: list[str]) -> int:
     if unknown:
         print(f"bench: expected some of {', '.join(BENCHES)}, got {', '.join(unknown)}", file=sys.stderr)
         return 2
-    rows: list[dict[str, object]] = []
+    rows: list[Row] = []
     for name in names or BENCHES:
         print(f"bench: {name}", flush=True)
         rows += BENCHES[name]()
     REPORTS.mkdir(parents=True, exist_ok=True)
     path = REPORTS / "bench.json"
     path.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
-    cells = [
-        [str(row["name"]), *(_cell(row[key]) for key in ("value", "unit", "target", "floor", "floor_value"))]
-        for row in rows
-    ]
+    cells = [[str(value) if isinstance(value, str) else _figure(value) for value in row.values()] for row in rows]  # type: ignore[arg-type]
     print(f"\nmachine: {machine_line()}\n")
     print(table([["figure", "value", "unit", "target", "beside", "its value"], *cells]))
     print(f"\nwritten to {path}")
     return 0
 
 
-def _cell(value: object) -> str:
-    return "" if value is None else f"{value:,}" if isinstance(value, (int, float)) else str(value)
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:,}"
 
 
 if __name__ == "__main__":

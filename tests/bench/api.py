@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 from pipeline.store import AsyncStore, Store, now_ms
+from tests.bench.rows import Row, row
 from tests.bench.shop import Shop
 from tests.stack import Stack, running_stack
 from tests.stack.ports import HOST
@@ -26,7 +27,6 @@ WARM_UP, QUESTIONS, ROUNDS = 300, 1_000, 10
 CONCURRENT = 4
 TARGET_MS = {"p50": 15.0, "p99": 50.0}
 
-Row = dict[str, Any]
 Work = Callable[[], Awaitable[None]]
 
 
@@ -37,7 +37,7 @@ class Client:
         self._port = port
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
-    async def ask(self, question: Row) -> tuple[Row, str]:
+    async def ask(self, question: dict[str, Any]) -> tuple[dict[str, Any], str]:
         """The answer and its Server-Timing."""
         reader, writer = self._idle.pop() if self._idle else await asyncio.open_connection(HOST, self._port)
         body = json.dumps(question).encode()
@@ -96,15 +96,15 @@ async def _measure(stack: Stack) -> list[Row]:
         served_by.clear()
         steps.clear()
         alone, bare = await _in_turns(ask, read)
-        inside = [_row(f"api_step_{step}_p50", _quantile(times, 0.5), "ms") for step, times in steps.items()]
+        inside = [row(f"api_step_{step}_p50", _quantile(times, 0.5), "ms") for step, times in steps.items()]
         busy, per_s = await _at_once(ask)
     by_vertex = served_by["vertex"] / served_by.total()
     return [
         *_rows("api_one_at_a_time", alone, bare),
         *inside,
-        *({**row, "target": None} for row in _rows(f"api_{CONCURRENT}_at_a_time", busy, bare)),
-        _row(f"api_{CONCURRENT}_at_a_time_throughput", per_s, "answers/s"),
-        _row("api_share_ranked_by_vertex", by_vertex, "ratio"),
+        *(Row(**{**found, "target": None}) for found in _rows(f"api_{CONCURRENT}_at_a_time", busy, bare)),
+        row(f"api_{CONCURRENT}_at_a_time_throughput", per_s, "answers/s"),
+        row("api_share_ranked_by_vertex", by_vertex, "ratio"),
     ]
 
 
@@ -127,27 +127,9 @@ async def _at_once(ask: Work) -> tuple[list[float], float]:
 def _rows(name: str, times: list[float], bare: list[float]) -> list[Row]:
     floor = "one bare Bigtable read_row"
     return [
-        _row(f"{name}_{quantile}", _quantile(times, share), "ms", TARGET_MS[quantile], floor, _quantile(bare, share))
+        row(f"{name}_{quantile}", _quantile(times, share), "ms", TARGET_MS[quantile], floor, _quantile(bare, share))
         for quantile, share in (("p50", 0.5), ("p99", 0.99))
     ]
-
-
-def _row(
-    name: str,
-    value: float,
-    unit: str,
-    target: float | None = None,
-    floor: str | None = None,
-    floor_value: float | None = None,
-) -> Row:
-    return {
-        "name": name,
-        "value": round(value, 3),
-        "unit": unit,
-        "target": target,
-        "floor": floor,
-        "floor_value": round(floor_value, 3) if floor_value is not None else None,
-    }
 
 
 async def _times(work: Work, n: int) -> list[float]:

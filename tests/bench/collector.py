@@ -25,6 +25,7 @@ from typing import Any
 
 import uvloop
 
+from tests.bench.rows import Row, row
 from tests.stack.ports import HOST
 from tests.stack.processes import Reaper, ServerProcess
 from tests.stack.stack import running_stack
@@ -50,13 +51,13 @@ class Round:
     processor_s: float
 
 
-def run() -> list[dict[str, Any]]:
+def run() -> list[Row]:
     """Rows of `{name, value, unit, target, floor, floor_value}`; takes about 45 s."""
     with _servers() as (empty, collector), _pinned(_other_cores()):
         return _measure(empty, collector)
 
 
-def _measure(empty: _Server, collector: _Server) -> list[dict[str, Any]]:
+def _measure(empty: _Server, collector: _Server) -> list[Row]:
     single, batch = _requests(1), _requests(BATCH)
     for server, requests in ((empty, single), (collector, single), (collector, batch)):
         _load(server, requests, CONNECTIONS, 0.5)
@@ -75,7 +76,7 @@ def _measure(empty: _Server, collector: _Server) -> list[dict[str, Any]]:
 
 def _rows(
     empty: list[Round], single: list[Round], batch: list[Round], empty_alone: list[Round], alone: list[Round]
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     rate = _median(empty, _rate)
     share = statistics.median(_rate(s) / _rate(e) for s, e in zip(single, empty, strict=True))
     cost, empty_cost = _median(single, _processor_us), _median(empty, _processor_us)
@@ -112,15 +113,8 @@ def _median(rounds: list[Round], figure: Callable[[Round], float]) -> float:
     return statistics.median(map(figure, rounds))
 
 
-def _row(name: str, value: float, unit: str, floor_value: float, target: float | None = None) -> dict[str, Any]:
-    return {
-        "name": name,
-        "value": round(value, 3),
-        "unit": unit,
-        "target": None if target is None else round(target, 3),
-        "floor": FLOOR,
-        "floor_value": round(floor_value, 3),
-    }
+def _row(name: str, value: float, unit: str, floor_value: float, target: float | None = None) -> Row:
+    return row(name, value, unit, target, FLOOR, floor_value)
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ async def _measure(stack: Stack) -> list[Row]:
         prober = Prober(client, world, run="bench", seed=7)
         outcome, freshness = await asyncio.gather(traffic.run(), _later(prober))
         answers_ms = percentiles(client.tally.api_ms)
-    rows = [row("traffic during freshness", outcome.events / outcome.seconds, "events/s", EVENTS_PER_S)]
+    rows = [row("freshness_traffic", outcome.events / outcome.seconds, "events/s", EVENTS_PER_S)]
     return rows + _rows(freshness, answers_ms)
 
 
@@ -71,7 +71,7 @@ def _rows(freshness: Freshness, answers_ms: dict[str, float | None]) -> list[Row
                 target = TARGETS_MS.get(point) if what == "recommendation" else None
                 rows.append(
                     row(
-                        f"freshness to changed {what}, {point}",
+                        f"freshness_{what}_{point}",
                         value,
                         "ms",
                         target,
@@ -80,7 +80,7 @@ def _rows(freshness: Freshness, answers_ms: dict[str, float | None]) -> list[Row
                     )
                 )
     lost = freshness.lost + freshness.failed
-    return [*rows, row("freshness probes without a change in 10 s", lost, "probes", 0, "probes", freshness.probes)]
+    return [*rows, row("freshness_probes_lost", lost, "probes", 0, "probes", freshness.probes)]
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def run() -> list[Row]:
     core = core_rate(items)
     rows = [
         row(
-            "pipeline, 20-event messages",
+            "pipeline_20_event_messages",
             rate,
             "events/s",
             TARGET_EVENTS_PER_S,
@@ -64,7 +64,7 @@ def run() -> list[Row]:
             core,
         )
     ]
-    return rows + [row(f"pipeline time in {part}", value, "%") for part, value in share.most_common()]
+    return rows + [row(f"pipeline_time_in_{part}", value, "%") for part, value in share.most_common()]
 
 
 def message(dice: random.Random, number: int, items: list[Item], moment: datetime) -> bytes:
@@ -207,15 +207,15 @@ def _shares(profiler: tuple[subprocess.Popen[bytes], Path] | None) -> Counter[st
 
 def _part(stack: str) -> str:
     for mark, part in (
-        ("pubsub", "reading Pub/Sub"),
-        ("insert_rows_json", "BigQuery inserts"),
-        ("Store.write", "Bigtable writes"),
-        ("Store.read", "Bigtable reads"),
-        ("pipeline/", "Freshet's own code"),
+        ("pubsub", "pubsub_reads"),
+        ("insert_rows_json", "bigquery_inserts"),
+        ("Store.write", "bigtable_writes"),
+        ("Store.read", "bigtable_reads"),
+        ("pipeline/", "own_code"),
     ):
         if mark in stack:
             return part
-    return "the runner"
+    return "runner"
 
 
 if __name__ == "__main__":

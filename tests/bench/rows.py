@@ -29,7 +29,7 @@ def row(
         name=name,
         value=_short(value),
         unit=unit,
-        target=target,
+        target=None if target is None else _short(target),
         floor=floor,
         floor_value=None if floor_value is None else _short(floor_value),
     )

@@ -49,7 +49,11 @@ def load(path: Path, store: Store, copy: Path | None = None) -> tuple[int, list[
         store.write(writes[start : start + WRITE_AT_ONCE])
     if copy is not None and copy.resolve() != path.resolve():
         copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_bytes(b"".join(msgspec.json.encode(msgspec.structs.asdict(item)) + b"\n" for item in items.values()))
+        draft = copy.with_suffix(".draft")
+        draft.write_bytes(
+            b"".join(msgspec.json.encode(msgspec.structs.asdict(item)) + b"\n" for item in items.values())
+        )
+        draft.replace(copy)
     return len(items), problems
 
 

@@ -50,10 +50,10 @@ def fold_events(pipeline: beam.Pipeline, options: FreshetOptions) -> None:
     decoded[LOG] | "LogEvents" >> _rows_to("events", options)
 
     profiles = decoded.facts | "FoldProfiles" >> FoldProfiles(bigtable, ttl_s)
-    profiles.writes | "WriteProfiles" >> WriteToBigtable(bigtable)
+    profiles.writes | "WriteProfiles" >> WriteToBigtable(bigtable, options.write_after_commit)
 
     items = profiles[NEW] | "FoldItems" >> FoldItems(bigtable, options.trending_shards, ttl_s)
-    items | "WriteItems" >> WriteToBigtable(bigtable)
+    items | "WriteItems" >> WriteToBigtable(bigtable, options.write_after_commit)
 
     sessions = profiles[NEW] | "SummarizeSessions" >> SummarizeSessions(
         options.session_gap_s, options.session_lateness_s

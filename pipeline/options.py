@@ -46,6 +46,13 @@ class FreshetOptions(PipelineOptions):
             "--trending_shards", type=_count, default=1, help="rows that share the load of one trending scope"
         )
         parser.add_argument(
+            "--write_after_commit",
+            type=_yes_or_no,
+            default=True,
+            help="yes: Bigtable gets a state only when the runner has committed it; no: at once, for the DirectRunner,"
+            " which never tries a bundle again",
+        )
+        parser.add_argument(
             "--row_sink",
             choices=ROW_SINKS,
             default="streaming_inserts",
@@ -74,6 +81,7 @@ def arguments(environ: Mapping[str, str]) -> list[str]:
         f"--dataset={environ.get('FRESHET_DATASET', 'freshet')}",
         f"--session_lateness_s={environ.get('FRESHET_SESSION_LATENESS_S', '3600')}",
         f"--row_sink={'insert_rows' if local else 'streaming_inserts'}",
+        f"--write_after_commit={'no' if local else 'yes'}",
         *([] if local else ["--state_ttl_s=86400", "--trending_shards=8"]),
     ]
 
@@ -93,6 +101,12 @@ def _positive(text: str) -> float:
     if not value > 0:
         raise argparse.ArgumentTypeError(f"expected a number above 0, got {text}")
     return value
+
+
+def _yes_or_no(text: str) -> bool:
+    if text not in ("yes", "no"):
+        raise argparse.ArgumentTypeError(f"expected yes or no, got {text}")
+    return text == "yes"
 
 
 def _not_negative(text: str) -> float:

@@ -7,10 +7,13 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import apache_beam as beam
+import msgspec
 from apache_beam.io.gcp.bigquery import BigQueryDisposition, WriteToBigQuery
+from apache_beam.io.gcp.bigquery_tools import RetryStrategy
 from apache_beam.metrics.metric import Metrics
 from apache_beam.pvalue import PCollection
 from google.api_core.exceptions import RetryError, ServerError, TooManyRequests
@@ -18,12 +21,16 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 from requests.exceptions import RequestException
 
+from pipeline.core.deadletter import DeadLetter
+from pipeline.core.events import InvalidEvent
 from pipeline.dofn import LeanDoFn
 from pipeline.options import ROW_SINKS
 
 logger = logging.getLogger(__name__)
 
 MAX_ROWS_A_REQUEST = 500
+MAX_REQUEST_TEXT = 5_000_000
+DEAD_LETTERS = "dead_letters"
 GIVE_UP_AFTER_S = 300.0
 # What passes by waiting; a missing table or right does not.
 UNREACHABLE = (RequestException, ServerError, TooManyRequests, RetryError)
@@ -47,7 +54,8 @@ class WriteRows(beam.PTransform):
     """Write elements to one table that exists; `as_rows` makes a list of `RowToInsert` of each.
 
     `insert_rows`: one streaming insert a bundle, retried for five minutes; for the DirectRunner, where Beam's sink
-    costs more than all else. `streaming_inserts`: Beam's own `WriteToBigQuery`, for Dataflow.
+    costs more than all else. `streaming_inserts`: Beam's own `WriteToBigQuery`, for Dataflow; a row that BigQuery
+    refuses becomes a dead letter.
     """
 
     def __init__(self, project: str, dataset: str, table: str, sink: str, as_rows: AsRows = list) -> None:
@@ -61,16 +69,37 @@ class WriteRows(beam.PTransform):
             return rows | beam.ParDo(_InsertRows(*self._table, self._as_rows))
         project, dataset, table = self._table
         as_rows = self._as_rows
-        return (
+        written = (
             rows
             | "Rows" >> beam.FlatMap(lambda element: [entry.row for entry in as_rows(element)])
-            | WriteToBigQuery(
-                f"{project}:{dataset}.{table}",
-                method=WriteToBigQuery.Method.STREAMING_INSERTS,
-                create_disposition=BigQueryDisposition.CREATE_NEVER,
-                write_disposition=BigQueryDisposition.WRITE_APPEND,
-            )
+            | "Write" >> _streaming_inserts(f"{project}:{dataset}.{table}")
         )
+        if table == DEAD_LETTERS:
+            return written
+        return (
+            written.failed_rows_with_errors
+            | "Refused" >> beam.Map(_refused_row)
+            | "WriteRefused" >> _streaming_inserts(f"{project}:{dataset}.{DEAD_LETTERS}")
+        )
+
+
+def _streaming_inserts(table: str) -> WriteToBigQuery:
+    """Beam's sink. What BigQuery refuses for good comes out of it, where the default would try it for ever."""
+    return WriteToBigQuery(
+        table,
+        method=WriteToBigQuery.Method.STREAMING_INSERTS,
+        insert_retry_strategy=RetryStrategy.RETRY_ON_TRANSIENT_ERROR,
+        create_disposition=BigQueryDisposition.CREATE_NEVER,
+        write_disposition=BigQueryDisposition.WRITE_APPEND,
+    )
+
+
+def _refused_row(failed: tuple[str, dict[str, Any], Any]) -> dict[str, Any]:
+    """The dead letter of a row `(table, row, errors)` that BigQuery refused, the row whole."""
+    table, row, errors = failed
+    reasons = sorted({f"{error.get('location')}: {error.get('reason')}" for error in errors if isinstance(error, dict)})
+    refusal = InvalidEvent(f"row of {table}", f"BigQuery refused it: {'; '.join(reasons) or 'no reason given'}")
+    return DeadLetter.of(msgspec.json.encode(row), refusal, "pipeline", datetime.now(UTC), {}).row()
 
 
 def bigquery_client(project: str) -> bigquery.Client:
@@ -106,6 +135,21 @@ def insert(client: bigquery.Client, table: str, rows: list[RowToInsert], give_up
         raise RowsRefused(f"{table}: {len(errors)} of {len(rows)} rows refused: {reasons[:5]}")
 
 
+def requests(rows: list[RowToInsert]) -> Iterator[list[RowToInsert]]:
+    """The rows in batches of at most 500 rows and about 5 MB of text (BigQuery takes 10 MB a request)."""
+    batch: list[RowToInsert] = []
+    size = 0
+    for entry in rows:
+        length = sum(len(value) for value in entry.row.values() if isinstance(value, str))
+        if batch and (len(batch) == MAX_ROWS_A_REQUEST or size + length > MAX_REQUEST_TEXT):
+            yield batch
+            batch, size = [], 0
+        batch.append(entry)
+        size += length
+    if batch:
+        yield batch
+
+
 _clients: dict[tuple[str, str | None], bigquery.Client] = {}
 
 
@@ -133,7 +177,6 @@ class _InsertRows(LeanDoFn):
 
     def finish_bundle(self) -> None:
         client = _client(self._project)
-        for start in range(0, len(self._pending), MAX_ROWS_A_REQUEST):
-            batch = self._pending[start : start + MAX_ROWS_A_REQUEST]
+        for batch in requests(self._pending):
             insert(client, self._table, batch, GIVE_UP_AFTER_S)
             self._written.inc(len(batch))

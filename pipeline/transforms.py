@@ -167,14 +167,20 @@ class WriteToBigtable(beam.PTransform):
     """Write `(kind, key, value, timestamp in ms)` to Bigtable, in one request a table and bundle.
 
     Idempotent: a cell's timestamp says which state is fuller, so a retried or delayed write does no harm.
+
+    `after_commit` breaks the fusion with the fold before it, so that a state reaches Bigtable only when the runner has
+    committed it. Without, a bundle that is tried again would warm-start a new key from its own first try's write, and
+    take its events for duplicates. The DirectRunner does not try bundles again and is spared the shuffle.
     """
 
-    def __init__(self, target: Bigtable) -> None:
+    def __init__(self, target: Bigtable, after_commit: bool = True) -> None:
         super().__init__()
-        self._target = target
+        self._target, self._after_commit = target, after_commit
 
     def expand(self, writes: PCollection) -> Any:
-        return writes | beam.ParDo(_Write(self._target))
+        if self._after_commit:
+            writes = writes | beam.Reshuffle()
+        return writes | "Write" >> beam.ParDo(_Write(self._target))
 
 
 def event_row(event: Event, item: Item | None) -> RowToInsert:
@@ -192,7 +198,7 @@ def event_row(event: Event, item: Item | None) -> RowToInsert:
         "ingest_time": format_time(event.ingest_time) if event.ingest_time else None,
         "category": (item.category if item else "") or event.text("category") or None,
         "brand": (item.brand if item else "") or event.text("brand") or None,
-        "price": metadata.get("price", item.price if item else None),
+        "price": price if (price := metadata.get("price")) is not None else (item.price if item else None),
         "query": metadata.get("query"),
         "request_id": metadata.get("request_id"),
         "placement": metadata.get("placement"),
@@ -424,7 +430,9 @@ def known_items(source: Bigtable, now_s: float, ids: set[str]) -> dict[str, Item
     if missing:
         found = source.store().read_items(missing)
         if len(cache) > MAX_CACHED_ITEMS:
-            cache.clear()
+            cache = _items[source] = {}  # not cleared: another thread may be reading it
+            missing = [*ids]
+            found = source.store().read_items(missing)
         for item_id in missing:
             item = found.get(item_id)
             known = item is not None and not item.stub

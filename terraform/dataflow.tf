@@ -84,8 +84,8 @@ resource "google_dataflow_flex_template_job" "pipeline" {
   container_spec_gcs_path = coalesce(var.pipeline_template_path, "gs://${google_storage_bucket.artifacts.name}/${local.release_path}/pipeline.json")
   on_delete               = "drain"
 
-  # At least once: the folds are idempotent and the views take each event once, so the dearer mode buys nothing.
-  additional_experiments  = ["streaming_mode_at_least_once"]
+  # Exactly once, the default mode: profiles know their events by id and would not need it, but item counts, trending
+  # and sessions count what the profile fold hands on, and hold no ids of their own.
   enable_streaming_engine = true
 
   service_account_email = google_service_account.pipeline.email
@@ -106,6 +106,7 @@ resource "google_dataflow_flex_template_job" "pipeline" {
     bigtable_instance         = google_bigtable_instance.freshet.name
     dataset                   = google_bigquery_dataset.freshet.dataset_id
     row_sink                  = "streaming_inserts"
+    write_after_commit        = "yes"
     session_lateness_s        = "3600"
     state_ttl_s               = "86400"
     trending_shards           = "8"

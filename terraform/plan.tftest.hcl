@@ -93,10 +93,10 @@ run "programs_are_told_what_they_expect" {
   assert {
     condition = (
       google_dataflow_flex_template_job.pipeline.enable_streaming_engine &&
-      contains(google_dataflow_flex_template_job.pipeline.additional_experiments, "streaming_mode_at_least_once") &&
+      google_dataflow_flex_template_job.pipeline.parameters.write_after_commit == "yes" &&
       google_dataflow_flex_template_job.pipeline.on_delete == "drain"
     )
-    error_message = "The job runs on Streaming Engine, at least once, and is drained when it goes."
+    error_message = "The job runs on Streaming Engine, writes what is committed, and is drained when it goes."
   }
 
   assert {

@@ -23,7 +23,7 @@ EVENT_NAMES = frozenset(
 )
 PRODUCT_EVENTS = frozenset("view_product add_to_cart remove_from_cart purchase impression".split())
 TEXT_METADATA = frozenset("category brand query request_id placement variant url title referrer".split())
-NUMBER_METADATA = frozenset("price quantity position propensity".split())
+NUMBER_METADATA = frozenset("price quantity position propensity dwell_ms".split())
 
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _LATEST = datetime(2100, 1, 1, tzinfo=UTC)

@@ -23,7 +23,7 @@ resource "google_pubsub_topic" "dead_letters" {
 }
 
 # Acknowledged messages are kept, so that a new pipeline can be wound back with `gcloud pubsub subscriptions seek`;
-# the fold is idempotent, so what it then reads twice changes nothing.
+# the fold knows each visitor's newest 200 events, so what it then reads twice changes nothing.
 resource "google_pubsub_subscription" "events" {
   name                       = local.names.events_subscription
   topic                      = google_pubsub_topic.events.id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from typing import Any
 
@@ -13,7 +14,17 @@ from google.api_core.exceptions import NotFound, ServiceUnavailable
 from google.cloud import bigquery
 from requests.exceptions import ConnectionError as NoConnection
 
-from pipeline.sinks import MAX_ROWS_A_REQUEST, RowsRefused, RowToInsert, WriteRows, bigquery_client, insert
+from pipeline.sinks import (
+    MAX_REQUEST_TEXT,
+    MAX_ROWS_A_REQUEST,
+    RowsRefused,
+    RowToInsert,
+    WriteRows,
+    _refused_row,
+    bigquery_client,
+    insert,
+    requests,
+)
 from pipeline.transforms import event_row
 from tests.pipeline.core.streams import START, event
 
@@ -131,6 +142,24 @@ def test_the_client_asks_the_emulator_without_credentials(emulators: dict[str, s
     assert client.get_service_account_email is not None
     assert str(client._connection.API_BASE_URL).rstrip("/") == emulators["BIGQUERY_EMULATOR_HOST"]
     client.close()
+
+
+def test_requests_are_bounded_in_rows_and_in_text_and_lose_no_row() -> None:
+    small = [RowToInsert(str(n), {"n": n}) for n in range(MAX_ROWS_A_REQUEST + 1)]
+    large = [RowToInsert(str(n), {"metadata": "x" * 60_000}) for n in range(200)]
+    assert [len(batch) for batch in requests(small)] == [MAX_ROWS_A_REQUEST, 1]
+    batches = list(requests(large))
+    assert [entry for batch in batches for entry in batch] == large
+    assert max(len(batch) for batch in batches) * 60_000 <= MAX_REQUEST_TEXT
+    assert [len(batch) for batch in requests([large[0]._replace(row={"metadata": "x" * MAX_REQUEST_TEXT * 2})])] == [1]
+
+
+def test_a_row_that_bigquery_refuses_becomes_a_dead_letter_whole() -> None:
+    row = {"event_id": "e1", "metadata": SECRET}
+    letter = _refused_row(("p:d.events", row, [{"location": "price", "reason": "invalid", "message": SECRET}]))
+    assert (letter["source"], letter["field"]) == ("pipeline", "row of p:d.events")
+    assert letter["reason"] == "BigQuery refused it: price: invalid"
+    assert json.loads(letter["payload"]) == row
 
 
 def test_beams_own_streaming_inserts_are_a_choice() -> None:

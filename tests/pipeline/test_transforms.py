@@ -20,6 +20,7 @@ from apache_beam.transforms.window import IntervalWindow, TimestampedValue, Wind
 from apache_beam.utils.timestamp import Timestamp
 
 from pipeline import store as bigtable
+from pipeline import transforms
 from pipeline.core.catalog import Item, decode_item
 from pipeline.core.events import Event, encode_message
 from pipeline.core.items import ItemStats, Trending
@@ -249,6 +250,15 @@ def test_a_changed_item_is_noticed_when_the_cache_is_old(source: Bigtable, store
     assert known_items(source, now_s + KNOWN_ITEM_TTL_S, {tag}) == {tag: new}
 
 
+def test_a_full_cache_starts_anew_and_still_answers_for_the_whole_message(
+    source: Bigtable, store: Store, tag: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write([item_write(Item(f"{tag}-{name}", "t"), 1) for name in "abc"])
+    known_items(source, 0.0, {f"{tag}-a", f"{tag}-b"})
+    monkeypatch.setattr(transforms, "MAX_CACHED_ITEMS", 1)
+    assert set(known_items(source, 1.0, {f"{tag}-a", f"{tag}-c"})) == {f"{tag}-a", f"{tag}-c"}
+
+
 def test_a_row_of_the_log_says_all_that_the_event_said(visitor: Visitor) -> None:
     metadata = {"price": 3, "position": 2.0, "propensity": 0.5, "query": "q", "request_id": "r", "placement": "home"}
     event = visitor.did("impression", "p", 0.5, metadata={**metadata, "variant": "v", "category": "c", "x": [1]})
@@ -306,6 +316,15 @@ def browsing(visitor: Visitor) -> list[Event]:
     """A visit of 30 events on six products, each shown, viewed and clicked, some bought."""
     names = ["impression", "view_product", "click", "add_to_cart", "purchase"]
     return [visitor.did(names[n % 5], f"p{n % 6}", 10 * n, metadata={"category": f"c{n % 2}"}) for n in range(30)]
+
+
+def test_nothing_is_written_before_the_fold_is_committed_unless_told_so(source: Bigtable) -> None:
+    def steps(after_commit: bool) -> str:
+        pipeline = beam.Pipeline(options=PipelineOptions([]))
+        pipeline | beam.Create([("profile", "u#x", b"", 1)]) | "W" >> WriteToBigtable(source, after_commit)
+        return "".join(transform.unique_name for transform in pipeline.to_runner_api().components.transforms.values())
+
+    assert "W/Reshuffle" in steps(True) and "W/Reshuffle" not in steps(False)
 
 
 def test_the_stored_profile_of_a_disordered_stream_is_that_of_the_clean_one(

@@ -33,7 +33,7 @@ from tests.simulator.report import (
 from tests.simulator.shoppers import World
 from tests.simulator.statistics import percentiles
 from tests.simulator.traffic import ARMS, Outcome, Plan, Traffic
-from tests.simulator.warehouse import LogCount, Warehouse, wait_until_stored
+from tests.simulator.warehouse import LogCount, Warehouse, wait_until_folded, wait_until_stored
 from tests.stack import APPS, EMULATORS, Stack, StackError, running_stack
 from tests.stack.environment import DEFAULT
 from tests.stack.prerequisites import Missing
@@ -106,7 +106,9 @@ class Demo:
             version = await self._train()
             outcome, freshness = await self._live()
             log = await self._reconcile()
+            held = await wait_until_folded(self._warehouse, log.distinct)
         report = build_report(outcome, freshness, self._client.tally, log)
+        report["events_in_profiles"] = held.events_in_profiles
         report |= {"history_events": history_events, "model_version": version}
         report["lost"] = await self._lost(log)
         report["dead_letters"] = await asyncio.to_thread(self._warehouse.dead_letters)

@@ -60,6 +60,8 @@ def faults(report: Mapping[str, Any]) -> list[str]:
         found.append(f"the collector never confirmed {report['events_unconfirmed']} events")
     if report["lost"]:
         found.append(f"accepted events are missing from the log: {report['lost']}")
+    if (counted := report["events_in_profiles"]) != report["events_in_log"]:
+        found.append(f"the profiles counted {counted} events, the log holds {report['events_in_log']}")
     if report["freshness_lost"] or report["freshness_failed"]:
         found.append(
             f"of {report['freshness_probes']} probes {report['freshness_lost']} saw no change within 10 s, "

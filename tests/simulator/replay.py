@@ -40,7 +40,7 @@ from tests.simulator.client import Client, Tally, Unanswered, wait_for_items
 from tests.simulator.evaluation import METHODS, K, Past, Score, eligible, sample
 from tests.simulator.report import REPORTS, Progress, StepFailed, machine, run_module, table, write_report
 from tests.simulator.statistics import percentiles
-from tests.simulator.warehouse import LogCount, Warehouse, wait_until_stored
+from tests.simulator.warehouse import Held, LogCount, Warehouse, wait_until_folded, wait_until_stored
 from tests.stack import APPS, EMULATORS, Stack, StackError, running_stack
 from tests.stack.prerequisites import Missing
 
@@ -188,7 +188,7 @@ class Replay:
             self.novel.add(target, answers)
 
 
-def build_report(replay: Replay, tally: Tally, log: LogCount, rows: dict[str, int], seconds: float) -> dict[str, Any]:
+def build_report(replay: Replay, tally: Tally, log: LogCount, held: Held, seconds: float) -> dict[str, Any]:
     """The machine-readable report; `seconds` from the first message until the log held them all."""
     return {
         "events_sent": tally.sent,
@@ -206,7 +206,9 @@ def build_report(replay: Replay, tally: Tally, log: LogCount, rows: dict[str, in
         },
         "events_per_s": round(log.distinct / max(seconds, 1e-9), 1),
         "seconds": round(seconds, 1),
-        "bigtable_rows": rows,
+        "bigtable_rows": {"profiles": held.profiles, "items": held.items},
+        "events_in_profiles": held.events_in_profiles,
+        "events_in_items": held.events_in_items,
         "served_by": tally.served_by,
         "api_ms": percentiles(tally.api_ms, points=(50, 99)),
         "retries": tally.retries,
@@ -223,6 +225,9 @@ def faults(report: Mapping[str, Any]) -> list[str]:
         found.append(f"{report['events_accepted'] - report['events_in_log']} accepted events are not in the log")
     if report["duplicates_in_log"]:
         found.append(f"{report['duplicates_in_log']} rows of the log double another")
+    for kind in ("profiles", "items"):
+        if (counted := report[f"events_in_{kind}"]) != report["events_accepted"]:
+            found.append(f"the {kind} counted {counted} events, {report['events_accepted']} were accepted")
     return found
 
 
@@ -239,7 +244,8 @@ def show(report: Mapping[str, Any]) -> str:
         f"events      {report['events_sent']:,} sent, {report['rejected']:,} rejected, "
         f"{report['events_in_log']:,} in the log, {report['duplicates_in_log']:,} doubled; "
         f"{report['events_per_s']:,.0f} a second",
-        f"bigtable    {counts['profiles']:,} profiles, {counts['items']:,} items",
+        f"bigtable    {counts['profiles']:,} profiles that counted {report['events_in_profiles']:,} events, "
+        f"{counts['items']:,} items that counted {report['events_in_items']:,}",
         f"questions   {report['questions']:,}, of them {novel['questions']:,} for items new to the session; "
         f"answered by {report['served_by']}",
         "",
@@ -271,7 +277,7 @@ async def replay_file(path: Path, stack: Stack, options: argparse.Namespace, say
         say("waiting until the log holds every accepted event")
         log = await wait_until_stored(warehouse, len(client.tally.accepted_ids), say=say)
     seconds = time.monotonic() - began
-    held = await asyncio.to_thread(warehouse.bigtable_rows)
+    held = await wait_until_folded(warehouse, len(client.tally.accepted_ids))
     report = build_report(replay, client.tally, log, held, seconds)
     warehouse.close()
     return conclude(report, broke_off, say)

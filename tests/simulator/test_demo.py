@@ -33,7 +33,7 @@ def report(**changes: Any) -> dict[str, Any]:
     tally = Tally(sent=1_000, accepted=1_000, api_ms=[5.0, 9.0], served_by={"vertex": 2})
     freshness = Freshness([300.0, 500.0], [320.0, 540.0], probes=2)
     built = build_report(outcome(), freshness, tally, LogCount(1_000, 1_000))
-    return {**built, "history_events": 100, "model_version": "m1", "lost": {}, **changes}
+    return {**built, "history_events": 100, "model_version": "m1", "lost": {}, "events_in_profiles": 1_000, **changes}
 
 
 def test_the_report_has_the_stable_keys() -> None:
@@ -67,6 +67,7 @@ def test_a_run_with_no_click_says_that_the_lift_is_unknown() -> None:
         ({"events_unconfirmed": 3}, "never confirmed 3 events"),
         ({"freshness_lost": 1}, "1 saw no change"),
         ({"broken_visits": 1}, "1 visits broke off"),
+        ({"events_in_profiles": 1_001}, "the profiles counted 1001 events"),
     ],
 )
 def test_each_loss_is_named_and_makes_the_exit_code_1(change: dict[str, Any], said: str, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from tests.simulator.client import Client
 from tests.simulator.evaluation import K, Past, Score, eligible, sample
 from tests.simulator.fakes import BACKFILL_KEY, FakeFreshet, serving
 from tests.simulator.replay import Backlog, Replay, Stalled, build_report, conclude, faults, show, wire_event
-from tests.simulator.warehouse import LogCount
+from tests.simulator.warehouse import Held, LogCount
 
 
 def row(second: int, item: str, session: str = "s1", kind: str = "view", user: str = "u1") -> dict[str, str]:
@@ -160,21 +160,25 @@ def test_a_backlog_smaller_than_a_message_is_refused() -> None:
 
 async def test_the_report_has_its_stable_keys_and_faults_name_what_is_wrong() -> None:
     replay, _, client = await replayed(walk(30))
-    good = build_report(replay, client.tally, LogCount(30, 30), {"profiles": 3, "items": 6}, 2.0)
+    good = build_report(replay, client.tally, LogCount(30, 30), Held(3, 6, 30, 30), 2.0)
     assert {"events_sent", "events_in_log", "duplicates_in_log", "rejected", "questions"} < set(good)
     assert set(good["hit_rate_20"]) == set(good["mrr_20"]) >= {"freshet", "popular", "covisit"}
     assert good["events_per_s"] == 15.0 and faults(good) == []
-    lost = build_report(replay, client.tally, LogCount(29, 28), {"profiles": 3, "items": 6}, 2.0)
-    assert faults(lost) == ["2 accepted events are not in the log", "1 rows of the log double another"]
+    lost = build_report(replay, client.tally, LogCount(29, 28), Held(3, 6, 31, 30), 2.0)
+    assert faults(lost) == [
+        "2 accepted events are not in the log",
+        "1 rows of the log double another",
+        "the profiles counted 31 events, 30 were accepted",
+    ]
     assert "30 sent, 0 rejected, 30 in the log, 0 doubled" in show(good)
 
 
 async def test_the_exit_code_says_whether_every_event_is_in_exactly_once(tmp_path: Any) -> None:
     replay, _, client = await replayed(walk(30))
     said: list[str] = []
-    rows = {"profiles": 3, "items": 6}
-    good = build_report(replay, client.tally, LogCount(30, 30), rows, 2.0)
-    lost = build_report(replay, client.tally, LogCount(29, 29), rows, 2.0)
+    held = Held(3, 6, 30, 30)
+    good = build_report(replay, client.tally, LogCount(30, 30), held, 2.0)
+    lost = build_report(replay, client.tally, LogCount(29, 29), held, 2.0)
     assert conclude(good, [], said.append, tmp_path) == 0
     assert conclude(lost, [], said.append, tmp_path) == 1
     assert conclude(good, ["broke off"], said.append, tmp_path) == 1

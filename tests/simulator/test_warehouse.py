@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from pipeline.core.catalog import Item
-from pipeline.store import Store, item_write
-from tests.simulator.warehouse import LogCount, Warehouse, wait_until_stored
+from pipeline.core.events import Event
+from pipeline.core.items import ItemStats
+from pipeline.core.profile import UserProfile
+from pipeline.store import PROFILE, STATS, Store, cell, item_write
+from tests.simulator.warehouse import Held, LogCount, Warehouse, wait_until_stored
 from tests.stack.bootstrap import bigquery_client
 
+NOON = datetime(2025, 1, 1, 12, tzinfo=UTC)
 AT = "2025-01-01T12:00:00.000Z"
 
 
@@ -46,10 +52,16 @@ def test_dead_letters_are_counted_by_their_reason(warehouse: dict[str, str]) -> 
 
 
 @pytest.mark.filterwarnings("ignore:Connecting to Bigtable emulator:RuntimeWarning")
-def test_bigtable_rows_are_counted_by_table(warehouse: dict[str, str]) -> None:
+def test_bigtable_is_asked_for_its_rows_and_for_the_events_they_counted(warehouse: dict[str, str]) -> None:
     store = Store(warehouse["GOOGLE_CLOUD_PROJECT"], warehouse["FRESHET_BIGTABLE_INSTANCE"])
+    profile, stats = UserProfile(), ItemStats()
+    for number in range(3):
+        seen = Event(event_id=f"e{number}", event="view_product", timestamp=NOON, user_id="u", product_id="a")
+        profile.add(seen)
+        stats.add(seen)
     store.write([item_write(Item("a"), 1), item_write(Item("b"), 1)])
+    store.write([cell(PROFILE, "u#u", profile.encode(), 1), cell(STATS, "a", stats.encode(), 1)])
     store.close()
     counter = Warehouse(warehouse)
-    assert counter.bigtable_rows() == {"profiles": 0, "items": 2}
+    assert counter.held() == Held(1, 2, 3, 3)
     counter.close()

@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.store import Store
+from pipeline.core.items import ItemStats
+from pipeline.core.profile import UserProfile
+from pipeline.store import PROFILE, STATS, Store
 from tests.stack.bootstrap import bigquery_client
 
 POLL_S = 1.0
@@ -25,6 +27,16 @@ class LogCount:
     def duplicates(self) -> int:
         """Rows beyond the first of their event id."""
         return self.rows - self.distinct
+
+
+@dataclass(frozen=True)
+class Held:
+    """What Bigtable holds: rows, and how many events they counted."""
+
+    profiles: int
+    items: int
+    events_in_profiles: int
+    events_in_items: int
 
 
 class Warehouse:
@@ -58,11 +70,13 @@ class Warehouse:
         )
         return {f"{row['source']}: {row['field']}: {row['reason']}": int(row["n"]) for row in rows}
 
-    def bigtable_rows(self) -> dict[str, int]:
-        """Rows of the profiles and items tables."""
+    def held(self) -> Held:
+        """What the profiles and items tables hold."""
         store = Store(self._env["GOOGLE_CLOUD_PROJECT"], self._env["FRESHET_BIGTABLE_INSTANCE"])
         try:
-            return {table: store.count(table) for table in ("profiles", "items")}
+            profiles = [UserProfile.decode(value).events_total for _, value in store.scan(PROFILE)]
+            stats = [sum(ItemStats.decode(value).totals.values()) for _, value in store.scan(STATS)]
+            return Held(len(profiles), store.count("items"), sum(profiles), sum(stats))
         finally:
             store.close()
 
@@ -72,6 +86,16 @@ class Warehouse:
 
     def _rows(self, sql: str) -> list[Any]:
         return list(self._bigquery.query_and_wait(sql))
+
+
+async def wait_until_folded(warehouse: Warehouse, expected: int, *, patience_s: float = 20.0) -> Held:
+    """Wait until the profiles hold `expected` events, or `patience_s` is over; what Bigtable holds then."""
+    end = time.monotonic() + patience_s
+    held = await asyncio.to_thread(warehouse.held)
+    while held.events_in_profiles != expected and time.monotonic() < end:
+        await asyncio.sleep(POLL_S)
+        held = await asyncio.to_thread(warehouse.held)
+    return held
 
 
 async def wait_until_stored(

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from pipeline.core.items import IMPRESSION, ItemRow
 from pipeline.store import GLOBAL_SCOPE, now_ms
@@ -22,6 +23,8 @@ SHELF = 300
 
 # All items are read again now and then, and soon while there are none or more each time: the catalog is being loaded.
 RESCAN_S, RESCAN_GROWING_S = 60.0, 3.0
+# A scan of very many items takes its time: then it comes more seldom, for one part in so many of all time at most.
+RESCAN_SHARE = 10
 RESHELVE_S = 5.0
 REFRESH_S = 0.1
 REFRESH_BATCH = 40
@@ -29,6 +32,10 @@ REFRESH_BATCH = 40
 TRENDING_SOFT_S, TRENDING_HARD_S = 1.0, 10.0
 CATEGORY_SOFT_S = 3.0
 MAX_SCOPES = 2_000
+# So many ids of items that do not exist are remembered, so that they are not asked for again and again.
+MAX_MISSING = 1_000
+
+_NEVER = float("-inf")
 
 # Item id -> score as a share of the best, best first.
 Ranked = dict[str, float]
@@ -74,7 +81,7 @@ class ItemCache:
 
     Args:
         reader: where rows come from.
-        max_items: how many to keep; the longest unread go first.
+        max_items: how many to keep; the longest unread go first. Items looked for and not there take no such place.
         clock: monotonic seconds.
     """
 
@@ -82,13 +89,15 @@ class ItemCache:
         self._reader = reader
         self._max_items = max_items
         self._clock = clock
-        self._rows: dict[str, ItemRow | None] = {}  # oldest read first; None: looked for and not there
-        self._read_at: dict[str, float] = {}
+        self._rows: dict[str, ItemRow] = {}  # oldest read first
+        self._missing: dict[str, None] = {}  # looked for and not there, oldest read first
+        self._read_at: dict[str, float] = {}  # of both
         self._wanted: dict[str, None] = {}
+        self._rescan_at = _NEVER
         self.shelves = Shelves()
 
     def __len__(self) -> int:
-        return sum(row is not None for row in self._rows.values())
+        return len(self._rows)
 
     def get(self, item_id: str) -> ItemRow | None:
         """The row as last read, however old; None for an unknown item."""
@@ -125,7 +134,7 @@ class ItemCache:
 
     def reshelve(self) -> None:
         """Put what is known on its shelves anew."""
-        self.shelves = build_shelves([row for row in self._rows.values() if row is not None], now_ms())
+        self.shelves = build_shelves(self._rows.values(), now_ms())
 
     async def refresh(self) -> None:
         """Read the next of the wanted rows. Raises `Unavailable`."""
@@ -137,13 +146,13 @@ class ItemCache:
 
     async def keep_fresh(self) -> None:
         """Refresh, rescan and reshelve in turn; runs until cancelled."""
-        rescan_at = self._clock() + (RESCAN_S if len(self) else 0.0)
+        self._rescan_at = self._clock() + (RESCAN_S if len(self) else 0.0)
         reshelve_at = self._clock() + RESHELVE_S
         while True:
             await asyncio.sleep(REFRESH_S)
             try:
-                if self._clock() >= rescan_at:
-                    rescan_at = self._clock() + await self._rescan()
+                if self._clock() >= self._rescan_at:
+                    await self._rescan()
                 await self.refresh()
             except Unavailable as error:
                 log.info("items stay as they are: %s", error)
@@ -154,11 +163,15 @@ class ItemCache:
                 # With many items it takes its time: never more than a hundredth of all time.
                 reshelve_at = self._clock() + max(RESHELVE_S, 100 * (self._clock() - began))
 
-    async def _rescan(self) -> float:
-        """Load, and the seconds until it is time again."""
-        before = len(self)
-        await self.load()
-        return RESCAN_GROWING_S if len(self) != before or len(self) == 0 else RESCAN_S
+    async def _rescan(self) -> None:
+        """Load, and set the time to do it again: soon after a change or a failure, seldom when it takes long."""
+        before, began, pause_s = len(self), self._clock(), RESCAN_GROWING_S
+        try:
+            await self.load()
+            pause_s = RESCAN_S if len(self) == before > 0 else RESCAN_GROWING_S
+        finally:
+            took_s = self._clock() - began
+            self._rescan_at = self._clock() + max(pause_s, RESCAN_SHARE * took_s)
 
     async def _read(self, ids: Sequence[str], background: bool = False) -> None:
         found = await self._reader.items(ids, background)
@@ -166,19 +179,26 @@ class ItemCache:
             self._put(item_id, found.get(item_id))
 
     def _take(self, row: ItemRow) -> bool:
-        """Keep a scanned row; False when memory is full."""
-        if row.item.item_id not in self._rows and len(self._rows) >= self._max_items:
-            return False
-        self._put(row.item.item_id, row)
+        """Keep a scanned row that is known or fits; the scan goes on either way, to what is known."""
+        if row.item.item_id in self._rows or len(self._rows) < self._max_items:
+            self._put(row.item.item_id, row)
         return True
 
     def _put(self, item_id: str, row: ItemRow | None) -> None:
         self._rows.pop(item_id, None)
-        self._rows[item_id] = row
+        self._missing.pop(item_id, None)
         self._read_at[item_id] = self._clock()
-        while len(self._rows) > self._max_items:
-            oldest = next(iter(self._rows))
-            del self._rows[oldest], self._read_at[oldest]
+        if row is not None:
+            self._rows[item_id] = row
+            self._forget_oldest(self._rows, self._max_items)
+        else:
+            self._missing[item_id] = None
+            self._forget_oldest(self._missing, MAX_MISSING)
+
+    def _forget_oldest(self, known: dict[str, Any], limit: int) -> None:
+        while len(known) > limit:
+            oldest = next(iter(known))
+            del known[oldest], self._read_at[oldest]
 
 
 class TrendingCache:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
+from pipeline.core.items import ItemRow
 from pipeline.store import GLOBAL_SCOPE
 from tests.vertex.api.fakes import NOW_MS, FakeReader, item, row, trending_of
 from vertex.api.breaker import Unavailable
-from vertex.api.items import REFRESH_S, RESCAN_GROWING_S, ItemCache, TrendingCache, build_shelves
+from vertex.api.items import (
+    MAX_MISSING,
+    REFRESH_S,
+    RESCAN_GROWING_S,
+    RESCAN_SHARE,
+    ItemCache,
+    TrendingCache,
+    build_shelves,
+)
 
 
 class Clock:
@@ -67,12 +77,60 @@ class TestItemCache:
 
         assert [name for name in ("p0", "p1", "p2", "p3") if cache.get(name)] == ["p0", "p2", "p3"]
 
-    async def test_a_scan_ends_when_memory_is_full(self) -> None:
+    async def test_a_scan_of_more_than_fits_keeps_memory_bounded_and_refreshes_what_is_known(self) -> None:
         cache = ItemCache(self.reader, 3, self.clock)
+        await cache.load()
+        await cache.ensure(["p9"], 1.0, 5.0)  # visitors are there, so it takes the place of another
+        self.reader.rows["p9"] = row(item(9), views=3)
 
         await cache.load()
 
         assert len(cache) == 3
+        assert cache.get("p9") == self.reader.rows["p9"]
+
+    async def test_asking_for_items_that_do_not_exist_displaces_none_that_do(self) -> None:
+        await self.cache.load()
+
+        for index in range(MAX_MISSING + 20):
+            await self.cache.ensure([f"none{index}"], 1.0, 5.0)
+        await self.cache.load()
+
+        assert len(self.cache) == 10
+        assert self.cache.shelves.popular == [f"p{index}" for index in range(10)]
+
+    async def test_an_item_that_was_deleted_is_forgotten_and_one_that_came_is_found(self) -> None:
+        await self.cache.load()
+        gone = self.reader.rows.pop("p1")
+        await self.cache.ensure(["p1"], 0.0, -1.0)
+        assert self.cache.get("p1") is None
+
+        self.reader.rows["p1"] = gone
+        await self.cache.load()
+
+        assert self.cache.get("p1") == gone
+
+    async def test_a_scan_that_takes_long_or_fails_is_not_begun_again_at_once(self) -> None:
+        class SlowReader(FakeReader):
+            async def scan(inner, take: Callable[[ItemRow], bool]) -> None:
+                self.clock.now += 30.0
+                await super().scan(take)
+
+        slow = SlowReader([row(item(1))])
+        slow.is_up = False
+        cache = ItemCache(slow, 10, self.clock)
+        refreshing = asyncio.create_task(cache.keep_fresh())
+        await asyncio.sleep(2.5 * REFRESH_S)
+        began = self.clock.now
+        slow.is_up = True
+        self.clock.now += RESCAN_SHARE * 30.0 - 1.0
+        await asyncio.sleep(1.0 + 2.5 * REFRESH_S)  # after a failure it waits for a second
+        assert (len(cache), self.clock.now) == (0, began + RESCAN_SHARE * 30.0 - 1.0)
+
+        self.clock.now += 1.0
+        await asyncio.sleep(2.5 * REFRESH_S)
+        refreshing.cancel()
+
+        assert len(cache) == 1
 
     async def test_a_catalog_that_is_loaded_after_the_start_shows_within_seconds(self) -> None:
         rows, self.reader.rows = self.reader.rows, {}

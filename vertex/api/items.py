@@ -112,7 +112,7 @@ class ItemCache:
         """Ask for fresh rows of those read more than `max_age_s` ago; they come in the background."""
         read_at, oldest = self._read_at, self._clock() - max_age_s
         for item_id in ids:
-            if read_at.get(item_id, -1.0) < oldest:
+            if read_at.get(item_id, _NEVER) < oldest:
                 self._wanted[item_id] = None
 
     async def ensure(self, ids: Sequence[str], soft_s: float, hard_s: float) -> None:
@@ -122,7 +122,7 @@ class ItemCache:
             Unavailable: what could be had is had; the rest stays as it was.
         """
         oldest = self._clock() - hard_s
-        stale = [item_id for item_id in ids if self._read_at.get(item_id, -1.0) < oldest]
+        stale = [item_id for item_id in ids if self._read_at.get(item_id, _NEVER) < oldest]
         if stale:
             await self._read(stale)
         self.want(ids, soft_s)

@@ -77,6 +77,13 @@ class TestItemCache:
 
         assert [name for name in ("p0", "p1", "p2", "p3") if cache.get(name)] == ["p0", "p2", "p3"]
 
+    async def test_a_missing_row_is_read_also_right_after_the_machine_has_started(self) -> None:
+        self.clock.now = 0.5
+
+        await self.cache.ensure(["p1"], 1.0, 5.0)
+
+        assert self.cache.get("p1") is not None
+
     async def test_a_scan_of_more_than_fits_keeps_memory_bounded_and_refreshes_what_is_known(self) -> None:
         cache = ItemCache(self.reader, 3, self.clock)
         await cache.load()

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import msgspec
 from google.cloud.bigtable.data import (
     BigtableDataClient,
     BigtableDataClientAsync,
@@ -50,6 +51,7 @@ _CELLS: dict[str, tuple[str, str, bytes]] = {
 _NEWEST = CellsColumnLimitFilter(1)
 _MAX_BULK = 500
 _MAX_WRITERS = 4
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
 
 
 def category_scope(category: str) -> str:
@@ -157,9 +159,14 @@ class Store:
 
 
 class AsyncStore:
-    """Reads for serving, on the running event loop."""
+    """Reads for serving, on the running event loop. One item that cannot be decoded must not hide the others.
+
+    Attributes:
+        unreadable: how many rows were left out because of that.
+    """
 
     def __init__(self, project: str, instance: str) -> None:
+        self.unreadable = 0
         self._client = BigtableDataClientAsync(project=project)
         self._tables = {name: self._client.get_table(instance, name) for name in TABLES}
 
@@ -176,13 +183,15 @@ class AsyncStore:
         for batch in _batches(sorted(set(ids))):
             query = ReadRowsQuery(row_keys=list(batch), row_filter=_NEWEST)
             for row in await self._tables["items"].read_rows(query, operation_timeout=timeout_s):
-                found[row.row_key.decode()] = _item_row(row)
+                if (readable := self._readable(row)) is not None:
+                    found[row.row_key.decode()] = readable
         return found
 
     async def scan_items(self) -> AsyncIterator[ItemRow]:
-        """Every item."""
+        """Every item that can be read."""
         async for row in await self._tables["items"].read_rows_stream(ReadRowsQuery(row_filter=_NEWEST)):
-            yield _item_row(row)
+            if (readable := self._readable(row)) is not None:
+                yield readable
 
     async def read_trending(self, scope: str, timeout_s: float = 1.0) -> Trending:
         """The scope's shards, merged; empty when nothing is trending there."""
@@ -194,7 +203,10 @@ class AsyncStore:
             value = _newest(row, family, column)
             # A category may itself hold a "#": only the shard's digits may follow the scope.
             if value is not None and row.row_key.decode()[len(scope) + 1 :].isdigit():
-                total.merge(Trending.decode(value[0]))
+                try:
+                    total.merge(Trending.decode(value[0]))
+                except _UNREADABLE:
+                    self.unreadable += 1
         return total
 
     async def ping(self, timeout_s: float = 0.5) -> None:
@@ -204,6 +216,13 @@ class AsyncStore:
     async def close(self) -> None:
         """Close the channel."""
         await self._client.close()
+
+    def _readable(self, row: Row) -> ItemRow | None:
+        try:
+            return _item_row(row)
+        except _UNREADABLE:
+            self.unreadable += 1
+            return None
 
 
 def _item_row(row: Row) -> ItemRow:

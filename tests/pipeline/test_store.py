@@ -115,6 +115,24 @@ async def test_serving_reads_items_with_what_is_there_of_them(serving: AsyncStor
     assert {key: scanned[key] for key in expected} == expected
 
 
+async def test_what_cannot_be_decoded_is_counted_and_hides_nothing_else(
+    serving: AsyncStore, store: Store, tag: str
+) -> None:
+    good, broken, scope = f"{tag}-good", f"{tag}-broken", bigtable.category_scope(tag)
+    store.write(
+        [
+            item_write(Item(good, "Lamp"), 1),
+            cell(bigtable.ITEM, broken, b"\xc1", 1),
+            cell(bigtable.TRENDING, trending_key(scope, 0), trending_of("a").encode(), 1),
+            cell(bigtable.TRENDING, trending_key(scope, 1), b"\xc1", 1),
+        ]
+    )
+    assert set(await serving.read_items([good, broken])) == {good}
+    assert {row.item.item_id async for row in serving.scan_items() if row.item.item_id.startswith(tag)} == {good}
+    assert [item_id for item_id, _ in (await serving.read_trending(scope)).top(START_MS, 9)] == ["a"]
+    assert serving.unreadable == 3
+
+
 async def test_serving_merges_the_shards_of_a_scope_and_of_no_other(
     serving: AsyncStore, store: Store, tag: str
 ) -> None:

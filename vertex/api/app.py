@@ -100,7 +100,7 @@ class Api:
             async with asyncio.timeout(LOAD_S):
                 await self._reader.ping()
                 await self._items.load()
-        except (Unavailable, TimeoutError) as error:
+        except Exception as error:  # an empty shop that fills up is better than none
             log.warning("starting without the catalog: %s", error)
 
     async def recommend(self, request: HttpRequest) -> Response:

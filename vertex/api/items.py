@@ -93,7 +93,7 @@ class ItemCache:
         self._missing: dict[str, None] = {}  # looked for and not there, oldest read first
         self._read_at: dict[str, float] = {}  # of both
         self._wanted: dict[str, None] = {}
-        self._rescan_at = _NEVER
+        self._rescan_at = self._reshelve_at = _NEVER
         self.shelves = Shelves()
 
     def __len__(self) -> int:
@@ -147,21 +147,28 @@ class ItemCache:
     async def keep_fresh(self) -> None:
         """Refresh, rescan and reshelve in turn; runs until cancelled."""
         self._rescan_at = self._clock() + (RESCAN_S if len(self) else 0.0)
-        reshelve_at = self._clock() + RESHELVE_S
+        self._reshelve_at = self._clock() + RESHELVE_S
         while True:
             await asyncio.sleep(REFRESH_S)
             try:
-                if self._clock() >= self._rescan_at:
-                    await self._rescan()
-                await self.refresh()
+                await self._freshen()
             except Unavailable as error:
                 log.info("items stay as they are: %s", error)
                 await asyncio.sleep(1.0)
-            if self._clock() >= reshelve_at:
-                began = self._clock()
-                self.reshelve()
-                # With many items it takes its time: never more than a hundredth of all time.
-                reshelve_at = self._clock() + max(RESHELVE_S, 100 * (self._clock() - began))
+            except Exception:  # one odd row must not leave all others as they are for ever
+                log.exception("items stay as they are")
+                await asyncio.sleep(1.0)
+
+    async def _freshen(self) -> None:
+        """What is due of the three. Raises `Unavailable`."""
+        if self._clock() >= self._reshelve_at:
+            began = self._clock()
+            self.reshelve()
+            # With many items it takes its time: never more than a hundredth of all time.
+            self._reshelve_at = self._clock() + max(RESHELVE_S, 100 * (self._clock() - began))
+        if self._clock() >= self._rescan_at:
+            await self._rescan()
+        await self.refresh()
 
     async def _rescan(self) -> None:
         """Load, and set the time to do it again: soon after a change or a failure, seldom when it takes long."""

@@ -122,9 +122,15 @@ class Ranker:
         answer.add_done_callback(self._done)
         try:
             ctr, version = await asyncio.wait_for(asyncio.shield(answer), deadline_s)
-        except (Unavailable, TimeoutError) as error:
+        except TimeoutError as error:
             self._breaker.failed()
-            raise Unavailable(str(error) or f"vertex: no answer in {deadline_s * 1000:.0f} ms") from error
+            raise Unavailable(f"vertex: no answer in {deadline_s * 1000:.0f} ms") from error
+        except Unavailable:
+            self._breaker.failed()
+            raise
+        except Exception as error:  # whatever a client library raises means the same: no answer
+            self._breaker.failed()
+            raise Unavailable(f"vertex: {type(error).__name__}") from error
         self._breaker.succeeded()
         return Prediction(ctr, "vertex", version)
 

@@ -7,9 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
-import grpc
 import msgspec
-from google.api_core.exceptions import GoogleAPIError
 
 from pipeline.core.items import ItemRow, Trending
 from pipeline.core.profile import UserProfile
@@ -50,11 +48,13 @@ class Reader:
     Args:
         connect: makes the store; called again when it has been silent for some seconds.
         deadline_s: for what a visitor waits for; background reads may take longer.
+        watch_s: how often to ask whether it is there.
     """
 
-    def __init__(self, connect: Callable[[], AsyncStore], deadline_s: float) -> None:
+    def __init__(self, connect: Callable[[], AsyncStore], deadline_s: float, watch_s: float = WATCH_S) -> None:
         self._connect = connect
         self._deadline_s = deadline_s
+        self._watch_s = watch_s
         self._store = connect()
         self._breaker = Breaker("bigtable")
 
@@ -66,11 +66,7 @@ class Reader:
     async def profile(self, key: str) -> UserProfile | None:
         """The visitor's profile, or None for an unknown one."""
         deadline_s = self._deadline_s
-        try:
-            return await self._guarded(lambda: self._store.read_profile(key, deadline_s), deadline_s)
-        except msgspec.DecodeError:
-            log.error("a profile cannot be read: expected what this version writes")
-            return None
+        return await self._guarded(lambda: _readable_profile(self._store, key, deadline_s), deadline_s)
 
     async def items(self, ids: Sequence[str], background: bool = False) -> dict[str, ItemRow]:
         """Those of the items that exist."""
@@ -84,7 +80,10 @@ class Reader:
 
     async def scan(self, take: Callable[[ItemRow], bool]) -> None:
         """Give every item to `take` until it returns False."""
-        await self._guarded(lambda: _feed(self._store.scan_items(), take), SCAN_S)
+        store, before = self._store, self._store.unreadable
+        await self._guarded(lambda: _feed(store.scan_items(), take), SCAN_S)
+        if store.unreadable > before:
+            log.error("%d items cannot be read: expected what this version writes", store.unreadable - before)
 
     async def ping(self) -> None:
         """Ask for one row, also when the breaker is open."""
@@ -94,17 +93,27 @@ class Reader:
         """Ask now and then whether Bigtable is there; runs until cancelled."""
         silent = 0
         while True:
-            await asyncio.sleep(WATCH_S)
+            await asyncio.sleep(self._watch_s)
             try:
-                await self.ping()
-                silent = 0
-            except Unavailable as error:
-                silent += 1
-                if silent == RECONNECT_AFTER_PINGS:
-                    log.warning("%s; connecting anew", error)
-                if silent % RECONNECT_AFTER_PINGS == 0:
-                    await self.close()
-                    self._store = self._connect()
+                silent = 0 if await self._answers() else silent + 1
+                if silent and silent % RECONNECT_AFTER_PINGS == 0:
+                    await self._reconnect()
+            except Exception:  # whatever a client library does: the next look is in a second
+                log.exception("looking after Bigtable failed")
+
+    async def _answers(self) -> bool:
+        try:
+            await self.ping()
+        except Unavailable as error:
+            log.debug("%s", error)
+            return False
+        return True
+
+    async def _reconnect(self) -> None:
+        """Take a new store, then close the old one: in between nobody meets a closed one."""
+        log.warning("bigtable is silent; connecting anew")
+        old, self._store = self._store, self._connect()
+        await old.close()
 
     async def close(self) -> None:
         """Close the channel."""
@@ -118,7 +127,7 @@ class Reader:
         try:
             async with asyncio.timeout(deadline_s):
                 answer = await read()
-        except (GoogleAPIError, grpc.RpcError, TimeoutError) as error:
+        except Exception as error:  # the client library's own, its transport's, a closed channel's: all mean no answer
             self._breaker.failed()
             raise Unavailable(f"bigtable: {type(error).__name__}") from error
         except asyncio.CancelledError:
@@ -129,6 +138,14 @@ class Reader:
             raise Unavailable("bigtable: the channel was closed") from None
         self._breaker.succeeded()
         return answer
+
+
+async def _readable_profile(store: AsyncStore, key: str, timeout_s: float) -> UserProfile | None:
+    try:
+        return await store.read_profile(key, timeout_s)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        log.error("a profile cannot be read: expected what this version writes")
+        return None
 
 
 async def _feed(rows: AsyncIterator[ItemRow], take: Callable[[ItemRow], bool]) -> None:

@@ -26,6 +26,7 @@ class FakeEndpoint:
     def __init__(self) -> None:
         self.asked = 0
         self.is_up = True
+        self.error: Exception = Unavailable("vertex: taken down by the test")
         self.may_answer = threading.Event()
         self.may_answer.set()
 
@@ -33,7 +34,7 @@ class FakeEndpoint:
         self.asked += 1
         self.may_answer.wait(5.0)
         if not self.is_up:
-            raise Unavailable("vertex: taken down by the test")
+            raise self.error
         return np.full(len(matrix), 0.25, np.float32), "7"
 
 
@@ -95,6 +96,12 @@ async def test_an_answer_that_comes_too_late_is_not_waited_for(ranker: Ranker, e
 
     assert prediction.served_by == "local"
     assert asyncio.get_running_loop().time() - began < 10 * DEADLINE_S
+
+
+async def test_an_error_that_nobody_expected_is_no_answer_either(ranker: Ranker, endpoint: FakeEndpoint) -> None:
+    endpoint.is_up, endpoint.error = False, ValueError("odd")
+
+    assert (await ranker.predict(MATRIX)).served_by == "local"
 
 
 async def test_after_some_failures_in_a_row_vertex_is_left_in_peace(ranker: Ranker, endpoint: FakeEndpoint) -> None:

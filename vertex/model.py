@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -331,11 +332,23 @@ def _local(path: str) -> Path:
     """The folder itself, or the local copy of a `gs://` one: a version never changes."""
     if not is_remote(path):
         return Path(path)
-    digest = hashlib.sha256(path.encode()).hexdigest()[:16]
-    copy = Path(tempfile.gettempdir()) / "freshet-models" / digest
+    copy = _copy_of(path)
     if not (copy / MANIFEST).exists():
         _download(path, copy)
     return copy
+
+
+def drop_copy(path: str) -> None:
+    """Delete the local copy of a `gs://` folder, if there is one; a model that was loaded from it lives on."""
+    if is_remote(path):
+        copy = _copy_of(path)
+        (copy / MANIFEST).unlink(missing_ok=True)  # first: its presence says that the copy is whole
+        shutil.rmtree(copy, ignore_errors=True)
+
+
+def _copy_of(path: str) -> Path:
+    digest = hashlib.sha256(path.encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / "freshet-models" / digest
 
 
 def _download(path: str, copy: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from vertex.model import InvalidModel, Model, is_remote, latest_version, load_model, prior_model
+from vertex.model import Model, drop_copy, is_remote, latest_version, load_model, prior_model
 
 log = logging.getLogger(__name__)
 
@@ -19,24 +19,37 @@ class LatestModel:
         self._directory = directory
         self._loaded: str | None = None
         self._model = prior_model()
+        self._copied: set[str] = set()  # the versions this process has tried to load, each a local copy
+        self._reported = ""
 
     def __call__(self) -> Model:
         """The model of the moment."""
         return self._model
 
     def refresh(self) -> None:
-        """Load the latest version if it is another; an unreadable one is logged and the old one kept."""
+        """Load the latest version if it is another; a failure is logged, once while it lasts, and the old one kept."""
         try:
             version = latest_version(self._directory)
             if version != self._loaded:
-                self._model = load_model(f"{self._directory}/{version}") if version else prior_model()
-                self._loaded = version
-                log.info("model loaded", extra={"model_version": self._model.version})
-        except (InvalidModel, OSError) as error:
-            log.error("the latest model stays unused: %s", error)
+                self._load(version)
+            self._reported = ""
+        except Exception as error:  # whatever a folder, Cloud Storage or its credentials do: rank on, and try again
+            if str(error) != self._reported:
+                log.error("the latest model stays unused: %s: %s", type(error).__name__, error)
+            self._reported = str(error)
 
     async def follow(self) -> None:
         """Look for another version now and then; runs until cancelled."""
         while True:
             await asyncio.sleep(POLL_REMOTE_S if is_remote(self._directory) else POLL_S)
             await asyncio.to_thread(self.refresh)
+
+    def _load(self, version: str | None) -> None:
+        if version is not None:
+            self._copied.add(version)
+        self._model = load_model(f"{self._directory}/{version}") if version else prior_model()
+        self._loaded = version
+        log.info("model loaded", extra={"model_version": self._model.version})
+        for older in self._copied - {version}:
+            drop_copy(f"{self._directory}/{older}")
+            self._copied.discard(older)

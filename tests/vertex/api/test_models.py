@@ -1,0 +1,76 @@
+"""The in-process model follows its folder, and outlives whatever that folder or Cloud Storage does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.core.features import FEATURE_NAMES
+from tests.vertex.cloud_storage import FakeStorage, fake_storage
+from vertex.api.models import LatestModel
+from vertex.model import VectorIndex
+from vertex.training.ctr import ClickModel
+from vertex.training.folder import model_files, publish
+
+FOLDER = "gs://shop-models/ranker"
+
+
+def publish_version(directory: str, version: str) -> None:
+    manifest = {"version": version, "kind": "logistic", "feature_names": list(FEATURE_NAMES)}
+    publish(directory, version, model_files(manifest, ClickModel(0.0, {}), VectorIndex.empty()))
+
+
+@pytest.fixture
+def storage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeStorage]:
+    with fake_storage() as running:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", running.url)
+        monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "demo-project")
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # where copies go
+        yield running
+
+
+def test_without_credentials_the_model_stays_as_it_is_and_that_is_logged_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
+    model = LatestModel(FOLDER)
+
+    for _ in range(3):
+        model.refresh()
+
+    assert model().version == "prior"
+    assert len(caplog.records) == 1
+    assert "DefaultCredentialsError" in caplog.text
+
+
+def test_a_bucket_that_is_refused_leaves_the_model_as_it_is(storage: FakeStorage) -> None:
+    publish_version(FOLDER, "v1")
+    model = LatestModel(FOLDER)
+    model.refresh()
+    storage.objects["shop-models", "ranker/LATEST"] = b"v2"
+
+    model.refresh()
+
+    assert model().version == "v1"
+
+
+def test_of_downloaded_versions_only_the_one_in_use_is_kept(storage: FakeStorage, tmp_path: Path) -> None:
+    model = LatestModel(FOLDER)
+    for version in ("v1", "v2", "v3"):
+        publish_version(FOLDER, version)
+        model.refresh()
+        assert model().version == version
+
+    assert len(list((tmp_path / "freshet-models").iterdir())) == 1
+
+
+def test_versions_on_disk_are_never_deleted(tmp_path: Path) -> None:
+    model = LatestModel(str(tmp_path))
+    for version in ("v1", "v2"):
+        publish_version(str(tmp_path), version)
+        model.refresh()
+
+    assert model().version == "v2"
+    assert (tmp_path / "v1").is_dir()

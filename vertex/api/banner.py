@@ -50,10 +50,10 @@ def readable(category: str) -> str:
 
 
 def _cart(cart: Sequence[Item], profile: UserProfile) -> Banner:
+    """Titles stay out of the text: the banner may be seen by somebody who only knows the visitor's id."""
     newest = max(cart, key=lambda item: profile.cart[item.item_id])
-    name = newest.title or "an item"
-    others = f" and {len(cart) - 1} more" if len(cart) > 1 else ""
-    return Banner(f"cart:{newest.item_id}", "Still in your cart", f"{name}{others}", newest.category, newest.item_id)
+    text = "An item is waiting for you." if len(cart) == 1 else f"{len(cart)} items are waiting for you."
+    return Banner(f"cart:{newest.item_id}", "Still in your cart", text, newest.category, newest.item_id)
 
 
 def _search(query: str, slate: Sequence[str]) -> Banner:

@@ -38,6 +38,14 @@ def test_a_cart_left_behind_comes_first_until_it_is_bought() -> None:
     assert not banner(bought).id.startswith("cart")
 
 
+def test_the_cart_is_spoken_of_without_naming_what_is_in_it() -> None:
+    one = visitor(event("add_to_cart", "p5", 60), items=ITEMS.values())
+    two = visitor(event("add_to_cart", "p5", 60), event("add_to_cart", "p6", 50), items=ITEMS.values())
+
+    assert banner(one).text == "An item is waiting for you."
+    assert banner(two).text == "2 items are waiting for you."
+
+
 def test_what_is_out_of_stock_is_not_offered_from_the_cart() -> None:
     gone = Item("p5", in_stock=False)
     profile = visitor(event("add_to_cart", "p5"))

@@ -51,6 +51,7 @@ def service_environment(ports: Ports) -> dict[str, str]:
         "FRESHET_CORS_ORIGINS": f"http://{HOST}:{ports.store},http://localhost:{ports.store}",
         "FRESHET_BACKFILL_KEY": "local-backfill",
         "FRESHET_ALLOW_AS_OF": "1",
+        "FRESHET_PROFILE_VIEW": "1",
         "AIP_HTTP_PORT": str(ports.predictor),
         "AIP_HEALTH_ROUTE": "/healthz",
         "AIP_PREDICT_ROUTE": "/predict",

@@ -50,7 +50,7 @@ class FakeFreshet:
         routes = [
             Route("/v1/events", self._collect, methods=["POST"]),
             Route("/v1/recommendations", self._recommend, methods=["POST"]),
-            Route("/v1/profile", self._profile),
+            Route("/v1/profile", self._profile, methods=["POST"]),
             Route("/blank", self._blank),
         ]
         cors = Middleware(CORSMiddleware, allow_origins=["*"], allow_headers=["*"], allow_methods=["*"])
@@ -92,7 +92,7 @@ class FakeFreshet:
         ]
 
     async def _profile(self, request: Request) -> Response:
-        query = request.query_params
+        query = await request.json()
         events = self._processed(query.get("anonymous_id"), query.get("user_id"))
         return JSONResponse(self._describe(events, query.get("event_id")))
 

@@ -24,7 +24,7 @@ from pipeline.core.profile import UserProfile
 from pipeline.store import AsyncStore, now_ms
 from vertex.api.breaker import Unavailable
 from vertex.api.config import Config
-from vertex.api.contract import InvalidRequest, parse_as_of, parse_request, profile_keys
+from vertex.api.contract import InvalidRequest, parse_profile_request, parse_request
 from vertex.api.endpoint import Endpoint
 from vertex.api.items import ItemCache, TrendingCache
 from vertex.api.models import LatestModel
@@ -115,15 +115,17 @@ class Api:
         return response
 
     async def profile(self, request: HttpRequest) -> Response:
-        """`GET /v1/profile`: the stored profile, readable; `event_id` asks whether that event is in it."""
-        query = request.query_params
-        keys = profile_keys(query.get("user_id"), query.get("anonymous_id"))
-        if not keys:
-            raise InvalidRequest("user_id", "expected user_id or anonymous_id", None)
-        as_of = query.get("as_of")
-        at_ms = round(parse_as_of(as_of, self._config.allow_as_of).timestamp() * 1000) if as_of else now_ms()
-        profile = await self._visitors.stored(keys)
-        return _respond(describe_profile(profile, query.get("event_id"), at_ms))
+        """`POST /v1/profile`, and `GET` with a query for people with curl: the stored profile, readable.
+
+        Whoever knows an id may look, so `Config.profile_view` opens it; ids in a query string end up in access logs.
+        """
+        if not self._config.profile_view:
+            return _error(404, InvalidRequest("path", "not open here: FRESHET_PROFILE_VIEW is not set", "/v1/profile"))
+        asked = await _body(request) if request.method == "POST" else request.query_params
+        question = parse_profile_request(asked, self._config.allow_as_of)
+        at_ms = round(question.as_of.timestamp() * 1000) if question.as_of else now_ms()
+        profile = await self._visitors.stored(question.profile_keys())
+        return _respond(describe_profile(profile, question.event_id, at_ms))
 
     async def item(self, request: HttpRequest) -> Response:
         """`GET /v1/items/{id}`: what the catalog says, and live statistics."""
@@ -174,7 +176,7 @@ def create_app(config: Config) -> Starlette:
         app.router.routes.extend(
             [
                 Route("/v1/recommendations", api.recommend, methods=["POST"]),
-                Route("/v1/profile", api.profile),
+                Route("/v1/profile", api.profile, methods=["GET", "POST"]),
                 Route("/v1/items/{item_id:path}", api.item),
                 Route("/healthz", api.health),
             ]

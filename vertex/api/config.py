@@ -35,6 +35,9 @@ class Config:
         weights: of the final score.
         cors_origins: the exact origins whose pages may call the API; `*` allows every origin.
         allow_as_of: whether a request may ask for the answer of another moment (replay).
+        profile_view: whether `/v1/profile` answers. It shows what a visitor did to whoever knows one of the ids, so it
+            is for demonstrations, and for shops whose user ids nobody can guess. A slate too follows from the profile
+            of the ids it is asked for: a public page sends ids that cannot be guessed (random, or keyed hashes).
         hide_seen: placements that do not show again what the visitor has touched already.
         recommend_stubs: show items that are known from events only; while there is no catalog at all they are shown.
         explore_rate: the share of slates that give one slot to an item few have seen, in [0, 1].
@@ -51,6 +54,7 @@ class Config:
     weights: Weights = Weights()
     cors_origins: tuple[str, ...] = ()
     allow_as_of: bool = False
+    profile_view: bool = False
     hide_seen: frozenset[str] = frozenset({"product"})
     recommend_stubs: bool = False
     explore_rate: float = 0.1
@@ -74,6 +78,7 @@ class Config:
             weights=parse_weights(environ.get("FRESHET_SCORE_WEIGHTS", "")),
             cors_origins=_names(environ.get("FRESHET_CORS_ORIGINS", "")),
             allow_as_of=_flag(environ, "FRESHET_ALLOW_AS_OF"),
+            profile_view=_flag(environ, "FRESHET_PROFILE_VIEW"),
             hide_seen=frozenset(_names(environ.get("FRESHET_HIDE_SEEN", "product"))),
             recommend_stubs=_flag(environ, "FRESHET_RECOMMEND_STUBS"),
             explore_rate=_number(environ, "FRESHET_EXPLORE_RATE", 0.1, 0.0, 1.0),

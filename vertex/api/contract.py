@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -14,6 +15,7 @@ MAX_PENDING = 200
 MAX_EXCLUDED = 1_000
 
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_LENGTH)]
+T = TypeVar("T")
 Variant = Literal["personalized", "popular"]
 
 
@@ -45,6 +47,19 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         return profile_keys(self.user_id, self.anonymous_id)
 
 
+class ProfileRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A look at one visitor's stored profile, and whether the event `event_id` is in it."""
+
+    user_id: Id | None = None
+    anonymous_id: Id | None = None
+    event_id: Id | None = None
+    as_of: datetime | None = None
+
+    def profile_keys(self) -> list[str]:
+        """The keys under which the visitor may be known, the account first."""
+        return profile_keys(self.user_id, self.anonymous_id)
+
+
 def profile_keys(user_id: str | None, anonymous_id: str | None) -> list[str]:
     """`u#<user_id>`, `a#<anonymous_id>`: those that are given."""
     return [f"{kind}#{value}" for kind, value in (("u", user_id), ("a", anonymous_id)) if value]
@@ -59,16 +74,37 @@ def parse_request(body: bytes, allow_as_of: bool) -> Request:
     Raises:
         InvalidRequest: naming field, expectation and value.
     """
+    return _convert(_object(body), Request, allow_as_of)
+
+
+def parse_profile_request(question: bytes | Mapping[str, Any], allow_as_of: bool) -> ProfileRequest:
+    """Read a look at a profile: a body, or the parameters of a query.
+
+    Raises:
+        InvalidRequest: naming field, expectation and value.
+    """
+    raw = _object(question) if isinstance(question, bytes) else dict(question)
+    request = _convert(raw, ProfileRequest, allow_as_of)
+    if not request.profile_keys():
+        raise InvalidRequest("user_id", "expected user_id or anonymous_id", None)
+    return request
+
+
+def _object(body: bytes) -> dict[str, Any]:
     try:
         raw = _decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest("body", f"expected JSON ({error})", body) from None
     if not isinstance(raw, dict):
         raise InvalidRequest("body", "expected a JSON object", raw)
+    return raw
+
+
+def _convert(raw: dict[str, Any], kind: type[T], allow_as_of: bool) -> T:
     if raw.get("as_of") is not None:
         raw = {**raw, "as_of": parse_as_of(raw["as_of"], allow_as_of)}
     try:
-        return msgspec.convert({key: value for key, value in raw.items() if value is not None}, Request)
+        return msgspec.convert({key: value for key, value in raw.items() if value is not None}, kind)
     except msgspec.ValidationError as error:
         raise _named(str(error), raw) from None
 

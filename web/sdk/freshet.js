@@ -444,13 +444,12 @@ export function createFreshet(options = {}) {
     return { ...answer, client };
   }
 
-  /** The visitor's stored profile, or null. With `eventId`, `contains_event` says whether it is in. */
+  /** The visitor's stored profile, or null, also where the API does not show profiles (FRESHET_PROFILE_VIEW). With `eventId`, `contains_event` says whether it is in. */
   async function profile({ eventId } = {}) {
     const { anonymousId, userId } = identity();
-    const query = new URLSearchParams({ anonymous_id: anonymousId });
-    if (userId) query.set("user_id", userId);
-    if (eventId) query.set("event_id", eventId);
-    const answer = await ask(`/v1/profile?${query}`, { cache: "no-store" });
+    const body = JSON.stringify({ user_id: userId ?? undefined, anonymous_id: anonymousId, event_id: eventId });
+    const headers = { "Content-Type": "application/json" };
+    const answer = await ask("/v1/profile", { method: "POST", headers, body }); // ids stay out of addresses and logs
     if (eventId && answer.contains_event) forget(eventId);
     return answer;
   }

@@ -15,6 +15,7 @@ def test_only_the_project_is_required() -> None:
     assert config.instance == "freshet"
     assert config.vertex_endpoint is None
     assert config.allow_as_of is False
+    assert config.profile_view is False
 
 
 def test_a_missing_project_fails_with_its_name() -> None:
@@ -37,6 +38,7 @@ def test_weights_that_are_not_named_keep_their_default() -> None:
         ("FRESHET_SCORE_WEIGHTS", "ctr=nan"),
         ("FRESHET_EXPLORE_RATE", "1.5"),
         ("FRESHET_ALLOW_AS_OF", "maybe"),
+        ("FRESHET_PROFILE_VIEW", "yes"),
         ("FRESHET_VERTEX_ENDPOINT", "endpoints/1"),
         ("FRESHET_VERTEX_DEADLINE_S", "0"),
         ("FRESHET_MAX_ITEMS", "0"),

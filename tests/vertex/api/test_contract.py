@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from vertex.api.contract import InvalidRequest, Request, parse_request
+from vertex.api.contract import InvalidRequest, ProfileRequest, Request, parse_profile_request, parse_request
 
 
 def parse(allow_as_of: bool = False, **fields: Any) -> Request:
@@ -64,3 +64,31 @@ def test_another_moment_may_be_asked_for_where_that_is_allowed() -> None:
     assert request.as_of.isoformat() == "2019-10-01T00:00:00+00:00"
     with pytest.raises(InvalidRequest, match="as_of"):
         parse(allow_as_of=True, as_of="yesterday")
+
+
+@pytest.mark.parametrize("question", [{"user_id": "1", "event_id": "e1"}, b'{"user_id": "1", "event_id": "e1"}'])
+def test_a_look_at_a_profile_is_read_from_a_query_or_a_body(question: bytes | dict[str, str]) -> None:
+    request = parse_profile_request(question, False)
+
+    assert request == ProfileRequest(user_id="1", event_id="e1")
+    assert request.profile_keys() == ["u#1"]
+
+
+@pytest.mark.parametrize(
+    ("question", "field"),
+    [
+        ({}, "user_id"),
+        ({"user_id": ""}, "user_id"),
+        ({"user_id": "u" * 257}, "user_id"),
+        ({"anonymous_id": "a" * 257}, "anonymous_id"),
+        ({"user_id": "1", "event_id": "e" * 257}, "event_id"),
+        ({"user_id": "1", "as_of": "2025-01-01T00:00:00Z"}, "as_of"),
+        (b'{"anonymous_id": 7}', "anonymous_id"),
+        (b"7", "body"),
+    ],
+)
+def test_a_mistaken_look_at_a_profile_is_named(question: bytes | dict[str, str], field: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        parse_profile_request(question, False)
+
+    assert caught.value.field == field

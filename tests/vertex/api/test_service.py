@@ -103,7 +103,7 @@ def test_the_profile_is_readable_and_says_whether_it_holds_an_event(client: http
     assert profile["recent_items"][0].keys() == {"id", "time"}
     assert 0 < profile["encoded_bytes"] < 8192
     asked = {"user_id": "visitor3", "event_id": profile["last_event_id"]}
-    assert client.get("/v1/profile", params=asked).json()["contains_event"] is True
+    assert client.post("/v1/profile", json=asked).json()["contains_event"] is True
 
 
 def test_an_item_comes_with_its_live_statistics(client: httpx.Client) -> None:
@@ -118,6 +118,7 @@ def test_mistakes_are_named_with_their_status(client: httpx.Client) -> None:
     assert refused.status_code == 400
     assert refused.json()["error"]["field"] == "k"
     assert client.get("/v1/profile").status_code == 400
+    assert client.post("/v1/profile", json={"user_id": "u" * 257}).json()["error"]["field"] == "user_id"
     assert client.get("/v1/items/unheard-of").status_code == 404
     assert client.post("/v1/recommendations", content=b"x" * 1_000_001).status_code == 413
 

@@ -1,0 +1,45 @@
+"""The app on its own, with a Bigtable that is not there: what is open, and what is not."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from vertex.api.app import create_app
+from vertex.api.config import Config
+
+
+@pytest.fixture
+def nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BIGTABLE_EMULATOR_HOST", "127.0.0.1:1")
+
+
+@contextlib.asynccontextmanager
+async def api(model_dir: Path, **settings: Any) -> AsyncIterator[httpx.AsyncClient]:
+    app = create_app(Config("demo-project", "freshet", str(model_dir), **settings))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # "Connecting to Bigtable emulator"
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api") as client,
+        ):
+            yield client
+
+
+@pytest.mark.usefixtures("nowhere")
+async def test_profiles_are_shown_only_where_that_was_switched_on(tmp_path: Path) -> None:
+    who = {"user_id": "anna"}
+    async with api(tmp_path) as client:
+        closed = [await client.get("/v1/profile", params=who), await client.post("/v1/profile", json=who)]
+    async with api(tmp_path, profile_view=True) as client:
+        opened = [await client.get("/v1/profile", params=who), await client.post("/v1/profile", json=who)]
+
+    assert [answer.status_code for answer in closed] == [404, 404]
+    assert "FRESHET_PROFILE_VIEW" in closed[0].json()["error"]["reason"]
+    assert [answer.status_code for answer in opened] == [503, 503]  # Bigtable was asked

@@ -106,6 +106,7 @@ class Recommender:
         now_ms = round(request.as_of.timestamp() * 1000) if request.as_of else self._now()
         request_id = uuid.uuid4().hex
         visitor = await self._visitors.find(request, now_ms, request_id)
+        now_ms = visitor.now_ms
         watch.lap("profile")
         slate = await self._slate(request, visitor, now_ms, watch)
         ids = [shown.id for shown in slate.shown]

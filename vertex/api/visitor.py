@@ -26,6 +26,7 @@ class Visitor:
 
     Attributes:
         profile: what is known of the visitor, pending events and the page included.
+        now_ms: the moment to answer for: that of asking, or of the visitor's newest event where it lies after that.
         stored: key figures of what Bigtable holds, for the answer.
         readable: whether Bigtable could be asked.
         pending: events of the request that were new to the profile.
@@ -33,6 +34,7 @@ class Visitor:
     """
 
     profile: UserProfile
+    now_ms: int
     stored: dict[str, Any]
     readable: bool = True
     pending: int = 0
@@ -64,9 +66,12 @@ class Visitors:
         except Unavailable as error:
             log.info("answering without a profile: %s", error)
             stored, readable = None, False
-        visitor = Visitor(stored or UserProfile(), describe_stored(stored), readable)
+        visitor = Visitor(stored or UserProfile(), now_ms, describe_stored(stored), readable)
         self._fold_pending(visitor, request, now_ms)
-        self._fold_page(visitor, request, now_ms, request_id)
+        if request.as_of is None:
+            # A clock that is some seconds ahead must not put clicks into the future, where no feature sees them.
+            visitor.now_ms = max(now_ms, visitor.profile.newest_ms)
+        self._fold_page(visitor, request, request_id)
         return visitor
 
     def _fold_pending(self, visitor: Visitor, request: Request, now_ms: int) -> None:
@@ -86,7 +91,7 @@ class Visitors:
                 continue
             visitor.pending += visitor.profile.add(event, self._item(event.product_id))
 
-    def _fold_page(self, visitor: Visitor, request: Request, now_ms: int, request_id: str) -> None:
+    def _fold_page(self, visitor: Visitor, request: Request, request_id: str) -> None:
         """Being on a product's page is a view of it, also before the page has said so."""
         product_id = request.product_id
         if product_id is None or request.placement != "product" or product_id in visitor.profile.recent:
@@ -94,7 +99,7 @@ class Visitors:
         view = Event(
             event_id=f"page-{request_id}",
             event="view_product",
-            timestamp=datetime.fromtimestamp(now_ms / 1000, UTC),
+            timestamp=datetime.fromtimestamp(visitor.now_ms / 1000, UTC),
             user_id=request.user_id,
             anonymous_id=request.anonymous_id,
             session_id=request.session_id,

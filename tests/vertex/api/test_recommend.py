@@ -97,6 +97,13 @@ class TestVisitor:
             "pending": 1,
         }
 
+    async def test_a_click_of_a_clock_that_is_ahead_changes_the_answer_like_any_other(self) -> None:
+        service = Service(shop(), weights=Weights(0, 1, 0, 0))
+
+        answer = await ask(service, anonymous_id="a1", events=[wire("view_product", "p40", -30)], k=2)
+
+        assert answer["recommendations"] == ["p40", "p41"]
+
     async def test_a_pending_event_that_is_stored_already_changes_nothing(self) -> None:
         service = Service(shop(profiles=known(event("view_product", "p40", 1))))
         without = await ask(service, user_id="u1")

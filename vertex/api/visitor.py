@@ -94,7 +94,7 @@ class Visitors:
     def _fold_page(self, visitor: Visitor, request: Request, request_id: str) -> None:
         """Being on a product's page is a view of it, also before the page has said so."""
         product_id = request.product_id
-        if product_id is None or request.placement != "product" or product_id in visitor.profile.recent:
+        if product_id is None or request.placement != "product" or product_id == visitor.profile.last_item:
             return
         view = Event(
             event_id=f"page-{request_id}",

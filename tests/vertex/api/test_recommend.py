@@ -176,6 +176,14 @@ class TestShown:
 
         assert answer["recommendations"][:2] == ["p21", "p22"]
 
+    async def test_a_products_page_shows_what_goes_with_it_also_to_those_who_saw_it_long_ago(self) -> None:
+        seen = known(event("view_product", "p20", 3600), event("view_product", "p3", 1))
+        service = Service(shop(profiles=seen), weights=Weights(0, 1, 0, 0))
+
+        answer = await ask(service, user_id="u1", placement="product", product_id="p20", k=5)
+
+        assert answer["recommendations"][0] == "p21"
+
     async def test_stubs_are_not_shown_beside_a_catalog_unless_that_is_wanted(self) -> None:
         reader = shop()
         reader.rows["p0"] = row(item(0, stub=True), views=500)

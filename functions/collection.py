@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from pipeline.core.events import MAX_EVENT_BYTES, Event, InvalidEvent, parse_event, parse_time
+from pipeline.core.events import MAX_EVENT_BYTES, Event, InvalidEvent, accept_event, clock_shift, parse_time
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_EVENTS = 500
 MAX_DEPTH = 32
 """Levels of nesting in one event: far above need, far below where a JSON reader down the stream gives up."""
-
-CLOCK_TOLERANCE = timedelta(seconds=60)
-"""A client clock this close to ours is believed: a retry must not move timestamps by its own delay."""
 
 
 class TooManyEvents(ValueError):
@@ -89,27 +85,17 @@ def sort_events(batch: Batch, ingest_time: datetime) -> tuple[list[Event], list[
     Where `sent_at` shows a client clock that is off by more than `CLOCK_TOLERANCE`, every timestamp of the
     batch is shifted by the difference; a backfill keeps its timestamps.
     """
-    shift = _clock_shift(batch, ingest_time)
+    shift = None if batch.backfill else clock_shift(batch.sent_at, ingest_time)
     accepted: list[Event] = []
     rejected: list[Rejection] = []
     for index, payload in enumerate(batch.events):
         fields: dict[str, Any] = {}
         try:
             fields = _decode(payload)
-            accepted.append(_accept(fields, ingest_time, shift, batch.backfill))
+            accepted.append(accept_event(fields, ingest_time=ingest_time, shift=shift, backfill=batch.backfill))
         except InvalidEvent as error:
             rejected.append(Rejection(index, _readable_id(fields), error, payload))
     return accepted, rejected
-
-
-def derived_event_id(fields: dict[str, Any]) -> str:
-    """32 hexadecimal digits that depend on the event's content alone, whatever the order of its keys.
-
-    The same event sent again gets the same id. So do two events that differ in nothing, not even in their
-    timestamp: a client that can produce those must number its events itself.
-    """
-    content = {name: value for name, value in fields.items() if value is not None}
-    return hashlib.blake2b(msgspec.json.encode(content, order="sorted"), digest_size=16).hexdigest()
 
 
 def _decode(payload: bytes) -> dict[str, Any]:
@@ -122,28 +108,6 @@ def _decode(payload: bytes) -> dict[str, Any]:
     if payload.count(b"{") + payload.count(b"[") > MAX_DEPTH and _depth(fields) > MAX_DEPTH:
         raise InvalidEvent("body", f"expected at most {MAX_DEPTH} levels of nesting", payload)
     return fields
-
-
-def _accept(fields: dict[str, Any], ingest_time: datetime, shift: timedelta | None, backfill: bool) -> Event:
-    if fields.get("event_id") is None:
-        fields["event_id"] = derived_event_id(fields)
-    if shift is not None:
-        fields["timestamp"] = _shifted(fields.get("timestamp"), shift)
-    return parse_event(fields, ingest_time=ingest_time, backfill=backfill)
-
-
-def _clock_shift(batch: Batch, ingest_time: datetime) -> timedelta | None:
-    if batch.sent_at is None or batch.backfill:
-        return None
-    skew = ingest_time - batch.sent_at
-    return skew if abs(skew) > CLOCK_TOLERANCE else None
-
-
-def _shifted(timestamp: Any, shift: timedelta) -> datetime:
-    try:
-        return parse_time("timestamp", timestamp) + shift
-    except OverflowError:
-        raise InvalidEvent("timestamp", "expected a time near that of ingest", timestamp) from None
 
 
 def _readable_id(fields: dict[str, Any]) -> str | None:

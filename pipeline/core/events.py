@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import math
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeGuard
@@ -16,6 +17,8 @@ MAX_DEPTH = 32
 MAX_EVENT_BYTES = 64 * 1024
 MAX_AGE = timedelta(hours=48)
 MAX_AHEAD = timedelta(minutes=5)
+CLOCK_TOLERANCE = timedelta(seconds=60)
+"""A client clock this close to ours is believed: a retry must not move timestamps by its own delay."""
 
 EVENT_NAMES = frozenset(
     "page_view click search scroll view_product add_to_cart remove_from_cart purchase media_play media_pause"
@@ -127,6 +130,44 @@ def parse_event(raw: dict[str, Any] | bytes, *, ingest_time: datetime, backfill:
         ingest_time=ingest_time,
         metadata=_metadata(fields),
     )
+
+
+def accept_event(
+    fields: dict[str, Any], *, ingest_time: datetime, shift: timedelta | None = None, backfill: bool = False
+) -> Event:
+    """`parse_event`, for whoever takes events from clients: a missing id is derived, a wrong clock repaired.
+
+    Args:
+        fields: the event as the client wrote it; what is derived or repaired is written into it.
+        ingest_time, backfill: as for `parse_event`.
+        shift: what the client's clock is behind, of `clock_shift`.
+
+    Raises:
+        InvalidEvent: naming field, expectation and value.
+    """
+    if fields.get("event_id") is None:
+        fields["event_id"] = derived_event_id(fields)
+    if shift is not None:
+        fields["timestamp"] = _shifted(fields.get("timestamp"), shift)
+    return parse_event(fields, ingest_time=ingest_time, backfill=backfill)
+
+
+def derived_event_id(fields: dict[str, Any]) -> str:
+    """32 hexadecimal digits that depend on the event's content alone, whatever the order of its keys.
+
+    The same event sent again gets the same id. So do two events that differ in nothing, not even in their
+    timestamp: a client that can produce those must number its events itself.
+    """
+    content = {name: value for name, value in fields.items() if value is not None}
+    return hashlib.blake2b(msgspec.json.encode(content, order="sorted"), digest_size=16).hexdigest()
+
+
+def clock_shift(sent_at: datetime | None, ingest_time: datetime) -> timedelta | None:
+    """What to add to a client's timestamps: the difference of the clocks where it exceeds `CLOCK_TOLERANCE`."""
+    if sent_at is None:
+        return None
+    skew = ingest_time - sent_at
+    return skew if abs(skew) > CLOCK_TOLERANCE else None
 
 
 def parse_time(field: str, value: Any) -> datetime:
@@ -278,6 +319,13 @@ def _check_time(timestamp: datetime, ingest_time: datetime, backfill: bool) -> N
             raise InvalidEvent("timestamp", "expected 2000 or later", format_time(timestamp))
     elif ingest_time - timestamp > MAX_AGE:
         raise InvalidEvent("timestamp", "expected at most 48 h before ingest", format_time(timestamp))
+
+
+def _shifted(timestamp: Any, shift: timedelta) -> datetime:
+    try:
+        return parse_time("timestamp", timestamp) + shift
+    except OverflowError:
+        raise InvalidEvent("timestamp", "expected a time near that of ingest", timestamp) from None
 
 
 def _shown(value: Any) -> str:

@@ -11,16 +11,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from functions.collection import (
-    CLOCK_TOLERANCE,
     MAX_DEPTH,
     MAX_EVENTS,
     Batch,
     TooManyEvents,
-    derived_event_id,
     read_batch,
     sort_events,
 )
-from pipeline.core.events import MAX_EVENT_BYTES, InvalidEvent, decode_message, encode_message
+from pipeline.core.events import (
+    CLOCK_TOLERANCE,
+    MAX_EVENT_BYTES,
+    InvalidEvent,
+    decode_message,
+    derived_event_id,
+    encode_message,
+)
 
 NOW = datetime(2025, 1, 1, 12, 0, 0, tzinfo=UTC)
 LAW = settings(deadline=None, derandomize=True)

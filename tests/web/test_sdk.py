@@ -284,6 +284,7 @@ def test_recommend_sends_along_what_the_profile_does_not_hold_yet(page: Page, si
     assert [event["product_id"] for event in asked["events"]] == ["i01"]
     assert asked["placement"] == "product" and asked["product_id"] == "i01" and asked["k"] == 5
     assert asked["anonymous_id"] and asked["session_id"] and asked["variant"] == "personalized"
+    assert asked["sent_at"] >= asked["events"][0]["timestamp"]
     assert len(answer["recommendations"]) == 5
     assert answer["client"]["included"] == [asked["events"][0]["event_id"]]
 

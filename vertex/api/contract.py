@@ -27,8 +27,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """One question for recommendations.
 
     `events` are the visitor's last events, as the collector takes them, which may not have been processed yet; what
-    they lack of `user_id`, `anonymous_id` and `session_id` they take from the request. `as_of` asks for the answer
-    of another moment.
+    they lack of `user_id`, `anonymous_id` and `session_id` they take from the request. `sent_at` is the client's clock
+    at sending, by which theirs is repaired. `as_of` asks for the answer of another moment.
     """
 
     user_id: Id | None = None
@@ -38,6 +38,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     product_id: Id | None = None
     k: Annotated[int, msgspec.Meta(ge=1, le=MAX_K)] = 20
     events: list[Any] = []
+    sent_at: datetime | None = None
     variant: Variant = "personalized"
     as_of: datetime | None = None
     exclude: Annotated[list[str], msgspec.Meta(max_length=MAX_EXCLUDED)] = []
@@ -74,7 +75,10 @@ def parse_request(body: bytes, allow_as_of: bool) -> Request:
     Raises:
         InvalidRequest: naming field, expectation and value.
     """
-    return _convert(_object(body), Request, allow_as_of)
+    raw = _object(body)
+    if raw.get("sent_at") is not None:
+        raw["sent_at"] = _time("sent_at", raw["sent_at"])
+    return _convert(raw, Request, allow_as_of)
 
 
 def parse_profile_request(question: bytes | Mapping[str, Any], allow_as_of: bool) -> ProfileRequest:
@@ -117,10 +121,14 @@ def parse_as_of(value: Any, allowed: bool) -> datetime:
     """
     if not allowed:
         raise InvalidRequest("as_of", "not allowed here", value)
+    return _time("as_of", value)
+
+
+def _time(field: str, value: Any) -> datetime:
     try:
-        return parse_time("as_of", value)
+        return parse_time(field, value)
     except InvalidEvent as error:
-        raise InvalidRequest("as_of", error.reason, value) from None
+        raise InvalidRequest(field, error.reason, value) from None
 
 
 def _named(message: str, raw: dict[str, Any]) -> InvalidRequest:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.core.catalog import Item
-from pipeline.core.events import Event, InvalidEvent, format_time, parse_event
+from pipeline.core.events import Event, InvalidEvent, accept_event, clock_shift, derived_event_id, format_time
 from pipeline.core.profile import UserProfile
 from vertex.api.breaker import Unavailable
 from vertex.api.contract import MAX_PENDING, Request
@@ -82,11 +82,12 @@ class Visitors:
             "session_id": request.session_id,
         }
         arrived = datetime.fromtimestamp(now_ms / 1000, UTC)
+        shift = None if request.as_of else clock_shift(request.sent_at, arrived)
         for raw in request.events[-MAX_PENDING:]:
             try:
-                event = parse_event(_with_ids(raw, ids), ingest_time=arrived)
-            except InvalidEvent as error:
-                log.debug("a pending event is ignored: %s: %s", error.field, error.reason)
+                event = accept_event(_with_ids(raw, ids), ingest_time=arrived, shift=shift)
+            except (InvalidEvent, RecursionError) as error:
+                log.debug("a pending event is ignored: %s", type(error).__name__)
                 visitor.ignored += 1
                 continue
             visitor.pending += visitor.profile.add(event, self._item(event.product_id))
@@ -115,7 +116,10 @@ class Visitors:
 def _with_ids(raw: Any, ids: dict[str, str | None]) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise InvalidEvent("event", "expected a JSON object", raw)
-    return {**ids, **raw}
+    filled = {**ids, **raw}
+    if filled.get("event_id") is None:
+        filled["event_id"] = derived_event_id(raw)  # of what the client wrote, as the collector does
+    return filled
 
 
 def describe_stored(profile: UserProfile | None) -> dict[str, Any]:

@@ -40,6 +40,8 @@ def test_both_ids_name_two_profiles_the_account_first() -> None:
         ({"variant": "best"}, "variant", "best"),
         ({"events": {}}, "events", "{}"),
         ({"exclude": "p1"}, "exclude", "p1"),
+        ({"sent_at": "yesterday"}, "sent_at", "yesterday"),
+        ({"sent_at": "2025-01-01T00:00:00"}, "sent_at", "2025-01-01T00:00:00"),
         ({"as_of": "2025-01-01T00:00:00Z"}, "as_of", "2025-01-01T00:00:00Z"),
     ],
 )

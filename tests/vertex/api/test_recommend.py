@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import pytest
 
+from functions.collection import read_batch, sort_events
 from pipeline.core.features import Context, feature_matrix
 from pipeline.core.profile import UserProfile
 from tests.vertex.api.fakes import (
@@ -103,6 +106,28 @@ class TestVisitor:
         answer = await ask(service, anonymous_id="a1", events=[wire("view_product", "p40", -30)], k=2)
 
         assert answer["recommendations"] == ["p40", "p41"]
+
+    async def test_a_pending_event_without_an_id_has_the_one_that_the_collector_gives_it(self) -> None:
+        unnamed = {**wire("view_product", "p40", 1), "event_id": None, "user_id": "u1"}
+        batch = read_batch(json.dumps(unnamed).encode())
+        (stored,), _ = sort_events(batch, datetime.fromtimestamp(NOW_MS / 1000, UTC))
+
+        new = await ask(Service(shop()), user_id="u1", session_id="s1", events=[unnamed])
+        old = await ask(Service(shop(profiles=known(stored))), user_id="u1", session_id="s1", events=[unnamed])
+
+        assert (new["profile"]["pending"], new["events_ignored"]) == (1, 0)
+        assert old["profile"]["pending"] == 0
+
+    async def test_pending_events_of_a_clock_that_is_hours_off_are_repaired_as_the_collector_does(self) -> None:
+        service = Service(shop(), weights=Weights(0, 1, 0, 0))
+        sent_at = event("x", ago_s=-5 * 3600).timestamp
+        pending = [wire("view_product", "p40", -5 * 3600 + 2)]
+
+        repaired = await ask(service, anonymous_id="a1", events=pending, sent_at=sent_at, k=2)
+        believed = await ask(service, anonymous_id="a1", events=pending, k=2)
+
+        assert (repaired["recommendations"], repaired["events_ignored"]) == (["p40", "p41"], 0)
+        assert believed["events_ignored"] == 1
 
     async def test_a_pending_event_that_is_stored_already_changes_nothing(self) -> None:
         service = Service(shop(profiles=known(event("view_product", "p40", 1))))

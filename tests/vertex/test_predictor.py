@@ -101,6 +101,7 @@ async def test_no_instances_get_no_predictions() -> None:
     [
         (b"{", "body: expected JSON"),
         (b"\xff", "body: expected JSON"),
+        (b'{"instances": "\xff"}', "body: expected JSON"),
         (b"[]", 'body: expected {"instances": [...]}'),
         (b'{"instances": [[1, 2]]}', f"instances[0]: expected {D} numbers, got 2"),
         (b'{"instances": [7]}', "instances[0]: expected a list or an object, got int"),

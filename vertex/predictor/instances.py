@@ -31,7 +31,7 @@ def parse_instances(body: bytes) -> Matrix:
     """
     try:
         request = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidInstances(f"body: expected JSON, got {error}") from None
     instances = request.get("instances") if isinstance(request, dict) else None
     if not isinstance(instances, list):

@@ -222,7 +222,7 @@ def test_the_process_answers_logs_json_and_stops_when_asked(tmp_path: Path) -> N
     port = free_ports().predictor
     env = {**os.environ, "AIP_HTTP_PORT": str(port), "FRESHET_MODEL_DIR": str(tmp_path)}
     env.pop("AIP_STORAGE_URI", None)
-    process = subprocess.Popen([sys.executable, "-m", "vertex.predictor"], env=env, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-m", "vertex.predictor"], env=env, stdout=subprocess.PIPE, text=True)
     try:
         url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 30
         while True:
@@ -232,10 +232,11 @@ def test_the_process_answers_logs_json_and_stops_when_asked(tmp_path: Path) -> N
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
-        _, log = process.communicate(timeout=15)
+        log, _ = process.communicate(timeout=15)
     finally:
         process.kill()
     assert process.returncode in (0, -signal.SIGTERM)
     entries = [json.loads(line) for line in log.splitlines()]
     assert any(entry["message"] == "serving model v1 (logistic)" for entry in entries)
     assert {entry["severity"] for entry in entries} == {"INFO"}
+    assert all(entry.keys() >= {"severity", "message", "logger"} for entry in entries)

@@ -33,7 +33,8 @@ def rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
 def load(path: Path, store: Store, copy: Path | None = None) -> tuple[int, list[str]]:
     """Write every valid row, the last of an id winning; return how many items, and what is wrong with the others.
 
-    `copy`, where given, gets the same items as JSON lines: the demo store reads its products from there.
+    `copy`, where given, is a file of JSON lines that gets the same items beside those it holds: the demo store reads
+    its products from there.
     """
     items: dict[str, Item] = {}
     problems: list[str] = []
@@ -48,13 +49,18 @@ def load(path: Path, store: Store, copy: Path | None = None) -> tuple[int, list[
     for start in range(0, len(writes), WRITE_AT_ONCE):
         store.write(writes[start : start + WRITE_AT_ONCE])
     if copy is not None and copy.resolve() != path.resolve():
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        draft = copy.with_suffix(".draft")
-        draft.write_bytes(
-            b"".join(msgspec.json.encode(msgspec.structs.asdict(item)) + b"\n" for item in items.values())
-        )
-        draft.replace(copy)
+        _add_to(copy, items)
     return len(items), problems
+
+
+def _add_to(copy: Path, items: dict[str, Item]) -> None:
+    """Rewrite the file with `items` in place of its own of the same ids; a reader sees the old file or the new one."""
+    held = [parse_item(_object(row)) for _, row in rows(copy) if isinstance(row, str)] if copy.is_file() else []
+    merged = {item.item_id: item for item in held} | items
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    draft = copy.with_suffix(".draft")
+    draft.write_bytes(b"".join(msgspec.json.encode(msgspec.structs.asdict(item)) + b"\n" for item in merged.values()))
+    draft.replace(copy)
 
 
 def main(argv: list[str], environ: dict[str, str]) -> int:

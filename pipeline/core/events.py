@@ -39,13 +39,13 @@ class InvalidEvent(ValueError):
         self.field = field
         self.reason = reason
         self.value = _shown(value)
-        super().__init__(f"{field}: {reason}, got {self.value}")
+        super().__init__(f"{field}: {reason}, got {'nothing' if self.value is None else self.value}")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), (self.field, self.reason, self.value))
 
-    def as_dict(self) -> dict[str, str]:
-        """`{"field", "reason", "value"}`, ready for an HTTP answer."""
+    def as_dict(self) -> dict[str, str | None]:
+        """`{"field", "reason", "value"}`, ready for an HTTP answer; `value` is None where there was none."""
         return {"field": self.field, "reason": self.reason, "value": self.value}
 
 
@@ -328,10 +328,13 @@ def _shifted(timestamp: Any, shift: timedelta) -> datetime:
         raise InvalidEvent("timestamp", "expected a time near that of ingest", timestamp) from None
 
 
-def _shown(value: Any) -> str:
-    """A short, printable form of an offending value."""
+def _shown(value: Any) -> str | None:
+    """A short, printable form of an offending value; of bytes that are no text, in base64."""
+    if value is None:
+        return None
     if isinstance(value, bytes):
-        value = base64.b64encode(value[:64]).decode()
+        text = value[:80].decode("utf-8", "ignore")
+        value = text if text.isprintable() and text else base64.b64encode(value[:64]).decode()
     try:
         text = value if isinstance(value, str) else repr(value)
     except (ValueError, RecursionError):  # an integer of thousands of digits, a list a thousand deep

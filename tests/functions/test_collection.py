@@ -70,7 +70,7 @@ def test_a_rejection_holds_the_very_bytes_that_were_sent() -> None:
         "event_id": "x",
         "field": "timestamp",
         "reason": "expected an RFC 3339 time with a zone",
-        "value": "None",
+        "value": None,
     }
 
 

@@ -96,10 +96,14 @@ def test_more_rows_than_one_write_holds_are_all_loaded(store: Store, catalog: Ca
     assert sorted(store.read_items(ids)) == sorted(ids)
 
 
-def test_a_copy_gets_the_good_items_as_json_lines(store: Store, catalog: CatalogFile, tag: str, tmp_path: Path) -> None:
+def test_a_copy_gets_the_good_items_beside_those_it_holds(
+    store: Store, catalog: CatalogFile, tag: str, tmp_path: Path
+) -> None:
     copy = tmp_path / "new folder" / "catalog.jsonl"
     load(catalog("items.csv", f"id,title,price\n{tag}-a,One,1.5\n{tag}-b,Two,dear\n"), store, copy)
-    assert [json.loads(line)["item_id"] for line in copy.read_text().splitlines()] == [f"{tag}-a"]
+    load(catalog("more.jsonl", lines({"id": f"{tag}-c"}, {"id": f"{tag}-a", "title": "New"})), store, copy)
+    held = {item["item_id"]: item["title"] for item in map(json.loads, copy.read_text().splitlines())}
+    assert held == {f"{tag}-a": "New", f"{tag}-c": ""}
 
 
 def test_the_command_says_how_many_and_ends_with_nought_when_all_were_good(

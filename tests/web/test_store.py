@@ -119,6 +119,15 @@ def test_the_drawer_shows_the_event_in_the_profile_and_how_long_it_took(page: Pa
     )
 
 
+def test_a_drawer_opened_before_the_first_click_speaks_in_words(page: Page, site: Site) -> None:
+    open_store(page, site)
+    page.get_by_role("button", name="What Freshet knows").click()
+    expect(page.locator("#drawer")).to_be_visible()
+    page.wait_for_timeout(600)
+    words = set(page.inner_text("#drawer").replace("\n", " ").split())
+    assert not words & {"false", "true", "null", "undefined", "NaN", "[object"}
+
+
 def test_the_drawer_follows_a_late_profile_until_the_event_is_in(page: Page, site: Site) -> None:
     site.fake.profile_lag_s = 1.5
     open_store(page, site)

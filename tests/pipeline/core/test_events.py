@@ -86,15 +86,15 @@ def test_a_whole_event_is_read_field_by_field() -> None:
 
 
 LONG = "x" * 10_000
-BAD_FIELDS: list[tuple[dict[str, Any], str, str, str]] = [
+BAD_FIELDS: list[tuple[dict[str, Any], str, str, str | None]] = [
     # changes, field, expectation, value shown
-    ({"event": None}, "event", "required", "None"),
+    ({"event": None}, "event", "required", None),
     ({"event": ""}, "event", "expected 1 to 256 printable characters", ""),
     ({"event": 7}, "event", "expected a text", "7"),
-    ({"event_id": None}, "event_id", "required", "None"),
+    ({"event_id": None}, "event_id", "required", None),
     ({"event_id": LONG}, "event_id", "expected 1 to 256 printable characters", LONG[:77] + "..."),
     ({"event_id": ["e"]}, "event_id", "expected a text", "['e']"),
-    ({"user_id": None}, "user_id", "expected user_id or anonymous_id", "None"),
+    ({"user_id": None}, "user_id", "expected user_id or anonymous_id", None),
     ({"user_id": ""}, "user_id", "expected 1 to 256 printable characters", ""),
     ({"user_id": HUGE}, "user_id", "expected a text", "unprintable int"),
     ({"user_id": nested(5000)}, "user_id", "expected a text", "unprintable list"),
@@ -102,7 +102,7 @@ BAD_FIELDS: list[tuple[dict[str, Any], str, str, str]] = [
     ({"session_id": "s\n1"}, "session_id", "expected 1 to 256 printable characters", "s\n1"),
     ({"product_id": "p\x00"}, "product_id", "expected 1 to 256 printable characters", "p\x00"),
     ({"product_id": 1.5}, "product_id", "expected a text", "1.5"),
-    ({"timestamp": None}, "timestamp", "expected an RFC 3339 time with a zone", "None"),
+    ({"timestamp": None}, "timestamp", "expected an RFC 3339 time with a zone", None),
     ({"timestamp": 1735732800}, "timestamp", "expected an RFC 3339 time with a zone", "1735732800"),
     ({"timestamp": "yesterday"}, "timestamp", "expected an RFC 3339 time with a zone", "yesterday"),
     ({"timestamp": "2025-01-01T12:00:00"}, "timestamp", "expected an RFC 3339 time with a zone", "2025-01-01T12:00:00"),
@@ -121,19 +121,20 @@ BAD_FIELDS: list[tuple[dict[str, Any], str, str, str]] = [
     ({"propensity": "high"}, "metadata.propensity", "expected a finite number", "high"),
     ({"metadata": {"category": 3}}, "metadata.category", "expected a text", "3"),
     ({"metadata": {"query": ["a"]}}, "metadata.query", "expected a text", "['a']"),
-    ({"metadata": {"deep": nested(MAX_DEPTH - 1)}}, "metadata.deep", "expected at most 32 levels of nesting", "None"),
+    ({"metadata": {"deep": nested(MAX_DEPTH - 1)}}, "metadata.deep", "expected at most 32 levels of nesting", None),
 ]
 
 
 @pytest.mark.parametrize(("changes", "field", "reason", "value"), BAD_FIELDS, ids=lambda v: None)
 def test_a_bad_field_is_refused_by_name_expectation_and_value(
-    changes: dict[str, Any], field: str, reason: str, value: str
+    changes: dict[str, Any], field: str, reason: str, value: str | None
 ) -> None:
     error = refusal({**GOOD, **changes})
     assert error.field == field
     assert error.reason.startswith(reason)
-    assert error.value.startswith(value) and len(error.value) <= 80
-    assert str(error) == f"{error.field}: {error.reason}, got {error.value}"
+    assert (error.value or "").startswith(value or "") and len(error.value or "") <= 80
+    assert (error.value is None) == (value is None)
+    assert str(error) == f"{error.field}: {error.reason}, got {'nothing' if value is None else error.value}"
     assert error.as_dict() == {"field": error.field, "reason": error.reason, "value": error.value}
 
 

@@ -69,10 +69,9 @@ export class Drawer {
 
   draw() {
     if (!this.isOpen) return;
-    this.parts.fresh.replaceChildren(...this.fresh());
-    this.parts.profile.replaceChildren(...this.profile());
-    this.parts.shown.replaceChildren(...this.shown());
-    this.parts.timeline.replaceChildren(...this.timeline());
+    for (const name of ["fresh", "profile", "shown", "timeline"]) {
+      this.parts[name].replaceChildren(...this[name]().filter((part) => part != null && part !== false));
+    }
   }
 
   fresh() {

@@ -123,7 +123,8 @@ def test_a_drawer_opened_before_the_first_click_speaks_in_words(page: Page, site
     open_store(page, site)
     page.get_by_role("button", name="What Freshet knows").click()
     expect(page.locator("#drawer")).to_be_visible()
-    page.wait_for_timeout(600)
+    wait_for(lambda: any(event["event"] == "impression" for event in site.fake.events), page)
+    page.wait_for_timeout(1500)  # the profile that holds impressions only is asked for and drawn
     words = set(page.inner_text("#drawer").replace("\n", " ").split())
     assert not words & {"false", "true", "null", "undefined", "NaN", "[object"}
 

@@ -31,6 +31,7 @@ from vertex.api.models import LatestModel
 from vertex.api.ranking import Ranker
 from vertex.api.reader import Reader
 from vertex.api.recommend import Recommender
+from vertex.api.tally import Tally
 from vertex.api.timing import Stopwatch
 from vertex.api.visitor import Visitors, readable_time
 
@@ -62,6 +63,7 @@ class Api:
         self._items = ItemCache(self._reader, config.max_items)
         self._trending = TrendingCache(self._reader)
         self._ranker = Ranker(endpoint, self._model, config.vertex_deadline_s)
+        self._tally = Tally()
         self._visitors = Visitors(self._reader, self._items)
         self._recommender = Recommender(
             config,
@@ -72,6 +74,7 @@ class Api:
             self._model,
             now_ms,
             Random(),
+            self._tally,
         )
 
     @asynccontextmanager
@@ -85,6 +88,7 @@ class Api:
             _forever(self._ranker.watch()),
             _forever(self._items.keep_fresh()),
             _forever(self._model.follow()),
+            _forever(self._tally.keep_reporting()),
         ]
         try:
             yield

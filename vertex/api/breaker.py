@@ -29,7 +29,7 @@ class Breaker:
     def check(self) -> None:
         """Raises `Unavailable` while the part counts as down."""
         if self.is_open:
-            raise Unavailable(f"{self.name}: {self._failures} failures in a row")
+            raise Unavailable(f"{self.name}: counts as down")
 
     def succeeded(self) -> None:
         """The part answered."""

@@ -28,11 +28,15 @@ PROBE_IDLE_S = 10.0
 
 @dataclass(frozen=True)
 class Prediction:
-    """Click probabilities `(n,)`, who computed them ("vertex" or "local"), and with which model."""
+    """Click probabilities `(n,)`, who computed them ("vertex" or "local"), and with which model.
+
+    `fallback` says why Vertex did not, where it was to.
+    """
 
     ctr: NDArray[np.float32]
     served_by: str
     model_version: str
+    fallback: str = ""
 
 
 def score_parts(matrix: Matrix, ctr: NDArray[np.float32], weights: Weights) -> NDArray[np.float64]:
@@ -87,13 +91,13 @@ class Ranker:
                 self._breaker.check()
                 return await self._ask(matrix, self._deadline_s)
             except Unavailable as error:
-                log.debug("ranking in process: %s", error)
+                return self.predict_here(matrix, str(error))
         return self.predict_here(matrix)
 
-    def predict_here(self, matrix: Matrix) -> Prediction:
+    def predict_here(self, matrix: Matrix, fallback: str = "") -> Prediction:
         """The same in this process."""
         model = self._model()
-        return Prediction(model.predict(matrix), "local", model.version)
+        return Prediction(model.predict(matrix), "local", model.version, fallback)
 
     async def watch(self) -> None:
         """Ask Vertex in the background while it counts as down or nobody asks; runs until cancelled."""

@@ -26,6 +26,7 @@ from vertex.api.config import Config
 from vertex.api.contract import Request
 from vertex.api.items import ItemCache, TrendingCache
 from vertex.api.ranking import PARTS, Ranker, score_parts
+from vertex.api.tally import Tally
 from vertex.api.timing import Stopwatch
 from vertex.api.visitor import Visitor, Visitors
 from vertex.model import Model
@@ -52,12 +53,13 @@ class Shown(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Slate:
-    """What is shown, in order; what ranked it, and from how many candidates."""
+    """What is shown, in order; what ranked it, and from how many candidates; why nothing better did, if so."""
 
     shown: list[Shown]
     served_by: str
     model_version: str
     candidates: int
+    fallback: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class Recommender:
         model: the in-process model of the moment, for its vectors.
         now: wall clock, ms since the Unix epoch.
         dice: for exploration.
+        tally: counts what served the answers.
     """
 
     def __init__(
@@ -91,6 +94,7 @@ class Recommender:
         model: Callable[[], Model],
         now: Callable[[], int],
         dice: Random,
+        tally: Tally,
     ) -> None:
         self._config = config
         self._visitors = visitors
@@ -100,6 +104,7 @@ class Recommender:
         self._model = model
         self._now = now
         self._dice = dice
+        self._tally = tally
 
     async def answer(self, request: Request, watch: Stopwatch) -> dict[str, Any]:
         """The response body; never fails for want of Bigtable or Vertex."""
@@ -109,6 +114,7 @@ class Recommender:
         now_ms = visitor.now_ms
         watch.lap("profile")
         slate = await self._slate(request, visitor, now_ms, watch)
+        self._tally.count(slate.served_by, slate.fallback)
         ids = [shown.id for shown in slate.shown]
         return {
             "request_id": request_id,
@@ -125,11 +131,12 @@ class Recommender:
         }
 
     async def _slate(self, request: Request, visitor: Visitor, now_ms: int, watch: Stopwatch) -> Slate:
-        if request.variant == "personalized" and visitor.readable:
-            slate = await self._personalized(request, visitor.profile, now_ms, watch)
-            if slate.shown:
-                return slate
-        return await self._popular(request)
+        if request.variant == "popular":
+            return await self._popular(request)
+        if visitor.unread:
+            return await self._popular(request, visitor.unread)
+        slate = await self._personalized(request, visitor.profile, now_ms, watch)
+        return slate if slate.shown else await self._popular(request, "no candidates")
 
     async def _personalized(self, request: Request, profile: UserProfile, now_ms: int, watch: Stopwatch) -> Slate:
         situation = await self._situation(profile, now_ms)
@@ -150,9 +157,9 @@ class Recommender:
         watch.lap("ctr")
         parts = score_parts(matrix, prediction.ctr, self._config.weights)
         shown = arrange(candidates, parts, request.k, exploration)
-        return Slate(shown, prediction.served_by, prediction.model_version, len(candidates))
+        return Slate(shown, prediction.served_by, prediction.model_version, len(candidates), prediction.fallback)
 
-    async def _popular(self, request: Request) -> Slate:
+    async def _popular(self, request: Request, fallback: str = "") -> Slate:
         """What is trending for all, the same for everybody, then what was viewed most; from memory if need be."""
         trending = (await self._trending.top([GLOBAL_SCOPE]))[GLOBAL_SCOPE]
         allowed = self._sellable({*request.exclude, request.product_id})
@@ -162,7 +169,7 @@ class Recommender:
             score = round(trending.get(item_id, 0.0), 6)
             parts = {**dict.fromkeys(PARTS, 0.0), "popularity": score}
             shown.append(Shown(item_id, score, parts, "trending", position, 1.0))
-        return Slate(shown, "trending", self._model().version, len(shown))
+        return Slate(shown, "trending", self._model().version, len(shown), fallback)
 
     async def _situation(self, profile: UserProfile, now_ms: int) -> Situation:
         """All that the sources look at; reads what memory lacks."""
@@ -185,7 +192,7 @@ class Recommender:
         try:
             await self._items.ensure(seeds, SEED_SOFT_S, SEED_HARD_S)
         except Unavailable as error:
-            log.info("recent items stay as they are: %s", error)
+            log.debug("recent items stay as they are: %s", error)
 
     def _allowed(self, request: Request, profile: UserProfile) -> Callable[[str], bool]:
         """Whether an item may be shown to this visitor on this page."""

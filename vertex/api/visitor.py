@@ -28,7 +28,7 @@ class Visitor:
         profile: what is known of the visitor, pending events and the page included.
         now_ms: the moment to answer for: that of asking, or of the visitor's newest event where it lies after that.
         stored: key figures of what Bigtable holds, for the answer.
-        readable: whether Bigtable could be asked.
+        unread: why Bigtable could not be asked; empty when it could.
         pending: events of the request that were new to the profile.
         ignored: events of the request that break the contract.
     """
@@ -36,7 +36,7 @@ class Visitor:
     profile: UserProfile
     now_ms: int
     stored: dict[str, Any]
-    readable: bool = True
+    unread: str = ""
     pending: int = 0
     ignored: int = 0
 
@@ -60,13 +60,12 @@ class Visitors:
 
     async def find(self, request: Request, now_ms: int, request_id: str) -> Visitor:
         """The visitor who asks, at `now_ms`; unknown, or of unreadable profile, at worst."""
-        readable = True
+        unread = ""
         try:
             stored = await self.stored(request.profile_keys())
         except Unavailable as error:
-            log.info("answering without a profile: %s", error)
-            stored, readable = None, False
-        visitor = Visitor(stored or UserProfile(), now_ms, describe_stored(stored), readable)
+            stored, unread = None, str(error)
+        visitor = Visitor(stored or UserProfile(), now_ms, describe_stored(stored), unread)
         self._fold_pending(visitor, request, now_ms)
         if request.as_of is None:
             # A clock that is some seconds ahead must not put clicks into the future, where no feature sees them.

@@ -20,6 +20,7 @@ from vertex.api.config import Config
 from vertex.api.items import ItemCache, TrendingCache
 from vertex.api.ranking import Prediction, Ranker
 from vertex.api.recommend import Recommender
+from vertex.api.tally import Tally
 from vertex.api.visitor import Visitors
 from vertex.model import prior_model
 
@@ -131,6 +132,7 @@ class Service:
         settings = {"project": "demo-project", "instance": "freshet", "explore_rate": 0.0, **config}
         self.items = ItemCache(self.reader, 1_000)
         self.ranker = ranker or FakeRanker()
+        self.tally = Tally()
         model = prior_model()
         self.recommender = Recommender(
             Config(**settings),
@@ -141,6 +143,7 @@ class Service:
             lambda: model,
             lambda: NOW_MS,
             random.Random(7),
+            self.tally,
         )
 
 

@@ -9,6 +9,7 @@ import csv
 import json
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,7 @@ def main(argv: list[str], environ: dict[str, str]) -> int:
         store.close()
     for problem in problems[:20]:
         print(problem, file=sys.stderr)
-    print(f"catalog: {loaded} items loaded from {path.name}, {len(problems)} rows refused")
+    print(f"catalog: loaded from {path.name}: {loaded}, refused: {len(problems)}")
     return 1 if problems else 0
 
 
@@ -102,4 +103,5 @@ def _object(line: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    warnings.filterwarnings("ignore", "Connecting to Bigtable emulator", RuntimeWarning)
     sys.exit(main(sys.argv[1:], dict(os.environ)))

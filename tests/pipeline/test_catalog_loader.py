@@ -111,7 +111,7 @@ def test_the_command_says_how_many_and_ends_with_nought_when_all_were_good(
 ) -> None:
     environ = {"GOOGLE_CLOUD_PROJECT": source.project, "FRESHET_BIGTABLE_INSTANCE": source.instance}
     assert main([str(catalog("c.jsonl", lines({"id": tag})))], environ) == 0
-    assert capsys.readouterr().out == "catalog: 1 items loaded from c.jsonl, 0 rows refused\n"
+    assert capsys.readouterr().out == "catalog: loaded from c.jsonl: 1, refused: 0\n"
 
 
 def test_the_command_ends_with_one_when_a_row_was_refused(
@@ -120,7 +120,7 @@ def test_the_command_ends_with_one_when_a_row_was_refused(
     environ = {"GOOGLE_CLOUD_PROJECT": source.project, "FRESHET_BIGTABLE_INSTANCE": source.instance}
     assert main([str(catalog("c.csv", f"id,price\n{tag},1\n{tag}x,-1\n"))], environ) == 1
     shown = capsys.readouterr()
-    assert shown.out == "catalog: 1 items loaded from c.csv, 1 rows refused\n"
+    assert shown.out == "catalog: loaded from c.csv: 1, refused: 1\n"
     assert shown.err == "c.csv line 3: price: expected a finite number of at least 0, got -1\n"
 
 

@@ -96,7 +96,7 @@ def show(report: Mapping[str, Any]) -> str:
         ),
         "",
         f"{report['freshness_probes']} freshness probes, {report['freshness_lost']} lost; model "
-        f"{report['model_version']}, answers by {report['served_by']}",
+        f"{report['model_version']}, answers by {_counts(report['served_by'])} (trending: the popular half)",
     ]
     return "\n".join(lines)
 
@@ -116,6 +116,10 @@ def _lift(report: Mapping[str, Any]) -> str:
         return "unknown: an arm has no click yet"
     low, high = report["lift_ci"]
     return f"{report['lift']:+.0%}, 95% interval {low:+.0%} to {high:+.0%}"
+
+
+def _counts(served_by: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in sorted(served_by.items()))
 
 
 def _cells(values: Mapping[str, float | None]) -> list[str]:

@@ -196,9 +196,8 @@ class Recommender:
 
     def _allowed(self, request: Request, profile: UserProfile) -> Callable[[str], bool]:
         """Whether an item may be shown to this visitor on this page."""
-        # Out of the cart again is bought or put back: neither asks to be shown.
-        settled = (item_id for item_id, (_, _, inside) in profile.cart.items() if not inside)
-        hidden = {*request.exclude, *settled, request.product_id}
+        # What is in the cart is decided on, and what left it was bought or put back: neither asks to be shown.
+        hidden = {*request.exclude, *profile.cart, request.product_id}
         if request.placement in self._config.hide_seen:
             hidden.update(profile.recent)
         return self._sellable(hidden)

@@ -70,12 +70,12 @@ async def test_the_ranked_matrix_is_the_feature_matrix_of_the_same_state() -> No
     """What training computes from a profile, items and a moment is what serving ranks, to the last bit."""
     stored = visitor(event("view_product", "p3", 30), items=[item(3)])
     service = Service(shop(profiles={"u#u1": stored}))
-    pending = [wire("add_to_cart", "p7", 1)]
+    pending = [wire("view_product", "p7", 1)]
 
     await ask(service, user_id="u1", session_id="s1", events=pending, k=10)
 
     profile = stored.copy()
-    profile.add(event("add_to_cart", "p7", 1), item(7))
+    profile.add(event("view_product", "p7", 1), item(7))
     assert isinstance(service.ranker, FakeRanker)
     matrix = service.ranker.matrices[0]
     seeds = {item_id: service.reader.rows[item_id].stats for item_id in ("p3", "p7")}
@@ -83,6 +83,13 @@ async def test_the_ranked_matrix_is_the_feature_matrix_of_the_same_state() -> No
     expected = {features.tobytes() for features in everything}
     assert len(matrix) == 60
     assert {features.tobytes() for features in matrix} == expected
+
+
+async def test_what_is_in_the_cart_is_not_recommended() -> None:
+    service = Service(shop(), weights=Weights(0, 1, 0, 0))
+    seen = await ask(service, anonymous_id="a1", events=[wire("view_product", "p40", 1)], k=3)
+    carted = await ask(service, anonymous_id="a1", events=[wire("add_to_cart", "p40", 1)], k=3)
+    assert "p40" in seen["recommendations"] and "p40" not in carted["recommendations"]
 
 
 class TestVisitor:

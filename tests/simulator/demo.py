@@ -13,6 +13,7 @@ import os
 import sys
 import time
 import uuid
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -229,6 +230,7 @@ def _stay_open(stack: Stack, say: Progress) -> None:
 def main(environ: Mapping[str, str]) -> int:
     """Run the demo on the default stack; the exit code."""
     say = Progress()
+    warnings.filterwarnings("ignore", message="Connecting to Bigtable emulator")
     try:
         config = Config.from_env(environ)
         with running_stack(config.stack, config.ports, EMULATORS, say=say) as stack:

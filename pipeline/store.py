@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -243,11 +242,6 @@ def _newest(row: Row, family: str, column: bytes) -> tuple[bytes, int] | None:
 def _batches(entries: Sequence[Any]) -> Iterator[Sequence[Any]]:
     for start in range(0, len(entries), _MAX_BULK):
         yield entries[start : start + _MAX_BULK]
-
-
-def emulator_host() -> str | None:
-    """The Bigtable emulator that the client library will use, for messages."""
-    return os.environ.get("BIGTABLE_EMULATOR_HOST")
 
 
 def now_ms() -> int:

@@ -31,8 +31,8 @@ def _inspector(method: str) -> Callable[[beam.DoFn], Arguments]:
 class LeanDoFn(beam.DoFn):
     """A DoFn whose methods Beam need not inspect again and again.
 
-    Beam's DirectRunner reads the signature of every method that `dir` names, of every DoFn, several times a bundle: a
-    quarter of the pipeline's time with a plain DoFn's forty methods. This one names only the methods it defines, and
+    Beam's DirectRunner reads the signature of every method that `dir` names, of every DoFn, several times a bundle, and
+    a plain DoFn has forty. This one names only the methods it defines, and
     answers for their signatures itself, by the `_inspect_` methods that Beam asks for first. On other runners nothing
     changes.
     """

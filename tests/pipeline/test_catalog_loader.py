@@ -101,9 +101,10 @@ def test_a_copy_gets_the_good_items_beside_those_it_holds(
 ) -> None:
     copy = tmp_path / "new folder" / "catalog.jsonl"
     load(catalog("items.csv", f"id,title,price\n{tag}-a,One,1.5\n{tag}-b,Two,dear\n"), store, copy)
-    load(catalog("more.jsonl", lines({"id": f"{tag}-c"}, {"id": f"{tag}-a", "title": "New"})), store, copy)
+    load(catalog("more.jsonl", lines({"id": f"{tag}-c", "title": "Old"})), store, copy)
+    load(catalog("again.jsonl", lines({"id": f"{tag}-c", "title": "New"})), store, copy)
     held = {item["item_id"]: item["title"] for item in map(json.loads, copy.read_text().splitlines())}
-    assert held == {f"{tag}-a": "New", f"{tag}-c": ""}
+    assert held == {f"{tag}-a": "One", f"{tag}-c": "New"}
 
 
 def test_the_command_says_how_many_and_ends_with_nought_when_all_were_good(

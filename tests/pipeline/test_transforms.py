@@ -288,6 +288,16 @@ def test_a_row_of_the_log_says_all_that_the_event_said(visitor: Visitor) -> None
     }
 
 
+@pytest.mark.parametrize(
+    ("metadata", "logged"), [({"price": None}, 7.5), ({}, 7.5), ({"price": 0}, 0), ({"price": 3.0}, 3.0)]
+)
+def test_the_logged_price_is_the_events_where_it_names_one_and_else_the_catalogs(
+    visitor: Visitor, metadata: dict[str, Any], logged: float
+) -> None:
+    event = visitor.did("view_product", "p", metadata=metadata)
+    assert event_row(event, Item(visitor.product("p"), price=7.5)).row["price"] == logged
+
+
 def test_a_rejected_event_of_the_collector_becomes_a_row_under_its_message_id() -> None:
     attributes = {"source": "collector", "field": "event", "reason": "required", "received_at": "2025-01-01T00:00:00Z"}
     [(insert_id, row)] = dead_letter_rows(PubsubMessage(b'{"a":1}', attributes, "m7", None))

@@ -3,13 +3,34 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
-from datetime import datetime
-from typing import Any
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from pipeline.core.events import InvalidEvent, format_time, parse_time
+from pipeline.core.events import (
+    MAX_EVENT_BYTES,
+    NUMBER_METADATA,
+    Event,
+    InvalidEvent,
+    accept_event,
+    derived_event_id,
+    format_time,
+    parse_time,
+)
+
+MAX_EVENTS = 500
+MAX_MESSAGE_BYTES = 1024 * 1024
+MAX_SHIFT_S = 10 * 365 * 86_400.0
+ADDED_BYTES = 256
+"""What the collector adds to an event that it accepts: the time of ingest, and an id where there was none."""
+
+T = TypeVar("T")
+_UNREADABLE = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
+_NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?(e[+-]?[0-9]{1,2})?", re.IGNORECASE)
+_object_decoder = msgspec.json.Decoder(dict[str, Any])
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
@@ -31,10 +52,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
         payload: bytes, error: InvalidEvent, source: str, received_at: datetime, attributes: Mapping[str, str]
     ) -> DeadLetter:
         """The letter for `payload`, rejected by `source` ("collector" or "pipeline") because of `error`."""
-        try:
-            text, encoding = payload.decode("utf-8"), "utf-8"
-        except UnicodeDecodeError:
-            text, encoding = base64.b64encode(payload).decode("ascii"), "base64"
+        text, encoding = _as_text(payload)
         return DeadLetter(
             received_at=format_time(received_at),
             source=source,
@@ -61,3 +79,300 @@ class DeadLetter(msgspec.Struct, frozen=True):
     def row(self) -> dict[str, Any]:
         """The row of the BigQuery table."""
         return msgspec.structs.asdict(self)
+
+
+class StoredLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """A letter in an operator's hands: a row of the view `dead_letters_unique`, a line of an exported file.
+
+    `split` says that the good events of a body may be replayed without the bad ones.
+    """
+
+    letter_id: str
+    received_at: str
+    source: str = "unknown"
+    field: str = "unknown"
+    reason: str = "unknown"
+    split: bool = False
+    encoding: str = "utf-8"
+    payload: str
+    attributes: str = "{}"
+
+    def body(self) -> bytes:
+        """The input as it came.
+
+        Raises:
+            InvalidEvent: field `encoding` or `payload`, when the one does not fit the other.
+        """
+        if self.encoding not in ("utf-8", "base64"):
+            raise InvalidEvent("encoding", "expected utf-8 or base64", self.encoding)
+        try:
+            return self.payload.encode() if self.encoding == "utf-8" else base64.b64decode(self.payload, validate=True)
+        except ValueError:
+            raise InvalidEvent("payload", f"expected text in {self.encoding}", self.payload) from None
+
+    def received(self, now: datetime) -> datetime:
+        """When it was rejected; `now` where that is no time, or still to come."""
+        try:
+            return min(parse_time("received_at", self.received_at), now)
+        except InvalidEvent:
+            return now
+
+
+class Repairs(msgspec.Struct, frozen=True, kw_only=True):
+    """What to change in events, in this order. A field is a `name` or a `metadata.name`.
+
+    Attributes:
+        rename: (old, new) names; an event that has the new one already keeps both.
+        assign: (field, text); the text is read as a number where the contract wants one.
+        drop: fields to take out.
+        number: fields whose text to read as a number; what is no number stays.
+        shift_s: seconds to add to the timestamp.
+        split: let a body's good events go without the bad ones.
+
+    Raises:
+        ValueError: naming the repair that cannot be done.
+    """
+
+    rename: tuple[tuple[str, str], ...] = ()
+    assign: tuple[tuple[str, str], ...] = ()
+    drop: tuple[str, ...] = ()
+    number: tuple[str, ...] = ()
+    shift_s: float = 0.0
+    split: bool = False
+
+    def __post_init__(self) -> None:
+        if not abs(self.shift_s) <= MAX_SHIFT_S:
+            raise ValueError(f"shift: expected at most {MAX_SHIFT_S:.0f} s either way, got {self.shift_s}")
+        for field, text in self.assign:
+            if _wants_number(field) and _number_of(text) is None:
+                raise ValueError(f"set: {field}: expected a number, got {text!r}")
+
+    def apply(self, event: dict[str, Any]) -> dict[str, Any]:
+        """A mended copy of the event's fields; equal to them where there was nothing to mend."""
+        mended = dict(event)
+        if isinstance(mended.get("metadata"), dict):
+            mended["metadata"] = dict(mended["metadata"])
+        for old, new in self.rename:
+            _rename(mended, old, new)
+        for field, text in self.assign:
+            _put(mended, field, _number_of(text) if _wants_number(field) else text)
+        for field in self.drop:
+            _take(mended, field)
+        for field in self.number:
+            _read_number(mended, field)
+        if self.shift_s:
+            _shift(mended, self.shift_s)
+        return mended
+
+
+class Refused(NamedTuple):
+    """An event that still breaks the contract, as mended."""
+
+    error: InvalidEvent
+    payload: bytes
+
+
+class Examined(NamedTuple):
+    """What repairs made of a letter: the letter mended, its events that pass, the others, how many were changed."""
+
+    letter: StoredLetter
+    good: list[Event]
+    refused: list[Refused]
+    changed: int
+
+    @property
+    def replayable(self) -> list[Event]:
+        """The events to publish: all, or none, or the good ones of a letter that may be split."""
+        return self.good if not self.refused or self.letter.split else []
+
+    def remainders(self, now: datetime) -> list[DeadLetter]:
+        """A letter for each event that is left behind when the others go, received when the whole was."""
+        if not self.refused or not self.replayable:
+            return []
+        received_at, origin = self.letter.received(now), {"split_from": self.letter.letter_id}
+        shortened = [(InvalidEvent(e.field[:256], e.reason[:256]), payload) for e, payload in self.refused]
+        return [DeadLetter.of(payload, e, self.letter.source, received_at, origin) for e, payload in shortened]
+
+
+def examine(letter: StoredLetter, repairs: Repairs, now: datetime) -> Examined:
+    """Mend a letter and read it again; no payload makes it raise.
+
+    A letter of one event is mended as a whole; of a body only those events that break the contract. Events may be as
+    old as a backfill's, but not of a later time than when the letter was rejected: a clock that ran ahead then is
+    still wrong. An event without an id gets the one that its content had before it was mended.
+    """
+    letter = msgspec.structs.replace(letter, split=letter.split or repairs.split)
+    received_at = letter.received(now)
+    try:
+        payload = letter.body()
+    except InvalidEvent as error:
+        return Examined(letter, [], [Refused(error, letter.payload.encode("utf-8", "replace"))], 0)
+    try:
+        inside = _events_inside(payload)
+    except InvalidEvent as error:
+        return Examined(letter, [], [Refused(error, payload)], 0)
+    before = [payload] if inside is None else inside
+    after = [_mended(raw, repairs, received_at, always=inside is None) for raw in before]
+    changed = sum(old is not new for old, (new, _) in zip(before, after, strict=True))
+    if changed:
+        raws = [raw for raw, _ in after]
+        text, encoding = _as_text(raws[0] if inside is None else b'{"events":[' + b",".join(raws) + b"]}")
+        letter = msgspec.structs.replace(letter, payload=text, encoding=encoding)
+    good = [msgspec.structs.replace(found, ingest_time=now) for _, found in after if isinstance(found, Event)]
+    refused = [Refused(found, raw) for raw, found in after if isinstance(found, InvalidEvent)]
+    return Examined(letter, good, refused, changed)
+
+
+def parcels(letters: Iterable[Examined]) -> Iterator[list[Examined]]:
+    """Letters in lists whose events fill a message: up to 500 events and 1 MB, or one letter that has more."""
+    return _packed(letters, lambda found: (len(found.replayable), len(found.letter.payload)))
+
+
+def messages(events: Iterable[Event]) -> Iterator[list[Event]]:
+    """Events in lists of up to 500 and 1 MB, each to become one Pub/Sub message."""
+    return _packed(events, lambda event: (1, len(msgspec.json.encode(event))))
+
+
+def _packed(things: Iterable[T], weigh: Callable[[T], tuple[int, int]]) -> Iterator[list[T]]:
+    batch: list[T] = []
+    events = size = 0
+    for thing in things:
+        more_events, more_size = weigh(thing)
+        if batch and (events + more_events > MAX_EVENTS or size + more_size > MAX_MESSAGE_BYTES):
+            yield batch
+            batch, events, size = [], 0, 0
+        batch.append(thing)
+        events, size = events + more_events, size + more_size
+    if batch:
+        yield batch
+
+
+class _Body(msgspec.Struct):
+    """The outer shape of a message or a request. Events stay raw, so that what is not mended stays as it came."""
+
+    events: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
+
+
+_body_decoder = msgspec.json.Decoder(_Body)
+
+
+def _events_inside(payload: bytes) -> list[bytes] | None:
+    """The events of a body, or None where the payload is one event itself."""
+    try:
+        events = _body_decoder.decode(payload).events
+    except _UNREADABLE as error:
+        raise InvalidEvent("body", f"expected an event or a body of events as a JSON object ({error})") from None
+    if isinstance(events, msgspec.UnsetType):
+        return None
+    if not events:
+        raise InvalidEvent("events", "expected at least one event", "none")
+    return [bytes(event) for event in events]
+
+
+def _mended(raw: bytes, repairs: Repairs, received_at: datetime, always: bool) -> tuple[bytes, Event | InvalidEvent]:
+    """The event's bytes after repairs (the same object where nothing changed), and what they read as."""
+    try:
+        fields = _fields(raw)
+        found = _read(raw, received_at)
+        if isinstance(found, Event) and not always:
+            return raw, found
+        mended = repairs.apply(fields)
+        if mended == fields:
+            return raw, found
+        if mended.get("event_id") is None:
+            mended["event_id"] = derived_event_id(fields)
+        changed = msgspec.json.encode(mended)
+    except InvalidEvent as error:
+        return raw, error
+    except _UNREADABLE as error:
+        return raw, InvalidEvent("body", f"expected what JSON can hold ({type(error).__name__})")
+    return changed, _read(changed, received_at)
+
+
+def _read(raw: bytes, received_at: datetime) -> Event | InvalidEvent:
+    """The event that passes the contract, or why it does not."""
+    if len(raw) > MAX_EVENT_BYTES + ADDED_BYTES:
+        return InvalidEvent("body", f"expected at most {MAX_EVENT_BYTES} bytes an event", len(raw))
+    try:
+        event = accept_event(_fields(raw), ingest_time=received_at, backfill=True)
+        msgspec.json.encode(event)
+    except InvalidEvent as error:
+        return error
+    except _UNREADABLE as error:
+        return InvalidEvent("body", f"expected what JSON can hold ({type(error).__name__})")
+    return event
+
+
+def _fields(raw: bytes) -> dict[str, Any]:
+    try:
+        fields: dict[str, Any] = _object_decoder.decode(raw)
+    except _UNREADABLE as error:
+        raise InvalidEvent("body", f"expected a JSON object ({error})") from None
+    return fields
+
+
+def _as_text(payload: bytes) -> tuple[str, str]:
+    """The payload as text, and the encoding that says how."""
+    try:
+        return payload.decode("utf-8"), "utf-8"
+    except UnicodeDecodeError:
+        return base64.b64encode(payload).decode("ascii"), "base64"
+
+
+def _holder(event: dict[str, Any], field: str) -> tuple[dict[str, Any], str]:
+    """The object that holds `field`, and the field's name in it; an empty object where there is none."""
+    outer, dot, name = field.partition(".")
+    if outer != "metadata" or not dot:
+        return event, field
+    metadata = event.get("metadata")
+    return (metadata if isinstance(metadata, dict) else {}), name
+
+
+def _put(event: dict[str, Any], field: str, value: Any) -> None:
+    if field.startswith("metadata.") and event.get("metadata") is None:
+        event["metadata"] = {}
+    holder, name = _holder(event, field)
+    holder[name] = value
+
+
+def _take(event: dict[str, Any], field: str) -> Any:
+    holder, name = _holder(event, field)
+    return holder.pop(name, None)
+
+
+def _rename(event: dict[str, Any], old: str, new: str) -> None:
+    """Nothing is lost: a new name that is taken, or that no object can hold, leaves the old one in place."""
+    from_holder, from_name = _holder(event, old)
+    to_holder, to_name = _holder(event, new)
+    homeless = new.startswith("metadata.") and not isinstance(event.get("metadata"), dict | None)
+    if from_name in from_holder and to_holder.get(to_name) is None and not homeless:
+        _put(event, new, _take(event, old))
+
+
+def _wants_number(field: str) -> bool:
+    """Whether the contract does; it reads an unknown field beside `metadata` as one in it."""
+    return field.removeprefix("metadata.") in NUMBER_METADATA
+
+
+def _number_of(text: str) -> int | float | None:
+    text = text.strip()
+    if not _NUMBER.fullmatch(text):
+        return None
+    return int(text) if text.lstrip("-").isdigit() else float(text)
+
+
+def _read_number(event: dict[str, Any], field: str) -> None:
+    holder, name = _holder(event, field)
+    text = holder.get(name)
+    number = _number_of(text) if isinstance(text, str) else None
+    if number is not None:
+        holder[name] = number
+
+
+def _shift(event: dict[str, Any], seconds: float) -> None:
+    """What is no time stays; the contract refuses it with a better reason."""
+    try:
+        moved = parse_time("timestamp", event.get("timestamp")) + timedelta(seconds=seconds)
+    except (InvalidEvent, OverflowError):
+        return
+    event["timestamp"] = moved.isoformat().replace("+00:00", "Z")

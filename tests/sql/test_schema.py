@@ -18,6 +18,7 @@ CONTRACT = {
     "sessions": "visitor session_start session_end events views clicks carts purchases impressions items"
     " categories revenue dwell_s top_category first_event emitted_at",
     "dead_letters": "received_at source field reason payload encoding attributes",
+    "dead_letters_replayed": "letter_id replayed_at outcome events refused",
 }
 DUCKDB_ONLY = {
     "a cast with ::": r"::",
@@ -81,8 +82,11 @@ def test_statements_come_as_tables_then_staging_then_marts() -> None:
         "events",
         "sessions",
         "dead_letters",
+        "dead_letters_replayed",
         "events_unique",
         "sessions_latest",
+        "dead_letters_unique",
+        "dead_letters_open",
         "funnel_daily",
         "ctr_by_variant",
         "sessions_daily",

@@ -1,0 +1,36 @@
+-- purpose: dead letters that nobody has replayed yet
+-- grain:   one row per letter_id
+-- inputs:  dead_letters_unique; dead_letters_replayed, of the last ${history_days} days
+with
+
+letters as (
+  select *
+  from `${dataset}.dead_letters_unique`
+),
+
+replayed as (
+  select letter_id
+  from `${dataset}.dead_letters_replayed`
+  where replayed_at >= timestamp_sub(current_timestamp(), interval ${history_days} day)
+),
+
+not_replayed as (
+  select *
+  from letters
+  where not exists (
+    select 1
+    from replayed
+    where replayed.letter_id = letters.letter_id
+  )
+)
+
+select
+  letter_id,
+  received_at,
+  source,
+  field,
+  reason,
+  payload,
+  encoding,
+  attributes
+from not_replayed

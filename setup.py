@@ -30,7 +30,7 @@ setup(
     },
     install_requires=["msgspec==0.22.0", "numpy==2.4.6"],
     extras_require={
-        "pipeline": ["apache-beam[gcp]==2.77.0", "google-cloud-pubsub==2.44.0", *GOOGLE_STORES],
+        "pipeline": ["apache-beam[gcp]==2.77.0", "google-cloud-pubsub==2.44.0", "pyyaml==6.0.3", *GOOGLE_STORES],
         "collector": ["functions-framework==3.10.2", "google-cloud-pubsub==2.44.0", *HTTP],
         "api": ["google-cloud-aiplatform==1.165.1", *GOOGLE_STORES, *RANKER, *HTTP],
         "predictor": ["google-cloud-storage==3.17.1", *RANKER, *HTTP],
@@ -46,7 +46,6 @@ setup(
             "pytest-asyncio==1.5.0",
             "pytest-timeout==2.4.0",
             "py-spy==0.4.3",
-            "pyyaml==6.0.3",
             "ruff==0.17.6",
         ],
     },

@@ -1,0 +1,72 @@
+"""Rules as text for people: spans, conditions, and the tables of docs/rules.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline.core.rules import AnomalyRule, CampaignRule, Condition, Rules
+
+BEGIN = "<!-- rules: begin, written by `python -m pipeline.rules_file --docs` -->"
+END = "<!-- rules: end -->"
+SPAN_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+def span_text(span_ms: int) -> str:
+    """A span in ms in the largest unit that divides it, e.g. `24h` as `1d`."""
+    unit = next((unit for unit in "dhms" if span_ms % SPAN_MS[unit] == 0), "")
+    return f"{span_ms // SPAN_MS[unit]}{unit}" if unit else f"{span_ms / 1000:g}s"
+
+
+def tables(rules: Rules) -> str:
+    """The rules as Markdown: one table of campaigns, one of anomalies."""
+    campaigns = [
+        (f"`{rule.name}`", _sentence(rule.conditions), span_text(rule.cooldown_ms), rule.channel, _carried(rule))
+        for rule in rules.campaigns
+    ]
+    anomalies = [
+        (f"`{rule.name}`", rule.of, _sentence(rule.conditions), rule.severity, _marks(rule)) for rule in rules.anomalies
+    ]
+    return "\n".join(
+        [
+            *_table(("campaign", "due when", "cooldown", "channel", "carries"), campaigns),
+            "",
+            *_table(("anomaly", "of", "found when", "severity", "marks"), anomalies),
+        ]
+    )
+
+
+def documented(text: str, rules: Rules) -> str:
+    """`text` with the tables of `rules` between the two markers.
+
+    Raises:
+        ValueError: when `text` lacks a marker.
+    """
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"text: expected the lines {BEGIN} and {END}")
+    return f"{before}{begin}\n\n{tables(rules)}\n\n{end}{after}"
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
+    lines = [head, ("---",) * len(head), *rows]
+    return [f"| {' | '.join(cells)} |" for cells in lines]
+
+
+def _sentence(conditions: Sequence[Condition]) -> str:
+    return ", ".join(f"`{c.signal}` {c.bound.replace('_', ' ')} {_value(c)}" for c in conditions)
+
+
+def _value(condition: Condition) -> str:
+    if condition.signal.endswith("_s") and condition.value:
+        return span_text(round(condition.value * 1000))
+    return f"{condition.value:g}"
+
+
+def _carried(rule: CampaignRule) -> str:
+    return ", ".join(f"`{name}`" for name in rule.payload) or "the signals of its conditions"
+
+
+def _marks(rule: AnomalyRule) -> str:
+    span = span_text(rule.mark_for_ms)
+    return f"for {span}" if rule.marks else f"no; told again after {span}"

@@ -10,8 +10,8 @@ import msgspec
 
 from pipeline.core.decay import MINUTE_MS, BucketRing
 
-# Kept are the window of 5 min, the bucket that straddles its start, and 5 min more: so far ahead may a clock run.
-_WIDTH_MS, _LENGTH = 10_000, 61
+# Kept are up to 10 min back, which `events_per_visitor_5m` reads, and 5 min more: so far ahead may a clock run.
+_WIDTH_MS, _LENGTH = 10_000, 91
 _VISITORS_WIDTH_MS, _VISITORS_LENGTH = 5 * MINUTE_MS, 3
 MAX_VISITOR_HASHES = 64
 _HASHES = 2**32
@@ -63,24 +63,24 @@ class AddressCounts(msgspec.Struct, array_like=True):
     def signals(self, now_ms: int) -> dict[str, float]:
         """The signals that rules about addresses may name, at `now_ms`.
 
-        `visitors_5m` looks back to the start of the 5 min span that the window begins in, so up to 10 min:
-        `events_per_visitor_5m` errs towards what is human.
+        `visitors_5m` and `events_per_visitor_5m` look back to the start of the 5 min span that the window begins in:
+        5 to 10 min, both the same.
         """
-        events_5m = self._events(5 * MINUTE_MS, now_ms)
-        visitors = self._visitors(now_ms)
+        first_span = (now_ms - 5 * MINUTE_MS) // _VISITORS_WIDTH_MS
+        visitors = self._visitors(first_span, now_ms)
         return {
             "events_1m": self._events(MINUTE_MS, now_ms),
-            "events_5m": events_5m,
+            "events_5m": self._events(5 * MINUTE_MS, now_ms),
             "visitors_5m": visitors,
-            "events_per_visitor_5m": events_5m / max(visitors, 1.0),
+            "events_per_visitor_5m": self._events(now_ms - first_span * _VISITORS_WIDTH_MS, now_ms) / max(visitors, 1),
         }
 
     def _events(self, window_ms: int, now_ms: int) -> float:
         return float(self.events.total((0,), window_ms, now_ms, _WIDTH_MS))
 
-    def _visitors(self, now_ms: int) -> float:
-        first, last = (now_ms - 5 * MINUTE_MS) // _VISITORS_WIDTH_MS, now_ms // _VISITORS_WIDTH_MS
-        hashes = _smallest([found for bucket, found in self.visitors.items() if first <= bucket <= last])
+    def _visitors(self, first_span: int, now_ms: int) -> float:
+        last_span = now_ms // _VISITORS_WIDTH_MS
+        hashes = _smallest([found for span, found in self.visitors.items() if first_span <= span <= last_span])
         if len(hashes) < MAX_VISITOR_HASHES:
             return float(len(hashes))
         return (MAX_VISITOR_HASHES - 1) * _HASHES / (hashes[-1] + 1)

@@ -50,7 +50,7 @@ def moment(field: str, text: str, now: datetime) -> datetime:
 def check_reach(since: datetime, now: datetime, retention: timedelta) -> None:
     """Raise RewindError unless `since` is past, and no longer ago than messages are kept."""
     if since > now:
-        raise RewindError(f"SINCE: expected a time that is past, got {format_time(since)}; it is {format_time(now)} now")
+        raise RewindError(f"SINCE: expected a time that is past at {format_time(now)}, got {format_time(since)}")
     if now - since > retention:
         kept = f"at most {_days(retention)} ago, for messages are kept no longer"
         raise RewindError(f"SINCE: expected {kept}; got {format_time(since)}")
@@ -96,10 +96,8 @@ def events_since(installation: Installation, since: datetime) -> int:
     job = bigquery.QueryJobConfig(query_parameters=parameters)
     client = installation.bigquery()
     try:
-        rows = client.query_and_wait(
-            _COUNT.format(events=installation.table("events")), job_config=job, retry=None, api_timeout=CALL_S
-        )
-        return int(next(iter(rows))["events"])
+        query, retry = _COUNT.format(events=installation.table("events")), bigquery.DEFAULT_RETRY.with_timeout(CALL_S)
+        return int(next(iter(client.query_and_wait(query, job_config=job, retry=retry)))["events"])
     finally:
         client.close()
 

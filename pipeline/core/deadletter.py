@@ -123,8 +123,8 @@ class Repairs(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         rename: (old, new) names; an event that has the new one already keeps both.
-        assign: (field, text); the text is read as a number where the contract wants one.
         drop: fields to take out.
+        assign: (field, text); the text is read as a number where the contract wants one.
         number: fields whose text to read as a number; what is no number stays.
         shift_s: seconds to add to the timestamp.
         split: let a body's good events go without the bad ones.
@@ -134,8 +134,8 @@ class Repairs(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     rename: tuple[tuple[str, str], ...] = ()
-    assign: tuple[tuple[str, str], ...] = ()
     drop: tuple[str, ...] = ()
+    assign: tuple[tuple[str, str], ...] = ()
     number: tuple[str, ...] = ()
     shift_s: float = 0.0
     split: bool = False
@@ -154,10 +154,10 @@ class Repairs(msgspec.Struct, frozen=True, kw_only=True):
             mended["metadata"] = dict(mended["metadata"])
         for old, new in self.rename:
             _rename(mended, old, new)
-        for field, text in self.assign:
-            _put(mended, field, _number_of(text) if _wants_number(field) else text)
         for field in self.drop:
             _take(mended, field)
+        for field, text in self.assign:
+            _put(mended, field, _number_of(text) if _wants_number(field) else text)
         for field in self.number:
             _read_number(mended, field)
         if self.shift_s:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import base64
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
-from pipeline.core.deadletter import DeadLetter
-from pipeline.core.events import InvalidEvent
+from pipeline.core.deadletter import DeadLetter, Examined, Repairs, StoredLetter, examine, messages, parcels
+from pipeline.core.events import Event, InvalidEvent, decode_message, derived_event_id, encode_message
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
+RECEIVED = NOW - timedelta(hours=1)
 
 
 def test_a_letter_of_text_keeps_the_text_the_reason_and_the_attributes() -> None:
@@ -47,3 +52,241 @@ def test_a_message_without_attributes_or_without_a_time_is_a_letter_too(received
     letter = DeadLetter.received(b"x", received_at, NOW)
     assert letter.received_at == "2025-01-01T00:00:00.000Z"
     assert (letter.source, letter.field, letter.reason) == ("unknown", "unknown", "unknown")
+
+
+def event(**fields: Any) -> dict[str, Any]:
+    """An event that passes, but for what `fields` say; None leaves a field out."""
+    base = {"event_id": "e1", "event": "click", "anonymous_id": "a", "timestamp": "2024-12-31T22:59:00Z"}
+    return {name: value for name, value in {**base, **fields}.items() if value is not None}
+
+
+def letter(payload: Any, **more: Any) -> StoredLetter:
+    """The letter of an event, of a list of events as one body, or of bytes."""
+    if isinstance(payload, list):
+        payload = {"events": payload}
+    data = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+    kept = DeadLetter.of(data, InvalidEvent("f", "r"), "pipeline", RECEIVED, {})
+    return StoredLetter(**{"letter_id": "l1", **kept.row(), **more})
+
+
+def tried(payload: Any, **repairs: Any) -> Examined:
+    return examine(letter(payload), Repairs(**repairs), NOW)
+
+
+def reasons(found: Examined) -> list[str]:
+    return [f"{error.field}: {error.reason}" for error, _ in found.refused]
+
+
+def test_an_event_that_was_refused_for_its_age_passes_as_a_backfill_and_keeps_its_id() -> None:
+    found = tried(event(timestamp="2020-01-01T00:00:00Z"))
+    assert [(e.event_id, e.timestamp.year) for e in found.good] == [("e1", 2020)]
+    assert found.good[0].ingest_time == NOW and (found.refused, found.changed) == ([], 0)
+
+
+def test_a_clock_that_ran_ahead_when_the_letter_came_is_still_wrong_later_until_it_is_shifted() -> None:
+    ahead = event(timestamp="2024-12-31T23:30:00Z")  # half an hour after it was received, half an hour ago now
+    assert reasons(tried(ahead)) == ["timestamp: expected at most 5 min after ingest"]
+    found = tried(ahead, shift_s=-1800.0)
+    assert [e.timestamp for e in found.good] == [RECEIVED] and found.changed == 1
+
+
+@pytest.mark.parametrize(
+    ("broken", "repairs", "field", "value"),
+    [
+        ({"event": None, "name": "click"}, {"rename": (("name", "event"),)}, "event", "click"),
+        ({"event": 5}, {"assign": (("event", "search"),)}, "event", "search"),
+        ({"user_id": ""}, {"drop": ("user_id",)}, "user_id", None),
+        ({"metadata": {"price": "9.50"}}, {"number": ("metadata.price",)}, "metadata", {"price": 9.5}),
+        ({"metadata": {"price": "12"}}, {"number": ("metadata.price",)}, "metadata", {"price": 12}),
+        ({"metadata": {"price": "?"}}, {"drop": ("metadata.price",)}, "metadata", {}),
+        ({"metadata": {"price": "?"}}, {"assign": (("metadata.price", "7"),)}, "metadata", {"price": 7}),
+        ({"price": "?"}, {"assign": (("price", "7"),)}, "metadata", {"price": 7}),
+        ({"metadata": 3}, {"drop": ("metadata",), "assign": (("metadata.query", "hat"),)}, "metadata", {"query": "hat"}),
+        ({"x": 3}, {"drop": ("x",), "assign": (("metadata.query", "hat"),)}, "metadata", {"query": "hat"}),
+    ],
+)
+def test_each_repair_mends_what_it_is_for(
+    broken: dict[str, Any], repairs: dict[str, Any], field: str, value: Any
+) -> None:
+    found = tried(event(**broken), **repairs)
+    assert getattr(found.good[0], field) == value and found.changed == 1
+
+
+def test_setting_a_field_in_what_is_no_object_changes_nothing() -> None:
+    found = tried(event(metadata=3), assign=(("metadata.query", "hat"),))
+    assert reasons(found) == ["metadata: expected an object"] and found.changed == 0
+
+
+@pytest.mark.parametrize("text", ["", "1e999", "nan", "inf", "0x10", "1_000", "12,50", "9" * 5000, "٣"])
+def test_a_text_that_is_no_plain_number_stays_and_is_refused(text: str) -> None:
+    found = tried(event(metadata={"price": text}), number=("metadata.price",))
+    assert reasons(found) == ["metadata.price: expected a finite number"] and found.changed == 0
+
+
+def test_a_renaming_loses_nothing_where_the_new_name_is_taken_or_has_no_place() -> None:
+    taken, homeless = event(name="search"), event(cat="hats", metadata="text")
+    assert Repairs(rename=(("name", "event"),)).apply(taken) == taken
+    assert Repairs(rename=(("cat", "metadata.category"),)).apply(homeless) == homeless
+
+
+def test_repairs_leave_the_event_they_were_given_as_it_is() -> None:
+    given = event(metadata={"price": "1"})
+    Repairs(number=("metadata.price",), drop=("event",)).apply(given)
+    assert given == event(metadata={"price": "1"})
+
+
+@pytest.mark.parametrize(
+    "repairs", [{"assign": (("metadata.price", "cheap"),)}, {"shift_s": float("nan")}, {"shift_s": 1e12}]
+)
+def test_a_repair_that_cannot_be_done_is_refused_at_once(repairs: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        Repairs(**repairs)
+
+
+def test_of_a_body_only_the_events_that_break_the_contract_are_mended() -> None:
+    good = b'{"event_id":"e1","event":"click","anonymous_id":"a","timestamp":"2024-12-31T22:00:00Z","x":1.10}'
+    body = b'{"events":[' + good + b', {"event_id":"e2","event":"","anonymous_id":"a",' + good.split(b",", 3)[3] + b"]}"
+    found = examine(letter(body), Repairs(assign=(("event", "page_view"),)), NOW)
+    assert [(e.event_id, e.event) for e in found.good] == [("e1", "click"), ("e2", "page_view")]
+    assert found.changed == 1 and good in found.letter.body()
+
+
+def test_a_body_with_a_bad_event_stays_whole_unless_it_may_be_split() -> None:
+    body = [event(), event(event_id="e2", event=5), event(event_id="e3")]
+    assert tried(body).replayable == [] and tried(body).remainders(NOW) == []
+    found = tried(body, split=True)
+    assert [e.event_id for e in found.replayable] == ["e1", "e3"]
+    (left,) = found.remainders(NOW)
+    assert json.loads(left.payload) == body[1]
+    assert (left.source, left.field, left.reason) == ("pipeline", "event", "expected a text")
+    assert left.received_at == "2024-12-31T23:00:00.000Z" and json.loads(left.attributes) == {"split_from": "l1"}
+
+
+def test_a_body_without_a_good_event_stays_whole() -> None:
+    found = tried([event(event=5), event(event=6)], split=True)
+    assert (found.replayable, found.remainders(NOW)) == ([], [])
+
+
+def test_a_file_can_say_of_a_letter_that_it_may_be_split() -> None:
+    found = examine(letter([event(), event(event=5)], split=True), Repairs(), NOW)
+    assert len(found.replayable) == 1
+
+
+def test_an_event_without_an_id_gets_that_of_its_content_however_it_is_mended() -> None:
+    nameless = event(event_id=None, metadata={"price": "1", "x": 2})
+    ways: list[dict[str, Any]] = [{"number": ("metadata.price",)}, {"drop": ("metadata",)}]
+    assert {tried(nameless, **way).good[0].event_id for way in ways} == {derived_event_id(nameless)}
+
+
+def test_an_event_that_is_too_large_stays_until_what_makes_it_so_is_dropped() -> None:
+    large = event(metadata={"blob": "x" * 70_000})
+    assert reasons(tried(large)) == ["body: expected at most 65536 bytes an event"]
+    assert len(tried(large, drop=("metadata.blob",)).good) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"encoding": "base64", "payload": "?"}, "payload: expected text in base64"),
+        ({"encoding": "utf-16"}, "encoding: expected utf-8 or base64"),
+    ],
+)
+def test_a_letter_whose_encoding_does_not_fit_stays(change: dict[str, str], reason: str) -> None:
+    kept = msgspec.structs.replace(letter(event()), **change)
+    assert reasons(examine(kept, Repairs(), NOW)) == [reason]
+
+
+@pytest.mark.parametrize("received_at", ["", "soon", "2999-01-01T00:00:00Z"])
+def test_a_letter_of_no_time_or_of_the_future_counts_as_received_now(received_at: str) -> None:
+    assert letter(event(), received_at=received_at).received(NOW) == NOW
+
+
+EVERY_REPAIR = Repairs(
+    rename=(("a", "metadata.b"), ("metadata.x", "event"), ("metadata", "y")),
+    assign=(("event_id", "e"), ("event", "click"), ("metadata.price", "1"), ("anonymous_id", "a")),
+    drop=("c", "metadata.d", "user_id"),
+    number=("metadata.e", "f"),
+    shift_s=1.0,
+    split=True,
+)
+DEEP = 100_000
+NASTY = [
+    b"",
+    b"\xff\xfe",
+    b"NaN",
+    b'{"events":[{"a":NaN}]}',
+    b"[" * DEEP,
+    b'{"a":' * DEEP + b"1" + b"}" * DEEP,
+    b'{"events":[' + b"[" * DEEP + b"]" * DEEP + b"]}",
+    b'{"events":[{"metadata":' + b'{"a":' * 900 + b"1" + b"}" * 902 + b"]}",
+    b'{"metadata":' + b"[" * 500 + b"]" * 500 + b"}",
+    b'{"events":[{"a":"\xff"}, 5, null, [], {}]}',
+    b'{"events":[]}',
+    b'{"events":5}',
+    b"null",
+    b'{"x":' + b"9" * 5000 + b"}",
+    b'{"x":1e999}',
+    b'{"event":"\\ud800"}',
+    b'{"timestamp":"0001-01-01T00:00:00Z","metadata":{"price":' + b"9" * 400 + b"}}",
+    b'{"timestamp":"9999-12-31T23:59:59-23:59"}',
+    b'{"a":"' + b"x" * 3_000_000 + b'"}',
+]
+
+
+@pytest.mark.parametrize("payload", NASTY, ids=range(len(NASTY)))
+@pytest.mark.parametrize("repairs", [Repairs(), EVERY_REPAIR], ids=["as_it_is", "mended"])
+def test_no_payload_raises_and_none_is_lost(payload: bytes, repairs: Repairs) -> None:
+    found = examine(letter(payload), repairs, NOW)
+    assert found.good or found.refused
+    assert found.changed or found.letter.body() == payload
+    assert len(found.remainders(NOW)) in (0, len(found.refused))
+    assert decode_message(encode_message(found.good)) == found.good
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=8,
+)
+FIELDS = st.sampled_from("event_id event user_id anonymous_id product_id timestamp metadata price a f x".split())
+EVENTS = st.dictionaries(FIELDS, JSON | st.dictionaries(st.sampled_from("price query a b e x".split()), JSON)).map(
+    lambda fields: {**event(), **fields}
+)
+
+
+@given(st.lists(EVENTS, min_size=1, max_size=4), st.sampled_from([Repairs(), EVERY_REPAIR]))
+@settings(max_examples=150, deadline=None)
+def test_what_passes_here_passes_in_the_pipeline_and_no_event_of_a_body_goes_missing(
+    events: list[dict[str, Any]], repairs: Repairs
+) -> None:
+    found = examine(letter(events), repairs, NOW)
+    assert decode_message(encode_message(found.good)) == found.good
+    assert len(found.good) + len(found.refused) == len(events)
+    again = examine(found.letter, Repairs(), NOW)
+    assert (again.good, reasons(again)) == (found.good, reasons(found))
+
+
+@given(st.binary(max_size=200))
+@example(b'{"events"')
+def test_bytes_that_are_nothing_at_all_raise_nothing(payload: bytes) -> None:
+    found = examine(letter(payload), EVERY_REPAIR, NOW)
+    assert found.refused and found.letter.body() == payload
+
+
+def accepted(count: int, text: str = "") -> list[Event]:
+    return [
+        Event(event_id=f"e{n}", event="click", timestamp=NOW, user_id="u", metadata={"x": text}) for n in range(count)
+    ]
+
+
+def test_messages_hold_up_to_500_events_and_a_megabyte() -> None:
+    assert [len(batch) for batch in messages(accepted(1001))] == [500, 500, 1]
+    assert [len(batch) for batch in messages(accepted(40, "x" * 50_000))] == [20, 20]
+    assert list(messages([])) == []
+
+
+def test_letters_share_a_message_until_it_is_full() -> None:
+    letters = [examine(letter([event(event_id=f"e{n}-{i}") for i in range(200)]), Repairs(), NOW) for n in range(5)]
+    assert [len(parcel) for parcel in parcels(letters)] == [2, 2, 1]
+    whole = examine(letter([event(event_id=f"e{i}") for i in range(700)]), Repairs(), NOW)
+    assert [len(parcel) for parcel in parcels([letters[0], whole, letters[1]])] == [1, 1, 1]

@@ -101,7 +101,7 @@ def test_a_clock_that_ran_ahead_when_the_letter_came_is_still_wrong_later_until_
         ({"metadata": {"price": "?"}}, {"drop": ("metadata.price",)}, "metadata", {}),
         ({"metadata": {"price": "?"}}, {"assign": (("metadata.price", "7"),)}, "metadata", {"price": 7}),
         ({"price": "?"}, {"assign": (("price", "7"),)}, "metadata", {"price": 7}),
-        ({"metadata": 3}, {"drop": ("metadata",), "assign": (("metadata.query", "hat"),)}, "metadata", {"query": "hat"}),
+        ({"metadata": 3}, {"drop": ("metadata",), "assign": (("metadata.url", "/"),)}, "metadata", {"url": "/"}),
         ({"x": 3}, {"drop": ("x",), "assign": (("metadata.query", "hat"),)}, "metadata", {"query": "hat"}),
     ],
 )

@@ -144,7 +144,7 @@ class Trigger(msgspec.Struct, frozen=True, kw_only=True):
     signals: dict[str, float]
 
     def message(self) -> bytes:
-        """The body of the Pub/Sub message: JSON with id, visitor, rule, channel, at, signals."""
+        """The body of the Pub/Sub message: JSON with id, visitor, rule, channel, due_at, signals."""
         return msgspec.json.encode({**self._facts(), "signals": self.signals})
 
     def attributes(self) -> dict[str, str]:
@@ -157,7 +157,7 @@ class Trigger(msgspec.Struct, frozen=True, kw_only=True):
 
     def _facts(self) -> dict[str, Any]:
         facts = {"id": self.id, "visitor": self.visitor, "rule": self.rule, "channel": self.channel}
-        return {**facts, "at": _time(self.at_ms)}
+        return {**facts, "due_at": _time(self.at_ms)}
 
 
 class Anomaly(msgspec.Struct, frozen=True, kw_only=True):
@@ -199,7 +199,7 @@ class Anomaly(msgspec.Struct, frozen=True, kw_only=True):
             "address": self.address,
             "rule": self.rule,
             "severity": self.severity,
-            "at": _time(self.at_ms),
+            "found_at": _time(self.at_ms),
             "marked_until": _time(self.until_ms) if self.marks else None,
         }
 

@@ -1,18 +1,18 @@
--- purpose: click-through rate of what was shown, with its 95% Wilson interval (Wilson, JASA 1927)
+-- purpose: click-through rate of what people were shown, with its 95% Wilson interval (Wilson, JASA 1927)
 -- grain:   one row per placement and variant; an impression is one product in one slate, clicked at least once or not
--- inputs:  events_unique
+-- inputs:  events_trusted
 with
 
 impressions as (
   select request_id, product_id, placement, variant, min(timestamp) as shown_at
-  from `${dataset}.events_unique`
+  from `${dataset}.events_trusted`
   where event = 'impression' and request_id is not null
   group by request_id, product_id, placement, variant
 ),
 
 clicks as (
   select request_id, product_id, count(*) as clicks
-  from `${dataset}.events_unique`
+  from `${dataset}.events_trusted`
   where event = 'click' and request_id is not null
   group by request_id, product_id
 ),

@@ -53,6 +53,76 @@ def test_an_event_delivered_twice_is_one_event_and_the_first_ingested_counts(tab
     assert rows[0]["ingest_time"] == datetime(2025, 1, 1, 12, 0, 1, tzinfo=UTC)
 
 
+def mark(visitor: str | None, found_at: str, marked_until: str | None, anomaly_id: str = "m1") -> dict[str, Any]:
+    row = {"id": anomaly_id, "visitor": visitor, "rule": "event_rate_1m", "severity": "high", "found_at": found_at}
+    return {**row, "marked_until": marked_until}
+
+
+def test_a_marked_visitors_events_are_not_trusted_from_the_finding_until_just_before_the_mark_ends(
+    tables: Warehouse,
+) -> None:
+    noon, one = "2025-01-01T12:00:00Z", "2025-01-01T13:00:00Z"
+    times = {
+        "just before": "2025-01-01T11:59:59.999Z",
+        "at the finding": noon,
+        "last": "2025-01-01T12:59:59.999Z",
+        "at the end": one,
+    }
+    tables.insert("events", [event(name, "click", "u#1", at) for name, at in times.items()])
+    tables.insert("events", [event("another visitor's", "click", "u#2", noon)])
+    tables.insert("anomalies", [mark("u#1", noon, one), mark("u#1", noon, one)])  # told twice
+
+    rows = tables.rows("events_trusted", "event_id")
+
+    trusted = ["another visitor's", "at the end", "just before"]
+    assert [row["event_id"] for row in rows] == trusted
+    assert rows == [row for row in tables.rows("events_unique", "event_id") if row["event_id"] in trusted]
+
+
+def test_a_finding_that_does_not_mark_or_names_no_visitor_leaves_the_events_in(tables: Warehouse) -> None:
+    noon = "2025-01-01T12:00:00Z"
+    tables.insert("events", [event("e1", "click", "u#1", noon)])
+    tables.insert("anomalies", [mark("u#1", noon, None), mark(None, noon, "2025-01-02T12:00:00Z", "m2")])
+
+    assert [row["event_id"] for row in tables.rows("events_trusted", "event_id")] == ["e1"]
+
+
+def test_an_event_under_two_marks_is_left_out_and_one_between_them_is_not(tables: Warehouse) -> None:
+    tables.insert("events", [event(f"at {hour}", "click", at=f"2025-01-01T{hour}:30:00Z") for hour in (10, 11, 12, 14)])
+    tables.insert(
+        "anomalies",
+        [
+            mark("u#1", "2025-01-01T10:00:00Z", "2025-01-01T12:00:00Z", "m1"),
+            mark("u#1", "2025-01-01T11:00:00Z", "2025-01-01T12:00:00Z", "m2"),
+            mark("u#1", "2025-01-01T14:00:00Z", "2025-01-01T15:00:00Z", "m3"),
+        ],
+    )
+
+    assert [row["event_id"] for row in tables.rows("events_trusted", "event_id")] == ["at 12"]
+
+
+def test_what_a_marked_visitor_was_shown_and_clicked_is_no_figure_of_the_experiment(tables: Warehouse) -> None:
+    tables.insert("events", [shown("i1", "r1", "p1"), clicked("c1", "r1", "p1")])
+    tables.insert("events", [{**shown(f"b{n}", "r2", f"p{n}"), "visitor": "u#bot"} for n in range(5)])
+    tables.insert("events", [{**clicked(f"d{n}", "r2", f"p{n}"), "visitor": "u#bot"} for n in range(5)])
+    tables.insert("anomalies", [mark("u#bot", "2025-01-01T00:00:00Z", "2025-01-02T00:00:00Z")])
+
+    (personalized,) = tables.rows("ctr_by_variant", "variant")
+
+    assert (personalized["slates"], personalized["impressions"], personalized["clicked_impressions"]) == (1, 1, 1)
+
+
+def test_a_mark_older_than_the_history_still_holds_for_the_events_in_it(bigquery_server: bigquery.Client) -> None:
+    warehouse = Warehouse(bigquery_server, f"sql_{uuid.uuid4().hex[:12]}", history_days=2)
+    now = datetime.now(UTC)
+    begun, seen, ends = [(now + timedelta(days=days)).isoformat() for days in (-20, -1, 5)]
+    warehouse.insert("events", [event("e1", "click", "u#1", seen), event("e2", "click", "u#2", seen)])
+    warehouse.insert("anomalies", [mark("u#1", begun, ends)])
+
+    assert [row["event_id"] for row in warehouse.rows("events_trusted", "event_id")] == ["e2"]
+    bigquery_server.delete_dataset(warehouse.dataset, delete_contents=True)
+
+
 def test_the_funnel_counts_a_visitor_once_a_day_and_only_with_the_steps_before(tables: Warehouse) -> None:
     tables.insert(
         "events",

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from pipeline.core.rules import Anomaly, Trigger
+from pipeline.rules_file import MAX_MARK_MS
 from sql import schema
 from tests.sql.conftest import Warehouse
 
@@ -19,6 +22,8 @@ CONTRACT = {
     " categories revenue dwell_s top_category first_event emitted_at",
     "dead_letters": "received_at source field reason payload encoding attributes",
     "dead_letters_replayed": "letter_id replayed_at outcome events refused",
+    "campaigns": "id visitor rule channel due_at emitted_at signals",
+    "anomalies": "id visitor address rule severity found_at marked_until emitted_at signals",
 }
 DUCKDB_ONLY = {
     "a cast with ::": r"::",
@@ -30,6 +35,16 @@ DUCKDB_ONLY = {
     "a keyword": r"\b(ilike|glob|using sample|asof|exclude|order by all|group by all|distinct on)\b",
     "a type": r"\b(varchar|double|hugeint|ubigint|timestamptz|blob)\b",
 }
+
+
+RESERVED = frozenset(
+    "all and any array as asc assert_rows_modified at between by case cast collate contains create cross cube current"
+    " default define desc distinct else end enum escape except exclude exists extract false fetch following for from"
+    " full group grouping groups hash having if ignore in inner intersect interval into is join lateral left like limit"
+    " lookup merge natural new no not null nulls of on or order outer over partition preceding proto qualify range"
+    " recursive respect right rollup rows select set some struct tablesample then to treat true unbounded union unnest"
+    " using when where window with within".split()
+)
 
 
 def code(path: Path) -> str:
@@ -50,6 +65,19 @@ def test_a_table_is_partitioned_by_a_time_that_is_never_null_and_clustered() -> 
         assert (columns[table.partition].type, columns[table.partition].mode) == ("TIMESTAMP", "REQUIRED")
         assert 1 <= len(table.clustering) <= 4
         assert set(table.clustering) <= set(columns)
+
+
+def test_no_table_or_column_needs_quotes_because_bigquery_keeps_its_name_for_itself() -> None:
+    for table in schema.tables():
+        assert not {table.name, *(column.name for column in table.columns)} & RESERVED
+
+
+def test_rows_of_triggers_and_findings_fit_their_tables() -> None:
+    trigger = Trigger(id="1", visitor="u#1", rule="r", channel="email", at_ms=0, signals={})
+    anomaly = Anomaly(id="1", rule="r", severity="low", marks=True, at_ms=0, until_ms=1, signals={}, visitor="u#1")
+    now = datetime(2025, 1, 1, tzinfo=UTC)
+    assert set(trigger.row(now)) == set(CONTRACT["campaigns"].split())
+    assert set(anomaly.row(now)) == set(CONTRACT["anomalies"].split())
 
 
 def test_what_the_warehouse_made_is_what_the_files_say(tables: Warehouse) -> None:
@@ -83,10 +111,13 @@ def test_statements_come_as_tables_then_staging_then_marts() -> None:
         "sessions",
         "dead_letters",
         "dead_letters_replayed",
+        "campaigns",
+        "anomalies",
         "events_unique",
         "sessions_latest",
         "dead_letters_unique",
         "dead_letters_open",
+        "events_trusted",
         "funnel_daily",
         "ctr_by_variant",
         "sessions_daily",
@@ -152,6 +183,11 @@ def test_a_view_that_reads_a_table_filters_its_partition_column_first() -> None:
             reads = view.query.count(f"from `${{dataset}}.{name}`\n")
             filtered = view.query.count(f"from `${{dataset}}.{name}`\n  where {partition} >= ")
             assert reads == filtered, f"{view.name} reads {name} without a filter on {partition}"
+
+
+def test_events_trusted_looks_back_as_far_as_the_longest_mark() -> None:
+    query = next(view.query for view in schema.views() if view.name == "events_trusted")
+    assert f"interval ${{history_days}} day), interval {MAX_MARK_MS // 86_400_000} day)" in query
 
 
 def test_what_terraform_reads_is_not_stale() -> None:

@@ -166,7 +166,7 @@ def test_a_triggers_message_and_row_say_the_same() -> None:
         "visitor": "u#1",
         "rule": "cart",
         "channel": "email",
-        "at": "2025-01-01T12:00:00.000Z",
+        "due_at": "2025-01-01T12:00:00.000Z",
         "signals": {"cart_items": 2.0, "cart_idle_s": 3600.0},
     }
     assert row == {**message, "signals": row["signals"], "emitted_at": "2025-01-01T13:00:00.500Z"}
@@ -333,7 +333,7 @@ def test_an_anomalys_message_and_row_say_the_same_and_only_a_mark_has_an_end() -
         "address": None,
         "rule": "rate",
         "severity": "high",
-        "at": "2025-01-01T12:00:00.000Z",
+        "found_at": "2025-01-01T12:00:00.000Z",
         "marked_until": "2025-01-01T13:00:00.000Z",
         "signals": {"events_1m": 300.0},
     }

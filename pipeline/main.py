@@ -10,6 +10,7 @@ import apache_beam as beam
 from apache_beam.io import ReadFromPubSub
 from apache_beam.options.pipeline_options import GoogleCloudOptions, SetupOptions
 
+from pipeline.direct import runner_for
 from pipeline.options import FreshetOptions, arguments, as_options
 from pipeline.sinks import AsRows, WriteRows
 from pipeline.transforms import (
@@ -80,7 +81,7 @@ def run(argv: list[str]) -> None:
     """Run until stopped. Arguments override what the environment says."""
     options = as_options([*arguments(os.environ), *argv])
     options.view_as(SetupOptions).save_main_session = False
-    with beam.Pipeline(options=options) as pipeline:
+    with beam.Pipeline(runner=runner_for(os.environ), options=options) as pipeline:
         build(pipeline, options)
 
 

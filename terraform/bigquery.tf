@@ -2,6 +2,15 @@
 locals {
   warehouse = jsondecode(file("${path.module}/bigquery.json"))
 
+  # BigQuery takes a view only once all that it reads is there: staging views that read another one come second.
+  staging_on_staging = {
+    for name, view in local.warehouse.views.staging : name => view
+    if anytrue([for other in keys(local.warehouse.views.staging) : strcontains(view.query, "$${dataset}.${other}`")])
+  }
+  staging_on_tables = {
+    for name, view in local.warehouse.views.staging : name => view if !contains(keys(local.staging_on_staging), name)
+  }
+
   view_queries = {
     for name, view in merge(local.warehouse.views.staging, local.warehouse.views.marts) : name => replace(
       replace(view.query, "$${dataset}", "${var.project_id}.${var.dataset}"),
@@ -45,7 +54,7 @@ resource "google_bigquery_table" "this" {
 }
 
 resource "google_bigquery_table" "staging" {
-  for_each = local.warehouse.views.staging
+  for_each = local.staging_on_tables
 
   dataset_id          = google_bigquery_dataset.freshet.dataset_id
   table_id            = each.key
@@ -58,6 +67,22 @@ resource "google_bigquery_table" "staging" {
   }
 
   depends_on = [google_bigquery_table.this]
+}
+
+resource "google_bigquery_table" "staging_on_staging" {
+  for_each = local.staging_on_staging
+
+  dataset_id          = google_bigquery_dataset.freshet.dataset_id
+  table_id            = each.key
+  description         = each.value.description
+  deletion_protection = false # a view holds no data
+
+  view {
+    query          = local.view_queries[each.key]
+    use_legacy_sql = false
+  }
+
+  depends_on = [google_bigquery_table.staging]
 }
 
 resource "google_bigquery_table" "marts" {
@@ -73,5 +98,5 @@ resource "google_bigquery_table" "marts" {
     use_legacy_sql = false
   }
 
-  depends_on = [google_bigquery_table.staging]
+  depends_on = [google_bigquery_table.staging, google_bigquery_table.staging_on_staging]
 }

@@ -3,7 +3,7 @@
 resource "google_service_account" "pipeline" {
   account_id   = "freshet-pipeline"
   display_name = "Freshet pipeline"
-  description  = "Runs the Dataflow workers: reads events, writes features and logs"
+  description  = "Runs the Dataflow workers: reads events, writes features and logs, tells what rules find"
 
   depends_on = [google_project_service.this]
 }
@@ -50,6 +50,19 @@ resource "google_pubsub_subscription_iam_member" "pipeline_views" {
   subscription = each.value
   role         = "roles/pubsub.viewer"
   member       = google_service_account.pipeline.member
+}
+
+# What its rules find it tells; it may publish there and nowhere else.
+resource "google_pubsub_topic_iam_member" "pipeline_publishes_campaigns" {
+  topic  = google_pubsub_topic.campaigns.name
+  role   = "roles/pubsub.publisher"
+  member = google_service_account.pipeline.member
+}
+
+resource "google_pubsub_topic_iam_member" "pipeline_publishes_anomalies" {
+  topic  = google_pubsub_topic.anomalies.name
+  role   = "roles/pubsub.publisher"
+  member = google_service_account.pipeline.member
 }
 
 resource "google_bigtable_table_iam_member" "pipeline_folds" {
@@ -119,6 +132,8 @@ resource "google_dataflow_flex_template_job" "pipeline" {
     google_artifact_registry_repository_iam_member.pipeline_pulls_image,
     google_pubsub_subscription_iam_member.pipeline_reads,
     google_pubsub_subscription_iam_member.pipeline_views,
+    google_pubsub_topic_iam_member.pipeline_publishes_campaigns,
+    google_pubsub_topic_iam_member.pipeline_publishes_anomalies,
     google_bigtable_table_iam_member.pipeline_folds,
     google_bigtable_instance_iam_member.pipeline_pings,
     google_bigtable_gc_policy.this,

@@ -28,6 +28,16 @@ output "vertex_endpoint" {
   value       = local.api_environment.FRESHET_VERTEX_ENDPOINT
 }
 
+output "campaigns_topic" {
+  description = "Topic of campaigns that are due: subscribe whoever sends."
+  value       = google_pubsub_topic.campaigns.id
+}
+
+output "anomalies_topic" {
+  description = "Topic of anomalies in the traffic: subscribe whoever watches."
+  value       = google_pubsub_topic.anomalies.id
+}
+
 output "dataset" {
   description = "BigQuery dataset of logs and marts: FRESHET_DATASET."
   value       = google_bigquery_dataset.freshet.dataset_id

@@ -30,6 +30,14 @@ run "nothing_is_lost" {
   }
 
   assert {
+    condition = alltrue([
+      for topic in [google_pubsub_topic.campaigns, google_pubsub_topic.anomalies] :
+      topic.message_retention_duration == "604800s" && topic.deletion_policy == "PREVENT"
+    ])
+    error_message = "What rules tell is kept for 7 days, for those who subscribe later, and protected."
+  }
+
+  assert {
     condition     = google_pubsub_subscription.events.dead_letter_policy[0].max_delivery_attempts == 100
     error_message = "Pub/Sub gives up on a message only after 100 attempts."
   }
@@ -68,6 +76,8 @@ run "programs_are_told_what_they_expect" {
     condition = (
       google_pubsub_topic.events.name == "events" &&
       google_pubsub_topic.dead_letters.name == "dead-letters" &&
+      google_pubsub_topic.campaigns.name == "campaigns" &&
+      google_pubsub_topic.anomalies.name == "anomalies" &&
       google_pubsub_subscription.events.name == "events-pipeline" &&
       google_pubsub_subscription.dead_letters.name == "dead-letters-pipeline" &&
       google_bigtable_instance.freshet.name == "freshet" &&
@@ -160,6 +170,15 @@ run "nothing_grows_for_ever" {
     condition     = strcontains(google_bigquery_table.marts["funnel_daily"].view[0].query, "`demo-project.freshet.events_unique`")
     error_message = "A mart reads staging by its full name."
   }
+
+  assert {
+    condition = (
+      setunion(keys(google_bigquery_table.staging), keys(google_bigquery_table.staging_on_staging)) == toset(keys(local.warehouse.views.staging)) &&
+      contains(keys(google_bigquery_table.staging), "events_unique") &&
+      contains(keys(google_bigquery_table.staging_on_staging), "events_trusted")
+    )
+    error_message = "Every staging view is made, one that reads another after it."
+  }
 }
 
 run "what_is_asked_for_is_given" {
@@ -172,6 +191,18 @@ run "what_is_asked_for_is_given" {
     pipeline_subnetwork  = "regions/us-central1/subnetworks/private"
     backfill_key_version = "1"
     deletion_protection  = false
+    rule_listeners       = ["serviceAccount:mailer@demo-project.iam.gserviceaccount.com"]
+  }
+
+  assert {
+    condition = (
+      toset([for member in google_pubsub_topic_iam_member.listeners_attach : member.topic]) == toset(["campaigns", "anomalies"]) &&
+      alltrue([
+        for member in google_pubsub_topic_iam_member.listeners_attach :
+        member.role == "roles/pubsub.subscriber" && member.member == "serviceAccount:mailer@demo-project.iam.gserviceaccount.com"
+      ])
+    )
+    error_message = "rule_listeners may attach subscriptions to both topics, and no more."
   }
 
   assert {
@@ -224,6 +255,7 @@ run "bad_values_are_refused" {
     vertex_endpoint_id    = "0123"
     pipeline_workers      = { first = 0, max = 5 }
     pipeline_subnetwork   = "private"
+    rule_listeners        = ["allUsers"]
     dataset               = "my-data"
     log_retention_days    = 0.5
     mart_history_days     = 0
@@ -245,6 +277,7 @@ run "bad_values_are_refused" {
     var.vertex_endpoint_id,
     var.pipeline_workers,
     var.pipeline_subnetwork,
+    var.rule_listeners,
     var.dataset,
     var.log_retention_days,
     var.mart_history_days,

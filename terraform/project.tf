@@ -11,6 +11,8 @@ locals {
   names = {
     events_topic             = "events"
     dead_letter_topic        = "dead-letters"
+    campaigns_topic          = "campaigns"
+    anomalies_topic          = "anomalies"
     events_subscription      = "events-pipeline"
     dead_letter_subscription = "dead-letters-pipeline"
     bigtable_instance        = "freshet"

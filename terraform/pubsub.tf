@@ -22,6 +22,31 @@ resource "google_pubsub_topic" "dead_letters" {
   depends_on = [google_project_service.this]
 }
 
+# What the pipeline's rules tell. Messages are kept, so that whoever subscribes later can seek back to them.
+resource "google_pubsub_topic" "campaigns" {
+  name                       = local.names.campaigns_topic
+  message_retention_duration = local.message_keeps
+  deletion_policy            = var.deletion_protection ? "PREVENT" : "DELETE"
+
+  message_storage_policy {
+    allowed_persistence_regions = [var.region]
+  }
+
+  depends_on = [google_project_service.this]
+}
+
+resource "google_pubsub_topic" "anomalies" {
+  name                       = local.names.anomalies_topic
+  message_retention_duration = local.message_keeps
+  deletion_policy            = var.deletion_protection ? "PREVENT" : "DELETE"
+
+  message_storage_policy {
+    allowed_persistence_regions = [var.region]
+  }
+
+  depends_on = [google_project_service.this]
+}
+
 # Acknowledged messages are kept, so that a new pipeline can be wound back with `gcloud pubsub subscriptions seek`;
 # the fold knows each visitor's newest 200 events, so what it then reads twice changes nothing.
 resource "google_pubsub_subscription" "events" {
@@ -64,6 +89,17 @@ resource "google_pubsub_subscription" "dead_letters" {
     minimum_backoff = "10s"
     maximum_backoff = "600s"
   }
+}
+
+# Whoever sends the campaigns or watches the anomalies makes a subscription of their own; this lets them attach it.
+resource "google_pubsub_topic_iam_member" "listeners_attach" {
+  for_each = {
+    for pair in setproduct(["campaigns", "anomalies"], var.rule_listeners) : "${pair[0]}/${pair[1]}" => pair
+  }
+
+  topic  = each.value[0] == "campaigns" ? google_pubsub_topic.campaigns.name : google_pubsub_topic.anomalies.name
+  role   = "roles/pubsub.subscriber"
+  member = each.value[1]
 }
 
 # Pub/Sub moves undeliverable messages as its own service agent, which needs to take from the one and give to the other.

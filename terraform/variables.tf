@@ -173,6 +173,17 @@ variable "pipeline_subnetwork" {
   }
 }
 
+variable "rule_listeners" {
+  description = "Who may attach subscriptions to the topics campaigns and anomalies, e.g. serviceAccount:mailer@my-project.iam.gserviceaccount.com."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for member in var.rule_listeners : can(regex("^(serviceAccount|group|user):[^@\\s]+@[^@\\s]+$", member))])
+    error_message = "rule_listeners: expected serviceAccount:, group: or user: and an address; messages name visitors and are not for everyone."
+  }
+}
+
 # Stores
 
 variable "dataset" {

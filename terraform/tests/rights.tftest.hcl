@@ -56,6 +56,21 @@ run "nobody_may_do_more_than_needed" {
   }
 
   assert {
+    condition = (
+      google_pubsub_topic_iam_member.pipeline_publishes_campaigns.role == "roles/pubsub.publisher" &&
+      google_pubsub_topic_iam_member.pipeline_publishes_campaigns.topic == "campaigns" &&
+      google_pubsub_topic_iam_member.pipeline_publishes_anomalies.role == "roles/pubsub.publisher" &&
+      google_pubsub_topic_iam_member.pipeline_publishes_anomalies.topic == "anomalies"
+    )
+    error_message = "The pipeline publishes what its rules find, on the two topics for it."
+  }
+
+  assert {
+    condition     = length(google_pubsub_topic_iam_member.listeners_attach) == 0
+    error_message = "Nobody listens to campaigns and anomalies who was not named."
+  }
+
+  assert {
     condition = length(distinct([
       google_service_account.api.account_id,
       google_service_account.builder.account_id,

@@ -82,8 +82,19 @@ def test_bigquery_has_the_tables_and_views_of_the_sql_files() -> None:
     document = json.loads(source("bigquery.json"))
     assert source("bigquery.json") == schema.for_terraform(), "run `python -m sql.schema`"
     assert set(document["tables"]) == {table.name for table in schema.tables()}
-    resources = re.findall(r"for_each = local\.warehouse\.([\w.]+)", source("bigquery.tf"))
-    assert sorted(resources) == ["tables", "views.marts", "views.staging"]
+    resources = re.findall(r"for_each = local\.([\w.]+)", source("bigquery.tf"))
+    assert resources == ["warehouse.tables", "staging_on_tables", "staging_on_staging", "warehouse.views.marts"]
+
+
+def test_views_are_made_after_what_they_read() -> None:
+    layers = json.loads(source("bigquery.json"))["views"]
+    reads = {
+        name: set(re.findall(r"`\$\{dataset\}\.(\w+)`", view["query"])) & set(layers["staging"])
+        for name, view in layers["staging"].items()
+    }
+    second = {name for name, others in reads.items() if others}
+    assert "events_trusted" in second
+    assert not any(others & second for others in reads.values()), "bigquery.tf knows two steps of staging, not three"
 
 
 def test_only_the_google_providers_are_asked_for() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.core.rules import AnomalyRule, CampaignRule, Condition, Rules
+from pipeline.core.visitor_features import VISITOR_FEATURES
 
 BEGIN = "<!-- rules: begin, written by `python -m pipeline.rules_file --docs` -->"
 END = "<!-- rules: end -->"
@@ -18,7 +19,7 @@ def span_text(span_ms: int) -> str:
 
 
 def tables(rules: Rules) -> str:
-    """The rules as Markdown: one table of campaigns, one of anomalies."""
+    """The rules as Markdown: a table of campaigns, one of anomalies, and one of the visitor's features they name."""
     campaigns = [
         (f"`{rule.name}`", _sentence(rule.conditions), span_text(rule.cooldown_ms), rule.channel, _carried(rule))
         for rule in rules.campaigns
@@ -26,11 +27,21 @@ def tables(rules: Rules) -> str:
     anomalies = [
         (f"`{rule.name}`", rule.of, _sentence(rule.conditions), rule.severity, _marks(rule)) for rule in rules.anomalies
     ]
+    named = {condition.signal for rule in rules.campaigns for condition in rule.conditions}
+    named |= {condition.signal for rule in rules.anomalies_of("visitor") for condition in rule.conditions}
+    named |= {name for rule in rules.campaigns for name in rule.payload}
+    features = [
+        (f"`{feature.name}`", feature.meaning, feature.formula, f"{feature.unit} {feature.range}".strip())
+        for feature in VISITOR_FEATURES
+        if feature.name in named
+    ]
     return "\n".join(
         [
             *_table(("campaign", "due when", "cooldown", "channel", "carries"), campaigns),
             "",
             *_table(("anomaly", "of", "found when", "severity", "marks"), anomalies),
+            "",
+            *_table(("signal", "means", "computed as", "values"), features),
         ]
     )
 

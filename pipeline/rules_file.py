@@ -16,9 +16,8 @@ from typing import Any, TypeVar, cast, get_args
 
 import yaml
 
+from pipeline.core.addresses import ADDRESS_SIGNALS
 from pipeline.core.rules import (
-    ADDRESS_SIGNALS,
-    VISITOR_SIGNALS,
     AnomalyRule,
     Bound,
     CampaignRule,
@@ -27,6 +26,7 @@ from pipeline.core.rules import (
     Severity,
     Subject,
 )
+from pipeline.core.visitor_features import NUMERIC, VISITOR_FEATURES
 from pipeline.rules_docs import SPAN_MS, documented, span_text
 
 DEFAULT_FILE = Path(__file__).parent / "rules.yaml"
@@ -37,13 +37,34 @@ MAX_COOLDOWN_MS = 366 * SPAN_MS["d"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _SPAN = re.compile(r"(\d{1,9})([smhd])")
+_RANGE = re.compile(r"[\[({](-?[\d.]+), (∞|[\d.]+)[\])}]")
 _NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d+)?")
 _TEXT, _BOOL = "tag:yaml.org,2002:str", "tag:yaml.org,2002:bool"
 
 Node = Any  # of yaml, which has no types
 Range = tuple[float, float]
 R = TypeVar("R", CampaignRule, AnomalyRule)
-_SIGNALS: dict[str, dict[str, Range]] = {"visitor": VISITOR_SIGNALS, "address": ADDRESS_SIGNALS}
+
+
+def signal_range(text: str) -> Range:
+    """The least and the most value of a signal, of a feature's range such as `[0, 8]`, `(0, 1)` or `[0, ∞)`.
+
+    Raises:
+        ValueError: for a text that is no range of numbers.
+    """
+    found = _RANGE.fullmatch(text)
+    if found is None:
+        raise ValueError(f"range: expected two numbers such as [0, 8] or [0, ∞), got {text!r}")
+    return float(found.group(1)), math.inf if found.group(2) == "∞" else float(found.group(2))
+
+
+# What a rule may ask about: every feature of visitors that is a number, and what is counted by address.
+_SIGNALS: dict[str, dict[str, Range]] = {
+    "visitor": {
+        feature.name: signal_range(feature.range) for feature in VISITOR_FEATURES if feature.name in NUMERIC
+    },
+    "address": dict.fromkeys(ADDRESS_SIGNALS, (0.0, math.inf)),
+}
 
 
 class InvalidRules(ValueError):
@@ -68,6 +89,17 @@ def load(path: Path | str = DEFAULT_FILE) -> Rules:
     except OSError as error:
         raise InvalidRules([f"{path}: expected a file that can be read, got {error.strerror}"]) from None
     return parse(content, str(path))
+
+
+def rules_of(name: str) -> Rules:
+    """The rules that an option names: "default" for the shipped ones, "none" for none, else the file.
+
+    Raises:
+        InvalidRules: naming file, line, field, value and expectation of all that is wrong.
+    """
+    if name == "none":
+        return Rules()
+    return load(DEFAULT_FILE if name == "default" else name)
 
 
 def parse(content: bytes, file: str) -> Rules:
@@ -119,10 +151,10 @@ class _Reader:
         payload = self._list(fields.get("payload"), f"{path}.payload")
         return CampaignRule(
             name=self._text(fields.get("name"), f"{path}.name", _NAME),
-            conditions=self._conditions(fields.get("conditions"), f"{path}.conditions", VISITOR_SIGNALS),
+            conditions=self._conditions(fields.get("conditions"), f"{path}.conditions", _SIGNALS["visitor"]),
             cooldown_ms=self._span(fields.get("cooldown"), f"{path}.cooldown", MAX_COOLDOWN_MS),
             channel=self._text(fields.get("channel"), f"{path}.channel", _NAME),
-            payload=tuple(self._one_of(entry, f"{path}.payload", VISITOR_SIGNALS) for entry in payload),
+            payload=tuple(self._one_of(entry, f"{path}.payload", _SIGNALS["visitor"]) for entry in payload),
         )
 
     def _anomaly(self, node: Node, path: str) -> AnomalyRule:

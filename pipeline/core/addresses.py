@@ -10,6 +10,8 @@ import msgspec
 
 from pipeline.core.decay import MINUTE_MS, BucketRing
 
+# What rules about addresses may ask about.
+ADDRESS_SIGNALS = ("events_1m", "events_5m", "visitors_5m", "events_per_visitor_5m")
 # Kept are up to 10 min back, which `events_per_visitor_5m` reads, and 5 min more: so far ahead may a clock run.
 _WIDTH_MS, _LENGTH = 10_000, 91
 _VISITORS_WIDTH_MS, _VISITORS_LENGTH = 5 * MINUTE_MS, 3

@@ -20,21 +20,6 @@ Bound = Literal["at_least", "above", "at_most", "below"]
 Severity = Literal["low", "medium", "high"]
 Subject = Literal["visitor", "address"]
 
-UNBOUNDED = float("inf")
-SHARE = (0.0, 1.0)
-COUNT = (0.0, UNBOUNDED)
-# What a rule may ask about: signal -> the least and the most value it can have. Names that end in `_s` are seconds.
-VISITOR_SIGNALS: dict[str, tuple[float, float]] = {
-    **dict.fromkeys(
-        "events_total purchases_total carts_total events_1m events_5m events_1h events_24h impressions_5m views_1h"
-        " carts_24h purchases_24h cart_items cart_value cart_idle_s idle_s active_days known_days session_events"
-        " session_age_s session_views session_dwell_s price_spread product_revisits clicks_without_impression"
-        " same_purchases_10m travel_kmh".split(),
-        COUNT,
-    ),
-    **dict.fromkeys("discount_affinity churn_risk conversion_likelihood is_identified".split(), SHARE),
-}
-ADDRESS_SIGNALS = dict.fromkeys("events_1m events_5m visitors_5m events_per_visitor_5m".split(), COUNT)
 # These grow while the visitor does nothing: a rule on them comes true without an event, so a timer has to ask.
 TIME_DRIVEN = frozenset({"idle_s", "cart_idle_s", "churn_risk"})
 # Rounding may leave a signal a hair below its bound at the time at which it was to reach it; ask again after so long.

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.rules import TIME_DRIVEN, AnomalyRule, CampaignRule, Condition, Rules
+from pipeline.core.visitor_features import NUMERIC, VISITOR_FEATURES
 from pipeline.rules_docs import BEGIN, END, documented, span_text
-from pipeline.rules_file import DEFAULT_FILE, DOCS_FILE, InvalidRules, load, parse
+from pipeline.rules_file import DEFAULT_FILE, DOCS_FILE, InvalidRules, load, parse, rules_of, signal_range
 from tests.stack.prerequisites import REPO
 
 CAMPAIGN = """\
@@ -91,6 +92,26 @@ def test_a_file_stands_alone_and_a_list_may_be_empty_or_absent(tmp_path: Path) -
     assert [rule.name for rule in load(file).campaigns] == ["cart"]
     assert load(file).anomalies == ()
     assert parse(b"campaigns: []\nanomalies: []", "my.yaml") == Rules()
+
+
+def test_every_feature_of_a_visitor_that_is_a_number_may_be_named_within_its_range() -> None:
+    for feature in VISITOR_FEATURES:
+        if feature.name in NUMERIC:
+            low, high = signal_range(feature.range)
+            assert low < high, feature.name
+            text = CAMPAIGN.replace("cart_items: {at_least: 1}", f"{feature.name}: {{above: {low:g}}}")
+            assert parse(text.encode(), "my.yaml").campaigns[0].conditions[0].signal == feature.name
+    assert NUMERIC > TIME_DRIVEN
+    with pytest.raises(ValueError, match=r"range: expected two numbers such as .*, got 'any'"):
+        signal_range("any")
+
+
+def test_an_option_names_the_default_rules_or_none_or_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "my.yaml"
+    file.write_text(CAMPAIGN)
+    assert rules_of("default") == load()
+    assert rules_of("none") == Rules()
+    assert rules_of(str(file)) == load(file)
 
 
 def test_the_rules_that_freshet_comes_with_are_usable_and_of_every_kind() -> None:
@@ -212,6 +233,7 @@ def test_an_anomaly_rule_that_is_wrong_is_named_too(change: tuple[str, str], exp
         ("cart_items", "at_least: 3, at_most: 2"),
         ("cart_items", "at_least: 3, below: 3"),
         ("idle_s", "above: 2h, below: 1h"),
+        ("clicks_without_impression", "at_least: 9"),
     ],
 )
 def test_bounds_that_no_value_can_meet_are_refused(signal: str, bounds: str) -> None:

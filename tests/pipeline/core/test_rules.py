@@ -13,10 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.rules import (
-    ADDRESS_SIGNALS,
     RECHECK_MS,
-    TIME_DRIVEN,
-    VISITOR_SIGNALS,
     Anomaly,
     AnomalyRule,
     CampaignRule,
@@ -357,8 +354,3 @@ def test_rules_about_visitors_and_about_addresses_are_told_apart() -> None:
     rules = Rules((), (anomaly("a"), anomaly("b", of="address")))
     assert [rule.name for rule in rules.anomalies_of("visitor")] == ["a"]
     assert [rule.name for rule in rules.anomalies_of("address")] == ["b"]
-
-
-def test_every_signal_that_grows_with_time_is_a_signal_of_visitors() -> None:
-    assert set(VISITOR_SIGNALS) > TIME_DRIVEN
-    assert not TIME_DRIVEN & set(ADDRESS_SIGNALS)

@@ -43,7 +43,7 @@ def list_letters(options: argparse.Namespace, box: LetterBox) -> None:
     view = EVERY if options.all else OPEN
     groups = box.groups(_filters(options), view)
     total = groups[0].total if groups else 0
-    _say(f"{total:,} {'kept' if options.all else 'open'}{', by source, field and reason' if groups else ''}")
+    _say(f"{'letters' if options.all else 'open letters'}: {total:,}")
     for group in groups:
         span = f"{format_time(group.first_at)} to {format_time(group.last_at)}"
         print(f"{group.letters:>9,}  {_line(group.source)}  {_line(group.field)}: {_line(group.reason)}  ({span})")
@@ -57,7 +57,7 @@ def export_letters(options: argparse.Namespace, box: LetterBox) -> None:
     path = _new_file(options.file)
     letters = _counted(box.letters(_filters(options), EVERY if options.all else OPEN))
     write_letters(path, letters)
-    _say(f"{letters.count:,} letters are in {path}, which only you may read")
+    _say(f"exported letters: {letters.count:,}, to {path}, which only you may read")
 
 
 def fix_letters(options: argparse.Namespace, box: LetterBox) -> None:
@@ -75,7 +75,7 @@ def fix_letters(options: argparse.Namespace, box: LetterBox) -> None:
         write_letters(target, mended)
     summary.report()
     where = "nothing was written" if target is None or options.dry_run else f"written to {target}"
-    _say(f"{summary.changed:,} events were mended; {where}")
+    _say(f"mended events: {summary.changed:,}; {where}")
 
 
 def replay_letters(options: argparse.Namespace, box: LetterBox) -> None:
@@ -85,13 +85,13 @@ def replay_letters(options: argparse.Namespace, box: LetterBox) -> None:
     summary = _Summary(options.show)
     tally = box.replay(summary.of(_examined(options, fresh)), _now)
     summary.report()
-    _say(f"{tally.letters:,} letters replayed: {tally.events:,} events in {tally.messages:,} messages")
+    _say(f"replayed letters: {tally.letters:,}, events: {tally.events:,}, messages: {tally.messages:,}")
     if tally.split:
-        _say(f"{tally.split:,} of them were split: the events that were refused are letters of their own now")
+        _say(f"of these split: {tally.split:,}, and every event that was refused is a letter of its own now")
     if tally.kept:
-        _say(f"{tally.kept:,} letters stay")
+        _say(f"letters that stay: {tally.kept:,}")
     if letters.count > fresh.count:
-        _say(f"{letters.count - fresh.count:,} letters were replayed before; --again repeats them")
+        _say(f"letters replayed before: {letters.count - fresh.count:,}; --again repeats them")
 
 
 class _Summary:
@@ -116,7 +116,7 @@ class _Summary:
     def report(self) -> None:
         """The counts, and the most frequent reasons."""
         refused = self._reasons.total()
-        _say(f"{self._letters:,} letters hold {self._good:,} events that pass and {refused:,} that are refused")
+        _say(f"letters: {self._letters:,}, events that pass: {self._good:,}, events that are refused: {refused:,}")
         for reason, count in self._reasons.most_common(MAX_REASONS):
             print(f"{count:>9,}  {_line(reason)}")
 

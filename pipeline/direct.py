@@ -591,7 +591,6 @@ class _GroupAlsoByWindow(evaluators._StreamingGroupAlsoByWindowEvaluator):
         super().process_element(element)
         key = element.value.encoded_key
         state = self._step_context.get_keyed_state(key)
-        _merge_ids(state)
         self._await_expiry(state)
 
     def process_timer(self, timer_firing: TimerFiring) -> None:
@@ -622,25 +621,9 @@ def _forget_windows(state: _State, until: Timestamp) -> None:
 
 
 def _window_ids(state: _State) -> dict[Any, list[int]]:
-    """Ids by window: a window has one for each window that was merged into it."""
+    """The ids under which Beam keeps the state of each window that has any."""
     found: dict[Any, list[int]] = state.get_global_state(MergeableStateAdapter.WINDOW_IDS, {})
     return found
-
-
-def _merge_ids(state: _State) -> None:
-    """Put the state of merged windows under one id, where Beam keeps an id a message and reads them all each time."""
-    for window, ids in _window_ids(state).items():
-        first, keep = state.state[ids[0]], [ids[0]]
-        for window_id in ids[1:]:
-            if state.timers.get(window_id):
-                keep.append(window_id)
-                continue
-            for tag, values in state.state.pop(window_id, {}).items():
-                first[tag] += values
-        _window_ids(state)[window] = keep
-        holds = first.get("watermark", [])
-        if len(holds) > 2:
-            first["watermark"] = [min(holds), max(holds)]  # whichever of both the window's timestamps ask for
 
 
 class _Registry(evaluators.TransformEvaluatorRegistry):

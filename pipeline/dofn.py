@@ -10,6 +10,9 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.transforms.core import get_function_args_defaults
 
+# The names of timer callbacks.
+TIMERS = ("forget", "flush", "finish", "look_again")
+
 Arguments = tuple[list[str], list[Any]]
 
 
@@ -41,7 +44,10 @@ class LeanDoFn(beam.DoFn):
     _inspect_start_bundle = _inspector("start_bundle")
     _inspect_finish_bundle = _inspector("finish_bundle")
     _inspect_forget = _inspector("forget")
+    _inspect_flush = _inspector("flush")
+    _inspect_finish = _inspector("finish")
+    _inspect_look_again = _inspector("look_again")
 
     def __dir__(self) -> list[str]:
-        called = ("setup", "start_bundle", "process", "finish_bundle", "teardown", "forget")
+        called = (*("setup", "start_bundle", "process", "finish_bundle", "teardown"), *TIMERS)
         return [name for name in called if getattr(type(self), name, None) is not getattr(beam.DoFn, name, None)]

@@ -1,4 +1,4 @@
-"""The streaming graph: Pub/Sub in; profiles, items and trending in Bigtable, logs in BigQuery out."""
+"""The streaming graph: Pub/Sub in; features in Bigtable, logs in BigQuery, campaigns and anomalies on topics out."""
 
 from __future__ import annotations
 
@@ -7,25 +7,23 @@ import os
 import sys
 
 import apache_beam as beam
-from apache_beam.io import ReadFromPubSub
+from apache_beam.io import ReadFromPubSub, WriteToPubSub
 from apache_beam.options.pipeline_options import GoogleCloudOptions, SetupOptions
+from apache_beam.pvalue import PCollection
 
+from pipeline.core.rules import Anomaly, Trigger
+from pipeline.decoding import BY_ADDRESS, BY_BROWSER, INVALID, LOG, dead_letter_rows
 from pipeline.direct import runner_for
+from pipeline.folding import ANOMALIES
+from pipeline.keeping import Keeping
+from pipeline.metrics import Reporter
 from pipeline.options import FreshetOptions, arguments, as_options
+from pipeline.publishing import as_message, rule_rows
+from pipeline.rules_file import rules_of
 from pipeline.sinks import AsRows, WriteRows
-from pipeline.transforms import (
-    INVALID,
-    LOG,
-    NEW,
-    Bigtable,
-    Decode,
-    FoldItems,
-    FoldProfiles,
-    SummarizeSessions,
-    WriteToBigtable,
-    dead_letter_rows,
-    session_rows,
-)
+from pipeline.store import Bigtable
+from pipeline.transforms import Decode, FoldItems, FoldProfiles, SummarizeSessions, WatchAddresses, WriteToBigtable
+from pipeline.visits import session_rows
 
 
 def build(pipeline: beam.Pipeline, options: FreshetOptions) -> None:
@@ -42,30 +40,47 @@ def build(pipeline: beam.Pipeline, options: FreshetOptions) -> None:
 
 def fold_events(pipeline: beam.Pipeline, options: FreshetOptions) -> None:
     """Events to features and logs."""
-    project = options.view_as(GoogleCloudOptions).project
-    bigtable, ttl_s = Bigtable(project, options.bigtable_instance), options.state_ttl_s
+    bigtable = Bigtable(options.view_as(GoogleCloudOptions).project, options.bigtable_instance)
+    keeping = Keeping(bigtable, options.state_ttl_s, options.write_flush_s)
+    rules = rules_of(options.rules)
 
     messages = pipeline | "ReadEvents" >> _messages(options.events_subscription)
     decoded = messages | "Decode" >> Decode(bigtable)
     decoded[INVALID] | "LogInvalid" >> _rows_to("dead_letters", options)
     decoded[LOG] | "LogEvents" >> _rows_to("events", options)
 
-    profiles = decoded.facts | "FoldProfiles" >> FoldProfiles(bigtable, ttl_s)
+    watched = decoded[BY_ADDRESS] | "WatchAddresses" >> WatchAddresses(rules)
+    browsers = (decoded[BY_BROWSER], watched[BY_BROWSER]) | "Browsers" >> beam.Flatten()
+    accounts = (decoded.facts, watched.marks) | "Accounts" >> beam.Flatten()
+
+    profiles = {"browsers": browsers, "accounts": accounts} | "FoldProfiles" >> FoldProfiles(keeping, rules)
     profiles.writes | "WriteProfiles" >> WriteToBigtable(bigtable, options.write_after_commit)
 
-    items = profiles[NEW] | "FoldItems" >> FoldItems(bigtable, options.trending_shards, ttl_s)
+    items = profiles.new | "FoldItems" >> FoldItems(keeping, options.trending_shards)
     items | "WriteItems" >> WriteToBigtable(bigtable, options.write_after_commit)
 
-    sessions = profiles[NEW] | "SummarizeSessions" >> SummarizeSessions(
+    sessions = profiles.new | "SummarizeSessions" >> SummarizeSessions(
         options.session_gap_s, options.session_lateness_s
     )
     sessions | "LogSessions" >> _rows_to("sessions", options, session_rows)
+
+    anomalies = (profiles.anomalies, watched[ANOMALIES]) | "Anomalies" >> beam.Flatten()
+    _tell(profiles.campaigns, "campaigns", options.campaigns_topic, options)
+    _tell(anomalies, "anomalies", options.anomalies_topic, options)
 
 
 def log_dead_letters(pipeline: beam.Pipeline, options: FreshetOptions) -> None:
     """What the collector rejected, whole, to BigQuery."""
     messages = pipeline | "ReadDeadLetters" >> _messages(options.dead_letters_subscription)
     messages | "LogDeadLetters" >> _rows_to("dead_letters", options, dead_letter_rows)
+
+
+def _tell(found: PCollection[Trigger | Anomaly], table: str, topic: str, options: FreshetOptions) -> None:
+    """Publish what the rules found, and log it."""
+    name = table.capitalize()
+    found | f"Log{name}" >> _rows_to(table, options, rule_rows)
+    messages = found | f"{name}AsMessages" >> beam.Map(as_message)
+    messages | f"Publish{name}" >> WriteToPubSub(topic, with_attributes=True)
 
 
 def _messages(subscription: str) -> ReadFromPubSub:
@@ -81,10 +96,11 @@ def run(argv: list[str]) -> None:
     """Run until stopped. Arguments override what the environment says."""
     options = as_options([*arguments(os.environ), *argv])
     options.view_as(SetupOptions).save_main_session = False
-    with beam.Pipeline(runner=runner_for(os.environ), options=options) as pipeline:
+    with Reporter(), beam.Pipeline(runner=runner_for(os.environ), options=options) as pipeline:
         build(pipeline, options)
 
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+    logging.getLogger("pipeline.metrics").setLevel(logging.INFO)
     run(sys.argv[1:])

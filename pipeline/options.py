@@ -43,6 +43,17 @@ class FreshetOptions(PipelineOptions):
             " DirectRunner, which scans every open timer at each turn",
         )
         parser.add_argument(
+            "--write_flush_s",
+            type=_not_negative,
+            default=0.2,
+            help="write a row to Bigtable at most once in so long, the last state always; 0: at every change",
+        )
+        parser.add_argument(
+            "--rules", default="default", help="YAML file of campaign and anomaly rules, or: default, none"
+        )
+        parser.add_argument("--campaigns_topic", help="topic of campaign triggers: a name or full path")
+        parser.add_argument("--anomalies_topic", help="topic of anomalies: a name or full path")
+        parser.add_argument(
             "--trending_shards", type=_count, default=1, help="rows that share the load of one trending scope"
         )
         parser.add_argument(
@@ -79,6 +90,9 @@ def arguments(environ: Mapping[str, str]) -> list[str]:
         f"--dead_letters_subscription={subscription_path(project, dead_letters)}",
         f"--bigtable_instance={environ.get('FRESHET_BIGTABLE_INSTANCE', 'freshet')}",
         f"--dataset={environ.get('FRESHET_DATASET', 'freshet')}",
+        f"--campaigns_topic={topic_path(project, environ.get('FRESHET_CAMPAIGNS_TOPIC', 'campaigns'))}",
+        f"--anomalies_topic={topic_path(project, environ.get('FRESHET_ANOMALIES_TOPIC', 'anomalies'))}",
+        f"--rules={environ.get('FRESHET_RULES', 'default')}",
         f"--session_lateness_s={environ.get('FRESHET_SESSION_LATENESS_S', '3600')}",
         f"--row_sink={'insert_rows' if local else 'streaming_inserts'}",
         f"--write_after_commit={'no' if local else 'yes'}",
@@ -89,6 +103,11 @@ def arguments(environ: Mapping[str, str]) -> list[str]:
 def subscription_path(project: str, subscription: str) -> str:
     """The full path of a subscription given by name; a full path stays as it is."""
     return subscription if "/" in subscription else f"projects/{project}/subscriptions/{subscription}"
+
+
+def topic_path(project: str, topic: str) -> str:
+    """The full path of a topic given by name; a full path stays as it is."""
+    return topic if "/" in topic else f"projects/{project}/topics/{topic}"
 
 
 def as_options(argv: list[str], **overrides: Any) -> FreshetOptions:

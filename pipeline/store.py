@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from google.cloud.bigtable.data import (
@@ -155,6 +155,22 @@ class Store:
         """Close the channel."""
         self._writers.shutdown()
         self._client.close()
+
+
+class Bigtable(NamedTuple):
+    """Which Bigtable: picklable, and the key of the client that a process shares."""
+
+    project: str
+    instance: str
+
+    def store(self) -> Store:
+        """The process's client, made on first use and kept: a runner sets DoFns up again and again."""
+        if self not in _stores:
+            _stores[self] = Store(*self)
+        return _stores[self]
+
+
+_stores: dict[Bigtable, Store] = {}
 
 
 class AsyncStore:

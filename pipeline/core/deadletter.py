@@ -197,9 +197,9 @@ class Examined(NamedTuple):
 def examine(letter: StoredLetter, repairs: Repairs, now: datetime) -> Examined:
     """Mend a letter and read it again; no payload makes it raise.
 
-    A letter of one event is mended as a whole; of a body only those events that break the contract. Events may be as
-    old as a backfill's, but not of a later time than when the letter was rejected: a clock that ran ahead then is
-    still wrong. An event without an id gets the one that its content had before it was mended.
+    Events may be as old as a backfill's, but not of a later time than when the letter was rejected: a clock that ran
+    ahead then is still wrong. What passes as it is stays as it is, but for the timestamp of an event that was rejected
+    for it: that can be shifted. An event without an id gets the one that its content had before it was mended.
     """
     letter = msgspec.structs.replace(letter, split=letter.split or repairs.split)
     received_at = letter.received(now)
@@ -212,7 +212,8 @@ def examine(letter: StoredLetter, repairs: Repairs, now: datetime) -> Examined:
     except InvalidEvent as error:
         return Examined(letter, [], [Refused(error, payload)], 0)
     before = [payload] if inside is None else inside
-    after = [_mended(raw, repairs, received_at, always=inside is None) for raw in before]
+    if_it_passes = Repairs(shift_s=repairs.shift_s if inside is None and letter.field == "timestamp" else 0.0)
+    after = [_mended(raw, repairs, if_it_passes, received_at) for raw in before]
     changed = sum(old is not new for old, (new, _) in zip(before, after, strict=True))
     if changed:
         raws = [raw for raw, _ in after]
@@ -269,14 +270,14 @@ def _events_inside(payload: bytes) -> list[bytes] | None:
     return [bytes(event) for event in events]
 
 
-def _mended(raw: bytes, repairs: Repairs, received_at: datetime, always: bool) -> tuple[bytes, Event | InvalidEvent]:
+def _mended(
+    raw: bytes, repairs: Repairs, if_it_passes: Repairs, received_at: datetime
+) -> tuple[bytes, Event | InvalidEvent]:
     """The event's bytes after repairs (the same object where nothing changed), and what they read as."""
     try:
         fields = _fields(raw)
         found = _read(raw, received_at)
-        if isinstance(found, Event) and not always:
-            return raw, found
-        mended = repairs.apply(fields)
+        mended = (if_it_passes if isinstance(found, Event) else repairs).apply(fields)
         if mended == fields:
             return raw, found
         if mended.get("event_id") is None:

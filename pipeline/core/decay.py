@@ -1,7 +1,7 @@
-"""The two monoids under every feature: exponentially decayed sums and rings of time buckets.
+"""The monoids under every feature: decayed sums and vectors, rings of time buckets, active days, stopwatches, tapes.
 
-Both are order-free: adding the same events in any order, in any split over merged states, gives the same state
-(decayed floats to rounding, about 1e-15 a term; buckets exactly). Neither knows a clock: time is an argument.
+All are order-free: adding the same events in any order, in any split over merged states, gives the same state
+(decayed floats to rounding, about 1e-15 a term; all else exactly). None knows a clock: time is an argument.
 """
 
 from __future__ import annotations
@@ -11,6 +11,10 @@ from math import ldexp
 from typing import Generic, TypeVar
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float64]
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
@@ -98,10 +102,11 @@ class DecayedSums(msgspec.Struct, Generic[K], array_like=True):
 class BucketRing(msgspec.Struct, array_like=True):
     """Counts by small code in the newest `length` buckets of `width_ms` each, evaluated at read time.
 
-    `counts` maps `bucket * 32 + code` to a count, where `bucket = time_ms // width_ms`. Buckets older than the
+    `counts` maps `(bucket % 128) * 32 + code` to a count, where `bucket = time_ms // width_ms`: a ring is at most 128
+    buckets long, so the remainder and `newest` tell the bucket, and a key takes three bytes. Buckets older than the
     newest by `length` or more are dropped: the newest bucket only grows, so what is dropped never depends on order.
     A window is whole at `now` while `length` buckets reach from the newest event back to the window's start.
-    Width and length belong to the feature and are passed in by its owner.
+    Width and length (at most 128) belong to the feature and are passed in by its owner.
     """
 
     newest: int = 0
@@ -114,29 +119,192 @@ class BucketRing(msgspec.Struct, array_like=True):
             self._advance(bucket, length)
         elif bucket <= self.newest - length:
             return
-        key = bucket * 32 + code
+        key = (bucket & 127) << 5 | code
         self.counts[key] = self.counts.get(key, 0) + count
 
     def merge(self, other: BucketRing, length: int) -> None:
         """Add everything `other` holds."""
         if other.newest > self.newest:
             self._advance(other.newest, length)
-        oldest = (self.newest - length + 1) * 32
+        behind = self.newest - other.newest
         for key, count in other.counts.items():
-            if key >= oldest:
+            if (other.newest - (key >> 5) & 127) + behind < length:
                 self.counts[key] = self.counts.get(key, 0) + count
 
-    def total(self, codes: Iterable[int], window_ms: int, now_ms: int, width_ms: int) -> int:
-        """Events of `codes` in `(now_ms - window_ms, now_ms]`, to the bucket that straddles its start."""
-        wanted = set(codes)
+    def total(self, codes: Iterable[int] | None, window_ms: int, now_ms: int, width_ms: int) -> int:
+        """Events of `codes` (None: all) in `(now_ms - window_ms, now_ms]`, to the bucket that straddles its start."""
+        wanted = ALL_CODES if codes is None else frozenset(codes)
         first, last = (now_ms - window_ms) // width_ms, now_ms // width_ms
-        return sum(count for key, count in self.counts.items() if first <= key >> 5 <= last and (key & 31) in wanted)
+        newest, found = self.newest, 0
+        for key, count in self.counts.items():
+            if key & 31 in wanted and first <= newest - (newest - (key >> 5) & 127) <= last:
+                found += count
+        return found
 
     def copy(self) -> BucketRing:
         return BucketRing(self.newest, dict(self.counts))
 
     def _advance(self, bucket: int, length: int) -> None:
-        self.newest = bucket
-        oldest = (bucket - length + 1) * 32
-        if any(key < oldest for key in self.counts):
-            self.counts = {key: count for key, count in self.counts.items() if key >= oldest}
+        newest, self.newest = self.newest, bucket
+        kept = length - (bucket - newest)  # what is so many buckets or more behind the old newest goes
+        if any(newest - (key >> 5) & 127 >= kept for key in self.counts):
+            self.counts = {key: count for key, count in self.counts.items() if newest - (key >> 5) & 127 < kept}
+
+
+ALL_CODES = frozenset(range(32))
+
+
+class DecayedVector(msgspec.Struct, array_like=True):
+    """A decayed sum of vectors, as `DecayedSums` with one vector `(d,)` in place of the numbers; empty: the zero.
+
+    `values` holds `d` little-endian float64. Only its direction is meant to be read, which does not depend on time.
+    """
+
+    landmark: int = 0
+    values: bytes = b""
+
+    def add(self, vector: Vector, landmark: int) -> None:
+        """Add a vector `(d,)` that is scaled to `landmark`, in half-lives since the Unix epoch."""
+        if not self.values:
+            self.landmark, self.values = landmark, vector.tobytes()
+            return
+        shift = landmark - self.landmark
+        if shift > 0:
+            self.values = (np.ldexp(np.frombuffer(self.values), -min(shift, _FORGOTTEN_HALF_LIVES)) + vector).tobytes()
+            self.landmark = landmark
+        else:
+            late = np.ldexp(vector, max(shift, -_FORGOTTEN_HALF_LIVES)) if shift else vector
+            self.values = (np.frombuffer(self.values) + late).tobytes()
+
+    def merge(self, other: DecayedVector) -> None:
+        """Add everything `other` holds."""
+        if other.values:
+            self.add(np.frombuffer(other.values), other.landmark)
+
+    def direction(self) -> Vector | None:
+        """The unit vector `(d,)`, float64, or None before the first addition."""
+        if not self.values:
+            return None
+        vector = np.frombuffer(self.values)
+        norm = float(np.sqrt(vector @ vector))
+        return vector / norm if norm > 0 else None
+
+
+class ActiveDays(msgspec.Struct, array_like=True):
+    """On which of the last 64 UTC days something happened: `mask` has bit `n` set for the day `newest - n`."""
+
+    newest: int = 0
+    mask: int = 0
+
+    def add(self, time_ms: int) -> None:
+        """Note the day of `time_ms`."""
+        self._or(time_ms // DAY_MS, 1)
+
+    def merge(self, other: ActiveDays) -> None:
+        """Add everything `other` holds."""
+        if other.mask:
+            self._or(other.newest, other.mask)
+
+    @property
+    def count(self) -> int:
+        """How many of those days, 0 to 64."""
+        return self.mask.bit_count()
+
+    @property
+    def span(self) -> int:
+        """Days from the first of them to the last, 0 to 63."""
+        return max(self.mask.bit_length() - 1, 0)
+
+    def _or(self, day: int, mask: int) -> None:
+        if day == self.newest:
+            self.mask |= mask
+        elif day > self.newest:
+            self.mask = (self.mask << day - self.newest if day - self.newest < 64 else 0) & _DAYS | mask
+            self.newest = day
+        elif self.newest - day < 64:
+            self.mask |= mask << self.newest - day & _DAYS
+
+
+_DAYS = (1 << 64) - 1
+
+
+class Stopwatch(msgspec.Struct, array_like=True):
+    """Time between starts and stops that come in any order: the sum of the stops less the sum of the starts.
+
+    A start without its stop runs until the last event seen (`last_ms`: start, stop or tick). A client that reports the
+    elapsed time itself is believed instead. All whole milliseconds, so exact in any order.
+    """
+
+    balance_ms: int = 0
+    open: int = 0
+    first_ms: int = 0
+    last_ms: int = 0
+    reported_ms: int = 0
+
+    def start(self, time_ms: int) -> None:
+        """It began at `time_ms`."""
+        self.balance_ms -= time_ms
+        self.open += 1
+        self.tick(time_ms)
+
+    def stop(self, time_ms: int) -> None:
+        """It ended at `time_ms`."""
+        self.balance_ms += time_ms
+        self.open -= 1
+        self.tick(time_ms)
+
+    def tick(self, time_ms: int) -> None:
+        """It was in the state it was in at `time_ms`."""
+        self.first_ms = min(self.first_ms, time_ms) if self.last_ms else time_ms
+        self.last_ms = max(self.last_ms, time_ms)
+
+    def merge(self, other: Stopwatch) -> None:
+        """Add everything `other` holds."""
+        if other.last_ms:
+            self.first_ms = min(self.first_ms, other.first_ms) if self.last_ms else other.first_ms
+            self.last_ms = max(self.last_ms, other.last_ms)
+        self.balance_ms += other.balance_ms
+        self.open += other.open
+        self.reported_ms += other.reported_ms
+
+    @property
+    def elapsed_ms(self) -> int:
+        """The time that ran, in [0, last - first] unless the client reported it."""
+        if self.reported_ms:
+            return self.reported_ms
+        return min(max(self.balance_ms + self.open * self.last_ms, 0), self.last_ms - self.first_ms)
+
+
+def tape_add(tape: bytes, entry: bytes, limit: int) -> bytes:
+    """A tape with one more entry: the `limit` greatest distinct entries of equal width, in ascending order.
+
+    What remains never depends on the order of adding. Entries begin with a big-endian time, so that the newest remain;
+    the usual entry, newer than all, costs a concatenation, any other a binary search.
+    """
+    width = len(entry)
+    low, high = 0, len(tape) // width
+    if high and tape[-width:] >= entry:
+        while low < high:
+            middle = (low + high) // 2
+            if tape[middle * width : middle * width + width] < entry:
+                low = middle + 1
+            else:
+                high = middle
+        if tape[low * width : low * width + width] == entry:
+            return tape
+    place = high * width
+    tape = tape[:place] + entry + tape[place:]
+    return tape[-limit * width :]
+
+
+def tape_merge(left: bytes, right: bytes, width: int, limit: int) -> bytes:
+    """The `limit` greatest distinct entries of two tapes whose entries are `width` bytes."""
+    if not left or not right:
+        return left or right
+    entries = {tape[at : at + width] for tape in (left, right) for at in range(0, len(tape), width)}
+    return b"".join(sorted(entries)[-limit:])
+
+
+def tape_entries(tape: bytes, width: int) -> list[bytes]:
+    """The entries, oldest first."""
+    return [tape[at : at + width] for at in range(0, len(tape), width)]

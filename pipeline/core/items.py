@@ -1,18 +1,23 @@
-"""What is known of an item from its visitors, and what is trending: monoids, as everything that is counted."""
+"""What is known of an item, a category and the whole shop from their visitors: monoids, as all that is counted."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
+from math import exp2, log2
 
 import msgspec
+import numpy as np
 
 from pipeline.core.catalog import Item
-from pipeline.core.decay import DAY_MS, HOUR_MS, MINUTE_MS, BucketRing, DecayedSums
+from pipeline.core.decay import DAY_MS, HOUR_MS, MINUTE_MS, BucketRing, DecayedSums, DecayedVector, Vector
+from pipeline.core.embedding import CONTEXT_DIM, signature
 from pipeline.core.events import Event
 
 LONG_HALF_LIFE_MS = 7 * DAY_MS
 SHORT_HALF_LIFE_MS = HOUR_MS
 TRENDING_HALF_LIFE_MS = 6 * HOUR_MS
+# Kept of neighbours are 200, so that real shops' items lose none; shown are the 50 heaviest.
+MAX_NEIGHBOURS_KEPT = 200
 MAX_NEIGHBOURS = 50
 MAX_TRENDING = 300
 
@@ -27,140 +32,235 @@ ITEM_CODES = {
     "impression": IMPRESSION,
     "media_play": VIEW,
 }
+CODE_NAMES = {VIEW: "views", CLICK: "clicks", CART: "carts", PURCHASE: "purchases", IMPRESSION: "impressions"}
 # How much one event says that an item is wanted, in views.
 POPULARITY = {VIEW: 1.0, CLICK: 1.0, CART: 3.0, PURCHASE: 5.0}
 
-# Prior of the smoothed rates as pseudo-counts (successes, trials): a Beta prior's mean until the item has its own.
+# Prior of the smoothed rates as pseudo-counts (successes, trials), until a shop has data of its own (see `RatePriors`).
 CTR_PRIOR = (2.0, 25.0)
 CONVERSION_PRIOR = (0.5, 25.0)
 
-# An hour, the bucket that straddles its start, and one for an event whose clock runs 5 min ahead.
-_RING_WIDTH_MS, _RING_LENGTH = 5 * MINUTE_MS, 14
+WINDOWS_MS = {"5m": 5 * MINUTE_MS, "1h": HOUR_MS, "24h": DAY_MS}
+# Per window: ring attribute, bucket width, buckets kept (the window, the bucket that straddles its start, 5 min ahead).
+_MINUTES = ("minutes", MINUTE_MS, 12)
+_HOUR = ("hour", 5 * MINUTE_MS, 14)
+_DAY = ("day", HOUR_MS, 26)
+_RINGS = {"5m": _MINUTES, "1h": _HOUR, "24h": _DAY}
+
+TOUCHED, BOUGHT = 0, 1
+
+
+class Counts(msgspec.Struct, array_like=True):
+    """Events by code: ever, in windows of 5 min, 1 h and 24 h, and decayed on two half-lives (7 d, 1 h)."""
+
+    totals: dict[int, int] = {}
+    long: DecayedSums[int] = msgspec.field(default_factory=DecayedSums)
+    short: DecayedSums[int] = msgspec.field(default_factory=DecayedSums)
+    minutes: BucketRing = msgspec.field(default_factory=BucketRing)
+    hour: BucketRing = msgspec.field(default_factory=BucketRing)
+    day: BucketRing = msgspec.field(default_factory=BucketRing)
+
+    def add(self, code: int, time_ms: int) -> None:
+        """Count one event."""
+        self.totals[code] = self.totals.get(code, 0) + 1
+        self.long.add(code, 1.0, time_ms, LONG_HALF_LIFE_MS)
+        self.short.add(code, 1.0, time_ms, SHORT_HALF_LIFE_MS)
+        self.minutes.add(code, 1, time_ms, _MINUTES[1], _MINUTES[2])
+        self.hour.add(code, 1, time_ms, _HOUR[1], _HOUR[2])
+        self.day.add(code, 1, time_ms, _DAY[1], _DAY[2])
+
+    def merge(self, other: Counts) -> None:
+        """Add everything `other` holds."""
+        for code, count in other.totals.items():
+            self.totals[code] = self.totals.get(code, 0) + count
+        self.long.merge(other.long)
+        self.short.merge(other.short)
+        self.minutes.merge(other.minutes, _MINUTES[2])
+        self.hour.merge(other.hour, _HOUR[2])
+        self.day.merge(other.day, _DAY[2])
+
+    def window(self, code: int, window: str, now_ms: int) -> int:
+        """Events of one code in the last `window` ("5m", "1h", "24h") at `now_ms`, exact to one bucket."""
+        name, width_ms, _ = _RINGS[window]
+        ring: BucketRing = getattr(self, name)
+        return ring.total((code,), WINDOWS_MS[window], now_ms, width_ms)
+
+    def decayed(self, code: int, now_ms: int) -> float:
+        """Events of one code, half-life 7 d."""
+        return self.long.value(code, now_ms, LONG_HALF_LIFE_MS)
+
+    def describe(self, now_ms: int) -> dict[str, int]:
+        """Readable counts: ever, and by window."""
+        ever = {name: self.totals.get(code, 0) for code, name in CODE_NAMES.items()}
+        windows = {
+            f"{name}_{window}": self.window(code, window, now_ms)
+            for window in WINDOWS_MS
+            for code, name in CODE_NAMES.items()
+        }
+        return {**ever, **windows}
 
 
 class ItemStats(msgspec.Struct, array_like=True):
-    """Counts of one item's events, decayed on two half-lives (7 d, 1 h), the last hour in buckets, and neighbours.
+    """What one item's visitors did: counts, neighbours, popularity, and a vector of the company it keeps.
 
-    `neighbours` are the items that the same visitors touched in the same session, decayed over 7 d; the 50 heaviest
-    are kept. Duplicates are dropped before they come here (see `UserProfile.add`): this state holds no event ids.
-    A pair counts at the event time of whichever of the two was folded second, so disorder within a session of length
-    `t` bends its weight by at most 1 - 2^(-t / 7 d): 0.4 % for an hour. All else is the same in any order.
+    `neighbour_weights` are the items touched in the same session, `bought_weights` those bought in the same session,
+    both decayed over 7 d: each pair counts once a session, at the hour the session began, whatever the order of its
+    events (see `fold`). `context` sums the signatures of all those neighbours by the same weights, so that an item has
+    a usable vector from its first visitors on. Neighbours beyond the 200 heaviest are dropped when stored; up to there
+    nothing depends on order, and the context vector has no such bound.
+
+    Duplicates are dropped before they come here (see `UserProfile.add`): this state holds no event ids.
     """
 
     newest_ms: int = 0
-    long: DecayedSums[int] = msgspec.field(default_factory=DecayedSums)
-    short: DecayedSums[int] = msgspec.field(default_factory=DecayedSums)
-    hour: BucketRing = msgspec.field(default_factory=BucketRing)
+    category_at: tuple[int, str] = (0, "")
+    counts: Counts = msgspec.field(default_factory=Counts)
+    popularity: DecayedSums[int] = msgspec.field(default_factory=DecayedSums)
     neighbour_weights: DecayedSums[str] = msgspec.field(default_factory=DecayedSums)
-    totals: dict[int, int] = {}
+    bought_weights: DecayedSums[str] = msgspec.field(default_factory=DecayedSums)
+    context: DecayedVector = msgspec.field(default_factory=DecayedVector)
 
-    def add(self, event: Event, covisited: Iterable[str] = ()) -> None:
-        """Count one event; `covisited` are the items that its visitor had touched in this session before."""
+    def add(self, event: Event, category: str = "") -> None:
+        """Count one event, of an item of `category` where that is known."""
         code = ITEM_CODES.get(event.event)
-        time_ms = event.time_ms
-        for other in covisited:
-            self.add_neighbour(other, time_ms)
         if code is None:
             return
+        time_ms = event.time_ms
         self.newest_ms = max(self.newest_ms, time_ms)
-        self.long.add(code, 1.0, time_ms, LONG_HALF_LIFE_MS)
-        self.short.add(code, 1.0, time_ms, SHORT_HALF_LIFE_MS)
-        self.hour.add(code, 1, time_ms, _RING_WIDTH_MS, _RING_LENGTH)
-        self.totals[code] = self.totals.get(code, 0) + 1
+        if category:
+            self.category_at = max(self.category_at, (time_ms, category))
+        self.counts.add(code, time_ms)
+        weight = POPULARITY.get(code)
+        if weight is not None:
+            self.popularity.add(0, weight, time_ms, TRENDING_HALF_LIFE_MS)
 
-    def add_neighbour(self, item_id: str, time_ms: int) -> None:
-        """Count one visitor who touched this item and `item_id` in one session."""
-        self.neighbour_weights.add(item_id, 1.0, time_ms, LONG_HALF_LIFE_MS)
+    def link(self, other: str, kind: int, weight: float, time_ms: int) -> None:
+        """Add `weight` (negative: take back) of having been touched (TOUCHED) or bought (BOUGHT) with `other`."""
+        self.newest_ms = max(self.newest_ms, time_ms)
+        if kind == BOUGHT:
+            self.bought_weights.add(other, weight, time_ms, LONG_HALF_LIFE_MS)
+            return
+        self.neighbour_weights.add(other, weight, time_ms, LONG_HALF_LIFE_MS)
+        landmark = time_ms // LONG_HALF_LIFE_MS
+        scale = weight * 2.0 ** ((time_ms - landmark * LONG_HALF_LIFE_MS) / LONG_HALF_LIFE_MS)
+        self.context.add(scale * signature("item", other, CONTEXT_DIM), landmark)
 
     def merge(self, other: ItemStats) -> None:
         """Add everything `other` holds."""
         self.newest_ms = max(self.newest_ms, other.newest_ms)
-        self.long.merge(other.long)
-        self.short.merge(other.short)
-        self.hour.merge(other.hour, _RING_LENGTH)
+        self.category_at = max(self.category_at, other.category_at)
+        self.counts.merge(other.counts)
+        self.popularity.merge(other.popularity)
         self.neighbour_weights.merge(other.neighbour_weights)
-        for code, count in other.totals.items():
-            self.totals[code] = self.totals.get(code, 0) + count
+        self.bought_weights.merge(other.bought_weights)
+        self.context.merge(other.context)
+
+    @property
+    def category(self) -> str:
+        """The category of its newest event, or the empty string."""
+        return self.category_at[1]
 
     def neighbours(self, now_ms: int) -> dict[str, float]:
-        """Decayed weight by item of those touched with this one."""
-        return self.neighbour_weights.values(now_ms, LONG_HALF_LIFE_MS)
+        """Decayed weight of the 50 items most touched with this one, heaviest first (ties by id)."""
+        return _heaviest(self.neighbour_weights, now_ms)
+
+    def bought_with(self, now_ms: int) -> dict[str, float]:
+        """Decayed weight of the 50 items most bought with this one, heaviest first (ties by id)."""
+        return _heaviest(self.bought_weights, now_ms)
 
     def views(self, now_ms: int) -> float:
         """Decayed views (half-life 7 d)."""
-        return self.long.value(VIEW, now_ms, LONG_HALF_LIFE_MS)
+        return self.counts.decayed(VIEW, now_ms)
 
-    def ctr(self, now_ms: int) -> float:
-        """Clicks per impression, smoothed by `CTR_PRIOR`, in [0, 1]."""
-        return self._rate(CLICK, IMPRESSION, CTR_PRIOR, now_ms)
+    def ctr(self, now_ms: int, prior: tuple[float, float] = CTR_PRIOR) -> float:
+        """Clicks per impression, smoothed by `prior` (successes, trials), in [0, 1]."""
+        return self._rate(CLICK, IMPRESSION, prior, now_ms)
 
-    def conversion(self, now_ms: int) -> float:
-        """Purchases per view, smoothed by `CONVERSION_PRIOR`, in [0, 1]."""
-        return self._rate(PURCHASE, VIEW, CONVERSION_PRIOR, now_ms)
+    def conversion(self, now_ms: int, prior: tuple[float, float] = CONVERSION_PRIOR) -> float:
+        """Purchases per view, smoothed by `prior` (successes, trials), in [0, 1]."""
+        return self._rate(PURCHASE, VIEW, prior, now_ms)
+
+    def log2_popularity(self) -> float | None:
+        """Base-2 logarithm of the forward-decayed popularity, or None while there is none; it never falls.
+
+        At `now_ms` the popularity itself is `2 ** (log2_popularity - now_ms / TRENDING_HALF_LIFE_MS)`, in views.
+        """
+        weight = self.popularity.sums.get(0, 0.0)
+        return self.popularity.landmark + log2(weight) if weight > 0 else None
 
     def describe(self, now_ms: int) -> dict[str, float | int]:
         """Readable numbers for the API."""
-        names = {
-            VIEW: "views",
-            CLICK: "clicks",
-            CART: "carts",
-            PURCHASE: "purchases",
-            IMPRESSION: "impressions",
-        }
-        hour = {f"{name}_1h": self.hour.total((code,), HOUR_MS, now_ms, _RING_WIDTH_MS) for code, name in names.items()}
-        totals = {name: self.totals.get(code, 0) for code, name in names.items()}
-        return {**totals, **hour, "ctr": self.ctr(now_ms), "conversion": self.conversion(now_ms)}
+        return {**self.counts.describe(now_ms), "ctr": self.ctr(now_ms), "conversion": self.conversion(now_ms)}
 
     def encode(self) -> bytes:
-        """The stored form; neighbours beyond the 50 heaviest are dropped."""
-        self.neighbour_weights.keep_largest(MAX_NEIGHBOURS)
-        return _encoder.encode(self)
+        """The stored form, cut to its bounds."""
+        self.neighbour_weights.keep_largest(MAX_NEIGHBOURS_KEPT)
+        self.bought_weights.keep_largest(MAX_NEIGHBOURS_KEPT)
+        return _VERSION + _encoder.encode(self)
 
     @staticmethod
     def decode(data: bytes) -> ItemStats:
-        """The state that `encode` wrote; raises `msgspec.DecodeError` for other bytes."""
-        return _stats_decoder.decode(data)
+        """The state that `encode` wrote, or release 0.1.0; raises `msgspec.DecodeError` for other bytes."""
+        if data[:1] == _VERSION:
+            return _stats_decoder.decode(memoryview(data)[1:])
+        from pipeline.core.legacy import read_stats  # what reads the past is loaded where the past is met
+
+        return read_stats(data)
 
     def _rate(self, success: int, trial: int, prior: tuple[float, float], now_ms: int) -> float:
-        scale = self.long.scale(now_ms, LONG_HALF_LIFE_MS)
-        successes = self.long.sums.get(success, 0.0) * scale
-        trials = max(self.long.sums.get(trial, 0.0) * scale, successes)
-        return (successes + prior[0]) / (trials + prior[1])
+        successes, trials = self.counts.decayed(success, now_ms), self.counts.decayed(trial, now_ms)
+        return (successes + prior[0]) / (max(trials, successes) + prior[1])
 
 
 class Trending(msgspec.Struct, array_like=True):
-    """Decayed popularity (half-life 6 h) of the items of one scope; the 300 most popular are kept."""
+    """One scope (a category, or all): counts of its events, and its 300 most popular items.
+
+    `scores` holds `ItemStats.log2_popularity` of each item, computed where all of the item's history is. It never
+    falls, so the greatest value seen is the newest, and the 300 greatest are the same in whatever order they come: an
+    item that had dropped out comes back with its whole weight.
+    """
 
     newest_ms: int = 0
-    scores: DecayedSums[str] = msgspec.field(default_factory=DecayedSums)
+    scores: dict[str, float] = {}
+    counts: Counts = msgspec.field(default_factory=Counts)
 
-    def add(self, event: Event) -> None:
-        """Count one event by its weight in `POPULARITY`; other events add nothing."""
-        weight = POPULARITY.get(ITEM_CODES.get(event.event, -1))
-        if weight is None or event.product_id is None:
-            return
-        self.newest_ms = max(self.newest_ms, event.time_ms)
-        self.scores.add(event.product_id, weight, event.time_ms, TRENDING_HALF_LIFE_MS)
+    def rank(self, item_id: str, log2_popularity: float) -> None:
+        """Take note of an item's popularity."""
+        if log2_popularity > self.scores.get(item_id, -1.0):
+            self.scores[item_id] = log2_popularity
 
     def merge(self, other: Trending) -> None:
         """Add everything `other` holds."""
         self.newest_ms = max(self.newest_ms, other.newest_ms)
-        self.scores.merge(other.scores)
+        for item_id, score in other.scores.items():
+            self.rank(item_id, score)
+        self.counts.merge(other.counts)
 
     def top(self, now_ms: int, n: int) -> list[tuple[str, float]]:
-        """The `n` most popular items with their decayed scores, best first (ties by id)."""
-        scores = self.scores.values(now_ms, TRENDING_HALF_LIFE_MS)
-        return sorted(scores.items(), key=lambda entry: (-entry[1], entry[0]))[:n]
+        """The `n` most popular items with their decayed popularity (half-life 6 h), best first (ties by id)."""
+        best = sorted(self.scores.items(), key=lambda entry: (-entry[1], entry[0]))[:n]
+        passed = now_ms / TRENDING_HALF_LIFE_MS
+        return [(item_id, exp2(min(max(score - passed, -1_000.0), 1_000.0))) for item_id, score in best]
+
+    def settle(self) -> None:
+        """Cut to the 300 most popular items."""
+        if len(self.scores) > MAX_TRENDING:
+            best = sorted(self.scores.items(), key=lambda entry: (-entry[1], entry[0]))
+            self.scores = dict(best[:MAX_TRENDING])
 
     def encode(self) -> bytes:
-        """The stored form; items beyond the 300 most popular are dropped."""
-        self.scores.keep_largest(MAX_TRENDING)
-        return _encoder.encode(self)
+        """The stored form, cut to its bounds."""
+        self.settle()
+        return _VERSION + _encoder.encode(self)
 
     @staticmethod
     def decode(data: bytes) -> Trending:
-        """The state that `encode` wrote; raises `msgspec.DecodeError` for other bytes."""
-        return _trending_decoder.decode(data)
+        """The state that `encode` wrote, or release 0.1.0; raises `msgspec.DecodeError` for other bytes."""
+        if data[:1] == _VERSION:
+            return _trending_decoder.decode(memoryview(data)[1:])
+        from pipeline.core.legacy import read_trending  # what reads the past is loaded where the past is met
+
+        return read_trending(data)
 
 
 class ItemRow(msgspec.Struct, frozen=True):
@@ -170,6 +270,97 @@ class ItemRow(msgspec.Struct, frozen=True):
     stats: ItemStats
 
 
+class RatePriors(msgspec.Struct, frozen=True):
+    """Beta priors (successes, trials) of click-through and conversion, for each category and for all."""
+
+    ctr: Mapping[str, tuple[float, float]] = {}
+    conversion: Mapping[str, tuple[float, float]] = {}
+    ctr_of_all: tuple[float, float] = CTR_PRIOR
+    conversion_of_all: tuple[float, float] = CONVERSION_PRIOR
+
+    def ctr_of(self, category: str) -> tuple[float, float]:
+        """The prior of an item of this category."""
+        return self.ctr.get(category, self.ctr_of_all)
+
+    def conversion_of(self, category: str) -> tuple[float, float]:
+        """The prior of an item of this category."""
+        return self.conversion.get(category, self.conversion_of_all)
+
+
+# Below this many items with trials, the spread between items cannot be told from chance.
+_ENOUGH_ITEMS = 5
+_STRENGTHS = (5.0, 500.0)
+
+
+def rate_priors(rows: Sequence[ItemRow], now_ms: int) -> RatePriors:
+    """Empirical-Bayes priors from all items: what an item's rate is before it has data of its own.
+
+    Each category's prior is a Beta distribution fitted by moments to its items' decayed counts; a category with fewer
+    than five shown items takes the prior of all items, and that, in an empty shop, `CTR_PRIOR` and `CONVERSION_PRIOR`.
+
+    Args:
+        rows: every item, `n` of them.
+        now_ms: the time of reading.
+    """
+    by_category: dict[str, list[ItemRow]] = {}
+    for row in rows:
+        by_category.setdefault(row.item.category, []).append(row)
+
+    def fitted(
+        success: int, trial: int, default: tuple[float, float]
+    ) -> tuple[dict[str, tuple[float, float]], tuple[float, float]]:
+        of_all = beta_prior(*_decayed_counts(rows, success, trial, now_ms), default)
+        return {
+            category: beta_prior(*_decayed_counts(members, success, trial, now_ms), of_all)
+            for category, members in by_category.items()
+        }, of_all
+
+    ctr, ctr_of_all = fitted(CLICK, IMPRESSION, CTR_PRIOR)
+    conversion, conversion_of_all = fitted(PURCHASE, VIEW, CONVERSION_PRIOR)
+    return RatePriors(ctr, conversion, ctr_of_all, conversion_of_all)
+
+
+def beta_prior(successes: Vector, trials: Vector, default: tuple[float, float]) -> tuple[float, float]:
+    """The Beta prior (successes, trials) of rates whose counts are given, by the method of moments.
+
+    With m = sum s / sum n and the trial-weighted variance v of the rates, v = m (1 - m) (1/k + mean binomial share),
+    after Kleinman, "Proportions with extraneous variance" (JASA 1973); k, the strength in trials, is held within 5
+    and 500.
+
+    Args:
+        successes, trials: `(n,)`, at least 0; a success without its trial counts as one.
+        default: what holds where fewer than five of them have trials.
+    """
+    trials = np.maximum(trials, successes)
+    tried = trials > 0.5
+    if int(tried.sum()) < _ENOUGH_ITEMS:
+        return default
+    s, n = successes[tried], trials[tried]
+    total = float(n.sum())
+    mean = float(s.sum()) / total
+    if not 0 < mean < 1:
+        return default[0] / default[1] * _STRENGTHS[0], _STRENGTHS[0]
+    spread = float((n * (s / n - mean) ** 2).sum())
+    chance = mean * (1 - mean)
+    surplus = spread - chance * (len(n) - 1)
+    room = total - float((n * n).sum()) / total
+    between = surplus / (room * chance) if room > 0 else 0.0  # the intra-class correlation 1 / (k + 1)
+    strength = min(max(1.0 / between - 1.0, _STRENGTHS[0]), _STRENGTHS[1]) if between > 0 else _STRENGTHS[1]
+    return mean * strength, strength
+
+
+def _decayed_counts(rows: Sequence[ItemRow], success: int, trial: int, now_ms: int) -> tuple[Vector, Vector]:
+    successes = np.array([row.stats.counts.decayed(success, now_ms) for row in rows], np.float64)
+    trials = np.array([row.stats.counts.decayed(trial, now_ms) for row in rows], np.float64)
+    return successes, trials
+
+
+def _heaviest(weights: DecayedSums[str], now_ms: int) -> dict[str, float]:
+    found = weights.values(now_ms, LONG_HALF_LIFE_MS)
+    return dict(sorted(found.items(), key=lambda entry: (-entry[1], entry[0]))[:MAX_NEIGHBOURS])
+
+
+_VERSION = b"\x02"  # the first byte of a stored state; one of release 0.1.0 begins with an array's mark
 _encoder = msgspec.msgpack.Encoder()
 _stats_decoder = msgspec.msgpack.Decoder(ItemStats)
 _trending_decoder = msgspec.msgpack.Decoder(Trending)

@@ -2,104 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from hashlib import blake2b
-from math import log
 from typing import Any, TypeVar
+from urllib.parse import parse_qs, urlsplit
+from zlib import crc32
 
 import msgspec
 
 from pipeline.core.catalog import Item
-from pipeline.core.decay import DAY_MS, HOUR_MS, MINUTE_MS, BucketRing, DecayedSums
+from pipeline.core.decay import (
+    DAY_MS,
+    MINUTE_MS,
+    ActiveDays,
+    BucketRing,
+    tape_add,
+    tape_entries,
+    tape_merge,
+)
+from pipeline.core.embedding import item_vector
 from pipeline.core.events import Event
+from pipeline.core.session_totals import SessionTotals, dwell_ms, readable_session_id, session_key, watched_ms
+from pipeline.core.taste import LONG, SHORT, Taste
+from pipeline.core.vocabulary import (
+    CUSTOM_CODE,
+    DAY_RING,
+    ENGAGED,
+    ENGAGED_CODES,
+    EVENT_CODES,
+    HOUR_RING,
+    INTEREST,
+    MINUTES_RING,
+    RINGS,
+    WINDOWS_MS,
+)
 
-LONG_HALF_LIFE_MS = 7 * DAY_MS
-SHORT_HALF_LIFE_MS = 30 * MINUTE_MS
 FATIGUE_HALF_LIFE_MS = DAY_MS
 
-# The bounds on the state: what lies beyond is dropped oldest first (recency) or lightest first (interest).
+# The bounds on the state. What lies beyond is dropped oldest first, which no order of the stream changes.
 MAX_RECENT_ITEMS = 50
 MAX_SEEN_IDS = 200
-MAX_CATEGORIES = 24
-MAX_BRANDS = 16
-MAX_CART_ITEMS = 16
-MAX_SHOWN_ITEMS = 32
+MAX_IMPRESSIONS = 32
+MAX_SLATE_CLICKS = 8
+MAX_PURCHASES = 8
+MAX_QUERIES = 8
+MAX_CART_ITEMS = 12
 MAX_SESSIONS = 2
-MAX_SESSION_CATEGORIES = 8
+MAX_KEPT_TEXT = 100
 
-# Stored states hold these codes (0 to 31): append, never renumber.
-EVENT_CODES = {
-    name: code
-    for code, name in enumerate(
-        "page_view click search scroll view_product add_to_cart remove_from_cart purchase media_play media_pause"
-        " media_progress dwell impression identify".split()
-    )
-}
-CUSTOM_CODE = 31
-# Events the visitor did on purpose: they move "last" features and windows of activity; an impression does not.
-ENGAGED = frozenset("click view_product add_to_cart remove_from_cart purchase media_play".split())
-ENGAGED_CODES = frozenset(EVENT_CODES[name] for name in ENGAGED)
-# How much one event says of an interest, in product views.
-INTEREST = {"click": 0.5, "view_product": 1.0, "media_play": 1.0, "add_to_cart": 3.0, "purchase": 5.0}
+# Whole seconds since 2000, the first year an event may be of, take half the bytes of milliseconds.
+_EPOCH_S = 946_684_800
+_SEEN_WIDTH, _SLATE_WIDTH, _PURCHASE_WIDTH = 4, 10, 8
+_VERSION = b"\x02"  # the first byte of a stored profile; one of release 0.1.0 begins with an array's mark
 
-WINDOWS_MS = {"1m": MINUTE_MS, "5m": 5 * MINUTE_MS, "1h": HOUR_MS, "24h": DAY_MS}
-# Each window is read from the ring whose buckets are fine enough: (ring attribute, bucket width, buckets kept).
-# Kept are the window, the bucket that straddles its start, and 5 min more: so far ahead may an event's clock run.
-_MINUTES = ("minutes", 10_000, 61)
-_HOUR = ("hour", 2 * MINUTE_MS, 34)
-_DAY = ("day", HOUR_MS, 26)
-_RINGS = {"1m": _MINUTES, "5m": _MINUTES, "1h": _HOUR, "24h": _DAY}
-
-Stamp = tuple[int, str, str]  # (event time in ms, event id, value): the maximum is the last
-_NEVER: Stamp = (0, "", "")
+Stamp = tuple[int, int, str]  # (event time in ms, hash of the event id, value): the maximum is the last
+_NEVER: Stamp = (0, 0, "")
 
 
-class Recent(msgspec.Struct, array_like=True, frozen=True):
-    """The newest touch of one item: when, in which session."""
+class CartEntry(msgspec.Struct, array_like=True, frozen=True, order=True):
+    """The last word on one item: when, whether it lies in the cart, and what it costs there (0: unknown)."""
 
     time_ms: int
-    event_id: str
-    session_id: str
+    inside: bool
+    value: float = 0.0
 
 
-class SessionTotals(msgspec.Struct, array_like=True):
-    """What one visitor did in one session."""
+class FirstTouch(msgspec.Struct, array_like=True, frozen=True, order=True):
+    """Where the visitor first came from: host of the referring page and campaign, either may be empty."""
 
-    first_ms: int = 0
-    last_ms: int = 0
-    events: int = 0
-    counts: dict[int, int] = {}
-    categories: dict[str, int] = {}
-
-    def merge(self, other: SessionTotals) -> None:
-        """Add everything `other` holds."""
-        if not other.events:
-            return
-        self.first_ms = min(self.first_ms, other.first_ms) if self.events else other.first_ms
-        self.last_ms = max(self.last_ms, other.last_ms)
-        self.events += other.events
-        _add_counts(self.counts, other.counts)
-        _add_counts(self.categories, other.categories)
-
-    def top_category(self) -> str:
-        """The most viewed category (ties by name), or the empty string."""
-        return min(self.categories, key=lambda name: (-self.categories[name], name), default="")
+    time_ms: int = 0
+    referrer: str = ""
+    campaign: str = ""
 
 
 class UserProfile(msgspec.Struct, array_like=True):
     """Everything kept of one visitor. `add` and `merge` commute; adding an event twice changes nothing.
 
-    Idempotence reaches back over the visitor's newest `MAX_SEEN_IDS` events: an event redelivered after more than
-    that many newer ones counts again. Recent items, cart and windows are cut in a way that no order changes. Three
-    bounds are order-free only until they are exceeded: decayed interest beyond the heaviest categories and brands is
-    dropped, so are the categories of one session beyond the most viewed, and of more than `MAX_SESSIONS` sessions at
-    once the one that comes back starts again. Events without a session id share one endless session.
+    Idempotence reaches back over the `MAX_SEEN_IDS` events of the visitor that arrived last: an event redelivered
+    after more than that many others counts again. What is bounded by recency (recent items, queries, cart, impressions,
+    purchases) is cut in a way that no order changes. Three bounds are order-free only until they are exceeded: 20
+    categories and 20 brands (the lightest go), 16 categories of one session, and 2 sessions at a time (one that comes
+    back after two newer ones starts again). An event without a session id belongs to the session of its hour.
+
+    Times are event times in ms since the Unix epoch.
     """
 
     first_ms: int = 0
     newest_ms: int = 0
     events_total: int = 0
-    last_event: Stamp = _NEVER
+    last_event: tuple[int, str, str] = (0, "", "")  # (time, event id, event name)
     last_item_at: Stamp = _NEVER
     last_category_at: Stamp = _NEVER
     last_query_at: Stamp = _NEVER
@@ -107,15 +98,24 @@ class UserProfile(msgspec.Struct, array_like=True):
     minutes: BucketRing = msgspec.field(default_factory=BucketRing)
     hour: BucketRing = msgspec.field(default_factory=BucketRing)
     day: BucketRing = msgspec.field(default_factory=BucketRing)
-    categories: DecayedSums[str] = msgspec.field(default_factory=DecayedSums)
-    categories_short: DecayedSums[str] = msgspec.field(default_factory=DecayedSums)
-    brands: DecayedSums[str] = msgspec.field(default_factory=DecayedSums)
-    prices: DecayedSums[str] = msgspec.field(default_factory=DecayedSums)  # "n": weight, "log": weight * ln(price)
-    shown: DecayedSums[str] = msgspec.field(default_factory=DecayedSums)
-    recent: dict[str, Recent] = {}
-    cart: dict[str, tuple[int, str, bool]] = {}
+    taste: Taste = msgspec.field(default_factory=Taste)
+    recent: dict[str, int] = {}  # item -> newest touch, in seconds since 2000
+    cart: dict[str, CartEntry] = {}
     sessions: dict[str, SessionTotals] = {}
-    seen: dict[int, int] = {}  # hash of event id -> event time in seconds
+    seen: bytes = b""  # hashes of the event ids that arrived last, 4 bytes each
+    impressions: bytes = b""  # tape of (time, hash of item, hash of request id)
+    slate_clicks: bytes = b""  # the same, of clicks on what was recommended
+    purchases: bytes = b""  # tape of (time, hash of item)
+    queries: dict[str, int] = {}  # search -> newest time, in seconds since 2000
+    first_touch: FirstTouch | None = None
+    days: ActiveDays = msgspec.field(default_factory=ActiveDays)
+    purchase_days: ActiveDays = msgspec.field(default_factory=ActiveDays)
+    dwell_ms: int = 0
+    watched_ms: int = 0
+    marks: dict[str, int] = {}  # anomaly rule -> marked until
+    fired: dict[str, int] = {}  # campaign rule -> last fired
+    identified: bool = False  # whether some event named the account
+    account: str = ""  # of an anonymous profile: the key of the account that it was merged into
 
     # -- the monoid ----------------------------------------------------------------------------------------------
 
@@ -125,22 +125,40 @@ class UserProfile(msgspec.Struct, array_like=True):
         Category, brand and price come from `item`, else from the event's metadata.
         """
         event_hash = _hash(event.event_id)
-        if event_hash in self.seen:
+        if self._has_seen(event_hash):
             return False
         time_ms = event.time_ms
-        self.seen[event_hash] = time_ms // 1000
-        if len(self.seen) > 2 * MAX_SEEN_IDS:
-            self.seen = _newest(self.seen, MAX_SEEN_IDS, _seen_order)
+        self.seen = self.seen[-_SEEN_WIDTH * (MAX_SEEN_IDS - 1) :] + event_hash
+        name, item_id = event.event, event.product_id
         category = (item.category if item is not None else "") or event.text("category")
         self._count(event, time_ms)
-        self._touch(event, time_ms, category)
-        weight = INTEREST.get(event.event)
-        if weight is not None:
-            self._add_interest(event, item, category, weight, time_ms)
+        key = session_key(event, time_ms)
+        session = self.sessions.get(key)
+        if session is None:
+            session = self.sessions[key] = SessionTotals()
+        session.add(event, time_ms, category)
+        if name in ENGAGED:
+            self._touch(event, item, category, int.from_bytes(event_hash, "big"), time_ms)
+        elif name == "impression":
+            self.impressions = tape_add(self.impressions, _slate_entry(event, time_ms), MAX_IMPRESSIONS)
+        elif name == "search":
+            self._search(event, int.from_bytes(event_hash, "big"), time_ms)
+        elif name == "dwell":
+            self.dwell_ms += dwell_ms(event)
+        if item_id is not None and name in _CART_EVENTS:
+            self._move_in_cart(event, item, time_ms)
+        if name in _MEDIA_EVENTS:
+            self.watched_ms += watched_ms(event)
+        if "referrer" in event.metadata or "url" in event.metadata or "utm_campaign" in event.metadata:
+            self._trace(event, time_ms)
         return True
 
     def merge(self, other: UserProfile) -> None:
         """Add everything `other` holds; meant for disjoint histories (an anonymous visitor's and the account's)."""
+        for rule, until in other.marks.items():
+            self.marks[rule] = max(until, self.marks.get(rule, 0))
+        for rule, at in other.fired.items():
+            self.fired[rule] = max(at, self.fired.get(rule, 0))
         if not other.events_total:
             return
         self.first_ms = min(self.first_ms, other.first_ms) if self.events_total else other.first_ms
@@ -149,38 +167,59 @@ class UserProfile(msgspec.Struct, array_like=True):
         for name in ("last_event", "last_item_at", "last_category_at", "last_query_at"):
             setattr(self, name, max(getattr(self, name), getattr(other, name)))
         _add_counts(self.totals, other.totals)
-        for name, _, length in (_MINUTES, _HOUR, _DAY):
+        for name, _, length in (MINUTES_RING, HOUR_RING, DAY_RING):
             getattr(self, name).merge(getattr(other, name), length)
-        for name in ("categories", "categories_short", "brands", "prices", "shown"):
-            getattr(self, name).merge(getattr(other, name))
-        for item_id, touch in other.recent.items():
-            self._keep_recent(item_id, touch)
-        for item_id, entry in other.cart.items():
-            self.cart[item_id] = max(entry, self.cart.get(item_id, entry))
-        for session_id, totals in other.sessions.items():
-            self.sessions.setdefault(session_id, SessionTotals()).merge(totals)
-        self.seen.update(other.seen)
-        self._settle()
+        self.taste.merge(other.taste)
+        _keep_greatest(self.recent, other.recent)
+        _keep_greatest(self.cart, other.cart)
+        _keep_greatest(self.queries, other.queries)
+        for key, totals in other.sessions.items():
+            self.sessions.setdefault(key, SessionTotals()).merge(totals)
+        self.seen = (other.seen + self.seen)[-_SEEN_WIDTH * MAX_SEEN_IDS :]
+        self.impressions = tape_merge(self.impressions, other.impressions, _SLATE_WIDTH, MAX_IMPRESSIONS)
+        self.slate_clicks = tape_merge(self.slate_clicks, other.slate_clicks, _SLATE_WIDTH, MAX_SLATE_CLICKS)
+        self.purchases = tape_merge(self.purchases, other.purchases, _PURCHASE_WIDTH, MAX_PURCHASES)
+        self._take_first_touch(other.first_touch)
+        self.days.merge(other.days)
+        self.purchase_days.merge(other.purchase_days)
+        self.identified = self.identified or other.identified
+        self.dwell_ms += other.dwell_ms
+        self.watched_ms += other.watched_ms
+        self.settle()
 
     def copy(self) -> UserProfile:
-        """An independent profile with the same content."""
+        """An independent profile with the same content, cut to its bounds."""
         return UserProfile.decode(self.encode())
 
     def encode(self) -> bytes:
         """The stored form, cut to its bounds."""
-        self._settle()
-        return _encoder.encode(self)
+        self.settle()
+        return _VERSION + _encoder.encode(self)
 
     @staticmethod
     def decode(data: bytes) -> UserProfile:
-        """The profile that `encode` wrote; raises `msgspec.DecodeError` for other bytes."""
-        return _decoder.decode(data)
+        """The profile that `encode` wrote, or that of release 0.1.0; raises `msgspec.DecodeError` for other bytes."""
+        if data[:1] == _VERSION:
+            return _decoder.decode(memoryview(data)[1:])
+        from pipeline.core.legacy import read_profile  # what reads the past is loaded where the past is met
+
+        return read_profile(data)
+
+    def settle(self) -> None:
+        """Cut every part to its bound, by its content alone."""
+        self.taste.settle()
+        self.recent = _newest(self.recent, MAX_RECENT_ITEMS, _by_value)
+        self.queries = _newest(self.queries, MAX_QUERIES, _by_value)
+        self.cart = _newest(self.cart, MAX_CART_ITEMS, _by_value)
+        self.sessions = _newest(self.sessions, MAX_SESSIONS, _by_last)
+        for totals in self.sessions.values():
+            totals.settle()
 
     # -- reading -------------------------------------------------------------------------------------------------
 
     def contains(self, event_id: str) -> bool:
         """Whether the event is among those folded (within the newest `MAX_SEEN_IDS`)."""
-        return _hash(event_id) in self.seen
+        return self._has_seen(_hash(event_id))
 
     @property
     def last_category(self) -> str:
@@ -197,38 +236,52 @@ class UserProfile(msgspec.Struct, array_like=True):
         """The last search; empty when there is none."""
         return self.last_query_at[2]
 
+    def total(self, event_type: str) -> int:
+        """Events of one type, ever."""
+        return self.totals.get(EVENT_CODES.get(event_type, CUSTOM_CODE), 0)
+
     def recent_items(self, now_ms: int, limit: int = MAX_RECENT_ITEMS) -> list[tuple[str, int]]:
-        """The items touched last up to `now_ms`, newest first, as (item id, time in ms)."""
-        touched = [(touch.time_ms, touch.event_id, item_id) for item_id, touch in self.recent.items()]
-        touched.sort(reverse=True)
-        return [(item_id, time_ms) for time_ms, _, item_id in touched if time_ms <= now_ms][:limit]
+        """The items touched last up to `now_ms`, newest first, as (item id, time in ms, to the second)."""
+        last, now_s = self.last_item, _seconds(now_ms)
+        touched = sorted(((time_s, item_id == last, item_id) for item_id, time_s in self.recent.items()), reverse=True)
+        return [(item_id, _milliseconds(time_s)) for time_s, _, item_id in touched if time_s <= now_s][:limit]
 
-    def covisited(self, event: Event) -> list[str]:
-        """The other items of the event's session, when the event is the session's first touch of its item.
+    def recent_queries(self) -> list[tuple[str, int]]:
+        """The last searches, newest first, as (query, time in ms)."""
+        newest = sorted(self.queries.items(), key=_by_value, reverse=True)
+        return [(query, _milliseconds(time_s)) for query, time_s in newest]
 
-        Read it before `add`. Each pair of items counts once a session, whichever of the two comes first. Without a
-        session id, what lies within 30 min counts as one session. An item's session is that of its newest touch: where
-        sessions with common items interleave, or events of an older session come late, a pair may be missed or
-        counted again.
+    def shown(self, now_ms: int) -> dict[int, float]:
+        """Impressions by `item_hash`, of the newest `MAX_IMPRESSIONS`, each weighing 2^(-age / 1 d)."""
+        weights: dict[int, float] = {}
+        for entry in tape_entries(self.impressions, _SLATE_WIDTH):
+            age_ms = max(now_ms - _milliseconds(int.from_bytes(entry[:4], "big")), 0)
+            key = int.from_bytes(entry[4:8], "big")
+            weights[key] = weights.get(key, 0.0) + 2.0 ** (-age_ms / FATIGUE_HALF_LIFE_MS)
+        return weights
+
+    def clicks_without_impression(self) -> int:
+        """How many of the newest `MAX_SLATE_CLICKS` clicks on recommended items name one that was not shown.
+
+        A click older than the oldest impression remembered is not held against the visitor.
         """
-        if event.product_id is None or event.event not in ENGAGED:
-            return []
-        session = event.session_id or ""
-        known = self.recent.get(event.product_id)
-        time_ms = event.time_ms
-        if (
-            known is not None
-            and known.session_id == session
-            and (session or abs(known.time_ms - time_ms) <= SHORT_HALF_LIFE_MS)
-        ):
-            return []
-        return [
-            item_id
-            for item_id, touch in self.recent.items()
-            if touch.session_id == session
-            and item_id != event.product_id
-            and (session or abs(touch.time_ms - time_ms) <= SHORT_HALF_LIFE_MS)
-        ]
+        shown = tape_entries(self.impressions, _SLATE_WIDTH)
+        oldest = shown[0][:4] if len(shown) == MAX_IMPRESSIONS else b""
+        known = {entry[4:] for entry in shown}
+        clicks = tape_entries(self.slate_clicks, _SLATE_WIDTH)
+        return sum(1 for entry in clicks if entry[4:] not in known and entry[:4] >= oldest)
+
+    def same_purchases(self, span_ms: int = 10 * MINUTE_MS) -> int:
+        """The most purchases of one item within `span_ms`, among the newest `MAX_PURCHASES`."""
+        entries = tape_entries(self.purchases, _PURCHASE_WIDTH)
+        most = 0
+        for place, entry in enumerate(entries):
+            end = int.from_bytes(entry[:4], "big") + span_ms // 1000
+            same = sum(
+                1 for other in entries[place:] if other[4:] == entry[4:] and int.from_bytes(other[:4], "big") <= end
+            )
+            most = max(most, same)
+        return most
 
     def count(self, event_type: str, window: str, now_ms: int) -> int:
         """Events of one type in the last `window` ("1m", "5m", "1h", "24h") at `now_ms`, exact to one bucket.
@@ -237,36 +290,36 @@ class UserProfile(msgspec.Struct, array_like=True):
         """
         return self._window((EVENT_CODES.get(event_type, CUSTOM_CODE),), window, now_ms)
 
+    def count_all(self, window: str, now_ms: int) -> int:
+        """Events of any type in the last `window` at `now_ms`."""
+        return self._window(None, window, now_ms)
+
     def engaged(self, window: str, now_ms: int) -> int:
-        """Clicks, views, carts and purchases in the last `window` at `now_ms`."""
+        """Clicks, views, carts, purchases and media starts in the last `window` at `now_ms`."""
         return self._window(ENGAGED_CODES, window, now_ms)
 
-    def category_interest(self, now_ms: int) -> dict[str, float]:
+    def category_interest(self) -> dict[str, float]:
         """Share of decayed interest by category: half from the 7 d half-life, half from the 30 min one."""
-        long, short = self.categories.shares(), self.categories_short.shares()
+        long, short = self.taste.category_shares(LONG), self.taste.category_shares(SHORT)
         return {name: 0.5 * long.get(name, 0.0) + 0.5 * short.get(name, 0.0) for name in {**long, **short}}
-
-    def log_price(self) -> float | None:
-        """Decayed mean of ln(price) of what the visitor touched, or None before the first price."""
-        weight = self.prices.sums.get("n", 0.0)
-        return self.prices.sums.get("log", 0.0) / weight if weight > 0 else None
 
     def in_cart(self) -> list[str]:
         """Items put into the cart and neither removed nor bought since."""
-        return [item_id for item_id, (_, _, inside) in self.cart.items() if inside]
+        return [item_id for item_id, entry in self.cart.items() if entry.inside]
 
     def session(self) -> tuple[str, SessionTotals]:
-        """The newest session's id and totals."""
+        """The newest session's id (empty where the client gives none) and totals."""
         if not self.sessions:
             return "", SessionTotals()
-        session_id = max(self.sessions, key=lambda name: (self.sessions[name].last_ms, name))
-        return session_id, self.sessions[session_id]
+        key = max(self.sessions, key=lambda name: (self.sessions[name].last_ms, name))
+        return readable_session_id(key), self.sessions[key]
 
     def describe(self, now_ms: int) -> dict[str, Any]:
         """The profile in readable numbers, for people and for the API."""
         session_id, session = self.session()
         names = {code: name for name, code in EVENT_CODES.items()}
-        interest = sorted(self.category_interest(now_ms).items(), key=lambda entry: (-entry[1], entry[0]))
+        interest = sorted(self.category_interest().items(), key=lambda entry: (-entry[1], entry[0]))
+        first = self.first_touch or FirstTouch()
         return {
             "events_total": self.events_total,
             "last_category": self.last_category,
@@ -281,14 +334,25 @@ class UserProfile(msgspec.Struct, array_like=True):
                 "events": session.events,
                 "duration_s": (session.last_ms - session.first_ms) / 1000,
                 "top_category": session.top_category(),
+                "dwell_s": session.dwell.elapsed_ms / 1000,
+                "media_s": session.media.elapsed_ms / 1000,
+                "scroll_percent": session.scroll_percent,
                 "counts": {names.get(code, "custom"): count for code, count in sorted(session.counts.items())},
             },
             "top_categories": [{"category": name, "interest": share} for name, share in interest[:8]],
             "recent_items": [{"id": name, "time_ms": time_ms} for name, time_ms in self.recent_items(now_ms, 20)],
+            "recent_queries": [query for query, _ in self.recent_queries()],
+            "first_touch": {"referrer": first.referrer, "campaign": first.campaign},
             "cart": sorted(self.in_cart()),
         }
 
     # -- folding -------------------------------------------------------------------------------------------------
+
+    def _has_seen(self, event_hash: bytes) -> bool:
+        at = self.seen.find(event_hash)
+        while at != -1 and at % _SEEN_WIDTH:  # not across two entries
+            at = self.seen.find(event_hash, at + 1)
+        return at != -1
 
     def _count(self, event: Event, time_ms: int) -> None:
         code = EVENT_CODES.get(event.event, CUSTOM_CODE)
@@ -296,116 +360,157 @@ class UserProfile(msgspec.Struct, array_like=True):
         self.newest_ms = max(self.newest_ms, time_ms)
         self.events_total += 1
         self.totals[code] = self.totals.get(code, 0) + 1
-        self.minutes.add(code, 1, time_ms, *_MINUTES[1:])
-        self.hour.add(code, 1, time_ms, *_HOUR[1:])
-        self.day.add(code, 1, time_ms, *_DAY[1:])
-        self.last_event = max(self.last_event, (time_ms, event.event_id, event.event))
+        self.minutes.add(code, 1, time_ms, MINUTES_RING[1], MINUTES_RING[2])
+        self.hour.add(code, 1, time_ms, HOUR_RING[1], HOUR_RING[2])
+        self.day.add(code, 1, time_ms, DAY_RING[1], DAY_RING[2])
+        self.days.add(time_ms)
+        if event.user_id is not None:
+            self.identified = True
+        stamp = (time_ms, event.event_id, event.event)
+        if stamp > self.last_event:
+            self.last_event = stamp
 
-    def _touch(self, event: Event, time_ms: int, category: str) -> None:
+    def _touch(self, event: Event, item: Item | None, category: str, tie: int, time_ms: int) -> None:
         name, item_id = event.event, event.product_id
-        session = self.sessions.get(event.session_id or "")
-        if session is None:
-            session = self.sessions[event.session_id or ""] = SessionTotals(time_ms)
-        session.first_ms = min(session.first_ms, time_ms)
-        session.last_ms = max(session.last_ms, time_ms)
-        session.events += 1
-        code = EVENT_CODES.get(name, CUSTOM_CODE)
-        session.counts[code] = session.counts.get(code, 0) + 1
-        if name in ENGAGED:
-            if category:
-                session.categories[category] = session.categories.get(category, 0) + 1
-                self.last_category_at = max(self.last_category_at, (time_ms, event.event_id, category))
-            if item_id is not None:
-                self.last_item_at = max(self.last_item_at, (time_ms, event.event_id, item_id))
-                self._keep_recent(item_id, Recent(time_ms, event.event_id, event.session_id or ""))
-        elif name == "impression" and item_id is not None:
-            self.shown.add(item_id, 1.0, time_ms, FATIGUE_HALF_LIFE_MS)
-            if len(self.shown.sums) > 4 * MAX_SHOWN_ITEMS:
-                self.shown.keep_largest(MAX_SHOWN_ITEMS)
-        elif name == "search" and (query := event.text("query")):
-            self.last_query_at = max(self.last_query_at, (time_ms, event.event_id, query))
-        if item_id is not None and name in ("add_to_cart", "remove_from_cart", "purchase"):
-            entry = (time_ms, event.event_id, name == "add_to_cart")
-            self.cart[item_id] = max(entry, self.cart.get(item_id, entry))
-
-    def _keep_recent(self, item_id: str, touch: Recent) -> None:
-        known = self.recent.get(item_id)
-        if known is None or (known.time_ms, known.event_id) < (touch.time_ms, touch.event_id):
-            self.recent[item_id] = touch
-        if len(self.recent) > 2 * MAX_RECENT_ITEMS:
-            self.recent = _newest(self.recent, MAX_RECENT_ITEMS, _recent_order)
-
-    def _add_interest(self, event: Event, item: Item | None, category: str, weight: float, time_ms: int) -> None:
-        if category:
-            self.categories.add(category, weight, time_ms, LONG_HALF_LIFE_MS)
-            self.categories_short.add(category, weight, time_ms, SHORT_HALF_LIFE_MS)
         brand = (item.brand if item is not None else "") or event.text("brand")
-        if brand:
-            self.brands.add(brand, weight, time_ms, LONG_HALF_LIFE_MS)
-        price = (item.price if item is not None else 0.0) or event.number("price")
-        if price > 0:
-            self.prices.add("n", weight, time_ms, LONG_HALF_LIFE_MS)
-            self.prices.add("log", weight * log(price), time_ms, LONG_HALF_LIFE_MS)
+        if category:
+            self.last_category_at = max(self.last_category_at, (time_ms, tie, category))
+        if item_id is not None:
+            self.last_item_at = max(self.last_item_at, (time_ms, tie, item_id))
+            self.note_touch(item_id, time_ms)
+            if name == "click" and "request_id" in event.metadata:
+                self.slate_clicks = tape_add(self.slate_clicks, _slate_entry(event, time_ms), MAX_SLATE_CLICKS)
+            elif name == "purchase":
+                bought = _packed(time_ms) + _short_hash(item_id)
+                self.purchases = tape_add(self.purchases, bought, MAX_PURCHASES)
+                self.purchase_days.add(time_ms)
+        weight = INTEREST.get(name)
+        if weight is not None:
+            price = (item.price if item is not None else 0.0) or event.number("price")
+            vector = item_vector(item_id, category, brand) if item_id is not None else None
+            self.taste.add(category, brand, price, _is_deal(event, price), vector, weight, time_ms)
 
-    def _window(self, codes: Any, window: str, now_ms: int) -> int:
-        name, width_ms, _ = _RINGS[window]
+    def note_touch(self, item_id: str, time_ms: int) -> None:
+        """Remember that the item was touched at `time_ms`."""
+        time_s = _seconds(time_ms)
+        if time_s > self.recent.get(item_id, -1):
+            self.recent[item_id] = time_s
+            if len(self.recent) > 2 * MAX_RECENT_ITEMS:
+                self.recent = _newest(self.recent, MAX_RECENT_ITEMS, _by_value)
+
+    def _search(self, event: Event, tie: int, time_ms: int) -> None:
+        query = event.text("query")[:MAX_KEPT_TEXT]
+        if query:
+            self.last_query_at = max(self.last_query_at, (time_ms, tie, query))
+            self.queries[query] = max(_seconds(time_ms), self.queries.get(query, 0))
+            if len(self.queries) > 4 * MAX_QUERIES:
+                self.queries = _newest(self.queries, MAX_QUERIES, _by_value)
+
+    def _move_in_cart(self, event: Event, item: Item | None, time_ms: int) -> None:
+        item_id, inside = event.product_id or "", event.event == "add_to_cart"
+        price = event.number("price") or (item.price if item is not None else 0.0)
+        entry = CartEntry(time_ms, inside, price * event.number("quantity", 1.0) if inside else 0.0)
+        self.cart[item_id] = max(entry, self.cart.get(item_id, entry))
+
+    def _trace(self, event: Event, time_ms: int) -> None:
+        if self.first_touch is not None and self.first_touch.time_ms < time_ms:
+            return
+        referrer, campaign = _source(event)
+        if referrer or campaign:
+            self._take_first_touch(FirstTouch(time_ms, referrer, campaign))
+
+    def _take_first_touch(self, touch: FirstTouch | None) -> None:
+        if touch is not None:
+            self.first_touch = min(touch, self.first_touch or touch)
+
+    def _window(self, codes: Iterable[int] | None, window: str, now_ms: int) -> int:
+        name, width_ms, _ = RINGS[window]
         ring: BucketRing = getattr(self, name)
         return ring.total(codes, WINDOWS_MS[window], now_ms, width_ms)
 
-    def _settle(self) -> None:
-        """Cut every part to its bound, in an order that depends on the content alone."""
-        self.categories.keep_largest(MAX_CATEGORIES)
-        self.categories_short.keep_largest(MAX_CATEGORIES)
-        self.brands.keep_largest(MAX_BRANDS)
-        self.shown.keep_largest(MAX_SHOWN_ITEMS)
-        self.recent = _newest(self.recent, MAX_RECENT_ITEMS, _recent_order)
-        self.cart = _newest(self.cart, MAX_CART_ITEMS, _cart_order)
-        self.sessions = _newest(self.sessions, MAX_SESSIONS, _session_order)
-        self.seen = _newest(self.seen, MAX_SEEN_IDS, _seen_order)
-        for totals in self.sessions.values():
-            if len(totals.categories) > MAX_SESSION_CATEGORIES:
-                totals.categories = _newest(totals.categories, MAX_SESSION_CATEGORIES, _count_order)
 
+_CART_EVENTS = frozenset("add_to_cart remove_from_cart purchase".split())
+_MEDIA_EVENTS = frozenset("media_play media_pause media_progress".split())
 
-K = TypeVar("K", str, int)
 V = TypeVar("V")
 
 
-def _newest(entries: dict[K, V], limit: int, order: Callable[[tuple[K, V]], Any]) -> dict[K, V]:
+def _seconds(time_ms: int) -> int:
+    return max(time_ms // 1000 - _EPOCH_S, 0)
+
+
+def _milliseconds(time_s: int) -> int:
+    return (time_s + _EPOCH_S) * 1000
+
+
+def _packed(time_ms: int) -> bytes:
+    return _seconds(time_ms).to_bytes(4, "big")
+
+
+def item_hash(item_id: str) -> int:
+    """The 32 bits under which `UserProfile.shown` counts an item."""
+    return crc32(item_id.encode("utf-8", "surrogatepass"))
+
+
+def _short_hash(text: str) -> bytes:
+    return item_hash(text).to_bytes(4, "big")
+
+
+def _slate_entry(event: Event, time_ms: int) -> bytes:
+    """(time, item, request), 4 + 4 + 2 bytes."""
+    request = item_hash(event.text("request_id")) & 0xFFFF
+    return _packed(time_ms) + _short_hash(event.product_id or "") + request.to_bytes(2, "big")
+
+
+def _is_deal(event: Event, price: float) -> bool:
+    return event.number("discount") > 0 or event.number("list_price") > price > 0
+
+
+def _source(event: Event) -> tuple[str, str]:
+    """(host of the referring page, campaign) of an event; a page of the same site is no source."""
+    url = event.text("url")
+    campaign = event.text("utm_campaign")
+    if not campaign and "utm_campaign=" in url:
+        campaign = (parse_qs(url.partition("?")[2].partition("#")[0]).get("utm_campaign") or [""])[0]
+    referrer = _host(event.text("referrer"))
+    return ("" if referrer == _host(url) else referrer[:MAX_KEPT_TEXT]), campaign[:MAX_KEPT_TEXT]
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _newest(entries: dict[str, V], limit: int, order: Callable[[tuple[str, V]], Any]) -> dict[str, V]:
     """The `limit` entries that `order` puts last."""
     if len(entries) <= limit:
         return entries
     return dict(sorted(entries.items(), key=order, reverse=True)[:limit])
 
 
-def _recent_order(entry: tuple[str, Recent]) -> tuple[int, str]:
-    return entry[1].time_ms, entry[1].event_id
+def _by_value(entry: tuple[str, Any]) -> tuple[Any, str]:
+    return entry[1], entry[0]
 
 
-def _cart_order(entry: tuple[str, tuple[int, str, bool]]) -> tuple[int, str, bool]:
-    return entry[1]
-
-
-def _session_order(entry: tuple[str, SessionTotals]) -> tuple[int, str]:
+def _by_last(entry: tuple[str, SessionTotals]) -> tuple[int, str]:
     return entry[1].last_ms, entry[0]
 
 
-def _seen_order(entry: tuple[int, int]) -> tuple[int, int]:
-    return entry[1], entry[0]
+def _keep_greatest(into: dict[str, Any], other: dict[str, Any]) -> None:
+    for key, value in other.items():
+        into[key] = max(value, into.get(key, value))
 
 
-def _count_order(entry: tuple[str, int]) -> tuple[int, str]:
-    return entry[1], entry[0]
-
-
-def _add_counts(into: dict[K, int], counts: dict[K, int]) -> None:
+def _add_counts(into: dict[int, int], counts: dict[int, int]) -> None:
     for key, count in counts.items():
         into[key] = into.get(key, 0) + count
 
 
-def _hash(event_id: str) -> int:
+def _hash(event_id: str) -> bytes:
     """32 bits of the event id: two of a visitor's 200 remembered events collide once in 10^5 visitors."""
-    return int.from_bytes(blake2b(event_id.encode("utf-8", "surrogatepass"), digest_size=4).digest(), "little")
+    return blake2b(event_id.encode("utf-8", "surrogatepass"), digest_size=4).digest()
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -10,7 +10,7 @@ import msgspec
 
 from pipeline.core.catalog import Item
 from pipeline.core.events import Event, format_time
-from pipeline.core.profile import ENGAGED
+from pipeline.core.vocabulary import ENGAGED
 
 # Distinct items are counted exactly up to here, in any order; nobody views more by hand.
 MAX_SESSION_ITEMS = 500

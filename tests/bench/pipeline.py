@@ -25,9 +25,11 @@ from google.cloud import pubsub_v1  # type: ignore[attr-defined]
 
 from pipeline.core.catalog import Item, parse_item
 from pipeline.core.events import Event, decode_message, encode_message, profile_key
+from pipeline.core.fold import fold
 from pipeline.core.profile import UserProfile
+from pipeline.decoding import event_row
+from pipeline.folding import sums
 from pipeline.store import Store, item_write, now_ms
-from pipeline.transforms import event_row, sums_by_row
 from tests.bench.rows import Row, row
 from tests.simulator import catalog
 from tests.simulator.warehouse import Warehouse
@@ -94,7 +96,7 @@ def core_rate(items: list[Item], messages: int = 1_000) -> float:
     dice, by_id = random.Random(7), {item.item_id: item for item in items}
     bodies = [message(dice, number, items, datetime.now(UTC)) for number in range(messages)]
     profiles: dict[str, bytes] = {}
-    rows: dict[tuple[str, str], Any] = {}
+    rows: dict[str, bytes] = {}
     began = time.perf_counter()
     for body in bodies:
         _fold_one(decode_message(body), by_id, profiles, rows)
@@ -102,20 +104,17 @@ def core_rate(items: list[Item], messages: int = 1_000) -> float:
 
 
 def _fold_one(
-    events: list[Event], items: dict[str, Item], profiles: dict[str, bytes], rows: dict[tuple[str, str], Any]
+    events: list[Event], items: dict[str, Item], profiles: dict[str, bytes], rows: dict[str, bytes]
 ) -> None:
     key = profile_key(events[0])
     profile = UserProfile.decode(profiles[key]) if key in profiles else UserProfile()
-    new = []
-    for event in events:
-        item = items.get(event.product_id or "")
-        event_row(event, item)
-        covisited = profile.covisited(event)
-        if profile.add(event, item):
-            new.append((event, item, covisited))
+    facts = [(event, items.get(event.product_id or "")) for event in events]
+    for fact in facts:
+        event_row(*fact)
+    partial_items, partial_scopes = sums([fold(profile, facts)], 1)
     profiles[key] = profile.encode()
-    for name, addition in sums_by_row(new, 0).items():
-        total = type(addition).decode(rows[name]) if name in rows else type(addition)()
+    for name, addition in {**partial_items, **partial_scopes}.items():
+        total: Any = type(addition).decode(rows[name]) if name in rows else type(addition)()
         total.merge(addition)
         rows[name] = total.encode()
 

@@ -10,6 +10,7 @@ import numpy as np
 from pipeline.core.catalog import Item
 from pipeline.core.events import Event
 from pipeline.core.features import FEATURE_NAMES, Context, feature_matrix
+from pipeline.core.fold import fold, item_sums
 from pipeline.core.items import ItemRow, ItemStats, Trending
 from pipeline.core.profile import UserProfile
 from pipeline.store import (
@@ -114,13 +115,11 @@ class Shop:
             self._fold(profile, event, item)
 
     def _fold(self, profile: UserProfile, event: Event, item: Item) -> None:
-        covisited = profile.covisited(event)
-        profile.add(event, item)
-        self.stats[item.item_id].add(event, covisited)
-        for other in covisited:
-            self.stats[other].add_neighbour(item.item_id, event.time_ms)
+        for item_id, partial in item_sums([fold(profile, [(event, item)])]).items():
+            self.stats[item_id].merge(partial)
+        popularity = self.stats[item.item_id].log2_popularity()
         for scope in (GLOBAL_SCOPE, category_scope(item.category)):
-            self.trending.setdefault(scope, Trending()).add(event)
+            self.trending.setdefault(scope, Trending()).rank(item.item_id, popularity or 0.0)
 
 
 def _item(index: int, dice: random.Random) -> Item:

@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping
 import pytest
 from google.cloud import bigquery
 
-from pipeline.store import Store, ensure_tables
-from pipeline.transforms import Bigtable
+from pipeline.store import Bigtable, Store, ensure_tables
 from sql import schema
 from tests.stack.bootstrap import bigquery_client
 

@@ -11,8 +11,7 @@ import pytest
 
 from pipeline.catalog_loader import WRITE_AT_ONCE, load, main
 from pipeline.core.catalog import Item
-from pipeline.store import Store, item_write
-from pipeline.transforms import Bigtable
+from pipeline.store import Bigtable, Store, item_write
 
 CatalogFile = Callable[[str, str], Path]
 

@@ -14,6 +14,7 @@ from google.api_core.exceptions import NotFound, ServiceUnavailable
 from google.cloud import bigquery
 from requests.exceptions import ConnectionError as NoConnection
 
+from pipeline.decoding import event_row
 from pipeline.sinks import (
     MAX_REQUEST_TEXT,
     MAX_ROWS_A_REQUEST,
@@ -25,7 +26,6 @@ from pipeline.sinks import (
     insert,
     requests,
 )
-from pipeline.transforms import event_row
 from tests.pipeline.core.streams import START, event
 
 SECRET = "secret-of-a-visitor"

@@ -14,8 +14,7 @@ from pipeline import store as bigtable
 from pipeline.core.catalog import Item
 from pipeline.core.items import ItemRow, ItemStats, Trending
 from pipeline.core.profile import UserProfile
-from pipeline.store import AsyncStore, Store, cell, ensure_tables, item_write, revise, trending_key
-from pipeline.transforms import Bigtable
+from pipeline.store import AsyncStore, Bigtable, Store, cell, ensure_tables, item_write, revise, trending_key
 from tests.pipeline.core.streams import START_MS, event, laws
 
 

@@ -75,7 +75,7 @@ class Warehouse:
         store = Store(self._env["GOOGLE_CLOUD_PROJECT"], self._env["FRESHET_BIGTABLE_INSTANCE"])
         try:
             profiles = [UserProfile.decode(value).events_total for _, value in store.scan(PROFILE)]
-            stats = [sum(ItemStats.decode(value).totals.values()) for _, value in store.scan(STATS)]
+            stats = [sum(ItemStats.decode(value).counts.totals.values()) for _, value in store.scan(STATS)]
             return Held(len(profiles), store.count("items"), sum(profiles), sum(stats))
         finally:
             store.close()

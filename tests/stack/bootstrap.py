@@ -28,6 +28,8 @@ ACK_DEADLINE_S = 60
 NAMES = (
     "FRESHET_EVENTS_TOPIC",
     "FRESHET_DEAD_LETTER_TOPIC",
+    "FRESHET_CAMPAIGNS_TOPIC",
+    "FRESHET_ANOMALIES_TOPIC",
     "FRESHET_EVENTS_SUBSCRIPTION",
     "FRESHET_DEAD_LETTER_SUBSCRIPTION",
     "FRESHET_BIGTABLE_INSTANCE",
@@ -46,7 +48,7 @@ def bootstrap(env: Environment, parts: set[str]) -> None:
 
 
 def make_topics(env: Environment) -> None:
-    """Both topics, each with its subscription.
+    """The topics that the pipeline reads, each with its subscription, and those that it publishes to.
 
     A subscription keeps acknowledged messages for 7 days, so that a reader can be wound back after a crash.
     """
@@ -57,6 +59,8 @@ def make_topics(env: Environment) -> None:
             subscription = f"{project}/subscriptions/{env[f'FRESHET_{kind}_SUBSCRIPTION']}"
             _unless_there(topics.create_topic, {"name": topic})
             _unless_there(subscriptions.create_subscription, _subscription(subscription, topic))
+        for kind in ("CAMPAIGNS", "ANOMALIES"):
+            _unless_there(topics.create_topic, {"name": f"{project}/topics/{env[f'FRESHET_{kind}_TOPIC']}"})
 
 
 def _subscription(name: str, topic: str) -> dict[str, object]:

@@ -39,6 +39,8 @@ def service_environment(ports: Ports) -> dict[str, str]:
         "BIGQUERY_EMULATOR_HOST": f"http://{HOST}:{ports.bigquery}",
         "FRESHET_EVENTS_TOPIC": "events",
         "FRESHET_DEAD_LETTER_TOPIC": "dead-letters",
+        "FRESHET_CAMPAIGNS_TOPIC": "campaigns",
+        "FRESHET_ANOMALIES_TOPIC": "anomalies",
         "FRESHET_EVENTS_SUBSCRIPTION": "events-pipeline",
         "FRESHET_DEAD_LETTER_SUBSCRIPTION": "dead-letters-pipeline",
         "FRESHET_BIGTABLE_INSTANCE": "freshet",

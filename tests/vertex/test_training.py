@@ -425,7 +425,7 @@ def test_a_missing_variable_is_named() -> None:
 
 def fill(env: dict[str, str], events: Sequence[Event]) -> None:
     """The warehouse and the catalog as the pipeline and the loader leave them, doubles included."""
-    from pipeline.transforms import event_row
+    from pipeline.decoding import event_row
     from tests.stack.bootstrap import bigquery_client
 
     rows = [event_row(each, CATALOG.get(each.product_id or "")).row for each in [*events, *events[:20]]]

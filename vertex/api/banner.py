@@ -40,7 +40,7 @@ def choose_banner(
         return _cart(cart, profile)
     if profile.last_query and profile.last_query_at[0] >= profile.last_item_at[0]:
         return _search(profile.last_query, slate)
-    names = top_categories(profile, now_ms, 1)
+    names = top_categories(profile, 1)
     return _category(names[0], slate, item_of) if names else WELCOME
 
 

@@ -72,7 +72,7 @@ def similar(situation: Situation) -> list[str]:
 
 def in_categories(situation: Situation) -> Iterator[str]:
     """Items of the visitor's categories in turn: what is trending there, then what else is in stock."""
-    names = top_categories(situation.profile, situation.now_ms)
+    names = top_categories(situation.profile)
     queues = [chain(situation.trending_in.get(name, ()), situation.shelves.get(name, ())) for name in names]
     return (item_id for turn in zip_longest(*queues) for item_id in turn if item_id is not None)
 
@@ -113,9 +113,9 @@ def gather(situation: Situation, is_allowed: Callable[[str], bool], limit: int =
     return list(found.values())
 
 
-def top_categories(profile: UserProfile, now_ms: int, n: int = MAX_CATEGORIES) -> list[str]:
+def top_categories(profile: UserProfile, n: int = MAX_CATEGORIES) -> list[str]:
     """The visitor's strongest categories, best first (ties by name); the last clicked is among them."""
-    interest = profile.category_interest(now_ms)
+    interest = profile.category_interest()
     names = sorted(interest, key=lambda name: (-interest[name], name))[:n]
     last = profile.last_category
     if last and last not in names:

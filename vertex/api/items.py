@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.core.items import IMPRESSION, ItemRow
+from pipeline.core.items import IMPRESSION, ItemRow, RatePriors, rate_priors
 from pipeline.store import GLOBAL_SCOPE, now_ms
 from vertex.api.breaker import Unavailable
 from vertex.api.reader import Reads
@@ -43,13 +43,17 @@ Ranked = dict[str, float]
 
 @dataclass(frozen=True)
 class Shelves:
-    """The items in stock in order: by decayed views, all and by category, and those that few have seen."""
+    """The items in stock in order: by decayed views, all and by category, and those that few have seen.
+
+    `priors` are fitted to all items: what an item's rates are before it has data of its own.
+    """
 
     popular: list[str] = field(default_factory=list)
     by_category: dict[str, list[str]] = field(default_factory=dict)
     new: list[str] = field(default_factory=list)
     new_by_category: dict[str, list[str]] = field(default_factory=dict)
     has_catalog: bool = False
+    priors: RatePriors = field(default_factory=RatePriors)
 
 
 def build_shelves(rows: Iterable[ItemRow], at_ms: int) -> Shelves:
@@ -57,15 +61,16 @@ def build_shelves(rows: Iterable[ItemRow], at_ms: int) -> Shelves:
 
     `at_ms` is the moment to which the views decay; it changes the numbers, not their order.
     """
+    rows = list(rows)
     in_stock = [row for row in rows if row.item.in_stock]
     has_catalog = any(not row.item.stub for row in in_stock)
     shown = [row for row in in_stock if not (has_catalog and row.item.stub)]
     shown.sort(key=lambda row: (-row.stats.views(at_ms), row.item.item_id))
-    shelves = Shelves(has_catalog=has_catalog)
+    shelves = Shelves(has_catalog=has_catalog, priors=rate_priors(rows, at_ms))
     for row in shown:
         _append(shelves.popular, row)
         _append(shelves.by_category.setdefault(row.item.category, []), row)
-        if row.stats.totals.get(IMPRESSION, 0) < NEW_IMPRESSIONS:
+        if row.stats.counts.totals.get(IMPRESSION, 0) < NEW_IMPRESSIONS:
             _append(shelves.new, row)
             _append(shelves.new_by_category.setdefault(row.item.category, []), row)
     return shelves

@@ -150,7 +150,8 @@ class Recommender:
         self._items.want(ids, ITEM_SOFT_S)
         rows = self._items.rows(ids)
         watch.lap("candidates")
-        context = Context(request.placement, request.product_id, situation.seeds, situation.vectors)
+        priors = self._items.shelves.priors
+        context = Context(request.placement, request.product_id, situation.seeds, situation.vectors, priors=priors)
         matrix = feature_matrix(profile, rows, context, now_ms)
         watch.lap("features")
         prediction = await self._ranker.predict(matrix)
@@ -173,8 +174,9 @@ class Recommender:
 
     async def _situation(self, profile: UserProfile, now_ms: int) -> Situation:
         """All that the sources look at; reads what memory lacks."""
-        seeds = [item_id for item_id, _ in profile.recent_items(now_ms, RECENT_SEEDS)]
-        categories = top_categories(profile, now_ms)
+        recent = [item_id for item_id, _ in profile.recent_items(now_ms, RECENT_SEEDS)]
+        seeds = list(dict.fromkeys([*recent, *profile.in_cart()]))
+        categories = top_categories(profile)
         scopes = {name: category_scope(name) for name in categories}
         ranked, _ = await asyncio.gather(self._trending.top([GLOBAL_SCOPE, *scopes.values()]), self._fetch(seeds))
         return Situation(
@@ -237,7 +239,7 @@ class Recommender:
         if rate <= 0.0 or min(k, len(candidates)) <= EXPLORE_SLOT:
             return Exploration()
         shelves, taken = self._items.shelves, {candidate.item_id for candidate in candidates}
-        near = [shelves.new_by_category.get(name, []) for name in top_categories(profile, now_ms)]
+        near = [shelves.new_by_category.get(name, []) for name in top_categories(profile)]
         for shelf in (list(chain.from_iterable(near)), shelves.new):
             pool = [item_id for item_id in shelf if item_id not in taken and allowed(item_id)]
             if pool and self._dice.random() < rate:

@@ -49,11 +49,14 @@ class Visitors:
         self._items = items
 
     async def stored(self, keys: Sequence[str]) -> UserProfile | None:
-        """The profiles under these keys, merged; None when there is none. Raises `Unavailable`."""
-        if len(keys) == 1:
-            return await self._reader.profile(keys[0])
+        """The profiles under these keys, merged; None when there is none. Raises `Unavailable`.
+
+        A browser that was merged into an account is that account, while nobody says that it is another's.
+        """
         found = await asyncio.gather(*(self._reader.profile(key) for key in keys))
         profiles = [profile for profile in found if profile is not None]
+        if len(keys) == 1 and profiles and profiles[0].account:
+            return await self._reader.profile(profiles[0].account)
         for other in profiles[1:]:
             profiles[0].merge(other)
         return profiles[0] if profiles else None

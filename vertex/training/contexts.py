@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pipeline.core.catalog import Item
 from pipeline.core.events import Event
 from pipeline.core.features import RECENT_SEEDS, Vector
+from pipeline.core.fold import category_of
 from pipeline.core.items import Trending
 from pipeline.core.profile import UserProfile
 from vertex.model import VectorIndex
@@ -32,11 +33,13 @@ class Candidates:
         self._added = 0
 
     def add(self, event: Event, item: Item | None) -> None:
-        """Count one event towards what is trending."""
-        self._trending[""].add(event)
-        category = (item.category if item is not None else "") or event.text("category")
-        if category:
-            self._trending.setdefault(category, Trending()).add(event)
+        """Note what one event, which the world has folded already, makes of its item's popularity."""
+        item_id = event.product_id
+        stats = self._world.stats.get(item_id) if item_id is not None else None
+        popularity = stats.log2_popularity() if stats is not None else None
+        if item_id is not None and popularity is not None:
+            for scope in {"", category_of((event, item))}:
+                self._trending.setdefault(scope, Trending()).rank(item_id, popularity)
         self._added += 1
         if self._added % _REFRESH_EVENTS == 0:
             self._top.clear()
@@ -47,8 +50,7 @@ class Candidates:
         found = dict.fromkeys(recent)
         for seed in recent[:5]:
             stats = self._world.stats.get(seed)
-            weights = stats.neighbour_weights.sums if stats is not None else {}
-            found.update(dict.fromkeys(sorted(weights, key=lambda name: (-weights[name], name))[:_PER_SEED]))
+            found.update(dict.fromkeys(list(stats.neighbours(now_ms) if stats is not None else ())[:_PER_SEED]))
         if recent and isinstance(vectors, VectorIndex) and recent[0] in vectors:
             nearest = vectors.nearest(vectors[recent[0]], _NEAREST)
             found.update(dict.fromkeys(item_id for item_id, _ in nearest))

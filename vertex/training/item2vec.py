@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from pipeline.core.events import Event, profile_key
-from pipeline.core.profile import ENGAGED
+from pipeline.core.vocabulary import ENGAGED
 from vertex.model import VectorIndex
 
 DIM = 32

@@ -11,8 +11,11 @@ from collections.abc import Iterable, Mapping
 from pipeline.core.catalog import Item, stub_item
 from pipeline.core.events import Event, profile_key
 from pipeline.core.features import RECENT_SEEDS
-from pipeline.core.items import MAX_NEIGHBOURS, ItemRow, ItemStats
+from pipeline.core.fold import category_of, fold
+from pipeline.core.items import MAX_NEIGHBOURS_KEPT, ItemRow, ItemStats, RatePriors, rate_priors
 from pipeline.core.profile import UserProfile
+
+PRIORS_EVERY = 2_000  # events; fitting reads every item
 
 
 class World:
@@ -27,6 +30,8 @@ class World:
         self.profiles: dict[str, UserProfile] = {}
         self.stats: dict[str, ItemStats] = {}
         self._items = dict(catalog)
+        self._priors, self._priors_at = RatePriors(), 0
+        self._added = 0
 
     def add(self, event: Event) -> None:
         """Fold one event as the pipeline does; a duplicate changes nothing."""
@@ -34,11 +39,17 @@ class World:
         profile = self.profiles.get(key)
         if profile is None:
             profile = self.profiles[key] = UserProfile()
-        covisited = profile.covisited(event)
-        if not profile.add(event, self._items.get(event.product_id or "")):
+        new, pairs = fold(profile, [(event, self._items.get(event.product_id or ""))])
+        if not new:
             return
+        self._added += 1
         if event.product_id is not None:
-            self._add_to_items(event, event.product_id, covisited)
+            self._add_to_items(event, event.product_id)
+        for pair in pairs:
+            for one, two in ((pair.item, pair.other), (pair.other, pair.item)):
+                stats = self._touched(one)
+                stats.link(two, pair.kind, pair.weight, pair.time_ms)
+                stats.neighbour_weights.keep_largest(MAX_NEIGHBOURS_KEPT)
 
     def profile(self, event: Event) -> UserProfile:
         """What serving would read for the event's visitor: the account's profile, the device's merged in."""
@@ -47,7 +58,7 @@ class World:
         if device is not None:
             profile = profile.copy()
             profile.merge(device)
-        profile.encode()  # cuts it to the bounds of what is stored
+        profile.settle()
         return profile
 
     def rows(self, item_ids: Iterable[str]) -> list[ItemRow]:
@@ -59,19 +70,21 @@ class World:
         return self._items.get(item_id) or Item(item_id, stub=True)
 
     def seeds(self, profile: UserProfile, now_ms: int) -> dict[str, ItemStats]:
-        """The stats of the items that the visitor touched last."""
+        """The stats of the items that the visitor touched last or has in the cart."""
         recent = (item_id for item_id, _ in profile.recent_items(now_ms, RECENT_SEEDS))
-        return {item_id: self.stats[item_id] for item_id in recent if item_id in self.stats}
+        return {item_id: self.stats[item_id] for item_id in (*recent, *profile.in_cart()) if item_id in self.stats}
 
-    def _add_to_items(self, event: Event, product_id: str, covisited: list[str]) -> None:
-        if product_id not in self._items:
-            self._items[product_id] = stub_item(event)
-        self._touched(product_id).add(event, covisited)
-        time_ms = event.time_ms
-        for other in covisited:
-            self._touched(other).add_neighbour(product_id, time_ms)
-        for item_id in (product_id, *covisited):
-            self.stats[item_id].neighbour_weights.keep_largest(MAX_NEIGHBOURS)
+    def priors(self, now_ms: int) -> RatePriors:
+        """The priors of the items' rates, as serving would have fitted them lately."""
+        if self._added >= self._priors_at:
+            self._priors, self._priors_at = rate_priors(self.rows(self.stats), now_ms), self._added + PRIORS_EVERY
+        return self._priors
+
+    def _add_to_items(self, event: Event, product_id: str) -> None:
+        item = self._items.get(product_id)
+        if item is None:
+            item = self._items[product_id] = stub_item(event)
+        self._touched(product_id).add(event, category_of((event, item)))
 
     def _touched(self, item_id: str) -> ItemStats:
         stats = self.stats.get(item_id)

@@ -1,0 +1,49 @@
+"""Item vectors that need no training: random indexing, so that a new item has one with its first visitor.
+
+Every name gets a fixed random direction; what is seen with it is summed. Two things that are seen with the same things
+end up in similar directions, for a random projection keeps angles (Johnson and Lindenstrauss, 1984; with signs:
+Achlioptas, "Database-friendly random projections", 2003; for co-occurrence: Kanerva, Kristoferson, Holst, "Random
+indexing of text samples", 2000). The sums are linear, so they are order-free, and the space never changes, so that
+stored vectors never have to be thrown away.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from hashlib import blake2b
+
+import numpy as np
+
+from pipeline.core.catalog import department
+from pipeline.core.decay import Vector
+
+DIM = 16  # of what a profile holds
+CONTEXT_DIM = 64  # of what an item holds: there is room
+# What an item's own vector is made of: items of one category and brand are alike before anybody has seen them.
+_OWN, _CATEGORY, _DEPARTMENT, _BRAND = 1.0, 1.0, 0.5, 0.5
+
+
+@lru_cache(maxsize=100_000)
+def signature(kind: str, name: str, dim: int = DIM) -> Vector:
+    """The fixed random direction of a name, `(dim,)` float64: signs over sqrt(dim), so of length 1.
+
+    Do not write into it: the array is shared.
+    """
+    digest = blake2b(f"{kind}:{name}".encode("utf-8", "surrogatepass"), digest_size=dim // 8).digest()
+    signs = np.unpackbits(np.frombuffer(digest, np.uint8)).astype(np.float64) * 2 - 1
+    vector: Vector = signs / np.sqrt(dim)
+    vector.flags.writeable = False
+    return vector
+
+
+@lru_cache(maxsize=100_000)
+def item_vector(item_id: str, category: str, brand: str) -> Vector:
+    """What is known of an item without its visitors, `(DIM,)` float64: itself, its category, department and brand."""
+    vector = _OWN * signature("item", item_id)
+    if category:
+        vector = vector + _CATEGORY * signature("category", category)
+        vector += _DEPARTMENT * signature("department", department(category))
+    if brand:
+        vector = vector + _BRAND * signature("brand", brand)
+    vector.flags.writeable = False
+    return vector

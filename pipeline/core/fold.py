@@ -1,0 +1,124 @@
+"""One message into one profile: what is new, which items it links, whether it can be trusted.
+
+The pipeline, the backfill and training all fold with this function, so they cannot differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import combinations
+from typing import NamedTuple
+
+from pipeline.core.catalog import Item
+from pipeline.core.decay import HOUR_MS
+from pipeline.core.events import Event
+from pipeline.core.items import BOUGHT, TOUCHED, ItemStats
+from pipeline.core.profile import UserProfile
+from pipeline.core.session_totals import SessionTotals, session_key
+
+Fact = tuple[Event, Item | None]  # an event and what the catalog knows of its item
+
+
+class Pair(NamedTuple):
+    """Two items of one session: `weight` 1 adds the pair, -1 takes it back; it counts at `time_ms`."""
+
+    item: str
+    other: str
+    kind: int
+    weight: float
+    time_ms: int
+
+
+class Linked(NamedTuple):
+    """What one session links: the items touched, those bought, and the hour it began, in ms."""
+
+    touched: frozenset[str]
+    bought: frozenset[str]
+    time_ms: int
+
+
+class Folded(NamedTuple):
+    """What a message did to a profile: its facts that were new, in order, and the pairs that came or went."""
+
+    new: list[Fact]
+    pairs: list[Pair]
+
+
+_NOTHING = Linked(frozenset(), frozenset(), 0)
+
+
+def fold(profile: UserProfile, facts: Iterable[Fact]) -> Folded:
+    """Add a message's facts to the profile.
+
+    Pairs come from the sessions' sets of items, as the difference of what each session links after and before: the sum
+    of all differences is what the finished session links, whatever the order its events came in.
+    """
+    facts = list(facts)
+    keys = {session_key(event, event.time_ms) for event, _ in facts}
+    before = {key: linked(profile.sessions.get(key)) for key in keys}
+    new = [fact for fact in facts if profile.add(*fact)]
+    if not new:
+        return Folded(new, [])
+    pairs = [pair for key in sorted(keys) for pair in changed(before[key], linked(profile.sessions.get(key)))]
+    return Folded(new, pairs)
+
+
+def adopt(profile: UserProfile, other: UserProfile) -> list[Pair]:
+    """Merge another visitor's profile (the anonymous one, at login); the pairs that sessions of both now link."""
+    keys = [key for key in other.sessions if key in profile.sessions]
+    parts = {key: (linked(profile.sessions[key]), linked(other.sessions[key])) for key in keys}
+    profile.merge(other)
+    pairs: list[Pair] = []
+    for key in sorted(key for key in keys if key in profile.sessions):
+        own, theirs = parts[key]
+        pairs += changed(own, linked(profile.sessions[key]))
+        pairs += changed(theirs, _NOTHING)
+    return pairs
+
+
+def linked(session: SessionTotals | None) -> Linked:
+    """What a session links now."""
+    if session is None or not session.items:
+        return _NOTHING
+    return Linked(frozenset(session.items), frozenset(session.bought), session.first_ms // HOUR_MS * HOUR_MS)
+
+
+def changed(before: Linked, after: Linked) -> Iterator[Pair]:
+    """The pairs to add and to take back, from one state of a session to the next."""
+    if before == after:
+        return
+    same_time = before.time_ms == after.time_ms
+    for kind, old, new in ((TOUCHED, before.touched, after.touched), (BOUGHT, before.bought, after.bought)):
+        if same_time and old <= new:
+            for item in sorted(new - old):
+                yield from (Pair(item, other, kind, 1.0, after.time_ms) for other in sorted(old))
+            yield from (Pair(*two, kind, 1.0, after.time_ms) for two in combinations(sorted(new - old), 2))
+        elif old != new or not same_time:
+            yield from (Pair(*two, kind, -1.0, before.time_ms) for two in combinations(sorted(old), 2))
+            yield from (Pair(*two, kind, 1.0, after.time_ms) for two in combinations(sorted(new), 2))
+
+
+def category_of(fact: Fact) -> str:
+    """The category of the fact's item: as the catalog says, else as the event says."""
+    event, item = fact
+    return (item.category if item is not None else "") or event.text("category")
+
+
+def item_sums(folded: Iterable[Folded]) -> dict[str, ItemStats]:
+    """Partial item statistics by item id of some folded messages."""
+    stats: dict[str, ItemStats] = {}
+    for new, pairs in folded:
+        for event, item in new:
+            item_id = event.product_id
+            if item_id is not None:
+                found = stats.get(item_id)
+                if found is None:
+                    found = stats[item_id] = ItemStats()
+                found.add(event, category_of((event, item)))
+        for item_id, other, kind, weight, time_ms in pairs:
+            for one, two in ((item_id, other), (other, item_id)):
+                found = stats.get(one)
+                if found is None:
+                    found = stats[one] = ItemStats()
+                found.link(two, kind, weight, time_ms)
+    return stats

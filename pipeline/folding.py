@@ -1,0 +1,330 @@
+"""The folds: visitors' facts into profiles, new facts into items, items into what is trending."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+from zlib import crc32
+
+import apache_beam as beam
+from apache_beam.pvalue import TaggedOutput
+from apache_beam.transforms.timeutil import TimeDomain
+from apache_beam.transforms.userstate import TimerSpec, on_timer
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.timestamp import Timestamp
+from apache_beam.utils.windowed_value import WindowedValue
+
+from pipeline import store as bigtable
+from pipeline.core.catalog import Item, encode_item, stub_item
+from pipeline.core.fold import Fact, Folded, Pair, adopt, category_of, fold, item_sums
+from pipeline.core.items import ItemStats, Trending
+from pipeline.core.profile import UserProfile
+from pipeline.core.rules import Rules, anomalies, due, is_marked, next_check
+from pipeline.core.visitor_features import Signals
+from pipeline.decoding import ADOPT, FACTS, MARK, remember_account
+from pipeline.dofn import LeanDoFn
+from pipeline.keeping import Keeping, KeptState, kept_of
+from pipeline.metrics import Counter
+from pipeline.store import now_ms
+
+NEW, ACCOUNTS, CAMPAIGNS, ANOMALIES, RANKS = "new", "accounts", "campaigns", "anomalies", "ranks"
+
+
+class NewFacts(NamedTuple):
+    """What a message added to one profile; `trusted` is False while the visitor is marked."""
+
+    facts: list[Fact]
+    pairs: list[Pair]
+    trusted: bool
+
+
+class FoldVisitors(KeptState):
+    """One fold of profiles; see `transforms.FoldProfiles`, which uses it for browsers and then for accounts."""
+
+    CAMPAIGN = TimerSpec("campaign", TimeDomain.REAL_TIME)
+
+    def __init__(self, keeping: Keeping, rules: Rules) -> None:
+        super().__init__(keeping, "fold")
+        self._rules = rules
+        self._visitor_anomalies = rules.anomalies_of("visitor")
+        self._new = Counter("fold", "new")
+        self._duplicate = Counter("fold", "duplicate")
+        self._merged = Counter("fold", "merged")
+        self._distrusted = Counter("fold", "distrusted")
+        self._campaigns = Counter("rules", "campaigns")
+        self._anomalies = Counter("rules", "anomalies")
+
+    def process(
+        self,
+        element: tuple[str, tuple[str, Any]],
+        state: Any = beam.DoFn.StateParam(KeptState.STATE),
+        flush: Any = beam.DoFn.TimerParam(KeptState.FLUSH),
+        final: Any = beam.DoFn.TimerParam(KeptState.FINAL),
+        expiry: Any = beam.DoFn.TimerParam(KeptState.EXPIRY),
+        campaign: Any = beam.DoFn.TimerParam(CAMPAIGN),
+    ) -> Iterator[Any]:
+        key, (kind, given) = element
+        kept = self._load(bigtable.PROFILE, key, state)
+        profile = UserProfile.decode(kept.value) if kept.value else UserProfile()
+        if profile.account:
+            yield from self._forward(key, profile.account, kind, given)
+            return
+        if kind == FACTS and key.startswith("a#") and (account := _account_of(given)):
+            yield from self._move(profile, account)
+            yield from self._forward(key, account, kind, given)
+        elif kind == MARK:
+            if profile.marks.get(given.rule, 0) >= given.until_ms:
+                return
+            profile.marks[given.rule] = given.until_ms
+            yield TaggedOutput(ANOMALIES, given)
+        else:
+            folded = self._fold(profile, kind, given)
+            if kind == FACTS and not folded.new:
+                return
+            yield from self._judge(key, profile, folded)
+        yield from self._speak(key, profile, campaign)
+        yield from self._keep(kept, profile.encode(), profile.newest_ms, state, flush, final, expiry)
+
+    @on_timer(CAMPAIGN)
+    def look_again(
+        self,
+        state: Any = beam.DoFn.StateParam(KeptState.STATE),
+        flush: Any = beam.DoFn.TimerParam(KeptState.FLUSH),
+        final: Any = beam.DoFn.TimerParam(KeptState.FINAL),
+        expiry: Any = beam.DoFn.TimerParam(KeptState.EXPIRY),
+        campaign: Any = beam.DoFn.TimerParam(CAMPAIGN),
+    ) -> Iterator[Any]:
+        encoded = state.read()
+        if encoded is None:
+            return
+        kept = kept_of(encoded)
+        profile = UserProfile.decode(kept.value)
+        before = dict(profile.fired)
+        yield from self._speak(kept.key, profile, campaign)
+        if profile.fired != before:
+            yield from self._keep(kept, profile.encode(), profile.newest_ms, state, flush, final, expiry)
+
+    def _fold(self, profile: UserProfile, kind: str, given: Any) -> Folded:
+        if kind == ADOPT:
+            self._merged.inc()
+            return Folded([], adopt(profile, UserProfile.decode(given)))
+        folded = fold(profile, given)
+        self._new.inc(len(folded.new))
+        self._duplicate.inc(len(given) - len(folded.new))
+        return folded
+
+    def _move(self, profile: UserProfile, account: str) -> Iterator[Any]:
+        """Send all that is known of a browser on to the account, once; what remains says where it went."""
+        if profile.events_total or profile.marks:
+            yield TaggedOutput(ACCOUNTS, (account, (ADOPT, profile.encode())))
+        empty = UserProfile(newest_ms=profile.newest_ms, account=account)
+        for name in profile.__struct_fields__:
+            setattr(profile, name, getattr(empty, name))
+
+    def _forward(self, key: str, account: str, kind: str, given: Any) -> Iterator[Any]:
+        """Send on what came for a browser: to the account that the event names, else to the one it was merged into."""
+        if kind != FACTS:
+            yield TaggedOutput(ACCOUNTS, (account, (kind, given)))
+            return
+        remember_account(key.removeprefix("a#"), account.removeprefix("u#"))
+        by_account: dict[str, list[Fact]] = {}
+        for fact in given:
+            user_id = fact[0].user_id
+            by_account.setdefault(f"u#{user_id}" if user_id else account, []).append(fact)
+        for found, facts in by_account.items():
+            yield TaggedOutput(ACCOUNTS, (found, (FACTS, facts)))
+
+    def _judge(self, key: str, profile: UserProfile, folded: Folded) -> Iterator[Any]:
+        """Say what is not what people do, and hand on what is new."""
+        at_ms = profile.newest_ms
+        if folded.new and self._visitor_anomalies:
+            found = anomalies(self._visitor_anomalies, Signals(profile, at_ms), profile.marks, at_ms, key=key)
+            for anomaly in found:
+                profile.marks[anomaly.rule] = anomaly.until_ms
+                self._anomalies.inc()
+                yield TaggedOutput(ANOMALIES, anomaly)
+        if folded.new or folded.pairs:
+            trusted = not (profile.marks and is_marked(self._rules.anomalies, profile.marks, at_ms))
+            self._distrusted.inc(0 if trusted else len(folded.new))
+            yield TaggedOutput(NEW, (key, NewFacts(folded.new, folded.pairs, trusted)))
+
+    def _speak(self, key: str, profile: UserProfile, campaign: Any) -> Iterator[Any]:
+        """Trigger the campaigns that are due, and set the timer for the next that comes due in silence."""
+        rules, now = self._rules.campaigns, now_ms()
+        if not rules or not profile.events_total or is_marked(self._rules.anomalies, profile.marks, now):
+            return
+        signals = Signals(profile, now)
+        for trigger in due(rules, signals, profile.fired, now, visitor=key):
+            profile.fired[trigger.rule] = now
+            self._campaigns.inc()
+            yield TaggedOutput(CAMPAIGNS, trigger)
+        next_ms = next_check(rules, signals, signals.when, profile.fired, now)
+        if next_ms is not None:
+            campaign.set(Timestamp(next_ms / 1000))
+        else:
+            campaign.clear()
+
+
+def _account_of(facts: list[Fact]) -> str:
+    """The account that the first of the events to name one names; empty when none does."""
+    named = [(event.timestamp, event.event_id, event.user_id) for event, _ in facts if event.user_id]
+    return f"u#{min(named)[2]}" if named else ""
+
+
+@beam.typehints.with_output_types(tuple[str, Any])
+class SumByItem(LeanDoFn):
+    """A bundle's new facts, summed by item and by scope: a hot item costs one element a bundle, not one an event."""
+
+    def __init__(self, trending_shards: int) -> None:
+        self._shards = trending_shards
+        self._pending: list[NewFacts] = []
+
+    def start_bundle(self) -> None:
+        self._pending = []
+
+    def process(self, element: tuple[str, NewFacts]) -> None:
+        if element[1].trusted:
+            self._pending.append(element[1])
+
+    def finish_bundle(self) -> Iterator[Any]:
+        items, scopes = sums([Folded(new.facts, new.pairs) for new in self._pending], self._shards)
+        stubs: dict[str, Item] = {}
+        for new in self._pending:
+            for event, item in new.facts:
+                if item is None and event.product_id is not None:
+                    stubs.setdefault(event.product_id, stub_item(event))
+        now = Timestamp(time.time())
+        for item_id, stats in items.items():
+            stub = encode_item(stubs[item_id]) if item_id in stubs else b""
+            yield WindowedValue((item_id, (stats.encode(), stub)), now, (GlobalWindow(),))
+        for row, scope in scopes.items():
+            yield TaggedOutput(RANKS, WindowedValue((row, scope.encode()), now, (GlobalWindow(),)))
+
+
+class FoldItemRows(KeptState):
+    """Partial statistics into each item's row; its popularity goes on to the scopes it belongs to."""
+
+    def __init__(self, keeping: Keeping, trending_shards: int) -> None:
+        super().__init__(keeping, "items")
+        self._shards = trending_shards
+        self._ranks: dict[str, Trending] = {}
+
+    def start_bundle(self) -> None:
+        self._ranks = {}
+
+    def process(
+        self,
+        element: tuple[str, tuple[bytes, bytes]],
+        state: Any = beam.DoFn.StateParam(KeptState.STATE),
+        flush: Any = beam.DoFn.TimerParam(KeptState.FLUSH),
+        final: Any = beam.DoFn.TimerParam(KeptState.FINAL),
+        expiry: Any = beam.DoFn.TimerParam(KeptState.EXPIRY),
+    ) -> Iterator[Any]:
+        item_id, (addition, stub) = element
+        kept = self._load(bigtable.STATS, item_id, state)
+        total = ItemStats.decode(kept.value) if kept.value else ItemStats()
+        unseen = not total.counts.totals  # there may be neighbours: bundles of a session overtake
+        total.merge(ItemStats.decode(addition))
+        add_rank(self._ranks, item_id, total, self._shards)
+        yield from self._keep(kept, total.encode(), total.newest_ms, state, flush, final, expiry)
+        if stub and unseen and total.counts.totals:
+            # Time 1 ms: whatever the catalog says, now or later, lies above the stub.
+            yield bigtable.ITEM, item_id, stub, 1
+
+    def finish_bundle(self) -> Iterator[Any]:
+        now = Timestamp(time.time())
+        for row, scope in self._ranks.items():
+            yield TaggedOutput(RANKS, WindowedValue((row, scope.encode()), now, (GlobalWindow(),)))
+        self._ranks = {}
+
+
+class FoldScopes(KeptState):
+    """Partial counts and popularities into each scope's row."""
+
+    def __init__(self, keeping: Keeping) -> None:
+        super().__init__(keeping, "scopes")
+
+    def process(
+        self,
+        element: tuple[str, bytes],
+        state: Any = beam.DoFn.StateParam(KeptState.STATE),
+        flush: Any = beam.DoFn.TimerParam(KeptState.FLUSH),
+        final: Any = beam.DoFn.TimerParam(KeptState.FINAL),
+        expiry: Any = beam.DoFn.TimerParam(KeptState.EXPIRY),
+    ) -> Iterator[Any]:
+        row, addition = element
+        kept = self._load(bigtable.TRENDING, row, state)
+        total = Trending.decode(kept.value) if kept.value else Trending()
+        total.merge(Trending.decode(addition))
+        yield from self._keep(kept, total.encode(), total.newest_ms, state, flush, final, expiry)
+
+
+def sums(folded: Iterable[Folded], shards: int) -> tuple[dict[str, ItemStats], dict[str, Trending]]:
+    """Partial statistics by item, and partial counts by scope's row, of some messages' new facts."""
+    folded = list(folded)
+    items = item_sums(folded)
+    return items, scope_counts(folded, items, shards)
+
+
+def scope_counts(folded: Iterable[Folded], items: dict[str, ItemStats], shards: int) -> dict[str, Trending]:
+    """Counts by scope's row: each item's partial counts where its facts are of one category, else fact by fact."""
+    categories: dict[str, set[str]] = {}
+    for new, _ in folded:
+        for fact in new:
+            if fact[0].product_id is not None:
+                categories.setdefault(fact[0].product_id, set()).add(category_of(fact))
+    by_category: dict[tuple[str, int], Trending] = {}
+
+    def scope(category: str, item_id: str) -> Trending:
+        return by_category.setdefault((category, shard_of(item_id, shards)), Trending())
+
+    mixed = {item_id for item_id, found in categories.items() if len(found) > 1}
+    for item_id, found in categories.items():
+        if item_id not in mixed:
+            [category] = found
+            _count(scope(category, item_id), items[item_id])
+    for new, _ in folded if mixed else ():
+        for fact in new:
+            item_id = fact[0].product_id or ""
+            if item_id in mixed:
+                alone = ItemStats()
+                alone.add(fact[0])
+                _count(scope(category_of(fact), item_id), alone)
+    return _with_all(by_category)
+
+
+def _count(scope: Trending, stats: ItemStats) -> None:
+    scope.counts.merge(stats.counts)
+    scope.newest_ms = max(scope.newest_ms, stats.newest_ms)
+
+
+def _with_all(by_category: dict[tuple[str, int], Trending]) -> dict[str, Trending]:
+    """By scope's row; everything counts in the scope of all, too. What counted nothing is left out."""
+    rows: dict[str, Trending] = {}
+    for (category, shard), partial in by_category.items():
+        if partial.counts.totals:
+            rows.setdefault(bigtable.trending_key(bigtable.GLOBAL_SCOPE, shard), Trending()).merge(partial)
+            if category:
+                rows[bigtable.trending_key(bigtable.category_scope(category), shard)] = partial
+    return rows
+
+
+def add_rank(ranks: dict[str, Trending], item_id: str, stats: ItemStats, shards: int) -> None:
+    """Note an item's popularity, from all of its history, in the rows of its scopes."""
+    popularity = stats.log2_popularity()
+    if popularity is None:
+        return
+    scopes = [bigtable.GLOBAL_SCOPE, *([bigtable.category_scope(stats.category)] if stats.category else [])]
+    for scope in scopes:
+        row = bigtable.trending_key(scope, shard_of(item_id, shards))
+        total = ranks.setdefault(row, Trending())
+        total.newest_ms = max(total.newest_ms, stats.newest_ms)
+        total.rank(item_id, popularity)
+
+
+def shard_of(item_id: str, shards: int) -> int:
+    """Which shard of its scopes an item is counted in."""
+    return crc32(item_id.encode("utf-8", "surrogatepass")) % shards
+
+

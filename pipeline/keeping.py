@@ -1,0 +1,146 @@
+"""State that a key keeps: read back from Bigtable when the key is new here, written at most once a flush interval."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import apache_beam as beam
+import msgspec
+from apache_beam.coders import BytesCoder
+from apache_beam.transforms.timeutil import TimeDomain
+from apache_beam.transforms.userstate import (
+    ReadModifyWriteRuntimeState,
+    ReadModifyWriteStateSpec,
+    RuntimeTimer,
+    TimerSpec,
+    on_timer,
+)
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.timestamp import Timestamp
+
+from pipeline import store as bigtable
+from pipeline.dofn import LeanDoFn
+from pipeline.metrics import Counter
+from pipeline.store import Bigtable, now_ms
+
+Write = tuple[str, str, bytes, int]  # (kind, key, encoded value, cell timestamp in ms)
+
+
+class Kept(msgspec.Struct, array_like=True):
+    """What Beam keeps of one row: its key, value and revision, when it was written last, and whether it waits."""
+
+    kind: str
+    key: str
+    value: bytes = b""
+    revision: int = 0
+    written_ms: int = 0
+    waits: bool = False
+
+    def write(self) -> Write:
+        """The write to Bigtable."""
+        return self.kind, self.key, self.value, self.revision
+
+
+class Keeping(msgspec.Struct, frozen=True):
+    """How a fold keeps its state: where Bigtable is, when to forget and how often to write.
+
+    `ttl_s`: forget the state of a key that is silent for so long (it is read back from Bigtable); 0: never.
+    `flush_s`: a key is written at most once in so long, the last state always; 0: at every change.
+    """
+
+    source: Bigtable
+    ttl_s: float = 0.0
+    flush_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.ttl_s < 0 or self.flush_s < 0:
+            raise ValueError(f"ttl_s and flush_s: expected at least 0, got {self.ttl_s}, {self.flush_s}")
+
+
+class KeptState(LeanDoFn):
+    """What the folds share: a quiet key's first change is written at once, what follows within `flush_s` at its end.
+
+    Timers: `flush` (real time) ends the interval, `final` (event time, the end of the global window) writes what still
+    waits when the job is drained, `expiry` (real time) forgets.
+    """
+
+    STATE = ReadModifyWriteStateSpec("state", BytesCoder())
+    FLUSH = TimerSpec("flush", TimeDomain.REAL_TIME)
+    FINAL = TimerSpec("final", TimeDomain.WATERMARK)
+    EXPIRY = TimerSpec("expiry", TimeDomain.REAL_TIME)
+
+    def __init__(self, keeping: Keeping, step: str) -> None:
+        self._keeping = keeping
+        self._warm = Counter(step, "warm_started")
+        self._coalesced = Counter(step, "coalesced")
+
+    def _load(self, kind: str, key: str, state: ReadModifyWriteRuntimeState) -> Kept:
+        """What is kept of the row; an empty value when there is none yet."""
+        kept: bytes | None = state.read()
+        if kept is not None:
+            return _decoder.decode(kept)
+        stored = self._keeping.source.store().read(kind, key)
+        if stored is None:
+            return Kept(kind, key)
+        self._warm.inc()
+        return Kept(kind, key, *stored)
+
+    def _keep(
+        self,
+        kept: Kept,
+        value: bytes,
+        newest_ms: int,
+        state: Any,
+        flush: RuntimeTimer,
+        final: RuntimeTimer,
+        expiry: RuntimeTimer,
+    ) -> Iterator[Write]:
+        """Keep a new value, and write it now or when the interval ends."""
+        kept.value, kept.revision = value, bigtable.revise(newest_ms, kept.revision)
+        now, flush_ms = now_ms(), round(self._keeping.flush_s * 1000)
+        if now - kept.written_ms >= flush_ms:
+            kept.written_ms, kept.waits = now, False
+            yield kept.write()
+        elif kept.waits:
+            self._coalesced.inc()
+        else:
+            self._coalesced.inc()
+            kept.waits = True
+            flush.set(Timestamp((kept.written_ms + flush_ms) / 1000))
+            final.set(GlobalWindow().max_timestamp())
+        state.write(_encoder.encode(kept))
+        if self._keeping.ttl_s:
+            expiry.set(Timestamp(now / 1000 + self._keeping.ttl_s))
+
+    @on_timer(FLUSH)
+    def flush(self, state: Any = beam.DoFn.StateParam(STATE)) -> Iterator[Write]:
+        yield from self._write_waiting(state)
+
+    @on_timer(FINAL)
+    def finish(self, state: Any = beam.DoFn.StateParam(STATE)) -> Iterator[Write]:
+        yield from self._write_waiting(state)
+
+    @on_timer(EXPIRY)
+    def forget(self, state: Any = beam.DoFn.StateParam(STATE)) -> Iterator[Write]:
+        yield from self._write_waiting(state)
+        state.clear()
+
+    def _write_waiting(self, state: Any) -> Iterator[Write]:
+        encoded: bytes | None = state.read()
+        if encoded is None:
+            return
+        kept = _decoder.decode(encoded)
+        if kept.waits:
+            kept.written_ms, kept.waits = now_ms(), False
+            state.write(_encoder.encode(kept))
+            yield kept.write()
+
+
+def kept_of(encoded: bytes) -> Kept:
+    """What `KeptState` wrote into Beam's state."""
+    return _decoder.decode(encoded)
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Kept)

@@ -26,6 +26,7 @@ OPEN, EVERY = "dead_letters_open", "dead_letters_unique"
 REPLAYED, SPLIT = "replayed", "split"
 
 _COLUMNS = "letter_id, received_at, source, field, reason, payload, encoding, attributes"
+_NULLABLE = ("source", "field", "reason")
 _GROUPS = """
 select
   source,
@@ -128,7 +129,8 @@ class LetterBox:
         """Letters by source, field and reason, most first; at most `filters.limit` groups, 100 unless said."""
         limit = 100 if filters.limit is None else filters.limit
         query = _GROUPS.format(view=self._at.table(view), condition=filters.condition(), limit=limit)
-        return [Group(**dict(row)) for row in self._client.query_and_wait(query, job_config=filters.job())]
+        rows = map(dict, self._client.query_and_wait(query, job_config=filters.job()))
+        return [Group(**{**row, **{name: row[name] or "unknown" for name in _NULLABLE}}) for row in rows]
 
     def letters(self, filters: Filters, view: str) -> Iterator[StoredLetter]:
         """The letters, page by page; the oldest first where there is a limit."""

@@ -125,7 +125,7 @@ def main(argv: Sequence[str], environ: Mapping[str, str], now: datetime) -> int:
 def _waiting(installation: Installation, since: datetime) -> str:
     """Pub/Sub itself does not count its messages; the log says how many events must be among them."""
     try:
-        return f"at least {events_since(installation, since):,} events are read again: so many of the log came in since then"
+        return f"at least {events_since(installation, since):,} events are read again, by what the log holds of then"
     except (GoogleAPIError, GoogleAuthError, RequestException) as error:
         return f"how many wait is not known: BigQuery did not answer ({type(error).__name__})"
 

@@ -96,7 +96,7 @@ def test_open_letters_are_listed_by_field_and_reason_and_doubles_count_once(
     desk.put(b"\xff", field="body", reason="expected JSON")
     assert desk.run("list") == 0
     said = capsys.readouterr().out
-    assert "dead-letters: 3 open" in said
+    assert "dead-letters: open letters: 3\n" in said
     first, last = (RECEIVED + timedelta(minutes=minutes) for minutes in (0, 1))
     times = f"({first:%FT%T}.123Z to {last:%FT%T}.123Z)"
     assert f"2  {desk.source}  timestamp: expected something else  {times}" in said
@@ -106,7 +106,7 @@ def test_open_letters_are_listed_by_field_and_reason_and_doubles_count_once(
 
 def test_without_a_command_letters_are_listed(place: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([], place) == 0
-    assert " open" in capsys.readouterr().out
+    assert "open letters: " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_filters_say_which_letters(
 ) -> None:
     desk.put(event("e1"), event("e2"))
     assert desk.run("list", *filters) == 0
-    assert f"dead-letters: {count} open" in capsys.readouterr().out
+    assert f"open letters: {count}\n" in capsys.readouterr().out
 
 
 def test_a_letter_is_shown_whole_on_request_without_what_a_terminal_would_obey(
@@ -144,12 +144,12 @@ def test_replayed_letters_are_one_message_with_their_ids_and_a_second_replay_rep
 ) -> None:
     desk.put(event("e1"), [event("e2"), event("e3")])
     assert desk.run("replay") == 0
-    assert "2 letters replayed: 3 events in 1 messages" in capsys.readouterr().out
+    assert "replayed letters: 2, events: 3, messages: 1" in capsys.readouterr().out
     assert sorted(desk.published(1)[0]) == ["e1", "e2", "e3"]
     assert desk.records() == [("replayed", 1, 0), ("replayed", 2, 0)]
     assert desk.rows("dead_letters_open") == []
     assert desk.run("replay") == 0
-    assert "0 letters replayed" in capsys.readouterr().out
+    assert "replayed letters: 0" in capsys.readouterr().out
     assert desk.published(0) == []
     assert desk.run("replay", "--again") == 0
     assert sorted(desk.published(1)[0]) == ["e1", "e2", "e3"]
@@ -168,9 +168,9 @@ def test_what_still_breaks_the_contract_stays_open_and_the_reason_is_told(
     desk.put(event("e1"), event("e2", event=""), b"NaN")
     assert desk.run("replay") == 0
     said = capsys.readouterr().out
-    assert "3 letters hold 1 events that pass and 2 that are refused" in said
+    assert "letters: 3, events that pass: 1, events that are refused: 2" in said
     assert "1  event: expected 1 to 256 printable characters" in said
-    assert "1 letters replayed" in said and "2 letters stay" in said
+    assert "replayed letters: 1" in said and "letters that stay: 2" in said
     assert desk.published(1) == [["e1"]]
     assert len(desk.rows("dead_letters_open")) == 2
 
@@ -191,7 +191,7 @@ def test_of_a_split_body_the_good_events_go_and_each_bad_one_is_a_letter_that_ca
     assert desk.run("replay") == 0
     assert desk.published(0) == []
     assert desk.run("replay", "--split") == 0
-    assert "1 of them were split" in capsys.readouterr().out
+    assert "of these split: 1" in capsys.readouterr().out
     assert desk.published(1) == [["e1", "e3"]]
     assert desk.records() == [("split", 2, 1)]
     (left,) = desk.rows("dead_letters_open")
@@ -222,7 +222,7 @@ def test_an_exported_file_is_edited_by_hand_and_replayed_once(
     assert sorted(desk.published(1)[0]) == ["e1", "e2"]
     capsys.readouterr()
     assert desk.run("replay", str(file)) == 0
-    assert "2 letters were replayed before; --again repeats them" in capsys.readouterr().out
+    assert "letters replayed before: 2; --again repeats them" in capsys.readouterr().out
     assert desk.published(0) == []
     assert [row["encoding"] for row in desk.rows("dead_letters_open")] == ["base64"]
 
@@ -233,9 +233,9 @@ def test_a_dry_run_tells_what_would_change_and_changes_nothing(
     desk.put(event("secret", metadata={"price": "1"}), event("e2", metadata={"price": "free"}))
     assert desk.run("fix", "--number", "metadata.price", "--dry-run") == 0
     said = capsys.readouterr().out
-    assert "2 letters hold 1 events that pass and 1 that are refused" in said
+    assert "letters: 2, events that pass: 1, events that are refused: 1" in said
     assert "1  metadata.price: expected a finite number" in said
-    assert "1 events were mended; nothing was written" in said and "secret" not in said
+    assert "mended events: 1; nothing was written" in said and "secret" not in said
     assert desk.run("fix", "--number", "metadata.price", "--dry-run", "--show", "2") == 0
     said = capsys.readouterr().out
     assert '"price": "1"' in said and '"price":1' in said
@@ -327,6 +327,16 @@ def test_letters_of_the_same_time_and_place_differ_by_their_content(desk: Desk) 
     desk.put(event("e2"), reason="a")
     desk.put(event("e1"), reason="b")
     desk.insert("dead_letters", {"received_at": RECEIVED.isoformat(), "source": desk.source})
-    assert len({row["letter_id"] for row in desk.rows("dead_letters_unique")}) == 4
-    ids = [row["letter_id"] for row in desk.rows("dead_letters_unique")]
-    assert [row["letter_id"] for row in desk.rows("dead_letters_unique")] == ids
+    ids = {row["letter_id"] for row in desk.rows("dead_letters_unique")}
+    assert len(ids) == 4
+    assert {row["letter_id"] for row in desk.rows("dead_letters_unique")} == ids
+
+
+def test_a_row_that_lacks_all_but_its_time_is_a_letter_that_stays(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    desk.insert("dead_letters", {"received_at": RECEIVED.isoformat(), "source": desk.source})
+    assert desk.run("list", "--show", "1") == 0
+    assert f"1  {desk.source}  unknown: unknown" in capsys.readouterr().out
+    assert desk.run("replay") == 0
+    assert "letters that stay: 1" in capsys.readouterr().out

@@ -102,7 +102,7 @@ def test_a_clock_that_ran_ahead_when_the_letter_came_is_still_wrong_later_until_
         ({"metadata": {"price": "?"}}, {"assign": (("metadata.price", "7"),)}, "metadata", {"price": 7}),
         ({"price": "?"}, {"assign": (("price", "7"),)}, "metadata", {"price": 7}),
         ({"metadata": 3}, {"drop": ("metadata",), "assign": (("metadata.url", "/"),)}, "metadata", {"url": "/"}),
-        ({"x": 3}, {"drop": ("x",), "assign": (("metadata.query", "hat"),)}, "metadata", {"query": "hat"}),
+        ({"query": 3}, {"drop": ("query",), "assign": (("metadata.query", "hat"),)}, "metadata", {"query": "hat"}),
     ],
 )
 def test_each_repair_mends_what_it_is_for(
@@ -143,6 +143,14 @@ def test_a_repair_that_cannot_be_done_is_refused_at_once(repairs: dict[str, Any]
         Repairs(**repairs)
 
 
+def test_an_event_that_passes_as_it_is_stays_but_for_the_time_it_was_rejected_for() -> None:
+    repairs = Repairs(assign=(("event", "search"),), shift_s=60.0)
+    for field, second in (("timestamp", 60), ("body", 0)):
+        found = examine(letter(event(timestamp="2020-01-01T00:00:00Z"), field=field), repairs, NOW)
+        at = datetime(2020, 1, 1, tzinfo=UTC) + timedelta(seconds=second)
+        assert [(e.event, e.timestamp) for e in found.good] == [("click", at)]
+
+
 def test_of_a_body_only_the_events_that_break_the_contract_are_mended() -> None:
     good = b'{"event_id":"e1","event":"click","anonymous_id":"a","timestamp":"2024-12-31T22:00:00Z","x":1.10}'
     body = b'{"events":[' + good + b', {"event_id":"e2","event":"","anonymous_id":"a",' + good.split(b",", 3)[3] + b"]}"
@@ -174,6 +182,7 @@ def test_a_file_can_say_of_a_letter_that_it_may_be_split() -> None:
 
 def test_an_event_without_an_id_gets_that_of_its_content_however_it_is_mended() -> None:
     nameless = event(event_id=None, metadata={"price": "1", "x": 2})
+    assert tried(event(event_id=None)).good[0].event_id == derived_event_id(event(event_id=None))
     ways: list[dict[str, Any]] = [{"number": ("metadata.price",)}, {"drop": ("metadata",)}]
     assert {tried(nameless, **way).good[0].event_id for way in ways} == {derived_event_id(nameless)}
 

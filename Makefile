@@ -12,13 +12,17 @@ BIGQUERY_PYTHON := .venv-bigquery/bin/python
 EXTRAS := pipeline,collector,api,predictor,training,dev
 PREREQUISITES := python3 tests/stack/prerequisites.py
 STACK := $(PYTHON) -m tests.stack
+# Where an operator's command works: on the running stack, or on Google Cloud with PROJECT=... on make's own command line
+# (a variable that the shell happens to have must not lead there).
+ON_GOOGLE_CLOUD = env -u PUBSUB_EMULATOR_HOST -u BIGQUERY_EMULATOR_HOST GOOGLE_CLOUD_PROJECT="$(PROJECT)"
+INSTALLATION = $(if $(filter command,$(origin PROJECT)),$(ON_GOOGLE_CLOUD),$(STACK) exec --)
 # Runs a pip command quietly; shows the end of its log when it fails.
 QUIETLY = > build/setup.log 2>&1 || { tail -n 30 build/setup.log; echo "setup failed; the whole log is build/setup.log"; exit 1; }
 
-.PHONY: help setup prerequisites up down status demo test check bench replay catalog train constraints clean
+.PHONY: help setup prerequisites up down status demo test check bench replay catalog train dead-letters rewind constraints clean
 
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: prerequisites .venv/.installed .venv-bigquery/.installed ## Make both Python environments (quick the second time)
 	@$(PREREQUISITES) chromium
@@ -84,6 +88,13 @@ catalog: setup ## Load products into the running stack: make catalog FILE=produc
 
 train: setup ## Train a model from what the running stack's BigQuery holds
 	@$(STACK) exec -- $(PYTHON) -m vertex.training
+
+dead-letters: setup ## List, fix and replay what was rejected: make dead-letters ARGS='replay --field timestamp' (PROJECT=... for Google Cloud)
+	@$(INSTALLATION) $(PYTHON) -m pipeline.dead_letters $(ARGS)
+
+rewind: setup ## Let the pipeline read again: make rewind SINCE=10m (or an RFC 3339 time; ALL=1, PROJECT=...)
+	@[ -n "$(SINCE)" ] || { echo "say since when: make rewind SINCE=10m (or 2h, 3d, 2026-01-01T12:00:00Z)"; exit 2; }
+	@$(INSTALLATION) $(PYTHON) -m pipeline.rewind $(if $(ALL),--all) -- "$(SINCE)"
 
 constraints: setup ## Write constraints*.txt anew from what is installed
 	@$(PYTHON) -m pip freeze 2>/dev/null | grep -E '^[A-Za-z0-9_.-]+==' | grep -vi '^freshet==' > constraints.txt

@@ -22,6 +22,8 @@ DAY_MS = 24 * HOUR_MS
 
 # Beyond this many half-lives a weight is indistinguishable from zero in double precision.
 _FORGOTTEN_HALF_LIVES = 1_000
+# What has been taken back leaves rounding: this is nothing beside the weight of one event at the landmark.
+_NOTHING = 1e-12
 
 K = TypeVar("K", str, int)
 
@@ -80,13 +82,16 @@ class DecayedSums(msgspec.Struct, Generic[K], array_like=True):
         return {key: value / total for key, value in self.sums.items()} if total > 0 else {}
 
     def keep_largest(self, limit: int) -> None:
-        """Drop all but the `limit` largest sums (ties by key): the bound on the state.
+        """Drop what is zero but for rounding, and all but the `limit` sums of the largest magnitude (ties by key).
 
         Up to `limit` keys nothing depends on order. Beyond, it does: a dropped key starts again from zero, so one that
-        grows slower than the lightest kept decays may never come in.
+        grows slower than the lightest kept decays may never come in. A negative sum, which takes back what another
+        state holds, is kept like a positive one.
         """
+        if any(abs(value) < _NOTHING for value in self.sums.values()):
+            self.sums = {key: value for key, value in self.sums.items() if abs(value) >= _NOTHING}
         if len(self.sums) > limit:
-            largest = sorted(self.sums.items(), key=lambda entry: (-entry[1], entry[0]))[:limit]
+            largest = sorted(self.sums.items(), key=lambda entry: (-abs(entry[1]), entry[0]))[:limit]
             self.sums = dict(largest)
 
     def copy(self) -> DecayedSums[K]:
@@ -182,12 +187,12 @@ class DecayedVector(msgspec.Struct, array_like=True):
             self.add(np.frombuffer(other.values), other.landmark)
 
     def direction(self) -> Vector | None:
-        """The unit vector `(d,)`, float64, or None before the first addition."""
+        """The unit vector `(d,)`, float64, or None while there is nothing but rounding."""
         if not self.values:
             return None
         vector = np.frombuffer(self.values)
         norm = float(np.sqrt(vector @ vector))
-        return vector / norm if norm > 0 else None
+        return vector / norm if norm > _NOTHING else None
 
 
 class ActiveDays(msgspec.Struct, array_like=True):

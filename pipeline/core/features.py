@@ -517,7 +517,7 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         "ln(1 + min), capped at 30 d",
         "",
         "[0, 10.7]",
-        0,
+        float(np.log1p(30 * DAY_MS / MINUTE_MS)),  # who never came has been away for longest
         _idle_minutes,
     ),
     RankingFeature(

@@ -52,7 +52,7 @@ MAX_KEPT_TEXT = 100
 
 # Whole seconds since 2000, the first year an event may be of, take half the bytes of milliseconds.
 _EPOCH_S = 946_684_800
-_SEEN_WIDTH, _SLATE_WIDTH, _PURCHASE_WIDTH = 4, 10, 8
+_SEEN_WIDTH, _SLATE_WIDTH, _PURCHASE_WIDTH = 4, 10, 10
 _VERSION = b"\x02"  # the first byte of a stored profile; one of release 0.1.0 begins with an array's mark
 
 Stamp = tuple[int, int, str]  # (event time in ms, hash of the event id, value): the maximum is the last
@@ -105,7 +105,7 @@ class UserProfile(msgspec.Struct, array_like=True):
     seen: bytes = b""  # hashes of the event ids that arrived last, 4 bytes each
     impressions: bytes = b""  # tape of (time, hash of item, hash of request id)
     slate_clicks: bytes = b""  # the same, of clicks on what was recommended
-    purchases: bytes = b""  # tape of (time, hash of item)
+    purchases: bytes = b""  # tape of (time, hash of item, hash of event id)
     queries: dict[str, int] = {}  # search -> newest time, in seconds since 2000
     first_touch: FirstTouch | None = None
     days: ActiveDays = msgspec.field(default_factory=ActiveDays)
@@ -278,7 +278,7 @@ class UserProfile(msgspec.Struct, array_like=True):
         for place, entry in enumerate(entries):
             end = int.from_bytes(entry[:4], "big") + span_ms // 1000
             same = sum(
-                1 for other in entries[place:] if other[4:] == entry[4:] and int.from_bytes(other[:4], "big") <= end
+                1 for other in entries[place:] if other[4:8] == entry[4:8] and int.from_bytes(other[:4], "big") <= end
             )
             most = max(most, same)
         return most
@@ -381,7 +381,7 @@ class UserProfile(msgspec.Struct, array_like=True):
             if name == "click" and "request_id" in event.metadata:
                 self.slate_clicks = tape_add(self.slate_clicks, _slate_entry(event, time_ms), MAX_SLATE_CLICKS)
             elif name == "purchase":
-                bought = _packed(time_ms) + _short_hash(item_id)
+                bought = _packed(time_ms) + _short_hash(item_id) + (tie & 0xFFFF).to_bytes(2, "big")
                 self.purchases = tape_add(self.purchases, bought, MAX_PURCHASES)
                 self.purchase_days.add(time_ms)
         weight = INTEREST.get(name)

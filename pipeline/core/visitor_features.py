@@ -6,7 +6,7 @@ Rules read these (`Signals`), `docs/features.md` lists them, the ranking matrix 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from math import asin, cos, exp, log, log1p, radians, sin, sqrt
+from math import asin, ceil, cos, exp, log, log1p, radians, sin, sqrt
 from typing import Any, NamedTuple
 
 from pipeline.core.decay import DAY_MS
@@ -537,7 +537,7 @@ class Signals(Mapping[str, float]):
         return len(NUMERIC)
 
     def when(self, name: str, value: float) -> int | None:
-        """When a feature that grows in silence reaches `value`, in ms, if nothing else happens; None: never.
+        """The first ms at which a feature that grows in silence is at `value`, if nothing else happens; None: never.
 
         `idle_s`, `cart_idle_s` and `churn_risk` do; for any other the answer is None.
         """
@@ -545,12 +545,12 @@ class Signals(Mapping[str, float]):
         if not profile.events_total:
             return None
         if name == "idle_s":
-            return profile.newest_ms + round(value * 1000)
+            return profile.newest_ms + ceil(value * 1000)
         if name == "cart_idle_s":
             newest_ms = _cart_newest_ms(profile)
-            return newest_ms + round(value * 1000) if newest_ms else None
+            return newest_ms + ceil(value * 1000) if newest_ms else None
         if name == "churn_risk" and value < 1:
-            return profile.newest_ms + round(max(_days_until(value, profile), 0.0) * DAY_MS)
+            return profile.newest_ms + ceil(_days_until(value, profile) * DAY_MS)
         return None
 
 

@@ -9,6 +9,7 @@ export PYTHONUNBUFFERED := 1
 
 PYTHON := .venv/bin/python
 BIGQUERY_PYTHON := .venv-bigquery/bin/python
+ENGINES_PYTHON := .venv-engines/bin/python
 EXTRAS := pipeline,collector,api,predictor,training,dev
 PREREQUISITES := python3 tests/stack/prerequisites.py
 STACK := $(PYTHON) -m tests.stack
@@ -53,6 +54,16 @@ prerequisites:
 	@touch $@
 	@echo "setup: .venv-bigquery is ready"
 
+# The engines that `make bench` compares with; the benchmark makes it, nothing else needs it.
+.venv-engines/.installed: constraints-engines.txt | prerequisites
+	@mkdir -p build
+	@echo "setup: .venv-engines on Python 3.11 (a few minutes the first time)"
+	@python=$$($(PREREQUISITES) python3.11) && { [ -x $(ENGINES_PYTHON) ] || "$$python" -m venv .venv-engines; }
+	@$(ENGINES_PYTHON) -m pip install --progress-bar off --constraint constraints-engines.txt \
+		bytewax apache-flink $(QUIETLY)
+	@touch $@
+	@echo "setup: .venv-engines is ready"
+
 up: setup ## Start everything and stay until Ctrl-C or `make down` (PORTS=auto, or PORTS=store=9000,api=9081)
 	@$(STACK) up $(if $(PORTS),--ports $(PORTS)) $(if $(ONLY),--only $(ONLY))
 
@@ -75,7 +86,7 @@ check: setup ## ruff and mypy --strict
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m mypy
 
-bench: setup ## Measure pipeline, freshness, API and collector; writes build/reports/bench.json
+bench: setup ## Measure pipeline, freshness, API and collector, compare stream engines; writes build/reports/bench.json
 	@$(PYTHON) -m tests.bench
 
 replay: setup ## Send a file of real events through the loop and evaluate: make replay FILE=events.csv
@@ -100,6 +111,8 @@ constraints: setup ## Write constraints*.txt anew from what is installed
 	@$(PYTHON) -m pip freeze 2>/dev/null | grep -E '^[A-Za-z0-9_.-]+==' | grep -vi '^freshet==' > constraints.txt
 	@$(BIGQUERY_PYTHON) -m pip freeze 2>/dev/null | grep -E '^[A-Za-z0-9_.-]+==' | \
 		grep -viE '^(duckdb|local-bigquery)' > constraints-bigquery.txt
+	@if [ -x $(ENGINES_PYTHON) ]; then $(ENGINES_PYTHON) -m pip freeze 2>/dev/null | \
+		grep -E '^[A-Za-z0-9_.-]+==' > constraints-engines.txt; fi
 
 clean: down ## Remove what runs and tests wrote; the environments stay
 	@rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Callable
 
-from tests.bench import api, collector, freshness, pipeline
+from tests.bench import api, collector, engines, freshness, pipeline
 from tests.bench.rows import Row
 from tests.simulator.report import REPORTS, machine_line, table
 
@@ -18,6 +18,7 @@ BENCHES: dict[str, Callable[[], list[Row]]] = {
     "api": api.run,
     "pipeline": pipeline.run,
     "freshness": freshness.run,
+    "engines": engines.run,
 }
 
 

@@ -56,14 +56,17 @@ def _from_rees46(row: dict[str, str], number: int) -> Event:
 
 
 def seeded_events(count: int, seed: int = 7) -> list[Event]:
-    """`count` events of every type over three hours, a few visitors with most of them."""
+    """`count` events of every type over three hours, some visitors with many of them.
+
+    None has so many that a double could come after more newer events than an engine must remember.
+    """
     rng = random.Random(seed)
     times = sorted(rng.randrange(3 * HOUR_MS) for _ in range(count))
     return [
         Event(
             event_id=str(number),
             event=rng.choice(EVENT_NAMES),
-            user_id=f"visitor {int(rng.paretovariate(0.5)) % max(count // 4, 1)}",
+            user_id=f"visitor {int(count // 4 * rng.random() ** 2.5)}",
             time_ms=1_569_888_000_000 + time_ms,
             category=f"category {int(rng.paretovariate(1.0)) % 300}",
             brand=rng.choice(["", f"brand {int(rng.paretovariate(1.0)) % 500}"]),

@@ -61,7 +61,7 @@ class DecodeMessages(LeanDoFn):
         by_browser: dict[str, list[Fact]] = defaultdict(list)
         for fact in facts:
             event = fact[0]
-            if event.anonymous_id is None or known_account(event) == event.user_id:
+            if event.anonymous_id is None or (event.user_id is not None and known_account(event) == event.user_id):
                 by_account[profile_key(event)].append(fact)
             else:
                 by_browser[f"a#{event.anonymous_id}"].append(fact)

@@ -17,6 +17,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from pipeline import store as bigtable
 from pipeline.core.catalog import Item, encode_item, stub_item
+from pipeline.core.decay import DAY_MS
 from pipeline.core.fold import Fact, Folded, Pair, adopt, category_of, fold, item_sums
 from pipeline.core.items import ItemStats, Trending
 from pipeline.core.profile import UserProfile
@@ -24,11 +25,14 @@ from pipeline.core.rules import Rules, anomalies, due, is_marked, next_check
 from pipeline.core.visitor_features import Signals
 from pipeline.decoding import ADOPT, FACTS, MARK, remember_account
 from pipeline.dofn import LeanDoFn
-from pipeline.keeping import Keeping, KeptState, kept_of
+from pipeline.keeping import Keeping, KeptState
 from pipeline.metrics import Counter
 from pipeline.store import now_ms
 
 NEW, ACCOUNTS, CAMPAIGNS, ANOMALIES, RANKS = "new", "accounts", "campaigns", "anomalies", "ranks"
+
+# Bigtable forgets what is old by its cell's time, so a browser's link to its account is written anew while it is used.
+REFRESH_LINK_MS = DAY_MS
 
 
 class NewFacts(NamedTuple):
@@ -69,9 +73,13 @@ class FoldVisitors(KeptState):
         profile = UserProfile.decode(kept.value) if kept.value else UserProfile()
         if profile.account:
             yield from self._forward(key, profile.account, kind, given)
-            return
-        if kind == FACTS and key.startswith("a#") and (account := _account_of(given)):
-            yield from self._move(profile, account)
+            newest_ms = _newest_ms(given) if kind == FACTS else 0
+            if newest_ms < profile.newest_ms + REFRESH_LINK_MS:
+                self._hold(kept, state, expiry)
+                return
+            profile.newest_ms = newest_ms
+        elif kind == FACTS and key.startswith("a#") and (account := _account_of(given)):
+            yield from self._move(profile, account, _newest_ms(given))
             yield from self._forward(key, account, kind, given)
         elif kind == MARK:
             if profile.marks.get(given.rule, 0) >= given.until_ms:
@@ -89,19 +97,17 @@ class FoldVisitors(KeptState):
     @on_timer(CAMPAIGN)
     def look_again(
         self,
+        key: Any = beam.DoFn.KeyParam,
         state: Any = beam.DoFn.StateParam(KeptState.STATE),
         flush: Any = beam.DoFn.TimerParam(KeptState.FLUSH),
         final: Any = beam.DoFn.TimerParam(KeptState.FINAL),
         expiry: Any = beam.DoFn.TimerParam(KeptState.EXPIRY),
         campaign: Any = beam.DoFn.TimerParam(CAMPAIGN),
     ) -> Iterator[Any]:
-        encoded = state.read()
-        if encoded is None:
-            return
-        kept = kept_of(encoded)
-        profile = UserProfile.decode(kept.value)
+        kept = self._load(bigtable.PROFILE, key, state)  # the state of a silent key may have been forgotten meanwhile
+        profile = UserProfile.decode(kept.value) if kept.value else UserProfile()
         before = dict(profile.fired)
-        yield from self._speak(kept.key, profile, campaign)
+        yield from self._speak(key, profile, campaign)
         if profile.fired != before:
             yield from self._keep(kept, profile.encode(), profile.newest_ms, state, flush, final, expiry)
 
@@ -114,11 +120,11 @@ class FoldVisitors(KeptState):
         self._duplicate.inc(len(given) - len(folded.new))
         return folded
 
-    def _move(self, profile: UserProfile, account: str) -> Iterator[Any]:
+    def _move(self, profile: UserProfile, account: str, newest_ms: int) -> Iterator[Any]:
         """Send all that is known of a browser on to the account, once; what remains says where it went."""
         if profile.events_total or profile.marks:
             yield TaggedOutput(ACCOUNTS, (account, (ADOPT, profile.encode())))
-        empty = UserProfile(newest_ms=profile.newest_ms, account=account)
+        empty = UserProfile(newest_ms=max(profile.newest_ms, newest_ms), account=account)
         for name in profile.__struct_fields__:
             setattr(profile, name, getattr(empty, name))
 
@@ -164,6 +170,10 @@ class FoldVisitors(KeptState):
             campaign.set(Timestamp(next_ms / 1000))
         else:
             campaign.clear()
+
+
+def _newest_ms(facts: list[Fact]) -> int:
+    return max(event.time_ms for event, _ in facts)
 
 
 def _account_of(facts: list[Fact]) -> str:

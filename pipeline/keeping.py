@@ -99,19 +99,22 @@ class KeptState(LeanDoFn):
         """Keep a new value, and write it now or when the interval ends."""
         kept.value, kept.revision = value, bigtable.revise(newest_ms, kept.revision)
         now, flush_ms = now_ms(), round(self._keeping.flush_s * 1000)
+        if kept.waits:
+            self._coalesced.inc()  # one write for what waits and for this
         if now - kept.written_ms >= flush_ms:
             kept.written_ms, kept.waits = now, False
             yield kept.write()
-        elif kept.waits:
-            self._coalesced.inc()
-        else:
-            self._coalesced.inc()
+        elif not kept.waits:
             kept.waits = True
             flush.set(Timestamp((kept.written_ms + flush_ms) / 1000))
             final.set(GlobalWindow().max_timestamp())
+        self._hold(kept, state, expiry)
+
+    def _hold(self, kept: Kept, state: Any, expiry: RuntimeTimer) -> None:
+        """Keep what is kept for as long again, without writing it."""
         state.write(_encoder.encode(kept))
         if self._keeping.ttl_s:
-            expiry.set(Timestamp(now / 1000 + self._keeping.ttl_s))
+            expiry.set(Timestamp(now_ms() / 1000 + self._keeping.ttl_s))
 
     @on_timer(FLUSH)
     def flush(self, state: Any = beam.DoFn.StateParam(STATE)) -> Iterator[Write]:
@@ -135,11 +138,6 @@ class KeptState(LeanDoFn):
             kept.written_ms, kept.waits = now_ms(), False
             state.write(_encoder.encode(kept))
             yield kept.write()
-
-
-def kept_of(encoded: bytes) -> Kept:
-    """What `KeptState` wrote into Beam's state."""
-    return _decoder.decode(encoded)
 
 
 _encoder = msgspec.msgpack.Encoder()

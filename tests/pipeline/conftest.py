@@ -10,6 +10,7 @@ from google.cloud import bigquery
 
 from pipeline.store import Bigtable, Store, ensure_tables
 from sql import schema
+from tests.pipeline.steps import Visitor
 from tests.stack.bootstrap import bigquery_client
 
 
@@ -32,6 +33,12 @@ def store(source: Bigtable) -> Store:
 def tag() -> str:
     """A name that nothing else in the emulators has."""
     return uuid.uuid4().hex[:8]
+
+
+@pytest.fixture
+def visitor(tag: str) -> Visitor:
+    """A visitor of that name."""
+    return Visitor(tag)
 
 
 @pytest.fixture(scope="session")

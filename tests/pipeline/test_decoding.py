@@ -1,0 +1,231 @@
+"""Messages to facts: what cannot be read stops nothing, each event goes to its visitor, and the log has it whole."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import apache_beam as beam
+import pytest
+from apache_beam.io.gcp.pubsub import PubsubMessage
+
+from pipeline import decoding
+from pipeline.core.catalog import Item
+from pipeline.core.events import Event, encode_message
+from pipeline.decoding import (
+    BY_ADDRESS,
+    BY_BROWSER,
+    INVALID,
+    KNOWN_ITEM_TTL_S,
+    LOG,
+    UNKNOWN_ITEM_TTL_S,
+    dead_letter_rows,
+    event_row,
+    known_items,
+    remember_account,
+)
+from pipeline.store import Bigtable, Store, item_write
+from pipeline.transforms import Decode
+from tests.pipeline.steps import START_MS, Visitor, collect, facts, message, outputs, run, script
+
+
+def decode(source: Bigtable, *messages: PubsubMessage) -> Counter[str]:
+    def connect(pipeline: beam.Pipeline) -> None:
+        decoded = pipeline | script(messages) | Decode(source)
+        collect(decoded.facts, "accounts")
+        for name in (BY_BROWSER, BY_ADDRESS, LOG, INVALID):
+            collect(decoded[name], name)
+
+    return run(connect)
+
+
+def test_a_message_becomes_one_element_a_visitor_and_one_list_of_rows(source: Bigtable, visitor: Visitor) -> None:
+    mine = [visitor.did("scroll"), visitor.did("view_product", "p", 1)]
+    other = visitor.anonymously("scroll", at_s=2)
+    counts = decode(source, message(mine[0], other, mine[1]))
+    assert outputs["accounts"] == [(visitor.key, facts(*mine))]
+    assert outputs[BY_BROWSER] == [(visitor.browser, facts(other))]
+    assert [[row.insert_id for row in rows] for rows in outputs[LOG]] == [
+        [mine[0].event_id, other.event_id, mine[1].event_id]
+    ]
+    assert outputs[INVALID] == outputs[BY_ADDRESS] == []
+    assert (counts["decode/accepted"], counts["decode/invalid"], counts["decode/unknown_item"]) == (3, 0, 1)
+
+
+def test_an_event_of_a_browser_goes_by_its_browser_whether_or_not_it_names_an_account(
+    source: Bigtable, visitor: Visitor
+) -> None:
+    before, after = visitor.anonymously("scroll"), visitor.logged_in("scroll", at_s=1)
+    decode(source, message(before, after))
+    assert outputs[BY_BROWSER] == [(visitor.browser, facts(before, after))]
+    assert outputs["accounts"] == []
+
+
+def test_what_a_merged_browser_sends_for_its_account_goes_there_at_once_and_the_rest_by_the_browser(
+    source: Bigtable, visitor: Visitor
+) -> None:
+    remember_account(f"a{visitor.tag}", visitor.tag)
+    own, silent = visitor.logged_in("scroll"), visitor.anonymously("scroll", at_s=1)
+    others = visitor.logged_in("scroll", at_s=2, user_id=f"other{visitor.tag}")
+    elsewhere = visitor.logged_in("scroll", at_s=3, anonymous_id=f"new{visitor.tag}")
+    decode(source, message(own, silent, others, elsewhere))
+    assert outputs["accounts"] == [(visitor.key, facts(own))]
+    assert dict(outputs[BY_BROWSER]) == {
+        visitor.browser: facts(silent, others),
+        f"a#new{visitor.tag}": facts(elsewhere),
+    }
+
+
+def test_a_full_memory_of_links_starts_anew_and_then_browsers_are_asked_again(
+    source: Bigtable, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoding, "_MAX_KNOWN_ACCOUNTS", 1)
+    event = visitor.logged_in("scroll")
+    remember_account(f"a{visitor.tag}", visitor.tag)
+    remember_account("one more", "than it holds")
+    decode(source, message(event))
+    assert outputs[BY_BROWSER] == [(visitor.browser, facts(event))] and outputs["accounts"] == []
+
+
+def test_an_address_is_told_of_who_sent_when(source: Bigtable, visitor: Visitor) -> None:
+    decode(source, message(visitor.did("scroll", at_s=1), visitor.anonymously("scroll", at_s=2), address="net"))
+    assert outputs[BY_ADDRESS] == [
+        ("net", [(visitor.key, START_MS + 1000), (visitor.browser, START_MS + 2000)]),
+    ]
+
+
+@pytest.mark.parametrize("body", [b"", b"\xff\x00", b"{}", b'{"events": [{"event": "click"}]}', b"[" * 100_000])
+def test_a_body_that_is_no_message_becomes_a_dead_letter_whole_and_stops_nothing(
+    source: Bigtable, visitor: Visitor, body: bytes
+) -> None:
+    event = visitor.did("scroll")
+    counts = decode(source, PubsubMessage(body, {"origin": "x"}, "m", None), message(event))
+    [[letter]] = outputs[INVALID]
+    payload = letter.row["payload"]
+    assert body == (base64.b64decode(payload) if letter.row["encoding"] == "base64" else payload.encode())
+    assert letter.row["source"] == "pipeline" and letter.row["field"] == "body"
+    assert letter.row["attributes"] == '{"origin":"x"}' and letter.insert_id is None
+    assert outputs["accounts"] == [(visitor.key, facts(event))]
+    assert (counts["decode/accepted"], counts["decode/invalid"]) == (1, 1)
+
+
+def test_one_bad_event_sends_its_whole_message_to_the_dead_letters(source: Bigtable, visitor: Visitor) -> None:
+    good, bad = visitor.did("scroll"), visitor.did("purchase")
+    decode(source, message(good, bad))
+    [[letter]] = outputs[INVALID]
+    assert letter.row["field"] == "product_id" and letter.row["payload"].encode() == encode_message([good, bad])
+    assert outputs["accounts"] == outputs[BY_BROWSER] == outputs[LOG] == []
+
+
+def test_events_are_enriched_from_the_catalog_and_a_stub_is_no_catalog(
+    source: Bigtable, store: Store, visitor: Visitor
+) -> None:
+    lamp = Item(visitor.product("lamp"), category="home.light", brand="b", price=5.0)
+    stub = Item(visitor.product("stub"), category="guessed", stub=True)
+    store.write([item_write(lamp, 1000), item_write(stub, 1)])
+    views = [visitor.did("view_product", "lamp", metadata={"category": "said"}), visitor.did("view_product", "stub")]
+    counts = decode(source, message(*views))
+    assert outputs["accounts"] == [(visitor.key, ("facts", [(views[0], lamp), (views[1], None)]))]
+    [rows] = outputs[LOG]
+    assert [(r.row["category"], r.row["brand"], r.row["price"]) for r in rows] == [
+        ("home.light", "b", 5.0),
+        (None, None, None),
+    ]
+    assert counts["decode/unknown_item"] == 1
+
+
+@pytest.mark.parametrize(
+    ("late_s", "counted"), [(50, [0, 0, 0]), (70, [1, 0, 0]), (3_700, [1, 1, 0]), (86_500, [1, 1, 1])]
+)
+def test_late_events_are_counted_by_how_late_they_are(
+    source: Bigtable, visitor: Visitor, late_s: float, counted: list[int]
+) -> None:
+    event = Event(
+        event_id="e", event="scroll", timestamp=datetime.now(UTC) - timedelta(seconds=late_s), user_id=visitor.tag
+    )
+    counts = decode(source, message(event))
+    assert [counts[f"decode/late_{span}"] for span in ("1m", "1h", "24h")] == counted
+
+
+# the catalog's cache
+
+
+def test_an_item_loaded_after_its_first_event_is_known_when_the_cache_is_old(
+    source: Bigtable, store: Store, tag: str
+) -> None:
+    now_s, lamp = time.monotonic(), Item(tag, category="c")
+    assert known_items(source, now_s, {tag}) == {}
+    store.write([item_write(lamp, 1000)])
+    assert known_items(source, now_s + UNKNOWN_ITEM_TTL_S - 0.1, {tag}) == {}
+    assert known_items(source, now_s + UNKNOWN_ITEM_TTL_S, {tag}) == {tag: lamp}
+
+
+def test_a_changed_item_is_noticed_when_the_cache_is_old(source: Bigtable, store: Store, tag: str) -> None:
+    now_s, old, new = time.monotonic(), Item(tag, price=1.0), Item(tag, price=2.0)
+    store.write([item_write(old, 1000)])
+    assert known_items(source, now_s, {tag}) == {tag: old}
+    store.write([item_write(new, 2000)])
+    assert known_items(source, now_s + KNOWN_ITEM_TTL_S - 0.1, {tag}) == {tag: old}
+    assert known_items(source, now_s + KNOWN_ITEM_TTL_S, {tag}) == {tag: new}
+
+
+def test_a_full_cache_starts_anew_and_still_answers_for_the_whole_message(
+    source: Bigtable, store: Store, tag: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write([item_write(Item(f"{tag}-{name}", "t"), 1) for name in "abc"])
+    known_items(source, 0.0, {f"{tag}-a", f"{tag}-b"})
+    monkeypatch.setattr(decoding, "MAX_CACHED_ITEMS", 1)
+    assert set(known_items(source, 1.0, {f"{tag}-a", f"{tag}-c"})) == {f"{tag}-a", f"{tag}-c"}
+
+
+# rows
+
+
+def test_a_row_of_the_log_says_all_that_the_event_said(visitor: Visitor) -> None:
+    metadata = {"price": 3, "position": 2.0, "propensity": 0.5, "query": "q", "request_id": "r", "placement": "home"}
+    event = visitor.did("impression", "p", 0.5, metadata={**metadata, "variant": "v", "category": "c", "x": [1]})
+    insert_id, row = event_row(event, None)
+    assert insert_id == event.event_id
+    assert row == {
+        "event_id": event.event_id,
+        "event": "impression",
+        "visitor": visitor.key,
+        "user_id": visitor.tag,
+        "anonymous_id": None,
+        "session_id": "s1",
+        "product_id": visitor.product("p"),
+        "timestamp": "2025-01-01T12:00:00.500Z",
+        "ingest_time": "2025-01-01T12:00:00.000Z",
+        "category": "c",
+        "brand": None,
+        "price": 3,
+        "query": "q",
+        "request_id": "r",
+        "placement": "home",
+        "variant": "v",
+        "position": 2,
+        "propensity": 0.5,
+        "metadata": '{"price":3,"position":2.0,"propensity":0.5,"query":"q","request_id":"r","placement":"home",'
+        '"variant":"v","category":"c","x":[1]}',
+    }
+
+
+@pytest.mark.parametrize(
+    ("metadata", "logged"), [({"price": None}, 7.5), ({}, 7.5), ({"price": 0}, 0), ({"price": 3.0}, 3.0)]
+)
+def test_the_logged_price_is_the_events_where_it_names_one_and_else_the_catalogs(
+    visitor: Visitor, metadata: dict[str, Any], logged: float
+) -> None:
+    event = visitor.did("view_product", "p", metadata=metadata)
+    assert event_row(event, Item(visitor.product("p"), price=7.5)).row["price"] == logged
+
+
+def test_a_rejected_event_of_the_collector_becomes_a_row_under_its_message_id() -> None:
+    attributes = {"source": "collector", "field": "event", "reason": "required", "received_at": "2025-01-01T00:00:00Z"}
+    [(insert_id, row)] = dead_letter_rows(PubsubMessage(b'{"a":1}', attributes, "m7", None))
+    assert insert_id == "m7" and row["payload"] == '{"a":1}' and row["reason"] == "required"
+    [(_, bare)] = dead_letter_rows(PubsubMessage(b"\xff", None, "m8", None))
+    assert (bare["encoding"], bare["source"]) == ("base64", "unknown")

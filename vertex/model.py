@@ -61,7 +61,7 @@ class Logistic:
         return np.asarray(matrix @ self._weights + self._bias)
 
     def predict(self, matrix: Matrix) -> NDArray[np.floating[Any]]:
-        return np.asarray(1.0 / (1.0 + np.exp(-self.scores(matrix))))
+        return _chances(self.scores(matrix))
 
 
 class Trees:
@@ -86,7 +86,12 @@ class Trees:
     def predict(self, matrix: Matrix) -> NDArray[np.floating[Any]]:
         # One thread: a slate is too small to share out.
         correction = self._booster.predict(matrix, raw_score=True, num_threads=1)  # (n,)
-        return np.asarray(1.0 / (1.0 + np.exp(-(self._base.scores(matrix) + correction))))
+        return _chances(self._base.scores(matrix) + correction)
+
+
+def _chances(scores: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    """Log-odds `(n,)` as probabilities; beyond 15 float32 would hardly tell them from 0 and 1."""
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(scores, -15.0, 15.0))))
 
 
 class VectorIndex(Mapping[str, Vector]):

@@ -18,12 +18,14 @@ from google.cloud import bigquery
 
 from pipeline.core.events import Event, profile_key
 from pipeline.core.features import COLUMN, FEATURE_NAMES, Context, feature_matrix
+from pipeline.core.fold import fold, item_sums
 from pipeline.core.items import ItemRow, ItemStats
 from pipeline.core.profile import UserProfile
 from pipeline.store import Store, item_write
 from tests.vertex import planted
 from tests.vertex.planted import event
 from vertex.model import VectorIndex, latest_model
+from vertex.priors import fitted_priors
 from vertex.training import __main__ as command
 from vertex.training import item2vec
 from vertex.training.config import Config
@@ -118,29 +120,28 @@ def folded_by_hand(events: Sequence[Event]) -> tuple[dict[str, UserProfile], dic
     profiles: dict[str, UserProfile] = defaultdict(UserProfile)
     stats: dict[str, ItemStats] = defaultdict(ItemStats)
     for each in events:
-        profile = profiles[profile_key(each)]
-        covisited = profile.covisited(each)
-        assert profile.add(each, CATALOG.get(each.product_id or ""))
-        if each.product_id is not None:
-            stats[each.product_id].add(each, covisited)
-            for other in covisited:
-                stats[other].add_neighbour(each.product_id, each.time_ms)
-            for name in (each.product_id, *covisited):
-                stats[name] = ItemStats.decode(stats[name].encode())
+        key = profile_key(each)
+        folded = fold(profiles[key], [(each, CATALOG.get(each.product_id or ""))])
+        assert folded.new
+        profiles[key] = UserProfile.decode(profiles[key].encode())
+        for name, partial in item_sums([folded]).items():
+            stats[name].merge(partial)
+            stats[name] = ItemStats.decode(stats[name].encode())
     return dict(profiles), dict(stats)
 
 
 def test_logged_features_are_those_of_a_profile_folded_with_earlier_events_alone(log: list[Event]) -> None:
     slates = logged_slates(log)
-    data = examples(log, slates, CATALOG)
     for number in random.Random(3).sample(range(len(slates)), 12):
         slate = slates[number]
+        data = examples(log, [slate], CATALOG)
         profiles, stats = folded_by_hand([each for each in log if each.time_ms < slate.time_ms])
         profile = UserProfile.decode(profiles.get(profile_key(slate.asked_by), UserProfile()).encode())
         rows = [ItemRow(CATALOG[name], stats.get(name, ItemStats())) for name in slate.items]
-        context = Context(seeds=stats, positions=slate.positions)
+        priors = fitted_priors([ItemRow(CATALOG[name], found) for name, found in stats.items()])
+        context = Context(seeds=stats, positions=slate.positions, priors=priors)
         expected = feature_matrix(profile, rows, context, slate.time_ms)
-        np.testing.assert_allclose(data.between(number, number + 1).matrix, expected, rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(data.matrix, expected, rtol=1e-6, atol=1e-9)
 
 
 def test_a_planted_future_changes_no_feature(log: list[Event]) -> None:
@@ -192,13 +193,15 @@ def test_the_world_is_what_the_pipeline_would_hold(log: list[Event]) -> None:
     for each in [*log[:3_000], *log[:50]]:  # redelivered events included
         world.add(each)
     profiles, stats = folded_by_hand(log[:3_000])
-    assert {key: profile.encode() for key, profile in world.profiles.items()} == {
-        key: profile.encode() for key, profile in profiles.items()
-    }
+    assert world.profiles == profiles
     assert world.stats.keys() == stats.keys()
     for name, state in stats.items():
-        assert world.stats[name].totals == state.totals
-        assert world.stats[name].neighbours(state.newest_ms) == pytest.approx(state.neighbours(state.newest_ms))
+        held = world.stats[name]
+        assert held.counts == state.counts
+        assert held.log2_popularity() == state.log2_popularity()
+        assert held.neighbours(state.newest_ms) == pytest.approx(state.neighbours(state.newest_ms))
+        assert held.context.landmark == state.context.landmark
+        np.testing.assert_allclose(np.frombuffer(held.context.values), np.frombuffer(state.context.values), atol=1e-9)
 
 
 # -- logs of views alone -----------------------------------------------------------------------------------------

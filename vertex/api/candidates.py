@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from itertools import chain, islice, zip_longest
 from typing import NamedTuple
 
-from pipeline.core.features import Vector, links, session_vector
+import numpy as np
+
+from pipeline.core.features import Vector, context_vector, links, session_vector
 from pipeline.core.items import ItemStats
 from pipeline.core.profile import UserProfile
 from vertex.model import VectorIndex
@@ -19,6 +21,8 @@ from vertex.model import VectorIndex
 MAX_CANDIDATES = 200
 MAX_CATEGORIES = 4
 NEIGHBOURS = 100
+# The least cosine of a context vector: two standard deviations of that of two random ones in 64 dimensions.
+LEAST_CONTEXT_COSINE = 0.25
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class Situation:
         now_ms: the time of reading.
         seeds: stats of the visitor's recent items.
         vectors: item vectors.
+        contexts: the items' context vectors, which need no training.
         trending: ids of what is trending overall, best first.
         trending_in: the same by category, for the visitor's categories.
         popular, shelves: ids of items in stock, of all and by category, most viewed first.
@@ -39,6 +44,7 @@ class Situation:
     now_ms: int
     seeds: Mapping[str, ItemStats] = field(default_factory=dict)
     vectors: VectorIndex = field(default_factory=VectorIndex.empty)
+    contexts: VectorIndex = field(default_factory=VectorIndex.empty)
     trending: Iterable[str] = ()
     trending_in: Mapping[str, Iterable[str]] = field(default_factory=dict)
     popular: Iterable[str] = ()
@@ -70,6 +76,15 @@ def similar(situation: Situation) -> list[str]:
     return [item_id for item_id, _ in situation.vectors.nearest(taste, NEIGHBOURS)]
 
 
+def in_context(situation: Situation) -> list[str]:
+    """Items that keep the company that the visitor's last items keep, new ones from their first visitors on."""
+    company = context_vector(situation.profile, situation.seeds, situation.now_ms)
+    if company is None:
+        return []
+    nearest = situation.contexts.nearest(company.astype(np.float32), NEIGHBOURS)
+    return [item_id for item_id, cosine in nearest if cosine >= LEAST_CONTEXT_COSINE]
+
+
 def in_categories(situation: Situation) -> Iterator[str]:
     """Items of the visitor's categories in turn: what is trending there, then what else is in stock."""
     names = top_categories(situation.profile)
@@ -93,6 +108,7 @@ SOURCES: dict[str, tuple[Callable[[Situation], Iterable[str]], int]] = {
     "recent": (recent, 2),
     "covisit": (covisited, 4),
     "embedding": (similar, 2),
+    "context": (in_context, 1),
     "category": (in_categories, 2),
     "trending": (trending, 1),
 }

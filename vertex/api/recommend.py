@@ -184,6 +184,7 @@ class Recommender:
             now_ms,
             seeds={row.item.item_id: row.stats for row in self._items.rows(seeds)},
             vectors=self._model().vectors,
+            contexts=self._items.shelves.contexts,
             trending=ranked[GLOBAL_SCOPE],
             trending_in={name: ranked[scope] for name, scope in scopes.items()},
             popular=self._items.shelves.popular,

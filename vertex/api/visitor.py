@@ -51,12 +51,13 @@ class Visitors:
     async def stored(self, keys: Sequence[str]) -> UserProfile | None:
         """The profiles under these keys, merged; None when there is none. Raises `Unavailable`.
 
-        A browser that was merged into an account is that account, while nobody says that it is another's.
+        A browser that was merged into an account is that account, unless another account is given: then it is that
+        one alone, for nothing of the browser is left.
         """
         found = await asyncio.gather(*(self._reader.profile(key) for key in keys))
-        profiles = [profile for profile in found if profile is not None]
-        if len(keys) == 1 and profiles and profiles[0].account:
-            return await self._reader.profile(profiles[0].account)
+        if len(keys) == 1 and found[0] is not None and found[0].account:
+            return await self._reader.profile(found[0].account)
+        profiles = [profile for profile in found if profile is not None and not profile.account]
         for other in profiles[1:]:
             profiles[0].merge(other)
         return profiles[0] if profiles else None
@@ -92,7 +93,9 @@ class Visitors:
                 log.debug("a pending event is ignored: %s", type(error).__name__)
                 visitor.ignored += 1
                 continue
-            visitor.pending += visitor.profile.add(event, self._item(event.product_id))
+            item = self._item(event.product_id)
+            # A stub only repeats what some event said: the pipeline folds without it.
+            visitor.pending += visitor.profile.add(event, item if item is not None and not item.stub else None)
 
     def _fold_page(self, visitor: Visitor, request: Request, request_id: str) -> None:
         """Being on a product's page is a view of it, also before the page has said so."""

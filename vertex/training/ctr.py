@@ -32,6 +32,13 @@ MONOTONE = {
     "similarity": 1,
     "item_ctr": 1,
     "item_conversion": 1,
+    "brand_interest_30m": 1,
+    "bought_together": 1,
+    "taste_similarity": 1,
+    "session_similarity": 1,
+    "context_similarity": 1,
+    "item_carts_7d": 1,
+    "item_trending": 1,
 }
 _PARAMS: dict[str, Any] = {
     "objective": "binary",

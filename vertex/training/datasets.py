@@ -185,7 +185,7 @@ class Log:
             seeds=self.world.seeds(profile, slate.time_ms),
             vectors=vectors,
             positions=slate.positions,
-            priors=self.world.priors(slate.time_ms),
+            priors=self.world.priors(),
         )
         return feature_matrix(profile, self.world.rows(items), context, slate.time_ms)
 

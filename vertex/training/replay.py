@@ -11,11 +11,13 @@ from collections.abc import Iterable, Mapping
 from pipeline.core.catalog import Item, stub_item
 from pipeline.core.events import Event, profile_key
 from pipeline.core.features import RECENT_SEEDS
-from pipeline.core.fold import category_of, fold
-from pipeline.core.items import MAX_NEIGHBOURS_KEPT, ItemRow, ItemStats, RatePriors, rate_priors
+from pipeline.core.fold import Pair, adopt, category_of, fold
+from pipeline.core.items import MAX_NEIGHBOURS_KEPT, ItemRow, ItemStats, RatePriors
 from pipeline.core.profile import UserProfile
+from vertex.priors import fitted_priors
 
-PRIORS_EVERY = 2_000  # events; fitting reads every item
+# Fitting the priors reads every item: it is done again when the log has grown by a tenth, within these bounds (events).
+PRIORS_AFTER_LEAST, PRIORS_AFTER_MOST = 20, 2_000
 
 
 class World:
@@ -35,30 +37,25 @@ class World:
 
     def add(self, event: Event) -> None:
         """Fold one event as the pipeline does; a duplicate changes nothing."""
-        key = profile_key(event)
-        profile = self.profiles.get(key)
-        if profile is None:
-            profile = self.profiles[key] = UserProfile()
-        new, pairs = fold(profile, [(event, self._items.get(event.product_id or ""))])
+        self._move(event)
+        profile = self._profile(self._key(event))
+        item = self._items.get(event.product_id or "")
+        new, pairs = fold(profile, [(event, item if item is not None and not item.stub else None)])
         if not new:
             return
+        profile.settle()
         self._added += 1
         if event.product_id is not None:
             self._add_to_items(event, event.product_id)
-        for pair in pairs:
-            for one, two in ((pair.item, pair.other), (pair.other, pair.item)):
-                stats = self._touched(one)
-                stats.link(two, pair.kind, pair.weight, pair.time_ms)
-                stats.neighbour_weights.keep_largest(MAX_NEIGHBOURS_KEPT)
+        self._link(pairs)
 
     def profile(self, event: Event) -> UserProfile:
         """What serving would read for the event's visitor: the account's profile, the device's merged in."""
-        profile = self.profiles.get(profile_key(event), UserProfile())
-        device = self.profiles.get(f"a#{event.anonymous_id}") if event.user_id else None
-        if device is not None:
+        profile = self.profiles.get(self._key(event)) or UserProfile()
+        device = self.profiles.get(f"a#{event.anonymous_id}") if event.user_id and event.anonymous_id else None
+        if device is not None and not device.account:
             profile = profile.copy()
             profile.merge(device)
-        profile.settle()
         return profile
 
     def rows(self, item_ids: Iterable[str]) -> list[ItemRow]:
@@ -74,17 +71,50 @@ class World:
         recent = (item_id for item_id, _ in profile.recent_items(now_ms, RECENT_SEEDS))
         return {item_id: self.stats[item_id] for item_id in (*recent, *profile.in_cart()) if item_id in self.stats}
 
-    def priors(self, now_ms: int) -> RatePriors:
+    def priors(self) -> RatePriors:
         """The priors of the items' rates, as serving would have fitted them lately."""
         if self._added >= self._priors_at:
-            self._priors, self._priors_at = rate_priors(self.rows(self.stats), now_ms), self._added + PRIORS_EVERY
+            self._priors = fitted_priors(self.rows(self.stats))
+            pause = min(max(self._added // 10, PRIORS_AFTER_LEAST), PRIORS_AFTER_MOST)
+            self._priors_at = self._added + pause
         return self._priors
+
+    def _key(self, event: Event) -> str:
+        """The profile that an event goes to: the account it names, else the one its browser was merged into."""
+        key = profile_key(event)
+        found = self.profiles.get(key)
+        return found.account if found is not None and found.account else key
+
+    def _move(self, event: Event) -> None:
+        """The first event that names both merges the browser into the account, once."""
+        if event.user_id is None or event.anonymous_id is None:
+            return
+        browser = self._profile(f"a#{event.anonymous_id}")
+        if browser.account:
+            return
+        account = self._profile(profile_key(event))
+        self._link(adopt(account, browser))
+        self.profiles[f"a#{event.anonymous_id}"] = UserProfile(newest_ms=browser.newest_ms, account=profile_key(event))
+
+    def _profile(self, key: str) -> UserProfile:
+        profile = self.profiles.get(key)
+        if profile is None:
+            profile = self.profiles[key] = UserProfile()
+        return profile
 
     def _add_to_items(self, event: Event, product_id: str) -> None:
         item = self._items.get(product_id)
         if item is None:
             item = self._items[product_id] = stub_item(event)
-        self._touched(product_id).add(event, category_of((event, item)))
+        self._touched(product_id).add(event, category_of((event, None if item.stub else item)))
+
+    def _link(self, pairs: Iterable[Pair]) -> None:
+        for pair in pairs:
+            for one, two in ((pair.item, pair.other), (pair.other, pair.item)):
+                stats = self._touched(one)
+                stats.link(two, pair.kind, pair.weight, pair.time_ms)
+                stats.neighbour_weights.keep_largest(MAX_NEIGHBOURS_KEPT)
+                stats.bought_weights.keep_largest(MAX_NEIGHBOURS_KEPT)
 
     def _touched(self, item_id: str) -> ItemStats:
         stats = self.stats.get(item_id)

@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.core.catalog import Item
 from pipeline.core.events import Event
-from pipeline.core.items import ItemRow, ItemStats, Trending
+from pipeline.core.items import TOUCHED, ItemRow, ItemStats, Trending
 from pipeline.core.profile import UserProfile
 from pipeline.store import GLOBAL_SCOPE
 from vertex.api.breaker import Unavailable
@@ -63,17 +63,18 @@ def row(of: Item, views: int = 0, neighbours: Sequence[str] = (), impressions: i
     for _ in range(impressions):
         stats.add(event("impression", of.item_id, 60))
     for rank, other in enumerate(neighbours):
-        for _ in range(len(neighbours) - rank):
-            stats.add_neighbour(other, NOW_MS - 60_000)
+        stats.link(other, TOUCHED, float(len(neighbours) - rank), NOW_MS - 60_000)
     return ItemRow(of, stats)
 
 
 def trending_of(*ids: str) -> Trending:
     """Trending in this order."""
-    trending = Trending()
+    trending = Trending(newest_ms=NOW_MS - 60_000)
     for rank, item_id in enumerate(ids):
-        for _ in range(len(ids) - rank):
-            trending.add(event("view_product", item_id, 60))
+        viewed = row(Item(item_id), views=len(ids) - rank).stats
+        popularity = viewed.log2_popularity()
+        assert popularity is not None
+        trending.rank(item_id, popularity)
     return trending
 
 

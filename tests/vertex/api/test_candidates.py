@@ -6,8 +6,10 @@ from collections import Counter
 
 import numpy as np
 
+from pipeline.core.embedding import CONTEXT_DIM
 from tests.vertex.api.fakes import NOW_MS, event, item, row, visitor
 from vertex.api.candidates import SOURCES, Candidate, Situation, gather, top_categories
+from vertex.api.items import build_contexts
 from vertex.model import VectorIndex
 
 EVERY = lambda item_id: True  # noqa: E731  # reads as what it means
@@ -23,11 +25,16 @@ def rich_situation() -> Situation:
     seed = row(item(0), neighbours=[f"covisited{i}" for i in range(50)])
     angles = np.linspace(0.0, 1.0, 201)
     vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    company = seed.stats.context.direction()
+    assert company is not None
+    stranger = np.linalg.qr(np.stack([company, np.ones(CONTEXT_DIM)], axis=1))[0][:, 1]  # at right angles to it
+    contexts = np.cos(angles)[:, None] * company + np.sin(angles)[:, None] * stranger  # (201, CONTEXT_DIM)
     return Situation(
         profile,
         NOW_MS,
         seeds={"p0": seed.stats},
         vectors=VectorIndex(["p0", *(f"similar{i}" for i in range(200))], vectors),
+        contexts=VectorIndex(["p0", *(f"company{i}" for i in range(200))], contexts.astype(np.float32)),
         trending=[f"trending{i}" for i in range(300)],
         trending_in={"c0": [f"in{i}" for i in range(300)]},
     )
@@ -48,8 +55,23 @@ def test_each_source_gives_its_best_first() -> None:
     assert ids_of(candidates, "recent")[:2] == ["p0", "p1"]
     assert ids_of(candidates, "covisit")[:2] == ["covisited0", "covisited1"]
     assert ids_of(candidates, "embedding")[:2] == ["similar0", "similar1"]
+    assert ids_of(candidates, "context")[:2] == ["company0", "company1"]
     assert ids_of(candidates, "category")[:2] == ["in0", "in1"]
     assert ids_of(candidates, "trending")[:2] == ["trending0", "trending1"]
+
+
+def test_what_keeps_other_company_is_no_candidate_of_context() -> None:
+    seed = row(item(0), neighbours=["p1", "p2"])
+    kept = [row(item(5), neighbours=["p1", "p2"]), row(item(6), neighbours=["p1", "p7", "p8"])]
+    others = [row(item(index), neighbours=[f"p{index + 1}"]) for index in range(20, 60)]
+    profile = visitor(event("view_product", "p0"), items=[item(0)])
+    situation = Situation(profile, NOW_MS, seeds={"p0": seed.stats}, contexts=build_contexts([*others, *kept]))
+
+    found = ids_of(gather(situation, EVERY), "context")
+
+    assert found[:2] == ["p5", "p6"]
+    assert len(found) < 10
+    assert ids_of(gather(Situation(visitor(), NOW_MS, contexts=situation.contexts), EVERY), "context") == []
 
 
 def test_the_source_that_found_an_item_first_keeps_it() -> None:
@@ -83,5 +105,5 @@ def test_the_category_last_clicked_counts_however_weak_its_interest() -> None:
     old = [event("purchase", f"p{i}", 100 + i, metadata={"category": f"old{i % 4}"}) for i in range(20)]
     profile = visitor(*old, event("click", "p99", 1, metadata={"category": "new"}))
 
-    assert len(top_categories(profile, NOW_MS)) == 4
-    assert "new" in top_categories(profile, NOW_MS)
+    assert len(top_categories(profile)) == 4
+    assert "new" in top_categories(profile)

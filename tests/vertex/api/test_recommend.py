@@ -30,6 +30,7 @@ from vertex.api.config import Weights
 from vertex.api.contract import Request
 from vertex.api.recommend import EXPLORE_SLOT
 from vertex.api.timing import Stopwatch
+from vertex.priors import fitted_priors
 
 Answer = dict[str, Any]
 
@@ -79,7 +80,8 @@ async def test_the_ranked_matrix_is_the_feature_matrix_of_the_same_state() -> No
     assert isinstance(service.ranker, FakeRanker)
     matrix = service.ranker.matrices[0]
     seeds = {item_id: service.reader.rows[item_id].stats for item_id in ("p3", "p7")}
-    everything = feature_matrix(profile, list(service.reader.rows.values()), Context(seeds=seeds), NOW_MS)
+    rows = list(service.reader.rows.values())
+    everything = feature_matrix(profile, rows, Context(seeds=seeds, priors=fitted_priors(rows)), NOW_MS)
     expected = {features.tobytes() for features in everything}
     assert len(matrix) == 60
     assert {features.tobytes() for features in matrix} == expected

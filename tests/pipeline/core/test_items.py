@@ -1,80 +1,148 @@
-"""Item statistics and trending: laws on generated streams, smoothed rates, neighbours, bounds."""
+"""Items, scopes and what is trending: laws on generated streams, rates, priors, what is dropped at the bounds."""
 
 from __future__ import annotations
 
 import itertools
 from random import Random
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.decay import DAY_MS, HOUR_MS
+from pipeline.core.catalog import Item
+from pipeline.core.decay import DAY_MS, HOUR_MS, MINUTE_MS, DecayedSums
+from pipeline.core.embedding import CONTEXT_DIM
 from pipeline.core.events import Event
 from pipeline.core.items import (
+    BOUGHT,
+    CLICK,
     CONVERSION_PRIOR,
     CTR_PRIOR,
+    IMPRESSION,
     ITEM_CODES,
+    LONG_HALF_LIFE_MS,
     MAX_NEIGHBOURS,
+    MAX_NEIGHBOURS_KEPT,
     MAX_TRENDING,
+    SHORT_HALF_LIFE_MS,
+    TOUCHED,
+    TRENDING_HALF_LIFE_MS,
+    VIEW,
+    WINDOWS_MS,
+    Counts,
+    ItemRow,
     ItemStats,
+    RatePriors,
     Trending,
+    beta_prior,
+    rate_priors,
 )
-from tests.pipeline.core.streams import START_MS, Fact, assert_same, event, facts, laws, stats_of
+from tests.pipeline.core.streams import (
+    START_MS,
+    Fact,
+    assert_same,
+    event,
+    facts,
+    laws,
+    randoms,
+    seeds,
+    shuffled,
+    split,
+    stats_of,
+)
 
 WEEK_MS = 7 * DAY_MS
+WIDTHS_MS = {"5m": MINUTE_MS, "1h": 5 * MINUTE_MS, "24h": HOUR_MS}
+NAMES = sorted(ITEM_CODES)
+
+# (code, ms after START_MS)
+COUNTS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 2 * DAY_MS)), max_size=30)
 
 
-def trending_of(stream: list[Fact]) -> Trending:
-    trending = Trending()
-    for found, _ in stream:
-        trending.add(found)
-    return trending
+def counts_of(stream: list[tuple[int, int]]) -> Counts:
+    counts = Counts()
+    for code, offset in stream:
+        counts.add(code, START_MS + offset)
+    return counts
+
+
+def linked_stats(stream: list[Fact], before: dict[str, int]) -> ItemStats:
+    """The fold of an item's events, each of which links it to a neighbour."""
+    stats = ItemStats()
+    for found, item in stream:
+        stats.add(found, item.category if item is not None else "")
+        neighbour = before[found.event_id]
+        stats.link(f"n{neighbour}", TOUCHED if neighbour % 3 else BOUGHT, 1.0, found.time_ms)
+    return stats
 
 
 # laws
 
 
 @laws
-@given(facts(), st.data())
-def test_statistics_do_not_depend_on_order_or_on_how_a_stream_is_split(stream: list[Fact], data: st.DataObject) -> None:
-    events = [found for found, _ in stream]
-    before = {event.event_id: [f"n{number % 7}"] for number, event in enumerate(events)}
-
-    def stats_of(part: list[Event]) -> ItemStats:
-        stats = ItemStats()
-        for found in part:
-            stats.add(found, before[found.event_id])
-        return stats
-
-    shuffled = data.draw(st.permutations(events))
-    cuts = sorted(data.draw(st.integers(0, len(events))) for _ in range(2))
-    parts = [shuffled[: cuts[0]], shuffled[cuts[0] : cuts[1]], shuffled[cuts[1] :]]
-    whole = stats_of(events)
+@given(COUNTS, randoms())
+def test_counts_do_not_depend_on_order_or_grouping_and_zero_is_neutral(
+    stream: list[tuple[int, int]], random: Random
+) -> None:
+    whole = counts_of(stream)
+    assert_same(counts_of(shuffled(random, stream)), whole)
+    parts = split(random, stream, 3)
     for order in itertools.permutations(parts):
-        merged = ItemStats()
+        left, right, late = counts_of(order[0]), counts_of(order[1]), counts_of(order[0])
+        left.merge(right)
+        left.merge(counts_of(order[2]))
+        left.merge(Counts())
+        right.merge(counts_of(order[2]))
+        late.merge(right)
+        neutral = Counts()
+        neutral.merge(late)
+        assert_same(left, whole)
+        assert_same(neutral, whole)
+
+
+@laws
+@given(COUNTS.filter(bool), st.integers(-5 * MINUTE_MS, 2 * DAY_MS), st.sampled_from(sorted(WINDOWS_MS)))
+def test_windows_are_exact_to_one_bucket_at_any_read_time(
+    stream: list[tuple[int, int]], after: int, window: str
+) -> None:
+    counts, window_ms, width_ms = counts_of(stream), WINDOWS_MS[window], WIDTHS_MS[window]
+    now = max(offset for _, offset in stream) + (after if after < 0 else after % (2 * window_ms))
+    for code in range(6):
+        ages = [now - offset for found, offset in stream if found == code]
+        counted = counts.window(code, window, START_MS + now)
+        assert sum(0 <= age < window_ms for age in ages) <= counted
+        assert counted <= sum(-width_ms < age < window_ms + width_ms for age in ages)
+
+
+@laws
+@given(facts(), randoms())
+def test_statistics_do_not_depend_on_order_or_on_how_a_stream_is_split(stream: list[Fact], random: Random) -> None:
+    before = {found.event_id: number % 7 for number, (found, _) in enumerate(stream)}
+    parts = split(random, shuffled(random, stream), 3)
+    whole = linked_stats(stream, before)
+    for order in itertools.permutations(parts):
+        total = ItemStats()
         for part in order:
-            merged.merge(ItemStats.decode(stats_of(part).encode()))
-        assert_same(merged, whole)
-    right = stats_of(parts[1])
-    right.merge(stats_of(parts[2]))
-    grouped = stats_of(parts[0])
+            total.merge(ItemStats.decode(linked_stats(part, before).encode()))
+        total.merge(ItemStats())
+        assert_same(total, whole)
+    right = linked_stats(parts[1], before)
+    right.merge(linked_stats(parts[2], before))
+    grouped = linked_stats(parts[0], before)
     grouped.merge(right)
     assert_same(grouped, whole)
 
 
 @laws
-@given(facts(), st.data())
-def test_trending_does_not_depend_on_order_or_on_how_a_stream_is_split(stream: list[Fact], data: st.DataObject) -> None:
-    shuffled = data.draw(st.permutations(stream))
-    cut = data.draw(st.integers(0, len(stream)))
-    left, right = trending_of(shuffled[:cut]), trending_of(shuffled[cut:])
-    other_way = trending_of(shuffled[cut:])
-    other_way.merge(left)
-    left.merge(Trending.decode(right.encode()))
-    left.merge(Trending())
-    assert_same(left, trending_of(stream))
-    assert_same(other_way, trending_of(stream))
+@given(facts())
+def test_states_are_read_as_they_were_written(stream: list[Fact]) -> None:
+    stats, trending = linked_stats(stream, {found.event_id: 1 for found, _ in stream}), Trending()
+    for found, _ in stream:
+        trending.rank(found.product_id or "", float(found.time_ms))
+    trending.counts.merge(stats.counts)
+    assert ItemStats.decode(stats.encode()) == stats
+    assert Trending.decode(trending.encode()) == trending
 
 
 @laws
@@ -86,15 +154,6 @@ def test_rates_lie_between_nought_and_one_at_any_time(stream: list[Fact], after:
     assert stats.views(now_ms) >= 0
 
 
-@laws
-@given(facts())
-def test_states_are_read_as_they_were_written(stream: list[Fact]) -> None:
-    stats, trending = stats_of([found for found, _ in stream]), trending_of(stream)
-    stats.add_neighbour("other", START_MS)
-    assert ItemStats.decode(stats.encode()) == stats
-    assert Trending.decode(trending.encode()) == trending
-
-
 # item statistics
 
 
@@ -102,14 +161,11 @@ def test_events_count_by_kind_and_other_events_do_not() -> None:
     names = ["view_product", "view_product", "media_play", "click", "add_to_cart", "purchase", "impression", "scroll"]
     stats = stats_of([event(name, n, product_id="p") for n, name in enumerate(names)])
     described = stats.describe(START_MS + 10_000)
-    assert {k: v for k, v in described.items() if "_1h" not in k and isinstance(v, int)} == {
-        "views": 3,
-        "clicks": 1,
-        "carts": 1,
-        "purchases": 1,
-        "impressions": 1,
-    }
-    assert described["views_1h"] == 3 and stats.newest_ms == START_MS + 6000
+    ever = {"views": 3, "clicks": 1, "carts": 1, "purchases": 1, "impressions": 1}
+    assert {name: described[name] for name in ever} == ever
+    for window in WINDOWS_MS:
+        assert {name: described[f"{name}_{window}"] for name in ever} == ever
+    assert stats.newest_ms == START_MS + 6000
 
 
 def test_codes_in_stored_states_keep_their_numbers() -> None:
@@ -129,12 +185,27 @@ def test_views_halve_in_a_week() -> None:
     assert stats.views(START_MS + 1000 + WEEK_MS) == pytest.approx(1.0, rel=1e-5)
 
 
+def test_counts_decay_on_a_week_and_on_an_hour() -> None:
+    counts = counts_of([(VIEW, 0)])
+    assert counts.decayed(VIEW, START_MS + LONG_HALF_LIFE_MS) == pytest.approx(0.5)
+    assert counts.short.value(VIEW, START_MS + HOUR_MS, SHORT_HALF_LIFE_MS) == pytest.approx(0.5)
+
+
+def test_the_category_is_that_of_the_newest_event_that_has_one() -> None:
+    stats = ItemStats()
+    stats.add(event(at_s=5, product_id="p"), "new")
+    stats.add(event(at_s=1, product_id="p"), "old")
+    stats.add(event(at_s=9, product_id="p"))
+    assert stats.category == "new" and ItemStats().category == ""
+
+
 def test_rates_start_at_the_priors_mean_and_move_to_what_is_seen() -> None:
     assert ItemStats().ctr(START_MS) == CTR_PRIOR[0] / CTR_PRIOR[1]
     assert ItemStats().conversion(START_MS) == CONVERSION_PRIOR[0] / CONVERSION_PRIOR[1]
     shown = [event("impression", n / 1000, f"i{n}", product_id="p") for n in range(100)]
     clicked = [event("click", n / 1000, f"c{n}", product_id="p") for n in range(50)]
     assert stats_of(shown + clicked).ctr(START_MS) == pytest.approx((50 + 2) / (100 + 25), rel=1e-5)
+    assert stats_of(shown + clicked).ctr(START_MS, (10.0, 20.0)) == pytest.approx((50 + 10) / (100 + 20), rel=1e-5)
     assert stats_of(shown).ctr(START_MS) < CTR_PRIOR[0] / CTR_PRIOR[1]
 
 
@@ -142,69 +213,295 @@ def test_more_clicks_than_impressions_is_no_rate_above_one() -> None:
     assert stats_of([event("click", n, f"c{n}", product_id="p") for n in range(500)]).ctr(START_MS + 500_000) < 1
 
 
-def test_the_hour_counts_what_is_within_it_also_behind_an_event_five_minutes_ahead() -> None:
-    stats = stats_of([event(at_s=-3599, product_id="p"), event("click", 300, product_id="p")])
-    assert stats.describe(START_MS)["views_1h"] == 1
-    assert stats.describe(START_MS + HOUR_MS)["views_1h"] == 0
+def test_windows_count_what_is_within_them_also_behind_an_event_five_minutes_ahead() -> None:
+    ages_s = {"5m": 299, "1h": 3599, "24h": 86_399}
+    now_s = -60  # a minute before the hour, so that five minutes later begins a bucket of every ring
+    ahead = event("click", now_s + 300, product_id="p")
+    for window, age_s in ages_s.items():
+        stats = stats_of([event(at_s=now_s - age_s, product_id="p"), ahead])
+        assert stats.describe(START_MS + now_s * 1000)[f"views_{window}"] == 1
+        assert stats.describe(START_MS + now_s * 1000 + WINDOWS_MS[window] + HOUR_MS)[f"views_{window}"] == 0
+
+
+# neighbours
 
 
 def test_neighbours_weigh_more_the_more_often_and_the_later_they_were_seen() -> None:
     stats = ItemStats()
-    stats.add(event(product_id="p"), ["a", "b"])
-    stats.add(event(at_s=1, product_id="p"), ["a"])
+    for name, at_ms in (("a", 0), ("b", 0), ("a", 1000)):
+        stats.link(name, TOUCHED, 1.0, START_MS + at_ms)
+    assert list(stats.neighbours(START_MS)) == ["a", "b"]
     assert stats.neighbours(START_MS + 1000) == pytest.approx({"a": 2.0, "b": 1.0}, rel=1e-5)
     assert stats.neighbours(START_MS + WEEK_MS) == pytest.approx({"a": 1.0, "b": 0.5}, rel=1e-5)
+    assert stats.bought_with(START_MS) == {}
 
 
-def test_the_order_of_a_session_bends_a_neighbours_weight_no_more_than_the_docstring_says() -> None:
-    early, late = ItemStats(), ItemStats()
-    early.add_neighbour("a", START_MS)
-    late.add_neighbour("a", START_MS + HOUR_MS)
-    ratio = early.neighbours(START_MS + DAY_MS)["a"] / late.neighbours(START_MS + DAY_MS)["a"]
-    assert 1 - 0.0042 < ratio < 1 - 0.004
-
-
-def test_the_heaviest_neighbours_are_kept_when_stored() -> None:
+def test_what_was_bought_with_it_stands_apart_from_what_was_touched_with_it() -> None:
     stats = ItemStats()
-    for n in range(MAX_NEIGHBOURS + 10):
-        for _ in range(1 + n % 2):
-            stats.add_neighbour(f"p{n}", START_MS)
-    kept = ItemStats.decode(stats.encode()).neighbours(START_MS)
-    assert len(kept) == MAX_NEIGHBOURS and sum(weight > 1.5 for weight in kept.values()) == 30
+    stats.link("a", BOUGHT, 1.0, START_MS)
+    assert stats.bought_with(START_MS) == {"a": pytest.approx(1.0)} and stats.neighbours(START_MS) == {}
+    assert stats.context.direction() is None
 
 
-def test_the_encoded_size_of_an_item_is_bounded_for_any_stream() -> None:
-    random, stats, sizes = Random(3), ItemStats(), []
+def test_a_pair_that_was_taken_back_is_no_neighbour_once_stored() -> None:
+    stats = ItemStats()
+    for name, weight, at_ms in (("a", 1.0, 7), ("b", 1.0, 11), ("a", -1.0, 7)):
+        stats.link(name, TOUCHED, weight, START_MS + at_ms * HOUR_MS)
+    assert set(ItemStats.decode(stats.encode()).neighbours(START_MS)) == {"b"}
+
+
+def test_the_heaviest_two_hundred_neighbours_are_stored_and_the_heaviest_fifty_read() -> None:
+    for kind, reading in ((TOUCHED, ItemStats.neighbours), (BOUGHT, ItemStats.bought_with)):
+        stats = ItemStats()
+        for n in range(MAX_NEIGHBOURS_KEPT + 10):
+            stats.link(f"p{n:03d}", kind, 2.0 if n >= 200 else 1.0, START_MS)
+        stored = ItemStats.decode(stats.encode())
+        weights: DecayedSums[str] = stored.neighbour_weights if kind == TOUCHED else stored.bought_weights
+        assert set(weights.sums) == {f"p{n:03d}" for n in (*range(190), *range(200, 210))}
+        assert list(reading(stored, START_MS)) == [f"p{n:03d}" for n in (*range(200, 210), *range(40))]
+        assert len(reading(stored, START_MS)) == MAX_NEIGHBOURS
+
+
+@pytest.mark.parametrize("kept", [2, MAX_NEIGHBOURS_KEPT])
+def test_up_to_two_hundred_neighbours_storing_after_each_changes_nothing(kept: int) -> None:
+    pairs = [(f"p{n % kept}", float(1 + n % 3), n * HOUR_MS) for n in range(3 * kept)]
+    stored, whole = ItemStats(), ItemStats()
+    for name, weight, offset in pairs:
+        whole.link(name, TOUCHED, weight, START_MS + offset)
+    for name, weight, offset in shuffled(Random(1), pairs):
+        stored.link(name, TOUCHED, weight, START_MS + offset)
+        stored = ItemStats.decode(stored.encode())
+    assert_same(stored, whole)
+
+
+@pytest.mark.parametrize("fill", ["x", "😀"])
+def test_the_encoded_size_of_an_item_is_bounded_for_any_stream(fill: str) -> None:
+    random, stats = Random(3), ItemStats()
     for n in range(4000):
-        found = event(random.choice(list(ITEM_CODES)), random.randrange(86_400), f"e{n}", product_id="p")
-        stats.add(found, [f"neighbour-{random.randrange(3000)}"])
-        if n % 500 == 499:
-            sizes.append(len(stats.encode()))
-    assert max(sizes) < 3000 and sizes[-1] < 1.1 * sizes[2]
+        name = f"{random.randrange(900):03d}".ljust(256, fill)
+        stats.add(event(random.choice(NAMES), random.randrange(3 * 86_400), f"e{n}", product_id="p"), name)
+        stats.link(name, random.choice((TOUCHED, BOUGHT)), 1.0, START_MS + random.randrange(3 * DAY_MS))
+    id_bytes = len("000".ljust(256, fill).encode())
+    rings = (12 + 14 + 26) * 6 * 6
+    bound = (2 * MAX_NEIGHBOURS_KEPT + 1) * (id_bytes + 12) + 8 * CONTEXT_DIM + rings + 512
+    assert len(stats.encode()) <= bound
+    assert len(stats.neighbour_weights.sums) == len(stats.bought_weights.sums) == MAX_NEIGHBOURS_KEPT
 
 
-# trending
+# popularity and trending
 
 
-def test_trending_weighs_a_purchase_as_five_views_and_an_impression_not_at_all() -> None:
-    names = [("view_product", "a"), ("purchase", "b"), ("add_to_cart", "c"), ("impression", "d"), ("search", None)]
-    trending = trending_of([(event(name, product_id=product), None) for name, product in names])
-    top = trending.top(START_MS, 10)
-    assert [item_id for item_id, _ in top] == ["b", "c", "a"]
-    assert [score for _, score in top] == pytest.approx([5.0, 3.0, 1.0], rel=1e-9)
+def test_popularity_weighs_a_purchase_as_five_views_and_an_impression_not_at_all() -> None:
+    def popularity(*names: str) -> float | None:
+        log2_popularity = stats_of([event(name, product_id="p") for name in names]).log2_popularity()
+        return None if log2_popularity is None else 2 ** (log2_popularity - START_MS / TRENDING_HALF_LIFE_MS)
+
+    weights = {name: popularity(name) for name in NAMES}
+    assert weights == {
+        "view_product": pytest.approx(1.0),
+        "media_play": pytest.approx(1.0),
+        "click": pytest.approx(1.0),
+        "add_to_cart": pytest.approx(3.0),
+        "purchase": pytest.approx(5.0),
+        "remove_from_cart": None,
+        "impression": None,
+    }
+    assert popularity("view_product", "purchase", "scroll") == pytest.approx(6.0)
 
 
-def test_a_purchase_of_yesterday_trends_less_than_a_view_of_now_and_ties_go_by_id() -> None:
-    stream = [("purchase", -86_400, "old"), ("view_product", 0, "b"), ("view_product", 0, "a")]
-    trending = trending_of([(event(name, at_s, product_id=product), None) for name, at_s, product in stream])
-    assert [item_id for item_id, _ in trending.top(START_MS, 3)] == ["a", "b", "old"]
-    assert [item_id for item_id, _ in trending.top(START_MS, 1)] == ["a"]
+def ranked(streams: dict[str, list[Event]]) -> Trending:
+    trending = Trending()
+    for item_id, stream in streams.items():
+        popularity = stats_of(stream).log2_popularity()
+        if popularity is not None:
+            trending.rank(item_id, popularity)
+    return trending
 
 
-def test_the_most_popular_are_kept_when_stored() -> None:
+def test_what_trends_is_read_decayed_over_six_hours_best_first_and_ties_go_by_id() -> None:
+    trending = ranked(
+        {
+            "b": [event(product_id="b")],
+            "old": [event("purchase", -86_400, product_id="old")],
+            "a": [event(product_id="a")],
+        }
+    )
+    assert trending.top(START_MS, 3) == [
+        ("a", pytest.approx(1.0)),
+        ("b", pytest.approx(1.0)),
+        ("old", pytest.approx(5 / 16)),
+    ]
+    assert trending.top(START_MS + 6 * HOUR_MS, 1) == [("a", pytest.approx(0.5))]
+    assert Trending().top(START_MS, 5) == []
+
+
+@laws
+@given(st.integers(1, 60), randoms())
+def test_rank_and_merge_commute_and_an_empty_scope_is_neutral(size: int, random: Random) -> None:
+    def scope(ranks: list[tuple[str, float]]) -> Trending:
+        found = Trending()
+        for item_id, score in ranks:
+            found.rank(item_id, score)
+            found.newest_ms = max(found.newest_ms, START_MS + round(score))
+            found.counts.add(VIEW, START_MS + round(score))
+        return found
+
+    ranks = [(f"p{random.randrange(9)}", random.uniform(0, 99)) for _ in range(size)]
+    parts = split(random, ranks, 3)
+    for order in itertools.permutations(parts):
+        left, right, late = scope(order[0]), scope(order[1]), scope(order[0])
+        left.merge(right)
+        left.merge(Trending.decode(scope(order[2]).encode()))
+        left.merge(Trending())
+        right.merge(scope(order[2]))
+        late.merge(right)
+        assert_same(left, scope(ranks))
+        assert_same(late, scope(shuffled(random, ranks)))
+
+
+@given(seeds)
+@laws
+def test_the_top_300_are_the_exact_ones_in_any_order_and_split_though_items_dropped_out_in_between(seed: int) -> None:
+    random = Random(seed)
+    # Each item's popularity as its row told it, growing; whoever is told of last is told the most.
+    told: list[tuple[str, float]] = []
+    exact: dict[str, float] = {}
+    for n in range(400):
+        scores = sorted(random.uniform(70_000, 70_040) for _ in range(random.randint(1, 4)))
+        told += [(f"p{n}", score) for score in scores]
+        exact[f"p{n}"] = scores[-1]
+    parts = split(random, shuffled(random, told), 3)
+    totals = []
+    for part in parts:
+        total = Trending()
+        for start in range(0, len(part), 50):
+            addition = Trending()
+            for item_id, score in part[start : start + 50]:
+                addition.rank(item_id, score)
+            total = Trending.decode(total.encode())
+            total.merge(addition)
+        totals.append(total)
+    for order in itertools.permutations(totals):
+        merged = Trending()
+        for total in order:
+            merged.merge(Trending.decode(total.encode()))
+        merged = Trending.decode(merged.encode())
+        best = sorted(exact, key=lambda name: (-exact[name], name))[:MAX_TRENDING]
+        assert [item_id for item_id, _ in merged.top(START_MS, MAX_TRENDING)] == best
+        assert merged.scores == {item_id: exact[item_id] for item_id in best}
+
+
+def test_an_item_that_had_dropped_out_comes_back_with_its_whole_weight() -> None:
+    trending = Trending()
+    trending.rank("slow", 70_000.0)
+    for n in range(MAX_TRENDING):
+        trending.rank(f"p{n}", 70_001.0)
+    trending = Trending.decode(trending.encode())
+    assert "slow" not in trending.scores
+    trending.rank("slow", 70_000.5 + 1)
+    assert trending.top(START_MS, 1)[0][0] == "slow" and len(Trending.decode(trending.encode()).scores) == MAX_TRENDING
+
+
+def test_of_equally_popular_items_beyond_the_bound_the_smallest_ids_are_stored() -> None:
     trending = Trending()
     for n in range(MAX_TRENDING + 50):
-        trending.add(event("purchase" if n < 50 else "view_product", product_id=f"p{n}"))
-    kept = Trending.decode(trending.encode())
-    assert len(kept.scores.sums) == MAX_TRENDING
-    assert {f"p{n}" for n in range(50)} <= set(kept.scores.sums)
+        trending.rank(f"p{n:03d}", 70_000.0)
+    assert set(Trending.decode(trending.encode()).scores) == {f"p{n:03d}" for n in range(MAX_TRENDING)}
+
+
+def test_the_encoded_size_of_a_scope_is_bounded() -> None:
+    trending = Trending(newest_ms=START_MS)
+    for n in range(1000):
+        trending.rank(f"{n:03d}".ljust(256, "😀"), 70_000.0 + n)
+        trending.counts.add(n % 6, START_MS + n * MINUTE_MS)
+    assert len(trending.encode()) <= MAX_TRENDING * (3 + 4 * 253 + 12) + (12 + 14 + 26) * 6 * 6 + 512
+
+
+# priors of rates
+
+
+def beta_binomial(mean: float, strength: float, items: int, trials: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Successes and trials of items whose rates are drawn from a Beta distribution."""
+    random = np.random.default_rng(seed)
+    tried = random.poisson(trials, items)
+    rates = random.beta(mean * strength, (1 - mean) * strength, items)
+    return random.binomial(tried, rates).astype(np.float64), tried.astype(np.float64)
+
+
+@pytest.mark.parametrize(("mean", "strength"), [(0.05, 40.0), (0.3, 20.0), (0.02, 100.0)])
+def test_the_prior_of_simulated_items_is_recovered(mean: float, strength: float) -> None:
+    found = [beta_prior(*beta_binomial(mean, strength, 2_000, 200, seed), CTR_PRIOR) for seed in range(5)]
+    means = [successes / trials for successes, trials in found]
+    assert np.mean(means) == pytest.approx(mean, rel=0.05)
+    assert np.median([trials for _, trials in found]) == pytest.approx(strength, rel=0.3)
+
+
+def test_items_that_differ_by_chance_alone_have_the_strongest_prior_and_those_that_differ_most_the_weakest() -> None:
+    random = np.random.default_rng(1)
+    alike = random.binomial(200, 0.1, 400).astype(np.float64)
+    assert beta_prior(alike, np.full(400, 200.0), CTR_PRIOR)[1] > 300
+    apart = np.array([0.0, 200.0] * 200)
+    assert beta_prior(apart, np.full(400, 200.0), CTR_PRIOR) == pytest.approx((2.5, 5.0))
+
+
+@pytest.mark.parametrize(
+    ("successes", "trials"),
+    [([], []), ([0] * 9, [0] * 9), ([1, 2, 3, 4], [10, 10, 10, 10]), ([0.1] * 9, [0.2] * 9)],
+    ids=["no items", "no trials", "four items", "long ago"],
+)
+def test_with_fewer_than_five_tried_items_the_default_holds(successes: list[float], trials: list[float]) -> None:
+    assert beta_prior(np.array(successes, np.float64), np.array(trials, np.float64), (7.0, 70.0)) == (7.0, 70.0)
+
+
+@pytest.mark.parametrize(
+    ("successes", "trials"),
+    [
+        ([0.0] * 9, [1e9] * 9),
+        ([1e9] * 9, [1e9] * 9),
+        ([1e9] * 9, [0.0] * 9),
+        ([0.0, 1e9] * 9, [1e9] * 18),
+        ([1.0] * 9, [1.0, 1e12] * 4 + [1.0]),
+        ([0.3] * 9, [0.6] * 9),
+    ],
+    ids=["none", "all", "without trials", "none or all", "one giant", "less than one"],
+)
+def test_extreme_counts_give_a_prior_whose_mean_is_a_rate(successes: list[float], trials: list[float]) -> None:
+    found = beta_prior(np.array(successes, np.float64), np.array(trials, np.float64), CTR_PRIOR)
+    assert 0 <= found[0] <= found[1] and 5 <= found[1] <= 500 and np.isfinite(found).all()
+
+
+def counted(category: str, item_id: str, clicks: int, impressions: int) -> ItemRow:
+    stats = ItemStats()
+    for code, count in ((CLICK, clicks), (IMPRESSION, impressions)):
+        for _ in range(count):
+            stats.counts.add(code, START_MS)
+    return ItemRow(Item(item_id, category=category), stats)
+
+
+def test_an_empty_shop_has_the_default_priors() -> None:
+    for rows in ([], [counted("shoes", "p", 0, 0)]):
+        priors = rate_priors(rows, START_MS)
+        assert priors.ctr_of("shoes") == priors.ctr_of("unknown") == CTR_PRIOR
+        assert priors.conversion_of("shoes") == priors.conversion_of("unknown") == CONVERSION_PRIOR
+    assert RatePriors().ctr_of("shoes") == CTR_PRIOR and RatePriors().conversion_of("shoes") == CONVERSION_PRIOR
+
+
+def test_each_category_has_its_own_prior_and_a_small_one_that_of_all() -> None:
+    rows = [counted("hot", f"h{n}", 20 + n, 50) for n in range(8)]
+    rows += [counted("cold", f"c{n}", 1 + n % 2, 50) for n in range(8)]
+    rows += [counted("small", f"s{n}", 50, 50) for n in range(3)]
+    priors = rate_priors(rows, START_MS)
+
+    def mean(category: str) -> float:
+        return priors.ctr_of(category)[0] / priors.ctr_of(category)[1]
+
+    assert mean("cold") < 0.05 < 0.3 < mean("hot")
+    assert priors.ctr_of("small") == priors.ctr_of("unknown") == priors.ctr_of_all
+    assert mean("cold") < mean("small") < 1
+    assert priors.conversion_of("hot") == CONVERSION_PRIOR
+
+
+def test_priors_do_not_depend_on_the_time_of_reading_while_enough_is_left() -> None:
+    rows = [counted("c", f"p{n}", n, 40) for n in range(9)]
+    now, later = rate_priors(rows, START_MS).ctr_of("c"), rate_priors(rows, START_MS + DAY_MS).ctr_of("c")
+    assert now[0] / now[1] == pytest.approx(later[0] / later[1])

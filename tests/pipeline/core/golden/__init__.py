@@ -1,0 +1,1 @@
+"""States as releases stored them, and what each release read in them."""

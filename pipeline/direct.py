@@ -18,7 +18,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Hashable, Iterator, Mapping
-from types import FrameType, SimpleNamespace
+from types import FrameType
 from typing import Any
 
 import apache_beam as beam
@@ -44,14 +44,17 @@ from apache_beam.transforms.trigger import InMemoryUnmergedState, MergeableState
 from apache_beam.transforms.userstate import get_dofn_specs, is_stateful_dofn
 from apache_beam.utils import counters
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, TIME_GRANULARITY, Timestamp
-from google.api_core.exceptions import DeadlineExceeded
+from google.api_core.grpc_helpers import wrap_errors
+from google.api_core.retry import Retry
 from google.cloud import pubsub  # type: ignore[import-untyped]
+from google.pubsub_v1 import PullRequest
 
 logger = logging.getLogger(__name__)
 
-MAX_MESSAGES, MAX_BYTES = 100, 1_000_000  # a bundle: what waits, never waiting for more
-PULL_S = 90.0  # the server answers an empty pull long before
-IDLE_S = 0.2  # how far the watermark lags behind the clock while nothing comes
+MIN_MESSAGES, MAX_MESSAGES = 10, 100  # of a bundle: as many as wait, fewer where a turn takes long
+LONG_TURN_S = 0.5
+PAUSE_S, LONG_PAUSE_S = 0.02, 0.1  # before the next pull, when nothing waited
+PULL_S, RETRY_S = 10.0, 60.0
 FLUSH_S = 1.0  # real-time timers that are due so soon belong to the message that set them
 STOP_S = 6.0
 EXPIRY = "forget"  # name of the timer that forgets windows
@@ -329,7 +332,8 @@ class _Context(EvaluationContext):
     def __init__(self, options: Any, bundles: Any, roots: Any, consumers: Any, names: Any, views: Any, clock: Any):
         super().__init__(options, bundles, roots, consumers, names, views, clock)
         self.clock = clock
-        self.inbox = _Inbox()
+        self.stopping = threading.Event()
+        self.subscriptions: dict[AppliedPTransform, _Subscription] = {}
         self.steps: dict[AppliedPTransform, _Step] = {}
         self._watermark_manager = _WatermarkManager(clock, roots, consumers, self._transform_keyed_states)
 
@@ -358,134 +362,75 @@ class _Context(EvaluationContext):
 # Reading
 
 
-class _Inbox:
-    """What the pulls have brought and no bundle has taken; one mailbox a subscription, one lock for all."""
+class _Subscription:
+    """Takes what is there, waiting for nothing; to Beam's evaluator it looks like a subscriber client.
 
-    def __init__(self) -> None:
-        self.changed = threading.Condition()
-        self.stopping = False
-        self.mailboxes: dict[AppliedPTransform, _Mailbox] = {}
-
-    def of(self, step: AppliedPTransform) -> _Mailbox:
-        with self.changed:
-            if step not in self.mailboxes:
-                self.mailboxes[step] = _Mailbox(self)
-            return self.mailboxes[step]
-
-    def stop(self) -> None:
-        """Pull no more; what no bundle has taken goes back to the server."""
-        with self.changed:
-            self.stopping = True
-            self.changed.notify_all()
-
-    def wait(self, timeout_s: float) -> None:
-        """Return when there is something to take, something went wrong, all is to stop or the time is over."""
-        with self.changed:
-            self.changed.wait_for(
-                lambda: self.stopping or any(mailbox.waiting() for mailbox in self.mailboxes.values()), timeout_s
-            )
-
-
-class _Mailbox:
-    """Pulls in a thread, one pull ahead of the bundles; to Beam's evaluator it looks like a subscriber client.
-
-    The pull waits on the server until something is there, and is never cut short: a message that meets a pull which
-    is being given up would be lost until its ack deadline. So a lone message comes at once and nothing is polled.
+    Pulls that wait on the server would bring a lone message some milliseconds earlier. But the emulator does not notice
+    when such a pull is given up, hands it the next message, and nobody sees that until its ack deadline is over.
     """
 
-    def __init__(self, inbox: _Inbox) -> None:
-        self._inbox = inbox
+    def __init__(self) -> None:
         self._client = pubsub.SubscriberClient()
-        self._subscription = ""
-        self._pulled: deque[Any] = deque()
+        # Past the client's own method, which warns of `return_immediately`: it is dear on Google Cloud, not here.
+        self._pull = Retry(timeout=RETRY_S)(wrap_errors(self._client.transport.pull))
+        self._name = ""
+        self._most = MAX_MESSAGES
+        self._pulled_s = self._last_message_s = time.monotonic()
         self._taken: list[str] = []
         self._settled: deque[tuple[float, list[str]]] = deque()
-        self._failure: Exception | None = None
-
-    def waiting(self) -> bool:
-        return bool(self._pulled or self._failure)
 
     def pull(self, subscription: str, **unused: Any) -> Any:
-        """What is there for one bundle, without waiting. Raises what the pulls have met."""
-        if not self._subscription:
-            self._subscription = subscription
-            threading.Thread(target=self._pull, name=f"pull {subscription}", daemon=True).start()
-        with self._inbox.changed:
-            if self._failure:
-                raise self._failure
-            taken: list[Any] = []
-            size = 0
-            while self._pulled and len(taken) < MAX_MESSAGES and size < MAX_BYTES:
-                taken.append(self._pulled.popleft())
-                size += len(taken[-1].message.data)
-            self._inbox.changed.notify_all()
-        return SimpleNamespace(received_messages=taken)
+        """What is there for one bundle."""
+        self._name, self._pulled_s = subscription, time.monotonic()
+        request = PullRequest(subscription=subscription, max_messages=self._most, return_immediately=True)
+        response = self._pull(request, timeout=PULL_S)
+        if response.received_messages:
+            self._last_message_s = self._pulled_s
+        return response
 
     def acknowledge(self, subscription: str, ack_ids: list[str]) -> None:
-        """Remember them; `settle` acknowledges."""
-        self._taken += ack_ids
+        """Remember them: `acknowledge_settled` acknowledges."""
+        self._taken = list(ack_ids)
 
-    def settle(self, due_s: float) -> None:
-        """Everything taken is processed, but for timers that fire until `due_s` (monotonic)."""
-        if self._taken:
-            self._settled.append((due_s, self._taken))
-            self._taken = []
+    def pause_s(self, now_s: float) -> float:
+        """How long to wait before the next pull: the longer, up to a bound, the longer nothing has come."""
+        quiet_s = now_s - self._last_message_s
+        return 0.0 if self._last_message_s == self._pulled_s else min(max(quiet_s / 20, PAUSE_S), LONG_PAUSE_S)
+
+    def settle(self, now_s: float, flushed_s: float) -> None:
+        """What the last pull brought is processed, but for timers that fire until `flushed_s`."""
+        if not self._taken:
+            return
+        self._settled.append((flushed_s, self._taken))
+        self._taken = []
+        if now_s - self._pulled_s > LONG_TURN_S:
+            self._most = max(self._most // 2, MIN_MESSAGES)
+        else:
+            self._most = min(self._most * 2, MAX_MESSAGES)
 
     def acknowledge_settled(self, now_s: float) -> None:
-        """Acknowledge what is due at `now_s` (monotonic)."""
+        """Acknowledge what is processed, its timers included."""
         ids = []
         while self._settled and self._settled[0][0] <= now_s:
             ids += self._settled.popleft()[1]
         if ids:
-            self._client.acknowledge(subscription=self._subscription, ack_ids=ids)
+            self._client.acknowledge(subscription=self._name, ack_ids=ids)
 
     def close(self) -> None:
-        """Give back what was pulled and not taken, so that the next reader has it at once."""
-        self._give_back(self._pulled)
         self._client.close()
-
-    def _pull(self) -> None:
-        try:
-            while room := self._room():
-                with contextlib.suppress(DeadlineExceeded):
-                    self._receive(
-                        self._client.pull(subscription=self._subscription, max_messages=room, timeout=PULL_S)
-                    )
-        except Exception as error:  # whatever it is, the worker is to raise it
-            with self._inbox.changed:
-                self._failure = None if self._inbox.stopping else error
-                self._inbox.changed.notify_all()
-
-    def _room(self) -> int:
-        """How many messages to pull, once there is room for some; 0: no more."""
-        with self._inbox.changed:
-            self._inbox.changed.wait_for(lambda: self._inbox.stopping or len(self._pulled) < MAX_MESSAGES)
-            return 0 if self._inbox.stopping else MAX_MESSAGES - len(self._pulled)
-
-    def _receive(self, response: Any) -> None:
-        with self._inbox.changed:
-            if not self._inbox.stopping:
-                self._pulled.extend(response.received_messages)
-                self._inbox.changed.notify_all()
-                return
-        self._give_back(response.received_messages)
-
-    def _give_back(self, messages: Any) -> None:
-        if ids := [message.ack_id for message in messages]:
-            self._client.modify_ack_deadline(
-                subscription=self._subscription, ack_ids=ids, ack_deadline_seconds=0, timeout=STOP_S
-            )
 
 
 class _ReadPubSub(evaluators._PubSubReadEvaluator):
-    """Beam's reading, from the mailbox. When all is to stop, its watermark goes to the end of time."""
+    """Beam's reading, from a `_Subscription`. When all is to stop, its watermark goes to the end of time."""
 
-    def _get_subscriber_client(self, transform: Any) -> _Mailbox:
-        mailbox: _Mailbox = self._evaluation_context.inbox.of(transform)
-        return mailbox
+    def _get_subscriber_client(self, transform: AppliedPTransform) -> _Subscription:
+        subscriptions = self._evaluation_context.subscriptions
+        if transform not in subscriptions:
+            subscriptions[transform] = _Subscription()
+        return subscriptions[transform]
 
     def finish_bundle(self) -> TransformResult:
-        if self._evaluation_context.inbox.stopping:
+        if self._evaluation_context.stopping.is_set():
             return TransformResult(self, [], [], None, {None: None})
         return super().finish_bundle()
 
@@ -648,7 +593,7 @@ class _Executor:
     """
 
     def __init__(self, graph: ConsumerTrackingPipelineVisitor, context: _Context) -> None:
-        self._consumers, self._context, self._inbox = graph.value_to_consumers, context, context.inbox
+        self._consumers, self._context = graph.value_to_consumers, context
         self._registry = _Registry(context)
         self._ready: deque[TransformExecutor] = deque()
         self._pending = {
@@ -666,12 +611,12 @@ class _Executor:
         """Read no more and end when all that was read is processed."""
         if self._stop_at is None:
             self._stop_at = time.monotonic() + STOP_S
-            self._inbox.stop()
+            self._context.stopping.set()
 
     def shutdown(self) -> None:
         """End after the bundle that is being processed."""
         self._cancelled = True
-        self._inbox.stop()
+        self._context.stopping.set()
         self._worker.join()
 
     def await_completion(self) -> None:
@@ -736,16 +681,16 @@ class _Executor:
         return bool(fired)
 
     def _settle(self) -> None:
-        wait_s = self._real_timer_in_s()
-        now_s = time.monotonic()
-        for mailbox in self._inbox.mailboxes.values():
-            mailbox.settle(now_s + FLUSH_S if wait_s is not None and wait_s <= FLUSH_S else now_s)
-            mailbox.acknowledge_settled(now_s)
+        timer_s, now_s = self._real_timer_in_s(), time.monotonic()
+        flushed_s = now_s + FLUSH_S if timer_s is not None and timer_s <= FLUSH_S else now_s
+        for subscription in self._context.subscriptions.values():
+            subscription.settle(now_s, flushed_s)
+            subscription.acknowledge_settled(now_s)
 
     def _await_flush(self) -> bool:
         """When stopping: wait for the next real-time timer that is about to fire; whether there was one."""
         wait_s = self._real_timer_in_s()
-        if not self._inbox.stopping or wait_s is None or wait_s > FLUSH_S:
+        if not self._context.stopping.is_set() or wait_s is None or wait_s > FLUSH_S:
             return False
         time.sleep(max(0.0, wait_s))
         return True
@@ -756,8 +701,8 @@ class _Executor:
         timer_s = self._real_timer_in_s()
         if not pending:
             return self._wait_for_the_end(timer_s)
-        if pending.keys() <= self._inbox.mailboxes.keys():
-            self._inbox.wait(IDLE_S if timer_s is None else max(0.0, min(IDLE_S, timer_s)))
+        if pending.keys() <= self._context.subscriptions.keys():
+            self._pause(timer_s)
         self._pending = {}
         for step, bundles in pending.items():
             if not self._context.is_done(step):
@@ -765,13 +710,19 @@ class _Executor:
                     self._schedule(step, bundle)
         return True
 
+    def _pause(self, timer_s: float | None) -> None:
+        """Wait while nothing comes, until the next real-time timer at most."""
+        now_s = time.monotonic()
+        pause_s = min(subscription.pause_s(now_s) for subscription in self._context.subscriptions.values())
+        self._context.stopping.wait(pause_s if timer_s is None else max(0.0, min(pause_s, timer_s)))
+
     def _wait_for_the_end(self, timer_s: float | None) -> bool:
         """False when all is done; else what is left are real-time timers of a bounded source's events."""
-        if self._inbox.stopping or self._context.is_done():
+        if self._context.stopping.is_set() or self._context.is_done():
             return False
         if timer_s is None:
             raise RuntimeError("steps wait for input that cannot come")
-        time.sleep(max(0.0, min(IDLE_S, timer_s)))
+        time.sleep(max(0.0, min(LONG_PAUSE_S, timer_s)))
         return True
 
     def _real_timer_in_s(self) -> float | None:
@@ -783,9 +734,9 @@ class _Executor:
 
     def _close(self) -> None:
         with contextlib.suppress(Exception):  # the pipeline has ended, well or not
-            for mailbox in self._inbox.mailboxes.values():
+            for subscription in self._context.subscriptions.values():
                 if not self._failure and not self._cancelled:
-                    mailbox.acknowledge_settled(float("inf"))
-                mailbox.close()
+                    subscription.acknowledge_settled(float("inf"))
+                subscription.close()
             for step in self._context.steps.values():
                 step.runner.teardown()

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import apache_beam as beam
 import pytest
+from apache_beam.testing.test_stream import TestStream as Script
 
 from pipeline import store as bigtable
 from pipeline.core.profile import UserProfile
 from pipeline.keeping import Keeping
 from pipeline.store import Bigtable, Store
-from pipeline.transforms import FoldProfiles
+from pipeline.transforms import FoldProfiles, Profiles
 from tests.pipeline.core.streams import assert_same
 from tests.pipeline.steps import (
     LONG_S,
     RUNNERS,
     START_MS,
     Clean,
-    Script,
     Visitor,
     browsing,
     collect,
@@ -102,7 +102,8 @@ def test_the_state_of_a_silent_visitor_is_forgotten_and_read_back_from_bigtable(
     assert [UserProfile.decode(value).events_total for _, _, value, _ in outputs["writes"]] == totals
 
 
-def profiles(pipeline: beam.Pipeline, stream: Script, keeping: Keeping) -> object:
+def profiles(pipeline: beam.Pipeline, stream: Script, keeping: Keeping) -> Profiles:
     accounts = pipeline | stream.advance_watermark_to_infinity()
     browsers = pipeline | "None" >> beam.Create([], reshuffle=False)
-    return {"browsers": browsers, "accounts": accounts} | FoldProfiles(keeping)
+    found: Profiles = {"browsers": browsers, "accounts": accounts} | FoldProfiles(keeping)
+    return found

@@ -1,0 +1,202 @@
+"""The fold of items and scopes: each new event counts once, in its shard, and what trends follows from the items."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pipeline import store as bigtable
+from pipeline.core.catalog import Item, decode_item
+from pipeline.core.events import Event
+from pipeline.core.fold import Pair
+from pipeline.core.items import BOUGHT, TOUCHED, ItemStats, Trending
+from pipeline.folding import NewFacts, add_rank, shard_of
+from pipeline.keeping import Keeping
+from pipeline.store import Bigtable, Store, ensure_tables, item_write
+from pipeline.transforms import Decode, FoldItems
+from tests.pipeline.core.streams import assert_same
+from tests.pipeline.steps import (
+    RUNNERS,
+    START_MS,
+    Clean,
+    Visitor,
+    collect,
+    disordered,
+    features,
+    message,
+    outputs,
+    run,
+    script,
+    stored_items,
+    stored_scopes,
+)
+
+
+@pytest.fixture
+def alone(source: Bigtable, tag: str) -> Bigtable:
+    """Tables that hold nothing of other tests, so that the scope of all is this test's."""
+    found = Bigtable(source.project, f"alone-{tag}")
+    ensure_tables(*found)
+    return found
+
+
+def new(visitor: Visitor, *events: Event, pairs: list[Pair] | None = None, trusted: bool = True) -> Any:
+    """What the fold of a message hands on."""
+    return visitor.key, NewFacts([(event, None) for event in events], pairs or [], trusted)
+
+
+def shoppers(tag: str, products: int = 9) -> list[tuple[Visitor, list[Event]]]:
+    """Six visitors who view, cart and buy some of the products, of three categories."""
+    found = []
+    for n in range(6):
+        visitor = Visitor(f"{tag}{n}")
+        names = ("view_product", "impression", "click", "add_to_cart", "purchase")
+        events = [
+            visitor.did(
+                names[m % 5], at_s=60 * n + m, metadata={"category": f"{tag}.c{(n + m) % products % 3}"}
+            )
+            for m in range(10)
+        ]
+        found.append((visitor, [_of(event, f"{tag}-p{(n + m) % products}") for m, event in enumerate(events)]))
+    return found
+
+
+def _of(event: Event, product_id: str) -> Event:
+    return Event(**{name: getattr(event, name) for name in event.__struct_fields__} | {"product_id": product_id})
+
+
+def total(parts: list[ItemStats]) -> ItemStats:
+    whole = ItemStats()
+    for part in parts:
+        whole.merge(part)
+    return whole
+
+
+@pytest.mark.parametrize("shards", [1, 4])
+def test_scopes_hold_what_is_computed_from_the_item_rows_and_shards_share_no_item(
+    alone: Bigtable, tag: str, shards: int
+) -> None:
+    everything = shoppers(tag)
+    features(alone, disordered([event for _, events in everything for event in events], 5), shards=shards)
+    items = {key: ItemStats.decode(value) for key, value in alone.store().scan(bigtable.STATS)}
+    clean = [Clean(events, shards).items for _, events in everything]
+    ids = {item_id for found in clean for item_id in found}
+    assert_same(items, {item_id: total([found[item_id] for found in clean if item_id in found]) for item_id in ids})
+
+    expected: dict[str, Trending] = {}
+    for item_id, stats in items.items():
+        add_rank(expected, item_id, stats, shards)
+        shard = shard_of(item_id, shards)
+        for scope in (bigtable.GLOBAL_SCOPE, bigtable.category_scope(stats.category)):
+            expected[bigtable.trending_key(scope, shard)].counts.merge(stats.counts)
+    scopes = {key: Trending.decode(value) for key, value in alone.store().scan(bigtable.TRENDING)}
+    assert_same(scopes, expected)
+    of_all = [scope.scores.keys() for row, scope in scopes.items() if row.startswith(bigtable.GLOBAL_SCOPE)]
+    assert len(of_all) == (1 if shards == 1 else 4)
+    assert sorted(item_id for shard in of_all for item_id in shard) == sorted(ids)
+    alone.store().close()
+
+
+def test_items_touched_in_one_session_are_neighbours_once_from_both_sides_whatever_the_order(
+    source: Bigtable, store: Store, visitor: Visitor
+) -> None:
+    views = [visitor.did("view_product", name, at_s) for at_s, name in enumerate("abcab")]
+    bought = [visitor.did("purchase", name, 10) for name in "ab"]
+    features(source, disordered(views + bought, 2))
+    items = stored_items(store, [visitor.product(name) for name in "abc"])
+    a, b, c = (items[visitor.product(name)] for name in "abc")
+    assert a.neighbours(START_MS) == pytest.approx({visitor.product("b"): 1.0, visitor.product("c"): 1.0}, rel=1e-9)
+    assert a.bought_with(START_MS) == pytest.approx({visitor.product("b"): 1.0}, rel=1e-9)
+    assert b.neighbour_weights.sums[visitor.product("a")] == pytest.approx(
+        a.neighbour_weights.sums[visitor.product("b")], rel=1e-9
+    )
+    assert c.bought_with(START_MS) == {}
+
+
+def test_a_pair_that_is_taken_back_in_another_bundle_leaves_nothing(
+    source: Bigtable, store: Store, visitor: Visitor
+) -> None:
+    one, two = visitor.product("one"), visitor.product("two")
+    pairs = [Pair(one, two, kind, weight, START_MS) for weight in (1.0, -1.0) for kind in (TOUCHED, BOUGHT)]
+    stream = script([new(visitor, pairs=pairs[:2])], [new(visitor, pairs=pairs[2:])])
+    run(lambda p: collect(p | stream | FoldItems(Keeping(source)), "writes"))
+    states = [ItemStats.decode(value) for kind, key, value, _ in outputs["writes"] if key == one]
+    assert [state.neighbours(START_MS) for state in states] == [{two: 1.0}, {}]
+    assert [state.bought_with(START_MS) for state in states] == [{two: 1.0}, {}]
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_visitors_of_one_bundle_are_summed_by_item_before_the_fold(source: Bigtable, tag: str, runner: type) -> None:
+    visitors = [Visitor(f"{tag}{n}") for n in range(6)]
+    views = [new(v, _of(v.did("view_product"), f"{tag}-p")) for v in visitors]
+    run(lambda p: collect(p | script(views) | FoldItems(Keeping(source), 4), "writes"), runner)
+    [stats] = [ItemStats.decode(value) for kind, _, value, _ in outputs["writes"] if kind == bigtable.STATS]
+    assert stats.counts.totals == {0: 6}
+
+
+def test_what_is_not_trusted_counts_nowhere(source: Bigtable, visitor: Visitor) -> None:
+    pairs = [Pair(visitor.product("a"), visitor.product("b"), TOUCHED, 1.0, START_MS)]
+    marked = new(visitor, visitor.did("view_product", "a"), pairs=pairs, trusted=False)
+    run(lambda p: collect(p | script([marked]) | FoldItems(Keeping(source)), "writes"))
+    assert outputs["writes"] == []
+
+
+def test_an_event_without_a_product_changes_no_item(source: Bigtable, visitor: Visitor) -> None:
+    run(lambda p: collect(p | script([new(visitor, visitor.did("scroll"))]) | FoldItems(Keeping(source)), "writes"))
+    assert outputs["writes"] == []
+
+
+def test_an_item_that_changes_its_category_counts_each_event_where_it_was(
+    source: Bigtable, store: Store, visitor: Visitor
+) -> None:
+    categories = [f"{visitor.tag}.old", f"{visitor.tag}.new"]
+    views = [
+        visitor.did("view_product", "p", n, metadata={"category": category}) for n, category in enumerate(categories)
+    ]
+    features(source, [message(*views)])
+    rows = [bigtable.trending_key(bigtable.category_scope(category), 0) for category in categories]
+    scopes = stored_scopes(store, rows)
+    assert [scopes[row].counts.totals for row in rows] == [{0: 1}, {0: 1}]
+    assert visitor.product("p") in scopes[rows[1]].scores
+
+
+# stubs
+
+
+def test_an_item_the_catalog_does_not_hold_gets_a_stub_which_a_load_overwrites(
+    source: Bigtable, store: Store, visitor: Visitor
+) -> None:
+    item_id = visitor.product("new")
+    features(source, [message(visitor.did("view_product", "new", metadata={"category": "c", "price": 2}))])
+    assert store.read_items([item_id]) == {item_id: Item(item_id, category="c", price=2.0, stub=True)}
+    loaded = Item(item_id, title="Lamp", category="home")
+    store.write([item_write(loaded, bigtable.now_ms())])
+    features(source, [message(visitor.did("view_product", "new", 1, metadata={"category": "c"}))])
+    assert store.read_items([item_id]) == {item_id: loaded}
+    assert stored_items(store, [item_id])[item_id].counts.totals == {0: 2}
+
+
+def test_an_item_whose_neighbours_came_before_its_own_first_event_gets_its_stub_too(
+    source: Bigtable, visitor: Visitor
+) -> None:
+    own = visitor.did("view_product", "own", metadata={"category": "c"})
+    pair = Pair(visitor.product("own"), visitor.product("other"), TOUCHED, 1.0, START_MS)
+    stream = script([new(visitor, visitor.did("view_product", "other", 1), pairs=[pair])], [new(visitor, own)])
+    run(lambda p: collect(p | stream | FoldItems(Keeping(source)), "writes"))
+    stubs = [decode_item(value) for kind, _, value, _ in outputs["writes"] if kind == bigtable.ITEM]
+    assert {stub.item_id: stub.category for stub in stubs} == {
+        visitor.product("other"): "",
+        visitor.product("own"): "c",
+    }
+
+
+def test_a_stub_does_not_hide_an_item_that_the_catalog_already_held(
+    source: Bigtable, store: Store, visitor: Visitor
+) -> None:
+    view, item_id = visitor.did("view_product", "known"), visitor.product("known")
+    # The process remembers for some seconds that the catalog does not hold it.
+    run(lambda pipeline: pipeline | script([message(view)]) | Decode(source))
+    store.write([item_write(Item(item_id, title="Lamp"), bigtable.now_ms())])
+    features(source, [message(view)])
+    assert store.read_items([item_id])[item_id].title == "Lamp"

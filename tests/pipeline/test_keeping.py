@@ -1,0 +1,170 @@
+"""State that a key keeps: what is written when, and that the last of it always is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import apache_beam as beam
+import pytest
+from apache_beam.testing.test_stream import TestStream as Script
+
+from pipeline import store as bigtable
+from pipeline.core.items import ItemStats
+from pipeline.direct import LeanDirectRunner
+from pipeline.keeping import Keeping, KeptState
+from pipeline.store import Bigtable, Store
+from pipeline.transforms import WriteToBigtable
+from tests.pipeline.steps import LONG_S, RUNNERS, Visitor, collect, disordered, features, message, outputs, run, script
+
+HOUR_S = 3600.0
+
+
+class Sum(KeptState):
+    """A fold that adds up; each element is `(key, (seconds to be silent before, number))`."""
+
+    def __init__(self, keeping: Keeping) -> None:
+        super().__init__(keeping, "sum")
+
+    def process(
+        self,
+        element: tuple[str, tuple[float, int]],
+        state: Any = beam.DoFn.StateParam(KeptState.STATE),
+        flush: Any = beam.DoFn.TimerParam(KeptState.FLUSH),
+        final: Any = beam.DoFn.TimerParam(KeptState.FINAL),
+        expiry: Any = beam.DoFn.TimerParam(KeptState.EXPIRY),
+    ) -> Iterator[Any]:
+        key, (silence_s, number) = element
+        time.sleep(silence_s)
+        kept = self._load(bigtable.PROFILE, key, state)
+        total = int(kept.value or b"0") + number
+        yield from self._keep(kept, str(total).encode(), 0, state, flush, final, expiry)
+
+
+def written(key: str) -> list[int]:
+    """The sums that were written of a key, in order; each lies above the one before."""
+    found = [(revision, int(value)) for _, name, value, revision in outputs["writes"] if name == key]
+    assert [revision for revision, _ in found] == sorted({revision for revision, _ in found})
+    return [value for _, value in found]
+
+
+def sums(source: Bigtable, stream: Script, runner: type = LeanDirectRunner, **keeping: float) -> int:
+    """Run the stream to its end, write what is to be written, and return what was coalesced."""
+
+    def connect(pipeline: beam.Pipeline) -> None:
+        writes = pipeline | stream | beam.ParDo(Sum(Keeping(source, **keeping)))
+        collect(writes, "writes")
+        writes | WriteToBigtable(source, after_commit=False)
+
+    return run(connect, runner)["sum/coalesced"]
+
+
+def ones(key: str, count: int) -> list[list[Any]]:
+    """So many elements of 1, each in a bundle of its own."""
+    return [[(key, (0.0, 1))] for _ in range(count)]
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_without_an_interval_every_change_is_written(source: Bigtable, tag: str, runner: type) -> None:
+    assert sums(source, script(*ones(tag, 4)), runner) == 0
+    assert written(tag) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_a_quiet_key_is_written_at_once_and_what_follows_within_the_interval_once_at_its_end(
+    source: Bigtable, tag: str, runner: type
+) -> None:
+    stream = Script()
+    for elements in ones(tag, 4):
+        stream.add_elements(elements)
+    # The script's clock passes the interval's end before its last element comes.
+    stream.advance_processing_time(LONG_S).add_elements([(tag, (0.0, 1))]).advance_watermark_to_infinity()
+    coalesced = sums(source, stream, runner, flush_s=HOUR_S)
+    assert written(tag) == [1, 4, 5]
+    assert coalesced == 5 - 3
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_what_still_waits_when_the_stream_ends_is_written_then(
+    source: Bigtable, store: Store, tag: str, runner: type
+) -> None:
+    coalesced = sums(source, script(*ones(tag, 5)), runner, flush_s=HOUR_S)
+    assert written(tag) == [1, 5]
+    assert store.read(bigtable.PROFILE, tag) == (b"5", 5)
+    assert coalesced == 5 - 2
+
+
+def test_a_change_after_the_interval_is_written_at_once(source: Bigtable, tag: str) -> None:
+    stream = script([(tag, (0.0, 1))], [(tag, (0.1, 1))], [(tag, (0.1, 1))])
+    assert sums(source, stream, flush_s=0.05) == 0
+    assert written(tag) == [1, 2, 3]
+
+
+def test_a_change_after_the_interval_takes_with_it_what_waited_for_a_timer_that_is_late(
+    source: Bigtable, tag: str
+) -> None:
+    # The script's clock stands still, so the timer never comes.
+    stream = script([(tag, (0.0, 1))], [(tag, (0.0, 1))], [(tag, (0.3, 1))])
+    assert sums(source, stream, flush_s=0.25) == 1
+    assert written(tag) == [1, 3]
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_what_waits_is_written_when_the_state_is_forgotten(source: Bigtable, tag: str, runner: type) -> None:
+    # The state is forgotten a second after; the interval would end in an hour.
+    stream = Script().add_elements([(tag, (0.0, 1))]).add_elements([(tag, (0.0, 1))])
+    stream.advance_processing_time(round(time.time()) + 60).add_elements([(tag, (0.0, 1))])
+    stream.advance_watermark_to_infinity()
+    sums(source, stream, runner, flush_s=HOUR_S, ttl_s=1)
+    assert written(tag) == [1, 2, 3]
+
+
+def test_keys_wait_apart(source: Bigtable, tag: str) -> None:
+    one, two = ones(f"{tag}a", 3), ones(f"{tag}b", 2)
+    sums(source, script(*one, *two), flush_s=HOUR_S)
+    assert written(f"{tag}a") == [1, 3] and written(f"{tag}b") == [1, 2]
+
+
+def test_on_the_real_clock_the_last_state_arrives_after_the_interval(source: Bigtable, tag: str) -> None:
+    elements = [(tag, (0.0, 1))] * 5
+
+    def connect(pipeline: beam.Pipeline) -> None:
+        collect(pipeline | beam.Create(elements) | beam.ParDo(Sum(Keeping(source, flush_s=0.1))), "writes")
+
+    run(connect)
+    assert written(tag) == [1, 5]
+
+
+def test_a_drained_job_of_any_interval_leaves_what_one_leaves_that_writes_every_change(
+    source: Bigtable, store: Store, tag: str
+) -> None:
+    often, seldom = Visitor(f"{tag}a"), Visitor(f"{tag}b")
+    found = []
+    for visitor, flush_s in ((often, 0.0), (seldom, HOUR_S)):
+        views = [visitor.did("view_product", f"p{n % 3}", n) for n in range(12)]
+        features(source, disordered(views, 1), flush_s=flush_s)
+        profile = store.read(bigtable.PROFILE, visitor.key)
+        stats = store.read_many(bigtable.STATS, [visitor.product(f"p{n}") for n in range(3)])
+        assert profile is not None
+        totals = [ItemStats.decode(value).counts.totals for _, (value, _) in sorted(stats.items())]
+        found.append((profile[1], totals, len(outputs["profile writes"])))
+    assert found[0][:2] == found[1][:2]
+    assert found[0][2] > found[1][2] == 2
+
+
+def test_every_change_is_either_written_or_coalesced(source: Bigtable, visitor: Visitor) -> None:
+    views = [message(visitor.did("view_product", "p", n)) for n in range(9)]
+    counts = features(source, views, flush_s=HOUR_S)
+    # Each view changes the profile, the item, and the scope of all twice: by a count and by the item's popularity.
+    changes, stubs = 9 * 4, 1
+    coalesced = sum(counts[f"{step}/coalesced"] for step in ("fold", "items", "scopes", "bigtable"))
+    assert counts["bigtable/written"] + coalesced == changes + stubs
+    # At once and at the end, of three rows; those of the scope that one bundle holds are one write.
+    assert counts["bigtable/written"] == 3 * 2 + stubs
+
+
+@pytest.mark.parametrize("wrong", [{"ttl_s": -1.0}, {"flush_s": -0.1}])
+def test_a_negative_time_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="ttl_s and flush_s: expected at least 0, got"):
+        Keeping(Bigtable("p", "i"), **wrong)

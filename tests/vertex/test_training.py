@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 from google.cloud import bigquery
 
-from pipeline.core.events import Event, profile_key
+from pipeline.core.events import Event, format_time, profile_key
 from pipeline.core.features import COLUMN, FEATURE_NAMES, Context, feature_matrix
 from pipeline.core.fold import fold, item_sums
 from pipeline.core.items import ItemRow, ItemStats
 from pipeline.core.profile import UserProfile
 from pipeline.store import Store, item_write
+from tests.stack.bootstrap import bigquery_client
 from tests.vertex import planted
 from tests.vertex.planted import event
 from vertex.model import VectorIndex, latest_model
@@ -30,7 +31,7 @@ from vertex.training import __main__ as command
 from vertex.training import item2vec
 from vertex.training.config import Config
 from vertex.training.contexts import choice
-from vertex.training.ctr import PRIOR, ClickModel, fitted_prior
+from vertex.training.ctr import MONOTONE, PRIOR, ClickModel, fitted_prior
 from vertex.training.datasets import (
     IMPRESSIONS,
     VIEWS,
@@ -46,6 +47,7 @@ from vertex.training.evaluate import auc, calibration_error, evaluate, log_loss,
 from vertex.training.folder import model_files, publish
 from vertex.training.replay import World
 from vertex.training.train import NotEnoughData, Trained, split, train
+from vertex.training.warehouse import read_events
 
 NOW = datetime(2025, 3, 5, tzinfo=UTC)
 CATALOG = planted.catalog()
@@ -281,6 +283,11 @@ def test_the_planted_signal_is_found_where_the_prior_sees_none(trained: Trained)
     assert metrics["model"]["calibration"] == pytest.approx(1.0, abs=0.25)
 
 
+def test_what_a_shop_would_be_surprised_to_see_reversed_names_columns_of_the_matrix() -> None:
+    assert MONOTONE.keys() <= set(FEATURE_NAMES)
+    assert set(MONOTONE.values()) == {-1, 1}
+
+
 def test_the_same_log_and_seed_give_the_same_model(log: list[Event], trained: Trained) -> None:
     again = train(random.Random(4).sample(log, len(log)), CATALOG, now=NOW, seed=7, say=quiet)
     assert again.files == trained.files
@@ -428,8 +435,7 @@ def test_a_missing_variable_is_named() -> None:
 
 def fill(env: dict[str, str], events: Sequence[Event]) -> None:
     """The warehouse and the catalog as the pipeline and the loader leave them, doubles included."""
-    from pipeline.decoding import event_row
-    from tests.stack.bootstrap import bigquery_client
+    from pipeline.decoding import event_row  # it imports Beam
 
     rows = [event_row(each, CATALOG.get(each.product_id or "")).row for each in [*events, *events[:20]]]
     client: bigquery.Client = bigquery_client(env)
@@ -440,6 +446,26 @@ def fill(env: dict[str, str], events: Sequence[Event]) -> None:
     store = Store(env["GOOGLE_CLOUD_PROJECT"], env["FRESHET_BIGTABLE_INSTANCE"])
     store.write([item_write(item, 1) for item in CATALOG.values()])
     store.close()
+
+
+def test_what_a_visitor_sent_while_marked_is_not_learnt_from(warehouse: dict[str, str]) -> None:
+    """A mark holds from its finding until, but not with, its end; and only for its visitor."""
+    robot = [event("click", 1_000 * n, product_id="p1", anonymous_id="robot", event_id=f"robot-{n}") for n in range(6)]
+    person = [event("click", 2_000, product_id="p1", anonymous_id="person", event_id="person")]
+    fill(warehouse, [*robot, *person])
+    mark = {
+        "id": "m1",
+        "visitor": "a#robot",
+        "rule": "clicks",
+        "found_at": format_time(robot[2].timestamp),
+        "marked_until": format_time(robot[4].timestamp),
+    }
+    table = f"{warehouse['GOOGLE_CLOUD_PROJECT']}.{warehouse['FRESHET_DATASET']}.anomalies"
+    assert bigquery_client(warehouse).insert_rows_json(table, [mark, mark], row_ids=[None, None]) == []
+
+    learnt = read_events(Config.from_env(warehouse))
+
+    assert [each.event_id for each in learnt] == ["robot-0", "robot-1", "person", "robot-4", "robot-5"]
 
 
 def test_the_command_changes_nothing_with_too_little_data_and_publishes_with_enough(

@@ -87,10 +87,10 @@ def build_shelves(rows: Iterable[ItemRow], at_ms: int) -> Shelves:
     return shelves
 
 
-def build_contexts(rows: Iterable[ItemRow]) -> VectorIndex:
-    """The directions of the rows' context vectors, of the `MAX_CONTEXTS` touched last; items without one stay out."""
+def build_contexts(rows: Iterable[ItemRow], limit: int = MAX_CONTEXTS) -> VectorIndex:
+    """The directions of the rows' context vectors, of the `limit` touched last; items without one stay out."""
     known = [row for row in rows if row.stats.context.values]
-    newest = nlargest(MAX_CONTEXTS, known, key=lambda row: row.stats.newest_ms)
+    newest = nlargest(limit, known, key=lambda row: row.stats.newest_ms)
     sums = np.frombuffer(b"".join(row.stats.context.values for row in newest)).reshape(-1, CONTEXT_DIM)
     lengths = np.sqrt((sums * sums).sum(axis=1))
     usable = lengths > 0  # a pair that was taken back leaves nothing

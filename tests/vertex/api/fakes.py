@@ -22,7 +22,7 @@ from vertex.api.ranking import Prediction, Ranker
 from vertex.api.recommend import Recommender
 from vertex.api.tally import Tally
 from vertex.api.visitor import Visitors
-from vertex.model import prior_model
+from vertex.model import Model, prior_model
 
 NOW_MS = 1_750_000_000_000
 
@@ -128,20 +128,22 @@ class FakeRanker(Ranker):
 class Service:
     """A recommender over a fake Bigtable, at `NOW_MS`, without exploration unless said."""
 
-    def __init__(self, reader: FakeReader, ranker: Ranker | None = None, **config: Any) -> None:
+    def __init__(
+        self, reader: FakeReader, ranker: Ranker | None = None, model: Model | None = None, **config: Any
+    ) -> None:
         self.reader = reader
         settings = {"project": "demo-project", "instance": "freshet", "explore_rate": 0.0, **config}
         self.items = ItemCache(self.reader, 1_000)
         self.ranker = ranker or FakeRanker()
         self.tally = Tally()
-        model = prior_model()
+        served = model or prior_model()
         self.recommender = Recommender(
             Config(**settings),
             Visitors(self.reader, self.items),
             self.items,
             TrendingCache(self.reader),
             self.ranker,
-            lambda: model,
+            lambda: served,
             lambda: NOW_MS,
             random.Random(7),
             self.tally,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
-from pipeline.core.items import ItemRow
+from pipeline.core.decay import DAY_MS
+from pipeline.core.items import TOUCHED, ItemRow
 from pipeline.store import GLOBAL_SCOPE
-from tests.vertex.api.fakes import NOW_MS, FakeReader, item, row, trending_of
+from tests.vertex.api.fakes import NOW_MS, FakeReader, event, item, row, trending_of
 from vertex.api.breaker import Unavailable
 from vertex.api.items import (
     MAX_MISSING,
@@ -18,6 +20,7 @@ from vertex.api.items import (
     RESCAN_SHARE,
     ItemCache,
     TrendingCache,
+    build_contexts,
     build_shelves,
 )
 
@@ -182,6 +185,39 @@ class TestShelves:
 
         assert build_shelves([stub], NOW_MS).popular == ["p1"]
         assert build_shelves([stub, row(item(2))], NOW_MS).popular == ["p2"]
+
+    def test_context_vectors_are_those_of_items_in_stock_that_have_company(self) -> None:
+        kept = row(item(0), neighbours=["p1", "p2"])
+        rows = [kept, row(item(1)), row(item(2, in_stock=False), neighbours=["p0"])]
+
+        contexts = build_shelves(rows, NOW_MS).contexts
+
+        assert list(contexts) == ["p0"]
+        np.testing.assert_allclose(contexts["p0"], kept.stats.context.direction(), atol=1e-6)
+
+    def test_a_pair_that_was_taken_back_leaves_no_context_vector(self) -> None:
+        alone = row(item(0), neighbours=["p1"])
+        alone.stats.link("p1", TOUCHED, -1.0, NOW_MS - 60_000)
+
+        assert list(build_shelves([alone], NOW_MS).contexts) == []
+
+    def test_of_very_many_items_those_touched_last_are_searched_by_context(self) -> None:
+        rows = [row(item(index), neighbours=["p1"]) for index in range(3)]
+        for age, each in enumerate(rows):
+            each.stats.newest_ms -= age
+
+        assert list(build_contexts(rows, limit=2)) == ["p0", "p1"]
+
+    def test_rates_are_fitted_as_of_the_newest_event_however_long_ago_that_was(self) -> None:
+        rows = [row(item(index), impressions=20) for index in range(20)]
+        for each in rows[::2]:
+            for number in range(8):
+                each.stats.add(event("click", each.item.item_id, 60, event_id=f"click-{number}"))
+
+        now, later = (build_shelves(rows, at_ms).priors for at_ms in (NOW_MS, NOW_MS + 400 * DAY_MS))
+
+        assert now == later
+        assert now.ctr_of_all[0] / now.ctr_of_all[1] == pytest.approx(0.2, abs=0.01)
 
 
 class TestTrending:

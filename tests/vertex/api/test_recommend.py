@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
@@ -11,8 +12,10 @@ import numpy as np
 import pytest
 
 from functions.collection import read_batch, sort_events
+from pipeline.core.catalog import Item
 from pipeline.core.features import Context, feature_matrix
 from pipeline.core.profile import UserProfile
+from tests.stack.prerequisites import REPO
 from tests.vertex.api.fakes import (
     NOW_MS,
     FakeRanker,
@@ -166,6 +169,38 @@ class TestVisitor:
         assert answer["profile"]["events_total"] == 3
         assert {"p3", "p9"} <= set(answer["recommendations"])
 
+    async def test_a_browser_that_was_merged_is_its_account(self) -> None:
+        account = visitor(event("view_product", "p3", 20), event("view_product", "p9", 10))
+        service = Service(shop(profiles={"u#u1": account, "a#a1": UserProfile(account="u#u1")}))
+
+        answer = await ask(service, anonymous_id="a1")
+
+        assert answer["ranked_feed"] == (await ask(service, user_id="u1"))["ranked_feed"]
+        assert answer["profile"]["events_total"] == 2
+
+    async def test_on_a_browser_that_was_merged_another_account_is_itself_alone(self) -> None:
+        merged = {"u#u1": visitor(event("view_product", "p3", 20)), "a#a1": UserProfile(account="u#u1")}
+        other = visitor(event("view_product", "p40", 10))
+        service = Service(shop(profiles={**merged, "u#u2": other}), weights=Weights(0, 1, 0, 0))
+
+        answer = await ask(service, user_id="u2", anonymous_id="a1", k=2)
+        nobody = await ask(service, user_id="u3", anonymous_id="a1")
+
+        assert answer["recommendations"] == ["p40", "p41"]
+        assert answer["profile"]["events_total"] == 1
+        assert (nobody["profile"]["found"], nobody["profile"]["events_total"]) == (False, 0)
+
+    async def test_a_profile_of_the_first_release_is_served(self) -> None:
+        written = json.loads((REPO / "tests/pipeline/core/golden/release_0_1_0.json").read_text())
+        profile = UserProfile.decode(b64decode(written["profile"]))
+        service = Service(shop(profiles={"u#u1": profile}))
+
+        answer = await ask(service, user_id="u1")
+
+        assert answer["profile"]["events_total"] == written["events"]
+        assert answer["served_by"] == "vertex"
+        assert len(answer["recommendations"]) == 20
+
     async def test_the_stored_profile_is_not_changed_by_an_answer(self) -> None:
         service = Service(shop(profiles=known(event("view_product", "p3", 20))))
         before = service.reader.profiles["u#u1"].encode()
@@ -239,6 +274,16 @@ class TestShown:
 
         assert "p99" not in before["recommendations"]
         assert "p99" in after["recommendations"]
+
+
+    async def test_a_new_item_is_found_by_the_company_it_keeps_before_any_training(self) -> None:
+        reader = shop(profiles=known(event("view_product", "p10", 1)))
+        first_visitors = ["p11", "p12", "p13", "p14"]  # what they saw beside it, and what p10 is seen with
+        reader.rows["new"] = row(Item("new", category="elsewhere"), views=1, neighbours=first_visitors)
+
+        answer = await ask(Service(reader), user_id="u1", k=100)
+
+        assert {shown.id: shown.source for shown in answer["ranked_feed"]}["new"] == "context"
 
 
 class TestExploration:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
 import warnings
+from base64 import b64decode
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
 import pytest
 
-from pipeline.store import Store, now_ms
+from pipeline.core.profile import UserProfile
+from pipeline.store import PROFILE, Store, cell, now_ms
 from tests.bench.shop import Shop
 from tests.stack import Stack, running_stack
+from tests.stack.prerequisites import REPO
 
 Answer = dict[str, Any]
 RECOVERY_S = 30.0
@@ -36,14 +41,29 @@ def service() -> Iterator[Stack]:
 def fill(stack: Stack, model: bool = True) -> None:
     """A shop of 300 items and 20 visitors; the same each time."""
     shop = Shop(items=300, visitors=20, sessions=400, now_ms=now_ms())
+    with bigtable_of(stack) as store:
+        shop.write(store)
+    if model:
+        shop.write_model(stack.env["FRESHET_MODEL_DIR"])
+
+
+def write_profile(stack: Stack, key: str, value: bytes) -> None:
+    """One row, as some pipeline has stored it."""
+    with bigtable_of(stack) as store:
+        store.write([cell(PROFILE, key, value, now_ms())])
+
+
+@contextmanager
+def bigtable_of(stack: Stack) -> Iterator[Store]:
+    """The stack's Bigtable, whatever this process' environment says."""
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # "Connecting to Bigtable emulator"
         patch.setenv("BIGTABLE_EMULATOR_HOST", stack.env["BIGTABLE_EMULATOR_HOST"])
         store = Store(stack.env["GOOGLE_CLOUD_PROJECT"], stack.env["FRESHET_BIGTABLE_INSTANCE"])
-        shop.write(store)
-        store.close()
-    if model:
-        shop.write_model(stack.env["FRESHET_MODEL_DIR"])
+        try:
+            yield store
+        finally:
+            store.close()
 
 
 @pytest.fixture
@@ -104,6 +124,28 @@ def test_the_profile_is_readable_and_says_whether_it_holds_an_event(client: http
     assert 0 < profile["encoded_bytes"] < 8192
     asked = {"user_id": "visitor3", "event_id": profile["last_event_id"]}
     assert client.post("/v1/profile", json=asked).json()["contains_event"] is True
+
+
+def test_a_browser_merged_into_an_account_is_served_as_the_account(client: httpx.Client, service: Stack) -> None:
+    write_profile(service, "a#merged", UserProfile(account="u#visitor3").encode())
+    account, other = ask(client)["profile"], ask(client, user_id="visitor4")["profile"]
+
+    assert ask(client, user_id=None, anonymous_id="merged")["profile"] == account
+    assert ask(client, anonymous_id="merged")["profile"] == account
+    assert ask(client, user_id="visitor4", anonymous_id="merged")["profile"] == other != account
+    assert ask(client, user_id="new", anonymous_id="merged")["profile"]["found"] is False
+    seen = client.post("/v1/profile", json={"anonymous_id": "merged", "event_id": account["last_event_id"]}).json()
+    assert seen["contains_event"] is True
+
+
+def test_a_profile_of_the_first_release_is_served(client: httpx.Client, service: Stack) -> None:
+    written = json.loads((REPO / "tests/pipeline/core/golden/release_0_1_0.json").read_text())
+    write_profile(service, "u#old", b64decode(written["profile"]))
+
+    answer = ask(client, user_id="old")
+
+    assert (answer["profile"]["found"], answer["profile"]["events_total"]) == (True, written["events"])
+    assert len(answer["recommendations"]) == 20
 
 
 def test_an_item_comes_with_its_live_statistics(client: httpx.Client) -> None:

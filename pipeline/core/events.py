@@ -28,6 +28,7 @@ PRODUCT_EVENTS = frozenset("view_product add_to_cart remove_from_cart purchase i
 TEXT_METADATA = frozenset("category brand query request_id placement variant url title referrer".split())
 NUMBER_METADATA = frozenset("price quantity position propensity dwell_ms".split())
 
+_UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 
@@ -64,8 +65,9 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def time_ms(self) -> int:
-        """Event time in milliseconds since the Unix epoch."""
-        return round(self.timestamp.timestamp() * 1000)
+        """Event time in whole milliseconds since the Unix epoch, cut as the log cuts it."""
+        since = self.timestamp - _UNIX_EPOCH
+        return since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
 
     def text(self, key: str) -> str:
         """The first 256 characters of the text under `metadata[key]`, or the empty string.

@@ -47,7 +47,7 @@ MAX_SLATE_CLICKS = 8
 MAX_PURCHASES = 8
 MAX_QUERIES = 8
 MAX_CART_ITEMS = 12
-MAX_SESSIONS = 2
+MAX_SESSIONS = 3
 MAX_KEPT_TEXT = 100
 
 # Whole seconds since 2000, the first year an event may be of, take half the bytes of milliseconds.
@@ -81,8 +81,8 @@ class UserProfile(msgspec.Struct, array_like=True):
     Idempotence reaches back over the `MAX_SEEN_IDS` events of the visitor that arrived last: an event redelivered
     after more than that many others counts again. What is bounded by recency (recent items, queries, cart, impressions,
     purchases) is cut in a way that no order changes. Three bounds are order-free only until they are exceeded: 20
-    categories and 20 brands (the lightest go), 16 categories of one session, and 2 sessions at a time (one that comes
-    back after two newer ones starts again). An event without a session id belongs to the session of its hour.
+    categories and 20 brands (the lightest go), 16 categories of one session, and 3 sessions at a time (one that comes
+    back after three newer ones starts again). An event without a session id belongs to the session of its hour.
 
     Times are event times in ms since the Unix epoch.
     """

@@ -10,7 +10,7 @@ from pipeline.core.decay import HOUR_MS, Stopwatch
 from pipeline.core.events import Event
 from pipeline.core.vocabulary import CUSTOM_CODE, ENGAGED, EVENT_CODES
 
-MAX_SESSION_ITEMS = 24
+MAX_SESSION_ITEMS = 16
 MAX_SESSION_PURCHASES = 8
 MAX_SESSION_CATEGORIES = 16
 MAX_DWELL_MS = HOUR_MS  # nobody looks at one page for longer; a tab that was left open does
@@ -23,7 +23,7 @@ Place = tuple[int, float, float]  # (event time in ms, latitude, longitude in de
 class SessionTotals(msgspec.Struct, array_like=True):
     """Counts, items and attention of one session: a monoid.
 
-    `items` are the different ones touched on purpose, `bought` those bought: pairs of them make neighbours. Beyond 24
+    `items` are the different ones touched on purpose, `bought` those bought: pairs of them make neighbours. Beyond 16
     (8 bought) those with the smallest hashes are kept, a fair sample that no order changes. Categories beyond the 16
     most viewed are dropped when stored.
     """

@@ -285,9 +285,9 @@ VISITOR_FEATURES: tuple[VisitorFeature, ...] = (
     VisitorFeature(
         "session_items",
         "different items touched in the newest session",
-        "size of a set, at most 24",
+        "size of a set, at most 16",
         "items",
-        "[0, 24]",
+        "[0, 16]",
         0,
         lambda p, _: len(p.session()[1].items),
     ),

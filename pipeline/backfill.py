@@ -1,0 +1,389 @@
+"""The batch graph: the archived log in; the same profile, item and trending rows out as the stream would have written.
+
+    python -m pipeline.backfill --since 2025-01-01 [--until 2025-02-01] [--bigtable_instance other]
+    python -m pipeline.backfill --file events.jsonl
+
+It folds with the stream's own functions, each visitor's messages in the order in which they arrived, so that it agrees
+with the stream to the last bucket (`make parity` compares every row). Run it while the stream is stopped or drained:
+a running job holds states of its own and would write them over what was folded here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
+from apache_beam.pvalue import PCollection, TaggedOutput
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.timestamp import MIN_TIMESTAMP
+from apache_beam.utils.windowed_value import WindowedValue
+
+from pipeline.archive import ReadFile, ReadLog, decode_event, encode_event
+from pipeline.core.catalog import Item, encode_item, stub_item
+from pipeline.core.events import Event, profile_key
+from pipeline.core.fold import Fact, Folded, fold
+from pipeline.core.items import ItemStats, Trending
+from pipeline.core.profile import UserProfile
+from pipeline.core.rules import Rules, anomalies, is_marked
+from pipeline.core.visitor_features import Signals
+from pipeline.decoding import known_items
+from pipeline.dofn import LeanDoFn
+from pipeline.folding import RANKS, add_rank, sums
+from pipeline.metrics import Counter, snapshot
+from pipeline.options import FreshetOptions
+from pipeline.rewind import moment
+from pipeline.rules_file import rules_of
+from pipeline.store import ITEM, PROFILE, STATS, TRENDING, Bigtable, cell, revise
+
+BROWSERS, POINTERS = "browsers", "pointers"
+MAX_PENDING_FACTS = 5_000
+MAX_WRITES = 500
+
+Row = tuple[str, str, bytes, int]  # (kind, key, encoded state, newest event time in ms)
+
+
+def build(pipeline: beam.Pipeline, events: Any, options: FreshetOptions) -> None:
+    """Connect every step; `events` is the transform that reads the log."""
+    bigtable = Bigtable(options.view_as(GoogleCloudOptions).project, options.bigtable_instance)
+    visitors = pipeline | "ReadLog" >> events | "RouteVisitors" >> RouteVisitors()
+    folded = visitors[0] | "FoldVisitors" >> FoldLog(bigtable, rules_of(options.rules), options.trending_shards)
+    items = folded["items"] | "FoldItems" >> CombineRows(ItemStatsSum())
+    ranks = items | "Rank" >> beam.ParDo(_Rank(options.trending_shards))
+    scopes = (folded[RANKS], ranks) | "Scopes" >> beam.Flatten() | "FoldScopes" >> CombineRows(TrendingSum())
+    rows = (
+        folded["profiles"],
+        visitors[1],
+        items | "ItemRows" >> beam.FlatMap(item_rows),
+        scopes | "ScopeRows" >> beam.Map(scope_row),
+    )
+    rows | "Rows" >> beam.Flatten() | "WriteRows" >> beam.ParDo(_WriteRows(bigtable))
+
+
+class RouteVisitors(beam.PTransform):
+    """Give every event to its visitor: encoded events to `(profile key, encoded event)`, and pointer rows.
+
+    A browser belongs to the first account that it named, by time of arrival; all that it sent without an account is
+    the account's, as in the stream. Grouped by browser: one browser's events have to fit into memory.
+    """
+
+    def expand(self, events: PCollection) -> tuple[PCollection, PCollection]:
+        split = events | "Split" >> beam.ParDo(_SplitBrowsers()).with_outputs(BROWSERS, main="accounts")
+        browsers = split[BROWSERS] | "ByBrowser" >> beam.GroupByKey()
+        routed = browsers | "Resolve" >> beam.ParDo(_Resolve()).with_outputs(POINTERS, main="routed")
+        return (split["accounts"], routed["routed"]) | "Visitors" >> beam.Flatten(), routed[POINTERS]
+
+
+class FoldLog(beam.PTransform):
+    """Fold each visitor's events in the order of their arrival.
+
+    Outputs: `profiles`, rows; `items`, `(item id, (partial ItemStats, stub or empty))`; `RANKS`, `(scope's row, partial
+    Trending)`. Grouped by visitor: one visitor's events have to fit into memory.
+    """
+
+    def __init__(self, source: Bigtable, rules: Rules, shards: int) -> None:
+        super().__init__()
+        self._fold = _FoldVisitor(source, rules, shards)
+
+    def expand(self, visitors: PCollection) -> Any:
+        grouped = visitors | "ByVisitor" >> beam.GroupByKey()
+        return grouped | "Fold" >> beam.ParDo(self._fold).with_outputs(RANKS, "items", main="profiles")
+
+
+class CombineRows(beam.PTransform):
+    """Merge partial states by key: the monoid's own `merge`, before the shuffle and after it."""
+
+    def __init__(self, sum_: beam.CombineFn) -> None:
+        super().__init__()
+        self._sum = sum_
+
+    def expand(self, partials: PCollection) -> Any:
+        return partials | beam.CombinePerKey(self._sum)
+
+
+class ItemStatsSum(beam.CombineFn):
+    """Merges `(encoded ItemStats, encoded stub or empty)`; of several stubs the greatest, whatever the order."""
+
+    def create_accumulator(self) -> tuple[ItemStats, bytes]:
+        return ItemStats(), b""
+
+    def add_input(self, total: tuple[ItemStats, bytes], element: tuple[bytes, bytes]) -> tuple[ItemStats, bytes]:
+        total[0].merge(ItemStats.decode(element[0]))
+        return total[0], max(total[1], element[1])
+
+    def merge_accumulators(self, totals: Iterable[tuple[ItemStats, bytes]]) -> tuple[ItemStats, bytes]:
+        merged, stub = ItemStats(), b""
+        for stats, found in totals:
+            merged.merge(stats)
+            stub = max(stub, found)
+        return merged, stub
+
+    def extract_output(self, total: tuple[ItemStats, bytes]) -> tuple[ItemStats, bytes]:
+        return total
+
+
+class TrendingSum(beam.CombineFn):
+    """Merges encoded `Trending`."""
+
+    def create_accumulator(self) -> Trending:
+        return Trending()
+
+    def add_input(self, total: Trending, element: bytes) -> Trending:
+        total.merge(Trending.decode(element))
+        total.settle()
+        return total
+
+    def merge_accumulators(self, totals: Iterable[Trending]) -> Trending:
+        merged = Trending()
+        for scope in totals:
+            merged.merge(scope)
+        return merged
+
+    def extract_output(self, total: Trending) -> Trending:
+        return total
+
+
+def fold_messages(facts: list[Fact], rules: Rules, key: str) -> tuple[UserProfile, list[Folded]]:
+    """One visitor's profile, and what each of the messages adds to items, in the order in which they arrived.
+
+    The collector stamps every event of a request with the same ingest time: events that share it came as one message,
+    and the stream folded, bounded and judged them as one.
+    """
+    profile, trusted = UserProfile(), []
+    of_visitors = rules.anomalies_of("visitor")
+    for message in messages_of(facts):
+        folded = fold(profile, message)
+        profile.settle()
+        at_ms = profile.newest_ms
+        if of_visitors:
+            for anomaly in anomalies(of_visitors, Signals(profile, at_ms), profile.marks, at_ms, key=key):
+                profile.marks[anomaly.rule] = anomaly.until_ms
+        if not (profile.marks and is_marked(rules.anomalies, profile.marks, at_ms)):
+            trusted.append(folded)
+    return profile, trusted
+
+
+def messages_of(facts: list[Fact]) -> list[list[Fact]]:
+    """The facts as the messages they came in, each event once: of doubles the one that arrived first."""
+    arrived = sorted(facts, key=lambda fact: (_arrival(fact[0]), fact[0].event_id))
+    messages: dict[datetime, list[Fact]] = {}
+    known: set[str] = set()
+    for fact in arrived:
+        if fact[0].event_id not in known:
+            known.add(fact[0].event_id)
+            messages.setdefault(_arrival(fact[0]), []).append(fact)
+    return list(messages.values())
+
+
+def account_of(events: Iterable[Event]) -> str:
+    """The profile key of the account that the first event to arrive with one names; empty when none does."""
+    named = [(_arrival(event), event.timestamp, event.event_id, event.user_id) for event in events if event.user_id]
+    return f"u#{min(named)[3]}" if named else ""
+
+
+def item_rows(item: tuple[str, tuple[ItemStats, bytes]]) -> list[Row]:
+    """The rows of one item: its statistics, and a stub where the catalog does not hold it."""
+    item_id, (stats, stub) = item
+    rows: list[Row] = [(STATS, item_id, stats.encode(), stats.newest_ms)]
+    if stub and stats.counts.totals:
+        rows.append((ITEM, item_id, stub, 0))
+    return rows
+
+
+def scope_row(scope: tuple[str, Trending]) -> Row:
+    """The row of one scope's shard."""
+    key, trending = scope
+    return TRENDING, key, trending.encode(), trending.newest_ms
+
+
+def _arrival(event: Event) -> datetime:
+    return event.ingest_time or event.timestamp
+
+
+class _SplitBrowsers(LeanDoFn):
+    def process(self, encoded: bytes) -> Iterator[Any]:
+        event = decode_event(encoded)
+        if event.anonymous_id is not None:
+            yield TaggedOutput(BROWSERS, (event.anonymous_id, encoded))
+        else:
+            yield profile_key(event), encoded
+
+
+class _Resolve(LeanDoFn):
+    def process(self, browser: tuple[str, Iterable[bytes]]) -> Iterator[Any]:
+        anonymous_id, encoded = browser
+        events = [decode_event(found) for found in encoded]
+        account = account_of(events)
+        for event in events:
+            key = profile_key(event) if event.user_id or not account else account
+            yield key, encode_event(event)
+        if account:
+            newest_ms = max((event.time_ms for event in events if not event.user_id), default=0)
+            pointer = UserProfile(newest_ms=newest_ms, account=account)
+            yield TaggedOutput(POINTERS, (PROFILE, f"a#{anonymous_id}", pointer.encode(), newest_ms))
+
+
+class _FoldVisitor(LeanDoFn):
+    def __init__(self, source: Bigtable, rules: Rules, shards: int) -> None:
+        self._source, self._rules, self._shards = source, rules, shards
+        self._events = Counter("backfill", "events")
+        self._pending: list[Folded] = []
+
+    def start_bundle(self) -> None:
+        self._pending = []
+
+    def process(self, visitor: tuple[str, Iterable[bytes]]) -> Iterator[Any]:
+        key, encoded = visitor
+        events = [decode_event(found) for found in encoded]
+        items = known_items(self._source, time.monotonic(), {event.product_id for event in events if event.product_id})
+        facts = [(event, items.get(event.product_id or "")) for event in events]
+        profile, trusted = fold_messages(facts, self._rules, key)
+        self._events.inc(sum(len(folded.new) for folded in trusted))
+        self._pending += trusted
+        yield PROFILE, key, profile.encode(), profile.newest_ms
+        if sum(len(folded.new) for folded in self._pending) > MAX_PENDING_FACTS:
+            yield from self._partials()
+
+    def finish_bundle(self) -> Iterator[Any]:
+        for output in self._partials():
+            yield TaggedOutput(output.tag, WindowedValue(output.value, MIN_TIMESTAMP, (GlobalWindow(),)))
+
+    def _partials(self) -> Iterator[TaggedOutput]:
+        items, scopes = sums(self._pending, self._shards)
+        stubs: dict[str, Item] = {}
+        for folded in self._pending:
+            for event, item in folded.new:
+                if item is None and event.product_id is not None:
+                    stubs.setdefault(event.product_id, stub_item(event))
+        self._pending = []
+        for item_id, stats in items.items():
+            stub = encode_item(stubs[item_id]) if item_id in stubs else b""
+            yield TaggedOutput("items", (item_id, (stats.encode(), stub)))
+        for row, scope in scopes.items():
+            yield TaggedOutput(RANKS, (row, scope.encode()))
+
+
+class _Rank(LeanDoFn):
+    """Popularity of whole items into the scopes they belong to, summed over a bundle."""
+
+    def __init__(self, shards: int) -> None:
+        self._shards = shards
+        self._ranks: dict[str, Trending] = {}
+
+    def start_bundle(self) -> None:
+        self._ranks = {}
+
+    def process(self, item: tuple[str, tuple[ItemStats, bytes]]) -> None:
+        add_rank(self._ranks, item[0], item[1][0], self._shards)
+
+    def finish_bundle(self) -> Iterator[Any]:
+        for row, scope in self._ranks.items():
+            scope.settle()
+            yield WindowedValue((row, scope.encode()), MIN_TIMESTAMP, (GlobalWindow(),))
+        self._ranks = {}
+
+
+class _WriteRows(LeanDoFn):
+    """Writes rows above what is there; what a profile knows and the log does not (cooldowns, marks) is kept."""
+
+    def __init__(self, target: Bigtable) -> None:
+        self._target = target
+        self._written = Counter("backfill", "written")
+        self._pending: dict[str, dict[str, tuple[bytes, int]]] = {}
+
+    def start_bundle(self) -> None:
+        self._pending = {}
+
+    def process(self, row: Row) -> None:
+        kind, key, value, newest_ms = row
+        self._pending.setdefault(kind, {})[key] = (value, newest_ms)
+        if sum(map(len, self._pending.values())) >= MAX_WRITES:
+            self._write()
+
+    def finish_bundle(self) -> None:
+        self._write()
+
+    def _write(self) -> None:
+        store, writes = self._target.store(), []
+        for kind, rows in self._pending.items():
+            stored = store.read_many(kind, list(rows))
+            for key, (value, newest_ms) in rows.items():
+                before, revision = stored.get(key, (b"", 0))
+                if kind == ITEM:
+                    writes += [] if before else [cell(kind, key, value, 1)]
+                    continue
+                value = _with_memory(value, before) if kind == PROFILE and before else value
+                writes.append(cell(kind, key, value, revise(newest_ms, revision)))
+        self._written.inc(store.write(writes))
+        self._pending = {}
+
+
+def _with_memory(value: bytes, before: bytes) -> bytes:
+    """The folded profile with the cooldowns and marks of the one that was stored."""
+    profile = UserProfile.decode(value)
+    stored = UserProfile.decode(before)
+    profile.merge(UserProfile(marks=stored.marks, fired=stored.fired))
+    return profile.encode()
+
+
+def run(argv: list[str], environ: dict[str, str]) -> int:
+    """Backfill; the exit code: 0 done, 2 for arguments that do not fit."""
+    known, rest = _parser(environ).parse_known_args(argv)
+    try:
+        source = _source(known, datetime.now(UTC))
+    except ValueError as error:
+        print(f"backfill: {error}", file=sys.stderr)
+        return 2
+    options = PipelineOptions([f"--project={known.project}", *rest]).view_as(FreshetOptions)
+    options.bigtable_instance, options.dataset = known.instance, known.dataset
+    began, local = time.monotonic(), "BIGTABLE_EMULATOR_HOST" in environ
+    with beam.Pipeline(runner=FnApiRunner() if local else None, options=options) as pipeline:
+        build(pipeline, source, options)
+    done = snapshot() if local else {}  # elsewhere the runner's own metrics say it
+    counts = ", ".join(f"{name.partition('/')[2]} {count:,}" for name, count in done.items() if "backfill/" in name)
+    print(f"backfill: {counts or 'done'} in {time.monotonic() - began:.1f} s")
+    return 0
+
+
+def _source(known: argparse.Namespace, now: datetime) -> beam.PTransform:
+    """What reads the events. Raises ValueError, naming the argument that does not fit."""
+    if known.file is not None:
+        if not os.path.exists(known.file) and "://" not in known.file:
+            raise ValueError(f"file: expected a file of events, got {known.file}")
+        return ReadFile(known.file)
+    if known.since is None:
+        raise ValueError("since: expected a time, a date or a span, or --file with a file of events, got nothing")
+    until = now if known.until is None else _moment("until", known.until, now)
+    return ReadLog(known.project, known.dataset, _moment("since", known.since, now), until)
+
+
+def _parser(environ: dict[str, str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m pipeline.backfill", description=__doc__)
+    parser.add_argument("--since", help="first event time, RFC 3339, a date, or a span such as 7d")
+    parser.add_argument("--until", help="event time to stop before; now unless said")
+    parser.add_argument("--file", help="a file of events, one JSON object a line, in place of the log")
+    parser.add_argument("--project", default=environ.get("GOOGLE_CLOUD_PROJECT"))
+    parser.add_argument("--instance", default=environ.get("FRESHET_BIGTABLE_INSTANCE", "freshet"))
+    parser.add_argument("--dataset", default=environ.get("FRESHET_DATASET", "freshet"))
+    return parser
+
+
+def _moment(field: str, text: str, now: datetime) -> datetime:
+    """A time, a span back from now, or a date, which begins at midnight UTC."""
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        return moment(field, text, now)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+    sys.exit(run(sys.argv[1:], dict(os.environ)))

@@ -595,16 +595,16 @@ def test_stopped_in_mid_stream_and_started_again_the_pipeline_counts_every_event
 ) -> None:
     pipeline = process(f"--events_subscription={topic.subscription}")
     pipeline.start()
-    topic.publish(*_messages(range(400)))
+    topic.publish(*_messages(range(1_000)))
     wait_until(lambda: _logged(warehouse) > 0)
     pipeline.stop()
 
-    topic.publish(*_messages(range(400, 450)))
+    topic.publish(*_messages(range(1_000, 1_050)))
     pipeline.start()
-    wait_until(lambda: _logged(warehouse) == 450 * 5)
+    wait_until(lambda: _logged(warehouse) == 1_050 * 5)
     pipeline.stop()
-    assert _count(warehouse, "count(*)", "events_unique") == 450 * 5
-    assert _count(warehouse, "sum(events)", "sessions_latest") == 450 * 5
+    assert _count(warehouse, "count(*)", "events_unique") == 1_050 * 5
+    assert _count(warehouse, "sum(events)", "sessions_latest") == 1_050 * 5
 
 
 def test_killed_in_mid_stream_the_pipeline_gets_again_what_it_had_not_processed(
@@ -612,11 +612,11 @@ def test_killed_in_mid_stream_the_pipeline_gets_again_what_it_had_not_processed(
 ) -> None:
     pipeline = process(f"--events_subscription={topic.subscription}")
     pipeline.start()
-    topic.publish(*_messages(range(400)))
+    topic.publish(*_messages(range(1_000)))
     wait_until(lambda: _logged(warehouse) > 0)
     pipeline.kill()
 
     pipeline.start()
-    wait_until(lambda: _logged(warehouse) == 400 * 5)
-    assert _count(warehouse, "count(*)", "events_unique") == 400 * 5
+    wait_until(lambda: _logged(warehouse) == 1_000 * 5)
+    assert _count(warehouse, "count(*)", "events_unique") == 1_000 * 5
     pipeline.stop()

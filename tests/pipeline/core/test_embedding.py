@@ -68,12 +68,17 @@ def planted_shop(random: Random, visitors: int) -> dict[str, ItemStats]:
     return item_sums(folded)
 
 
+def direction(stats: ItemStats) -> np.ndarray:
+    """The item's context vector."""
+    found = stats.context.direction()
+    assert found is not None
+    return found
+
+
 def shelf_of_nearest(stats: ItemStats, shop: dict[str, ItemStats]) -> str:
     """The shelf whose items' context vectors are, in the mean, nearest to this one's."""
-    direction = stats.context.direction()
-    assert direction is not None
     likeness = {
-        shelf: float(np.mean([direction @ shop[f"{shelf}{n}"].context.direction() for n in range(8)]))
+        shelf: float(np.mean([direction(stats) @ direction(shop[f"{shelf}{n}"]) for n in range(8)]))
         for shelf in SHELVES
     }
     return max(likeness, key=lambda shelf: likeness[shelf])

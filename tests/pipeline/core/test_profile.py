@@ -318,7 +318,7 @@ def test_the_newest_searches_remain_each_once_and_cut_to_a_hundred_characters() 
 
 
 def test_the_newest_impressions_clicks_and_purchases_remain_in_any_order() -> None:
-    said = {"metadata": {"request_id": "r"}}
+    said: dict[str, Any] = {"metadata": {"request_id": "r"}}
     stream = [
         event(name, n, product_id=f"p{n}", **said) for n in range(90) for name in ("impression", "click", "purchase")
     ]

@@ -96,7 +96,7 @@ def test_an_event_belongs_to_the_clients_session_or_to_its_hour() -> None:
 
 
 def test_only_what_was_done_on_purpose_touches_items_and_categories() -> None:
-    said = {"metadata": {"category": "shoes"}}
+    said: dict[str, Any] = {"metadata": {"category": "shoes"}}
     totals = of(
         event("view_product", 0, product_id="a", **said),
         event("impression", 1, product_id="b", **said),

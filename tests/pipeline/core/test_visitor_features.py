@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import exp, log, log1p, radians
 from random import Random
 from typing import Any, NamedTuple
@@ -37,7 +38,7 @@ class Story(NamedTuple):
 
     feature: str
     expected: Any
-    happened: list[Event | Fact]
+    happened: Sequence[Event | Fact]
     now_s: float = 0.0
 
 

@@ -1,0 +1,207 @@
+"""What is known of an item, a category and the whole shop at a moment, by name: one row a feature.
+
+`docs/features.md` lists them; the ranking matrix reads the same states. The rates are smoothed by the default priors
+here, by those of the item's category in the matrix (see `items.rate_priors`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from pipeline.core.embedding import CONTEXT_DIM
+from pipeline.core.items import (
+    CART,
+    CLICK,
+    CODE_NAMES,
+    CONVERSION_PRIOR,
+    CTR_PRIOR,
+    IMPRESSION,
+    PURCHASE,
+    SHORT_HALF_LIFE_MS,
+    TRENDING_HALF_LIFE_MS,
+    VIEW,
+    WINDOWS_MS,
+    Counts,
+    ItemStats,
+    Trending,
+)
+
+S = TypeVar("S")
+
+
+class ItemFeature(NamedTuple, Generic[S]):
+    """One feature of an item (`S`: `ItemStats`) or a scope (`Trending`), computed at `now_ms`."""
+
+    name: str
+    meaning: str
+    formula: str
+    unit: str
+    range: str
+    default: Any
+    value: Callable[[S, int], Any]
+
+
+_SPANS = {"5m": "5 min", "1h": "1 h", "24h": "24 h"}
+_MEANINGS = {
+    VIEW: "product views and media starts",
+    CLICK: "clicks",
+    CART: "additions to the cart",
+    PURCHASE: "purchases",
+    IMPRESSION: "impressions",
+}
+
+
+def _counts(counts_of: Callable[[S], Counts]) -> Iterator[ItemFeature[S]]:
+    """Events by type: ever, and in each window."""
+    for code, name in CODE_NAMES.items():
+        yield ItemFeature(name, f"{_MEANINGS[code]}, ever", "count", "events", "[0, ∞)", 0, _total(counts_of, code))
+    for code, name in CODE_NAMES.items():
+        for window in WINDOWS_MS:
+            yield ItemFeature(
+                f"{name}_{window}",
+                f"{_MEANINGS[code]} in the last {_SPANS[window]}",
+                "sum of the ring's buckets within the window, exact to one bucket",
+                "events",
+                "[0, ∞)",
+                0,
+                _within(counts_of, code, window),
+            )
+
+
+def _decayed(counts_of: Callable[[S], Counts]) -> Iterator[ItemFeature[S]]:
+    """Events by type, decayed over a week."""
+    for code, name in CODE_NAMES.items():
+        yield ItemFeature(
+            f"{name}_decayed_7d",
+            f"{_MEANINGS[code]}, the older the less",
+            "sum of 2^(-age / 7 d)",
+            "events",
+            "[0, ∞)",
+            0.0,
+            _fading(counts_of, code),
+        )
+
+
+def _total(counts_of: Callable[[S], Counts], code: int) -> Callable[[S, int], int]:
+    return lambda state, _: counts_of(state).totals.get(code, 0)
+
+
+def _within(counts_of: Callable[[S], Counts], code: int, window: str) -> Callable[[S, int], int]:
+    return lambda state, now_ms: counts_of(state).window(code, window, now_ms)
+
+
+def _fading(counts_of: Callable[[S], Counts], code: int) -> Callable[[S, int], float]:
+    return lambda state, now_ms: counts_of(state).decayed(code, now_ms)
+
+
+def _of_item(stats: ItemStats) -> Counts:
+    return stats.counts
+
+
+def _of_scope(scope: Trending) -> Counts:
+    return scope.counts
+
+
+def popularity(stats: ItemStats, now_ms: int) -> float:
+    """How wanted an item is at `now_ms`, in views (a cart 3, a purchase 5), half-life 6 h."""
+    return stats.popularity.value(0, now_ms, TRENDING_HALF_LIFE_MS)
+
+
+def context_vector(stats: ItemStats) -> list[float]:
+    """The unit vector `(CONTEXT_DIM,)` of the company that an item keeps; empty before its first neighbour."""
+    direction = stats.context.direction()
+    return [] if direction is None else [float(value) for value in direction]
+
+
+ITEM_FEATURES: tuple[ItemFeature[ItemStats], ...] = (
+    ItemFeature(
+        "category",
+        "category of the item's newest event that told one",
+        "value at the greatest event time",
+        "text",
+        "",
+        "",
+        lambda stats, _: stats.category,
+    ),
+    *_counts(_of_item),
+    *_decayed(_of_item),
+    ItemFeature(
+        "views_decayed_1h",
+        "product views and media starts just now",
+        "sum of 2^(-age / 1 h)",
+        "events",
+        "[0, ∞)",
+        0.0,
+        lambda stats, now_ms: stats.counts.short.value(VIEW, now_ms, SHORT_HALF_LIFE_MS),
+    ),
+    ItemFeature(
+        "ctr",
+        "clicks per impression",
+        "(clicks + a) / (impressions + b), half-life 7 d, (a, b) = (2, 25) or the prior of the category",
+        "rate",
+        "[0, 1]",
+        CTR_PRIOR[0] / CTR_PRIOR[1],
+        lambda stats, now_ms: stats.ctr(now_ms),
+    ),
+    ItemFeature(
+        "conversion",
+        "purchases per view",
+        "(purchases + a) / (views + b), half-life 7 d, (a, b) = (0.5, 25) or the prior of the category",
+        "rate",
+        "[0, 1]",
+        CONVERSION_PRIOR[0] / CONVERSION_PRIOR[1],
+        lambda stats, now_ms: stats.conversion(now_ms),
+    ),
+    ItemFeature(
+        "neighbours",
+        "the items most touched in the same session, heaviest first",
+        "sum over sessions of 2^(-age of the session's first hour / 7 d), the 50 largest of 200 kept",
+        "item id -> sessions",
+        "at most 50",
+        {},
+        lambda stats, now_ms: stats.neighbours(now_ms),
+    ),
+    ItemFeature(
+        "bought_together",
+        "the items most bought in the same session, heaviest first",
+        "sum over sessions of 2^(-age of the session's first hour / 7 d), the 50 largest of 200 kept",
+        "item id -> sessions",
+        "at most 50",
+        {},
+        lambda stats, now_ms: stats.bought_with(now_ms),
+    ),
+    ItemFeature(
+        "context_vector",
+        "the company the item keeps: items of the same company point the same way",
+        f"direction of the sum of the neighbours' fixed random signs in {CONTEXT_DIM} dimensions, half-life 7 d",
+        "unit vector",
+        f"{CONTEXT_DIM} numbers in [-1, 1]",
+        [],
+        lambda stats, _: context_vector(stats),
+    ),
+    ItemFeature(
+        "popularity",
+        "how wanted the item is now",
+        "sum of (1 a view or click, 3 a cart, 5 a purchase) x 2^(-age / 6 h)",
+        "views",
+        "[0, ∞)",
+        0.0,
+        popularity,
+    ),
+)
+
+# Of a category and of the whole shop, both: one row of Bigtable each (some, where the scope is sharded).
+SCOPE_FEATURES: tuple[ItemFeature[Trending], ...] = (
+    *_counts(_of_scope),
+    *_decayed(_of_scope),
+    ItemFeature(
+        "trending",
+        "the most wanted items, best first",
+        "popularity of each item, the 300 largest, ties by id",
+        "item id -> views",
+        "at most 300",
+        {},
+        lambda scope, now_ms: dict(scope.top(now_ms, len(scope.scores))),
+    ),
+)

@@ -20,7 +20,7 @@ INSTALLATION = $(if $(filter command,$(origin PROJECT)),$(ON_GOOGLE_CLOUD),$(STA
 # Runs a pip command quietly; shows the end of its log when it fails.
 QUIETLY = > build/setup.log 2>&1 || { tail -n 30 build/setup.log; echo "setup failed; the whole log is build/setup.log"; exit 1; }
 
-.PHONY: help setup prerequisites up down status demo test check docs bench replay catalog train dead-letters rewind constraints clean
+.PHONY: help setup prerequisites up down status demo test check docs bench replay catalog train backfill parity dead-letters rewind constraints clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -103,6 +103,14 @@ catalog: setup ## Load products into the running stack: make catalog FILE=produc
 
 train: setup ## Train a model from what the running stack's BigQuery holds
 	@$(STACK) exec -- $(PYTHON) -m vertex.training
+
+backfill: setup ## Fold the archived log again in batch, the pipeline stopped: make backfill SINCE=7d (FILE=..., PROJECT=...)
+	@[ -n "$(SINCE)$(FILE)" ] || { echo "say since when, or which file: make backfill SINCE=7d (or a date)"; exit 2; }
+	@$(INSTALLATION) $(PYTHON) -m pipeline.backfill $(if $(FILE),--file "$(FILE)",--since "$(SINCE)") \
+		$(if $(UNTIL),--until "$(UNTIL)") $(ARGS)
+
+parity: setup ## Stream a data set, fold its log in batch, compare every row (FILE=events.csv for a file beside the simulated set)
+	@$(PYTHON) -m tests.simulator.parity $(if $(FILE),--file "$(FILE)")
 
 dead-letters: setup ## List, fix and replay what was rejected: make dead-letters ARGS='replay --field timestamp' (PROJECT=... for Google Cloud)
 	@$(INSTALLATION) $(PYTHON) -m pipeline.dead_letters $(ARGS)

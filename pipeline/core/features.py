@@ -427,9 +427,9 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
     RankingFeature(
         "shown_before",
         "how often the visitor saw it without need",
-        "ln(1 + impressions among the newest 32, half-life 1 d)",
+        "ln(1 + impressions among the newest 24, half-life 1 d)",
         "",
-        "[0, 3.5]",
+        "[0, 3.3]",
         0,
         _shown_before,
         -0.25,

@@ -42,11 +42,11 @@ FATIGUE_HALF_LIFE_MS = DAY_MS
 # The bounds on the state. What lies beyond is dropped oldest first, which no order of the stream changes.
 MAX_RECENT_ITEMS = 50
 MAX_SEEN_IDS = 200
-MAX_IMPRESSIONS = 32
-MAX_SLATE_CLICKS = 8
-MAX_PURCHASES = 8
-MAX_QUERIES = 8
-MAX_CART_ITEMS = 12
+MAX_IMPRESSIONS = 24
+MAX_SLATE_CLICKS = 6
+MAX_PURCHASES = 6
+MAX_QUERIES = 6
+MAX_CART_ITEMS = 10
 MAX_SESSIONS = 3
 MAX_KEPT_TEXT = 100
 
@@ -60,11 +60,11 @@ _NEVER: Stamp = (0, 0, "")
 
 
 class CartEntry(msgspec.Struct, array_like=True, frozen=True, order=True):
-    """The last word on one item: when, whether it lies in the cart, and what it costs there (0: unknown)."""
+    """The last word on one item: when, whether it lies in the cart, and its worth in hundredths (0: unknown)."""
 
     time_ms: int
     inside: bool
-    value: float = 0.0
+    value_cents: int = 0
 
 
 class FirstTouch(msgspec.Struct, array_like=True, frozen=True, order=True):
@@ -81,7 +81,7 @@ class UserProfile(msgspec.Struct, array_like=True):
     Idempotence reaches back over the `MAX_SEEN_IDS` events of the visitor that arrived last: an event redelivered
     after more than that many others counts again. What is bounded by recency (recent items, queries, cart, impressions,
     purchases) is cut in a way that no order changes. Three bounds are order-free only until they are exceeded: 20
-    categories and 20 brands (the lightest go), 16 categories of one session, and 3 sessions at a time (one that comes
+    categories and 16 brands (the lightest go), 16 categories of one session, and 3 sessions at a time (one that comes
     back after three newer ones starts again). An event without a session id belongs to the session of its hour.
 
     Times are event times in ms since the Unix epoch.
@@ -409,7 +409,7 @@ class UserProfile(msgspec.Struct, array_like=True):
     def _move_in_cart(self, event: Event, item: Item | None, time_ms: int) -> None:
         item_id, inside = event.product_id or "", event.event == "add_to_cart"
         price = event.number("price") or (item.price if item is not None else 0.0)
-        entry = CartEntry(time_ms, inside, price * event.number("quantity", 1.0) if inside else 0.0)
+        entry = CartEntry(time_ms, inside, _cents(price * event.number("quantity", 1.0)) if inside else 0)
         self.cart[item_id] = max(entry, self.cart.get(item_id, entry))
 
     def _trace(self, event: Event, time_ms: int) -> None:
@@ -450,6 +450,11 @@ def _packed(time_ms: int) -> bytes:
 def item_hash(item_id: str) -> int:
     """The 32 bits under which `UserProfile.shown` counts an item."""
     return crc32(item_id.encode("utf-8", "surrogatepass"))
+
+
+def _cents(amount: float) -> int:
+    """Hundredths, within what a stored integer holds."""
+    return round(min(max(amount, 0.0), 1e13) * 100)
 
 
 def _short_hash(text: str) -> bytes:

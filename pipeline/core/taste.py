@@ -14,7 +14,7 @@ from pipeline.core.embedding import DIM
 LONG_HALF_LIFE_MS = 7 * DAY_MS
 SHORT_HALF_LIFE_MS = 30 * MINUTE_MS
 MAX_CATEGORIES = 20
-MAX_BRANDS = 20
+MAX_BRANDS = 16
 
 LONG, SHORT = 0, 1
 _FORGOTTEN = -1_000  # half-lives beyond which nothing is left in double precision
@@ -38,8 +38,8 @@ class Taste(msgspec.Struct, array_like=True):
 
     `long` and `short` count half-lives since the Unix epoch. `vectors` holds `(2, DIM)` float64: the decayed sums of
     the vectors of what was touched, the long-term and the session embedding. A short-term sum that has faded to
-    nothing beside the largest is left out. Categories and brands beyond the heaviest 20 are dropped when stored: up to
-    there nothing depends on order; a dropped one starts again from zero.
+    nothing beside the largest is left out. Categories beyond the heaviest 20 and brands beyond the heaviest 16 are
+    dropped when stored: up to there nothing depends on order; a dropped one starts again from zero.
     """
 
     long: int = 0

@@ -53,7 +53,7 @@ class InOrder(Ranker):
 
     async def predict(self, matrix: Matrix) -> Prediction:
         self.matrix = matrix
-        return Prediction(np.arange(len(matrix), dtype=np.float32) / 1000, "vertex", "in order")
+        return Prediction(np.linspace(0.0, (len(matrix) - 1) / 1000, len(matrix), dtype=np.float32), "vertex", "in order")
 
 
 def stream(events: int = 2_500, seed: int = 5) -> list[Event]:
@@ -61,11 +61,11 @@ def stream(events: int = 2_500, seed: int = 5) -> list[Event]:
     rng, found = random.Random(seed), []
     for number in range(events):
         visitor = rng.randrange(30)
-        ids: dict[str, str] = {"anonymous_id": f"a{visitor}"} if visitor % 3 else {"user_id": f"u{visitor}"}
+        ids: dict[str, Any] = {"anonymous_id": f"a{visitor}"} if visitor % 3 else {"user_id": f"u{visitor}"}
         if visitor % 3 == 1 and rng.random() < 0.3:
             ids["user_id"] = f"u{visitor if rng.random() < 0.8 else visitor + 100}"
         item = CATALOG[f"p{(visitor * 7 + int(rng.expovariate(0.15))) % 80}"]
-        metadata: dict[str, Any] = {"request_id": f"r{number % 50}", "dwell_ms": rng.randrange(60_000)}
+        metadata = {"request_id": f"r{number % 50}", "dwell_ms": rng.randrange(60_000)}
         found.append(
             Event(
                 event_id=f"e{number}",
@@ -123,7 +123,7 @@ def asking(kind: str, events: int) -> tuple[Event, list[Event]]:
     merged = {event.anonymous_id: event.user_id for event in reversed(past) if event.user_id and event.anonymous_id}
     anonymous = [event.anonymous_id for event in past if event.anonymous_id and event.anonymous_id not in merged]
     browser = next(iter(merged))
-    ids: dict[str, str | None] = {
+    ids: dict[str, Any] = {
         "known": {"user_id": "u3"},
         "anonymous": {"anonymous_id": anonymous[-1]},
         "merged, by its browser alone": {"anonymous_id": browser},

@@ -192,8 +192,9 @@ class TestShelves:
 
         contexts = build_shelves(rows, NOW_MS).contexts
 
+        direction = kept.stats.context.direction()
         assert list(contexts) == ["p0"]
-        np.testing.assert_allclose(contexts["p0"], kept.stats.context.direction(), atol=1e-6)
+        assert direction is not None and np.allclose(contexts["p0"], direction, atol=1e-6)
 
     def test_a_pair_that_was_taken_back_leaves_no_context_vector(self) -> None:
         alone = row(item(0), neighbours=["p1"])

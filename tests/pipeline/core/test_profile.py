@@ -330,10 +330,11 @@ def test_the_newest_impressions_clicks_and_purchases_remain_in_any_order() -> No
             assert hashes == [item_hash(f"p{n}") for n in range(90 - limit, 90)]
 
 
-def test_two_sessions_are_kept_and_a_third_pushes_the_oldest_out() -> None:
-    stream = [event("scroll", s, session_id=f"s{s // 10}") for s in range(30)]
+def test_the_newest_sessions_are_kept_and_one_more_pushes_the_oldest_out() -> None:
+    stream = [event("scroll", s, session_id=f"s{s // 10}") for s in range(10 * (MAX_SESSIONS + 1))]
     for order in (stream, stream[::-1]):
-        assert {name: totals.events for name, totals in of(*order).sessions.items()} == {"s1": 10, "s2": 10}
+        kept = {name: totals.events for name, totals in of(*order).sessions.items()}
+        assert kept == {f"s{n}": 10 for n in range(1, MAX_SESSIONS + 1)}
 
 
 def test_referrers_and_campaigns_are_cut_to_a_hundred_characters() -> None:

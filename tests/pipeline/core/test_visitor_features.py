@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pipeline.core.catalog import Item
 from pipeline.core.decay import DAY_MS
 from pipeline.core.events import Event
-from pipeline.core.profile import UserProfile
+from pipeline.core.profile import MAX_IMPRESSIONS, UserProfile
 from pipeline.core.visitor_features import (
     BY_NAME,
     CHURN_PRIOR,
@@ -209,8 +209,8 @@ def test_two_places_in_the_same_moment_are_travelled_in_a_second_at_least() -> N
 
 def test_a_click_older_than_the_oldest_impression_remembered_is_not_held_against_the_visitor() -> None:
     old = said("click", 0, "p", request_id="long ago")
-    shown = [said("impression", 10 + n, f"p{n}", request_id="r") for n in range(32)]
-    assert profile_of([(one, None) for one in (old, *shown[:31])]).clicks_without_impression() == 1
+    shown = [said("impression", 10 + n, f"p{n}", request_id="r") for n in range(MAX_IMPRESSIONS)]
+    assert profile_of([(one, None) for one in (old, *shown[1:])]).clicks_without_impression() == 1
     assert profile_of([(one, None) for one in (old, *shown)]).clicks_without_impression() == 0
 
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 
 from pipeline import feature_docs
+from pipeline.core import profile, session_totals
 from pipeline.core.catalog import Item
 from pipeline.core.features import RANKING_FEATURES, Context, feature_matrix
 from pipeline.core.fold import fold, item_sums
@@ -101,6 +102,18 @@ def test_an_example_that_is_no_longer_there_is_named() -> None:
 # defaults and ranges
 
 
+def test_what_is_counted_among_what_is_kept_ranges_up_to_the_bound() -> None:
+    ranges = {feature.name: feature.range for feature in VISITOR_FEATURES}
+    bounds = {
+        "session_items": session_totals.MAX_SESSION_ITEMS,
+        "session_categories": session_totals.MAX_SESSION_CATEGORIES,
+        "cart_items": profile.MAX_CART_ITEMS,
+        "clicks_without_impression": profile.MAX_SLATE_CLICKS,
+        "same_purchases_10m": profile.MAX_PURCHASES,
+    }
+    assert {name: ranges[name] for name in bounds} == {name: f"[0, {bound}]" for name, bound in bounds.items()}
+
+
 def test_a_default_is_what_an_empty_state_gives() -> None:
     states: list[tuple[Iterable[Any], Any]] = [
         (VISITOR_FEATURES, UserProfile()),
@@ -148,9 +161,9 @@ def read_at(random: Random, stream: list[Fact]) -> int:
 @given(disordered(most=60), randoms())
 def test_every_visitors_features_are_in_their_ranges(streams: tuple[list[Fact], list[Fact]], random: Random) -> None:
     clean, messy = streams
-    profile, now_ms = UserProfile(), read_at(random, clean)
-    fold(profile, messy)
-    assert_within(VISITOR_FEATURES, lambda feature: feature.value(profile.copy(), now_ms))
+    visitor, now_ms = UserProfile(), read_at(random, clean)
+    fold(visitor, messy)
+    assert_within(VISITOR_FEATURES, lambda feature: feature.value(visitor.copy(), now_ms))
 
 
 @laws
@@ -163,8 +176,8 @@ def test_every_items_scopes_and_candidates_features_are_in_their_ranges(
     for stats in sums.values():
         assert_within(ITEM_FEATURES, lambda feature, stats=stats: feature.value(stats, now_ms))  # type: ignore[misc]
     assert_within(SCOPE_FEATURES, lambda feature: feature.value(scope, now_ms))
-    profile = UserProfile()
-    fold(profile, disorder(random, one[0]))
+    visitor = UserProfile()
+    fold(visitor, disorder(random, one[0]))
     rows = [ItemRow(item, sums.get(item_id, ItemStats())) for item_id, item in CATALOG.items()]
     vectors: Mapping[str, Any] = {
         item_id: vector / np.linalg.norm(vector)
@@ -172,6 +185,6 @@ def test_every_items_scopes_and_candidates_features_are_in_their_ranges(
         if (vector := np.array([random.gauss(0, 1) for _ in range(4)], np.float32)) is not None
     }
     context = Context(product_id="p1", seeds=sums, vectors=vectors, priors=rate_priors(rows, now_ms))
-    for values in feature_matrix(profile, rows, context, now_ms):
+    for values in feature_matrix(visitor, rows, context, now_ms):
         found = dict(zip((feature.name for feature in RANKING_FEATURES), values, strict=True))
         assert_within(RANKING_FEATURES, lambda feature, found=found: float(found[feature.name]))  # type: ignore[misc]

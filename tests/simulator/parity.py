@@ -163,7 +163,7 @@ def run(name: str, messages: Sequence[Sequence[Event]], stack: Stack, say: Calla
     instance = f"{env['FRESHET_BIGTABLE_INSTANCE']}-batch"
     ensure_tables(env["GOOGLE_CLOUD_PROJECT"], instance)
     batch = Store(env["GOOGLE_CLOUD_PROJECT"], instance)
-    if name == "simulated":
+    if name != "file":
         items = [parse_item(asdict(product)) for product in catalog.generate(seed=7)]
         for store in (stream, batch):
             store.write([item_write(item, now_ms()) for item in items[: len(items) * 9 // 10]])  # a tenth is unknown
@@ -184,6 +184,20 @@ def run(name: str, messages: Sequence[Sequence[Event]], stack: Stack, say: Calla
     stream.close()
     batch.close()
     return report
+
+
+def in_own_stack(
+    name: str, messages: Sequence[Sequence[Event]], say: Callable[[str], None] = lambda line: None
+) -> dict[str, Any]:
+    """`run` in a stack of its own, which is stopped again."""
+    before = dict(os.environ)
+    try:
+        with running_stack(f"parity-{name}", parts=EMULATORS, say=say) as stack:
+            os.environ.update(stack.env)  # Google's clients learn of their emulators in no other way
+            return run(name, messages, stack, say)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def publish(stack: Stack, messages: Sequence[Sequence[Event]], say: Callable[[str], None]) -> int:
@@ -271,9 +285,7 @@ def main(argv: Sequence[str]) -> int:
     reports: dict[str, dict[str, Any]] = {}
     try:
         for name, messages in sets.items():
-            with running_stack(f"parity-{name}", parts=EMULATORS, say=say) as stack:
-                os.environ.update(stack.env)  # Google's clients learn of their emulators in no other way
-                reports[name] = run(name, messages(), stack, say)
+            reports[name] = in_own_stack(name, messages(), say)
     except (StackError, TimeoutError) as error:
         print(f"parity: {error}", file=sys.stderr)
         return 1

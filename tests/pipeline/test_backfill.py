@@ -1,0 +1,186 @@
+"""The batch graph on the real emulators: what it reads, whose events are whose, what it writes over what."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import msgspec
+import pytest
+from google.cloud import bigquery
+
+from pipeline import backfill
+from pipeline.archive import MAX_SLICES, ReadLog, decode_event, encode_event, event_of, slices
+from pipeline.backfill import account_of, fold_messages, messages_of
+from pipeline.core.catalog import Item
+from pipeline.core.events import Event
+from pipeline.core.fold import fold
+from pipeline.core.items import ItemStats, Trending
+from pipeline.core.profile import UserProfile
+from pipeline.core.rules import AnomalyRule, Condition, Rules
+from pipeline.decoding import event_row
+from pipeline.sinks import insert
+from pipeline.store import ITEM, PROFILE, STATS, TRENDING, Bigtable, Store, cell, item_write
+from tests.pipeline.core.streams import assert_same
+
+START = datetime(2025, 1, 1, 12, 0, tzinfo=UTC)
+
+
+def event(number: int, name: str = "view_product", tag: str = "", **fields: Any) -> Event:
+    at = START + timedelta(seconds=10 * number)
+    return Event(
+        **{
+            "event_id": f"{tag}e{number}",
+            "event": name,
+            "timestamp": at,
+            "session_id": f"{tag}s",
+            "product_id": f"{tag}p{number % 4}",
+            "ingest_time": at + timedelta(seconds=1),
+            "metadata": {"category": f"{tag}c{number % 2}", "price": 3 + number % 4},
+            **fields,
+        }
+    )
+
+
+@pytest.fixture
+def log(bigquery_server: bigquery.Client, dataset: str, emulators: Mapping[str, str]) -> Any:
+    """Writes events into the log; returns what `backfill.run` is to read."""
+
+    def write(events: list[Event]) -> None:
+        rows = [event_row(found, None) for found in events]
+        rows = [row._replace(insert_id=uuid.uuid4().hex) for row in rows]  # doubles are to stay
+        insert(bigquery_server, f"{emulators['GOOGLE_CLOUD_PROJECT']}.{dataset}.events", rows, 10.0)
+
+    return write
+
+
+def run(source: Bigtable, dataset: str, *arguments: str) -> int:
+    environ = {"GOOGLE_CLOUD_PROJECT": source.project, "BIGTABLE_EMULATOR_HOST": "set"}
+    return backfill.run([*arguments, f"--instance={source.instance}", f"--dataset={dataset}"], environ)
+
+
+def profile(store: Store, key: str) -> UserProfile:
+    found = store.read(PROFILE, key)
+    assert found is not None, f"no profile under {key}"
+    return UserProfile.decode(found[0])
+
+
+def folded(events: list[Event]) -> UserProfile:
+    expected = UserProfile()
+    fold(expected, [(found, None) for found in events])
+    return expected.copy()
+
+
+def test_the_log_becomes_the_rows_that_the_stream_would_have_written(
+    source: Bigtable, store: Store, dataset: str, tag: str, log: Any
+) -> None:
+    anonymous = [event(n, tag=tag, anonymous_id=f"{tag}a") for n in range(4)]
+    known = [event(n, tag=tag, anonymous_id=f"{tag}a", user_id=f"{tag}u") for n in range(4, 7)]
+    late = event(2, tag=tag, anonymous_id=f"{tag}a", event_id=f"{tag}late", ingest_time=START + timedelta(hours=1))
+    everything = [*anonymous, *known, late]
+    log(everything + Random(1).sample(everything, 4))
+
+    assert run(source, dataset, "--since=2025-01-01", "--until=2025-01-02") == 0
+
+    assert_same(profile(store, f"u#{tag}u"), folded([*everything]))
+    pointer = profile(store, f"a#{tag}a")
+    assert (pointer.account, pointer.events_total) == (f"u#{tag}u", 0)
+    stats = {n: store.read(STATS, f"{tag}p{n}") for n in range(4)}
+    counted = [ItemStats.decode(found[0]).counts.totals for found in stats.values() if found]
+    assert sum(sum(totals.values()) for totals in counted) == 8
+    first = ItemStats.decode(stats[0][0]) if stats[0] else ItemStats()
+    assert set(first.neighbour_weights.sums) == {f"{tag}p{n}" for n in (1, 2, 3)}
+    assert store.read_items([f"{tag}p1"])[f"{tag}p1"].stub
+    [scope] = [Trending.decode(found[0]) for found in [store.read(TRENDING, f"category#{tag}c0#00")] if found]
+    assert set(scope.scores) == {f"{tag}p0", f"{tag}p2"} and sum(scope.counts.totals.values()) == 5
+
+
+def test_running_it_again_changes_nothing_and_lies_above_what_was_there(
+    source: Bigtable, store: Store, dataset: str, tag: str, log: Any
+) -> None:
+    log([event(n, tag=tag, user_id=f"{tag}u") for n in range(3)])
+    wrong = UserProfile(events_total=99, newest_ms=1, fired={"onboarding": 7}, marks={"event_rate_1m": 8})
+    store.write([cell(PROFILE, f"u#{tag}u", wrong.encode(), 4_000_000_000_000)])
+    for _ in range(2):
+        assert run(source, dataset, "--since=2025-01-01", "--until=2025-01-02") == 0
+        found = profile(store, f"u#{tag}u")
+        assert (found.events_total, found.fired, found.marks) == (3, {"onboarding": 7}, {"event_rate_1m": 8})
+
+
+def test_an_item_of_the_catalog_stays_as_it_is(
+    source: Bigtable, store: Store, dataset: str, tag: str, log: Any
+) -> None:
+    lamp = Item(f"{tag}p1", title="Lamp", category=f"{tag}lamps")
+    store.write([item_write(lamp, 1000)])
+    log([event(1, tag=tag, user_id=f"{tag}u")])
+    run(source, dataset, "--since=2025-01-01", "--until=2025-01-02")
+    assert store.read(ITEM, lamp.item_id) is not None and store.read_items([lamp.item_id]) == {lamp.item_id: lamp}
+    assert profile(store, f"u#{tag}u").last_category == f"{tag}lamps"
+
+
+def test_a_file_of_events_is_read_as_the_log_is_and_broken_lines_are_left_out(
+    source: Bigtable, store: Store, dataset: str, tag: str, tmp_path: Path
+) -> None:
+    events = [event(n, tag=tag, user_id=f"{tag}u") for n in range(3)]
+    lines = [msgspec.json.encode(found).decode() for found in events]
+    path = tmp_path / "events.jsonl"
+    path.write_text("\n".join([*lines, "{", "[]", '{"event": "click"}', lines[0]]) + "\n")
+    assert run(source, dataset, f"--file={path}") == 0
+    assert_same(profile(store, f"u#{tag}u"), folded(events))
+
+
+def test_arguments_that_do_not_fit_are_refused_with_their_name(
+    source: Bigtable, dataset: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments, said in (
+        ((), "since: expected a time"),
+        (("--since=yesterday",), "since: expected an RFC 3339 time"),
+        (("--file=nowhere.jsonl",), "file: expected a file of events, got nowhere.jsonl"),
+        (("--since=2025-01-02", "--until=2025-01-01"), "since: expected a time before until"),
+    ):
+        assert run(source, dataset, *arguments) == 2
+        assert said in capsys.readouterr().err
+
+
+# pure parts
+
+
+def test_events_that_arrived_together_are_one_message_and_doubles_count_where_they_came_first() -> None:
+    one, two, three = event(1), event(2, ingest_time=START + timedelta(seconds=11)), event(3)
+    again = msgspec.structs.replace(one, ingest_time=START + timedelta(hours=1))
+    messages = messages_of([(found, None) for found in (again, three, two, one)])
+    assert [[found.event_id for found, _ in message] for message in messages] == [["e1", "e2"], ["e3"]]
+
+
+def test_a_browser_belongs_to_the_account_that_arrived_first() -> None:
+    early = event(5, user_id="early", ingest_time=START)
+    late = event(1, user_id="late", ingest_time=START + timedelta(hours=1))
+    assert account_of([late, event(0, anonymous_id="a"), early]) == "u#early"
+    assert account_of([event(0, anonymous_id="a")]) == ""
+
+
+def test_what_follows_a_mark_is_in_the_profile_but_not_in_what_items_get() -> None:
+    rate = AnomalyRule("rate", (Condition("events_1m", "at_least", 3.0),), "high", True, 3_600_000)
+    facts = [(event(n, user_id="u", timestamp=START + timedelta(seconds=n)), None) for n in range(6)]
+    found, trusted = fold_messages(list(facts), Rules(anomalies=(rate,)), "u#u")
+    assert found.events_total == 6 and set(found.marks) == {"rate"}
+    assert [fact.event_id for one in trusted for fact, _ in one.new] == ["e0", "e1"]
+
+
+def test_an_event_comes_back_from_its_row_as_it_went_in() -> None:
+    whole = event(1, user_id="u", anonymous_id="a", metadata={"price": 1.5, "x": [1, {"y": None}]})
+    row = event_row(whole, None).row
+    times = {name: datetime.fromisoformat(row[name]) for name in ("timestamp", "ingest_time")}
+    assert event_of({**row, **times}) == whole == decode_event(encode_event(whole))
+
+
+def test_a_span_is_read_in_hours_and_a_long_one_in_a_bounded_number_of_parts() -> None:
+    parts = list(slices(START, START + timedelta(hours=2, minutes=30)))
+    assert [begin[11:16] for begin, _ in parts] == ["12:00", "13:00", "14:00"] and parts[-1][1][11:16] == "14:30"
+    assert len(list(slices(START, START + timedelta(days=3650)))) <= MAX_SLICES + 1
+    with pytest.raises(ValueError, match="since: expected a time before until"):
+        ReadLog("p", "d", START, START)

@@ -531,6 +531,7 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         "[0, 1]",
         0,
         lambda c: c.by_brand(c.profile.taste.brand_shares(SHORT)),
+        1.5,
     ),
     RankingFeature(
         "bought_together",

@@ -21,8 +21,9 @@ from vertex.model import VectorIndex
 MAX_CANDIDATES = 200
 MAX_CATEGORIES = 4
 NEIGHBOURS = 100
-# The least cosine of a context vector: two standard deviations of that of two random ones in 64 dimensions.
-LEAST_CONTEXT_COSINE = 0.25
+# Context vectors nearer than this are no chance: three standard deviations of the cosine of two in 64 dimensions. With
+# a lower bound, or more of them, they take places in which items of the visitor's categories do better.
+CONTEXT_NEIGHBOURS, LEAST_CONTEXT_COSINE = 50, 0.4
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def in_context(situation: Situation) -> list[str]:
     company = context_vector(situation.profile, situation.seeds, situation.now_ms)
     if company is None:
         return []
-    nearest = situation.contexts.nearest(company.astype(np.float32), NEIGHBOURS)
+    nearest = situation.contexts.nearest(company.astype(np.float32), CONTEXT_NEIGHBOURS)
     return [item_id for item_id, cosine in nearest if cosine >= LEAST_CONTEXT_COSINE]
 
 

@@ -45,7 +45,7 @@ from pipeline.rules_file import rules_of
 from pipeline.store import ITEM, PROFILE, STATS, TRENDING, Bigtable, cell, revise
 
 BROWSERS, POINTERS = "browsers", "pointers"
-MAX_PENDING_FACTS = 5_000
+MAX_WAITING_EVENTS = 5_000
 MAX_WRITES = 500
 
 Row = tuple[str, str, bytes, int]  # (kind, key, encoded state, newest event time in ms)
@@ -235,35 +235,47 @@ class _FoldVisitor(LeanDoFn):
     def __init__(self, source: Bigtable, rules: Rules, shards: int) -> None:
         self._source, self._rules, self._shards = source, rules, shards
         self._events = Counter("backfill", "events")
-        self._pending: list[Folded] = []
+        self._waiting: list[tuple[str, list[Event]]] = []
+        self._events_waiting = 0
 
     def start_bundle(self) -> None:
-        self._pending = []
+        self._waiting, self._events_waiting = [], 0
 
     def process(self, visitor: tuple[str, Iterable[bytes]]) -> Iterator[Any]:
         key, encoded = visitor
         events = [decode_event(found) for found in encoded]
-        items = known_items(self._source, time.monotonic(), {event.product_id for event in events if event.product_id})
-        facts = [(event, items.get(event.product_id or "")) for event in events]
-        profile, trusted = fold_messages(facts, self._rules, key)
-        self._events.inc(sum(len(folded.new) for folded in trusted))
-        self._pending += trusted
-        yield PROFILE, key, profile.encode(), profile.newest_ms
-        if sum(len(folded.new) for folded in self._pending) > MAX_PENDING_FACTS:
-            yield from self._partials()
+        self._waiting.append((key, events))
+        self._events_waiting += len(events)
+        if self._events_waiting >= MAX_WAITING_EVENTS:
+            yield from self._fold()
 
     def finish_bundle(self) -> Iterator[Any]:
-        for output in self._partials():
-            yield TaggedOutput(output.tag, WindowedValue(output.value, MIN_TIMESTAMP, (GlobalWindow(),)))
+        for output in self._fold():
+            tag, value = (output.tag, output.value) if isinstance(output, TaggedOutput) else (None, output)
+            windowed = WindowedValue(value, MIN_TIMESTAMP, (GlobalWindow(),))
+            yield windowed if tag is None else TaggedOutput(tag, windowed)
 
-    def _partials(self) -> Iterator[TaggedOutput]:
-        items, scopes = sums(self._pending, self._shards)
+    def _fold(self) -> Iterator[Any]:
+        """Fold the visitors that wait: one look into the catalog and one sum by item for all of them."""
+        ids = {event.product_id for _, events in self._waiting for event in events if event.product_id}
+        items = known_items(self._source, time.monotonic(), ids)
+        pending: list[Folded] = []
+        for key, events in self._waiting:
+            facts = [(event, items.get(event.product_id or "")) for event in events]
+            profile, trusted = fold_messages(facts, self._rules, key)
+            self._events.inc(sum(len(folded.new) for folded in trusted))
+            pending += trusted
+            yield PROFILE, key, profile.encode(), profile.newest_ms
+        self._waiting, self._events_waiting = [], 0
+        yield from self._partials(pending)
+
+    def _partials(self, pending: list[Folded]) -> Iterator[TaggedOutput]:
+        items, scopes = sums(pending, self._shards)
         stubs: dict[str, Item] = {}
-        for folded in self._pending:
+        for folded in pending:
             for event, item in folded.new:
                 if item is None and event.product_id is not None:
                     stubs.setdefault(event.product_id, stub_item(event))
-        self._pending = []
         for item_id, stats in items.items():
             stub = encode_item(stubs[item_id]) if item_id in stubs else b""
             yield TaggedOutput("items", (item_id, (stats.encode(), stub)))

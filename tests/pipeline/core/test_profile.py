@@ -455,12 +455,12 @@ def test_an_event_five_minutes_ahead_does_not_push_the_last_five_minutes_out() -
     assert profile.count("view_product", "1m", START_MS) == 7  # one of them in the bucket that straddles the start
 
 
-def test_an_hour_and_a_day_survive_an_event_five_minutes_ahead() -> None:
-    now_s = -60  # a minute before the hour, so that five minutes later begins a bucket of every ring
-    views = [event(at_s=now_s - age_s, product_id="p") for age_s in (3599, 86_399)]
-    profile = of(*views, event("scroll", now_s + 300))
-    assert profile.count("view_product", "1h", START_MS + 1000 * now_s) == 1
-    assert profile.count("view_product", "24h", START_MS + 1000 * now_s) == 2
+@pytest.mark.parametrize("window", sorted(WINDOWS_MS))
+@pytest.mark.parametrize("phase_s", [0, 5, 9.999, 115, 3300, 3599])
+def test_the_oldest_event_of_a_window_survives_one_five_minutes_ahead(window: str, phase_s: float) -> None:
+    oldest_s = phase_s - WINDOWS_MS[window] / 1000 + 0.001
+    profile = of(event(at_s=oldest_s, product_id="p"), event("scroll", phase_s + 300))
+    assert profile.count("view_product", window, START_MS + round(1000 * phase_s)) == 1
 
 
 def test_custom_events_share_one_count() -> None:

@@ -40,7 +40,7 @@ def test_a_run_counts_all_that_it_took_dropped_merged_and_wrote(
     # Of the browser one, of the account seven, from the second search on not to be trusted: it is the newest.
     assert [counts[f"fold/{name}"] for name in fold] == [8, 2, 1, 5, 0]
     assert counts["rules/anomalies"] == 1
-    # Profiles: the browser and its link; merge, login, three searches, late ones. Item: stub, state; scope: two changes.
+    # Profiles: browser and link; merge, login, three searches, late ones. Item: stub, state. Scope: two changes.
     assert counts["bigtable/written"] + counts["bigtable/coalesced"] == (2 + 1 + 1 + 3 + 1) + 4
 
 

@@ -53,7 +53,8 @@ class InOrder(Ranker):
 
     async def predict(self, matrix: Matrix) -> Prediction:
         self.matrix = matrix
-        return Prediction(np.linspace(0.0, (len(matrix) - 1) / 1000, len(matrix), dtype=np.float32), "vertex", "in order")
+        chances = np.array([number / 1000 for number in range(len(matrix))], np.float32)
+        return Prediction(chances, "vertex", "in order")
 
 
 def stream(events: int = 2_500, seed: int = 5) -> list[Event]:

@@ -12,8 +12,9 @@ from pipeline.core.catalog import Item
 from pipeline.core.events import Event, format_time
 from pipeline.core.vocabulary import ENGAGED
 
-# Distinct items are counted exactly up to here, in any order; nobody views more by hand.
+# Distinct items and categories are counted exactly up to here, in any order; nobody views more by hand.
 MAX_SESSION_ITEMS = 500
+MAX_SESSION_CATEGORIES = 500
 
 _COLUMNS = {
     "views": "view_product",
@@ -22,10 +23,14 @@ _COLUMNS = {
     "purchases": "purchase",
     "impressions": "impression",
 }
+_COUNTED = frozenset(_COLUMNS.values())
 
 
 class SessionSummary(msgspec.Struct):
-    """Totals of one visitor's events between two gaps. `merge` commutes; times are event times in ms."""
+    """Totals of one visitor's events between two gaps. `merge` commutes; times are event times in ms.
+
+    Beyond 500 categories, which ones are kept depends on order; how many does not.
+    """
 
     first: tuple[int, str, str] = (0, "", "")  # (time in ms, event id, event name): the minimum is the first
     last_ms: int = 0
@@ -42,7 +47,8 @@ class SessionSummary(msgspec.Struct):
         self.first = min(self.first, stamp) if self.events else stamp
         self.last_ms = max(self.last_ms, event.time_ms)
         self.events += 1
-        self.counts[event.event] = self.counts.get(event.event, 0) + 1
+        if event.event in _COUNTED:
+            self.counts[event.event] = self.counts.get(event.event, 0) + 1
         if event.event in ENGAGED and event.product_id is not None:
             self._add_item(event, item)
         if event.event == "purchase":
@@ -61,7 +67,7 @@ class SessionSummary(msgspec.Struct):
         for name, count in other.counts.items():
             self.counts[name] = self.counts.get(name, 0) + count
         for name, count in other.categories.items():
-            self.categories[name] = self.categories.get(name, 0) + count
+            self._add_category(name, count)
         self.items |= other.items
         if len(self.items) > MAX_SESSION_ITEMS:
             self.items = set(sorted(self.items)[:MAX_SESSION_ITEMS])
@@ -96,7 +102,11 @@ class SessionSummary(msgspec.Struct):
             self.items.add(event.product_id)
         category = (item.category if item is not None else "") or event.text("category")
         if category:
-            self.categories[category] = self.categories.get(category, 0) + 1
+            self._add_category(category, 1)
+
+    def _add_category(self, name: str, count: int) -> None:
+        if name in self.categories or len(self.categories) < MAX_SESSION_CATEGORIES:
+            self.categories[name] = self.categories.get(name, 0) + count
 
 
 def merged(summaries: Iterable[SessionSummary]) -> SessionSummary:

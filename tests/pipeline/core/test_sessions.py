@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.catalog import Item
 from pipeline.core.events import Event
-from pipeline.core.sessions import MAX_SESSION_ITEMS, SessionSummary, merged, runs
+from pipeline.core.sessions import MAX_SESSION_CATEGORIES, MAX_SESSION_ITEMS, SessionSummary, merged, runs
 from tests.pipeline.core.streams import START, START_MS, Fact, assert_same, event, facts, laws
 
 NOW = datetime(2025, 1, 2, tzinfo=UTC)
@@ -120,6 +121,25 @@ def test_items_are_counted_up_to_a_bound_in_any_split() -> None:
     halves = [summary_of(views[:400]), summary_of(views[400:])]
     assert len(summary_of(views).items) == len(merged(halves).items) == MAX_SESSION_ITEMS
     assert len(merged([summary_of(views[:300]), summary_of(views[200:450])]).items) == 450
+
+
+def test_categories_are_counted_up_to_a_bound_in_any_split() -> None:
+    views: list[Fact] = [
+        (event(at_s=n, metadata={"category": f"c{n}"}), None) for n in range(MAX_SESSION_CATEGORIES + 99)
+    ]
+    for order in (views, views[::-1]):
+        halves = merged([summary_of(order[:300]), summary_of(order[300:])])
+        assert len(summary_of(order).categories) == len(halves.categories) == MAX_SESSION_CATEGORIES
+
+
+def test_the_encoded_size_of_a_summary_is_bounded_whatever_comes() -> None:
+    summary = SessionSummary()
+    for n in range(1_500):
+        name = f"{n:04d}".ljust(256, "😀")
+        summary.add(event(name, n, f"e{n}"))
+        summary.add(event(at_s=n, event_id=name, product_id=name, metadata={"category": name}))
+    size = len(msgspec.msgpack.encode(summary))
+    assert size <= (MAX_SESSION_ITEMS + MAX_SESSION_CATEGORIES + 2) * (4 + 4 * 252 + 3 + 9) + 512
 
 
 def test_the_start_is_event_time() -> None:

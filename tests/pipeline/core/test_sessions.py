@@ -125,7 +125,8 @@ def test_items_are_counted_up_to_a_bound_in_any_split() -> None:
 
 def test_categories_are_counted_up_to_a_bound_in_any_split() -> None:
     views: list[Fact] = [
-        (event(at_s=n, metadata={"category": f"c{n}"}), None) for n in range(MAX_SESSION_CATEGORIES + 99)
+        (event(at_s=n, product_id="p", metadata={"category": f"c{n}"}), None)
+        for n in range(MAX_SESSION_CATEGORIES + 99)
     ]
     for order in (views, views[::-1]):
         halves = merged([summary_of(order[:300]), summary_of(order[300:])])

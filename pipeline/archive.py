@@ -8,7 +8,7 @@ from typing import Any
 
 import apache_beam as beam
 import msgspec
-from apache_beam.pvalue import PBegin, PCollection
+from apache_beam.pvalue import PBegin
 from google.cloud import bigquery
 
 from pipeline.core.events import Event, InvalidEvent, parse_event
@@ -24,8 +24,9 @@ COLUMNS = "event_id, event, user_id, anonymous_id, session_id, product_id, times
 class ReadLog(beam.PTransform):
     """Every row of the events table with an event time in [since, until), as encoded events, doubles included.
 
-    One query an hour of event time (more where that would be over 2,000 queries), so that a runner can spread them; each reads its partition alone. Rows whose event
-    breaks the contract cannot come from the pipeline; they are counted as `backfill/invalid` and left out.
+    One query an hour of event time (of longer where that would be over 2,000 queries), so that a runner can spread them;
+    each reads its partition alone. Rows whose event breaks the contract cannot come from the pipeline; they are counted
+    as `backfill/invalid` and left out.
 
     Raises:
         ValueError: when the span is empty.
@@ -38,7 +39,7 @@ class ReadLog(beam.PTransform):
         self._table, self._project = f"{project}.{dataset}.events", project
         self._slices = list(slices(since, until))
 
-    def expand(self, begin: PBegin) -> PCollection:
+    def expand(self, begin: PBegin) -> Any:
         read = beam.ParDo(_ReadSlice(self._project, self._table))
         return begin | "Slices" >> beam.Create(self._slices) | beam.Reshuffle() | "ReadSlice" >> read
 
@@ -54,7 +55,7 @@ class ReadFile(beam.PTransform):
         super().__init__()
         self._path = path
 
-    def expand(self, begin: PBegin) -> PCollection:
+    def expand(self, begin: PBegin) -> Any:
         return begin | beam.io.ReadFromText(self._path) | beam.ParDo(_ParseLine())
 
 

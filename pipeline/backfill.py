@@ -22,7 +22,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 from apache_beam.pvalue import PCollection, TaggedOutput
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
@@ -112,6 +112,9 @@ class CombineRows(beam.PTransform):
 class ItemStatsSum(beam.CombineFn):
     """Merges `(encoded ItemStats, encoded stub or empty)`; of several stubs the greatest, whatever the order."""
 
+    def __init__(self) -> None:
+        """Nothing to set up; here for its types, which Beam's own lacks."""
+
     def create_accumulator(self) -> tuple[ItemStats, bytes]:
         return ItemStats(), b""
 
@@ -132,6 +135,9 @@ class ItemStatsSum(beam.CombineFn):
 
 class TrendingSum(beam.CombineFn):
     """Merges encoded `Trending`."""
+
+    def __init__(self) -> None:
+        """Nothing to set up; here for its types, which Beam's own lacks."""
 
     def create_accumulator(self) -> Trending:
         return Trending()

@@ -40,6 +40,9 @@ class LeanDoFn(beam.DoFn):
     changes.
     """
 
+    def __init__(self) -> None:
+        """Nothing to set up; here for its types, which Beam's own lacks."""
+
     _inspect_process = _inspector("process")
     _inspect_start_bundle = _inspector("start_bundle")
     _inspect_finish_bundle = _inspector("finish_bundle")

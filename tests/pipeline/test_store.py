@@ -29,7 +29,7 @@ async def serving(source: Bigtable) -> AsyncIterator[AsyncStore]:
 def trending_of(*item_ids: str) -> Trending:
     trending = Trending()
     for item_id in item_ids:
-        trending.add(event(product_id=item_id))
+        trending.rank(item_id, 1.0)
     return trending
 
 

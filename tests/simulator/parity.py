@@ -279,13 +279,12 @@ def main(argv: Sequence[str]) -> int:
         return 2
     say = Progress()
     warnings.filterwarnings("ignore", message="Connecting to Bigtable emulator")
-    sets = {"simulated": lambda: simulated(options.sessions)}
-    if options.file is not None:
-        sets["file"] = lambda: from_file(options.file)
+    names = ["simulated", *(["file"] if options.file is not None else [])]
     reports: dict[str, dict[str, Any]] = {}
     try:
-        for name, messages in sets.items():
-            reports[name] = in_own_stack(name, messages(), say)
+        for name in names:
+            messages = from_file(options.file) if name == "file" else simulated(options.sessions)
+            reports[name] = in_own_stack(name, messages, say)
     except (StackError, TimeoutError) as error:
         print(f"parity: {error}", file=sys.stderr)
         return 1

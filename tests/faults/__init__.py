@@ -1,0 +1,1 @@
+"""Faults survived: the real pipeline on the real emulators, hurt, and nothing lost or counted twice."""

@@ -40,12 +40,11 @@ def assert_stored(store: Store, key: str, clean: Clean) -> None:
     assert_same(stored_scopes(store, scopes), scopes)
 
 
-@pytest.mark.parametrize("runner", RUNNERS)
 def test_what_is_stored_of_a_disordered_stream_is_that_of_the_clean_one(
-    source: Bigtable, store: Store, visitor: Visitor, runner: type
+    source: Bigtable, store: Store, visitor: Visitor
 ) -> None:
     clean = browsing(visitor)
-    features(source, disordered(clean, 1), runner=runner)
+    features(source, disordered(clean, 1))
     assert_stored(store, visitor.key, Clean(clean))
 
 

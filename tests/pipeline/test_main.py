@@ -223,16 +223,15 @@ class Pipeline:
         code = self._process.poll()
         assert code is None, f"the pipeline ended with {code}:\n{self._log.read_text()[-4000:]}"
 
-    def stop(self) -> None:
-        """Ask it to finish what it has begun, and wait for that."""
-        if self._process is None:
-            return
+    def stop(self) -> int:
+        """Ask it to finish what it has begun, and wait for that; its exit status, negative where it was killed."""
+        assert self._process is not None
         self._process.terminate()
         try:
-            self._process.wait(15)
+            return self._process.wait(20)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait()
+            return self._process.wait()
 
     def metrics(self) -> dict[str, int]:
         """The counts of its last report; it must have ended."""
@@ -384,7 +383,7 @@ def test_a_shuffled_doubled_and_half_broken_stream_gives_the_features_and_logs_o
     assert_told(warehouse, client, "anomalies", {"searches", "address"})
     client.close()
     pipeline.check()
-    pipeline.stop()
+    assert pipeline.stop() == 0
     counts = pipeline.metrics()
     assert (counts["decode/invalid"], counts["fold/new"]) == (len(broken), len(clean))
     assert counts["fold/duplicate"] == counts["decode/accepted"] - len(clean) == (len(clean) - 1) // 3
@@ -409,7 +408,7 @@ def test_a_pipeline_that_is_stopped_in_the_middle_and_started_again_ends_as_one_
     bodies = disordered(random, clean, [])
     publish(warehouse, bodies[: len(bodies) // 2])
     wait_until(lambda: any(profile.account for profile in found.profiles().values()), pipeline.check)
-    pipeline.stop()
+    assert pipeline.stop() == 0
     pipeline.start()
     publish(warehouse, bodies[len(bodies) // 2 :])
     found.wait_for(Expected(clean), pipeline.check)

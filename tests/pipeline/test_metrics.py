@@ -14,7 +14,7 @@ from apache_beam.io.gcp.pubsub import PubsubMessage
 from pipeline.core.rules import AnomalyRule, Condition, Rules
 from pipeline.metrics import Counter, Distribution, Reporter, report, snapshot
 from pipeline.store import Bigtable
-from tests.pipeline.steps import RUNNERS, START, Visitor, features, message
+from tests.pipeline.steps import START, Visitor, features, message
 
 
 def distrusted_searches() -> Rules:
@@ -22,17 +22,14 @@ def distrusted_searches() -> Rules:
     return Rules(anomalies=(AnomalyRule("searches", enough, "high", True, 3_600_000),))
 
 
-@pytest.mark.parametrize("runner", RUNNERS)
-def test_a_run_counts_all_that_it_took_dropped_merged_and_wrote(
-    source: Bigtable, visitor: Visitor, runner: type
-) -> None:
+def test_a_run_counts_all_that_it_took_dropped_merged_and_wrote(source: Bigtable, visitor: Visitor) -> None:
     now_s = (datetime.now(UTC) - START) / timedelta(seconds=1)
     before = visitor.anonymously("view_product", "p", now_s)
     login = visitor.logged_in("identify", at_s=now_s + 1)
     searches = [visitor.did("search", at_s=now_s + 2 + n) for n in range(3)]
     late = [visitor.did("scroll", at_s=now_s - late_s) for late_s in (90, 4_000, 90_000)]
     messages = [message(before), message(login, login), *map(message, searches), message(before, *late)]
-    counts = features(source, [*messages, PubsubMessage(b"?", {}, "m", None)], distrusted_searches(), runner=runner)
+    counts = features(source, [*messages, PubsubMessage(b"?", {}, "m", None)], distrusted_searches())
 
     decode = ("accepted", "invalid", "unknown_item", "late_1m", "late_1h", "late_24h")
     assert [counts[f"decode/{name}"] for name in decode] == [10, 1, 2, 3, 2, 1]

@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import Any, TypeVar, cast, get_args
 
 import yaml
+from apache_beam.io.filesystems import FileSystems
+from google.api_core.exceptions import GoogleAPIError
+from google.auth.exceptions import GoogleAuthError
 
 from pipeline.core.addresses import ADDRESS_SIGNALS
 from pipeline.core.rules import (
@@ -79,16 +82,12 @@ class InvalidRules(ValueError):
 
 
 def load(path: Path | str = DEFAULT_FILE) -> Rules:
-    """The rules of a file, which stand alone: nothing of the default is added.
+    """The rules of a file, a path or `gs://bucket/name`, which stand alone: nothing of the default is added.
 
     Raises:
         InvalidRules: naming for every problem file, line, field, expectation and value.
     """
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise InvalidRules([f"{path}: expected a file that can be read, got {error.strerror}"]) from None
-    return parse(content, str(path))
+    return parse(_content(str(path)), str(path))
 
 
 def rules_of(name: str) -> Rules:
@@ -100,6 +99,16 @@ def rules_of(name: str) -> Rules:
     if name == "none":
         return Rules()
     return load(DEFAULT_FILE if name == "default" else name)
+
+
+def _content(path: str) -> bytes:
+    """What a file holds, here or on Cloud Storage: the launcher of a Flex Template has no folder of the operator's."""
+    try:
+        with FileSystems.open(path) as file:
+            return bytes(file.read())
+    except (OSError, ValueError, GoogleAPIError, GoogleAuthError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InvalidRules([f"{path}: expected a file that can be read, got {reason}"]) from None
 
 
 def parse(content: bytes, file: str) -> Rules:
@@ -314,7 +323,7 @@ def main(argv: Sequence[str]) -> int:
             DOCS_FILE.write_text(documented(DOCS_FILE.read_text(), load()))
             sys.stdout.write(f"wrote the tables of {DOCS_FILE.name}\n")
             return 0
-        path = Path(argv[0]) if argv else DEFAULT_FILE
+        path = argv[0] if argv else DEFAULT_FILE
         rules = load(path)
     except InvalidRules as error:
         sys.stderr.write(f"{error}\n")

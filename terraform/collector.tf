@@ -1,5 +1,5 @@
 # The collector: a Cloud Function that takes events from anyone and publishes them. It can write to the two topics,
-# read the backfill key, and nothing else.
+# read its two keys, and nothing else.
 
 resource "google_service_account" "collector" {
   account_id   = "freshet-collector"
@@ -38,6 +38,28 @@ resource "google_secret_manager_secret" "backfill_key" {
 
 resource "google_secret_manager_secret_iam_member" "collector_reads_backfill_key" {
   secret_id = google_secret_manager_secret.backfill_key.secret_id
+  role      = "roles/secretmanager.secretAccessor"
+  member    = google_service_account.collector.member
+}
+
+# What addresses are hashed with. It is of use only together with the log: whoever has both can name networks.
+resource "google_secret_manager_secret" "address_key" {
+  secret_id           = "freshet-address-key"
+  deletion_protection = var.deletion_protection
+
+  replication {
+    user_managed {
+      replicas {
+        location = var.region
+      }
+    }
+  }
+
+  depends_on = [google_project_service.this]
+}
+
+resource "google_secret_manager_secret_iam_member" "collector_reads_address_key" {
+  secret_id = google_secret_manager_secret.address_key.secret_id
   role      = "roles/secretmanager.secretAccessor"
   member    = google_service_account.collector.member
 }
@@ -89,12 +111,23 @@ resource "google_cloudfunctions2_function" "collector" {
         version    = secret_environment_variables.value
       }
     }
+
+    dynamic "secret_environment_variables" {
+      for_each = var.address_key_version == null ? [] : [var.address_key_version]
+      content {
+        key        = "FRESHET_ADDRESS_KEY"
+        project_id = var.project_id
+        secret     = google_secret_manager_secret.address_key.secret_id
+        version    = secret_environment_variables.value
+      }
+    }
   }
 
   depends_on = [
     google_pubsub_topic_iam_member.collector_publishes_events,
     google_pubsub_topic_iam_member.collector_publishes_dead_letters,
     google_secret_manager_secret_iam_member.collector_reads_backfill_key,
+    google_secret_manager_secret_iam_member.collector_reads_address_key,
     google_artifact_registry_repository_iam_member.builder_writes_images,
     google_storage_bucket_iam_member.builder_reads_artifacts,
     google_project_iam_member.builder_reads_function_sources,

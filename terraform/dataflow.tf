@@ -89,6 +89,26 @@ resource "google_bigquery_table_iam_member" "pipeline_logs" {
   member     = google_service_account.pipeline.member
 }
 
+# A backfill reads the log with queries; a query has no smaller home than the project. The tables it may read are above.
+resource "google_project_iam_member" "pipeline_queries" {
+  project = var.project_id
+  role    = "roles/bigquery.jobUser"
+  member  = google_service_account.pipeline.member
+}
+
+# The launcher runs as the pipeline's account too, and reads the operator's file of rules.
+resource "google_storage_bucket_iam_member" "pipeline_reads_rules" {
+  bucket = google_storage_bucket.artifacts.name
+  role   = "roles/storage.objectViewer"
+  member = google_service_account.pipeline.member
+
+  condition {
+    title       = "rules-only"
+    description = "Only the files of rules"
+    expression  = "resource.name.startsWith(\"projects/_/buckets/${google_storage_bucket.artifacts.name}/objects/rules/\")"
+  }
+}
+
 resource "google_dataflow_flex_template_job" "pipeline" {
   provider = google-beta
 
@@ -116,12 +136,16 @@ resource "google_dataflow_flex_template_job" "pipeline" {
   parameters = {
     events_subscription       = google_pubsub_subscription.events.id
     dead_letters_subscription = google_pubsub_subscription.dead_letters.id
+    campaigns_topic           = google_pubsub_topic.campaigns.id
+    anomalies_topic           = google_pubsub_topic.anomalies.id
+    rules                     = var.pipeline_rules
     bigtable_instance         = google_bigtable_instance.freshet.name
     dataset                   = google_bigquery_dataset.freshet.dataset_id
     row_sink                  = "streaming_inserts"
     write_after_commit        = "yes"
     session_lateness_s        = "3600"
     state_ttl_s               = "86400"
+    write_flush_s             = "0.2"
     trending_shards           = "8"
   }
 
@@ -129,6 +153,7 @@ resource "google_dataflow_flex_template_job" "pipeline" {
   depends_on = [
     google_project_iam_member.pipeline_is_a_worker,
     google_storage_bucket_iam_member.pipeline_stages_files,
+    google_storage_bucket_iam_member.pipeline_reads_rules,
     google_artifact_registry_repository_iam_member.pipeline_pulls_image,
     google_pubsub_subscription_iam_member.pipeline_reads,
     google_pubsub_subscription_iam_member.pipeline_views,

@@ -48,6 +48,11 @@ output "bigtable_instance" {
   value       = google_bigtable_instance.freshet.name
 }
 
+output "dataflow_bucket" {
+  description = "Bucket of what Dataflow jobs write for themselves: staging and temp files."
+  value       = google_storage_bucket.dataflow.name
+}
+
 output "service_accounts" {
   description = "Account of each deployable."
   value = {

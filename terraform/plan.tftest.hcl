@@ -119,7 +119,12 @@ run "programs_are_told_what_they_expect" {
 
   assert {
     condition     = length(google_cloudfunctions2_function.collector.service_config[0].secret_environment_variables) == 0
-    error_message = "Without a version of the key, the collector has no key."
+    error_message = "Without a version of a key, the collector has no key."
+  }
+
+  assert {
+    condition     = google_dataflow_flex_template_job.pipeline.parameters.rules == "default"
+    error_message = "The pipeline goes by the rules in its image."
   }
 }
 
@@ -190,6 +195,8 @@ run "what_is_asked_for_is_given" {
     mart_history_days    = 7
     pipeline_subnetwork  = "regions/us-central1/subnetworks/private"
     backfill_key_version = "1"
+    address_key_version  = "2"
+    pipeline_rules       = "gs://demo-project-freshet-artifacts/rules/1.yaml"
     deletion_protection  = false
     rule_listeners       = ["serviceAccount:mailer@demo-project.iam.gserviceaccount.com"]
   }
@@ -226,8 +233,19 @@ run "what_is_asked_for_is_given" {
   }
 
   assert {
-    condition     = google_cloudfunctions2_function.collector.service_config[0].secret_environment_variables[0].key == "FRESHET_BACKFILL_KEY"
-    error_message = "With a version of the key, the collector is given it."
+    condition = {
+      for variable in google_cloudfunctions2_function.collector.service_config[0].secret_environment_variables :
+      variable.key => "${variable.secret}/${variable.version}"
+      } == {
+      FRESHET_BACKFILL_KEY = "freshet-backfill-key/1"
+      FRESHET_ADDRESS_KEY  = "freshet-address-key/2"
+    }
+    error_message = "With a version of a key, the collector is given it."
+  }
+
+  assert {
+    condition     = google_dataflow_flex_template_job.pipeline.parameters.rules == "gs://demo-project-freshet-artifacts/rules/1.yaml"
+    error_message = "pipeline_rules names the file of rules."
   }
 
   assert {
@@ -255,6 +273,7 @@ run "bad_values_are_refused" {
     vertex_endpoint_id    = "0123"
     pipeline_workers      = { first = 0, max = 5 }
     pipeline_subnetwork   = "private"
+    pipeline_rules        = "my-rules.yaml"
     rule_listeners        = ["allUsers"]
     dataset               = "my-data"
     log_retention_days    = 0.5
@@ -277,6 +296,7 @@ run "bad_values_are_refused" {
     var.vertex_endpoint_id,
     var.pipeline_workers,
     var.pipeline_subnetwork,
+    var.pipeline_rules,
     var.rule_listeners,
     var.dataset,
     var.log_retention_days,

@@ -90,6 +90,12 @@ variable "backfill_key_version" {
   default     = null
 }
 
+variable "address_key_version" {
+  description = "Version of the secret with the key that clients' addresses are hashed with, e.g. \"1\", once one was added. Null: no address is passed on, not even hashed, and rules about addresses find nothing."
+  type        = string
+  default     = null
+}
+
 variable "api_image" {
   description = "Image of the API. Null: the release's image in the project's registry."
   type        = string
@@ -170,6 +176,17 @@ variable "pipeline_subnetwork" {
   validation {
     condition     = var.pipeline_subnetwork == null || can(regex("(^|/)regions/[a-z0-9-]+/subnetworks/[a-z0-9-]+$", var.pipeline_subnetwork))
     error_message = "pipeline_subnetwork: expected regions/REGION/subnetworks/NAME."
+  }
+}
+
+variable "pipeline_rules" {
+  description = "Rules of campaigns and anomalies. default: those in the image; none: no rules; gs://BUCKET/FILE: a YAML file, best under rules/ in the bucket of artifacts, which the pipeline may read; /PATH: a file in an image of your own."
+  type        = string
+  default     = "default"
+
+  validation {
+    condition     = can(regex("^(default|none|gs://[^/]+/.+|/.+)$", var.pipeline_rules))
+    error_message = "pipeline_rules: expected default, none, gs://BUCKET/FILE or a full path in the image."
   }
 }
 

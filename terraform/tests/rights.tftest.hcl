@@ -12,13 +12,30 @@ run "nobody_may_do_more_than_needed" {
       google_project_iam_member.builder_reads_function_sources.role,
       google_project_iam_member.builder_writes_logs.role,
       google_project_iam_member.pipeline_is_a_worker.role,
-    ]) == toset(["roles/storage.objectViewer", "roles/logging.logWriter", "roles/dataflow.worker"])
-    error_message = "No role on the project but these three, none of them owner, editor or admin."
+      google_project_iam_member.pipeline_queries.role,
+    ]) == toset(["roles/storage.objectViewer", "roles/logging.logWriter", "roles/dataflow.worker", "roles/bigquery.jobUser"])
+    error_message = "No role on the project but these four, none of them owner, editor or admin."
   }
 
   assert {
     condition     = length(google_project_iam_member.builder_reads_function_sources.condition) == 1
     error_message = "The builder reads one bucket only, though its right is on the project."
+  }
+
+  assert {
+    condition = (
+      google_storage_bucket_iam_member.pipeline_reads_rules.role == "roles/storage.objectViewer" &&
+      strcontains(google_storage_bucket_iam_member.pipeline_reads_rules.condition[0].expression, "/demo-project-freshet-artifacts/objects/rules/\"")
+    )
+    error_message = "The pipeline reads the files of rules, and neither models nor releases."
+  }
+
+  assert {
+    condition = (
+      google_secret_manager_secret_iam_member.collector_reads_backfill_key.secret_id == "freshet-backfill-key" &&
+      google_secret_manager_secret_iam_member.collector_reads_address_key.secret_id == "freshet-address-key"
+    )
+    error_message = "The collector reads its two keys one by one."
   }
 
   assert {
@@ -44,7 +61,7 @@ run "nobody_may_do_more_than_needed" {
 
   assert {
     condition     = alltrue([for member in google_bigquery_table_iam_member.pipeline_logs : member.role == "roles/bigquery.dataEditor"])
-    error_message = "The pipeline writes to the log tables one by one."
+    error_message = "The pipeline writes to the log tables, and reads them, one by one."
   }
 
   assert {

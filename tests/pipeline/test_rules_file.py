@@ -287,6 +287,11 @@ def test_a_file_that_is_not_there_is_named() -> None:
         load("no/rules.yaml")
 
 
+def test_a_place_that_nothing_here_can_read_is_named() -> None:
+    with pytest.raises(InvalidRules, match=r"ftp://shop/rules\.yaml: expected a file that can be read, got "):
+        rules_of("ftp://shop/rules.yaml")
+
+
 # the command and the documentation
 
 

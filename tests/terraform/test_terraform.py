@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 
 import apache_beam as beam
 import pytest
@@ -17,6 +18,7 @@ import pytest
 from functions.config import Config as CollectorConfig
 from pipeline.main import build
 from pipeline.options import FreshetOptions, as_options
+from pipeline.rules_file import DEFAULT_FILE
 from pipeline.store import TABLES
 from sql import schema
 from tests.stack.prerequisites import REPO
@@ -24,7 +26,12 @@ from vertex.api.config import Config as ApiConfig
 
 TERRAFORM = REPO / "terraform"
 VERIFY = REPO.parent / "shared" / "terraform" / "verify"
-PROJECT_ROLES = {"roles/dataflow.worker", "roles/logging.logWriter", "roles/storage.objectViewer"}
+PROJECT_ROLES = {
+    "roles/bigquery.jobUser",
+    "roles/dataflow.worker",
+    "roles/logging.logWriter",
+    "roles/storage.objectViewer",
+}
 
 
 def source(name: str) -> str:
@@ -113,7 +120,7 @@ def test_no_account_gets_a_broad_role() -> None:
     ]
 
 
-def test_only_three_roles_are_on_the_whole_project() -> None:
+def test_only_four_roles_are_on_the_whole_project() -> None:
     blocks = re.findall(r'^resource "google_project_iam_member".*?^}', everything(), re.DOTALL | re.MULTILINE)
     roles = [found.group(1) for text in blocks if (found := re.search(r'role\s*= "(.+?)"', text))]
     assert sorted(roles) == sorted(PROJECT_ROLES)
@@ -158,10 +165,43 @@ def template_parameters() -> dict[str, dict[str, object]]:
     return {parameter["name"]: parameter for parameter in document["parameters"]}
 
 
+def pattern_of(name: str) -> str:
+    """The one pattern that the template checks a parameter with."""
+    (pattern,) = cast(list[str], template_parameters()[name]["regexes"])
+    return pattern
+
+
 def test_the_template_has_the_pipelines_own_options_and_no_others() -> None:
     parser = argparse.ArgumentParser(add_help=False)
     FreshetOptions._add_argparse_args(parser)
     assert set(template_parameters()) == {action.dest for action in parser._actions}
+
+
+def test_the_template_runs_exactly_once_because_items_and_sessions_hold_no_ids() -> None:
+    document = json.loads((REPO / "pipeline" / "flex_template.json").read_text())
+    assert (document["supportsExactlyOnce"], document["supportsAtLeastOnce"]) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        ("campaigns_topic", ["projects/p/topics/t"], ["campaigns", "projects/p/subscriptions/t"]),
+        ("anomalies_topic", ["projects/p/topics/t"], ["anomalies", "projects/p/topics/"]),
+        ("rules", ["default", "none", "gs://b/rules/1.yaml", "/rules/my.yaml"], ["my.yaml", "gs://b", "Default", "/"]),
+        ("write_flush_s", ["0", "0.2", "15"], ["-1", ".", "1.", "1s"]),
+        ("trending_shards", ["1", "8", "100"], ["0", "101", "1.5"]),
+    ],
+)
+def test_the_template_takes_values_that_the_pipeline_can_use_and_no_others(
+    name: str, good: list[str], bad: list[str]
+) -> None:
+    pattern = pattern_of(name)
+    assert all(re.search(pattern, text) for text in good)
+    assert not any(re.search(pattern, text) for text in bad)
+
+
+def test_the_template_and_terraform_agree_on_what_a_file_of_rules_may_be_called() -> None:
+    assert f'regex("{pattern_of("rules")}", var.pipeline_rules)' in source("variables.tf")
 
 
 def test_terraform_passes_only_parameters_of_the_template_and_all_that_it_demands() -> None:
@@ -169,6 +209,13 @@ def test_terraform_passes_only_parameters_of_the_template_and_all_that_it_demand
     known = template_parameters()
     assert passed <= set(known)
     assert {name for name, parameter in known.items() if not parameter.get("isOptional")} <= passed
+
+
+def test_the_pipeline_is_told_topics_and_subscriptions_by_their_full_paths() -> None:
+    passed = assigned(source("dataflow.tf"), "parameters")
+    for kind in ("subscription", "topic"):
+        for name in (name for name in passed if name.endswith(f"_{kind}")):
+            assert passed[name] == f"google_pubsub_{kind}.{name.removesuffix(f'_{kind}')}.id"
 
 
 def test_the_pipelines_options_understand_what_terraform_passes() -> None:
@@ -189,14 +236,15 @@ def test_the_pipelines_options_understand_what_terraform_passes() -> None:
 def test_dataflows_graph_can_be_built_with_what_terraform_passes() -> None:
     passed = assigned(source("dataflow.tf"), "parameters")
     values = {name: value.strip('"') for name, value in passed.items() if value.startswith('"')}
-    path = "projects/demo-project/subscriptions/some"
-    values |= {name: path for name in passed if name.endswith("_subscription")}
+    for kind in ("subscription", "topic"):
+        values |= {name: f"projects/demo-project/{kind}s/some" for name in passed if name.endswith(f"_{kind}")}
     argv = ["--project=demo-project", "--streaming", *(f"--{name}={value}" for name, value in values.items())]
     options = as_options(argv)
     graph = beam.Pipeline(options=options)
     build(graph, options)
     labels = "\n".join(graph.applied_labels)
-    assert all(step in labels for step in ("ReadEvents", "ReadDeadLetters", "FoldProfiles", "LogEvents"))
+    steps = ("ReadEvents", "ReadDeadLetters", "FoldProfiles", "LogEvents", "PublishCampaigns", "PublishAnomalies")
+    assert all(step in labels for step in steps)
 
 
 def test_the_templates_launcher_needs_no_environment() -> None:
@@ -216,6 +264,19 @@ def test_the_images_run_the_pinned_beam_and_are_all_built() -> None:
     build = (REPO / "cloudbuild.yaml").read_text()
     files = [path.relative_to(REPO).as_posix() for path in images()]
     assert sorted(re.findall(r"--file, (\S+),", build)) == sorted(files)
+
+
+def test_the_pipelines_image_holds_the_default_rules_and_what_reads_them(tmp_path: Path) -> None:
+    dockerfile = (REPO / "pipeline" / "Dockerfile").read_text()
+    assert "'.[pipeline]'" in dockerfile
+    assert "\nCOPY setup.py constraints.txt ./\n" in dockerfile
+    assert "\nCOPY pipeline pipeline\n" in dockerfile
+    assert re.search(r'"pipeline": \[.*"pyyaml==', (REPO / "setup.py").read_text())
+    shutil.copy(REPO / "setup.py", tmp_path)
+    shutil.copytree(REPO / "pipeline", tmp_path / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
+    command = [sys.executable, "setup.py", "--quiet", "build_py", "--build-lib", "installed"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=60)
+    assert (tmp_path / "installed" / "pipeline" / DEFAULT_FILE.name).read_bytes() == DEFAULT_FILE.read_bytes()
 
 
 def images() -> list[Path]:

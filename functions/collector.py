@@ -12,6 +12,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from functions.addresses import address_key, client_address
 from functions.collection import MAX_BODY_BYTES, Batch, Rejection, TooManyEvents, read_batch, sort_events
 from functions.config import Config
 from functions.publisher import PublishFailed, message
@@ -48,7 +49,7 @@ class Collector:
     """Answers requests; called as an async function of a Starlette request.
 
     Args:
-        config: topics, CORS origins, backfill key.
+        config: topics, CORS origins, keys.
         publisher: where accepted and rejected events go.
         now: the clock, in UTC.
     """
@@ -97,7 +98,7 @@ class Collector:
         # Events go first: after a failure the client sends all of it again, and an event stored twice is
         # known by its id, a dead letter is not.
         if accepted:
-            await self._publish_events(accepted, ingest_time, batch.backfill)
+            await self._publish_events(accepted, self._attributes(request, batch, ingest_time))
         if rejected:
             await self._publish_dead_letters([(r.payload, r.error) for r in rejected], ingest_time)
             self._log_rejected(request, len(accepted), rejected)
@@ -111,10 +112,23 @@ class Collector:
         if key is None or not hmac.compare_digest(given, key.encode()):
             raise Refused(403, "backfill", "expected the backfill key in X-Freshet-Backfill-Key")
 
-    async def _publish_events(self, events: list[Event], ingest_time: datetime, backfill: bool) -> None:
+    def _attributes(self, request: Request, batch: Batch, ingest_time: datetime) -> dict[str, str]:
         attributes = {"schema_version": "1", "ingest_time": format_time(ingest_time)}
-        if backfill:
+        if batch.backfill:  # comes from us, whoever the visitors were
             attributes["backfill"] = "1"
+        elif address := self._address(request):
+            attributes["address"] = address
+        return attributes
+
+    def _address(self, request: Request) -> str | None:
+        """The key of the client's network, where there is a secret to make it with."""
+        secret = self._config.address_key
+        if secret is None:
+            return None
+        peer = request.client.host if request.client else None
+        return address_key(client_address(request.headers.getlist("x-forwarded-for"), peer), secret)
+
+    async def _publish_events(self, events: list[Event], attributes: dict[str, str]) -> None:
         await self._publisher.publish(self._config.events_path, [message(encode_message(events), attributes)])
 
     async def _publish_dead_letters(self, letters: list[tuple[bytes, InvalidEvent]], received_at: datetime) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 PUBLISH_DEADLINE_S = 5.0
+MIN_ADDRESS_KEY_BYTES, MAX_ADDRESS_KEY_BYTES = 16, 64
 
 
 class InvalidConfig(ValueError):
@@ -22,6 +23,7 @@ class Config:
         pubsub_emulator_host: `host:port` of the Pub/Sub emulator; None means Google Cloud.
         cors_origins: the exact origins whose pages may call the collector; `*` allows every origin.
         backfill_key: the secret that a backfill must present; None refuses every backfill.
+        address_key: the secret, 16 to 64 bytes, that clients' addresses are hashed with; None sends none of them on.
         publish_deadline_s: seconds until an unconfirmed publish turns into a 503.
     """
 
@@ -31,6 +33,7 @@ class Config:
     pubsub_emulator_host: str | None = None
     cors_origins: frozenset[str] = frozenset()
     backfill_key: str | None = None
+    address_key: bytes | None = field(default=None, repr=False)
     publish_deadline_s: float = PUBLISH_DEADLINE_S
 
     @classmethod
@@ -47,6 +50,7 @@ class Config:
             pubsub_emulator_host=environ.get("PUBSUB_EMULATOR_HOST") or None,
             cors_origins=_origins(environ.get("FRESHET_CORS_ORIGINS", "")),
             backfill_key=environ.get("FRESHET_BACKFILL_KEY") or None,
+            address_key=_secret(environ, "FRESHET_ADDRESS_KEY"),
             publish_deadline_s=_seconds(environ, "FRESHET_PUBLISH_DEADLINE_S", PUBLISH_DEADLINE_S),
         )
 
@@ -66,6 +70,14 @@ def _required(environ: Mapping[str, str], key: str) -> str:
     if not value:
         raise InvalidConfig(f"{key}: required, expected a non-empty text")
     return value
+
+
+def _secret(environ: Mapping[str, str], key: str) -> bytes | None:
+    secret = environ.get(key, "").strip().encode()
+    if secret and not MIN_ADDRESS_KEY_BYTES <= len(secret) <= MAX_ADDRESS_KEY_BYTES:
+        expected = f"{MIN_ADDRESS_KEY_BYTES} to {MAX_ADDRESS_KEY_BYTES} bytes"
+        raise InvalidConfig(f"{key}: expected {expected}, got {len(secret)}")
+    return secret or None
 
 
 def _origins(text: str) -> frozenset[str]:

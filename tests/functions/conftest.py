@@ -15,6 +15,7 @@ from tests.stack.ports import free_ports
 
 DEADLINE_S = 2.0
 BACKFILL_KEY = "open sesame"
+ADDRESS_KEY = "a secret of the tests"
 ORIGIN = "https://shop.example"
 
 
@@ -23,6 +24,7 @@ def collector_stack() -> Iterator[Stack]:
     """Pub/Sub emulator and collector. What a test kills it starts again."""
     env = {
         "FRESHET_BACKFILL_KEY": BACKFILL_KEY,
+        "FRESHET_ADDRESS_KEY": ADDRESS_KEY,
         "FRESHET_CORS_ORIGINS": f"{ORIGIN},https://app.example",
         "FRESHET_PUBLISH_DEADLINE_S": str(DEADLINE_S),
     }

@@ -14,8 +14,9 @@ from typing import Any
 import httpx
 import pytest
 
+from functions.addresses import address_key
 from pipeline.core.events import decode_message
-from tests.functions.conftest import BACKFILL_KEY, DEADLINE_S, ORIGIN
+from tests.functions.conftest import ADDRESS_KEY, BACKFILL_KEY, DEADLINE_S, ORIGIN
 from tests.functions.pubsub import Topics
 from tests.stack import Stack
 
@@ -42,10 +43,20 @@ def test_a_single_event_becomes_one_message_with_its_ingest_time(client: httpx.C
     assert stored.event_id == "e1"
     assert stored.ingest_time is not None
     assert abs(stored.ingest_time - datetime.now(UTC)) < timedelta(seconds=10)
-    assert set(message.attributes) == {"schema_version", "ingest_time"}
+    assert set(message.attributes) == {"schema_version", "ingest_time", "address"}
     assert message.attributes["schema_version"] == "1"
     assert datetime.fromisoformat(message.attributes["ingest_time"]).tzinfo is not None
     topics.dead_letters(0)
+
+
+def test_a_client_cannot_change_the_key_of_its_address_by_forwarded_for_of_its_own(
+    client: httpx.Client, topics: Topics
+) -> None:
+    for hops in ("192.0.2.1", "203.0.113.9, 192.0.2.77", "198.51.100.1,nonsense,192.0.2.1"):
+        post(client, event(), x_forwarded_for=hops)
+    messages = topics.events(3)
+    assert {message.attributes["address"] for message in messages} == {address_key("192.0.2.1", ADDRESS_KEY.encode())}
+    assert not any(b"192.0.2" in message.data for message in messages)
 
 
 def test_a_request_becomes_one_message_and_each_rejected_event_a_dead_letter(

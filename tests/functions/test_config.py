@@ -21,13 +21,14 @@ def test_a_missing_or_empty_setting_is_named(key: str, value: str | None) -> Non
         Config.from_env(environ)
 
 
-def test_the_least_environment_means_google_cloud_no_cors_and_no_backfill() -> None:
+def test_the_least_environment_means_google_cloud_no_cors_no_backfill_and_no_addresses() -> None:
     config = Config.from_env(LEAST)
     assert config.events_path == "projects/demo-project/topics/events"
     assert config.dead_letter_path == "projects/demo-project/topics/dead-letters"
     assert config.pubsub_emulator_host is None
     assert config.cors_origins == frozenset()
     assert config.backfill_key is None
+    assert config.address_key is None
 
 
 def test_origins_are_split_at_commas_and_lose_spaces_and_a_final_slash() -> None:
@@ -37,6 +38,19 @@ def test_origins_are_split_at_commas_and_lose_spaces_and_a_final_slash() -> None
 
 def test_an_empty_backfill_key_refuses_backfill() -> None:
     assert Config.from_env(LEAST | {"FRESHET_BACKFILL_KEY": ""}).backfill_key is None
+
+
+@pytest.mark.parametrize(("text", "secret"), [("", None), ("k" * 16, b"k" * 16), (f"{'ab' * 32}\n", b"ab" * 32)])
+def test_an_address_key_is_taken_as_bytes_without_the_newline_that_ends_a_file(text: str, secret: bytes | None) -> None:
+    assert Config.from_env(LEAST | {"FRESHET_ADDRESS_KEY": text}).address_key == secret
+
+
+@pytest.mark.parametrize("text", ["guessed", "k" * 15, "k" * 65, "ü" * 33])
+def test_an_address_key_of_another_length_is_refused_and_shown_to_nobody(text: str) -> None:
+    with pytest.raises(InvalidConfig, match="FRESHET_ADDRESS_KEY: expected 16 to 64 bytes, got ") as caught:
+        Config.from_env(LEAST | {"FRESHET_ADDRESS_KEY": text})
+    assert text not in str(caught.value)
+    assert "kkkk" not in repr(Config.from_env(LEAST | {"FRESHET_ADDRESS_KEY": "k" * 16}))
 
 
 @pytest.mark.parametrize("text", ["soon", "0", "-1", "61", "nan", "inf"])

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -165,12 +166,13 @@ class Bigtable(NamedTuple):
 
     def store(self) -> Store:
         """The process's client, made on first use and kept: a runner sets DoFns up again and again."""
-        if self not in _stores:
-            _stores[self] = Store(*self)
-        return _stores[self]
+        key = (*self, os.environ.get("BIGTABLE_EMULATOR_HOST"))  # one process may meet several emulators
+        if key not in _stores:
+            _stores[key] = Store(*self)
+        return _stores[key]
 
 
-_stores: dict[Bigtable, Store] = {}
+_stores: dict[tuple[str, str, str | None], Store] = {}
 
 
 class AsyncStore:

@@ -117,6 +117,13 @@ class Candidates:
         return freshest, summed
 
     @cached_property
+    def own_vectors(self) -> NDArray[np.float64]:
+        """`(n, DIM)`, of length 1: each candidate's item vector."""
+        vectors = np.stack([item_vector(item.item_id, item.category, item.brand) for item in self.items])
+        lengths: NDArray[np.float64] = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
+        return vectors / lengths[:, None]
+
+    @cached_property
     def prices(self) -> NDArray[np.float64]:
         """`(n,)`, 0: unknown."""
         return np.array([item.price for item in self.items], np.float64)
@@ -276,8 +283,7 @@ def _embedding_similarity(c: Candidates, term: int) -> ArrayLike:
     taste = c.profile.taste.embedding(term)
     if taste is None:
         return 0.0
-    vectors = np.stack([item_vector(item.item_id, item.category, item.brand) for item in c.items])  # (n, dim)
-    similarity: NDArray[np.float64] = (vectors @ taste) / np.sqrt((vectors * vectors).sum(axis=1))
+    similarity: NDArray[np.float64] = c.own_vectors @ taste  # (n, dim) @ (dim,)
     return similarity
 
 
@@ -285,9 +291,13 @@ def _context_similarity(c: Candidates) -> ArrayLike:
     visitor = context_vector(c.profile, c.context.seeds, c.now_ms)
     if visitor is None:
         return 0.0
-    directions = [row.stats.context.direction() for row in c.rows]
-    zero = np.zeros(CONTEXT_DIM)
-    return np.stack([zero if direction is None else direction for direction in directions]) @ visitor
+    stored = b"".join(row.stats.context.values or _NO_CONTEXT for row in c.rows)
+    vectors = np.frombuffer(stored).reshape(len(c.rows), CONTEXT_DIM)
+    lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
+    return (vectors @ visitor) / np.where(lengths > 0, lengths, 1.0)
+
+
+_NO_CONTEXT = bytes(8 * CONTEXT_DIM)
 
 
 def _trending(c: Candidates) -> ArrayLike:

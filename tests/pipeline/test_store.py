@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from math import log2
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline import store as bigtable
 from pipeline.core.catalog import Item
-from pipeline.core.items import ItemRow, ItemStats, Trending
+from pipeline.core.items import TRENDING_HALF_LIFE_MS, ItemRow, ItemStats, Trending
 from pipeline.core.profile import UserProfile
 from pipeline.store import AsyncStore, Bigtable, Store, cell, ensure_tables, item_write, revise, trending_key
 from tests.pipeline.core.streams import START_MS, event, laws
@@ -26,10 +27,11 @@ async def serving(source: Bigtable) -> AsyncIterator[AsyncStore]:
     await found.close()
 
 
-def trending_of(*item_ids: str) -> Trending:
+def trending_of(**popularity: float) -> Trending:
+    """Items by their popularity in views at `START_MS`."""
     trending = Trending()
-    for item_id in item_ids:
-        trending.rank(item_id, 1.0)
+    for item_id, views in popularity.items():
+        trending.rank(item_id, START_MS / TRENDING_HALF_LIFE_MS + log2(views))
     return trending
 
 
@@ -122,7 +124,7 @@ async def test_what_cannot_be_decoded_is_counted_and_hides_nothing_else(
         [
             item_write(Item(good, "Lamp"), 1),
             cell(bigtable.ITEM, broken, b"\xc1", 1),
-            cell(bigtable.TRENDING, trending_key(scope, 0), trending_of("a").encode(), 1),
+            cell(bigtable.TRENDING, trending_key(scope, 0), trending_of(a=1.0).encode(), 1),
             cell(bigtable.TRENDING, trending_key(scope, 1), b"\xc1", 1),
         ]
     )
@@ -137,14 +139,14 @@ async def test_serving_merges_the_shards_of_a_scope_and_of_no_other(
 ) -> None:
     scope, deeper = bigtable.category_scope(tag), bigtable.category_scope(f"{tag}#01")
     writes: list[tuple[str, Any]] = [
-        (trending_key(scope, 0), trending_of("a", "b")),
-        (trending_key(scope, 11), trending_of("a")),
-        (trending_key(deeper, 0), trending_of("deeper")),
-        (trending_key(bigtable.category_scope(f"{tag}0"), 0), trending_of("longer")),
+        (trending_key(scope, 0), trending_of(b=1.0, c=0.5)),
+        (trending_key(scope, 11), trending_of(a=2.0)),
+        (trending_key(deeper, 0), trending_of(deeper=1.0)),
+        (trending_key(bigtable.category_scope(f"{tag}0"), 0), trending_of(longer=1.0)),
     ]
     store.write([cell(bigtable.TRENDING, key, state.encode(), 1) for key, state in writes])
     top = (await serving.read_trending(scope)).top(START_MS, 10)
-    assert [(item_id, round(score, 6)) for item_id, score in top] == [("a", 2.0), ("b", 1.0)]
+    assert [(item_id, round(score, 6)) for item_id, score in top] == [("a", 2.0), ("b", 1.0), ("c", 0.5)]
     assert [item_id for item_id, _ in (await serving.read_trending(deeper)).top(START_MS, 9)] == ["deeper"]
     assert (await serving.read_trending(bigtable.category_scope(f"{tag}-none"))).top(START_MS, 9) == []
 

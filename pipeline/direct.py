@@ -374,7 +374,7 @@ class _Subscription:
         # Past the client's own method, which warns of `return_immediately`: it is dear on Google Cloud, not here.
         self._pull = Retry(timeout=RETRY_S)(wrap_errors(self._client.transport.pull))
         self._name = ""
-        self._most = MAX_MESSAGES
+        self._most = MIN_MESSAGES
         self._pulled_s = self._last_message_s = time.monotonic()
         self._taken: list[str] = []
         self._settled: deque[tuple[float, list[str]]] = deque()

@@ -601,10 +601,11 @@ def test_stopped_in_mid_stream_and_started_again_the_pipeline_counts_every_event
 
     topic.publish(*_messages(range(1_000, 1_050)))
     pipeline.start()
-    wait_until(lambda: _logged(warehouse) == 1_050 * 5)
+    wait_until(lambda: _logged(warehouse) == 1_050 * 5, 90)
     pipeline.stop()
     assert _count(warehouse, "count(*)", "events_unique") == 1_050 * 5
-    assert _count(warehouse, "sum(events)", "sessions_latest") == 1_050 * 5
+    # Not the view of the latest: to it, a visit that a stop has cut and its rest that began before are one.
+    assert _count(warehouse, "sum(events)", "sessions") == 1_050 * 5
 
 
 def test_killed_in_mid_stream_the_pipeline_gets_again_what_it_had_not_processed(
@@ -617,6 +618,6 @@ def test_killed_in_mid_stream_the_pipeline_gets_again_what_it_had_not_processed(
     pipeline.kill()
 
     pipeline.start()
-    wait_until(lambda: _logged(warehouse) == 1_000 * 5)
+    wait_until(lambda: _logged(warehouse) == 1_000 * 5, 90)
     assert _count(warehouse, "count(*)", "events_unique") == 1_000 * 5
     pipeline.stop()

@@ -124,9 +124,7 @@ def browsing(visitor: Visitor) -> list[Event]:
     """A visit of 30 events on six products, each shown, viewed and clicked, some bought."""
     names = ["impression", "view_product", "click", "add_to_cart", "purchase"]
     categories = [f"{visitor.tag}.c{n}" for n in range(2)]
-    return [
-        visitor.did(names[n % 5], f"p{n % 6}", 10 * n, metadata={"category": categories[n % 2]}) for n in range(30)
-    ]
+    return [visitor.did(names[n % 5], f"p{n % 6}", 10 * n, metadata={"category": categories[n % 2]}) for n in range(30)]
 
 
 def disordered(events: list[Event], seed: int) -> list[PubsubMessage]:

@@ -53,9 +53,7 @@ def shoppers(tag: str, products: int = 9) -> list[tuple[Visitor, list[Event]]]:
         visitor = Visitor(f"{tag}{n}")
         names = ("view_product", "impression", "click", "add_to_cart", "purchase")
         events = [
-            visitor.did(
-                names[m % 5], at_s=60 * n + m, metadata={"category": f"{tag}.c{(n + m) % products % 3}"}
-            )
+            visitor.did(names[m % 5], at_s=60 * n + m, metadata={"category": f"{tag}.c{(n + m) % products % 3}"})
             for m in range(10)
         ]
         found.append((visitor, [_of(event, f"{tag}-p{(n + m) % products}") for m, event in enumerate(events)]))

@@ -1,0 +1,210 @@
+"""The pipeline run for real, on the emulators: no disorder of the stream bends what comes out, nor does a stop."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from google.cloud import bigquery
+
+from pipeline import store as bigtable
+from pipeline.core.events import Event, encode_message
+from pipeline.core.fold import fold
+from pipeline.core.items import ItemStats, Trending
+from pipeline.core.profile import UserProfile
+from pipeline.folding import add_rank, sums
+from pipeline.store import Store, item_write
+from tests.pipeline.core.streams import assert_same
+from tests.pipeline.process import Pipeline, publish, received
+from tests.pipeline.shop_stream import CATALOG, PRODUCTS, broken_bodies, clean_stream, disordered, owner
+from tests.stack.bootstrap import bigquery_client
+
+PATIENCE_S = 60.0
+
+
+@pytest.fixture
+def pipeline(warehouse: Mapping[str, str], tmp_path: Path) -> Iterator[Pipeline]:
+    """The pipeline, running."""
+    found = Pipeline(warehouse, tmp_path)
+    found.start()
+    try:
+        yield found
+    finally:
+        found.stop()
+
+
+def wait_until(condition: Callable[[], bool], check: Callable[[], None]) -> None:
+    """Return when the condition holds or patience ends; the assertions that follow say what is missing."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition() and time.monotonic() < deadline:
+        check()
+        time.sleep(0.25)
+
+
+class Expected:
+    """What the features are when the clean stream is folded in order, in one place."""
+
+    def __init__(self, clean: list[Event]) -> None:
+        self.profiles: dict[str, UserProfile] = {}
+        folded = []
+        for event in sorted(clean, key=lambda found: found.timestamp):
+            profile = self.profiles.setdefault(owner(event), UserProfile())
+            folded.append(fold(profile, [(event, CATALOG.get(event.product_id or ""))]))
+            assert folded[-1].new
+        self.items, self.scopes = sums(folded, 1)
+        for item_id, stats in self.items.items():
+            add_rank(self.scopes, item_id, stats, 1)
+
+    def events(self) -> int:
+        return sum(profile.events_total for profile in self.profiles.values())
+
+    def item_events(self) -> int:
+        return _counted(self.items)
+
+
+def _counted(items: dict[str, ItemStats]) -> int:
+    return sum(sum(stats.counts.totals.values()) for stats in items.values())
+
+
+class Found:
+    """What the tables hold."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self.store = Store(env["GOOGLE_CLOUD_PROJECT"], env["FRESHET_BIGTABLE_INSTANCE"])
+
+    def profiles(self) -> dict[str, UserProfile]:
+        return {key: UserProfile.decode(value) for key, value in self.store.scan(bigtable.PROFILE)}
+
+    def items(self) -> dict[str, ItemStats]:
+        return {key: ItemStats.decode(value) for key, value in self.store.scan(bigtable.STATS)}
+
+    def scopes(self) -> dict[str, Trending]:
+        return {key: Trending.decode(value) for key, value in self.store.scan(bigtable.TRENDING)}
+
+    def wait_for(self, expected: Expected, check: Callable[[], None]) -> None:
+        """Return when as many events are stored as are expected, or when patience ends."""
+
+        def arrived() -> bool:
+            return (
+                sum(profile.events_total for profile in self.profiles().values()) >= expected.events()
+                and _counted(self.items()) >= expected.item_events()
+                and self.scopes().keys() >= expected.scopes.keys()
+                and self.scopes()[ALL].counts.totals == expected.scopes[ALL].counts.totals
+            )
+
+        wait_until(arrived, check)
+
+    def assert_same_as(self, expected: Expected) -> None:
+        """Every row is that of the clean stream; what the rules did is left out."""
+        profiles = self.profiles()
+        links = {key: profile.account for key, profile in profiles.items() if profile.account}
+        assert links.pop("a#shared") in ("u#v2", "u#v3") and links == {"a#a1": "u#v1"}
+        for profile in profiles.values():
+            profile.marks, profile.fired = {}, {}
+        wanted = {key: profile.copy() for key, profile in expected.profiles.items()}
+        assert_same({key: profile for key, profile in profiles.items() if not profile.account}, wanted)
+        assert_same(self.items(), expected.items)
+        assert_same(self.scopes(), expected.scopes)
+
+
+ALL = bigtable.trending_key(bigtable.GLOBAL_SCOPE, 0)
+
+
+def query(client: bigquery.Client, text: str) -> list[dict[str, Any]]:
+    return [dict(row) for row in client.query_and_wait(text)]
+
+
+def started(random: Random, env: Mapping[str, str]) -> tuple[Found, list[Event]]:
+    """The tables with the catalog in them, and a clean stream of the last minutes."""
+    found = Found(env)
+    found.store.write([item_write(item, bigtable.now_ms()) for item in CATALOG.values()])
+    return found, clean_stream(random, datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=12))
+
+
+def test_a_shuffled_doubled_and_half_broken_stream_gives_the_features_and_logs_of_the_clean_one(
+    warehouse: Mapping[str, str], pipeline: Pipeline
+) -> None:
+    random = Random(20250101)
+    found, clean = started(random, warehouse)
+    broken = broken_bodies(clean[0])
+    publish(warehouse, disordered(random, clean, broken))
+    found.wait_for(Expected(clean), pipeline.check)
+    found.assert_same_as(Expected(clean))
+    stubs = found.store.read_items([f"p{n}" for n in range(PRODUCTS)])
+    assert {item_id for item_id, item in stubs.items() if item.stub} == {"p6", "p7"}
+    assert stubs["p6"].category == "said" and stubs["p0"] == CATALOG["p0"]
+
+    # One more visitor comes, and falls silent: a timer tells of it.
+    quiet = Event(event_id="quiet", event="page_view", timestamp=datetime.now(UTC), anonymous_id="quiet")
+    publish(warehouse, [encode_message([quiet])])
+    clean.append(quiet)
+    found.wait_for(Expected(clean), pipeline.check)
+    found.assert_same_as(Expected(clean))
+    found.store.close()
+
+    client, dataset = bigquery_client(warehouse), warehouse["FRESHET_DATASET"]
+
+    def seen() -> list[int]:
+        counts = f"select (select count(distinct event_id) from `{dataset}.events`) as events,"
+        counts += f" (select count(*) from `{dataset}.dead_letters`) as letters,"
+        counts += f" (select coalesce(sum(events), 0) from `{dataset}.sessions_latest`) as in_sessions,"
+        counts += f" (select count(*) from `{dataset}.campaigns` where rule = 'fell_silent') as silent"
+        [row] = query(client, counts)
+        return [row["events"], row["letters"], row["in_sessions"], row["silent"]]
+
+    wanted = [len(clean), len(broken), len(clean), 1]
+    wait_until(lambda: seen() == wanted, pipeline.check)
+    assert seen() == wanted
+    logged = Counter(row["event_id"] for row in query(client, f"select event_id from `{dataset}.events_unique`"))
+    assert logged == Counter(event.event_id for event in clean)
+    letters = query(client, f"select payload, encoding, source, reason from `{dataset}.dead_letters`")
+    assert Counter(_payload(letter) for letter in letters) == Counter(broken)
+    assert {letter["source"] for letter in letters} == {"pipeline"} and all(letter["reason"] for letter in letters)
+
+    assert_told(warehouse, client, "campaigns", {"bought", "fell_silent"})
+    assert_told(warehouse, client, "anomalies", {"searches", "address"})
+    client.close()
+    pipeline.check()
+    assert pipeline.stop() == 0
+    counts = pipeline.metrics()
+    assert (counts["decode/invalid"], counts["fold/new"]) == (len(broken), len(clean))
+    assert counts["fold/duplicate"] == counts["decode/accepted"] - len(clean) == (len(clean) - 1) // 3
+
+
+def assert_told(env: Mapping[str, str], client: bigquery.Client, table: str, rules: set[str]) -> None:
+    """The topic and the table hold the same findings, each once, of all these rules."""
+    messages = received(env, table.upper())
+    rows = query(client, f"select id, visitor, rule from `{env['FRESHET_DATASET']}.{table}`")
+    assert Counter((m["id"], m["visitor"], m["rule"]) for m in messages) == Counter(
+        (row["id"], row["visitor"], row["rule"]) for row in rows
+    )
+    assert len({row["id"] for row in rows}) == len(rows)
+    assert {row["rule"] for row in rows} == rules
+
+
+def test_a_pipeline_that_is_stopped_in_the_middle_and_started_again_ends_as_one_that_ran_through(
+    warehouse: Mapping[str, str], pipeline: Pipeline
+) -> None:
+    random = Random(7)
+    found, clean = started(random, warehouse)
+    bodies = disordered(random, clean, [])
+    publish(warehouse, bodies[: len(bodies) // 2])
+    wait_until(lambda: any(profile.account for profile in found.profiles().values()), pipeline.check)
+    assert pipeline.stop() == 0
+    pipeline.start()
+    publish(warehouse, bodies[len(bodies) // 2 :])
+    found.wait_for(Expected(clean), pipeline.check)
+    found.assert_same_as(Expected(clean))
+    found.store.close()
+
+
+def _payload(letter: dict[str, Any]) -> bytes:
+    payload: str = letter["payload"]
+    return base64.b64decode(payload) if letter["encoding"] == "base64" else payload.encode()

@@ -24,7 +24,7 @@ COLUMNS = "event_id, event, user_id, anonymous_id, session_id, product_id, times
 class ReadLog(beam.PTransform):
     """Every row of the events table with an event time in [since, until), as encoded events, doubles included.
 
-    One query an hour of event time (of longer where that would be over 2,000 queries), so that a runner can spread them;
+    One query an hour of event time (longer where that would be over 2,000 queries), so that a runner can spread them;
     each reads its partition alone. Rows whose event breaks the contract cannot come from the pipeline; they are counted
     as `backfill/invalid` and left out.
 

@@ -35,6 +35,9 @@ NEW, ACCOUNTS, CAMPAIGNS, ANOMALIES, RANKS = "new", "accounts", "campaigns", "an
 REFRESH_LINK_MS = DAY_MS
 
 
+_GLOBAL = (GlobalWindow(),)  # made once: making it costs more than a row
+
+
 class NewFacts(NamedTuple):
     """What a message added to one profile; `trusted` is False while the visitor is marked."""
 
@@ -207,9 +210,9 @@ class SumByItem(LeanDoFn):
         now = Timestamp(time.time())
         for item_id, stats in items.items():
             stub = encode_item(stubs[item_id]) if item_id in stubs else b""
-            yield WindowedValue((item_id, (stats.encode(), stub)), now, (GlobalWindow(),))
+            yield WindowedValue((item_id, (stats.encode(), stub)), now, _GLOBAL)
         for row, scope in scopes.items():
-            yield TaggedOutput(RANKS, WindowedValue((row, scope.encode()), now, (GlobalWindow(),)))
+            yield TaggedOutput(RANKS, WindowedValue((row, scope.encode()), now, _GLOBAL))
 
 
 class FoldItemRows(KeptState):
@@ -245,7 +248,7 @@ class FoldItemRows(KeptState):
     def finish_bundle(self) -> Iterator[Any]:
         now = Timestamp(time.time())
         for row, scope in self._ranks.items():
-            yield TaggedOutput(RANKS, WindowedValue((row, scope.encode()), now, (GlobalWindow(),)))
+            yield TaggedOutput(RANKS, WindowedValue((row, scope.encode()), now, _GLOBAL))
         self._ranks = {}
 
 

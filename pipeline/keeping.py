@@ -24,6 +24,8 @@ from pipeline.dofn import LeanDoFn
 from pipeline.metrics import Counter
 from pipeline.store import Bigtable, now_ms
 
+_END = GlobalWindow().max_timestamp()
+
 Write = tuple[str, str, bytes, int]  # (kind, key, encoded value, cell timestamp in ms)
 
 
@@ -107,7 +109,7 @@ class KeptState(LeanDoFn):
         elif not kept.waits:
             kept.waits = True
             flush.set(Timestamp((kept.written_ms + flush_ms) / 1000))
-            final.set(GlobalWindow().max_timestamp())
+            final.set(_END)
         self._hold(kept, state, expiry)
 
     def _hold(self, kept: Kept, state: Any, expiry: RuntimeTimer) -> None:

@@ -27,7 +27,7 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
-from pipeline.archive import ReadFile, ReadLog, decode_event, encode_event
+from pipeline.archive import ReadFile, ReadLog, decode_event
 from pipeline.core.catalog import Item, encode_item, stub_item
 from pipeline.core.events import Event, profile_key
 from pipeline.core.fold import Fact, Folded, fold
@@ -49,6 +49,7 @@ MAX_WAITING_EVENTS = 5_000
 MAX_WRITES = 500
 
 Row = tuple[str, str, bytes, int]  # (kind, key, encoded state, newest event time in ms)
+ItemSum = tuple[ItemStats, bytes]  # statistics, and the encoded stub or nothing
 
 
 def build(pipeline: beam.Pipeline, events: Any, options: FreshetOptions) -> None:
@@ -56,9 +57,9 @@ def build(pipeline: beam.Pipeline, events: Any, options: FreshetOptions) -> None
     bigtable = Bigtable(options.view_as(GoogleCloudOptions).project, options.bigtable_instance)
     visitors = pipeline | "ReadLog" >> events | "RouteVisitors" >> RouteVisitors()
     folded = visitors[0] | "FoldVisitors" >> FoldLog(bigtable, rules_of(options.rules), options.trending_shards)
-    items = folded["items"] | "FoldItems" >> CombineRows(ItemStatsSum())
+    items = folded["items"] | "FoldItems" >> CombineRows(ItemStatsSum)
     ranks = items | "Rank" >> beam.ParDo(_Rank(options.trending_shards))
-    scopes = (folded[RANKS], ranks) | "Scopes" >> beam.Flatten() | "FoldScopes" >> CombineRows(TrendingSum())
+    scopes = (folded[RANKS], ranks) | "Scopes" >> beam.Flatten() | "FoldScopes" >> CombineRows(TrendingSum)
     rows = (
         folded["profiles"],
         visitors[1],
@@ -101,49 +102,47 @@ class FoldLog(beam.PTransform):
 class CombineRows(beam.PTransform):
     """Merge partial states by key: the monoid's own `merge`, before the shuffle and after it."""
 
-    def __init__(self, sum_: beam.CombineFn) -> None:
+    def __init__(self, sum_: type[beam.CombineFn]) -> None:
         super().__init__()
-        self._sum = sum_
+        self._sum = sum_()
 
     def expand(self, partials: PCollection) -> Any:
         return partials | beam.CombinePerKey(self._sum)
 
 
 class ItemStatsSum(beam.CombineFn):
-    """Merges `(encoded ItemStats, encoded stub or empty)`; of several stubs the greatest, whatever the order."""
+    """Merges `(ItemStats, encoded stub or empty)`; of several stubs the greatest, whatever the order.
 
-    def __init__(self) -> None:
-        """Nothing to set up; here for its types, which Beam's own lacks."""
+    The first partial becomes the total, so that what most items need, one partial, costs nothing.
+    """
 
-    def create_accumulator(self) -> tuple[ItemStats, bytes]:
-        return ItemStats(), b""
+    def create_accumulator(self) -> ItemSum | None:
+        return None
 
-    def add_input(self, total: tuple[ItemStats, bytes], element: tuple[bytes, bytes]) -> tuple[ItemStats, bytes]:
-        total[0].merge(ItemStats.decode(element[0]))
+    def add_input(self, total: ItemSum | None, element: ItemSum) -> ItemSum:
+        if total is None:
+            return element
+        total[0].merge(element[0])
         return total[0], max(total[1], element[1])
 
-    def merge_accumulators(self, totals: Iterable[tuple[ItemStats, bytes]]) -> tuple[ItemStats, bytes]:
-        merged, stub = ItemStats(), b""
-        for stats, found in totals:
-            merged.merge(stats)
-            stub = max(stub, found)
-        return merged, stub
+    def merge_accumulators(self, totals: Iterable[ItemSum | None]) -> ItemSum | None:
+        merged = None
+        for total in totals:
+            merged = self.add_input(merged, total) if total is not None else merged
+        return merged
 
-    def extract_output(self, total: tuple[ItemStats, bytes]) -> tuple[ItemStats, bytes]:
-        return total
+    def extract_output(self, total: ItemSum | None) -> ItemSum:
+        return total or (ItemStats(), b"")
 
 
 class TrendingSum(beam.CombineFn):
-    """Merges encoded `Trending`."""
-
-    def __init__(self) -> None:
-        """Nothing to set up; here for its types, which Beam's own lacks."""
+    """Merges `Trending`."""
 
     def create_accumulator(self) -> Trending:
         return Trending()
 
-    def add_input(self, total: Trending, element: bytes) -> Trending:
-        total.merge(Trending.decode(element))
+    def add_input(self, total: Trending, element: Trending) -> Trending:
+        total.merge(element)
         total.settle()
         return total
 
@@ -226,11 +225,11 @@ class _SplitBrowsers(LeanDoFn):
 class _Resolve(LeanDoFn):
     def process(self, browser: tuple[str, Iterable[bytes]]) -> Iterator[Any]:
         anonymous_id, encoded = browser
-        events = [decode_event(found) for found in encoded]
+        found = [(decode_event(one), one) for one in encoded]
+        events = [event for event, _ in found]
         account = account_of(events)
-        for event in events:
-            key = profile_key(event) if event.user_id or not account else account
-            yield key, encode_event(event)
+        for event, one in found:
+            yield profile_key(event) if event.user_id or not account else account, one
         if account:
             newest_ms = max((event.time_ms for event in events if not event.user_id), default=0)
             pointer = UserProfile(newest_ms=newest_ms, account=account)
@@ -284,9 +283,9 @@ class _FoldVisitor(LeanDoFn):
                     stubs.setdefault(event.product_id, stub_item(event))
         for item_id, stats in items.items():
             stub = encode_item(stubs[item_id]) if item_id in stubs else b""
-            yield TaggedOutput("items", (item_id, (stats.encode(), stub)))
+            yield TaggedOutput("items", (item_id, (stats, stub)))
         for row, scope in scopes.items():
-            yield TaggedOutput(RANKS, (row, scope.encode()))
+            yield TaggedOutput(RANKS, (row, scope))
 
 
 class _Rank(LeanDoFn):
@@ -305,7 +304,7 @@ class _Rank(LeanDoFn):
     def finish_bundle(self) -> Iterator[Any]:
         for row, scope in self._ranks.items():
             scope.settle()
-            yield WindowedValue((row, scope.encode()), MIN_TIMESTAMP, (GlobalWindow(),))
+            yield WindowedValue((row, scope), MIN_TIMESTAMP, (GlobalWindow(),))
         self._ranks = {}
 
 

@@ -5,6 +5,7 @@ The pipeline, the backfill and training all fold with this function, so they can
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import combinations
 from typing import NamedTuple
@@ -106,19 +107,15 @@ def category_of(fact: Fact) -> str:
 
 def item_sums(folded: Iterable[Folded]) -> dict[str, ItemStats]:
     """Partial item statistics by item id of some folded messages."""
-    stats: dict[str, ItemStats] = {}
+    stats: dict[str, ItemStats] = defaultdict(ItemStats)
+    links: dict[str, list[tuple[str, int, float, int]]] = defaultdict(list)
     for new, pairs in folded:
         for event, item in new:
-            item_id = event.product_id
-            if item_id is not None:
-                found = stats.get(item_id)
-                if found is None:
-                    found = stats[item_id] = ItemStats()
-                found.add(event, category_of((event, item)))
+            if event.product_id is not None:
+                stats[event.product_id].add(event, category_of((event, item)))
         for item_id, other, kind, weight, time_ms in pairs:
-            for one, two in ((item_id, other), (other, item_id)):
-                found = stats.get(one)
-                if found is None:
-                    found = stats[one] = ItemStats()
-                found.link(two, kind, weight, time_ms)
-    return stats
+            links[item_id].append((other, kind, weight, time_ms))
+            links[other].append((item_id, kind, weight, time_ms))
+    for item_id, found in links.items():
+        stats[item_id].link_all(found)
+    return dict(stats)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import exp2, log2
 
 import msgspec
@@ -136,14 +136,18 @@ class ItemStats(msgspec.Struct, array_like=True):
 
     def link(self, other: str, kind: int, weight: float, time_ms: int) -> None:
         """Add `weight` (negative: take back) of having been touched (TOUCHED) or bought (BOUGHT) with `other`."""
-        self.newest_ms = max(self.newest_ms, time_ms)
-        if kind == BOUGHT:
-            self.bought_weights.add(other, weight, time_ms, LONG_HALF_LIFE_MS)
-            return
-        self.neighbour_weights.add(other, weight, time_ms, LONG_HALF_LIFE_MS)
-        landmark = time_ms // LONG_HALF_LIFE_MS
-        scale = weight * 2.0 ** ((time_ms - landmark * LONG_HALF_LIFE_MS) / LONG_HALF_LIFE_MS)
-        self.context.add(scale * signature("item", other, CONTEXT_DIM), landmark)
+        self.link_all([(other, kind, weight, time_ms)])
+
+    def link_all(self, links: Iterable[tuple[str, int, float, int]]) -> None:
+        """`link` for each `(other, kind, weight, time_ms)`, with one sum of vectors for all of them."""
+        touched: DecayedSums[str] = DecayedSums()
+        for other, kind, weight, time_ms in links:
+            self.newest_ms = max(self.newest_ms, time_ms)
+            (self.bought_weights if kind == BOUGHT else touched).add(other, weight, time_ms, LONG_HALF_LIFE_MS)
+        if touched.sums:
+            self.neighbour_weights.merge(touched)
+            signatures = np.array([signature("item", other, CONTEXT_DIM) for other in touched.sums])
+            self.context.add(np.fromiter(touched.sums.values(), np.float64) @ signatures, touched.landmark)
 
     def merge(self, other: ItemStats) -> None:
         """Add everything `other` holds."""

@@ -81,7 +81,7 @@ resource "google_bigtable_instance_iam_member" "pipeline_pings" {
 }
 
 resource "google_bigquery_table_iam_member" "pipeline_logs" {
-  for_each = google_bigquery_table.this
+  for_each = { for name, table in google_bigquery_table.this : name => table if name != "dead_letters_replayed" }
 
   dataset_id = each.value.dataset_id
   table_id   = each.value.table_id

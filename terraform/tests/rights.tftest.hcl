@@ -60,7 +60,10 @@ run "nobody_may_do_more_than_needed" {
   }
 
   assert {
-    condition     = alltrue([for member in google_bigquery_table_iam_member.pipeline_logs : member.role == "roles/bigquery.dataEditor"])
+    condition = (
+      toset(keys(google_bigquery_table_iam_member.pipeline_logs)) == toset(["events", "sessions", "dead_letters", "campaigns", "anomalies"]) &&
+      alltrue([for member in google_bigquery_table_iam_member.pipeline_logs : member.role == "roles/bigquery.dataEditor"])
+    )
     error_message = "The pipeline writes to the log tables, and reads them, one by one."
   }
 

@@ -14,6 +14,7 @@ from typing import cast
 
 import apache_beam as beam
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from functions.config import Config as CollectorConfig
 from pipeline.main import build
@@ -297,6 +298,28 @@ def test_an_image_holds_every_package_that_it_imports(path: Path) -> None:
     }
     assert imported <= copied
     assert all((REPO / name).is_dir() for name in copied)
+
+
+def test_the_documentation_names_every_table_view_topic_and_secret() -> None:
+    text = (REPO / "docs" / "deploy.md").read_text()
+    made = [table.name for table in schema.tables()] + [view.name for view in schema.views()]
+    made += re.findall(r'_topic += "(.+)"', source("project.tf"))
+    made += re.findall(r'secret_id += "(.+)"', source("collector.tf"))
+    assert {"dead_letters_open", "anomalies", "dead-letters", "freshet-address-key"} <= set(made)
+    for name in made:
+        assert f"`{name}`" in text, name
+
+
+def test_the_documented_backfill_has_options_that_beam_knows_and_the_shards_of_the_stream() -> None:
+    text = (REPO / "docs" / "deploy.md").read_text().replace("\\\n", " ")
+    command = re.search(r"-m pipeline\.backfill (--since .+)", text)
+    assert command
+    argv = re.sub(r"\$\w+|\$\{\w+:-(\w+)\}", r"some\1", command.group(1)).split()
+    named = {argument.removeprefix("--") for argument in argv if argument.startswith("--")}
+    options = PipelineOptions(argv).get_all_options(drop_default=True)
+    assert named - set(options) <= {"since", "rules"}  # ours, and what is as the default says
+    assert options["runner"] == "DataflowRunner"
+    assert f'"{options["trending_shards"]}"' == assigned(source("dataflow.tf"), "parameters")["trending_shards"]
 
 
 def test_the_documentation_names_every_variable_without_a_default() -> None:

@@ -15,7 +15,7 @@ PREREQUISITES := python3 tests/stack/prerequisites.py
 STACK := $(PYTHON) -m tests.stack
 # Where an operator's command works: on the running stack, or on Google Cloud with PROJECT=... on make's own command line
 # (a variable that the shell happens to have must not lead there).
-ON_GOOGLE_CLOUD = env -u PUBSUB_EMULATOR_HOST -u BIGQUERY_EMULATOR_HOST GOOGLE_CLOUD_PROJECT="$(PROJECT)"
+ON_GOOGLE_CLOUD = env -u PUBSUB_EMULATOR_HOST -u BIGTABLE_EMULATOR_HOST -u BIGQUERY_EMULATOR_HOST GOOGLE_CLOUD_PROJECT="$(PROJECT)"
 INSTALLATION = $(if $(filter command,$(origin PROJECT)),$(ON_GOOGLE_CLOUD),$(STACK) exec --)
 # Runs a pip command quietly; shows the end of its log when it fails.
 QUIETLY = > build/setup.log 2>&1 || { tail -n 30 build/setup.log; echo "setup failed; the whole log is build/setup.log"; exit 1; }

@@ -1,6 +1,6 @@
 """The batch graph: the archived log in; the same profile, item and trending rows out as the stream would have written.
 
-    python -m pipeline.backfill --since 2025-01-01 [--until 2025-02-01] [--bigtable_instance other]
+    python -m pipeline.backfill --since 2025-01-01 [--until 2025-02-01] [--instance other]
     python -m pipeline.backfill --file events.jsonl
 
 It folds with the stream's own functions, each visitor's messages in the order in which they arrived, so that it agrees
@@ -39,7 +39,7 @@ from pipeline.decoding import known_items
 from pipeline.dofn import LeanDoFn
 from pipeline.folding import RANKS, add_rank, sums
 from pipeline.metrics import Counter, snapshot
-from pipeline.options import FreshetOptions
+from pipeline.options import CLOUD_TRENDING_SHARDS, FreshetOptions
 from pipeline.rewind import moment
 from pipeline.rules_file import rules_of
 from pipeline.store import ITEM, PROFILE, STATS, TRENDING, Bigtable, cell, revise
@@ -359,9 +359,10 @@ def run(argv: list[str], environ: dict[str, str]) -> int:
     except ValueError as error:
         print(f"backfill: {error}", file=sys.stderr)
         return 2
-    options = PipelineOptions([f"--project={known.project}", *rest]).view_as(FreshetOptions)
-    options.bigtable_instance, options.dataset = known.instance, known.dataset
     began, local = time.monotonic(), "BIGTABLE_EMULATOR_HOST" in environ
+    shards = [] if local else [f"--trending_shards={CLOUD_TRENDING_SHARDS}"]
+    options = PipelineOptions([f"--project={known.project}", *shards, *rest]).view_as(FreshetOptions)
+    options.bigtable_instance, options.dataset = known.instance, known.dataset
     with beam.Pipeline(runner=FnApiRunner() if local else None, options=options) as pipeline:
         build(pipeline, source, options)
     done = snapshot() if local else {}  # elsewhere the runner's own metrics say it

@@ -10,6 +10,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 SOURCES = ("events", "dead_letters", "both")
 ROW_SINKS = ("insert_rows", "streaming_inserts")
+CLOUD_TRENDING_SHARDS = 8
 
 
 class FreshetOptions(PipelineOptions):
@@ -96,7 +97,7 @@ def arguments(environ: Mapping[str, str]) -> list[str]:
         f"--session_lateness_s={environ.get('FRESHET_SESSION_LATENESS_S', '3600')}",
         f"--row_sink={'insert_rows' if local else 'streaming_inserts'}",
         f"--write_after_commit={'no' if local else 'yes'}",
-        *([] if local else ["--state_ttl_s=86400", "--trending_shards=8"]),
+        *([] if local else ["--state_ttl_s=86400", f"--trending_shards={CLOUD_TRENDING_SHARDS}"]),
     ]
 
 

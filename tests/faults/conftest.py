@@ -14,7 +14,7 @@ from dataclasses import replace
 import pytest
 
 from tests.stack import EMULATORS, Stack
-from tests.stack.bootstrap import fresh_names
+from tests.stack.bootstrap import NAMES, fresh_names
 from tests.stack.ports import free_ports
 
 
@@ -22,9 +22,8 @@ from tests.stack.ports import free_ports
 def apps(warehouse: dict[str, str], emulator_stack: Stack, request: pytest.FixtureRequest) -> Iterator[Stack]:
     """Applications that the test starts, on the session's emulators. What still runs at the end must not have died."""
     shared = {part: getattr(emulator_stack.ports, part) for part in (*EMULATORS, "bigquery_grpc")}
-    stack = Stack(
-        f"faults-{os.getpid()}", replace(free_ports(), **shared), ("collector", "pipeline", "dead_letters"), warehouse
-    )
+    parts, names = ("collector", "pipeline", "dead_letters"), {name: warehouse[name] for name in NAMES}
+    stack = Stack(f"faults-{os.getpid()}", replace(free_ports(), **shared), parts, names)
     failed = request.session.testsfailed
     try:
         stack.prepare()

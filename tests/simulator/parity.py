@@ -31,8 +31,9 @@ from google.pubsub_v1 import PubsubMessage
 
 from pipeline import backfill
 from pipeline.core.catalog import parse_item
+from pipeline.core.decay import DecayedSums, DecayedVector
 from pipeline.core.events import Event, encode_message, parse_event
-from pipeline.core.items import ItemStats, Trending
+from pipeline.core.items import LONG_HALF_LIFE_MS, ItemStats, Trending
 from pipeline.core.profile import MAX_SEEN_IDS, UserProfile
 from pipeline.store import PROFILE, STATS, TRENDING, Store, ensure_tables, item_write, now_ms
 from tests.simulator import catalog, history, replay
@@ -98,7 +99,9 @@ def doubled(messages: list[list[Event]], dice: random.Random) -> list[list[Event
 
 def differences(left: Any, right: Any, path: str = "") -> Iterator[str]:
     """Where two states differ: floats by more than 1e-9 of their size, anything else at all."""
-    if isinstance(left, msgspec.Struct) and type(left) is type(right):
+    if isinstance(left, DecayedSums) and isinstance(right, DecayedSums):
+        yield from differences(*_on_one_landmark(left, right), path)
+    elif isinstance(left, msgspec.Struct) and type(left) is type(right):
         for name in left.__struct_fields__:
             yield from differences(getattr(left, name), getattr(right, name), f"{path}.{name}")
     elif isinstance(left, dict) and isinstance(right, dict):
@@ -128,7 +131,9 @@ def comparable(state: Any) -> Any:
         vectors, state.taste.vectors, state.seen = _numbers(state.taste.vectors), b"", b""
         return (state, tuple(seen), vectors)
     if isinstance(state, ItemStats):
-        vectors, state.context.values = _numbers(state.context.values), b""
+        scale = 2.0 ** (state.context.landmark - state.newest_ms // LONG_HALF_LIFE_MS)
+        vectors = tuple(scale * number for number in _numbers(state.context.values))
+        state.context = DecayedVector()
         return (state, vectors)
     return state
 
@@ -262,6 +267,13 @@ def _wait_until_logged(stack: Stack, warehouse: Warehouse, events: int) -> None:
         elif time.monotonic() - since > PATIENCE_S:
             raise TimeoutError(f"the log: expected {events:,} events, got {seen:,} in {PATIENCE_S:.0f} s")
         time.sleep(0.05)
+
+
+def _on_one_landmark(left: DecayedSums[Any], right: DecayedSums[Any]) -> tuple[dict[Any, float], dict[Any, float]]:
+    """The sums of both on the later landmark: which one a state is on says when it was touched, not what it holds."""
+    landmark = max(left.landmark, right.landmark)
+    one, two = ({k: math.ldexp(v, s.landmark - landmark) for k, v in s.sums.items()} for s in (left, right))
+    return one, two
 
 
 def _numbers(values: bytes) -> tuple[float, ...]:

@@ -9,14 +9,16 @@ import json
 import sys
 from collections.abc import Callable
 
-from tests.bench import api, collector, engines, freshness, pipeline
+from tests.bench import api, backfill, collector, engines, freshness, pipeline, profiles
 from tests.bench.rows import Row
 from tests.simulator.report import REPORTS, machine_line, table
 
 BENCHES: dict[str, Callable[[], list[Row]]] = {
     "collector": collector.run,
     "api": api.run,
+    "profiles": profiles.run,
     "pipeline": pipeline.run,
+    "backfill": backfill.run,
     "freshness": freshness.run,
     "engines": engines.run,
 }

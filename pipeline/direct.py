@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import heapq
 import logging
+import os
 import signal
 import threading
 import time
@@ -22,6 +23,7 @@ from types import FrameType
 from typing import Any
 
 import apache_beam as beam
+import grpc
 from apache_beam import coders, pvalue
 from apache_beam.internal import pickler
 from apache_beam.options.value_provider import RuntimeValueProvider
@@ -44,17 +46,19 @@ from apache_beam.transforms.trigger import InMemoryUnmergedState, MergeableState
 from apache_beam.transforms.userstate import get_dofn_specs, is_stateful_dofn
 from apache_beam.utils import counters
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, TIME_GRANULARITY, Timestamp
+from google.api_core.exceptions import ServerError, TooManyRequests
 from google.api_core.grpc_helpers import wrap_errors
-from google.api_core.retry import Retry
+from google.api_core.retry import Retry, if_exception_type
 from google.cloud import pubsub  # type: ignore[import-untyped]
 from google.pubsub_v1 import PullRequest
+from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
 logger = logging.getLogger(__name__)
 
 MIN_MESSAGES, MAX_MESSAGES = 10, 100  # of a bundle: as many as wait, fewer where a turn takes long
 LONG_TURN_S = 0.5
 PAUSE_S, LONG_PAUSE_S = 0.02, 0.1  # before the next pull, when nothing waited
-PULL_S, RETRY_S = 10.0, 60.0
+PULL_S, RETRY_S = 10.0, 300.0
 FLUSH_S = 1.0  # real-time timers that are due so soon belong to the message that set them
 STOP_S = 6.0
 EXPIRY = "forget"  # name of the timer that forgets windows
@@ -370,9 +374,10 @@ class _Subscription:
     """
 
     def __init__(self) -> None:
-        self._client = pubsub.SubscriberClient()
+        self._client = _subscriber()
+        self._retry = Retry(if_exception_type(ServerError, TooManyRequests), timeout=RETRY_S)
         # Past the client's own method, which warns of `return_immediately`: it is dear on Google Cloud, not here.
-        self._pull = Retry(timeout=RETRY_S)(wrap_errors(self._client.transport.pull))
+        self._pull = self._retry(wrap_errors(self._client.transport.pull))
         self._name = ""
         self._most = MIN_MESSAGES
         self._pulled_s = self._last_message_s = time.monotonic()
@@ -414,10 +419,19 @@ class _Subscription:
         while self._settled and self._settled[0][0] <= now_s:
             ids += self._settled.popleft()[1]
         if ids:
-            self._client.acknowledge(subscription=self._name, ack_ids=ids)
+            self._client.acknowledge(subscription=self._name, ack_ids=ids, retry=self._retry, timeout=PULL_S)
 
     def close(self) -> None:
         self._client.close()
+
+
+def _subscriber() -> pubsub.SubscriberClient:
+    """A client of Pub/Sub. For an emulator Google's own has a channel that refuses pulls of more than 4 MB."""
+    emulator = os.environ.get("PUBSUB_EMULATOR_HOST")
+    if not emulator:
+        return pubsub.SubscriberClient()
+    channel = grpc.insecure_channel(emulator, options=[("grpc.max_receive_message_length", -1)])
+    return pubsub.SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
 
 
 class _ReadPubSub(evaluators._PubSubReadEvaluator):

@@ -59,8 +59,8 @@ def spoiled(good: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
 
 def unreadable(good: dict[str, Any]) -> Iterator[bytes]:
     """Bytes that are no JSON, or none of the right types."""
-    yield from (b"not json", b"{", b"[]", b"7", b'"text"', b"null", b"\x00", b'{"events": "many"}', b'{"events": [7]}')
-    yield from (b"\xff\xfe\x00", b'{"events": [{"event_id": "\xff\xfe"}]}', '{"é": '.encode("latin-1"))
+    yield from (b"not json", b"{", b"[]", b"7", b'"text"', b"null", b"\x00", b'{"events": "many"}')
+    yield from (b"\xff\xfe\x00", b'{"event_id": "\xff\xfe"}', '{"é": '.encode("latin-1"))
     yield b"[" * 50_000 + b"]" * 50_000
     yield b'{"events": [' + b'{"metadata": ' * 50_000 + b"}" * 50_000 + b"]}"
     text = json.dumps({**good, "event_id": "poison", "price": "PRICE"})
@@ -103,7 +103,7 @@ def test_poison_among_the_messages_becomes_dead_letters_and_all_good_events_arri
         apps.start_process("pipeline")
         publish(apps.env, mixed(bodies(events), [body for body, _ in bad]))
         wait_until_all_is_there(apps, found, events)
-        wait_until(apps, lambda: len(found.letters()) >= len(bad))
+        wait_until(apps, lambda: found.rejected() >= len(bad), 20.0)
         apps.stop_process("pipeline")
         assert_nothing_lost_or_doubled(found, events)
         assert_kept_whole(found, bad, "pipeline")
@@ -143,6 +143,6 @@ def test_poison_in_requests_is_refused_with_a_reason_and_all_good_events_arrive(
                     assert_refused_with_reason(answer)
                     assert (answer.status_code == NOT_KEPT) == (body in too_large)
         wait_until_all_is_there(apps, found, events)
-        wait_until(apps, lambda: len(found.letters()) >= len(bad))
+        wait_until(apps, lambda: found.rejected() >= len(bad), 20.0)
         assert_nothing_lost_or_doubled(found, events)
         assert_kept_whole(found, bad, "collector")

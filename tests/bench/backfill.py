@@ -48,12 +48,11 @@ PATIENCE_S = 900.0
 # Real shop events, for those who have a copy of the file (17,435 rows of REES46).
 REAL = Path(os.environ.get("BACKFILL_FILE", Path(__file__).parents[2].parent / "shared/data/rees46_2019-10-01.csv"))
 
-# Where a sample of the working thread was, by what its stack names: the first mark that fits.
+# Where a sample of the working thread was, by what its stack names: the first mark that fits, or else the runner.
 PARTS = (
-    ("store.py", "bigtable"),
-    ("pipeline/core", "core"),
-    ("pipeline/", "steps"),
-    ("apache_beam", "runner"),
+    ("/pipeline/store.py", "bigtable"),
+    ("/pipeline/core/", "core"),
+    ("/pipeline/", "steps"),
 )
 
 
@@ -184,8 +183,8 @@ class Sampler:
 
     def _run(self) -> None:
         while not self._ended.wait(SAMPLE_EVERY_S):
-            working = [files for frame in sys._current_frames().values() if _processes(files := list(_files(frame)))]
-            self._samples.update([_part(working[0])] if working else ["start, end and between"])
+            working = [files for frame in sys._current_frames().values() if (files := _within(list(_files(frame))))]
+            self._samples.update([_part(working[0])] if working else ["no_bundle"])
 
 
 def _files(frame: FrameType | None) -> Iterator[str]:
@@ -194,15 +193,14 @@ def _files(frame: FrameType | None) -> Iterator[str]:
         frame = frame.f_back
 
 
-def _processes(files: list[str]) -> bool:
-    return any(file.endswith("bundle_processor.py") for file in files)
+def _within(files: list[str]) -> list[str]:
+    """Of the files of a stack, innermost first, those within the processing of a bundle; empty outside of it."""
+    last = max((place for place, file in enumerate(files) if file.endswith("bundle_processor.py")), default=-1)
+    return files[: last + 1]
 
 
 def _part(files: list[str]) -> str:
-    for mark, part in PARTS:
-        if any(mark in file for file in files) and (part != "runner"):
-            return part
-    return "runner"
+    return next((part for mark, part in PARTS if any(mark in file for file in files)), "runner")
 
 
 def _named(event: dict[str, Any], dice: random.Random) -> dict[str, Any]:

@@ -92,7 +92,7 @@ class _ParseLine(LeanDoFn):
             fields = msgspec.json.decode(line)
             arrived = fields.get("ingest_time") or fields.get("timestamp")
             event = parse_event(fields, ingest_time=msgspec.convert(arrived, datetime).astimezone(UTC), backfill=True)
-        except (InvalidEvent, msgspec.DecodeError, msgspec.ValidationError, AttributeError, RecursionError):
+        except (InvalidEvent, msgspec.DecodeError, AttributeError, RecursionError, OverflowError):
             self._invalid.inc()
             return
         yield encode_event(event)
@@ -137,6 +137,7 @@ def decode_event(data: bytes) -> Event:
     return _decoder.decode(data)
 
 
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Event)
+# JSON, as msgpack has no integers beyond 64 bits, and metadata may hold any.
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Event)
 _metadata = msgspec.json.Decoder(dict[str, Any])

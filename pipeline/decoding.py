@@ -69,7 +69,7 @@ class DecodeMessages(LeanDoFn):
             yield key, (FACTS, found)
         for key, found in by_browser.items():
             yield TaggedOutput(BY_BROWSER, (key, (FACTS, found)))
-        if address := (message.attributes or {}).get("address"):
+        if events and (address := (message.attributes or {}).get("address")):
             yield TaggedOutput(BY_ADDRESS, (address, [(profile_key(event), event.time_ms) for event in events]))
 
     def _measure(self, message: PubsubMessage, facts: list[Fact]) -> None:

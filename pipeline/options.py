@@ -24,8 +24,8 @@ class FreshetOptions(PipelineOptions):
             "--read",
             choices=SOURCES,
             default="both",
-            help="which subscriptions to read; the DirectRunner reads one at a time and waits up to 30 s in an empty"
-            " one, so there each has a process of its own",
+            help="which subscriptions to read; the local stack gives each a process of its own, so that a flood of"
+            " dead letters does not hold up events",
         )
         parser.add_argument("--bigtable_instance", default="freshet", help="Bigtable instance")
         parser.add_argument("--dataset", default="freshet", help="BigQuery dataset")

@@ -237,7 +237,8 @@ class Stopwatch(msgspec.Struct, array_like=True):
     """Time between starts and stops that come in any order: the sum of the stops less the sum of the starts.
 
     A start without its stop runs until the last event seen (`last_ms`: start, stop or tick). A client that reports the
-    elapsed time itself is believed instead. All whole milliseconds, so exact in any order.
+    elapsed time itself is believed instead. All whole milliseconds, so exact in any order; the balance is kept modulo
+    2^64, so that no number of starts outgrows what a stored integer holds.
     """
 
     balance_ms: int = 0
@@ -248,13 +249,13 @@ class Stopwatch(msgspec.Struct, array_like=True):
 
     def start(self, time_ms: int) -> None:
         """It began at `time_ms`."""
-        self.balance_ms -= time_ms
+        self.balance_ms = _signed(self.balance_ms - time_ms)
         self.open += 1
         self.tick(time_ms)
 
     def stop(self, time_ms: int) -> None:
         """It ended at `time_ms`."""
-        self.balance_ms += time_ms
+        self.balance_ms = _signed(self.balance_ms + time_ms)
         self.open -= 1
         self.tick(time_ms)
 
@@ -268,7 +269,7 @@ class Stopwatch(msgspec.Struct, array_like=True):
         if other.last_ms:
             self.first_ms = min(self.first_ms, other.first_ms) if self.last_ms else other.first_ms
             self.last_ms = max(self.last_ms, other.last_ms)
-        self.balance_ms += other.balance_ms
+        self.balance_ms = _signed(self.balance_ms + other.balance_ms)
         self.open += other.open
         self.reported_ms += other.reported_ms
 
@@ -277,7 +278,12 @@ class Stopwatch(msgspec.Struct, array_like=True):
         """The time that ran, in [0, last - first] unless the client reported it."""
         if self.reported_ms:
             return self.reported_ms
-        return min(max(self.balance_ms + self.open * self.last_ms, 0), self.last_ms - self.first_ms)
+        return min(max(_signed(self.balance_ms + self.open * self.last_ms), 0), self.last_ms - self.first_ms)
+
+
+def _signed(number: int) -> int:
+    """The number modulo 2^64, in [-2^63, 2^63)."""
+    return (number + 2**63) % 2**64 - 2**63
 
 
 def tape_add(tape: bytes, entry: bytes, limit: int) -> bytes:

@@ -317,8 +317,8 @@ def _check_time(timestamp: datetime, ingest_time: datetime, backfill: bool) -> N
     if timestamp - ingest_time > MAX_AHEAD:
         raise InvalidEvent("timestamp", "expected at most 5 min after ingest", format_time(timestamp))
     if backfill:
-        if timestamp < _EARLIEST:
-            raise InvalidEvent("timestamp", "expected 2000 or later", format_time(timestamp))
+        if not _EARLIEST <= timestamp < _LATEST:
+            raise InvalidEvent("timestamp", "expected a time in 2000 to 2100", format_time(timestamp))
     elif ingest_time - timestamp > MAX_AGE:
         raise InvalidEvent("timestamp", "expected at most 48 h before ingest", format_time(timestamp))
 

@@ -49,8 +49,7 @@ from apache_beam.utils.timestamp import MAX_TIMESTAMP, TIME_GRANULARITY, Timesta
 from google.api_core.exceptions import ServerError, TooManyRequests
 from google.api_core.grpc_helpers import wrap_errors
 from google.api_core.retry import Retry, if_exception_type
-from google.cloud import pubsub  # type: ignore[import-untyped]
-from google.pubsub_v1 import PullRequest
+from google.pubsub_v1 import PullRequest, SubscriberClient
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
 logger = logging.getLogger(__name__)
@@ -422,16 +421,16 @@ class _Subscription:
             self._client.acknowledge(subscription=self._name, ack_ids=ids, retry=self._retry, timeout=PULL_S)
 
     def close(self) -> None:
-        self._client.close()
+        self._client.transport.close()
 
 
-def _subscriber() -> pubsub.SubscriberClient:
+def _subscriber() -> SubscriberClient:
     """A client of Pub/Sub. For an emulator Google's own has a channel that refuses pulls of more than 4 MB."""
     emulator = os.environ.get("PUBSUB_EMULATOR_HOST")
     if not emulator:
-        return pubsub.SubscriberClient()
+        return SubscriberClient()
     channel = grpc.insecure_channel(emulator, options=[("grpc.max_receive_message_length", -1)])
-    return pubsub.SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
+    return SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
 
 
 class _ReadPubSub(evaluators._PubSubReadEvaluator):

@@ -184,3 +184,8 @@ def test_a_span_is_read_in_hours_and_a_long_one_in_a_bounded_number_of_parts() -
     assert len(list(slices(START, START + timedelta(days=3650)))) <= MAX_SLICES + 1
     with pytest.raises(ValueError, match="since: expected a time before until"):
         ReadLog("p", "d", START, START)
+
+
+def test_an_integer_that_no_machine_word_holds_travels_between_steps() -> None:
+    whole = event(1, user_id="u", metadata={"n": 10**30, "m": -(2**70)})
+    assert decode_event(encode_event(whole)) == whole

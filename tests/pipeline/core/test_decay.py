@@ -417,3 +417,11 @@ def test_a_tape_holds_the_greatest_distinct_entries_in_any_order_and_grouping(
 def test_a_full_tape_drops_its_oldest_entry(order: Callable[[list[bytes]], list[bytes]]) -> None:
     entries = [bytes([0, 0, 0, second, 1, 1]) for second in range(LIMIT + 2)]
     assert tape_entries(tape_of(order(entries)), WIDTH) == entries[2:]
+
+
+def test_a_stopwatch_stays_within_a_stored_integer_however_many_starts_it_sees() -> None:
+    watch = Stopwatch(balance_ms=-(2**63) + 5, open=0, first_ms=1, last_ms=1)
+    watch.start(1_700_000_000_000)
+    assert -(2**63) <= watch.balance_ms < 2**63
+    watch.stop(1_700_000_000_000)
+    assert watch.balance_ms == -(2**63) + 5

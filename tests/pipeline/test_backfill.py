@@ -22,6 +22,7 @@ from pipeline.core.fold import fold
 from pipeline.core.items import ItemStats, Trending
 from pipeline.core.profile import UserProfile
 from pipeline.core.rules import AnomalyRule, Condition, Rules
+from pipeline.core.taste import MAX_CATEGORIES
 from pipeline.decoding import event_row
 from pipeline.sinks import insert
 from pipeline.store import ITEM, PROFILE, STATS, TRENDING, Bigtable, Store, cell, item_write
@@ -169,6 +170,20 @@ def test_what_follows_a_mark_is_in_the_profile_but_not_in_what_items_get() -> No
     found, trusted = fold_messages(list(facts), Rules(anomalies=(rate,)), "u#u")
     assert found.events_total == 6 and set(found.marks) == {"rate"}
     assert [fact.event_id for one in trusted for fact, _ in one.new] == ["e0", "e1"]
+
+
+def test_beyond_a_bound_too_the_batch_drops_what_the_stream_drops() -> None:
+    """One message a category, 39 of them: the first is the faintest, is dropped in between, and comes back."""
+    names = ["click", *["add_to_cart"] * 25, *["view_product"] * 13]
+    events = [event(n, name, user_id="u", metadata={"category": f"c{n}"}) for n, name in enumerate(names)]
+    events.append(event(99, "purchase", user_id="u", metadata={"category": "c0"}))
+    stream = UserProfile()
+    for found in events:
+        fold(stream, [(found, None)])
+        stream = UserProfile.decode(stream.encode())
+    batch, _ = fold_messages([(found, None) for found in reversed(events)], Rules(), "u#u")
+    assert len(stream.taste.categories) == MAX_CATEGORIES and "c0" in stream.taste.categories
+    assert_same(batch.copy(), stream)
 
 
 def test_an_event_comes_back_from_its_row_as_it_went_in() -> None:

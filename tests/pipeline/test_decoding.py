@@ -90,6 +90,11 @@ def test_a_full_memory_of_links_starts_anew_and_then_browsers_are_asked_again(
     assert outputs[BY_BROWSER] == [(visitor.browser, facts(event))] and outputs["accounts"] == []
 
 
+def test_of_a_message_without_events_no_address_is_told(source: Bigtable) -> None:
+    decode(source, message(address="net"))
+    assert outputs[BY_ADDRESS] == outputs[INVALID] == []
+
+
 def test_an_address_is_told_of_who_sent_when(source: Bigtable, visitor: Visitor) -> None:
     decode(source, message(visitor.did("scroll", at_s=1), visitor.anonymously("scroll", at_s=2), address="net"))
     assert outputs[BY_ADDRESS] == [

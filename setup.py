@@ -31,13 +31,28 @@ setup(
     install_requires=["msgspec==0.22.0", "numpy==2.4.6"],
     extras_require={
         "pipeline": ["apache-beam[gcp]==2.77.0", "google-cloud-pubsub==2.44.0", "pyyaml==6.0.3", *GOOGLE_STORES],
-        "collector": ["functions-framework==3.10.2", "google-cloud-pubsub==2.44.0", *HTTP],
+        "collector": [
+            "functions-framework==3.10.2",
+            "google-cloud-pubsub==2.44.0",
+            "brotli==1.2.1",
+            "crawler-user-agents==1.67.0",
+            "jsonschema-rs==0.61.0",
+            "maxminddb==3.2.0",
+            "ua-parser==1.0.2",
+            *HTTP,
+        ],
         "api": ["google-cloud-aiplatform==1.165.1", *GOOGLE_STORES, *RANKER, *HTTP],
         "predictor": ["google-cloud-storage==3.17.1", *RANKER, *HTTP],
         "training": ["gensim==4.4.0", "google-cloud-storage==3.17.1", *GOOGLE_STORES, *RANKER],
         "dev": [
             "honcho==2.0.0",
             "aiohttp==3.14.5",
+            # The vendors' own SDKs, which the collector is tested with.
+            "amplitude-analytics==1.3.0",
+            "mixpanel==5.4.1",
+            "rudder-sdk-python==2.1.9",
+            "segment-analytics-python==2.4.0",
+            "snowplow-tracker==1.1.0",
             "httpx==0.28.1",
             "hypothesis==6.170.15",
             "mypy==2.4.1",
@@ -47,6 +62,7 @@ setup(
             "pytest-timeout==2.4.0",
             "py-spy==0.4.3",
             "ruff==0.17.6",
+            "schemathesis==4.32.5",
         ],
     },
 )

@@ -1,0 +1,1 @@
+"""The vendors' protocols that the collector speaks: one module each, see `contract`."""

@@ -1,0 +1,133 @@
+"""What every protocol of a vendor is: what it may read of a request, what it makes of it, how it answers.
+
+A protocol is one module beside this one, pure (no clock, no I/O, no environment), with four names:
+
+    PATHS: Mapping[str, tuple[str, ...]]                 path -> the methods that are allowed there
+    read(incoming: Incoming) -> Reading                  raises `InvalidEvent` for a body of which nothing can be read
+    accepted(incoming: Incoming, outcome: Outcome) -> Answer      what the vendor's SDK takes for success
+    refused(incoming: Incoming, refusal: Refusal) -> Answer       the same for a refusal, in the vendor's error shape
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol
+
+from pipeline.core.events import InvalidEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """One HTTP request.
+
+    Attributes:
+        method, path: as in the request line, e.g. `POST`, `/v1/batch`.
+        query: the raw query string, `""` where there is none.
+        headers: lower-case names; of a header that came several times, the last.
+        body: at most `MAX_BODY_BYTES`, any Content-Encoding already undone.
+        received_at: when the collector had it, in UTC.
+    """
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    body: bytes
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Translated:
+    """One event of the vendor's, and what it is in our contract.
+
+    It is accepted whole or rejected whole, and then goes to the dead letter as it came.
+
+    Attributes:
+        source: the vendor's event: a JSON value, or the text it was.
+        facts: our events on the wire (`event_id`, `event`, `timestamp`, ..., `metadata`), one or several: an order of
+            three products is three purchases. None for what says nothing about a visitor (a ping, a group): it
+            counts as accepted.
+        error: why it cannot be one; `facts` are then not looked at.
+        sent_at: the client's clock at sending, where each event says it; else `Reading.sent_at` counts.
+    """
+
+    source: Any
+    facts: Sequence[dict[str, Any]] = ()
+    error: InvalidEvent | None = None
+    sent_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a request says.
+
+    Attributes:
+        events: in the vendor's order.
+        write_key: the key that the client gave, wherever the vendor's SDK puts it.
+        sent_at: the client's clock at sending, by which the events' times are repaired.
+        history: the vendor's own way of sending what is old (an import): timestamps before [-48 h] are meant. It
+            needs the backfill key, as everywhere.
+    """
+
+    events: Sequence[Translated]
+    write_key: str | None = None
+    sent_at: datetime | None = None
+    history: bool = False
+
+
+class Rejected(NamedTuple):
+    """One event that was not accepted, by its place in the vendor's batch."""
+
+    index: int
+    error: InvalidEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a request that was taken: all that is not in `rejected` is stored, confirmed by Pub/Sub."""
+
+    accepted: int
+    rejected: Sequence[Rejected] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A request of which nothing was taken.
+
+    Attributes:
+        status: 400 (unreadable), 401 (unknown write key), 403 (origin), 405, 413, 415, 429 or 503.
+        field, reason: what was wrong and what was expected; no input in them.
+        retry_after_s: for 429 and 503.
+    """
+
+    status: int
+    field: str
+    reason: str
+    retry_after_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer; the collector adds CORS, Retry-After and the security headers."""
+
+    status: int
+    body: bytes = b""
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class VendorProtocol(Protocol):
+    """The four names of a protocol's module."""
+
+    PATHS: Mapping[str, tuple[str, ...]]
+
+    def read(self, incoming: Incoming) -> Reading:
+        """See the module."""
+
+    def accepted(self, incoming: Incoming, outcome: Outcome) -> Answer:
+        """See the module."""
+
+    def refused(self, incoming: Incoming, refusal: Refusal) -> Answer:
+        """See the module."""

@@ -1,0 +1,198 @@
+"""What every vendor's payload needs: JSON and forms read without trust, times of any unit, products in our names."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from pipeline.core.events import MAX_DEPTH, MAX_EVENT_BYTES, MAX_ID_LENGTH, InvalidEvent, format_time
+
+MAX_EVENTS = 500
+MAX_QUERY_FIELDS = 1000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_decoder = msgspec.json.Decoder()
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def read_json(data: bytes | str, field: str = "body") -> Any:
+    """Any JSON value of at most `MAX_DEPTH` + 3 levels (an event within a batch).
+
+    Raises:
+        InvalidEvent: naming `field`.
+    """
+    try:
+        value = _decoder.decode(data)
+    except _UNREADABLE as error:
+        raise InvalidEvent(field, f"expected JSON ({error})", data) from None
+    if _deeper(value, MAX_DEPTH + 3):
+        raise InvalidEvent(field, f"expected at most {MAX_DEPTH} levels of nesting", None)
+    return value
+
+
+def read_object(data: bytes | str, field: str = "body") -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        InvalidEvent: naming `field`.
+    """
+    value = read_json(data, field)
+    if not isinstance(value, dict):
+        raise InvalidEvent(field, "expected a JSON object", value)
+    return value
+
+
+def read_form(text: str | bytes, field: str = "body") -> dict[str, str]:
+    """The fields of a query string or a form; of one that comes several times, the last.
+
+    Raises:
+        InvalidEvent: naming `field`, for what is no UTF-8 or has more than `MAX_QUERY_FIELDS` fields.
+    """
+    try:
+        decoded = text.decode() if isinstance(text, bytes) else text
+        pairs = parse_qsl(decoded, keep_blank_values=True, errors="strict", max_num_fields=MAX_QUERY_FIELDS)
+    except ValueError as error:  # UnicodeDecodeError is one
+        reason = "expected UTF-8" if isinstance(error, UnicodeError) else f"expected at most {MAX_QUERY_FIELDS} fields"
+        raise InvalidEvent(field, reason, text) from None
+    return dict(pairs)
+
+
+def checked_list(value: Any, field: str) -> list[Any]:
+    """A list of at most `MAX_EVENTS` values.
+
+    Raises:
+        InvalidEvent: naming `field`.
+    """
+    if not isinstance(value, list):
+        raise InvalidEvent(field, "expected a list", value)
+    if len(value) > MAX_EVENTS:
+        raise InvalidEvent(field, f"expected at most {MAX_EVENTS} events", len(value))
+    return value
+
+
+def as_object(value: Any, field: str) -> dict[str, Any]:
+    """An object; None stands for an empty one.
+
+    Raises:
+        InvalidEvent: naming `field`.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise InvalidEvent(field, "expected an object", value)
+    return value
+
+
+def as_text(value: Any) -> str | None:
+    """Texts and numbers as a text; None for anything else and for an empty one. Ids come as either."""
+    if isinstance(value, str):
+        return value or None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    except ValueError:  # an integer of thousands of digits
+        return None
+
+
+def as_id(value: Any) -> str | None:
+    """As `as_text`, cut to what an id may be."""
+    text = as_text(value)
+    return text[:MAX_ID_LENGTH] if text else None
+
+
+def as_number(value: Any) -> float | int | None:
+    """A finite number, also one written as a text; None for anything else."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str):
+        if len(value) > 40:
+            return None
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+        value = int(value) if value == value and abs(value) < 1e15 and value == int(value) else value
+    if not isinstance(value, (int, float)):
+        return None
+    try:
+        return value if abs(float(value)) < float("inf") else None
+    except OverflowError:
+        return None
+
+
+def time_of(value: Any, unit_s: float, field: str) -> str | None:
+    """A Unix time in units of `unit_s` seconds (0.001: milliseconds) as RFC 3339; None for None and "".
+
+    Raises:
+        InvalidEvent: naming `field`, for what is no number or no time.
+    """
+    if value is None or value == "":
+        return None
+    number = as_number(value)
+    try:
+        if number is None:
+            raise OverflowError
+        return format_time(_EPOCH + timedelta(seconds=number * unit_s))
+    except OverflowError:
+        raise InvalidEvent(field, f"expected a Unix time in units of {unit_s:g} s", value) from None
+
+
+def from_base64(text: str, field: str) -> bytes:
+    """Base64 or base64url, padded or not.
+
+    Raises:
+        InvalidEvent: naming `field`.
+    """
+    plain = text.strip().replace("-", "+").replace("_", "/").replace(" ", "+").rstrip("=")
+    try:
+        return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidEvent(field, "expected base64", text) from None
+
+
+def basic_user(headers: Mapping[str, str]) -> str | None:
+    """The user name of HTTP basic authorization (where Segment's and Mixpanel's SDKs put their key), or None."""
+    scheme, _, given = headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        return from_base64(given, "authorization").decode().partition(":")[0] or None
+    except (InvalidEvent, UnicodeDecodeError):
+        return None
+
+
+def without_none(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that hold something."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def checked_size(source: Any, field: str = "body") -> None:
+    """What a vendor's event may weigh.
+
+    Raises:
+        InvalidEvent: naming `field`, above `MAX_EVENT_BYTES` of JSON.
+    """
+    size = len(msgspec.json.encode(source))
+    if size > MAX_EVENT_BYTES:
+        raise InvalidEvent(field, f"expected at most {MAX_EVENT_BYTES} bytes an event", size)
+
+
+def _deeper(value: Any, limit: int) -> bool:
+    level: list[Any] = [value]
+    for _ in range(limit):
+        level = [child for node in level for child in _children(node) if isinstance(child, (dict, list))]
+        if not level:
+            return False
+    return True
+
+
+def _children(node: Any) -> Iterable[Any]:
+    if isinstance(node, dict):
+        return node.values()
+    return node if isinstance(node, list) else ()

@@ -36,7 +36,7 @@ setup(
             "google-cloud-pubsub==2.44.0",
             "brotli==1.2.1",
             "crawler-user-agents==1.67.0",
-            "jsonschema-rs==0.61.0",
+            "jsonschema-rs==0.60.1",
             "maxminddb==3.2.0",
             "ua-parser==1.0.2",
             *HTTP,

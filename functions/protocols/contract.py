@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from pipeline.core.events import InvalidEvent
 
@@ -77,7 +77,8 @@ class Reading:
     history: bool = False
 
 
-class Rejected(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Rejected:
     """One event that was not accepted, by its place in the vendor's batch."""
 
     index: int

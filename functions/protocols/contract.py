@@ -11,15 +11,15 @@ A protocol is one module beside this one, pure (no clock, no I/O, no environment
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
+
+import msgspec
 
 from pipeline.core.events import InvalidEvent
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
+class Incoming(msgspec.Struct, frozen=True):
     """One HTTP request.
 
     Attributes:
@@ -38,8 +38,7 @@ class Incoming:
     received_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Translated:
+class Translated(msgspec.Struct, frozen=True):
     """One event of the vendor's, and what it is in our contract.
 
     It is accepted whole or rejected whole, and then goes to the dead letter as it came.
@@ -59,8 +58,7 @@ class Translated:
     sent_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True):
     """What a request says.
 
     Attributes:
@@ -68,38 +66,44 @@ class Reading:
         write_key: the key that the client gave, wherever the vendor's SDK puts it.
         sent_at: the client's clock at sending, by which the events' times are repaired.
         history: the vendor's own way of sending what is old (an import): timestamps before [-48 h] are meant. It
-            needs the backfill key, as everywhere.
+            needs the backfill key or a server's write key.
+        consent: what the visitor agreed to, for all events that do not say so themselves: {"analytics": bool,
+            "personalization": bool}, unchecked.
     """
 
     events: Sequence[Translated]
     write_key: str | None = None
     sent_at: datetime | None = None
     history: bool = False
+    consent: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(msgspec.Struct, frozen=True):
     """One event that was not accepted, by its place in the vendor's batch."""
 
     index: int
     error: InvalidEvent
+    event_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a request that was taken: all that is not in `rejected` is stored, confirmed by Pub/Sub."""
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of a request that was taken: all that is not in `rejected` is stored, confirmed by Pub/Sub.
+
+    `withheld` of the accepted ones were not, for their visitors did not agree to it.
+    """
 
     accepted: int
     rejected: Sequence[Rejected] = ()
+    withheld: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(msgspec.Struct, frozen=True):
     """A request of which nothing was taken.
 
     Attributes:
         status: 400 (unreadable), 401 (unknown write key), 403 (origin), 405, 413, 415, 429 or 503.
         field, reason: what was wrong and what was expected; no input in them.
+        value: the offending value, short and printable; for JSON answers only.
         retry_after_s: for 429 and 503.
     """
 
@@ -107,16 +111,16 @@ class Refusal:
     field: str
     reason: str
     retry_after_s: int | None = None
+    value: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """An HTTP answer; the collector adds CORS, Retry-After and the security headers."""
 
     status: int
     body: bytes = b""
     content_type: str = "application/json"
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = {}
 
 
 class VendorProtocol(Protocol):

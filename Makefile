@@ -64,6 +64,14 @@ prerequisites:
 	@touch $@
 	@echo "setup: .venv-engines is ready"
 
+# What the browser tests need of npm: the vendors' SDKs, and esbuild. The demo and the store do without.
+tests/web/vendors/node_modules/.installed: tests/web/vendors/package.json tests/web/vendors/package-lock.json
+	@mkdir -p build
+	@$(PREREQUISITES) npm > /dev/null
+	@echo "setup: the vendors' browser SDKs for the tests"
+	@npm ci --prefix tests/web/vendors --no-audit --no-fund --loglevel=error $(QUIETLY)
+	@touch $@
+
 up: setup ## Start everything and stay until Ctrl-C or `make down` (PORTS=auto, or PORTS=store=9000,api=9081)
 	@$(STACK) up $(if $(PORTS),--ports $(PORTS)) $(if $(ONLY),--only $(ONLY))
 
@@ -76,7 +84,7 @@ status: setup ## Show what runs where
 demo: setup ## Catalog, training and simulated shoppers through the whole loop, then a report (DEMO_SECONDS=180)
 	@$(PYTHON) -m tests.simulator.demo
 
-test: setup ## Check, then every test: under 15 minutes on 2 cores
+test: setup tests/web/vendors/node_modules/.installed ## Check, then every test: under 15 minutes on 2 cores
 	@checked=0; $(MAKE) --no-print-directory check || checked=1; \
 	$(PYTHON) -m pytest $(PYTEST_ARGS); tested=$$?; \
 	[ $$checked -eq 0 ] || echo "make test: ruff or mypy found something, see above pytest's output"; \

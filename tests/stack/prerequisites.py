@@ -1,7 +1,7 @@
 """Finds what the local stack needs from the machine, and says what is missing and how to get it.
 
 Standard library only and happy with Python 3.8: it runs before there is an environment, as
-`python3 tests/stack/prerequisites.py check|chromium|python3.11|python3.13`.
+`python3 tests/stack/prerequisites.py check|chromium|npm|python3.11|python3.13`.
 """
 
 from __future__ import annotations
@@ -108,6 +108,14 @@ def terraform(environ: Mapping[str, str]) -> Path:
     raise Missing("terraform", "see https://developer.hashicorp.com/terraform/install")
 
 
+def npm(environ: Mapping[str, str]) -> Path:
+    """The npm program of Node 18 or newer, which fetches the vendors' browser SDKs for the tests."""
+    found = shutil.which("npm", path=environ.get("PATH", ""))
+    if found:
+        return Path(found)
+    raise Missing("npm", "the browser tests need it: apt-get install nodejs npm, or see https://nodejs.org")
+
+
 def python(version: str, environ: Mapping[str, str]) -> Path:
     """A Python of exactly this minor `version` ("3.13"), from the path or from pyenv's versions."""
     pyenv = Path(environ.get("PYENV_ROOT") or Path(environ.get("HOME", "~")).expanduser() / ".pyenv")
@@ -181,17 +189,17 @@ def _chromium() -> int:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs one of the module's four commands; prints a path, or what is missing."""
+    """Runs one of the module's five commands; prints a path, or what is missing."""
     command = arguments[0] if len(arguments) == 1 else ""
     if command == "check":
         return _check()
     if command == "chromium":
         return _chromium()
-    if command not in ("python3.11", "python3.13"):
-        print(f"expected check, chromium, python3.11 or python3.13, got {list(arguments)}", file=sys.stderr)
+    if command not in ("npm", "python3.11", "python3.13"):
+        print(f"expected check, chromium, npm, python3.11 or python3.13, got {list(arguments)}", file=sys.stderr)
         return 2
     try:
-        print(python(command[len("python") :], os.environ))
+        print(npm(os.environ) if command == "npm" else python(command[len("python") :], os.environ))
     except Missing as error:
         print(f"setup: {error}", file=sys.stderr)
         return 1

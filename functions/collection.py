@@ -1,128 +1,129 @@
-"""From the bytes of a request to accepted events and rejections with reasons. Pure: no clock, no I/O."""
+"""From what a protocol read to accepted events and rejections with reasons. Pure: no clock, no I/O."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 
-from pipeline.core.events import MAX_EVENT_BYTES, Event, InvalidEvent, accept_event, clock_shift, parse_time
+from functions.protocols.contract import Reading, Translated
+from pipeline.core.events import Event, InvalidEvent, accept_event, clock_shift
 
-MAX_BODY_BYTES = 1024 * 1024
-MAX_EVENTS = 500
-MAX_DEPTH = 32
-"""Levels of nesting in one event: far above need, far below where a JSON reader down the stream gives up."""
-
-
-class TooManyEvents(ValueError):
-    """A batch of more than `MAX_EVENTS`."""
+MAX_EXPANDED_BYTES = 4 * 1024 * 1024
+"""What the events of a request that stand for several of ours may come to: a small body must not become a big one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """One request: the events as the client wrote them, and what it said about all of them."""
-
-    events: list[bytes]
-    sent_at: datetime | None = None
-    backfill: bool = False
+class TooMuch(ValueError):
+    """A request whose events would come to more than `MAX_EXPANDED_BYTES`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """One event that broke the contract: where it stood, why, and its bytes, untouched."""
+class Terms(msgspec.Struct, frozen=True):
+    """What holds for all events of one request.
+
+    Attributes:
+        plan: a stricter tracking plan.
+        replay_window_s: how far `sent_at` may be from the arrival; None: as far as it likes.
+    """
+
+    plan: Any = None
+    replay_window_s: float | None = None
+
+
+OPEN_TERMS = Terms()
+
+
+class Rejection(msgspec.Struct, frozen=True):
+    """One event that broke the contract: where it stood, why, and what it was, untouched."""
 
     index: int
     event_id: str | None
     error: InvalidEvent
     payload: bytes
 
-    def as_dict(self) -> dict[str, Any]:
-        """`{"index", "event_id", "field", "reason", "value"}`, ready for an HTTP answer."""
-        return {"index": self.index, "event_id": self.event_id, **self.error.as_dict()}
+
+class Sorted(msgspec.Struct):
+    """What becomes of a request.
+
+    Attributes:
+        events: ours, in order.
+        accepted, withheld: of the sender's events; those withheld are among the accepted.
+        rejected: in order.
+    """
+
+    events: list[Event]
+    accepted: int
+    withheld: int
+    rejected: list[Rejection]
 
 
-class _Body(msgspec.Struct):
-    """A request's outer shape. The events stay raw, so that a dead letter holds exactly what was sent."""
+def sort_events(reading: Reading, ingest_time: datetime, terms: Terms = OPEN_TERMS) -> Sorted:
+    """Accept or reject each event.
 
-    events: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
-    sent_at: Any = None
-    backfill: Any = False
-
-
-_body_decoder = msgspec.json.Decoder(_Body)
-_event_decoder = msgspec.json.Decoder(dict[str, Any])
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-
-
-def read_batch(body: bytes) -> Batch:
-    """Split a request body: `{"events": [...], "sent_at"?, "backfill"?}`, or one event on its own.
+    Where `sent_at` shows a client clock that is off by more than `CLOCK_TOLERANCE`, the timestamps are shifted by the
+    difference; history keeps its timestamps. An event of the sender's is accepted whole or rejected whole, with all
+    that it stands for.
 
     Raises:
-        InvalidEvent: the body as a whole cannot be used; field `body`, `sent_at` or `backfill`.
-        TooManyEvents: above `MAX_EVENTS`.
+        TooMuch: see there.
     """
-    try:
-        outer = _body_decoder.decode(body)
-    except _UNREADABLE as error:
-        raise InvalidEvent("body", f"expected an event or a batch as a JSON object ({error})", body) from None
-    if isinstance(outer.events, msgspec.UnsetType):
-        _decode(body)
-        return Batch([body])
-    if len(outer.events) > MAX_EVENTS:
-        raise TooManyEvents(f"events: expected at most {MAX_EVENTS}, got {len(outer.events)}")
-    if not isinstance(outer.backfill, bool):
-        raise InvalidEvent("backfill", "expected true or false", outer.backfill)
-    sent_at = None if outer.sent_at is None else parse_time("sent_at", outer.sent_at)
-    return Batch([bytes(event) for event in outer.events], sent_at, outer.backfill)
-
-
-def sort_events(batch: Batch, ingest_time: datetime) -> tuple[list[Event], list[Rejection]]:
-    """The accepted events in order, and a rejection for each of the others.
-
-    Where `sent_at` shows a client clock that is off by more than `CLOCK_TOLERANCE`, every timestamp of the
-    batch is shifted by the difference; a backfill keeps its timestamps.
-    """
-    shift = None if batch.backfill else clock_shift(batch.sent_at, ingest_time)
-    accepted: list[Event] = []
-    rejected: list[Rejection] = []
-    for index, payload in enumerate(batch.events):
-        fields: dict[str, Any] = {}
+    found = Sorted([], 0, 0, [])
+    shift = None if reading.history else clock_shift(reading.sent_at, ingest_time)
+    expanded_bytes = 0
+    for index, translated in enumerate(reading.events):
         try:
-            fields = _decode(payload)
-            accepted.append(accept_event(fields, ingest_time=ingest_time, shift=shift, backfill=batch.backfill))
+            events = _accepted(translated, reading, ingest_time, shift, terms)
         except InvalidEvent as error:
-            rejected.append(Rejection(index, _readable_id(fields), error, payload))
-    return accepted, rejected
+            found.rejected.append(Rejection(index, _readable_id(translated), error, _payload(translated.source)))
+            continue
+        if len(events) > 1:
+            expanded_bytes += sum(len(_encoder.encode(event)) for event in events)
+            if expanded_bytes > MAX_EXPANDED_BYTES:
+                raise TooMuch(f"expected events that come to at most {MAX_EXPANDED_BYTES} bytes")
+        found.events += events
+        found.accepted += 1
+    return found
 
 
-def _decode(payload: bytes) -> dict[str, Any]:
-    if len(payload) > MAX_EVENT_BYTES:
-        raise InvalidEvent("body", f"expected at most {MAX_EVENT_BYTES} bytes an event", len(payload))
-    try:
-        fields: dict[str, Any] = _event_decoder.decode(payload)
-    except _UNREADABLE as error:
-        raise InvalidEvent("body", f"expected a JSON object ({error})", payload) from None
-    if payload.count(b"{") + payload.count(b"[") > MAX_DEPTH and _depth(fields) > MAX_DEPTH:
-        raise InvalidEvent("body", f"expected at most {MAX_DEPTH} levels of nesting", payload)
-    return fields
+_encoder = msgspec.json.Encoder(enc_hook=str)
 
 
-def _readable_id(fields: dict[str, Any]) -> str | None:
-    event_id = fields.get("event_id")
+def _accepted(
+    translated: Translated, reading: Reading, ingest_time: datetime, shift: timedelta | None, terms: Terms
+) -> list[Event]:
+    if translated.error is not None:
+        raise translated.error
+    if translated.sent_at is not None and not reading.history:
+        shift = clock_shift(translated.sent_at, ingest_time)
+    if terms.replay_window_s is not None:
+        _check_replay(translated.sent_at or reading.sent_at, ingest_time, terms.replay_window_s)
+    return [_event(fields, ingest_time, shift, terms, reading.history) for fields in translated.facts]
+
+
+def _event(
+    fields: dict[str, Any], ingest_time: datetime, shift: timedelta | None, terms: Terms, history: bool
+) -> Event:
+    if terms.plan is not None:
+        terms.plan.check(fields)
+    return accept_event(fields, ingest_time=ingest_time, shift=shift, backfill=history)
+
+
+def _check_replay(sent_at: datetime | None, ingest_time: datetime, window_s: float) -> None:
+    """A request that was recorded and is sent again later shows by its `sent_at`; one without shows nothing."""
+    if sent_at is None:
+        raise InvalidEvent("sent_at", "required here, for requests that are sent again are not taken", None)
+    if abs((ingest_time - sent_at).total_seconds()) > window_s:
+        raise InvalidEvent("sent_at", f"expected within {window_s:g} s of the arrival", sent_at.isoformat())
+
+
+def _readable_id(translated: Translated) -> str | None:
+    facts: Sequence[dict[str, Any]] = translated.facts
+    event_id = facts[0].get("event_id") if facts else None
     return event_id[:256] if isinstance(event_id, str) else None
 
 
-def _depth(value: Any) -> int:
-    """Levels of objects and lists, counted without recursion: the nesting is not to be trusted."""
-    depth, level = 0, [value]
-    while level:
-        depth += 1
-        level = [child for node in level for child in _children(node) if isinstance(child, (dict, list))]
-    return depth
-
-
-def _children(node: dict[str, Any] | list[Any]) -> Iterable[Any]:
-    return node.values() if isinstance(node, dict) else node
+def _payload(source: Any) -> bytes:
+    if isinstance(source, bytes):
+        return source
+    return source.encode("utf-8", "surrogatepass") if isinstance(source, str) else _encoder.encode(source)

@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import hmac
 import logging
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
+from urllib.parse import unquote_plus
 
-import msgspec
 from starlette.requests import Request
-from starlette.responses import Response
 
 from functions.addresses import address_key, client_address
-from functions.collection import MAX_BODY_BYTES, Batch, Rejection, TooManyEvents, read_batch, sort_events
+from functions.answers import Cors, RawHeaders, WireResponse, response
+from functions.bodies import Bodies, BodyRefused
+from functions.collection import Sorted, Terms, TooMuch, sort_events
 from functions.config import Config
+from functions.headers import Headers
+from functions.limits import TokenBuckets
+from functions.problems import problem
+from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Rejected
+from functions.protocols.native import KEY_HEADER
+from functions.protocols.values import basic_user
 from functions.publisher import PublishFailed, message
-from pipeline.core.events import Event, InvalidEvent, encode_message, format_time
+from functions.routes import OWN_PATHS, ROUTES, Route
+from functions.sites import Site, UnknownKey
+from functions.tracing import trace_id
+from pipeline.core.events import InvalidEvent, encode_message, format_time
 
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 2
-PREFLIGHT_MAX_AGE_S = 86_400
-_METHODS = {"/v1/events": ("POST", "OPTIONS"), "/healthz": ("GET", "HEAD")}
-_encoder = msgspec.json.Encoder()
+SCHEMA_VERSION = "1"
+_HEALTHY = Answer(200, b'{"status":"ok"}')
 
 
 class Publishes(Protocol):
@@ -34,183 +44,299 @@ class Publishes(Protocol):
 
 
 class Refused(Exception):
-    """A request that gets no 202: the status to answer with, what was wrong, headers that help the client."""
+    """A request of which nothing is taken."""
 
-    def __init__(
-        self, status: int, field: str, reason: str, value: Any = None, headers: dict[str, str] | None = None
-    ) -> None:
-        self.status = status
-        self.error = {"field": field, "reason": reason, "value": value}
-        self.headers = headers
-        super().__init__(f"{status}: {field}: {reason}")
+    def __init__(self, refusal: Refusal, headers: Mapping[str, str] | None = None) -> None:
+        self.refusal = refusal
+        self.headers = dict(headers or {})
+        super().__init__(f"{refusal.status}: {refusal.field}: {refusal.reason}")
+
+    @staticmethod
+    def because(status: int, field: str, reason: str, **headers: str) -> Refused:
+        """With `headers` (underscores for hyphens) that help the client."""
+        return Refused(Refusal(status, field, reason), {name.replace("_", "-"): v for name, v in headers.items()})
+
+
+class Call:
+    """One request on its way: what is known of it so far, for whoever has to answer it."""
+
+    __slots__ = ("address", "body", "headers", "incoming", "method", "path", "route", "scope")
+
+    def __init__(self, scope: Any) -> None:
+        self.scope = scope
+        self.path: str = scope["path"]
+        self.method: str = scope["method"]
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.route: Route | None = ROUTES.get(self.path)
+        self.incoming: Incoming | None = None
+        self.body = b""
+        self.address: str | None = None
+
+    def read(self, received_at: datetime) -> Incoming:
+        """What the protocol may see of it."""
+        query = self.scope["query_string"].decode("latin-1")
+        headers = Headers(self.headers)
+        self.incoming = Incoming(self.method, self.path, query, headers, self.body, received_at)
+        return self.incoming
 
 
 class Collector:
     """Answers requests; called as an async function of a Starlette request.
 
     Args:
-        config: topics, CORS origins, keys.
+        config: topics, sites, origins, keys, limits.
         publisher: where accepted and rejected events go.
         now: the clock, in UTC.
+        clock_s: a clock that never goes back, in seconds.
+        random_bits: so many random bits.
+        description: what `/openapi.json` answers.
     """
 
-    def __init__(self, config: Config, publisher: Publishes, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        publisher: Publishes,
+        now: Callable[[], datetime],
+        clock_s: Callable[[], float],
+        random_bits: Callable[[int], int],
+        description: bytes = b"{}",
+    ) -> None:
         self._config = config
         self._publisher = publisher
         self._now = now
+        self._clock_s = clock_s
+        self._random_bits = random_bits
+        self._description = Answer(200, description, headers={"cache-control": "max-age=300"})
+        self._bodies = Bodies()
+        self._cors = Cors(config.cors_origins | config.sites.origins)
+        self._per_address = _buckets(config.address_requests_per_s, config.address_burst)
+        self._per_site: dict[str, TokenBuckets] = {}
 
-    async def __call__(self, request: Request) -> Response:
-        """Route, and turn every refusal and failure into its status code. The one place that does so."""
+    async def __call__(self, request: Request) -> WireResponse:
+        """Answer, and turn every refusal and failure into its status code. The one place that does so."""
+        call = Call(request.scope)
+        extra: Mapping[str, str] | None = None
         try:
-            response = await self._route(request)
-        except Refused as refusal:
-            response = _json(refusal.status, {"error": refusal.error}, refusal.headers)
-        except PublishFailed:
-            response = _unavailable()
+            answer = await self._answer(call, request)
+        except (Refused, BodyRefused, PublishFailed) as error:
+            refused = _as_refused(error)
+            extra = refused.headers
+            answer = self._refusal(call, refused.refusal)
         except Exception:  # the framework would log the exception's text, which may quote an event
-            logger.exception("request failed", extra=_trace(request, self._config.project))
-            response = _json(500, {"error": _server_error("unexpected failure")})
-        return self._with_cors(request, response)
+            logger.exception("request failed", extra=self._trace(call))
+            answer = self._refusal(call, Refusal(500, "server", "unexpected failure"))
+        finally:
+            self._bodies.release(call.body)
+        return response(answer, self._cors_headers(call), extra)
 
-    async def _route(self, request: Request) -> Response:
-        path, method = request.scope["path"], request.scope["method"]
-        if path == "/v1/events" and method == "POST":
-            return await self._collect(request)
-        allowed = _METHODS.get(path)
-        if allowed is None:
-            raise Refused(404, "path", "expected /v1/events or /healthz", path[:80])
-        if method not in allowed:
-            raise Refused(405, "method", f"expected {' or '.join(allowed)}", method, {"allow": ", ".join(allowed)})
-        return Response(status_code=204) if method == "OPTIONS" else _json(200, {"status": "ok"})
+    async def _answer(self, call: Call, request: Request) -> Answer:
+        route = call.route
+        if route is None or call.method not in route.methods:
+            return self._own(call)
+        self._check_address(call, request)
+        call.body = await self._bodies.read(request.receive, call.headers)
+        return await self._collect(call, route)
 
-    async def _collect(self, request: Request) -> Response:
-        body = await _read_body(request)
-        ingest_time = self._now()
+    def _own(self, call: Call) -> Answer:
+        """What is asked of the collector itself, and what nobody answers."""
+        methods = OWN_PATHS.get(call.path) if call.route is None else call.route.methods
+        if methods is None:
+            raise Refused.because(404, "path", "expected one of the paths in /openapi.json")
+        if call.method == "OPTIONS":
+            return Answer(204)
+        if call.method not in methods:
+            allowed = [*methods, "OPTIONS"]
+            raise Refused.because(405, "method", f"expected {' or '.join(allowed)}", allow=", ".join(allowed))
+        return self._description if call.path == "/openapi.json" else _HEALTHY
+
+    async def _collect(self, call: Call, route: Route) -> Answer:
+        received_at = self._now()
+        incoming = call.read(received_at)
         try:
-            batch = read_batch(body)
-        except TooManyEvents as error:
-            raise Refused(413, "events", str(error)) from None
+            reading = route.protocol.read(incoming)
         except InvalidEvent as error:
-            await self._publish_dead_letters([(body, error)], ingest_time)
-            return _json(400, {"error": error.as_dict()})
-        self._check_backfill(request, batch)
-        accepted, rejected = sort_events(batch, ingest_time)
-        # Events go first: after a failure the client sends all of it again, and an event stored twice is
-        # known by its id, a dead letter is not.
-        if accepted:
-            await self._publish_events(accepted, self._attributes(request, batch, ingest_time))
-        if rejected:
-            await self._publish_dead_letters([(r.payload, r.error) for r in rejected], ingest_time)
-            self._log_rejected(request, len(accepted), rejected)
-        return _json(202, _answer(len(accepted), rejected))
+            raise await self._unreadable(call, route, error) from None
+        site = self._admitted(call, reading)
+        self._check_history(call, reading, site)
+        try:
+            found = sort_events(reading, received_at, Terms(site.plan, site.replay_window_s))
+        except TooMuch as error:
+            raise Refused.because(413, "events", str(error)) from None
+        await self._publish(call, route, site, reading, found)
+        rejected = [Rejected(r.index, r.error, r.event_id) for r in found.rejected]
+        return route.protocol.accepted(incoming, Outcome(found.accepted, rejected, found.withheld))
 
-    def _check_backfill(self, request: Request, batch: Batch) -> None:
-        if not batch.backfill:
+    # ---- may it? -----------------------------------------------------------------------------------------------
+
+    def _check_address(self, call: Call, request: Request) -> None:
+        peer = request.client.host if request.client else None
+        call.address = client_address(_forwarded_for(call.scope["headers"]), peer)
+        if self._per_address is not None:
+            _check_rate(self._per_address.take(call.address or "", self._clock_s()), "address")
+
+    def _admitted(self, call: Call, reading: Reading) -> Site:
+        """The site that the request's key belongs to, where its page may send and its rate is kept."""
+        try:
+            site = self._config.sites.find(reading.write_key)
+        except UnknownKey:
+            raise Refused.because(401, "write_key", "expected the write key of a site") from None
+        origin = call.headers.get(b"origin")
+        if site.origins and origin is not None and origin.decode("latin-1") not in site.origins:
+            raise Refused.because(403, "origin", "expected a page of one of the site's origins")
+        if site.requests_per_s is not None:
+            buckets = self._per_site.get(site.name)
+            if buckets is None:
+                made = _buckets(site.requests_per_s, site.burst)
+                assert made is not None
+                buckets = self._per_site[site.name] = made
+            _check_rate(buckets.take(reading.write_key or "", self._clock_s()), "write_key")
+        return site
+
+    def _known(self, key: str | None) -> bool:
+        try:
+            self._config.sites.find(key)
+        except UnknownKey:
+            return False
+        return True
+
+    def _check_history(self, call: Call, reading: Reading, site: Site) -> None:
+        if not reading.history or site.server:
             return
-        given = request.headers.get("x-freshet-backfill-key", "").encode()
+        given = call.headers.get(b"x-freshet-backfill-key", b"")
         key = self._config.backfill_key
         if key is None or not hmac.compare_digest(given, key.encode()):
-            raise Refused(403, "backfill", "expected the backfill key in X-Freshet-Backfill-Key")
+            raise Refused.because(403, "backfill", "expected the backfill key in X-Freshet-Backfill-Key")
 
-    def _attributes(self, request: Request, batch: Batch, ingest_time: datetime) -> dict[str, str]:
-        attributes = {"schema_version": "1", "ingest_time": format_time(ingest_time)}
-        if batch.backfill:  # comes from us, whoever the visitors were
+    # ---- what becomes of it ------------------------------------------------------------------------------------
+
+    async def _unreadable(self, call: Call, route: Route, error: InvalidEvent) -> Refused:
+        """A request of which nothing can be read goes to the dead letter whole, where it may come from a site."""
+        if error.field == "events" and error.reason.startswith("expected at most"):
+            return Refused(Refusal(413, error.field, error.reason, value=error.value))
+        incoming = call.incoming
+        assert incoming is not None
+        if not any(map(self._known, presented_keys(incoming))):
+            return Refused.because(401, "write_key", "expected the write key of a site")
+        payload = incoming.body or incoming.query.encode("latin-1")
+        letter = message(payload, self._letter_attributes(call, route, None, error, incoming.received_at))
+        await self._publisher.publish(self._config.dead_letter_path, [letter])
+        return Refused(Refusal(400, error.field, error.reason, value=error.value))
+
+    async def _publish(self, call: Call, route: Route, site: Site, reading: Reading, found: Sorted) -> None:
+        """Events go first: after a failure the client sends all of it again, and an event stored twice is known by
+        its id, a dead letter is not.
+        """
+        assert call.incoming is not None
+        received_at = call.incoming.received_at
+        if found.events:
+            attributes = self._attributes(call, route, site, reading, received_at)
+            await self._publisher.publish(self._config.events_path, [message(encode_message(found.events), attributes)])
+        if found.rejected:
+            letters = [
+                message(r.payload, self._letter_attributes(call, route, site, r.error, received_at))
+                for r in found.rejected
+            ]
+            await self._publisher.publish(self._config.dead_letter_path, letters)
+            self._log_rejected(call, found)
+
+    def _attributes(
+        self, call: Call, route: Route, site: Site, reading: Reading, received_at: datetime
+    ) -> dict[str, str]:
+        attributes = {
+            "schema_version": SCHEMA_VERSION,
+            "site": site.name,
+            "ingest_time": format_time(received_at),
+            "trace_id": trace_id(call.headers, self._random_bits(128)),
+            "protocol": route.name,
+        }
+        if reading.history:  # comes from us, whoever the visitors were
             attributes["backfill"] = "1"
-        elif address := self._address(request):
+        elif not site.server and (address := self._address_key(call)):
             attributes["address"] = address
         return attributes
 
-    def _address(self, request: Request) -> str | None:
+    def _address_key(self, call: Call) -> str | None:
         """The key of the client's network, where there is a secret to make it with."""
         secret = self._config.address_key
-        if secret is None:
-            return None
-        peer = request.client.host if request.client else None
-        return address_key(client_address(request.headers.getlist("x-forwarded-for"), peer), secret)
+        return None if secret is None else address_key(call.address, secret)
 
-    async def _publish_events(self, events: list[Event], attributes: dict[str, str]) -> None:
-        await self._publisher.publish(self._config.events_path, [message(encode_message(events), attributes)])
+    def _letter_attributes(
+        self, call: Call, route: Route, site: Site | None, error: InvalidEvent, received_at: datetime
+    ) -> dict[str, str]:
+        attributes = {
+            "source": "collector",
+            "field": error.field[:256],
+            "reason": error.reason[:256],
+            "received_at": format_time(received_at),
+            "protocol": route.name,
+        }
+        if site is not None:
+            attributes["site"] = site.name
+        if route.name != "native":
+            attributes["path"] = call.path
+        return attributes
 
-    async def _publish_dead_letters(self, letters: list[tuple[bytes, InvalidEvent]], received_at: datetime) -> None:
-        messages = [message(data, _letter_attributes(error, received_at)) for data, error in letters]
-        await self._publisher.publish(self._config.dead_letter_path, messages)
+    def _log_rejected(self, call: Call, found: Sorted) -> None:
+        fields = sorted({rejection.error.field for rejection in found.rejected})
+        counts = {"accepted": found.accepted, "rejected": len(found.rejected), "fields": fields}
+        logger.info("events rejected", extra=counts | self._trace(call))
 
-    def _log_rejected(self, request: Request, accepted: int, rejected: list[Rejection]) -> None:
-        fields = sorted({rejection.error.field for rejection in rejected})
-        counts = {"accepted": accepted, "rejected": len(rejected), "fields": fields}
-        logger.info("events rejected", extra=counts | _trace(request, self._config.project))
+    # ---- how it is told ----------------------------------------------------------------------------------------
 
-    def _with_cors(self, request: Request, response: Response) -> Response:
-        origins = self._config.cors_origins
-        if not origins:
-            return response
-        response.raw_headers.append((b"vary", b"Origin"))
-        origin = request.headers.get("origin")
-        if origin is None or not (origin in origins or "*" in origins):
-            return response
-        response.raw_headers.append((b"access-control-allow-origin", origin.encode("latin-1")))
-        if request.scope["method"] == "OPTIONS":
-            response.raw_headers += _PREFLIGHT
-        return response
+    def _refusal(self, call: Call, refusal: Refusal) -> Answer:
+        """In the shape that the client's SDK knows."""
+        if call.route is None:
+            return problem(refusal)
+        incoming = call.incoming or call.read(self._now())
+        return call.route.protocol.refused(incoming, refusal)
 
+    def _cors_headers(self, call: Call) -> RawHeaders:
+        methods = None
+        if call.method == "OPTIONS":
+            methods = ", ".join(call.route.methods if call.route else OWN_PATHS.get(call.path, ()))
+        return self._cors.headers(call.headers.get(b"origin"), methods)
 
-_PREFLIGHT = [
-    (b"access-control-allow-methods", b"POST"),
-    (b"access-control-allow-headers", b"content-type"),
-    (b"access-control-max-age", str(PREFLIGHT_MAX_AGE_S).encode()),
-]
-
-
-async def _read_body(request: Request) -> bytes:
-    """The body, never holding more than `MAX_BODY_BYTES` and one chunk of it."""
-    declared = request.headers.get("content-length", "0")
-    if declared.isdecimal() and int(declared) > MAX_BODY_BYTES:
-        raise _too_large(declared)
-    chunks: list[bytes] = []
-    size = 0
-    while True:
-        part = await request.receive()
-        if part["type"] == "http.disconnect":
-            raise Refused(400, "body", "the client left before it was complete")
-        chunk = part.get("body", b"")
-        size += len(chunk)
-        if size > MAX_BODY_BYTES:
-            raise _too_large(f"{size} or more")
-        chunks.append(chunk)
-        if not part.get("more_body", False):
-            return b"".join(chunks)
+    def _trace(self, call: Call) -> dict[str, str]:
+        trace = call.headers.get(b"x-cloud-trace-context", b"").partition(b"/")[0].decode("latin-1")
+        return {"logging.googleapis.com/trace": f"projects/{self._config.project}/traces/{trace}"} if trace else {}
 
 
-def _too_large(size: str) -> Refused:
-    return Refused(413, "body", f"expected at most {MAX_BODY_BYTES} bytes", size, {"connection": "close"})
+def presented_keys(incoming: Incoming) -> list[str | None]:
+    """All that may be a write key in a request whose body tells nothing; None first, for a collector without keys."""
+    keys: list[str | None] = [None, incoming.headers.get(KEY_HEADER), basic_user(incoming.headers)]
+    return keys + [unquote_plus(pair.partition("=")[2]) for pair in incoming.query[:4096].split("&")[:64]]
 
 
-def _letter_attributes(error: InvalidEvent, received_at: datetime) -> dict[str, str]:
-    return {
-        "source": "collector",
-        "field": error.field[:256],
-        "reason": error.reason[:256],
-        "received_at": format_time(received_at),
-    }
+def _buckets(rate_per_s: float | None, burst: float | None) -> TokenBuckets | None:
+    return None if rate_per_s is None else TokenBuckets(rate_per_s, burst or max(2 * rate_per_s, 1.0))
 
 
-def _answer(accepted: int, rejected: list[Rejection]) -> dict[str, Any]:
-    return {"accepted": accepted, "rejected": len(rejected), "errors": [r.as_dict() for r in rejected]}
+def _check_rate(wait_s: float, sender: str) -> None:
+    if wait_s > 0.0:
+        wait = max(1, math.ceil(wait_s))
+        refusal = Refusal(429, sender, "expected fewer requests", retry_after_s=wait)
+        raise Refused(refusal, {"retry-after": str(wait)})
 
 
-def _unavailable() -> Response:
-    error = _server_error("not stored, send the same request again")
-    return _json(503, {"error": error}, {"retry-after": str(RETRY_AFTER_S)})
+def _as_refused(error: Refused | BodyRefused | PublishFailed) -> Refused:
+    if isinstance(error, Refused):
+        return error
+    return _refused_body(error) if isinstance(error, BodyRefused) else _not_stored()
 
 
-def _server_error(reason: str) -> dict[str, str | None]:
-    return {"field": "server", "reason": reason, "value": None}
+def _refused_body(error: BodyRefused) -> Refused:
+    """A body that was not read to its end takes its connection along."""
+    headers = {"retry-after": str(RETRY_AFTER_S)} if error.status == 503 else {}
+    if error.status in (408, 413):
+        headers["connection"] = "close"
+    wait = RETRY_AFTER_S if error.status == 503 else None
+    return Refused(Refusal(error.status, error.field, error.reason, wait), headers)
 
 
-def _json(status: int, content: Any, headers: dict[str, str] | None = None) -> Response:
-    return Response(_encoder.encode(content), status, headers, "application/json")
+def _not_stored() -> Refused:
+    refusal = Refusal(503, "server", "not stored, send the same request again", RETRY_AFTER_S)
+    return Refused(refusal, {"retry-after": str(RETRY_AFTER_S)})
 
 
-def _trace(request: Request, project: str) -> dict[str, str]:
-    trace = request.headers.get("x-cloud-trace-context", "").partition("/")[0]
-    return {"logging.googleapis.com/trace": f"projects/{project}/traces/{trace}"} if trace else {}
+def _forwarded_for(headers: Sequence[tuple[bytes, bytes]]) -> list[str]:
+    return [value.decode("latin-1") for name, value in headers if name == b"x-forwarded-for"]

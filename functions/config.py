@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+
+from functions.invalid import InvalidConfig as InvalidConfig
+from functions.sites import Sites
 
 PUBLISH_DEADLINE_S = 5.0
 MIN_ADDRESS_KEY_BYTES, MAX_ADDRESS_KEY_BYTES = 16, 64
-
-
-class InvalidConfig(ValueError):
-    """A required environment variable is unset or empty, or a set one has a value that cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,8 @@ class Config:
         cors_origins: the exact origins whose pages may call the collector; `*` allows every origin.
         backfill_key: the secret that a backfill must present; None refuses every backfill.
         address_key: the secret, 16 to 64 bytes, that clients' addresses are hashed with; None sends none of them on.
+        sites: who may send, and what holds for them; none named: anybody.
+        address_requests_per_s, address_burst: what one address may send to one instance; None: no limit.
         publish_deadline_s: seconds until an unconfirmed publish turns into a 503.
     """
 
@@ -34,6 +36,9 @@ class Config:
     cors_origins: frozenset[str] = frozenset()
     backfill_key: str | None = None
     address_key: bytes | None = field(default=None, repr=False)
+    sites: Sites = field(default_factory=lambda: Sites({}), repr=False)
+    address_requests_per_s: float | None = None
+    address_burst: float | None = None
     publish_deadline_s: float = PUBLISH_DEADLINE_S
 
     @classmethod
@@ -51,6 +56,9 @@ class Config:
             cors_origins=_origins(environ.get("FRESHET_CORS_ORIGINS", "")),
             backfill_key=environ.get("FRESHET_BACKFILL_KEY") or None,
             address_key=_secret(environ, "FRESHET_ADDRESS_KEY"),
+            sites=_sites(environ),
+            address_requests_per_s=_rate(environ, "FRESHET_ADDRESS_REQUESTS_PER_S"),
+            address_burst=_rate(environ, "FRESHET_ADDRESS_BURST"),
             publish_deadline_s=_seconds(environ, "FRESHET_PUBLISH_DEADLINE_S", PUBLISH_DEADLINE_S),
         )
 
@@ -94,4 +102,28 @@ def _seconds(environ: Mapping[str, str], key: str, default: float) -> float:
         value = 0.0
     if not 0.0 < value <= 60.0:
         raise InvalidConfig(f"{key}: expected seconds above 0 and up to 60, got {text!r}")
+    return value
+
+
+def _sites(environ: Mapping[str, str]) -> Sites:
+    """Of `FRESHET_SITES`, or of the file that `FRESHET_SITES_FILE` names (a mounted secret)."""
+    text, path = environ.get("FRESHET_SITES", ""), environ.get("FRESHET_SITES_FILE", "")
+    if text or not path:
+        return Sites.parse(text)
+    try:
+        return Sites.parse(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidConfig(f"FRESHET_SITES_FILE: expected a file that can be read, got {path!r} ({error})") from None
+
+
+def _rate(environ: Mapping[str, str], key: str) -> float | None:
+    text = environ.get(key)
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value <= 1e6:
+        raise InvalidConfig(f"{key}: expected a number above 0 and up to a million, got {text!r}")
     return value

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gc
 import os
+import random
+import time
 from datetime import UTC, datetime
 
 from starlette.requests import Request
-from starlette.responses import Response
 
 from functions import logs
+from functions.answers import WireResponse
 from functions.collector import Collector
 from functions.config import Config
 from functions.publisher import Publisher
@@ -22,6 +24,8 @@ _collector = Collector(
     _config,
     Publisher(_config.pubsub_emulator_host, _config.publish_deadline_s),
     lambda: datetime.now(UTC),
+    time.monotonic,
+    random.Random().getrandbits,  # trace ids are no secrets
 )
 
 
@@ -33,6 +37,6 @@ gc.freeze()
 gc.set_threshold(GARBAGE_THRESHOLD, 20, 20)
 
 
-async def collect(request: Request) -> Response:
-    """Answer one request: `POST /v1/events` or `GET /healthz`."""
+async def collect(request: Request) -> WireResponse:
+    """Answer one request on any path of `routes`, or of the collector's own."""
     return await _collector(request)

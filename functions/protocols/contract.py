@@ -126,7 +126,9 @@ class Answer(msgspec.Struct, frozen=True):
 class VendorProtocol(Protocol):
     """The four names of a protocol's module."""
 
-    PATHS: Mapping[str, tuple[str, ...]]
+    @property
+    def PATHS(self) -> Mapping[str, tuple[str, ...]]:
+        """See the module."""
 
     def read(self, incoming: Incoming) -> Reading:
         """See the module."""

@@ -30,7 +30,7 @@ def read_json(data: bytes | str, field: str = "body") -> Any:
         value = _decoder.decode(data)
     except _UNREADABLE as error:
         raise InvalidEvent(field, f"expected JSON ({error})", data) from None
-    if _deeper(value, MAX_DEPTH + 3):
+    if deeper_than(value, MAX_DEPTH + 3):
         raise InvalidEvent(field, f"expected at most {MAX_DEPTH} levels of nesting", None)
     return value
 
@@ -183,7 +183,8 @@ def checked_size(source: Any, field: str = "body") -> None:
         raise InvalidEvent(field, f"expected at most {MAX_EVENT_BYTES} bytes an event", size)
 
 
-def _deeper(value: Any, limit: int) -> bool:
+def deeper_than(value: Any, limit: int) -> bool:
+    """Whether objects and lists nest more than `limit` levels; without recursion, for the nesting is not trusted."""
     level: list[Any] = [value]
     for _ in range(limit):
         level = [child for node in level for child in _children(node) if isinstance(child, (dict, list))]

@@ -10,17 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from functions.collection import (
-    MAX_DEPTH,
-    MAX_EVENTS,
-    Batch,
-    TooManyEvents,
-    read_batch,
-    sort_events,
-)
+from functions import collection
+from functions.collection import Rejection
+from functions.protocols.contract import Reading
+from functions.protocols.native import read_batch
+from functions.protocols.values import MAX_EVENTS
 from pipeline.core.events import (
     CLOCK_TOLERANCE,
+    MAX_DEPTH,
     MAX_EVENT_BYTES,
+    Event,
     InvalidEvent,
     decode_message,
     derived_event_id,
@@ -42,9 +41,15 @@ def event(**fields: Any) -> dict[str, Any]:
     return {name: value for name, value in (valid | fields).items() if value is not None}
 
 
-def batch(*events: Any, **outer: Any) -> Batch:
+def batch(*events: Any, **outer: Any) -> Reading:
     """The batch that a request with these events makes."""
     return read_batch(json.dumps({"events": events, **outer}).encode())
+
+
+def sort_events(made: Reading, ingest_time: datetime) -> tuple[list[Event], list[Rejection]]:
+    """What is accepted and what is rejected of a request."""
+    found = collection.sort_events(made, ingest_time)
+    return found.events, found.rejected
 
 
 def test_one_event_is_a_batch_of_its_own() -> None:
@@ -65,9 +70,8 @@ def test_a_rejection_holds_the_very_bytes_that_were_sent() -> None:
     odd = b'{ "event" : "click",\t"event_id":"x" }'
     _, rejected = sort_events(read_batch(b'{"events": [' + odd + b"]}"), NOW)
     assert rejected[0].payload == odd
-    assert rejected[0].as_dict() == {
-        "index": 0,
-        "event_id": "x",
+    assert (rejected[0].index, rejected[0].event_id) == (0, "x")
+    assert rejected[0].error.as_dict() == {
         "field": "timestamp",
         "reason": "expected an RFC 3339 time with a zone",
         "value": None,
@@ -132,7 +136,7 @@ def test_nesting_deep_enough_to_exhaust_the_stack_is_refused(opening: bytes) -> 
 
 def test_500_events_pass_and_501_do_not() -> None:
     assert len(batch(*[event()] * MAX_EVENTS).events) == MAX_EVENTS
-    with pytest.raises(TooManyEvents, match="expected at most 500, got 501"):
+    with pytest.raises(InvalidEvent, match="events: expected at most 500, got 501"):
         batch(*[event()] * (MAX_EVENTS + 1))
 
 

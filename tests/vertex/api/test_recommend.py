@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from functions.collection import read_batch, sort_events
+from functions.collection import sort_events
+from functions.protocols.native import read_batch
 from pipeline.core.catalog import Item
 from pipeline.core.features import Context, feature_matrix
 from pipeline.core.profile import UserProfile
@@ -122,7 +123,7 @@ class TestVisitor:
     async def test_a_pending_event_without_an_id_has_the_one_that_the_collector_gives_it(self) -> None:
         unnamed = {**wire("view_product", "p40", 1), "event_id": None, "user_id": "u1"}
         batch = read_batch(json.dumps(unnamed).encode())
-        (stored,), _ = sort_events(batch, datetime.fromtimestamp(NOW_MS / 1000, UTC))
+        (stored,) = sort_events(batch, datetime.fromtimestamp(NOW_MS / 1000, UTC)).events
 
         new = await ask(Service(shop()), user_id="u1", session_id="s1", events=[unnamed])
         old = await ask(Service(shop(profiles=known(stored))), user_id="u1", session_id="s1", events=[unnamed])

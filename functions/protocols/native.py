@@ -1,0 +1,105 @@
+"""Freshet's own protocol, `POST /v1/events`: one event, or a batch of them, as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from functions.problems import problem, safe
+from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Translated
+from functions.protocols.values import MAX_EVENTS, deeper_than
+from pipeline.core.events import MAX_DEPTH, MAX_EVENT_BYTES, InvalidEvent, parse_time
+
+PATHS = {"/v1/events": ("POST",)}
+KEY_HEADER = "x-freshet-key"
+
+
+class _Body(msgspec.Struct):
+    """A request's outer shape. The events stay raw, so that a dead letter holds exactly what was sent."""
+
+    events: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
+    sent_at: Any = None
+    backfill: Any = False
+    consent: Any = None
+
+
+_body_decoder = msgspec.json.Decoder(_Body)
+_event_decoder = msgspec.json.Decoder(dict[str, Any])
+_encoder = msgspec.json.Encoder()
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def read(incoming: Incoming) -> Reading:
+    """See `read_batch`; the write key is the header `X-Freshet-Key` or, for beacons, the query's `key`.
+
+    Raises:
+        InvalidEvent: the body as a whole cannot be used.
+    """
+    return read_batch(incoming.body, write_key(incoming))
+
+
+def write_key(incoming: Incoming) -> str | None:
+    """The key of a request of ours, unchecked."""
+    key = incoming.headers.get(KEY_HEADER)
+    if key is None and incoming.query:
+        key = dict(parse_qsl(incoming.query[:2048])).get("key")
+    return key
+
+
+def read_batch(body: bytes, key: str | None = None) -> Reading:
+    """Split a body: `{"events": [...], "sent_at"?, "consent"?, "backfill"?}`, or one event on its own.
+
+    Raises:
+        InvalidEvent: the body as a whole cannot be used; field `body`, `events`, `sent_at` or `backfill`.
+    """
+    try:
+        outer = _body_decoder.decode(body)
+    except _UNREADABLE as error:
+        raise InvalidEvent("body", f"expected an event or a batch as a JSON object ({error})", body) from None
+    if isinstance(outer.events, msgspec.UnsetType):
+        return Reading((Translated(body, (_decode(body),)),), key)
+    if len(outer.events) > MAX_EVENTS:
+        raise InvalidEvent("events", f"expected at most {MAX_EVENTS}", len(outer.events))
+    if not isinstance(outer.backfill, bool):
+        raise InvalidEvent("backfill", "expected true or false", outer.backfill)
+    sent_at = None if outer.sent_at is None else parse_time("sent_at", outer.sent_at)
+    events = [_translated(bytes(event)) for event in outer.events]
+    return Reading(events, key, sent_at, outer.backfill, outer.consent)
+
+
+def accepted(incoming: Incoming, outcome: Outcome) -> Answer:
+    """202: `{"accepted", "rejected", "errors"}`, and `withheld` where visitors did not agree."""
+    told: dict[str, Any] = {"accepted": outcome.accepted, "rejected": len(outcome.rejected)}
+    if outcome.withheld:
+        told["withheld"] = outcome.withheld
+    told["errors"] = [
+        {"index": rejected.index, "event_id": rejected.event_id, **rejected.error.as_dict()}
+        for rejected in outcome.rejected
+    ]
+    return Answer(202, safe(_encoder.encode(told)) if outcome.rejected else _encoder.encode(told))
+
+
+def refused(incoming: Incoming, refusal: Refusal) -> Answer:
+    """A problem as RFC 9457 has it."""
+    return problem(refusal)
+
+
+def _translated(payload: bytes) -> Translated:
+    try:
+        return Translated(payload, (_decode(payload),))
+    except InvalidEvent as error:
+        return Translated(payload, (), error)
+
+
+def _decode(payload: bytes) -> dict[str, Any]:
+    if len(payload) > MAX_EVENT_BYTES:
+        raise InvalidEvent("body", f"expected at most {MAX_EVENT_BYTES} bytes an event", len(payload))
+    try:
+        fields: dict[str, Any] = _event_decoder.decode(payload)
+    except _UNREADABLE as error:
+        raise InvalidEvent("body", f"expected a JSON object ({error})", payload) from None
+    if payload.count(b"{") + payload.count(b"[") > MAX_DEPTH and deeper_than(fields, MAX_DEPTH):
+        raise InvalidEvent("body", f"expected at most {MAX_DEPTH} levels of nesting", payload)
+    return fields

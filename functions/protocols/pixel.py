@@ -1,0 +1,54 @@
+"""The pixel, `GET /v1/pixel.gif?event=open&anonymous_id=a1`: for mail, and for pages without scripts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Translated
+from functions.protocols.values import as_number, read_form
+from pipeline.core.events import NUMBER_METADATA, InvalidEvent, format_time
+
+PATHS = {"/v1/pixel.gif": ("GET", "HEAD")}
+MAX_QUERY_LENGTH = 8192
+FIELDS = ("event_id", "event", "timestamp", "user_id", "anonymous_id", "session_id", "product_id")
+GIF = (
+    b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\x01\x00\x00\x00\x00,"
+    b"\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;"
+)
+"""1 x 1, transparent."""
+
+
+def read(incoming: Incoming) -> Reading:
+    """One event of the query: the contract's fields under their names, all else metadata, `key` the write key.
+
+    Without `event` it is a `page_view`, without `timestamp` it happens now, and without an `event_id` each request is
+    an event of its own: a mail program that asks twice counts twice.
+
+    Raises:
+        InvalidEvent: the query cannot be read.
+    """
+    if len(incoming.query) > MAX_QUERY_LENGTH:
+        raise InvalidEvent("query", f"expected at most {MAX_QUERY_LENGTH} characters", len(incoming.query))
+    given = read_form(incoming.query, "query")
+    key = given.pop("key", None)
+    fields: dict[str, Any] = {name: given.pop(name) for name in FIELDS if given.get(name)}
+    fields.setdefault("event", "page_view")
+    fields.setdefault("timestamp", format_time(incoming.received_at))
+    fields["metadata"] = {name: _value(name, value) for name, value in given.items() if value and name not in FIELDS}
+    return Reading((Translated(incoming.query, (fields,)),), key)
+
+
+def accepted(incoming: Incoming, outcome: Outcome) -> Answer:
+    """The image, also where the event was rejected: whoever shows it cannot mend that, and it is in the dead letter."""
+    return Answer(200, GIF, "image/gif")
+
+
+def refused(incoming: Incoming, refusal: Refusal) -> Answer:
+    """The image and the status: a page shows nothing broken, and a proxy sees what is wrong."""
+    return Answer(refusal.status, GIF, "image/gif")
+
+
+def _value(name: str, text: str) -> Any:
+    """Numbers where the contract wants numbers; what is none stays, to be rejected with its name."""
+    number = as_number(text) if name in NUMBER_METADATA else None
+    return text if number is None else number

@@ -1,0 +1,137 @@
+"""Who may send: the sites of an installation, their write keys, and what each asks of its events."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Annotated, Any
+
+import msgspec
+
+from functions.invalid import InvalidConfig
+from pipeline.core.events import MAX_ID_LENGTH
+
+OPEN_SITE = "default"
+MIN_KEY_LENGTH = 8
+
+Key = Annotated[str, msgspec.Meta(min_length=MIN_KEY_LENGTH, max_length=MAX_ID_LENGTH)]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+Rate = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class WriteKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A site's keys: `browser` ones stand in its pages for all to see, `server` ones are its back ends' secrets."""
+
+    browser: list[Key] = []
+    server: list[Key] = []
+
+
+class SiteOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One site, as `FRESHET_SITES` has it.
+
+    Attributes:
+        write_keys: who may send in its name.
+        origins: pages that may send with a browser key; none listed: any page.
+        requests_per_s, burst: what one key may send to one instance; None: no limit.
+        replay_window_s: a request whose `sent_at` is further from its arrival is rejected; None: clocks are repaired
+            however wrong they are.
+        plan: the path of a stricter tracking plan, or the plan itself.
+    """
+
+    write_keys: WriteKeys
+    origins: list[str] = []
+    requests_per_s: Rate | None = None
+    burst: Annotated[float, msgspec.Meta(ge=1)] | None = None
+    replay_window_s: Rate | None = None
+    plan: str | dict[str, Any] | None = None
+
+
+class Site(msgspec.Struct, frozen=True):
+    """What the collector knows of a request's sender. `server` says that it is a back end, and no visitor's browser."""
+
+    name: str
+    server: bool = False
+    origins: frozenset[str] = frozenset()
+    requests_per_s: float | None = None
+    burst: float | None = None
+    replay_window_s: float | None = None
+    plan: Any = None
+
+
+class UnknownKey(Exception):
+    """The key is missing, or no site's."""
+
+
+class Sites:
+    """Every site by its keys. Without any, the collector is open: any key or none is the site `default`."""
+
+    def __init__(self, options: Mapping[str, SiteOptions]) -> None:
+        self._open = None if options else Site(OPEN_SITE)
+        # Keys are looked up by a digest under a secret of this process: how long a look-up takes tells nothing of them.
+        self._secret = secrets.token_bytes(32)
+        self._sites: dict[bytes, tuple[bytes, Site]] = {}
+        self.origins: frozenset[str] = frozenset(_origin(o) for site in options.values() for o in site.origins)
+        for name, site in options.items():
+            self._add(name, site)
+
+    @staticmethod
+    def parse(text: str) -> Sites:
+        """The sites of `FRESHET_SITES`: a JSON object of site name to `SiteOptions`.
+
+        Raises:
+            InvalidConfig: naming the place, and what was expected there; without a value, for they are secrets.
+        """
+        try:
+            options = msgspec.json.decode(text or "{}", type=dict[Name, SiteOptions])
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise InvalidConfig(f"FRESHET_SITES: {error}") from None
+        return Sites(options)
+
+    def find(self, key: str | None) -> Site:
+        """The site of a key.
+
+        Raises:
+            UnknownKey: the key is missing, or no site's.
+        """
+        if self._open is not None:
+            return self._open
+        given = (key or "").encode("utf-8", "surrogatepass")
+        known, site = self._sites.get(self._digest(given), (b"", None))
+        if site is None or not hmac.compare_digest(known, given):
+            raise UnknownKey
+        return site
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anybody may send."""
+        return self._open is not None
+
+    def _add(self, name: str, options: SiteOptions) -> None:
+        keys = options.write_keys
+        if not keys.browser and not keys.server:
+            raise InvalidConfig(f"FRESHET_SITES: {name}: expected at least one write key")
+        plan = None
+        for server, given in ((False, keys.browser), (True, keys.server)):
+            site = Site(
+                name,
+                server,
+                frozenset() if server else frozenset(map(_origin, options.origins)),
+                options.requests_per_s,
+                options.burst,
+                options.replay_window_s,
+                plan,
+            )
+            for key in given:
+                digest = self._digest(key.encode())
+                if digest in self._sites:
+                    raise InvalidConfig(f"FRESHET_SITES: {name}: a write key of it stands twice")
+                self._sites[digest] = (key.encode(), site)
+
+    def _digest(self, key: bytes) -> bytes:
+        return blake2b(key, key=self._secret, digest_size=16).digest()
+
+
+def _origin(text: str) -> str:
+    return text.strip().rstrip("/")

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from importlib import import_module
+from importlib.util import find_spec
+from typing import NamedTuple, cast
 
 from functions.protocols import native, pixel
 from functions.protocols.contract import VendorProtocol
 
-PROTOCOLS: Mapping[str, VendorProtocol] = {"native": native, "pixel": pixel}
+VENDORS = ("segment", "ga4", "snowplow", "mixpanel", "amplitude")
+PROTOCOLS: Mapping[str, VendorProtocol] = {
+    "native": native,
+    "pixel": pixel,
+    **{
+        name: cast(VendorProtocol, import_module(f"functions.protocols.{name}"))
+        for name in VENDORS
+        if find_spec(f"functions.protocols.{name}")
+    },
+}
 """By the name that a dead letter carries."""
 
 OWN_PATHS: Mapping[str, tuple[str, ...]] = {"/healthz": ("GET", "HEAD"), "/openapi.json": ("GET", "HEAD")}

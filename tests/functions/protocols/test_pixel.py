@@ -1,0 +1,79 @@
+"""The pixel: what a query says, and that whoever shows it always gets an image."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from functions.collection import sort_events
+from functions.protocols import pixel
+from functions.protocols.contract import Incoming
+from pipeline.core.events import InvalidEvent, decode_message
+from tests.functions.pubsub import Topics
+
+NOW = datetime(2025, 1, 1, 12, 0, 0, tzinfo=UTC)
+
+
+def incoming(query: str) -> Incoming:
+    return Incoming("GET", "/v1/pixel.gif", query, {}, b"", NOW)
+
+
+def fields(query: str) -> dict[str, Any]:
+    (translated,) = pixel.read(incoming(query)).events
+    return dict(translated.facts[0])
+
+
+def test_the_contracts_fields_are_taken_and_the_rest_is_metadata() -> None:
+    query = "event=view_product&user_id=u1&product_id=p%201&price=9.5&campaign=spring&key=k&session_id="
+    assert fields(query) == {
+        "event": "view_product",
+        "user_id": "u1",
+        "product_id": "p 1",
+        "timestamp": "2025-01-01T12:00:00.000Z",
+        "metadata": {"price": 9.5, "campaign": "spring"},
+    }
+    assert pixel.read(incoming(query)).write_key == "k"
+
+
+def test_without_an_event_it_is_a_page_view() -> None:
+    assert fields("anonymous_id=a1")["event"] == "page_view"
+
+
+def test_a_price_that_is_none_is_rejected_by_name() -> None:
+    found = sort_events(pixel.read(incoming("user_id=u1&price=cheap")), NOW)
+    assert [r.error.field for r in found.rejected] == ["metadata.price"]
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.text(max_size=200))
+def test_any_query_is_refused_or_sorted(query: str) -> None:
+    try:
+        reading = pixel.read(incoming(query))
+    except InvalidEvent:
+        return
+    found = sort_events(reading, NOW)
+    assert found.accepted + len(found.rejected) == 1
+
+
+def test_a_query_of_any_length_costs_little() -> None:
+    with pytest.raises(InvalidEvent, match="query"):
+        pixel.read(incoming("a=1&" * 100_000))
+
+
+def test_the_image_comes_with_good_events_and_bad_ones(client: httpx.Client, topics: Topics) -> None:
+    for query, status in (("event=open&anonymous_id=a1", 200), ("event=open", 200), ("%ff", 400)):
+        answer = client.get(f"/v1/pixel.gif?{query}")
+        assert (answer.status_code, answer.headers["content-type"]) == (status, "image/gif")
+        assert answer.content == pixel.GIF
+    (stored,) = decode_message(topics.events(1)[0].data)
+    assert (stored.event, stored.anonymous_id) == ("open", "a1")
+    letters = topics.dead_letters(2)
+    assert {(letter.attributes["protocol"], letter.data) for letter in letters} == {
+        ("pixel", b"event=open"),
+        ("pixel", b"%ff"),
+    }

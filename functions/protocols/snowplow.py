@@ -1,0 +1,212 @@
+"""The Snowplow tracker protocol: `POST /com.snowplowanalytics.snowplow/tp2`, and `GET` there and on `/i`.
+
+Parameters and schemas: https://docs.snowplow.io/docs/events/going-deeper/event-parameters/ and
+https://github.com/snowplow/iglu-central.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Translated
+from functions.protocols.pixel import GIF
+from functions.protocols.snowplow_contexts import Contexts, read_contexts
+from functions.protocols.snowplow_ecommerce import PRODUCT_KINDS, Fact
+from functions.protocols.snowplow_events import facts_of
+from functions.protocols.values import (
+    as_id,
+    as_number,
+    as_object,
+    as_text,
+    checked_list,
+    checked_size,
+    read_form,
+    read_object,
+    time_of,
+    without_none,
+)
+from pipeline.core.events import MAX_ID_LENGTH, InvalidEvent, format_time, parse_time
+
+PATHS = {"/com.snowplowanalytics.snowplow/tp2": ("POST", "GET", "HEAD"), "/i": ("GET", "HEAD")}
+
+HEARTBEAT_S = 10.0
+"""The interval of page pings in Snowplow's documentation and data models; the payload does not tell it."""
+MAX_HEARTBEAT_S = 600.0
+
+_PAYLOAD_DATA = "iglu:com.snowplowanalytics.snowplow/payload_data/"
+_SNOWPLOW = "com.snowplowanalytics.snowplow"
+_ECOMMERCE = "com.snowplowanalytics.snowplow.ecommerce"
+_NOBODY = "00000000-0000-0000-0000-000000000000"
+"""What trackers and collectors put for an id where a visitor is to stay anonymous. All of them are not one visitor."""
+
+_PAGE_FIELDS = {
+    "url": "url",
+    "page": "title",
+    "refr": "referrer",
+    "lang": "language",
+    "tz": "timezone",
+    "res": "screen_size",
+    "vp": "viewport",
+    "ip": "ip",
+    "ua": "user_agent",
+    "p": "platform",
+    "aid": "app_id",
+    "tna": "tracker",
+    "tv": "tracker_version",
+    "vid": "session_number",
+}
+
+
+def read(incoming: Incoming) -> Reading:
+    """The events of a `payload_data` envelope, or the one of a query.
+
+    The write key is the query's `key`, else the first event's `aid` (the app id). The query's `heartbeat_s` says for
+    how long a page ping stands.
+
+    Raises:
+        InvalidEvent: the request as a whole cannot be read.
+    """
+    query = read_form(incoming.query, "query")
+    heartbeat_s = _heartbeat_s(query)
+    if incoming.method == "POST":
+        given = _payload_data(incoming.body)
+    elif query:
+        given = [query]
+    else:
+        raise InvalidEvent("query", "expected an event", None)
+    first = given[0] if given and isinstance(given[0], dict) else {}
+    key = query.get("key") or as_text(first.get("aid"))
+    return Reading([_translated(event, incoming.received_at, heartbeat_s) for event in given], key)
+
+
+def accepted(incoming: Incoming, outcome: Outcome) -> Answer:
+    """200, as Snowplow's collector says it: `ok`, or the image.
+
+    Also where events were rejected: a tracker would send the whole batch again, or drop it.
+    """
+    if incoming.method == "POST":
+        return Answer(200, b"ok", "text/plain")
+    return Answer(200, GIF, "image/gif")
+
+
+def refused(incoming: Incoming, refusal: Refusal) -> Answer:
+    """A line of text; trackers look at the status only.
+
+    They try every status again but 2xx, 400, 401, 403, 410 and 422, for as long as they live, and send nothing else
+    in the meantime. So what will never be taken (413, 415) is a 400 to them.
+    """
+    status = 400 if refusal.status in (413, 415) else refusal.status
+    return Answer(status, f"{refusal.field}: {refusal.reason}\n".encode("utf-8", "replace"), "text/plain")
+
+
+def _heartbeat_s(query: Mapping[str, str]) -> float:
+    given = as_number(query.get("heartbeat_s"))
+    return given if given is not None and 0 < given <= MAX_HEARTBEAT_S else HEARTBEAT_S
+
+
+def _payload_data(body: bytes) -> list[Any]:
+    envelope = read_object(body)
+    schema = envelope.get("schema")
+    if not isinstance(schema, str) or not schema.startswith(_PAYLOAD_DATA):
+        raise InvalidEvent("schema", f"expected {_PAYLOAD_DATA}...", schema)
+    return checked_list(envelope.get("data"), "data")
+
+
+def _translated(source: Any, received_at: datetime, heartbeat_s: float) -> Translated:
+    try:
+        return _event(as_object(source, "data"), received_at, heartbeat_s)
+    except InvalidEvent as error:
+        return Translated(source, (), error)
+
+
+def _event(fields: dict[str, Any], received_at: datetime, heartbeat_s: float) -> Translated:
+    checked_size(fields)
+    contexts = read_contexts(fields)
+    facts = facts_of(fields, contexts, heartbeat_s)
+    shared = _who(fields, contexts, facts) | {"timestamp": _timestamp(fields, received_at)}
+    surroundings = _surroundings(fields, contexts)
+    kept = contexts.kept(without=PRODUCT_KINDS if facts[0].product_id else ())
+    event_id = as_id(fields.get("eid"))
+    written = []
+    for number, fact in enumerate(facts):
+        metadata = surroundings | fact.metadata | (kept if number == 0 else {})
+        ids = {"event_id": _numbered(event_id, number, len(facts)), "product_id": fact.product_id}
+        written.append(without_none({"event": fact.event, **ids, **shared, "metadata": metadata}))
+    return Translated(fields, written, sent_at=_sent_at(fields))
+
+
+def _numbered(event_id: str | None, number: int, count: int) -> str | None:
+    """The id of the number-th of an event's facts: the same whenever the event is sent again."""
+    if event_id is None or count == 1:
+        return event_id
+    suffix = f":{number}"
+    return event_id[: MAX_ID_LENGTH - len(suffix)] + suffix
+
+
+def _who(fields: Mapping[str, Any], contexts: Contexts, facts: Sequence[Fact]) -> dict[str, Any]:
+    """`user_id`, `anonymous_id` and `session_id`, as far as they are known.
+
+    A visitor without any id, but with a session (anonymous tracking with session tracking), is known for as long as
+    the session lasts.
+    """
+    session = contexts.first(f"{_SNOWPLOW}/client_session")
+    session_id = _somebody(fields.get("sid"), session.get("sessionId"))
+    return without_none(
+        {
+            "user_id": _somebody(fields.get("uid"), _account(contexts, facts)),
+            "anonymous_id": _somebody(
+                fields.get("duid"), session.get("userId"), fields.get("tnuid"), fields.get("nuid"), session_id
+            ),
+            "session_id": session_id,
+        }
+    )
+
+
+def _account(contexts: Contexts, facts: Sequence[Fact]) -> Any:
+    """The account that an e-commerce user entity names, or an `identify` event."""
+    user = contexts.first(f"{_ECOMMERCE}/user")
+    if user and user.get("is_guest") is not True:
+        return user.get("id")
+    data = facts[0].metadata.get("data")
+    return data.get("id") if facts[0].event == "identify" and isinstance(data, dict) else None
+
+
+def _somebody(*candidates: Any) -> str | None:
+    """The first id that is one."""
+    return next((found for given in candidates if (found := as_id(given)) and found != _NOBODY), None)
+
+
+def _surroundings(fields: Mapping[str, Any], contexts: Contexts) -> dict[str, Any]:
+    """Page, device and tracker, as metadata."""
+    place = contexts.first(f"{_SNOWPLOW}/geolocation_context")
+    device = contexts.first(f"{_SNOWPLOW}/mobile_context")
+    found: dict[str, Any] = {ours: as_text(fields.get(theirs)) for theirs, ours in _PAGE_FIELDS.items()}
+    found |= {
+        "page_view_id": as_id(contexts.first(f"{_SNOWPLOW}/web_page").get("id")),
+        "page_type": as_text(contexts.first(f"{_ECOMMERCE}/page").get("type")),
+        "latitude": as_number(place.get("latitude")),
+        "longitude": as_number(place.get("longitude")),
+        "os": as_text(device.get("osType")),
+        "device_manufacturer": as_text(device.get("deviceManufacturer")),
+        "device_model": as_text(device.get("deviceModel")),
+    }
+    return without_none(found)
+
+
+def _timestamp(fields: Mapping[str, Any], received_at: datetime) -> str:
+    """The true time (`ttm`) where the site set one, else the device's (`dtm`), else that of arrival."""
+    for name in ("ttm", "dtm"):
+        told = time_of(fields.get(name), 0.001, name)
+        if told is not None:
+            return told
+    return format_time(received_at)
+
+
+def _sent_at(fields: Mapping[str, Any]) -> datetime | None:
+    """By the device's clock, and None where the event's time is not of that clock."""
+    if fields.get("ttm") or not fields.get("dtm"):
+        return None
+    told = time_of(fields.get("stm"), 0.001, "stm")
+    return None if told is None else parse_time("stm", told)

@@ -13,9 +13,7 @@ PREFLIGHT_MAX_AGE_S = 86_400
 SECURITY: RawHeaders = [
     (b"x-content-type-options", b"nosniff"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
-    (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
-    (b"cross-origin-resource-policy", b"cross-origin"),  # a pixel is shown by other sites, that is what it is for
     (b"strict-transport-security", b"max-age=31536000"),
 ]
 ALLOWED_HEADERS = "content-type, content-encoding, authorization, x-freshet-key, sp-anonymous, anonymousid, traceparent"

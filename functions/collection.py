@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from functions.protocols.contract import Reading, Translated
-from pipeline.core.events import Event, InvalidEvent, accept_event, clock_shift
+from pipeline.core.events import Event, InvalidEvent, accept_event, accept_wire, clock_shift
 
 MAX_EXPANDED_BYTES = 4 * 1024 * 1024
 """What the events of a request that stand for several of ours may come to: a small body must not become a big one."""
@@ -98,7 +98,19 @@ def _accepted(
         shift = clock_shift(translated.sent_at, ingest_time)
     if terms.replay_window_s is not None:
         _check_replay(translated.sent_at or reading.sent_at, ingest_time, terms.replay_window_s)
-    return [_event(fields, ingest_time, shift, terms, reading.history) for fields in translated.facts]
+    if translated.wire is not None and terms.plan is None and not reading.history:
+        event = accept_wire(translated.wire, ingest_time=ingest_time, shift=shift)
+        if event is not None:
+            return [event]
+    return [_event(fields, ingest_time, shift, terms, reading.history) for fields in _facts(translated)]
+
+
+def _facts(translated: Translated) -> Sequence[dict[str, Any]]:
+    if translated.wire is None:
+        return translated.facts
+    fields = msgspec.structs.asdict(translated.wire)
+    fields["timestamp"] = msgspec.to_builtins(fields["timestamp"])
+    return [{name: value for name, value in fields.items() if value is not None}]
 
 
 def _event(
@@ -118,7 +130,7 @@ def _check_replay(sent_at: datetime | None, ingest_time: datetime, window_s: flo
 
 
 def _readable_id(translated: Translated) -> str | None:
-    facts: Sequence[dict[str, Any]] = translated.facts
+    facts = _facts(translated)
     event_id = facts[0].get("event_id") if facts else None
     return event_id[:256] if isinstance(event_id, str) else None
 

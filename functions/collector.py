@@ -133,7 +133,7 @@ class Collector:
         route = call.route
         if route is None or call.method not in route.methods:
             return self._own(call)
-        self._check_address(call, request)
+        self._check_address(call)
         call.body = await self._bodies.read(request.receive, call.headers)
         return await self._collect(call, route)
 
@@ -168,9 +168,10 @@ class Collector:
 
     # ---- may it? -----------------------------------------------------------------------------------------------
 
-    def _check_address(self, call: Call, request: Request) -> None:
-        peer = request.client.host if request.client else None
-        call.address = client_address(_forwarded_for(call.scope["headers"]), peer)
+    def _check_address(self, call: Call) -> None:
+        peer = call.scope.get("client")
+        forwarded = _forwarded_for(call.scope["headers"]) if b"x-forwarded-for" in call.headers else ()
+        call.address = client_address(forwarded, peer[0] if peer else None)
         if self._per_address is not None:
             _check_rate(self._per_address.take(call.address or "", self._clock_s()), "address")
 

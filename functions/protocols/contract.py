@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from pipeline.core.events import InvalidEvent
+from pipeline.core.events import InvalidEvent, WireEvent
 
 
 class Incoming(msgspec.Struct, frozen=True):
@@ -50,12 +50,14 @@ class Translated(msgspec.Struct, frozen=True):
             counts as accepted.
         error: why it cannot be one; `facts` are then not looked at.
         sent_at: the client's clock at sending, where each event says it; else `Reading.sent_at` counts.
+        wire: the event itself where it is written as ours are, in place of `facts`.
     """
 
     source: Any
     facts: Sequence[dict[str, Any]] = ()
     error: InvalidEvent | None = None
     sent_at: datetime | None = None
+    wire: WireEvent | None = None
 
 
 class Reading(msgspec.Struct, frozen=True):

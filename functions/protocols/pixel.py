@@ -11,6 +11,8 @@ from pipeline.core.events import NUMBER_METADATA, InvalidEvent, format_time
 PATHS = {"/v1/pixel.gif": ("GET", "HEAD")}
 MAX_QUERY_LENGTH = 8192
 FIELDS = ("event_id", "event", "timestamp", "user_id", "anonymous_id", "session_id", "product_id")
+# Shown by other sites, that is what it is for, also by those that isolate themselves (COEP).
+EMBEDDABLE = {"cross-origin-resource-policy": "cross-origin"}
 GIF = (
     b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\x01\x00\x00\x00\x00,"
     b"\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;"
@@ -40,12 +42,12 @@ def read(incoming: Incoming) -> Reading:
 
 def accepted(incoming: Incoming, outcome: Outcome) -> Answer:
     """The image, also where the event was rejected: whoever shows it cannot mend that, and it is in the dead letter."""
-    return Answer(200, GIF, "image/gif")
+    return Answer(200, GIF, "image/gif", EMBEDDABLE)
 
 
 def refused(incoming: Incoming, refusal: Refusal) -> Answer:
     """The image and the status: a page shows nothing broken, and a proxy sees what is wrong."""
-    return Answer(refusal.status, GIF, "image/gif")
+    return Answer(refusal.status, GIF, "image/gif", EMBEDDABLE)
 
 
 def _value(name: str, text: str) -> Any:

@@ -83,6 +83,23 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return float(value) if _is_finite_number(value) else default
 
 
+class WireEvent(msgspec.Struct, forbid_unknown_fields=True):
+    """An event as most clients write it: nothing missing, nothing beside the contract's fields.
+
+    Read straight from JSON this costs a fifth of what `parse_event` costs with a dict; what it does not fit, or what
+    `accept_wire` says no to, is for `accept_event` to judge.
+    """
+
+    event_id: str
+    event: str
+    timestamp: datetime
+    user_id: str | None = None
+    anonymous_id: str | None = None
+    session_id: str | None = None
+    product_id: str | None = None
+    metadata: dict[str, Any] = {}
+
+
 class Message(msgspec.Struct, frozen=True):
     """The body of one Pub/Sub message: the accepted events of one request."""
 
@@ -152,6 +169,38 @@ def accept_event(
     if shift is not None:
         fields["timestamp"] = _shifted(fields.get("timestamp"), shift)
     return parse_event(fields, ingest_time=ingest_time, backfill=backfill)
+
+
+def accept_wire(wire: WireEvent, *, ingest_time: datetime, shift: timedelta | None = None) -> Event | None:
+    """What `accept_event` makes of the same event, or None where it may have something to say about it.
+
+    The metadata is the wire's own, not a copy.
+    """
+    timestamp, user_id, anonymous_id = wire.timestamp, wire.user_id, wire.anonymous_id
+    if timestamp.tzinfo is None or (user_id is None and anonymous_id is None):
+        return None
+    if wire.product_id is None and wire.event in PRODUCT_EVENTS:
+        return None
+    for text in (wire.event_id, wire.event, user_id, anonymous_id, wire.session_id, wire.product_id):
+        if text is not None and not (0 < len(text) <= MAX_ID_LENGTH and text.isprintable()):
+            return None
+    try:
+        timestamp = timestamp.astimezone(UTC) if shift is None else timestamp.astimezone(UTC) + shift
+        _check_time(timestamp, ingest_time, False)
+        _check_metadata(wire.metadata)
+    except (InvalidEvent, OverflowError):
+        return None
+    return Event(
+        event_id=wire.event_id,
+        event=wire.event,
+        timestamp=timestamp,
+        user_id=user_id,
+        anonymous_id=anonymous_id,
+        session_id=wire.session_id,
+        product_id=wire.product_id,
+        ingest_time=ingest_time,
+        metadata=wire.metadata,
+    )
 
 
 def derived_event_id(fields: dict[str, Any]) -> str:

@@ -15,7 +15,6 @@ from tests.functions.pubsub import Topics
 SECURITY = {
     "x-content-type-options": "nosniff",
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
-    "referrer-policy": "no-referrer",
     "cache-control": "no-store",
     "strict-transport-security": "max-age=31536000",
 }

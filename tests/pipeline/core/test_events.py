@@ -7,8 +7,9 @@ import pickle
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.events import (
@@ -19,6 +20,9 @@ from pipeline.core.events import (
     MAX_NUMBER,
     Event,
     InvalidEvent,
+    WireEvent,
+    accept_event,
+    accept_wire,
     decode_message,
     encode_message,
     format_time,
@@ -340,3 +344,39 @@ def test_whatever_object_comes_an_accepted_event_passes_the_pipelines_own_check(
     except InvalidEvent:
         return
     assert decode_message(encode_message([accepted])) == [accepted]
+
+
+def wires() -> st.SearchStrategy[dict[str, Any]]:
+    """Events as a quick reader takes them, some of them broken in ways that its types do not see."""
+    texts = st.sampled_from(["e1", "", "x" * 256, "x" * 257, "tab\t", "ünï", "\u200b"])
+    metadata = st.dictionaries(
+        st.sampled_from(["price", "category", "quantity", "other"]),
+        st.sampled_from([1, -1, 1.5, 1e16, True, None, "x", [1], {"a": {"b": 1}}]),
+        max_size=3,
+    )
+    return st.fixed_dictionaries(
+        {
+            "event_id": texts,
+            "event": st.sampled_from(["click", "purchase", "custom", "", "x" * 257]),
+            "timestamp": st.sampled_from(
+                ["2025-01-01T12:00:00Z", "2025-01-01T13:00:00+01:00", "2025-01-01T12:00:00", "2001-01-01T00:00:00Z"]
+            ),
+        },
+        optional={"user_id": texts, "anonymous_id": texts, "session_id": texts, "product_id": texts}
+        | {"metadata": metadata},
+    )
+
+
+@settings(max_examples=500, deadline=None, derandomize=True)
+@given(wires(), st.sampled_from([None, timedelta(hours=1), timedelta(days=400)]))
+def test_the_quick_way_accepts_what_the_other_accepts_and_makes_the_same_of_it(
+    fields: dict[str, Any], shift: timedelta | None
+) -> None:
+    ingest_time = datetime(2025, 1, 1, 12, 0, tzinfo=UTC) + (shift or timedelta())
+    quick = accept_wire(msgspec.convert(fields, WireEvent), ingest_time=ingest_time, shift=shift)
+    try:
+        slow = accept_event(dict(fields), ingest_time=ingest_time, shift=shift)
+    except InvalidEvent:
+        assert quick is None
+    else:
+        assert quick == slow

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 from crawleruseragents import CRAWLER_USER_AGENTS_DATA  # type: ignore[import-untyped]  # ships no types
-from ua_parser import BestAvailableResolver, Domain, PartialResult, load_lazy_builtins
+from ua_parser import BestAvailableResolver, Domain, load_lazy_builtins
 
 MAX_USER_AGENT_LENGTH = 512
 MAX_FAMILY_LENGTH = 64
@@ -132,16 +132,13 @@ class UserAgents:
         return agent
 
     def _read(self, text: str) -> Agent:
+        # Agents are ASCII, and the package's Rust resolver refuses what UTF-8 cannot hold.
         plain = text.encode("ascii", "replace").decode()
-        try:
-            found: PartialResult | None = self._parse(plain, Domain.USER_AGENT | Domain.OS)
-        except ValueError:  # the package's word for a table row that matched and named nothing
-            found = None
-        browser, system = (found.user_agent, found.os) if found else (None, None)
+        found = self._parse(plain, Domain.USER_AGENT | Domain.OS)
         return _agent(
             plain,
-            _bounded(browser.family if browser else None),
-            _bounded(system.family if system else None),
+            _bounded(found.user_agent.family if found.user_agent else None),
+            _bounded(found.os.family if found.os else None),
             crawler=any(pattern.search(plain) for pattern in self._crawlers),
         )
 

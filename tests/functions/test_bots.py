@@ -121,6 +121,29 @@ def test_the_libraries_that_apps_and_back_ends_send_with_are_no_bots(user_agent:
     assert bot_reason(user_agent, HTTPS, AGENTS) is None
 
 
+@pytest.mark.parametrize(
+    "user_agent",
+    [
+        f"{ANDROID_WEB_VIEW} Version/4.0 Chrome/146.0.7680.174 Mobile Safari/537.36 MetaIAB Facebook",
+        "Mozilla/5.0 (Linux; Android 15; CPH2557 Build/AP3A.240617.008; wv) AppleWebKit/537.36 Instagram 406.0.0.58",
+        "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)",
+        "YahooMailProxy; https://help.yahoo.com/kb/yahoo-mail-proxy-SLN28749.html",
+    ],
+)
+def test_the_browsers_in_apps_and_the_proxies_of_mail_readers_act_for_people(user_agent: str) -> None:
+    assert not AGENTS.of(user_agent).crawler
+
+
+def test_of_a_long_text_the_first_512_characters_count() -> None:
+    assert AGENTS.of("x" * 503 + "Googlebot/").crawler is False
+    assert AGENTS.of("x" * 502 + "Googlebot/").crawler is True
+
+
+def test_a_family_taken_from_the_text_is_bounded_and_plain() -> None:
+    assert AGENTS.of("B" * 100 + "/1.0 CFNetwork/1494 Darwin/23").family == "B" * 64
+    assert AGENTS.of("Shöp/1.0 CFNetwork/1494 Darwin/23").family == "Sh?p"
+
+
 def test_what_is_taken_from_the_list_is_in_it() -> None:
     listed = {row["pattern"] for row in CRAWLER_USER_AGENTS_DATA}
     assert listed >= SENDERS | PEOPLE

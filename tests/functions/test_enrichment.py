@@ -201,6 +201,15 @@ def test_a_campaigns_source_is_the_first_that_is_not_empty_decoded_and_bounded(
     assert enriched(url="https://shop.example/" + query).get("utm_source") == expected
 
 
+def test_a_campaign_is_looked_for_in_the_first_32_fields_and_8192_characters() -> None:
+    start, wanted = "https://a.example/?", "utm_source=x"
+    assert "utm_source" in enriched(url=start + "utm_term=a&" * 31 + wanted)
+    assert "utm_source" not in enriched(url=start + "utm_term=a&" * 32 + wanted)
+    padding = "a" * (8192 - len(start) - len(wanted) - 1)
+    assert enriched(url=f"{start}{padding}&{wanted}")["utm_source"] == "x"
+    assert "utm_source" not in enriched(url=f"{start}{padding}a&{wanted}")
+
+
 def test_what_the_client_says_of_its_campaign_stays() -> None:
     found = enriched(url="https://a.example/?utm_source=x&utm_medium=y&gclid=1", utm_source="mine", click_id_kind="own")
     assert (found["utm_source"], found["utm_medium"], found["click_id_kind"]) == ("mine", "y", "own")
@@ -283,6 +292,7 @@ def test_a_kind_that_the_client_gave_stays() -> None:
         ("a.b.shop.co.uk", "shop.co.uk"),
         ("shop.co.uk", "shop.co.uk"),
         ("www.shop.de", "shop.de"),
+        ("www.com.example", "com.example"),
         ("mine.myshopify.com", "mine.myshopify.com"),
         ("a.mine.github.io", "mine.github.io"),
         ("b.s3.amazonaws.com", "b.s3.amazonaws.com"),

@@ -1,0 +1,193 @@
+"""A tracker's event with free properties as ours: an order of three products as three purchases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from functions.protocols.commerce_names import event_of, named_properties, product_list_of
+from functions.protocols.contract import Translated
+from functions.protocols.values import as_id, as_number, as_text, without_none
+from pipeline.core.events import (
+    MAX_ID_LENGTH,
+    MAX_NUMBER,
+    NUMBER_METADATA,
+    PRODUCT_EVENTS,
+    TEXT_METADATA,
+    InvalidEvent,
+    derived_event_id,
+)
+
+MAX_PRODUCTS = 100
+"""Of one event."""
+MAX_FACTS = 5000
+"""Of one request. A small body may list many products, and each becomes an event of ours."""
+
+_OF_THE_ORDER = frozenset("order_id order_value currency coupon".split())
+_NUMBERS = NUMBER_METADATA | {"order_value"}
+_TEXTS = TEXT_METADATA | {"product_name", "product_variant", "order_id", "currency", "coupon"}
+
+
+class Fact(msgspec.Struct, frozen=True):
+    """One event of ours, but for who and when."""
+
+    event: str
+    metadata: dict[str, Any]
+    product_id: str | None = None
+
+
+def facts_of(name: str, properties: Mapping[str, Any]) -> Sequence[Fact]:
+    """What an event says by its name, or by what sites usually mean by it (see `commerce_names`).
+
+    An event of a product that names none is kept under the name it came with: it says nothing for ranking.
+
+    Args:
+        name: as the site has it, not empty.
+        properties: those of the event's own; what our metadata has another type for goes under `unmapped`.
+
+    Raises:
+        InvalidEvent: a product of a list has no id, or there are more than `MAX_PRODUCTS`.
+    """
+    event = event_of(name)
+    if event in PRODUCT_EVENTS:
+        return _of_products(event, properties) or [Fact(_custom(name), kept(properties))]
+    if event == "click":
+        known, rest = _known(properties, ("product_id", "category", "brand", "position"))
+        return [Fact("click", kept(rest) | known, known.pop("product_id", None))]
+    if event == "search":
+        known, rest = _known(properties, ("query",))
+        return [Fact("search", kept(rest) | known)]
+    known, rest = _known(properties, ("product_id",))
+    return [Fact(event or _custom(name), kept(rest), known.get("product_id"))]
+
+
+def kept(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Properties as metadata: under a name of ours only what has our type, the other values under `unmapped`.
+
+    `variant` becomes `product_variant`, for ours is the experiment's.
+    """
+    metadata: dict[str, Any] = {}
+    unmapped: dict[str, Any] = {}
+    for name, value in properties.items():
+        fitting = _fitting(name, value)
+        if name == "variant":
+            metadata["product_variant"] = value
+        elif fitting is not None or value is None:
+            metadata[name] = fitting
+        else:
+            unmapped[name] = value
+    return metadata | {"unmapped": unmapped} if unmapped else metadata
+
+
+def written(
+    facts: Sequence[Fact], shared: Mapping[str, Any], metadata: Mapping[str, Any], event_id: str | None, source: Any
+) -> list[dict[str, Any]]:
+    """The facts as they go over the wire.
+
+    Args:
+        shared: `timestamp` and who; those that are None are left out.
+        metadata: of each fact; a fact's own come first.
+        event_id: the vendor's; several facts of it are numbered, so that they are the same when it is sent again.
+        source: the vendor's event, from which the id follows where several facts have none.
+    """
+    if event_id is None and len(facts) > 1:
+        event_id = derived_event_id(source)
+    return [
+        without_none(
+            {
+                "event": fact.event,
+                "event_id": event_id if len(facts) == 1 else f"{str(event_id)[: MAX_ID_LENGTH - 4]}:{number}",
+                **shared,
+                "product_id": fact.product_id,
+                "metadata": without_none({**metadata, **fact.metadata}),
+            }
+        )
+        for number, fact in enumerate(facts)
+    ]
+
+
+def within_bounds(translated: Iterable[Translated]) -> list[Translated]:
+    """All of them.
+
+    Raises:
+        InvalidEvent: field `events`, when they stand for more than `MAX_FACTS`: the sender has to split them.
+    """
+    taken: list[Translated] = []
+    facts = 0
+    for one in translated:
+        facts += len(one.facts)
+        if facts > MAX_FACTS:
+            raise InvalidEvent("events", f"expected at most {MAX_FACTS} products", None)
+        taken.append(one)
+    return taken
+
+
+def _of_products(event: str, properties: Mapping[str, Any]) -> Sequence[Fact]:
+    """One of each product; at an order the list counts first, else the product that the event itself names."""
+    single, single_rest = _known(properties)
+    list_name = product_list_of(properties, with_cart=event == "purchase")
+    if list_name is not None and (event == "purchase" or "product_id" not in single):
+        return _of_list(event, properties, list_name)
+    product_id = single.pop("product_id", None)
+    return [Fact(event, kept(single_rest) | single, product_id)] if product_id else []
+
+
+def _of_list(event: str, properties: Mapping[str, Any], list_name: str) -> Sequence[Fact]:
+    """The order's properties go with each product, the event's other ones with the first alone."""
+    products = properties[list_name]
+    if len(products) > MAX_PRODUCTS:
+        raise InvalidEvent("products", f"expected at most {MAX_PRODUCTS} products", len(products))
+    order, rest = _known({n: v for n, v in properties.items() if n != list_name}, tuple(_OF_THE_ORDER))
+    facts = []
+    for number, product in enumerate(products):
+        own = _of_product(product, f"products[{number}]")
+        product_id = own.pop("product_id")
+        facts.append(Fact(event, order | ({} if number else kept(rest)) | own, product_id))
+    return facts
+
+
+def _of_product(product: Any, field: str) -> dict[str, Any]:
+    """A listed product, which may be its id alone, in our names."""
+    if isinstance(product, dict):
+        known, rest = _known(product, within_a_product=True)
+        found = kept(rest) | known
+    else:
+        found = without_none({"product_id": as_id(product)})
+    if "product_id" not in found:
+        raise InvalidEvent(field, "expected the id of a product", product)
+    return found
+
+
+def _known(
+    properties: Mapping[str, Any], names: Sequence[str] | None = None, within_a_product: bool = False
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What is known by our names (all but the query, or `names`), and the properties that are left."""
+    known: dict[str, Any] = {}
+    rest = dict(properties)
+    for name, candidates in named_properties(properties, within_a_product).items():
+        if name == "query" if names is None else name not in names:
+            continue
+        for given in candidates:
+            value = _fitting(name, properties[given])
+            if value is not None:
+                known[name] = value
+                del rest[given]
+                break
+    return known, rest
+
+
+def _fitting(name: str, value: Any) -> Any:
+    """The value as our metadata have it under this name; None where it is nothing of the kind."""
+    if name == "product_id":
+        return as_id(value)
+    if name in _NUMBERS:
+        number = as_number(value)
+        return number if number is not None and 0 <= number <= MAX_NUMBER else None
+    return as_text(value) if name in _TEXTS else value
+
+
+def _custom(name: str) -> str:
+    """A name that means a product to us, on an event without one, would be refused."""
+    return f"{name}_without_product" if name in PRODUCT_EVENTS else name

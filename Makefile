@@ -20,7 +20,7 @@ INSTALLATION = $(if $(filter command,$(origin PROJECT)),$(ON_GOOGLE_CLOUD),$(STA
 # Runs a pip command quietly; shows the end of its log when it fails.
 QUIETLY = > build/setup.log 2>&1 || { tail -n 30 build/setup.log; echo "setup failed; the whole log is build/setup.log"; exit 1; }
 
-.PHONY: help setup prerequisites up down status demo test check docs bench replay catalog train backfill parity dead-letters rewind constraints clean
+.PHONY: help setup prerequisites up down status demo test check docs schemas bench replay catalog train backfill parity dead-letters rewind constraints clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -97,6 +97,9 @@ check: setup ## ruff and mypy --strict
 docs: setup ## Write the tables of docs/features.md and docs/rules.md anew from the code
 	@$(PYTHON) -m pipeline.feature_docs
 	@$(PYTHON) -m pipeline.rules_file --docs
+
+schemas: setup ## Print the tracking plan; ARGS=--docs writes docs/tracking-plan.md anew
+	@$(PYTHON) -m functions.schemas $(ARGS)
 
 bench: setup ## Measure pipeline, freshness, API and collector, compare stream engines; writes build/reports/bench.json
 	@$(PYTHON) -m tests.bench

@@ -14,7 +14,14 @@ from pathlib import Path
 import setuptools  # type: ignore[import-untyped]  # noqa: F401 - run_setup understands setup.py once it is imported
 
 REPO = Path(__file__).resolve().parents[1]
-SOURCES = ("functions/*.py", "functions/protocols/*.py", "pipeline/__init__.py", "pipeline/core/*.py")
+SOURCES = (
+    "functions/*.py",
+    "functions/protocols/*.py",
+    "functions/schemas/*.py",
+    "functions/schemas/*/*.json",
+    "pipeline/__init__.py",
+    "pipeline/core/*.py",
+)
 LEFT_OUT = ("functions/package.py",)
 MAIN = '"""Where Cloud Functions looks for the entry point."""\n\nfrom functions.main import collect as collect\n'
 MODE = 0o644 << 16

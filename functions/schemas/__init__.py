@@ -1,0 +1,47 @@
+"""The events of the contract as JSON Schemas (draft 2020-12), one file an event, in a folder a version.
+
+A schema says of an event what `parse_event` says of it, neither more nor less, save what no schema can say (it is named
+in `event.json`). What the collector takes as it comes, and profiles read only where it makes sense, is told beside the
+rules: `x-expected` is the schema that such a value should meet, `x-unit` its unit, `x-since` the version of the schemas
+that had it first, `x-set-by` who writes it where that is not the client, and
+`x-range` says what it may be where no rule does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pipeline.core.vocabulary import EVENT_CODES
+
+VERSION = "1"
+COMMON, CUSTOM = "event", "custom"
+EVENTS = (*EVENT_CODES, CUSTOM)
+"""The names of the tracking plan, in its order; `custom` stands for every other name."""
+
+BESIDE = "_beside_metadata"
+"""Ends the names of the rules for fields that stand beside `metadata` in place of in it."""
+
+_FOLDER = Path(__file__).parent / VERSION
+
+
+def documents() -> dict[str, dict[str, Any]]:
+    """Every schema by its name, the common part first; each a new copy. References go by file: `event.json#/$defs/id`.
+
+    Raises:
+        OSError, msgspec.DecodeError: a file is missing or broken; that is a fault of the installation.
+    """
+    return {name: _read(name) for name in (COMMON, *EVENTS)}
+
+
+def fields(schema: Mapping[str, Any]) -> list[str]:
+    """The fields of `metadata` that an event's schema names, in its order."""
+    return list(schema["properties"].get("metadata", {}).get("properties", ()))
+
+
+def _read(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = msgspec.json.decode((_FOLDER / f"{name}.json").read_bytes(), type=dict[str, Any])
+    return content

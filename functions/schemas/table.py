@@ -1,0 +1,141 @@
+"""The tracking plan as tables in Markdown, from the schemas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from functions.schemas import BESIDE, COMMON, CUSTOM, EVENTS, documents, fields
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "tracking-plan.md"
+BEGIN = "<!-- tracking plan: begin, written by `make schemas ARGS=--docs` -->"
+END = "<!-- tracking plan: end -->"
+_EVENT_HEAD = ("event", "means", "required", "fields of `metadata`", "since")
+_FIELD_HEAD = ("field", "means", "type", "unit", "range", "else", "since")
+_ELSE_REJECTED, _ELSE_IGNORED = "rejected", "not read"
+
+
+def tables(schemas: Mapping[str, Any] | None = None) -> str:
+    """The plan: events, the fields that every event has, those of `metadata`, and those that the collector adds."""
+    schemas = documents() if schemas is None else schemas
+    common = schemas[COMMON]
+    clients = [name for name in metadata_fields(common) if not _is_added(common["$defs"][name])]
+    added = [name for name in metadata_fields(common) if _is_added(common["$defs"][name])]
+    return "\n\n".join(
+        (
+            "## Events",
+            _table(_EVENT_HEAD, (_event_row(name, schemas) for name in EVENTS)),
+            "## Fields of every event",
+            _table(_FIELD_HEAD, (_field_row(name, _own(common, name), common) for name in _sent(common))),
+            "## Fields of `metadata`",
+            _table(_FIELD_HEAD, (_field_row(name, common["$defs"][name], common) for name in clients)),
+            "## What the collector adds to `metadata`",
+            _table(_FIELD_HEAD, (_field_row(name, common["$defs"][name], common) for name in added)),
+        )
+    )
+
+
+def documented(text: str, plan: str) -> str:
+    """`text` with the plan between its two markers.
+
+    Raises:
+        ValueError: when `text` lacks a marker.
+    """
+    before, begun, rest = text.partition(BEGIN)
+    _, closed, after = rest.partition(END)
+    if not (begun and closed):
+        raise ValueError(f"text: expected the lines {BEGIN} and {END}")
+    return f"{before}{BEGIN}\n\n{plan}\n\n{END}{after}"
+
+
+def kind(schema: Mapping[str, Any]) -> str:
+    """The type that a field's schema names or expects; null aside, which stands for a field that is not there."""
+    types = schema.get("type", schema.get("x-expected", {}).get("type", "any"))
+    return " or ".join(name for name in ([types] if isinstance(types, str) else types) if name != "null")
+
+
+def extent(schema: Mapping[str, Any]) -> str:
+    """The range of a field: an interval, how many characters, or the values that there are."""
+    if "x-range" in schema:
+        return str(schema["x-range"])
+    rule = {**schema, **schema.get("x-expected", {})}
+    if "enum" in rule:
+        return ", ".join(f"`{value}`" for value in rule["enum"])
+    if "maxLength" in rule:
+        shortest, longest = rule.get("minLength", 0), rule["maxLength"]
+        return f"{shortest} to {longest} characters" if shortest != longest else f"{longest} characters"
+    if "properties" in rule:
+        return ", ".join(f"`{name}`: {kind(value)}" for name, value in rule["properties"].items())
+    return _interval(rule) if kind(schema) == "number" else ""
+
+
+def _interval(rule: Mapping[str, Any]) -> str:
+    low = "(0" if rule.get("exclusiveMinimum") == 0 else f"[{_number(rule['minimum'])}" if "minimum" in rule else "(-∞"
+    return f"{low}, {_number(rule['maximum'])}]" if "maximum" in rule else f"{low}, ∞)"
+
+
+def _number(value: float) -> str:
+    return f"{value:.0e}".replace("e+", "e") if abs(value) >= 1e9 else f"{value:,}"
+
+
+def _event_row(name: str, schemas: Mapping[str, Any]) -> tuple[str, ...]:
+    schema, common = schemas[name], schemas[COMMON]
+    shown = "any other name" if name == CUSTOM else f"`{name}`"
+    required = [*common["required"], *schema.get("required", ())]
+    either = " or ".join(f"`{choice['required'][0]}`" for choice in common["anyOf"])
+    return (
+        shown,
+        schema["description"],
+        ", ".join([*(f"`{field}`" for field in required), either]),
+        ", ".join(f"`{field}`" for field in fields(schema)),
+        schema["x-since"],
+    )
+
+
+def _field_row(name: str, schema: Mapping[str, Any], common: Mapping[str, Any]) -> tuple[str, ...]:
+    """`else`: what becomes of an event whose value is another, or of the value."""
+    otherwise = "" if schema.get("x-set-by") else _ELSE_REJECTED if "type" in schema else _ELSE_IGNORED
+    since = schema.get("x-since", common["x-since"])
+    return (
+        f"`{name}`",
+        schema["description"],
+        kind(schema),
+        schema.get("x-unit", ""),
+        _range(schema),
+        otherwise,
+        since,
+    )
+
+
+def _range(schema: Mapping[str, Any]) -> str:
+    """What is expected within what is accepted, where the two differ."""
+    expected = extent(schema)
+    accepted = extent({name: value for name, value in schema.items() if name != "x-expected"})
+    return f"{expected} (accepted: {accepted})" if accepted and accepted != expected else expected
+
+
+def metadata_fields(common: Mapping[str, Any]) -> list[str]:
+    """Every field of `metadata` that the common part describes, in its order."""
+    apart = ("id", "required_id")
+    return [name for name in common["$defs"] if name not in apart and not name.endswith(BESIDE)]
+
+
+def _is_added(schema: Mapping[str, Any]) -> bool:
+    return "x-set-by" in schema
+
+
+def _sent(common: Mapping[str, Any]) -> list[str]:
+    return [name for name in common["properties"] if name != "ingest_time"]
+
+
+def _own(common: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A field's schema with what it refers to."""
+    schema: dict[str, Any] = common["properties"][name]
+    target = schema.get("$ref", "").rpartition("/")[2]
+    return {**common["$defs"].get(target, {}), **schema}
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ("---",) * len(head), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -10,14 +10,14 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 
-from functions.openapi import description, encoded
+from functions.openapi import Paths, description, encoded
 from functions.problems import problem
 from functions.protocols import native, pixel
 from functions.protocols.contract import Incoming, Outcome, Refusal, Rejected
 from functions.schemas import EVENTS
 from pipeline.core.events import InvalidEvent, parse_time
 
-VENDORS = {
+VENDORS: Paths = {
     "segment": {"/v1/batch": ("POST",), "/v1/track": ("POST",)},
     "snowplow": {"/i": ("GET", "HEAD"), "/com.snowplowanalytics.snowplow/tp2": ("POST",)},
 }
@@ -133,7 +133,7 @@ def test_requests_can_be_made_from_it(document: dict[str, Any]) -> None:
 
     @settings(max_examples=25, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy())
-    def check(case: schemathesis.Case) -> None:
+    def check(case: schemathesis.Case[Any]) -> None:
         if case.media_type == "application/json":
             assert is_read(case.body)
 

@@ -1,0 +1,318 @@
+"""What of an event never leaves the collector as it came: addresses are cut, named fields dropped or hashed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+from hashlib import blake2b
+from ipaddress import ip_address
+from typing import Any
+
+import msgspec
+
+from functions.addresses import IPV4_KEPT_BYTES, IPV6_KEPT_BYTES
+from functions.invalid import InvalidConfig
+from pipeline.core.events import NUMBER_METADATA, WireEvent
+
+MIN_FIELD_KEY_BYTES, MAX_FIELD_KEY_BYTES = 16, 64
+HASH_BYTES = 16
+HASH_PREFIX = "h_"
+"""By it a hash is known as one, so that what was hashed once (an event sent again) is not hashed again."""
+
+MAX_ADDRESS_LENGTH = 64
+MAX_NAME_LENGTH = 64
+ADDRESS_FIELDS = frozenset(
+    "ip ip_address ipAddress client_ip clientIp clientIP user_ip userIp user_ipaddress remote_addr remote_ip"
+    " x_forwarded_for $ip uip".split()
+)
+"""Under these names, exactly so, an address stands wherever in an event."""
+
+PII = "pii"
+PII_FIELDS = frozenset(
+    "email emailaddress useremail phone phonenumber mobile mobilephone mobilenumber telephone fax"
+    " firstname lastname middlename fullname givenname familyname surname maidenname"
+    " address addresses streetaddress street addressline1 addressline2 shippingaddress billingaddress"
+    " zip zipcode postcode postalcode birthday birthdate dateofbirth dob gender"
+    " ssn socialsecuritynumber taxid passport passportnumber iban cardnumber creditcard".split()
+)
+"""What `pii` stands for, anywhere in an event's metadata; compared by `plain_name`."""
+TRAITS = frozenset({"traits", "usertraits", "userproperties", "userattributes", "set", "setonce"})
+PII_IN_TRAITS = PII_FIELDS | {"name", "username", "avatar", "picture"}
+"""In what is told of a person, these too; elsewhere a name is mostly a product's."""
+
+Change = Callable[[Any], Any]
+"""What comes in a value's place; None: nothing."""
+
+IDS = frozenset({"user_id", "anonymous_id", "session_id"})
+_CONTRACT = frozenset("event_id event timestamp sent_at ingest_time product_id metadata consent".split())
+
+
+class FieldPolicy:
+    """Applies to an event before it is read. Addresses are always cut; the rest is as configured.
+
+    Names are exact, dotted paths: `user_id`, `metadata.email`, `metadata.context.traits.email`. A path may be
+    that of a value or of an object, but leads through objects only, not into lists. What stands beside the contract's
+    fields becomes metadata, so `metadata.email` is also an event's own `email`.
+
+    Args:
+        drop: what is removed. The word `pii` stands for `PII_FIELDS`, anywhere in the metadata.
+        hash: what is replaced by its hash: texts and numbers (as their text); objects, lists and booleans are removed.
+            The same value has the same hash wherever it stands, so a hashed `user_id` still is the same visitor.
+        key: 16 to 64 bytes, the secret of the hashes.
+
+    Raises:
+        InvalidConfig: naming `FRESHET_DROP_FIELDS`, `FRESHET_HASH_FIELDS` or `FRESHET_FIELD_KEY`.
+    """
+
+    __slots__ = ("_dropped", "_has_ids", "_hashed", "_key", "_names", "_pii", "_plain")
+
+    def __init__(self, drop: Iterable[str] = (), hash: Iterable[str] = (), key: bytes | None = None) -> None:
+        drop, hash = set(drop), set(hash)
+        self._pii = PII in drop
+        drop.discard(PII)
+        self._dropped = [_path("FRESHET_DROP_FIELDS", name) for name in sorted(drop)]
+        self._hashed = [_path("FRESHET_HASH_FIELDS", name) for name in sorted(hash)]
+        _check(drop, hash, key)
+        self._key = key
+        self._names = frozenset(path[-1] for path in [*self._dropped, *self._hashed]) - IDS
+        self._plain = not (self._dropped or self._hashed or self._pii)
+        self._has_ids = any(path[0] in IDS for path in [*self._dropped, *self._hashed])
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> FieldPolicy:
+        """Of `FRESHET_DROP_FIELDS` and `FRESHET_HASH_FIELDS` (names with commas between), `FRESHET_FIELD_KEY`.
+
+        Raises:
+            InvalidConfig: naming the variable.
+        """
+        drop, hash = (_names(environ.get(f"FRESHET_{what}_FIELDS", "")) for what in ("DROP", "HASH"))
+        return cls(drop, hash, environ.get("FRESHET_FIELD_KEY", "").strip().encode() or None)
+
+    def apply(self, fields: dict[str, Any]) -> None:
+        """Cut, drop and hash in an event as the client wrote it, in place. It never raises; twice is as once."""
+        if self._plain:
+            _cut_all(fields)
+            return
+        for path, change in self._changes():
+            _replace(fields, path, change)
+        _clean(fields, PII_FIELDS if self._pii else None)
+
+    def apply_wire(self, wire: WireEvent) -> None:
+        """`apply`, to an event that was read already."""
+        if self._plain:
+            _cut_all(wire.metadata)
+            return
+        fields = {"metadata": wire.metadata}
+        if self._has_ids:
+            fields |= {name: value for name in IDS if (value := getattr(wire, name)) is not None}
+        self.apply(fields)
+        if self._has_ids:
+            for name in IDS:
+                setattr(wire, name, fields.get(name))
+
+    def apply_id(self, name: str, value: str | None) -> str | None:
+        """An id of `IDS` as it is known behind the collector: for whoever asks for a visitor by it."""
+        if value is None or not self._has_ids:
+            return value
+        fields: dict[str, Any] = {name: value}
+        self.apply(fields)
+        return fields.get(name)
+
+    def letter(self, payload: bytes) -> bytes:
+        """A rejected event as it may go to the dead letter.
+
+        Nobody knows what of a rejected or a vendor's event is which field of ours. So, wherever they stand, addresses
+        are cut, and everything is removed that has the last name of a configured path (`email` of `metadata.email`),
+        as are the fields of `pii`; ids are dropped or hashed where they have our names (`userId` is `user_id`). What is
+        no JSON stays as it is.
+        """
+        try:
+            event = _decoder.decode(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return payload
+        if not isinstance(event, (dict, list)):
+            return payload
+        before = _encoder.encode(event)
+        for path, change in ((p, c) for p, c in self._changes() if len(p) == 1):
+            _replace_anywhere(event, plain_name(path[0]), change)
+        _clean(event, PII_FIELDS if self._pii else None, self._names)
+        after = _encoder.encode(event)
+        return payload if after == before else after
+
+    def _changes(self) -> list[tuple[tuple[str, ...], Change]]:
+        hashed = [(path, self._hash_id if len(path) == 1 else self._hash) for path in self._hashed]
+        return [*((path, _nothing) for path in self._dropped), *hashed]
+
+    def _hash(self, value: Any) -> str | None:
+        text = _text(value)
+        if text is None:
+            return None
+        return text if not text or _is_hash(text) else self._digest(text)
+
+    def _hash_id(self, value: Any) -> Any:
+        """What is no text is left for the contract to refuse."""
+        return self._hash(value) if isinstance(value, str) else value
+
+    def _digest(self, text: str) -> str:
+        """BLAKE2b (RFC 7693) under the key: without it nobody can try out whose address a hash is."""
+        digest = blake2b(text.encode("utf-8", "surrogatepass"), key=self._key or b"", digest_size=HASH_BYTES)
+        return HASH_PREFIX + digest.hexdigest()
+
+
+def truncated_address(value: Any) -> str | None:
+    """The network of an address as text, its /24 (IPv4) or /48 (IPv6): `192.0.2.0`, `2001:db8:1::`.
+
+    An IPv4 address in IPv6's form is the IPv4 address. None for what is no address, port and list included.
+    """
+    if not isinstance(value, str) or len(value) > MAX_ADDRESS_LENGTH:
+        return None
+    try:
+        found = ip_address(value.strip())
+    except ValueError:
+        return None
+    if found.version == 6:
+        if found.ipv4_mapped is None:
+            return str(ip_address(found.packed[:IPV6_KEPT_BYTES] + bytes(16 - IPV6_KEPT_BYTES)))
+        found = found.ipv4_mapped
+    return str(ip_address(found.packed[:IPV4_KEPT_BYTES] + bytes(4 - IPV4_KEPT_BYTES)))
+
+
+def plain_name(name: str) -> str:
+    """`firstName`, `first_name`, `First Name` and `$first_name` as `firstname`; of long names the beginning."""
+    return _plain_name(name[:MAX_NAME_LENGTH])
+
+
+@lru_cache(maxsize=4096)
+def _plain_name(name: str) -> str:
+    return name.lower().translate(_SEPARATORS)
+
+
+_SEPARATORS = str.maketrans("", "", "_-$ .")
+_decoder = msgspec.json.Decoder()
+_encoder = msgspec.json.Encoder()
+
+
+def _clean(root: Any, pii: frozenset[str] | None = None, names: frozenset[str] = frozenset()) -> None:
+    """Cut addresses and remove `pii` and `names` in all objects below; without recursion, for depth is not trusted."""
+    waiting: list[tuple[Any, frozenset[str] | None]] = [(root, pii)]
+    for node, personal in waiting:
+        if type(node) is dict:
+            if not ADDRESS_FIELDS.isdisjoint(node):
+                _cut_addresses(node)
+            if names and not names.isdisjoint(node):
+                _remove(node, [name for name in node if name in names])
+            if personal is not None:
+                _remove(node, [name for name in node if plain_name(name) in personal])
+                for name, value in node.items():
+                    if type(value) is dict or type(value) is list:
+                        waiting.append((value, PII_IN_TRAITS if plain_name(name) in TRAITS else personal))
+                continue
+            waiting += [(value, None) for value in node.values() if type(value) is dict or type(value) is list]
+        else:
+            waiting += [(value, personal) for value in node if type(value) is dict or type(value) is list]
+
+
+def _cut_all(root: dict[str, Any]) -> None:
+    """`_clean` where nothing is configured, which most events see."""
+    waiting: list[Any] = [root]
+    for node in waiting:
+        if type(node) is dict:
+            if not ADDRESS_FIELDS.isdisjoint(node):
+                _cut_addresses(node)
+            node = node.values()
+        for value in node:
+            kind = type(value)
+            if kind is dict or kind is list:
+                waiting.append(value)
+
+
+def _cut_addresses(node: dict[str, Any]) -> None:
+    for name in ADDRESS_FIELDS.intersection(node):
+        cut = truncated_address(node[name])
+        if cut is None:
+            del node[name]
+        else:
+            node[name] = cut
+
+
+def _remove(node: dict[str, Any], names: list[str]) -> None:
+    for name in names:
+        del node[name]
+
+
+def _replace(fields: dict[str, Any], path: tuple[str, ...], change: Change) -> None:
+    """Put `change` of it in a value's place; None removes it. Metadata may stand beside the contract's fields, too."""
+    _replace_at(fields, path, change)
+    if path[0] == "metadata" and path[1] not in _CONTRACT | IDS:
+        _replace_at(fields, path[1:], change)
+
+
+def _replace_at(node: Any, path: tuple[str, ...], change: Change) -> None:
+    for name in path[:-1]:
+        node = node.get(name) if isinstance(node, dict) else None
+    if isinstance(node, dict) and node.get(path[-1]) is not None:
+        value = change(node[path[-1]])
+        if value is None:
+            del node[path[-1]]
+        else:
+            node[path[-1]] = value
+
+
+def _replace_anywhere(root: Any, name: str, change: Change) -> None:
+    waiting = [root]
+    for node in waiting:
+        if type(node) is dict:
+            for found in [key for key in node if plain_name(key) == name]:
+                _replace_at(node, (found,), change)
+        waiting += [v for v in (node.values() if type(node) is dict else node) if type(v) is dict or type(v) is list]
+
+
+def _nothing(value: Any) -> None:
+    return None
+
+
+def _text(value: Any) -> str | None:
+    """Texts and numbers as text; a number as another client would write it."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return None
+        return str(int(value)) if value.is_integer() and abs(value) < 2**63 else repr(value)
+    return str(value) if abs(value) < 2**63 else None
+
+
+def _is_hash(value: str) -> bool:
+    digits = value[len(HASH_PREFIX) :]
+    return value.startswith(HASH_PREFIX) and len(digits) == 2 * HASH_BYTES and set(digits) <= _HEX
+
+
+_HEX = frozenset("0123456789abcdef")
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _path(variable: str, name: str) -> tuple[str, ...]:
+    path = tuple(name.split("."))
+    fits = all(path) and "*" not in name and (path[0] == "metadata") == (len(path) > 1)
+    if not fits or (len(path) == 1 and path[0] not in IDS):
+        expected = f"{PII}, {', '.join(sorted(IDS))} or metadata.<name>, exact and dotted"
+        raise InvalidConfig(f"{variable}: expected {expected}, got {name!r}")
+    return path
+
+
+def _check(drop: set[str], hash: set[str], key: bytes | None) -> None:
+    if both := drop & hash:
+        raise InvalidConfig(f"FRESHET_HASH_FIELDS: expected a field to be dropped or hashed, got both for {min(both)}")
+    if numbers := {f"metadata.{name}" for name in NUMBER_METADATA} & hash:
+        raise InvalidConfig(f"FRESHET_HASH_FIELDS: expected no field that is a number, got {min(numbers)}")
+    if hash and key is None:
+        raise InvalidConfig("FRESHET_FIELD_KEY: required to hash fields, expected a non-empty text")
+    if key is not None and not MIN_FIELD_KEY_BYTES <= len(key) <= MAX_FIELD_KEY_BYTES:
+        expected = f"{MIN_FIELD_KEY_BYTES} to {MAX_FIELD_KEY_BYTES} bytes"
+        raise InvalidConfig(f"FRESHET_FIELD_KEY: expected {expected}, got {len(key)}")

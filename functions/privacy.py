@@ -1,0 +1,154 @@
+"""What a visitor agreed to: by the event, by the request, by the browser's signals, else by the installation's default.
+
+    Sec-GPC: 1  >  consent of the event  >  consent of the request  >  DNT: 1  >  the default
+
+Global Privacy Control binds in law in some places (California's CCPA regulations, section 7025, is one), so it goes
+first, whatever a banner was answered. Do Not Track never became a standard and says what a browser was once set to; an
+answer that the visitor gave this site is later and about this site, so it goes before. `FRESHET_SIGNALS=ignore` looks
+at neither. Pure: no clock, no I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+import msgspec
+
+from functions.field_policy import FieldPolicy
+from functions.invalid import InvalidConfig
+from pipeline.core.consent import DENIED, FIELD, GRANTED, Consent
+from pipeline.core.events import InvalidEvent
+
+DEFAULTS = {"": GRANTED, "granted": GRANTED, "denied": DENIED}
+SIGNALS = {"": True, "honour": True, "ignore": False}
+
+
+class Signal(Enum):
+    """What a browser says for its visitor with every request."""
+
+    GPC = "sec-gpc"
+    DNT = "dnt"
+
+
+class Stated(msgspec.Struct, frozen=True):
+    """A consent as it stands in an event or a request; what it does not name (or names null) is as by default."""
+
+    analytics: bool | None = None
+    personalization: bool | None = None
+
+
+def signalled(headers: Mapping[str, str]) -> Signal | None:
+    """The signal of a request, of two the one that binds; None where there is none.
+
+    Args:
+        headers: lower-case names. Only the value 1 is a signal (W3C Global Privacy Control, the Sec-GPC header field).
+    """
+    if headers.get("sec-gpc") == "1":
+        return Signal.GPC
+    return Signal.DNT if headers.get("dnt") == "1" else None
+
+
+def event_consent(
+    fields: Mapping[str, Any], batch_consent: Any, signal: Signal | None, default: Consent = GRANTED
+) -> Consent:
+    """What the visitor of an event agreed to; see the module for what goes before what.
+
+    Args:
+        fields: the event as the client wrote it. It states its consent as `consent` or as `metadata.consent`; where
+            it has both, only what both grant is granted.
+        batch_consent: of the whole request, unchecked; None where it has none.
+        signal: of `signalled`.
+        default: what holds where nobody says anything.
+
+    Raises:
+        InvalidEvent: field `consent`, when the one that counts cannot be read.
+    """
+    metadata = fields.get("metadata")
+    inner = metadata.get(FIELD) if type(metadata) is dict else None
+    return _consent(fields.get(FIELD), inner, batch_consent, signal, default)
+
+
+def wire_consent(
+    metadata: Mapping[str, Any], batch_consent: Any, signal: Signal | None, default: Consent = GRANTED
+) -> Consent:
+    """`event_consent`, of an event that was read already and holds nothing beside the contract's fields."""
+    return _consent(None, metadata.get(FIELD), batch_consent, signal, default)
+
+
+def record(metadata: dict[str, Any], consent: Consent, batch_consent: Any = None) -> None:
+    """Write the consent into the metadata of an accepted event, where it was stated or is not full.
+
+    After the event is read and has its id: what is derived from the content is not to depend on what the request said.
+    """
+    if FIELD in metadata or batch_consent is not None or not consent.is_full:
+        metadata[FIELD] = {"analytics": consent.analytics, "personalization": consent.personalization}
+
+
+@dataclass(frozen=True, slots=True)
+class Privacy:
+    """What an installation promises its visitors.
+
+    Attributes:
+        default: for visitors who said nothing; denied where the law asks for an agreement first.
+        signals: whether DNT and GPC are honoured.
+        fields: what is cut, dropped and hashed.
+    """
+
+    default: Consent = GRANTED
+    signals: bool = True
+    fields: FieldPolicy = field(default_factory=FieldPolicy)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Privacy:
+        """Of `FRESHET_DEFAULT_CONSENT`, `FRESHET_SIGNALS` and what `FieldPolicy.from_env` reads.
+
+        Raises:
+            InvalidConfig: naming the variable, and what was expected of it.
+        """
+        return cls(
+            default=_one_of(environ, "FRESHET_DEFAULT_CONSENT", DEFAULTS),
+            signals=_one_of(environ, "FRESHET_SIGNALS", SIGNALS),
+            fields=FieldPolicy.from_env(environ),
+        )
+
+    def signal(self, headers: Mapping[str, str]) -> Signal | None:
+        """`signalled`, where signals are honoured."""
+        return signalled(headers) if self.signals else None
+
+
+def _consent(outer: Any, inner: Any, batch: Any, signal: Signal | None, default: Consent) -> Consent:
+    if signal is Signal.GPC:
+        return DENIED
+    if outer is not None or inner is not None:
+        return _both(_stated(outer, default), _stated(inner, default))
+    if batch is not None:
+        return _stated(batch, default)
+    return DENIED if signal is not None else default
+
+
+def _stated(value: Any, default: Consent) -> Consent:
+    if value is None:
+        return GRANTED
+    try:
+        stated = msgspec.convert(value, Stated)
+    except msgspec.ValidationError:
+        expected = 'expected {"analytics": true or false, "personalization": true or false}'
+        raise InvalidEvent(FIELD, expected, value) from None
+    return Consent(
+        default.analytics if stated.analytics is None else stated.analytics,
+        default.personalization if stated.personalization is None else stated.personalization,
+    )
+
+
+def _both(one: Consent, other: Consent) -> Consent:
+    return Consent(one.analytics and other.analytics, one.personalization and other.personalization)
+
+
+def _one_of(environ: Mapping[str, str], key: str, known: Mapping[str, Any]) -> Any:
+    word = environ.get(key, "").strip().lower()
+    if word not in known:
+        raise InvalidConfig(f"{key}: expected {' or '.join(filter(None, known))}, got {word!r}")
+    return known[word]

@@ -1,0 +1,223 @@
+"""What leaves the collector: addresses cut, named fields dropped or hashed, and nothing else touched."""
+
+from __future__ import annotations
+
+import copy
+import json
+from datetime import UTC, datetime
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from functions.field_policy import ADDRESS_FIELDS, FieldPolicy, truncated_address
+from functions.invalid import InvalidConfig
+from pipeline.core.events import WireEvent
+
+KEY = b"k" * 16
+U1 = "h_1a42f939958c71d4fd4b4885b111cf09"  # keyed BLAKE2b of "u1"
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda value: (
+        st.lists(value, max_size=3)
+        | st.dictionaries(st.sampled_from([*sorted(ADDRESS_FIELDS), "email", "traits", "x"]), value, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+def applied(policy: FieldPolicy, fields: dict[str, Any]) -> dict[str, Any]:
+    fields = copy.deepcopy(fields)
+    policy.apply(fields)
+    return fields
+
+
+class TestAddresses:
+    @given(st.ip_addresses(v=4))
+    def test_of_an_ipv4_address_its_24_stays(self, address: IPv4Address) -> None:
+        cut = truncated_address(str(address))
+        assert cut == str(ip_network(f"{address}/24", strict=False).network_address)
+        assert truncated_address(cut) == cut
+        assert truncated_address(f"::ffff:{address}") == cut
+
+    @given(st.ip_addresses(v=6))
+    def test_of_an_ipv6_address_its_48_stays(self, address: IPv6Address) -> None:
+        cut = truncated_address(str(address))
+        mapped = address.ipv4_mapped
+        expected = ip_network(f"{mapped}/24" if mapped else f"{address}/48", strict=False).network_address
+        assert cut is not None and ip_address(cut) == expected
+        assert truncated_address(cut) == cut
+
+    @pytest.mark.parametrize(
+        "value", ["", "here", "1.2.3.4:80", "1.2.3.4, 5.6.7.8", "1" * 100_000, 16909060, None, ["::"]]
+    )
+    def test_what_is_no_address_is_dropped(self, value: Any) -> None:
+        assert truncated_address(value) is None
+        assert applied(FieldPolicy(), {"metadata": {"ip": value, "x": 1}}) == {"metadata": {"x": 1}}
+
+    def test_they_are_cut_wherever_they_stand_and_all_else_stays(self) -> None:
+        ip, cut = "192.0.2.77", "192.0.2.0"
+
+        def event(address: str) -> dict[str, Any]:
+            deep = {"device": [{"ip_address": address, "os": "x"}, [{"client_ip": address}]]}
+            metadata = {"ip": address, "context": {"ip": address, **deep}, "contexts": [deep], "ships": address}
+            return {"event": "click", "user_id": ip, "ip": address, "metadata": metadata | {"ships": ip}}
+
+        assert applied(FieldPolicy(), event(ip)) == event(cut)
+
+    def test_nesting_of_any_depth_is_walked_without_recursion(self) -> None:
+        fields: dict[str, Any] = {"ip": "192.0.2.77"}
+        for _ in range(50_000):
+            fields = {"metadata": fields}
+        FieldPolicy().apply(fields)
+        while "metadata" in fields:
+            fields = fields["metadata"]
+        assert fields == {"ip": "192.0.2.0"}
+
+
+class TestNamedFields:
+    def test_a_dropped_field_is_gone_and_one_of_the_same_name_elsewhere_stays(self) -> None:
+        policy = FieldPolicy(drop=["metadata.email", "metadata.context.traits.age", "session_id"])
+        given = {
+            "event_id": "e",
+            "session_id": "s",
+            "metadata": {"email": "a@b", "context": {"traits": {"age": 7, "email": "a@b"}}, "age": 7},
+        }
+        assert applied(policy, given) == {
+            "event_id": "e",
+            "metadata": {"context": {"traits": {"email": "a@b"}}, "age": 7},
+        }
+
+    def test_a_field_beside_the_contracts_is_metadata_already(self) -> None:
+        policy = FieldPolicy(["metadata.email"], ["metadata.card"], KEY)
+        assert applied(policy, {"event": "click", "email": "a@b", "card": "u1"}) == {"event": "click", "card": U1}
+
+    def test_metadata_of_the_name_of_an_id_is_not_the_id(self) -> None:
+        policy = FieldPolicy(["metadata.user_id"])
+        assert applied(policy, {"user_id": "u1", "metadata": {"user_id": "u1"}}) == {"user_id": "u1", "metadata": {}}
+
+    def test_a_hashed_user_is_the_same_visitor_by_the_same_key_alone(self) -> None:
+        one, other = FieldPolicy((), ["user_id"], KEY), FieldPolicy((), ["user_id"], b"l" * 16)
+        assert applied(one, {"user_id": "u1"}) == {"user_id": U1}
+        assert applied(other, {"user_id": "u1"}) != {"user_id": U1}
+        assert applied(one, {"user_id": "u2"}) != {"user_id": U1}
+        assert one.apply_id("user_id", "u1") == U1
+        assert (one.apply_id("user_id", None), one.apply_id("anonymous_id", "u1")) == (None, "u1")
+        assert FieldPolicy().apply_id("user_id", "u1") == "u1"
+
+    @given(JSON)
+    def test_twice_is_as_once_and_nothing_makes_it_fail(self, metadata: Any) -> None:
+        for policy in (FieldPolicy(), FieldPolicy(["pii"], ["metadata.x", "metadata.traits.x", "user_id"], KEY)):
+            for fields in ({"metadata": metadata}, {"x": metadata, "user_id": metadata, "traits": metadata}):
+                once = applied(policy, fields)
+                assert applied(policy, once) == once
+
+    def test_a_number_is_hashed_as_its_text_and_what_is_neither_is_dropped(self) -> None:
+        policy = FieldPolicy((), ["metadata.card"], KEY)
+        hashes = [applied(policy, {"metadata": {"card": card}})["metadata"].get("card") for card in ("12", 12, 12.0)]
+        assert len(set(hashes)) == 1 and hashes[0].startswith("h_")
+        neither: list[Any] = [True, [], {}, [1], float("inf"), 10**5000]
+        for value in neither:
+            assert applied(policy, {"metadata": {"card": value}}) == {"metadata": {}}
+        for nothing in (None, ""):
+            assert applied(policy, {"metadata": {"card": nothing}}) == {"metadata": {"card": nothing}}
+
+    def test_an_id_that_is_no_text_is_left_for_the_contract_to_refuse(self) -> None:
+        assert applied(FieldPolicy((), ["user_id"], KEY), {"user_id": 12}) == {"user_id": 12}
+
+    def test_what_only_looks_like_a_hash_is_hashed(self) -> None:
+        policy = FieldPolicy((), ["user_id"], KEY)
+        for near in ("h_" + "a" * 31, "h_" + "a" * 33, "h_" + "A" * 32, "h_" + "g" * 32, "i_" + "a" * 32):
+            assert policy.apply_id("user_id", near) != near
+        assert policy.apply_id("user_id", "h_" + "a" * 32) == "h_" + "a" * 32
+
+    def test_an_event_that_was_read_already_becomes_the_same(self) -> None:
+        policy = FieldPolicy(["session_id", "metadata.email"], ["user_id"], KEY)
+        wire = WireEvent("e", "click", datetime.now(UTC), "u1", "a1", "s1", None, {"email": "a@b", "ip": "192.0.2.7"})
+        policy.apply_wire(wire)
+        assert (wire.user_id, wire.anonymous_id, wire.session_id) == (U1, "a1", None)
+        assert wire.metadata == {"ip": "192.0.2.0"}
+        FieldPolicy().apply_wire(plain := WireEvent("e", "click", datetime.now(UTC), metadata={"ip": "192.0.2.7"}))
+        assert plain.metadata == {"ip": "192.0.2.0"}
+
+
+class TestPersonalFields:
+    def test_they_are_dropped_anywhere_however_they_are_spelt(self) -> None:
+        given = {
+            "email": "a@b",
+            "metadata": {
+                "$first_name": "A",
+                "products": [{"name": "shoe", "Last Name": "B"}],
+                "context": {"traits": {"name": "A B", "birthDay": "1.1.", "plan": "x"}},
+                "title": "a page",
+            },
+        }
+        assert applied(FieldPolicy(["pii"]), given) == {
+            "metadata": {
+                "products": [{"name": "shoe"}],
+                "context": {"traits": {"plan": "x"}},
+                "title": "a page",
+            },
+        }
+
+    def test_an_address_of_the_network_is_cut_and_one_of_the_street_is_dropped(self) -> None:
+        given = {"metadata": {"ip_address": "192.0.2.7", "address": {"street": "x"}}}
+        assert applied(FieldPolicy(["pii"]), given) == {"metadata": {"ip_address": "192.0.2.0"}}
+
+
+class TestLetters:
+    def letter(self, policy: FieldPolicy, event: Any) -> Any:
+        return json.loads(policy.letter(json.dumps(event).encode()))
+
+    def test_a_rejected_event_of_any_vendor_loses_what_is_named_wherever_it_stands(self) -> None:
+        policy = FieldPolicy(["metadata.user.email"], ["user_id"], KEY)
+        event = {"type": "track", "userId": "u1", "context": {"ip": "192.0.2.7", "email": "a@b"}, "x": [{"email": 1}]}
+        assert self.letter(policy, event) == {
+            "type": "track",
+            "userId": U1,
+            "context": {"ip": "192.0.2.0"},
+            "x": [{}],
+        }
+        assert self.letter(FieldPolicy(["pii"]), {"traits": {"name": "A"}, "name": "page"}) == {
+            "traits": {},
+            "name": "page",
+        }
+
+    @pytest.mark.parametrize("payload", [b"", b"\xff", b'{ "a" : 1 }', b"[" * 100_000, b"7", b'{"a": 1e999}'])
+    def test_what_is_no_json_or_holds_nothing_of_the_kind_stays_to_the_byte(self, payload: bytes) -> None:
+        assert FieldPolicy(["pii"], ["user_id"], KEY).letter(payload) == payload
+
+
+class TestConfiguration:
+    def test_the_environment_names_fields_with_commas_between(self) -> None:
+        environ = {
+            "FRESHET_DROP_FIELDS": " pii, metadata.note ,",
+            "FRESHET_HASH_FIELDS": "user_id",
+            "FRESHET_FIELD_KEY": "k" * 16 + "\n",
+        }
+        given = {"user_id": "u1", "metadata": {"note": "x", "phone": "1", "ok": 1}}
+        assert applied(FieldPolicy.from_env(environ), given) == {"user_id": U1, "metadata": {"ok": 1}}
+        assert applied(FieldPolicy.from_env({}), given) == given
+
+    @pytest.mark.parametrize(
+        "name",
+        ["email", "event_id", "event", "timestamp", "product_id", "metadata", "metadata.", "metadata.*", "user_id.x"],
+    )
+    def test_only_ids_and_exact_names_in_the_metadata_can_be_named(self, name: str) -> None:
+        for variable in ("FRESHET_DROP_FIELDS", "FRESHET_HASH_FIELDS"):
+            with pytest.raises(InvalidConfig, match=variable):
+                FieldPolicy.from_env({variable: name, "FRESHET_FIELD_KEY": "k" * 16})
+
+    @pytest.mark.parametrize("key", ["", "k" * 15, "k" * 65])
+    def test_hashing_needs_a_key_of_16_to_64_bytes_which_no_error_shows(self, key: str) -> None:
+        with pytest.raises(InvalidConfig, match="FRESHET_FIELD_KEY") as caught:
+            FieldPolicy.from_env({"FRESHET_HASH_FIELDS": "user_id", "FRESHET_FIELD_KEY": key})
+        assert "kkk" not in str(caught.value)
+
+    def test_a_field_cannot_be_both_and_a_number_cannot_be_hashed(self) -> None:
+        for drop, hash in ((["user_id"], ["user_id"]), ([], ["metadata.price"])):
+            with pytest.raises(InvalidConfig, match="FRESHET_HASH_FIELDS"):
+                FieldPolicy(drop, hash, KEY)

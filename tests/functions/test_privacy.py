@@ -1,0 +1,135 @@
+"""Who agreed to what, and which word counts when several are said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from functions.invalid import InvalidConfig
+from functions.privacy import (
+    Privacy,
+    Signal,
+    event_consent,
+    record,
+    signalled,
+    wire_consent,
+)
+from pipeline.core.consent import DENIED, GRANTED, Consent
+from pipeline.core.events import InvalidEvent
+
+ONLY_ANALYTICS = {"analytics": True, "personalization": False}
+ONLY_PERSONALIZATION = {"analytics": False, "personalization": True}
+BOTH, NEITHER = {"analytics": True, "personalization": True}, {"analytics": False, "personalization": False}
+
+
+@pytest.mark.parametrize(
+    ("headers", "signal"),
+    [
+        ({}, None),
+        ({"dnt": "1"}, Signal.DNT),
+        ({"sec-gpc": "1"}, Signal.GPC),
+        ({"dnt": "1", "sec-gpc": "1"}, Signal.GPC),
+        ({"dnt": "0", "sec-gpc": "0"}, None),
+        ({"dnt": "null"}, None),
+        ({"sec-gpc": "?1", "dnt": "true"}, None),
+    ],
+)
+def test_only_the_value_1_is_a_signal_and_the_one_that_binds_goes_first(
+    headers: dict[str, str], signal: Signal | None
+) -> None:
+    assert signalled(headers) is signal
+    assert Privacy().signal(headers) is signal
+    assert Privacy(signals=False).signal(headers) is None
+
+
+class TestWhoseWordCounts:
+    def test_without_any_word_the_default_holds(self) -> None:
+        assert event_consent({"event": "click"}, None, None) == GRANTED
+        assert event_consent({"event": "click"}, None, None, DENIED) == DENIED
+        assert wire_consent({}, None, None, ONLY := Consent(True, False)) == ONLY
+
+    def test_the_events_own_consent_goes_before_that_of_the_request(self) -> None:
+        for fields in ({"consent": ONLY_ANALYTICS}, {"metadata": {"consent": ONLY_ANALYTICS}}):
+            assert event_consent(fields, BOTH, None) == Consent(True, False)
+        assert wire_consent({"consent": ONLY_ANALYTICS}, BOTH, None) == Consent(True, False)
+        assert event_consent({}, ONLY_PERSONALIZATION, None) == Consent(False, True)
+        assert wire_consent({}, ONLY_PERSONALIZATION, None) == Consent(False, True)
+
+    def test_of_two_in_one_event_what_both_grant_is_granted(self) -> None:
+        fields = {"consent": ONLY_ANALYTICS, "metadata": {"consent": ONLY_PERSONALIZATION}}
+        assert event_consent(fields, BOTH, None) == DENIED
+
+    def test_do_not_track_goes_before_the_default_and_after_every_explicit_answer(self) -> None:
+        assert event_consent({}, None, Signal.DNT) == DENIED
+        assert event_consent({}, BOTH, Signal.DNT) == GRANTED
+        assert event_consent({"consent": ONLY_ANALYTICS}, None, Signal.DNT) == Consent(True, False)
+
+    @given(
+        fields=st.sampled_from([{}, {"consent": BOTH}, {"consent": "nonsense"}]), batch=st.sampled_from([None, BOTH])
+    )
+    def test_global_privacy_control_goes_before_everything(self, fields: dict[str, Any], batch: Any) -> None:
+        assert event_consent(fields, batch, Signal.GPC) == DENIED
+
+    def test_what_a_consent_does_not_name_is_as_by_default(self) -> None:
+        said = {"consent": {"analytics": False}}
+        assert event_consent(said, None, None) == Consent(False, True)
+        assert event_consent(said, None, None, DENIED) == DENIED
+        assert event_consent({"consent": {"personalization": None, "marketing": 1}}, None, None) == GRANTED
+
+
+@pytest.mark.parametrize("consent", [True, "granted", 1, [], {"analytics": "yes"}, {"personalization": 0}])
+def test_a_consent_that_nobody_can_read_is_named_and_guessed_by_nobody(consent: Any) -> None:
+    for fields, batch in (({"consent": consent}, None), ({"metadata": {"consent": consent}}, BOTH), ({}, consent)):
+        with pytest.raises(InvalidEvent, match="consent: expected"):
+            event_consent(fields, batch, None)
+        with pytest.raises(InvalidEvent, match="consent: expected"):
+            event_consent(fields, batch, Signal.DNT)
+
+
+@given(
+    st.recursive(st.none() | st.booleans() | st.text(max_size=3), lambda v: st.dictionaries(st.text(max_size=14), v))
+)
+def test_whatever_is_said_is_a_consent_or_invalid(said: Any) -> None:
+    for fields in ({"consent": said}, {"metadata": said}, {"metadata": {"consent": said}}):
+        found: Consent | str
+        try:
+            found = event_consent(fields, said, None)
+        except InvalidEvent as error:
+            found = error.field
+        assert found == "consent" or isinstance(found, Consent)
+
+
+class TestRecord:
+    def test_a_visitor_who_said_nothing_and_agreed_by_default_leaves_no_trace(self) -> None:
+        metadata: dict[str, Any] = {"category": "c"}
+        record(metadata, GRANTED)
+        assert metadata == {"category": "c"}
+
+    def test_what_was_denied_or_said_is_written_whole(self) -> None:
+        for before, consent, batch in (
+            ({}, Consent(False, True), None),
+            ({}, GRANTED, BOTH),
+            ({"consent": {"analytics": True}}, GRANTED, None),
+            ({"consent": {"analytics": True, "more": 1}}, Consent(True, False), None),
+        ):
+            record(before, consent, batch)
+            assert before == {"consent": {"analytics": consent.analytics, "personalization": consent.personalization}}
+
+
+class TestConfiguration:
+    def test_the_least_environment_grants_by_default_and_honours_signals(self) -> None:
+        privacy = Privacy.from_env({})
+        assert (privacy.default, privacy.signals) == (GRANTED, True)
+
+    def test_an_installation_may_ask_first_and_may_ignore_signals(self) -> None:
+        environ = {"FRESHET_DEFAULT_CONSENT": " Denied ", "FRESHET_SIGNALS": "ignore"}
+        privacy = Privacy.from_env(environ)
+        assert (privacy.default, privacy.signals) == (DENIED, False)
+
+    @pytest.mark.parametrize("key", ["FRESHET_DEFAULT_CONSENT", "FRESHET_SIGNALS"])
+    def test_another_word_is_refused_by_name(self, key: str) -> None:
+        with pytest.raises(InvalidConfig, match=f"{key}: expected .+ or .+, got 'yes'"):
+            Privacy.from_env({key: "yes"})

@@ -188,7 +188,7 @@ def _surroundings(fields: Mapping[str, Any], contexts: Contexts) -> dict[str, An
         "page_type": as_text(contexts.first(f"{_ECOMMERCE}/page").get("type")),
         "latitude": as_number(place.get("latitude")),
         "longitude": as_number(place.get("longitude")),
-        "os": as_text(device.get("osType")),
+        "os_family": as_text(device.get("osType")),
         "device_manufacturer": as_text(device.get("deviceManufacturer")),
         "device_model": as_text(device.get("deviceModel")),
     }

@@ -220,7 +220,7 @@ def test_known_entities_are_read_and_all_are_kept() -> None:
         metadata = event(WEB | {"e": "pv"} | with_contexts(*entities, encoded=encoded)).metadata
         assert metadata["page_view_id"] == "page-1"
         assert (metadata["latitude"], metadata["longitude"]) == (48.2, 16.37)
-        assert (metadata["os"], metadata["device_model"]) == ("ios", "iPhone14,5")
+        assert (metadata["os_family"], metadata["device_model"]) == ("ios", "iPhone14,5")
         assert metadata["page_type"] == "category"
         assert metadata["contexts"] == list(entities)
 

@@ -186,6 +186,11 @@ def test_neither_field_nor_reason_quotes_what_was_sent(keyword: str) -> None:
     assert "SECRET" not in told or keyword == "dependentRequired"
 
 
+def test_of_an_object_or_a_list_nothing_is_shown() -> None:
+    for value in ({"a": "whole basket"}, ["whole basket"]):
+        assert violation(with_metadata(price=value)).value is None
+
+
 @pytest.mark.parametrize("keyword", ["additionalProperties", "unevaluatedProperties"])
 def test_a_name_that_only_the_sender_knows_is_a_star_and_shown_to_the_sender(keyword: str) -> None:
     plan = plan_of({"properties": {"metadata": {"properties": {"price": True, "currency": True}, keyword: False}}})

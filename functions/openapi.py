@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -132,7 +133,7 @@ def _vendor(name: str, path: str, method: str) -> dict[str, Any]:
     """Briefly: these are described by the vendors, whose SDKs speak to them."""
     answer = {"description": "As the vendor's own endpoint answers, refusals too."}
     operation: dict[str, Any] = {
-        "operationId": f"{name}_{method.lower()}_{'_'.join(filter(None, path.replace('.', '_').split('/')))}",
+        "operationId": f"{name}_{method.lower()}_{re.sub(r'[^A-Za-z0-9]', '_', path[1:])}",
         "summary": f"For the SDKs of {name}",
         "tags": [name],
         "responses": {"200": answer, "default": answer},

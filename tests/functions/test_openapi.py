@@ -18,7 +18,7 @@ from functions.schemas import EVENTS
 from pipeline.core.events import InvalidEvent, parse_time
 
 VENDORS: Paths = {
-    "segment": {"/v1/batch": ("POST",), "/v1/track": ("POST",)},
+    "segment": {"/v1/batch": ("POST",), "/v1/batch/": ("POST",)},
     "snowplow": {"/i": ("GET", "HEAD"), "/com.snowplowanalytics.snowplow/tp2": ("POST",)},
 }
 NOW = parse_time("now", "2026-01-01T12:00:00Z")

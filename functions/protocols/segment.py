@@ -1,0 +1,230 @@
+"""Segment's HTTP tracking API, which RudderStack's data plane speaks as well.
+
+https://www.twilio.com/docs/segment/connections/sources/catalog/libraries/server/http-api; the short paths are those of
+analytics-next and of Segment's mobile SDKs, `/beacon/v1/batch` is that of RudderStack's browser SDK.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from functions.problems import safe
+from functions.protocols.commerce_facts import Fact, within_bounds, written
+from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Translated
+from functions.protocols.segment_context import surroundings
+from functions.protocols.segment_ecommerce import as_metadata, facts_of_track
+from functions.protocols.values import (
+    as_id,
+    as_object,
+    as_text,
+    basic_user,
+    checked_list,
+    checked_size,
+    read_form,
+    read_object,
+    without_none,
+)
+from functions.protocols.visitor_ids import somebody
+from pipeline.core.events import MAX_ID_LENGTH, InvalidEvent, derived_event_id, format_time
+
+TYPES = ("track", "page", "screen", "identify", "alias", "group")
+BATCHES = frozenset(("/v1/batch", "/v1/b", "/v1/import", "/beacon/v1/batch"))
+_TYPE_OF = {f"/v1/{path}": kind for kind in TYPES for path in (kind, kind[0])}
+PATHS = dict.fromkeys([*_TYPE_OF, *sorted(BATCHES)], ("POST",))
+IMPORT = "/v1/import"
+
+_CODES = {401: "invalid_write_key", 413: "too_large", 429: "rate_limited", 500: "internal_error", 503: "not_stored"}
+_MAX_NUMBERED_ID_LENGTH = MAX_ID_LENGTH - 4
+_PAGE_FIELDS = {"name": "page_name", "category": "page_category"}
+_encoder = msgspec.json.Encoder()
+_SUCCESS = Answer(200, b'{"success":true}')
+
+
+def read(incoming: Incoming) -> Reading:
+    """One message, or a body `{"batch": [...], "sentAt"?, "context"?, "integrations"?}`.
+
+    The content type is not looked at: browsers send JSON as text/plain, which needs no preflight. A batch without its
+    list counts as one event that is rejected, so that its key is looked at first.
+
+    Raises:
+        InvalidEvent: the body is no JSON object, or there are too many events.
+    """
+    body = read_object(incoming.body)
+    key = _write_key(incoming, body)
+    if incoming.path not in BATCHES:
+        return Reading([message(body, incoming.received_at, kind=_TYPE_OF.get(incoming.path))], key)
+    batch, history = body.get("batch"), incoming.path == IMPORT
+    if not isinstance(batch, list):
+        return Reading([Translated(body, (), InvalidEvent("batch", "expected a list", batch))], key, None, history)
+    given = checked_list(batch, "events")  # the collector answers 413 to too many `events`
+    taken = within_bounds(message(one, incoming.received_at, body) for one in given)
+    return Reading(taken, key, _sent_at(body.get("sentAt")), history)
+
+
+def accepted(incoming: Incoming, outcome: Outcome) -> Answer:
+    """200 and `{"success": true}`, which RudderStack's Python SDK wants to the digit.
+
+    Where every event was rejected it is 400, so that whoever integrates sees it; what was, is in the dead letter.
+    """
+    if not outcome.rejected or outcome.accepted:
+        return _SUCCESS
+    error = outcome.rejected[0].error
+    return _failure(400, "invalid_request", f"{error.field}: {error.reason}")
+
+
+def refused(incoming: Incoming, refusal: Refusal) -> Answer:
+    """`{"success": false, "code", "message"}`.
+
+    Segment's and RudderStack's SDKs send again at 429 and 5xx. Without a `code`, RudderStack's for Python takes any
+    other refusal for a network failure, and sends again too.
+    """
+    code = _CODES.get(refusal.status, "invalid_request")
+    return _failure(refusal.status, code, f"{refusal.field}: {refusal.reason}")
+
+
+def message(source: Any, received_at: datetime, batch: Any = None, kind: str | None = None) -> Translated:
+    """One message of Segment's. It never raises.
+
+    Args:
+        source: any JSON value.
+        received_at: when something happened whose message does not say so.
+        batch: the body that it came in; its `context` and `integrations` are for all of its messages.
+        kind: one of `TYPES` where the path says it, else the message's `type` does.
+    """
+    try:
+        checked_size(source)
+        return _message(as_object(source, "message"), received_at, batch or {}, kind)
+    except InvalidEvent as error:
+        return Translated(source, (), error)
+
+
+def _message(source: dict[str, Any], received_at: datetime, batch: dict[str, Any], kind: str | None) -> Translated:
+    kind = kind or source.get("type")
+    context = {**as_object(batch.get("context"), "context"), **as_object(source.get("context"), "context")}
+    around = surroundings(context, source.get("integrations") or batch.get("integrations"))
+    facts = _facts(kind, source, around.rest.get("traits"))
+    told = _told_time(source, batch)
+    shared = _who(kind, source, context) | {
+        "session_id": around.session_id,
+        "timestamp": format_time(told or received_at),
+    }
+    event_id = _event_id(source, None if told else received_at)
+    first, *others = facts
+    facts = [Fact(first.event, around.rest | first.metadata, first.product_id), *others]
+    known = around.known | without_none({"channel": as_text(source.get("channel"))})
+    whole = [_fitting(fact, known) for fact in facts]
+    return Translated(source, written(whole, shared, {}, event_id, source), sent_at=_sent_at(source.get("sentAt")))
+
+
+def _facts(kind: Any, source: dict[str, Any], traits: Any) -> list[Fact]:
+    properties = as_object(source.get("properties"), "properties")
+    if kind == "track":
+        return list(facts_of_track(_required(source, "event"), properties))
+    if kind in ("page", "screen"):
+        return [Fact("page_view", _page(kind, source, properties))]
+    if kind == "identify":
+        return [Fact("identify", without_none({"traits": source.get("traits") or traits}))]
+    if kind == "alias":
+        _required(source, "previousId")
+        return [Fact("identify", {})]
+    if kind == "group":
+        return [Fact("group", without_none({"group_id": _required(source, "groupId"), "traits": source.get("traits")}))]
+    raise InvalidEvent("type", f"expected one of {', '.join(TYPES)}", kind)
+
+
+def _page(kind: str, source: dict[str, Any], properties: dict[str, Any]) -> dict[str, Any]:
+    """A page's category is none of products; a screen has no title but its name."""
+    named = {name: properties.get(name) or source.get(name) for name in _PAGE_FIELDS}
+    own = {name: value for name, value in properties.items() if name not in _PAGE_FIELDS}
+    metadata = as_metadata(own) | {_PAGE_FIELDS[name]: value for name, value in named.items()}
+    if kind == "screen":
+        metadata["screen_name"] = metadata.pop("page_name")
+        metadata["title"] = metadata.get("title") or as_text(named["name"])
+    return without_none(metadata)
+
+
+def _fitting(fact: Fact, known: dict[str, Any]) -> Fact:
+    """With what is known around it. Beside a product `title` is the product's, and the page's is `page_title`."""
+    if fact.product_id is not None and "title" in known:
+        known = {"page_title" if name == "title" else name: value for name, value in known.items()}
+    return Fact(fact.event, known | without_none(fact.metadata), fact.product_id)
+
+
+def _who(kind: Any, source: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
+    """An alias ties who somebody was, `previousId`, to who it is. RudderStack's older SDKs have ids among traits."""
+    traits = context.get("traits")
+    of_traits = traits.get("anonymousId") if isinstance(traits, dict) else None
+    previous = source.get("previousId") if kind == "alias" else None
+    return {
+        "user_id": somebody(source.get("userId")),
+        "anonymous_id": somebody(previous, source.get("anonymousId"), of_traits),
+    }
+
+
+def _event_id(source: dict[str, Any], received_at: datetime | None) -> str:
+    """`messageId`, or what follows from the message: when it is sent again `sentAt` differs, and it is the same event.
+
+    Args:
+        received_at: for a message that has no time, for the next one like it is another event.
+    """
+    given = as_text(source.get("messageId"))
+    if given is not None:
+        return given if len(given) <= _MAX_NUMBERED_ID_LENGTH else derived_event_id({"messageId": given})
+    told = {name: value for name, value in source.items() if name not in ("sentAt", "_metadata", "writeKey")}
+    return derived_event_id(told | {"received_at": received_at and format_time(received_at)})
+
+
+def _told_time(source: dict[str, Any], batch: dict[str, Any]) -> datetime | None:
+    """By the clock that `sentAt` is told by: that of `originalTimestamp`. Without one, `timestamp` is as repaired."""
+    sent = source.get("sentAt") or batch.get("sentAt")
+    names = ("originalTimestamp", "timestamp") if sent else ("timestamp", "originalTimestamp")
+    return _time(source.get(names[0])) or _time(source.get(names[1])) or _time(batch.get("timestamp"))
+
+
+def _required(source: dict[str, Any], name: str) -> str:
+    value = as_id(source.get(name))
+    if value is None:
+        raise InvalidEvent(name, "required", source.get(name))
+    return value
+
+
+def _time(value: Any) -> datetime | None:
+    """ISO 8601 as SDKs write it; without a zone it is UTC.
+
+    Raises:
+        InvalidEvent: field `timestamp`.
+    """
+    if value is None or value == "":
+        return None
+    try:
+        if not isinstance(value, str) or len(value) > 40:
+            raise ValueError
+        parsed = datetime.fromisoformat(value.strip())
+        return (parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise InvalidEvent("timestamp", "expected an ISO 8601 time", value) from None
+
+
+def _sent_at(value: Any) -> datetime | None:
+    """None for what is no time: clocks are then not repaired."""
+    try:
+        return _time(value)
+    except InvalidEvent:
+        return None
+
+
+def _write_key(incoming: Incoming, body: dict[str, Any]) -> str | None:
+    key = basic_user(incoming.headers) or as_text(body.get("writeKey"))
+    if key is None and "writeKey=" in incoming.query:
+        try:
+            return read_form(incoming.query[:2048], "query").get("writeKey")
+        except InvalidEvent:
+            return None
+    return key
+
+
+def _failure(status: int, code: str, text: str) -> Answer:
+    return Answer(status, safe(_encoder.encode({"success": False, "code": code, "message": text})))

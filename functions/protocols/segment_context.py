@@ -1,0 +1,121 @@
+"""What Segment's messages say of page, campaign, device and consent, in the names of our metadata.
+
+https://www.twilio.com/docs/segment/connections/spec/common and .../privacy/consent-management.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from functions.protocols.values import as_id, as_number, as_text, without_none
+
+_NAMES: Mapping[str, Mapping[str, str]] = {
+    "page": {name: name for name in ("url", "title", "referrer", "path", "search")},
+    "campaign": {
+        "name": "utm_campaign",
+        **{name: f"utm_{name}" for name in ("source", "medium", "term", "content")},
+    },
+    "app": {"name": "app_name", "version": "app_version"},
+    "device": {"type": "device_type", "model": "device_model", "manufacturer": "device_manufacturer"},
+    "os": {"name": "os_name", "version": "os_version"},
+    "library": {"name": "tracker", "version": "tracker_version"},
+    "location": {"latitude": "latitude", "longitude": "longitude"},
+}
+_FLAT = {"locale": "language", "userAgent": "user_agent", "ip": "ip", "timezone": "timezone"}
+_NUMBERS = frozenset(("latitude", "longitude"))
+
+_ANALYTICS = ("analytics", "performance", "statistics", "c0002")
+_PERSONALIZATION = (
+    ("personalization",),
+    ("advertising", "marketing", "targeting", "c0004"),
+    ("functional", "preferences", "c0003"),
+)
+"""Categories as sites name them, and as OneTrust numbers them; the first group of which any is there decides."""
+
+
+class Surroundings(msgspec.Struct, frozen=True):
+    """What a message says beside what happened.
+
+    Attributes:
+        known: under names of our metadata, bounded in number: for each event that the message stands for.
+        rest: `context` with what has no name of ours, `traits`: for one of them.
+        session_id: None where there is none.
+    """
+
+    known: dict[str, Any]
+    rest: dict[str, Any]
+    session_id: str | None
+
+
+def surroundings(context: Mapping[str, Any], integrations: Any) -> Surroundings:
+    """Read a message's `context`.
+
+    Args:
+        context: any JSON values; parts of another type than Segment's stay as they are.
+        integrations: the message's. All of it is for Segment's own destinations, but for Amplitude's session.
+    """
+    left = dict(context)
+    known = {ours: _taken(left, given, ours) for given, ours in _FLAT.items()}
+    for part, names in _NAMES.items():
+        if isinstance(left.get(part), dict):
+            left[part] = {name: value for name, value in left[part].items() if value is not None and value != ""}
+            known |= {ours: _taken(left[part], given, ours) for given, ours in names.items()}
+    session_id = as_id(left.get("sessionId"))
+    if session_id is not None:
+        del left["sessionId"]
+    known["consent"] = _consent(context)
+    traits = left.pop("traits", None)
+    rest = {"context": {name: value for name, value in left.items() if value not in ({}, None)}, "traits": traits}
+    filled = {name: value for name, value in rest.items() if value}
+    return Surroundings(without_none(known), filled, session_id or _amplitude_session(integrations))
+
+
+def _taken(fields: dict[str, Any], given: str, ours: str) -> Any:
+    """Out of `fields`, where it is of the type that it is to have."""
+    value = fields.get(given)
+    found = as_number(value) if ours in _NUMBERS else as_text(value)
+    if found is not None:
+        del fields[given]
+    return found
+
+
+def _amplitude_session(integrations: Any) -> str | None:
+    """Where Segment's sites keep the session, for it has none of its own; -1 is Amplitude's for none."""
+    if not isinstance(integrations, dict):
+        return None
+    for name in ("Actions Amplitude", "Amplitude"):
+        options = integrations.get(name)
+        found = as_id(options.get("session_id")) if isinstance(options, dict) else None
+        if found is not None and found != "-1":
+            return found
+    return None
+
+
+def _consent(context: Mapping[str, Any]) -> dict[str, bool] | None:
+    """{"analytics", "personalization"}, each where the visitor's categories say so; None where they say nothing."""
+    said = _categories(context)
+    analytics = [said[name] for name in _ANALYTICS if name in said]
+    groups = ([said[name] for name in group if name in said] for group in _PERSONALIZATION)
+    personalization: list[bool] = next(filter(None, groups), [])
+    consent = {"analytics": analytics, "personalization": personalization}
+    return {name: all(given) for name, given in consent.items() if given} or None
+
+
+def _categories(context: Mapping[str, Any]) -> dict[str, bool]:
+    """Segment's preferences, or RudderStack's lists; only `true` agrees, and a category that is null says nothing."""
+    segment, rudder = context.get("consent"), context.get("consentManagement")
+    said: dict[str, bool] = {}
+    if isinstance(rudder, dict):
+        said |= dict.fromkeys(_names_in(rudder.get("allowedConsentIds")), True)
+        said |= dict.fromkeys(_names_in(rudder.get("deniedConsentIds")), False)
+    preferences = segment.get("categoryPreferences") if isinstance(segment, dict) else None
+    if isinstance(preferences, dict):
+        said |= {name.strip().lower(): value is True for name, value in preferences.items() if value is not None}
+    return said
+
+
+def _names_in(value: Any) -> list[str]:
+    return [name.strip().lower() for name in value if isinstance(name, str)] if isinstance(value, list) else []

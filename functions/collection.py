@@ -8,8 +8,14 @@ from typing import Any
 
 import msgspec
 
+from functions.bots import event_bot_reason
+from functions.enrichment import enrich_event, merge
+from functions.plan import Plan
+from functions.privacy import Privacy, Signal, event_consent, record, wire_consent
 from functions.protocols.contract import Reading, Translated
-from pipeline.core.events import Event, InvalidEvent, accept_event, accept_wire, clock_shift
+from functions.user_agents import UserAgents
+from pipeline.core.consent import DENIED, GRANTED, Consent
+from pipeline.core.events import Event, InvalidEvent, WireEvent, accept_event, accept_wire, clock_shift
 
 MAX_EXPANDED_BYTES = 4 * 1024 * 1024
 """What the events of a request that stand for several of ours may come to: a small body must not become a big one."""
@@ -23,12 +29,26 @@ class Terms(msgspec.Struct, frozen=True):
     """What holds for all events of one request.
 
     Attributes:
+        privacy: what the installation promises its visitors.
+        signal: what the browser says for its visitor.
         plan: a stricter tracking plan.
         replay_window_s: how far `sent_at` may be from the arrival; None: as far as it likes.
+        visitor_id: the anonymous id of events that name nobody; None: they are rejected.
+        context: what the request says of its sender, see `enrichment.request_context`.
+        bot: why the request is no person's, or None.
+        agents: what user agents say; None: nobody looks.
+        keeps_bot: a back end's own mark in `metadata.bot` stays.
     """
 
-    plan: Any = None
+    privacy: Privacy = Privacy()
+    signal: Signal | None = None
+    plan: Plan | None = None
     replay_window_s: float | None = None
+    visitor_id: str | None = None
+    context: dict[str, str] = {}
+    bot: str | None = None
+    agents: UserAgents | None = None
+    keeps_bot: bool = False
 
 
 OPEN_TERMS = Terms()
@@ -50,37 +70,47 @@ class Sorted(msgspec.Struct):
         events: ours, in order.
         accepted, withheld: of the sender's events; those withheld are among the accepted.
         rejected: in order.
+        consent: what all of its events allow.
     """
 
     events: list[Event]
     accepted: int
     withheld: int
     rejected: list[Rejection]
+    consent: Consent = GRANTED
 
 
 def sort_events(reading: Reading, ingest_time: datetime, terms: Terms = OPEN_TERMS) -> Sorted:
-    """Accept or reject each event.
+    """Accept, withhold or reject each event.
 
     Where `sent_at` shows a client clock that is off by more than `CLOCK_TOLERANCE`, the timestamps are shifted by the
     difference; history keeps its timestamps. An event of the sender's is accepted whole or rejected whole, with all
-    that it stands for.
+    that it stands for. Of a visitor who agreed to nothing nothing is kept, not even in the dead letter.
 
     Raises:
         TooMuch: see there.
     """
     found = Sorted([], 0, 0, [])
-    shift = None if reading.history else clock_shift(reading.sent_at, ingest_time)
+    if terms.signal is Signal.GPC:  # binds whatever an event says: nothing is looked at
+        found.accepted = found.withheld = len(reading.events)
+        found.consent = DENIED
+        return found
+    request = _Request(reading, ingest_time, terms)
     expanded_bytes = 0
     for index, translated in enumerate(reading.events):
         try:
-            events = _accepted(translated, reading, ingest_time, shift, terms)
+            events, consent = request.accept(translated)
         except InvalidEvent as error:
-            found.rejected.append(Rejection(index, _readable_id(translated), error, _payload(translated.source)))
+            payload = terms.privacy.fields.letter(_payload(translated.source))
+            found.rejected.append(Rejection(index, _readable_id(translated), error, payload))
             continue
         if len(events) > 1:
             expanded_bytes += sum(len(_encoder.encode(event)) for event in events)
             if expanded_bytes > MAX_EXPANDED_BYTES:
                 raise TooMuch(f"expected events that come to at most {MAX_EXPANDED_BYTES} bytes")
+        if consent is not GRANTED:
+            found.consent = _both(found.consent, consent)
+            found.withheld += consent.is_none
         found.events += events
         found.accepted += 1
     return found
@@ -89,20 +119,80 @@ def sort_events(reading: Reading, ingest_time: datetime, terms: Terms = OPEN_TER
 _encoder = msgspec.json.Encoder(enc_hook=str)
 
 
-def _accepted(
-    translated: Translated, reading: Reading, ingest_time: datetime, shift: timedelta | None, terms: Terms
-) -> list[Event]:
-    if translated.error is not None:
-        raise translated.error
-    if translated.sent_at is not None and not reading.history:
-        shift = clock_shift(translated.sent_at, ingest_time)
-    if terms.replay_window_s is not None:
-        _check_replay(translated.sent_at or reading.sent_at, ingest_time, terms.replay_window_s)
-    if translated.wire is not None and terms.plan is None and not reading.history:
-        event = accept_wire(translated.wire, ingest_time=ingest_time, shift=shift)
-        if event is not None:
-            return [event]
-    return [_event(fields, ingest_time, shift, terms, reading.history) for fields in _facts(translated)]
+class _Request:
+    """What all events of one request have in common, on its way through them."""
+
+    __slots__ = ("history", "ingest_time", "reading", "shift", "terms")
+
+    def __init__(self, reading: Reading, ingest_time: datetime, terms: Terms) -> None:
+        self.reading = reading
+        self.ingest_time = ingest_time
+        self.terms = terms
+        self.history = reading.history
+        self.shift = None if reading.history else clock_shift(reading.sent_at, ingest_time)
+
+    def accept(self, translated: Translated) -> tuple[list[Event], Consent]:
+        """Our events, none where they are withheld, and what their visitor agreed to."""
+        terms = self.terms
+        if translated.error is not None:
+            raise translated.error
+        if terms.replay_window_s is not None:
+            _check_replay(translated.sent_at or self.reading.sent_at, self.ingest_time, terms.replay_window_s)
+        if translated.wire is not None and terms.plan is None and not self.history:
+            quick = self._accept_wire(translated.wire)
+            if quick is not None:
+                return quick
+        shift = self.shift
+        if translated.sent_at is not None and not self.history:
+            shift = clock_shift(translated.sent_at, self.ingest_time)
+        return self._accept_facts(_facts(translated), shift)
+
+    def _accept_wire(self, wire: WireEvent) -> tuple[list[Event], Consent] | None:
+        terms = self.terms
+        consent = wire_consent(wire.metadata, self.reading.consent, terms.signal, terms.privacy.default)
+        if consent.is_none:
+            return [], consent
+        if terms.visitor_id is not None and wire.user_id is None and wire.anonymous_id is None:
+            wire.anonymous_id = terms.visitor_id
+        terms.privacy.fields.apply_wire(wire)
+        event = accept_wire(wire, ingest_time=self.ingest_time, shift=self.shift)
+        if event is None:
+            return None
+        self._finish(event, consent)
+        return [event], consent
+
+    def _accept_facts(self, facts: Sequence[dict[str, Any]], shift: timedelta | None) -> tuple[list[Event], Consent]:
+        events: list[Event] = []
+        allowed = GRANTED
+        for fields in facts:
+            terms = self.terms
+            consent = event_consent(fields, self.reading.consent, terms.signal, terms.privacy.default)
+            allowed = _both(allowed, consent)
+            if consent.is_none:
+                continue
+            if terms.visitor_id is not None and fields.get("user_id") is None and fields.get("anonymous_id") is None:
+                fields["anonymous_id"] = terms.visitor_id
+            if terms.plan is not None:
+                terms.plan.check(fields)
+            terms.privacy.fields.apply(fields)
+            event = accept_event(fields, ingest_time=self.ingest_time, shift=shift, backfill=self.history)
+            self._finish(event, consent)
+            events.append(event)
+        return events, allowed
+
+    def _finish(self, event: Event, consent: Consent) -> None:
+        """Write what is known beside the event into it; its id is settled by then."""
+        metadata, terms = event.metadata, self.terms
+        record(metadata, consent, self.reading.consent)
+        if terms.agents is None:
+            return
+        if not terms.keeps_bot:
+            metadata.pop("bot", None)
+        bot = event_bot_reason(terms.bot, metadata, terms.agents)
+        if bot is not None:
+            metadata["bot"] = bot
+        enrich_event(metadata, event.event)
+        merge(terms.context, metadata, terms.agents)
 
 
 def _facts(translated: Translated) -> Sequence[dict[str, Any]]:
@@ -113,12 +203,10 @@ def _facts(translated: Translated) -> Sequence[dict[str, Any]]:
     return [{name: value for name, value in fields.items() if value is not None}]
 
 
-def _event(
-    fields: dict[str, Any], ingest_time: datetime, shift: timedelta | None, terms: Terms, history: bool
-) -> Event:
-    if terms.plan is not None:
-        terms.plan.check(fields)
-    return accept_event(fields, ingest_time=ingest_time, shift=shift, backfill=history)
+def _both(one: Consent, other: Consent) -> Consent:
+    if other is GRANTED:
+        return one
+    return Consent(one.analytics and other.analytics, one.personalization and other.personalization)
 
 
 def _check_replay(sent_at: datetime | None, ingest_time: datetime, window_s: float) -> None:

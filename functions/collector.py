@@ -15,10 +15,15 @@ from starlette.requests import Request
 from functions.addresses import address_key, client_address
 from functions.answers import Cors, RawHeaders, WireResponse, response
 from functions.bodies import Bodies, BodyRefused
+from functions.bots import bot_reason
 from functions.collection import Sorted, Terms, TooMuch, sort_events
 from functions.config import Config
+from functions.cookie import anonymous_id_from, cookie_answer, is_secure
+from functions.countries import Countries
+from functions.enrichment import request_context
 from functions.headers import Headers
 from functions.limits import TokenBuckets
+from functions.privacy import Signal
 from functions.problems import problem
 from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Rejected
 from functions.protocols.native import KEY_HEADER
@@ -27,12 +32,14 @@ from functions.publisher import PublishFailed, message
 from functions.routes import OWN_PATHS, ROUTES, Route
 from functions.sites import Site, UnknownKey
 from functions.tracing import trace_id
+from functions.user_agents import UserAgents
 from pipeline.core.events import InvalidEvent, encode_message, format_time
 
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 2
 SCHEMA_VERSION = "1"
+BY_RATE = "rate"
 _HEALTHY = Answer(200, b'{"status":"ok"}')
 
 
@@ -60,7 +67,7 @@ class Refused(Exception):
 class Call:
     """One request on its way: what is known of it so far, for whoever has to answer it."""
 
-    __slots__ = ("address", "body", "headers", "incoming", "method", "path", "route", "scope")
+    __slots__ = ("address", "body", "cookie", "headers", "incoming", "method", "path", "route", "scope")
 
     def __init__(self, scope: Any) -> None:
         self.scope = scope
@@ -71,6 +78,7 @@ class Call:
         self.incoming: Incoming | None = None
         self.body = b""
         self.address: str | None = None
+        self.cookie: str | None = None
 
     def read(self, received_at: datetime) -> Incoming:
         """What the protocol may see of it."""
@@ -111,6 +119,9 @@ class Collector:
         self._cors = Cors(config.cors_origins | config.sites.origins)
         self._per_address = _buckets(config.address_requests_per_s, config.address_burst)
         self._per_site: dict[str, TokenBuckets] = {}
+        self._bot_rate = _buckets(config.bot_requests_per_s, None)
+        self._agents = UserAgents(clock_s)
+        self._countries = Countries(config.country_header, config.countries_file)
 
     async def __call__(self, request: Request) -> WireResponse:
         """Answer, and turn every refusal and failure into its status code. The one place that does so."""
@@ -127,6 +138,8 @@ class Collector:
             answer = self._refusal(call, Refusal(500, "server", "unexpected failure"))
         finally:
             self._bodies.release(call.body)
+        if call.cookie is not None:
+            extra = {**(extra or {}), "set-cookie": call.cookie}
         return response(answer, self._cors_headers(call), extra)
 
     async def _answer(self, call: Call, request: Request) -> Answer:
@@ -158,11 +171,15 @@ class Collector:
             raise await self._unreadable(call, route, error) from None
         site = self._admitted(call, reading)
         self._check_history(call, reading, site)
+        sent_id = self._sent_id(incoming, site)
+        terms = self._terms(call, incoming, reading, site, sent_id)
         try:
-            found = sort_events(reading, received_at, Terms(site.plan, site.replay_window_s))
+            found = sort_events(reading, received_at, terms)
         except TooMuch as error:
             raise Refused.because(413, "events", str(error)) from None
         await self._publish(call, route, site, reading, found)
+        if self._config.cookie is not None and not site.server:
+            self._add_cookie(call, incoming, sent_id, found)
         rejected = [Rejected(r.index, r.error, r.event_id) for r in found.rejected]
         return route.protocol.accepted(incoming, Outcome(found.accepted, rejected, found.withheld))
 
@@ -193,6 +210,51 @@ class Collector:
             _check_rate(buckets.take(reading.write_key or "", self._clock_s()), "write_key")
         return site
 
+    # ---- on which terms? ---------------------------------------------------------------------------------------
+
+    def _terms(self, call: Call, incoming: Incoming, reading: Reading, site: Site, sent_id: str | None) -> Terms:
+        """Back ends speak for others: what their own requests look like says nothing of a visitor."""
+        privacy = self._config.privacy
+        if site.server or reading.history:
+            terms = Terms(privacy, None, site.plan, site.replay_window_s, agents=self._agents, keeps_bot=True)
+            return terms
+        headers = incoming.headers
+        agent = headers.get("user-agent")
+        country = self._countries.of(headers, call.address)
+        return Terms(
+            privacy,
+            privacy.signal(headers),
+            site.plan,
+            site.replay_window_s,
+            self._visitor_id(sent_id),
+            request_context(agent, headers.get("accept-language"), country, self._agents),
+            self._bot(call, agent, headers),
+            self._agents,
+        )
+
+    def _bot(self, call: Call, agent: str | None, headers: Mapping[str, str]) -> str | None:
+        if not self._config.marks_bots:
+            return None
+        if self._bot_rate is not None and self._bot_rate.take(call.address or "", self._clock_s()) > 0.0:
+            return BY_RATE
+        return bot_reason(agent, headers, self._agents)
+
+    def _sent_id(self, incoming: Incoming, site: Site) -> str | None:
+        cookie = self._config.cookie
+        if cookie is None or site.server:
+            return None
+        return anonymous_id_from(incoming.headers.get("cookie"), cookie.name)
+
+    def _visitor_id(self, sent_id: str | None) -> str | None:
+        """For events that name nobody: the cookie's, or a new one, where cookies are configured."""
+        return (sent_id or f"{self._random_bits(128):032x}") if self._config.cookie is not None else None
+
+    def _add_cookie(self, call: Call, incoming: Incoming, sent_id: str | None, found: Sorted) -> None:
+        assert self._config.cookie is not None
+        named = next((event.anonymous_id for event in found.events if event.anonymous_id is not None), None)
+        secure = is_secure(incoming.headers)
+        call.cookie = cookie_answer(named, sent_id, found.consent, self._config.cookie, secure=secure)
+
     def _known(self, key: str | None) -> bool:
         try:
             self._config.sites.find(key)
@@ -216,9 +278,12 @@ class Collector:
             return Refused(Refusal(413, error.field, error.reason, value=error.value))
         incoming = call.incoming
         assert incoming is not None
+        privacy = self._config.privacy
+        if privacy.signal(incoming.headers) is Signal.GPC:  # of whoever denies everything nothing is kept
+            return Refused(Refusal(400, error.field, error.reason, value=error.value))
         if not any(map(self._known, presented_keys(incoming))):
             return Refused.because(401, "write_key", "expected the write key of a site")
-        payload = incoming.body or incoming.query.encode("latin-1")
+        payload = privacy.fields.letter(incoming.body or incoming.query.encode("latin-1"))
         letter = message(payload, self._letter_attributes(call, route, None, error, incoming.received_at))
         await self._publisher.publish(self._config.dead_letter_path, [letter])
         return Refused(Refusal(400, error.field, error.reason, value=error.value))

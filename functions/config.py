@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from functions.cookie import CookieOptions
 from functions.invalid import InvalidConfig as InvalidConfig
+from functions.privacy import Privacy
 from functions.sites import Sites
 
 PUBLISH_DEADLINE_S = 5.0
@@ -26,6 +28,12 @@ class Config:
         address_key: the secret, 16 to 64 bytes, that clients' addresses are hashed with; None sends none of them on.
         sites: who may send, and what holds for them; none named: anybody.
         address_requests_per_s, address_burst: what one address may send to one instance; None: no limit.
+        bot_requests_per_s: what no person does from one address; what goes beyond is marked. None: no mark by rate.
+        marks_bots: whether requests that are no person's are marked.
+        country_header: the load balancer's header with the visitor's country; None: not looked at.
+        countries_file: a database in MaxMind's format, by which an address is a country; None: not looked up.
+        privacy: consent, signals, fields that are cut, dropped or hashed.
+        cookie: the first-party cookie with the anonymous id; None: no cookies.
         publish_deadline_s: seconds until an unconfirmed publish turns into a 503.
     """
 
@@ -39,6 +47,12 @@ class Config:
     sites: Sites = field(default_factory=lambda: Sites({}), repr=False)
     address_requests_per_s: float | None = None
     address_burst: float | None = None
+    bot_requests_per_s: float | None = None
+    marks_bots: bool = True
+    country_header: str | None = None
+    countries_file: str | None = None
+    privacy: Privacy = field(default_factory=Privacy)
+    cookie: CookieOptions | None = None
     publish_deadline_s: float = PUBLISH_DEADLINE_S
 
     @classmethod
@@ -59,6 +73,12 @@ class Config:
             sites=_sites(environ),
             address_requests_per_s=_rate(environ, "FRESHET_ADDRESS_REQUESTS_PER_S"),
             address_burst=_rate(environ, "FRESHET_ADDRESS_BURST"),
+            bot_requests_per_s=_rate(environ, "FRESHET_BOT_REQUESTS_PER_S"),
+            marks_bots=_choice(environ, "FRESHET_BOTS", ("mark", "ignore")) == "mark",
+            country_header=environ.get("FRESHET_COUNTRY_HEADER", "").strip().lower() or None,
+            countries_file=environ.get("FRESHET_COUNTRIES_FILE") or None,
+            privacy=Privacy.from_env(environ),
+            cookie=CookieOptions.from_env(environ),
             publish_deadline_s=_seconds(environ, "FRESHET_PUBLISH_DEADLINE_S", PUBLISH_DEADLINE_S),
         )
 
@@ -127,3 +147,11 @@ def _rate(environ: Mapping[str, str], key: str) -> float | None:
     if not 0.0 < value <= 1e6:
         raise InvalidConfig(f"{key}: expected a number above 0 and up to a million, got {text!r}")
     return value
+
+
+def _choice(environ: Mapping[str, str], key: str, words: tuple[str, ...]) -> str:
+    """One of `words`; the first where nothing is set."""
+    word = environ.get(key, "").strip().lower() or words[0]
+    if word not in words:
+        raise InvalidConfig(f"{key}: expected {' or '.join(words)}, got {word!r}")
+    return word

@@ -14,9 +14,12 @@ from functions import logs
 from functions.answers import WireResponse
 from functions.collector import Collector
 from functions.config import Config
+from functions.openapi import encoded
 from functions.publisher import Publisher
+from functions.routes import PROTOCOLS
 
 GARBAGE_THRESHOLD = 20_000
+OWN = ("native", "pixel")
 
 logs.configure()
 _config = Config.from_env(os.environ)
@@ -26,6 +29,7 @@ _collector = Collector(
     lambda: datetime.now(UTC),
     time.monotonic,
     random.Random().getrandbits,  # trace ids are no secrets
+    encoded({name: protocol.PATHS for name, protocol in PROTOCOLS.items() if name not in OWN}),
 )
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import msgspec
 
 from functions.invalid import InvalidConfig
+from functions.plan import Plan
 from pipeline.core.events import MAX_ID_LENGTH
 
 OPEN_SITE = "default"
@@ -57,7 +58,7 @@ class Site(msgspec.Struct, frozen=True):
     requests_per_s: float | None = None
     burst: float | None = None
     replay_window_s: float | None = None
-    plan: Any = None
+    plan: Plan | None = None
 
 
 class UnknownKey(Exception):
@@ -112,7 +113,7 @@ class Sites:
         keys = options.write_keys
         if not keys.browser and not keys.server:
             raise InvalidConfig(f"FRESHET_SITES: {name}: expected at least one write key")
-        plan = None
+        plan = None if options.plan is None else Plan.load(options.plan)
         for server, given in ((False, keys.browser), (True, keys.server)):
             site = Site(
                 name,

@@ -24,7 +24,7 @@ from pipeline.core.profile import UserProfile
 from pipeline.store import AsyncStore, now_ms
 from vertex.api.breaker import Unavailable
 from vertex.api.config import Config
-from vertex.api.contract import InvalidRequest, parse_profile_request, parse_request
+from vertex.api.contract import InvalidRequest, parse_profile_request, parse_request, profile_keys
 from vertex.api.endpoint import Endpoint
 from vertex.api.items import ItemCache, TrendingCache
 from vertex.api.models import LatestModel
@@ -64,7 +64,7 @@ class Api:
         self._trending = TrendingCache(self._reader)
         self._ranker = Ranker(endpoint, self._model, config.vertex_deadline_s)
         self._tally = Tally()
-        self._visitors = Visitors(self._reader, self._items)
+        self._visitors = Visitors(self._reader, self._items, config.privacy)
         self._recommender = Recommender(
             config,
             self._visitors,
@@ -111,8 +111,9 @@ class Api:
         """`POST /v1/recommendations`."""
         watch = Stopwatch()
         question = parse_request(await _body(request), self._config.allow_as_of)
+        signal = self._config.privacy.signal(request.headers)
         watch.lap("parse")
-        answer = await self._recommender.answer(question, watch)
+        answer = await self._recommender.answer(question, watch, signal)
         response = _respond(answer)
         watch.lap("write")
         response.headers["server-timing"] = watch.header()
@@ -128,7 +129,9 @@ class Api:
         asked = await _body(request) if request.method == "POST" else request.query_params
         question = parse_profile_request(asked, self._config.allow_as_of)
         at_ms = round(question.as_of.timestamp() * 1000) if question.as_of else now_ms()
-        profile = await self._visitors.stored(question.profile_keys())
+        fields = self._config.privacy.fields
+        user_id, anonymous_id = (fields.apply_id(name, getattr(question, name)) for name in ("user_id", "anonymous_id"))
+        profile = await self._visitors.stored(profile_keys(user_id, anonymous_id))
         return _respond(describe_profile(profile, question.event_id, at_ms))
 
     async def item(self, request: HttpRequest) -> Response:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+
+from functions.invalid import InvalidConfig as InvalidConfig
+from functions.privacy import Privacy
 
 FLAGS = {"": False, "0": False, "false": False, "1": True, "true": True}
-
-
-class InvalidConfig(ValueError):
-    """A required environment variable is unset or empty, or a set one has a value that cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +43,7 @@ class Config:
         vertex_deadline_s: what the ranker may take before the in-process one answers.
         bigtable_deadline_s: what one read may take before the answer goes without it.
         max_items: how many items are kept in memory (about 10 kB each).
+        privacy: consent by default, signals, and fields that are dropped or hashed: as the collector has them.
     """
 
     project: str
@@ -61,6 +61,7 @@ class Config:
     vertex_deadline_s: float = 0.05
     bigtable_deadline_s: float = 0.2
     max_items: int = 20_000
+    privacy: Privacy = field(default_factory=Privacy)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Config:
@@ -85,6 +86,7 @@ class Config:
             vertex_deadline_s=_number(environ, "FRESHET_VERTEX_DEADLINE_S", 0.05, 0.001, 60.0),
             bigtable_deadline_s=_number(environ, "FRESHET_BIGTABLE_DEADLINE_S", 0.2, 0.001, 60.0),
             max_items=int(_number(environ, "FRESHET_MAX_ITEMS", 20_000, 1, 10_000_000)),
+            privacy=Privacy.from_env(environ),
         )
 
 

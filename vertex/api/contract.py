@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
+from functions.privacy import Stated
 from pipeline.core.events import MAX_ID_LENGTH, InvalidEvent, parse_time
 
 MAX_K = 100
@@ -28,7 +29,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     `events` are the visitor's last events, as the collector takes them, which may not have been processed yet; what
     they lack of `user_id`, `anonymous_id` and `session_id` they take from the request. `sent_at` is the client's clock
-    at sending, by which theirs is repaired. `as_of` asks for the answer of another moment.
+    at sending, by which theirs is repaired. `as_of` asks for the answer of another moment. `consent` is what the
+    visitor agreed to, for the answer and for all events that do not say so themselves.
     """
 
     user_id: Id | None = None
@@ -42,6 +44,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     variant: Variant = "personalized"
     as_of: datetime | None = None
     exclude: Annotated[list[str], msgspec.Meta(max_length=MAX_EXCLUDED)] = []
+    consent: Stated | None = None
 
     def profile_keys(self) -> list[str]:
         """The keys under which the visitor may be known, the account first."""

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from functions.privacy import Signal, event_consent
 from pipeline.core.catalog import Item
 from pipeline.core.features import RECENT_SEEDS, Context, feature_matrix
 from pipeline.core.profile import UserProfile
@@ -106,11 +107,19 @@ class Recommender:
         self._dice = dice
         self._tally = tally
 
-    async def answer(self, request: Request, watch: Stopwatch) -> dict[str, Any]:
-        """The response body; never fails for want of Bigtable or Vertex."""
+    async def answer(self, request: Request, watch: Stopwatch, signal: Signal | None = None) -> dict[str, Any]:
+        """The response body; never fails for want of Bigtable or Vertex.
+
+        `signal` is what the browser says for its visitor. One who denied personalization gets what everybody gets,
+        and nothing is read or folded for it.
+        """
         now_ms = round(request.as_of.timestamp() * 1000) if request.as_of else self._now()
         request_id = uuid.uuid4().hex
-        visitor = await self._visitors.find(request, now_ms, request_id)
+        if self._may_personalize(request, signal):
+            visitor = await self._visitors.find(request, now_ms, request_id, signal)
+        else:
+            request = msgspec.structs.replace(request, variant="popular")
+            visitor = self._visitors.nobody(request, now_ms)
         now_ms = visitor.now_ms
         watch.lap("profile")
         slate = await self._slate(request, visitor, now_ms, watch)
@@ -127,8 +136,12 @@ class Recommender:
             "candidates": slate.candidates,
             "profile": {**visitor.stored, "pending": visitor.pending},
             "events_ignored": visitor.ignored,
+            "events_withheld": visitor.withheld,
             "took_ms": round(watch.total_ms, 2),
         }
+
+    def _may_personalize(self, request: Request, signal: Signal | None) -> bool:
+        return event_consent({}, request.consent, signal, self._config.privacy.default).personalization
 
     async def _slate(self, request: Request, visitor: Visitor, now_ms: int, watch: Stopwatch) -> Slate:
         if request.variant == "popular":

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
+from functions.privacy import Privacy, Signal, event_consent
 from pipeline.core.catalog import Item
 from pipeline.core.events import Event, InvalidEvent, accept_event, clock_shift, derived_event_id, format_time
 from pipeline.core.profile import UserProfile
@@ -18,6 +21,8 @@ from vertex.api.items import ItemCache
 from vertex.api.reader import Reads
 
 log = logging.getLogger(__name__)
+
+DEFAULT_PRIVACY = Privacy()
 
 
 @dataclass
@@ -31,6 +36,7 @@ class Visitor:
         unread: why Bigtable could not be asked; empty when it could.
         pending: events of the request that were new to the profile.
         ignored: events of the request that break the contract.
+        withheld: events of the request whose visitor denied personalization.
     """
 
     profile: UserProfile
@@ -39,14 +45,19 @@ class Visitor:
     unread: str = ""
     pending: int = 0
     ignored: int = 0
+    withheld: int = 0
 
 
 class Visitors:
-    """Finds visitors by their ids; reads profiles from `reader`, and what the catalog says from `items`."""
+    """Finds visitors by their ids; reads profiles from `reader`, and what the catalog says from `items`.
 
-    def __init__(self, reader: Reads, items: ItemCache) -> None:
+    Ids and pending events are taken as the collector takes them: dropped or hashed as `privacy` has it.
+    """
+
+    def __init__(self, reader: Reads, items: ItemCache, privacy: Privacy = DEFAULT_PRIVACY) -> None:
         self._reader = reader
         self._items = items
+        self._privacy = privacy
 
     async def stored(self, keys: Sequence[str]) -> UserProfile | None:
         """The profiles under these keys, merged; None when there is none. Raises `Unavailable`.
@@ -62,22 +73,36 @@ class Visitors:
             profiles[0].merge(other)
         return profiles[0] if profiles else None
 
-    async def find(self, request: Request, now_ms: int, request_id: str) -> Visitor:
-        """The visitor who asks, at `now_ms`; unknown, or of unreadable profile, at worst."""
+    def nobody(self, request: Request, now_ms: int) -> Visitor:
+        """A visitor who denied personalization: nothing is read of them, and none of their events is looked at."""
+        return Visitor(UserProfile(), now_ms, describe_stored(None), withheld=len(request.events))
+
+    async def find(self, request: Request, now_ms: int, request_id: str, signal: Signal | None = None) -> Visitor:
+        """The visitor who asks, at `now_ms`; unknown, or of unreadable profile, at worst.
+
+        `signal` is the browser's word for events that bring none of their own.
+        """
         unread = ""
+        request = self._as_stored(request)
         try:
             stored = await self.stored(request.profile_keys())
         except Unavailable as error:
             stored, unread = None, str(error)
         visitor = Visitor(stored or UserProfile(), now_ms, describe_stored(stored), unread)
-        self._fold_pending(visitor, request, now_ms)
+        self._fold_pending(visitor, request, now_ms, signal)
         if request.as_of is None:
             # A clock that is some seconds ahead must not put clicks into the future, where no feature sees them.
             visitor.now_ms = max(now_ms, visitor.profile.newest_ms)
         self._fold_page(visitor, request, request_id)
         return visitor
 
-    def _fold_pending(self, visitor: Visitor, request: Request, now_ms: int) -> None:
+    def _as_stored(self, request: Request) -> Request:
+        fields = self._privacy.fields
+        ids = {name: getattr(request, name) for name in ("user_id", "anonymous_id", "session_id")}
+        stored = {name: fields.apply_id(name, value) for name, value in ids.items()}
+        return request if stored == ids else msgspec.structs.replace(request, **stored)
+
+    def _fold_pending(self, visitor: Visitor, request: Request, now_ms: int, signal: Signal | None) -> None:
         """Fold the events that the pipeline may not have seen; those that it has seen change nothing."""
         ids = {
             "user_id": request.user_id,
@@ -88,6 +113,9 @@ class Visitors:
         shift = None if request.as_of else clock_shift(request.sent_at, arrived)
         for raw in request.events[-MAX_PENDING:]:
             try:
+                if not self._may_fold(raw, request, signal):
+                    visitor.withheld += 1
+                    continue
                 event = accept_event(_with_ids(raw, ids), ingest_time=arrived, shift=shift)
             except (InvalidEvent, RecursionError) as error:
                 log.debug("a pending event is ignored: %s", type(error).__name__)
@@ -96,6 +124,15 @@ class Visitors:
             item = self._item(event.product_id)
             # A stub only repeats what some event said: the pipeline folds without it.
             visitor.pending += visitor.profile.add(event, item if item is not None and not item.stub else None)
+
+    def _may_fold(self, raw: Any, request: Request, signal: Signal | None) -> bool:
+        """Whether the event's visitor agreed; it is then as the collector would have published it."""
+        if not isinstance(raw, dict):
+            raise InvalidEvent("event", "expected a JSON object", raw)
+        if not event_consent(raw, request.consent, signal, self._privacy.default).personalization:
+            return False
+        self._privacy.fields.apply(raw)
+        return True
 
     def _fold_page(self, visitor: Visitor, request: Request, request_id: str) -> None:
         """Being on a product's page is a view of it, also before the page has said so."""
@@ -118,9 +155,7 @@ class Visitors:
         return row.item if row is not None else None
 
 
-def _with_ids(raw: Any, ids: dict[str, str | None]) -> dict[str, Any]:
-    if not isinstance(raw, dict):
-        raise InvalidEvent("event", "expected a JSON object", raw)
+def _with_ids(raw: dict[str, Any], ids: dict[str, str | None]) -> dict[str, Any]:
     filled = {**ids, **raw}
     if filled.get("event_id") is None:
         filled["event_id"] = derived_event_id(raw)  # of what the client wrote, as the collector does

@@ -136,10 +136,10 @@ class Service:
         self.items = ItemCache(self.reader, 1_000)
         self.ranker = ranker or FakeRanker()
         self.tally = Tally()
-        served = model or prior_model()
+        served, made = model or prior_model(), Config(**settings)
         self.recommender = Recommender(
-            Config(**settings),
-            Visitors(self.reader, self.items),
+            made,
+            Visitors(self.reader, self.items, made.privacy),
             self.items,
             TrendingCache(self.reader),
             self.ranker,

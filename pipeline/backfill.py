@@ -29,8 +29,9 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from pipeline.archive import ReadFile, ReadLog, decode_event
 from pipeline.core.catalog import Item, encode_item, stub_item
+from pipeline.core.consent import may_fold
 from pipeline.core.events import Event, profile_key
-from pipeline.core.fold import Fact, Folded, fold
+from pipeline.core.fold import Fact, Folded, fold, of_people
 from pipeline.core.items import ItemStats, Trending
 from pipeline.core.profile import UserProfile
 from pipeline.core.rules import Rules, anomalies, is_marked
@@ -73,7 +74,9 @@ class RouteVisitors(beam.PTransform):
     """Give every event to its visitor: encoded events to `(profile key, encoded event)`, and pointer rows.
 
     A browser belongs to the first account that it named, by time of arrival; all that it sent without an account is
-    the account's, as in the stream. Grouped by browser: one browser's events have to fit into memory.
+    the account's, as in the stream. Events whose visitor denied personalization are nobody's, as there; what was not
+    logged, because its visitor denied analytics, a backfill cannot know. Grouped by browser: one browser's events have
+    to fit into memory.
     """
 
     def expand(self, events: PCollection) -> tuple[PCollection, PCollection]:
@@ -172,7 +175,7 @@ def fold_messages(facts: list[Fact], rules: Rules, key: str) -> tuple[UserProfil
             for anomaly in anomalies(of_visitors, Signals(profile, at_ms), profile.marks, at_ms, key=key):
                 profile.marks[anomaly.rule] = anomaly.until_ms
         if not (profile.marks and is_marked(rules.anomalies, profile.marks, at_ms)):
-            trusted.append(folded)
+            trusted.append(of_people(folded))
     return profile, trusted
 
 
@@ -214,9 +217,14 @@ def _arrival(event: Event) -> datetime:
 
 
 class _SplitBrowsers(LeanDoFn):
+    def __init__(self) -> None:
+        self._not_folded = Counter("backfill", "not_folded")
+
     def process(self, encoded: bytes) -> Iterator[Any]:
         event = decode_event(encoded)
-        if event.anonymous_id is not None:
+        if not may_fold(event):
+            self._not_folded.inc()
+        elif event.anonymous_id is not None:
             yield TaggedOutput(BROWSERS, (event.anonymous_id, encoded))
         else:
             yield profile_key(event), encoded

@@ -14,6 +14,7 @@ from apache_beam.io.gcp.pubsub import PubsubMessage
 from apache_beam.pvalue import TaggedOutput
 
 from pipeline.core.catalog import Item
+from pipeline.core.consent import may_fold, may_log
 from pipeline.core.deadletter import DeadLetter
 from pipeline.core.events import Event, InvalidEvent, decode_message, format_time, profile_key
 from pipeline.core.fold import Fact, category_of
@@ -42,6 +43,8 @@ class DecodeMessages(LeanDoFn):
         self._accepted = Counter("decode", "accepted")
         self._invalid = Counter("decode", "invalid")
         self._unknown_item = Counter("decode", "unknown_item")
+        self._not_logged = Counter("decode", "not_logged")
+        self._not_folded = Counter("decode", "not_folded")
         self._late = [(Counter("decode", name), late_ms) for name, late_ms in LATENESS_MS]
         self._lag = Distribution("decode", "system_lag_ms")
 
@@ -56,10 +59,14 @@ class DecodeMessages(LeanDoFn):
         items = known_items(self._source, time.monotonic(), {event.product_id for event in events if event.product_id})
         facts: list[Fact] = [(event, items.get(event.product_id or "")) for event in events]
         self._measure(message, facts)
-        yield TaggedOutput(LOG, [event_row(event, item) for event, item in facts])
+        rows = [event_row(event, item) for event, item in facts if may_log(event)]
+        self._not_logged.inc(len(facts) - len(rows))
+        yield TaggedOutput(LOG, rows)
+        folded = [fact for fact in facts if may_fold(fact[0])]
+        self._not_folded.inc(len(facts) - len(folded))
         by_account: dict[str, list[Fact]] = defaultdict(list)
         by_browser: dict[str, list[Fact]] = defaultdict(list)
-        for fact in facts:
+        for fact in folded:
             event = fact[0]
             if event.anonymous_id is None or (event.user_id is not None and known_account(event) == event.user_id):
                 by_account[profile_key(event)].append(fact)
@@ -69,8 +76,8 @@ class DecodeMessages(LeanDoFn):
             yield key, (FACTS, found)
         for key, found in by_browser.items():
             yield TaggedOutput(BY_BROWSER, (key, (FACTS, found)))
-        if events and (address := (message.attributes or {}).get("address")):
-            yield TaggedOutput(BY_ADDRESS, (address, [(profile_key(event), event.time_ms) for event in events]))
+        if folded and (address := (message.attributes or {}).get("address")):
+            yield TaggedOutput(BY_ADDRESS, (address, [(profile_key(event), event.time_ms) for event, _ in folded]))
 
     def _measure(self, message: PubsubMessage, facts: list[Fact]) -> None:
         now = now_ms()

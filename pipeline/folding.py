@@ -16,9 +16,10 @@ from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
 from pipeline import store as bigtable
+from pipeline.core.bots import is_bot
 from pipeline.core.catalog import Item, encode_item, stub_item
 from pipeline.core.decay import DAY_MS
-from pipeline.core.fold import Fact, Folded, Pair, adopt, category_of, fold, item_sums
+from pipeline.core.fold import Fact, Folded, Pair, adopt, category_of, fold, item_sums, of_people
 from pipeline.core.items import ItemStats, Trending
 from pipeline.core.profile import UserProfile
 from pipeline.core.rules import Rules, anomalies, due, is_marked, next_check
@@ -39,7 +40,7 @@ _GLOBAL = (GlobalWindow(),)  # made once: making it costs more than a row
 
 
 class NewFacts(NamedTuple):
-    """What a message added to one profile; `trusted` is False while the visitor is marked."""
+    """What a message added to one profile; `trusted` is False while the visitor is marked, and for what a bot did."""
 
     facts: list[Fact]
     pairs: list[Pair]
@@ -72,6 +73,7 @@ class FoldVisitors(KeptState):
         campaign: Any = beam.DoFn.TimerParam(CAMPAIGN),
     ) -> Iterator[Any]:
         key, (kind, given) = element
+        by_person = True
         kept = self._load(bigtable.PROFILE, key, state)
         profile = UserProfile.decode(kept.value) if kept.value else UserProfile()
         if profile.account:
@@ -93,8 +95,11 @@ class FoldVisitors(KeptState):
             folded = self._fold(profile, kind, given)
             if kind == FACTS and not folded.new:
                 return
-            yield from self._judge(key, profile, folded)
-        yield from self._speak(key, profile, campaign)
+            people = of_people(folded)
+            yield from self._judge(key, profile, folded, people)
+            by_person = bool(people.new) or not folded.new
+        if by_person:  # else nobody is there to speak to
+            yield from self._speak(key, profile, campaign)
         yield from self._keep(kept, profile.encode(), profile.newest_ms, state, flush, final, expiry)
 
     @on_timer(CAMPAIGN)
@@ -144,8 +149,8 @@ class FoldVisitors(KeptState):
         for found, facts in by_account.items():
             yield TaggedOutput(ACCOUNTS, (found, (FACTS, facts)))
 
-    def _judge(self, key: str, profile: UserProfile, folded: Folded) -> Iterator[Any]:
-        """Say what is not what people do, and hand on what is new."""
+    def _judge(self, key: str, profile: UserProfile, folded: Folded, people: Folded) -> Iterator[Any]:
+        """Say what is not what people do, and hand on what is new: what people did, and what a bot did, distrusted."""
         at_ms = profile.newest_ms
         if folded.new and self._visitor_anomalies:
             found = anomalies(self._visitor_anomalies, Signals(profile, at_ms), profile.marks, at_ms, key=key)
@@ -153,10 +158,14 @@ class FoldVisitors(KeptState):
                 profile.marks[anomaly.rule] = anomaly.until_ms
                 self._anomalies.inc()
                 yield TaggedOutput(ANOMALIES, anomaly)
-        if folded.new or folded.pairs:
+        if people.new or people.pairs:
             trusted = not (profile.marks and is_marked(self._rules.anomalies, profile.marks, at_ms))
-            self._distrusted.inc(0 if trusted else len(folded.new))
-            yield TaggedOutput(NEW, (key, NewFacts(folded.new, folded.pairs, trusted)))
+            self._distrusted.inc(0 if trusted else len(people.new))
+            yield TaggedOutput(NEW, (key, NewFacts(people.new, people.pairs, trusted)))
+        if people is not folded:
+            bots = [fact for fact in folded.new if is_bot(fact[0])]
+            self._distrusted.inc(len(bots))
+            yield TaggedOutput(NEW, (key, NewFacts(bots, [], False)))
 
     def _speak(self, key: str, profile: UserProfile, campaign: Any) -> Iterator[Any]:
         """Trigger the campaigns that are due, and set the timer for the next that comes due in silence."""
@@ -339,5 +348,3 @@ def add_rank(ranks: dict[str, Trending], item_id: str, stats: ItemStats, shards:
 def shard_of(item_id: str, shards: int) -> int:
     """Which shard of its scopes an item is counted in."""
     return crc32(item_id.encode("utf-8", "surrogatepass")) % shards
-
-

@@ -39,8 +39,10 @@ class Decode(beam.PTransform):
     Outputs: main and `BY_BROWSER`, `(profile key, ("facts", [(event, item)]))`, one element a message and visitor, by
     account and by browser; `BY_ADDRESS`, the message's visitors and times by network address, where the message's
     attribute `address` names one; `LOG`, one list of rows a message for the events table; `INVALID`, dead letters for
-    bodies that are no message of ours. Never raises on input. The catalog is read from Bigtable and cached in the
-    process for five minutes (an unknown item for ten seconds), so what is known of an item may be that old.
+    bodies that are no message of ours. An event whose visitor denied analytics is in `LOG` no more than one whose
+    visitor denied personalization is in the others. Never raises on input. The catalog is read from Bigtable and
+    cached in the process for five minutes (an unknown item for ten seconds), so what is known of an item may be that
+    old.
     """
 
     def __init__(self, source: Bigtable) -> None:
@@ -70,9 +72,11 @@ class FoldProfiles(beam.PTransform):
     share stays with the first.
 
     State: the encoded profile (bounded, see `UserProfile`), read back from Bigtable when a key is new to this job,
-    forgotten after `ttl_s` of silence. A duplicate changes nothing and goes no further, so what follows (items,
-    sessions) counts each event once. Writes are coalesced, see `KeptState`. Outputs: `writes` for Bigtable; `new`,
-    `(profile key, NewFacts)`; `campaigns` and `anomalies` by the rules, the first also by a timer in silence.
+    forgotten after `ttl_s` of silence. What the collector took for a bot's (`metadata.bot`) is folded like the rest, in
+    sessions of its own, and handed on as not to be trusted; it calls for no campaign. A duplicate changes nothing and
+    goes no further, so what follows (items, sessions) counts each event once. Writes are coalesced, see `KeptState`.
+    Outputs: `writes` for Bigtable; `new`, `(profile key, NewFacts)`; `campaigns` and `anomalies` by the rules, the
+    first also by a timer in silence.
     """
 
     def __init__(self, keeping: Keeping, rules: Rules | None = None) -> None:
@@ -146,10 +150,12 @@ class SummarizeSessions(beam.PTransform):
     """Summarize each visit: `(profile key, SessionSummary)`, which `session_rows` makes a row of.
 
     Session windows of `gap_s` by event time, each message's events entering as one partial summary whose window spans
-    them. Fires when the watermark passes the end and again for each late element within `lateness_s`, accumulating,
-    so the newest row of a session is the whole of it. Beam drops, without counting, what comes when the watermark has
+    them. Fires when the watermark passes the end and again for each late element within `lateness_s`, accumulating, so
+    the newest row of a session is the whole of it. Beam drops, without counting, what comes when the watermark has
     passed its visit's end by more than `lateness_s`; the watermark is never ahead of the clock, so the counter
     `too_late`, events that are later than that by the clock, counts at least all that were dropped.
+
+    A summary goes into the log: events whose visitor denied analytics are in none.
     """
 
     def __init__(self, gap_s: float = 1800.0, lateness_s: float = 3600.0) -> None:

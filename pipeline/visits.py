@@ -9,6 +9,7 @@ from typing import cast
 from apache_beam.transforms.window import IntervalWindow, Sessions, TimestampedValue, WindowFn
 from apache_beam.utils.timestamp import Timestamp
 
+from pipeline.core.consent import may_log
 from pipeline.core.sessions import SessionSummary, runs
 from pipeline.dofn import LeanDoFn
 from pipeline.folding import NewFacts
@@ -36,7 +37,7 @@ class SummarizeMessage(LeanDoFn):
     def process(self, element: tuple[str, NewFacts]) -> Iterator[TimestampedValue]:
         key, new = element
         oldest_ms = now_ms() - self._kept_ms
-        for partial in runs(new.facts, self._gap_ms):
+        for partial in runs([fact for fact in new.facts if may_log(fact[0])], self._gap_ms):
             if partial.last_ms < oldest_ms:
                 self._too_late.inc(partial.events)
             yield TimestampedValue((key, partial), Timestamp(partial.first_ms / 1000))

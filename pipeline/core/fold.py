@@ -10,12 +10,13 @@ from collections.abc import Iterable, Iterator
 from itertools import combinations
 from typing import NamedTuple
 
+from pipeline.core.bots import is_bot
 from pipeline.core.catalog import Item
 from pipeline.core.decay import HOUR_MS
 from pipeline.core.events import Event
 from pipeline.core.items import BOUGHT, TOUCHED, ItemStats
 from pipeline.core.profile import UserProfile
-from pipeline.core.session_totals import SessionTotals, session_key
+from pipeline.core.session_totals import SessionTotals, is_bot_session, session_key
 
 Fact = tuple[Event, Item | None]  # an event and what the catalog knows of its item
 
@@ -52,10 +53,11 @@ def fold(profile: UserProfile, facts: Iterable[Fact]) -> Folded:
     """Add a message's facts to the profile.
 
     Pairs come from the sessions' sets of items, as the difference of what each session links after and before: the sum
-    of all differences is what the finished session links, whatever the order its events came in.
+    of all differences is what the finished session links, whatever the order its events came in. What a bot did links
+    nothing.
     """
     facts = list(facts)
-    keys = {session_key(event, event.time_ms) for event, _ in facts}
+    keys = {key for event, _ in facts if not is_bot_session(key := session_key(event, event.time_ms))}
     before = {key: linked(profile.sessions.get(key)) for key in keys}
     new = [fact for fact in facts if profile.add(*fact)]
     if not new:
@@ -66,7 +68,7 @@ def fold(profile: UserProfile, facts: Iterable[Fact]) -> Folded:
 
 def adopt(profile: UserProfile, other: UserProfile) -> list[Pair]:
     """Merge another visitor's profile (the anonymous one, at login); the pairs that sessions of both now link."""
-    keys = [key for key in other.sessions if key in profile.sessions]
+    keys = [key for key in other.sessions if key in profile.sessions and not is_bot_session(key)]
     parts = {key: (linked(profile.sessions[key]), linked(other.sessions[key])) for key in keys}
     profile.merge(other)
     pairs: list[Pair] = []
@@ -75,6 +77,12 @@ def adopt(profile: UserProfile, other: UserProfile) -> list[Pair]:
         pairs += changed(own, linked(profile.sessions[key]))
         pairs += changed(theirs, _NOTHING)
     return pairs
+
+
+def of_people(folded: Folded) -> Folded:
+    """What a message did without the facts that a bot made: what may count beyond the visitor's own profile."""
+    new = [fact for fact in folded.new if not is_bot(fact[0])]
+    return folded if len(new) == len(folded.new) else Folded(new, folded.pairs)
 
 
 def linked(session: SessionTotals | None) -> Linked:

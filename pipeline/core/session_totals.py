@@ -6,6 +6,7 @@ from zlib import crc32
 
 import msgspec
 
+from pipeline.core.bots import is_bot
 from pipeline.core.decay import HOUR_MS, Stopwatch
 from pipeline.core.events import Event
 from pipeline.core.vocabulary import CUSTOM_CODE, ENGAGED, EVENT_CODES
@@ -16,6 +17,7 @@ MAX_SESSION_CATEGORIES = 16
 MAX_DWELL_MS = HOUR_MS  # nobody looks at one page for longer; a tab that was left open does
 
 _NO_SESSION = "~"
+_BOT = "\x01"  # no client's session id begins so, for it is printable
 
 Place = tuple[int, float, float]  # (event time in ms, latitude, longitude in degrees)
 
@@ -130,12 +132,23 @@ _ATTENTION = frozenset("dwell visibility scroll media_play media_pause media_pro
 
 
 def session_key(event: Event, time_ms: int) -> str:
-    """The session an event belongs to: as the client counts it, or the clock hour where the client counts none."""
-    return event.session_id or f"{_NO_SESSION}{time_ms // HOUR_MS}"
+    """The session an event belongs to: as the client counts it, or the clock hour where the client counts none.
+
+    What a bot does is a session of its own, beside a person's of the same id: so it takes no part in the pairs that
+    the person's links, in whatever order the two come.
+    """
+    key = event.session_id or f"{_NO_SESSION}{time_ms // HOUR_MS}"
+    return _BOT + key if is_bot(event) else key
+
+
+def is_bot_session(key: str) -> bool:
+    """Whether the key is that of what a bot did."""
+    return key.startswith(_BOT)
 
 
 def readable_session_id(key: str) -> str:
     """The client's session id, or the empty string where it gave none."""
+    key = key.removeprefix(_BOT)
     return "" if key.startswith(_NO_SESSION) else key
 
 

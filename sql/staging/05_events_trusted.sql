@@ -1,4 +1,4 @@
--- purpose: the events of people: without those that a visitor sent while marked by an anomaly rule
+-- purpose: the events of people who agreed to personalization: no bot's, and none of a visitor marked by an anomaly rule
 -- grain:   one row per event_id
 -- inputs:  events_unique; anomalies, of the last ${history_days} days and the 30 more that a mark can last
 with
@@ -6,6 +6,20 @@ with
 events as (
   select *
   from `${dataset}.events_unique`
+),
+
+-- As the pipeline reads metadata: a bot's event names its reason as a text; of a stated consent only true is one.
+agreed as (
+  select *
+  from events
+  where metadata is null
+    or (
+      not coalesce(starts_with(json_query(metadata, '$.bot'), '"'), false)
+      and (
+        coalesce(json_query(metadata, '$.consent'), 'null') = 'null'
+        or coalesce(json_query(metadata, '$.consent.personalization'), 'null') = 'true'
+      )
+    )
 ),
 
 marks as (
@@ -18,13 +32,13 @@ marks as (
 
 unmarked as (
   select *
-  from events
+  from agreed
   where not exists (
     select 1
     from marks
-    where marks.visitor = events.visitor
-      and marks.found_at <= events.timestamp
-      and marks.marked_until > events.timestamp
+    where marks.visitor = agreed.visitor
+      and marks.found_at <= agreed.timestamp
+      and marks.marked_until > agreed.timestamp
   )
 )
 

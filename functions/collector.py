@@ -15,12 +15,10 @@ from starlette.requests import Request
 from functions.addresses import address_key, client_address
 from functions.answers import Cors, RawHeaders, WireResponse, response
 from functions.bodies import Bodies, BodyRefused
-from functions.bots import bot_reason
 from functions.collection import Sorted, Terms, TooMuch, sort_events
 from functions.config import Config
 from functions.cookie import anonymous_id_from, cookie_answer, is_secure
 from functions.countries import Countries
-from functions.enrichment import request_context
 from functions.headers import Headers
 from functions.limits import TokenBuckets
 from functions.privacy import Signal
@@ -30,6 +28,7 @@ from functions.protocols.native import KEY_HEADER
 from functions.protocols.values import basic_user
 from functions.publisher import PublishFailed, message
 from functions.routes import OWN_PATHS, ROUTES, Route
+from functions.senders import Senders
 from functions.sites import Site, UnknownKey
 from functions.tracing import trace_id
 from functions.user_agents import UserAgents
@@ -121,7 +120,8 @@ class Collector:
         self._per_site: dict[str, TokenBuckets] = {}
         self._bot_rate = _buckets(config.bot_requests_per_s, None)
         self._agents = UserAgents(clock_s)
-        self._countries = Countries(config.country_header, config.countries_file)
+        countries = Countries(config.country_header, config.countries_file)
+        self._senders = Senders(self._agents, countries, config.privacy, config.marks_bots)
 
     async def __call__(self, request: Request) -> WireResponse:
         """Answer, and turn every refusal and failure into its status code. The one place that does so."""
@@ -172,7 +172,7 @@ class Collector:
         site = self._admitted(call, reading)
         self._check_history(call, reading, site)
         sent_id = self._sent_id(incoming, site)
-        terms = self._terms(call, incoming, reading, site, sent_id)
+        terms = self._terms(call, reading, site, sent_id)
         try:
             found = sort_events(reading, received_at, terms)
         except TooMuch as error:
@@ -212,32 +212,27 @@ class Collector:
 
     # ---- on which terms? ---------------------------------------------------------------------------------------
 
-    def _terms(self, call: Call, incoming: Incoming, reading: Reading, site: Site, sent_id: str | None) -> Terms:
+    def _terms(self, call: Call, reading: Reading, site: Site, sent_id: str | None) -> Terms:
         """Back ends speak for others: what their own requests look like says nothing of a visitor."""
         privacy = self._config.privacy
         if site.server or reading.history:
-            terms = Terms(privacy, None, site.plan, site.replay_window_s, agents=self._agents, keeps_bot=True)
-            return terms
-        headers = incoming.headers
-        agent = headers.get("user-agent")
-        country = self._countries.of(headers, call.address)
+            return Terms(privacy, None, site.plan, site.replay_window_s, agents=self._agents, keeps_bot=True)
+        sender = self._senders.of(call.headers, call.address)
+        bot = BY_RATE if self._is_too_busy(call) else sender.bot
         return Terms(
             privacy,
-            privacy.signal(headers),
+            sender.signal,
             site.plan,
             site.replay_window_s,
             self._visitor_id(sent_id),
-            request_context(agent, headers.get("accept-language"), country, self._agents),
-            self._bot(call, agent, headers),
+            sender.context,
+            bot,
             self._agents,
         )
 
-    def _bot(self, call: Call, agent: str | None, headers: Mapping[str, str]) -> str | None:
-        if not self._config.marks_bots:
-            return None
-        if self._bot_rate is not None and self._bot_rate.take(call.address or "", self._clock_s()) > 0.0:
-            return BY_RATE
-        return bot_reason(agent, headers, self._agents)
+    def _is_too_busy(self, call: Call) -> bool:
+        buckets = self._bot_rate
+        return buckets is not None and buckets.take(call.address or "", self._clock_s()) > 0.0
 
     def _sent_id(self, incoming: Incoming, site: Site) -> str | None:
         cookie = self._config.cookie

@@ -34,6 +34,8 @@ class Countries:
     def __init__(self, header: str | None = None, path: str | None = None) -> None:
         self._header = header.strip().lower() if header else None
         self._reader = _opened(path) if path else None
+        self.looks = self._header is not None or self._reader is not None
+        """Whether anything is asked at all."""
 
     def of(self, headers: Mapping[str, str], address: str | None) -> str | None:
         """The country's ISO 3166-1 alpha-2 code in upper case, or None.

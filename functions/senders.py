@@ -1,0 +1,67 @@
+"""What a request's headers say of its sender; most requests of a visitor say the same, so it is remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from functions.bots import bot_reason
+from functions.countries import Countries
+from functions.enrichment import request_context
+from functions.headers import Headers
+from functions.privacy import Privacy, Signal
+from functions.user_agents import UNREAD, UserAgents
+
+MAX_REMEMBERED = 8192
+MAX_KEY_BYTES = 1024
+_HEADERS = b"user-agent accept-language sec-fetch-mode sec-fetch-site x-forwarded-proto host sec-gpc dnt".split()
+
+
+class Sender(msgspec.Struct, frozen=True):
+    """See `enrichment.request_context`, `bots.bot_reason` and `privacy.signalled`."""
+
+    context: dict[str, str]
+    bot: str | None
+    signal: Signal | None
+
+
+class Senders:
+    """Reads and remembers senders, at most `MAX_REMEMBERED` of them; for one thread.
+
+    Args:
+        agents, countries, privacy: see there.
+        marks_bots: whether anybody asks who is a bot.
+    """
+
+    def __init__(self, agents: UserAgents, countries: Countries, privacy: Privacy, marks_bots: bool) -> None:
+        self._agents = agents
+        self._countries = countries
+        self._privacy = privacy
+        self._marks_bots = marks_bots
+        self._known: dict[tuple[bytes | None, ...], Sender] = {}
+
+    def of(self, raw: Mapping[bytes, bytes], address: str | None) -> Sender:
+        """What these headers (lower-case names) and this address say."""
+        key = tuple(map(raw.get, _HEADERS))
+        sender = self._known.get(key)
+        if sender is None:
+            sender = self._met(key, Headers(raw))
+        country = self._countries.of(Headers(raw), address) if self._countries.looks else None
+        if country is None:
+            return sender
+        return Sender(sender.context | {"country": country}, sender.bot, sender.signal)
+
+    def _met(self, key: tuple[bytes | None, ...], headers: Headers) -> Sender:
+        agent = headers.get("user-agent")
+        sender = Sender(
+            request_context(agent, headers.get("accept-language"), None, self._agents),
+            bot_reason(agent, headers, self._agents) if self._marks_bots else None,
+            self._privacy.signal(headers),
+        )
+        # What nobody had the time to read is read another time.
+        if sender.context.get("user_agent_family") != UNREAD and sum(map(len, filter(None, key))) <= MAX_KEY_BYTES:
+            if len(self._known) >= MAX_REMEMBERED:
+                self._known.clear()
+            self._known[key] = sender
+        return sender

@@ -1,0 +1,73 @@
+"""The optional cookie over the whole collector, without a network: who gets it, and what it is for."""
+
+from __future__ import annotations
+
+import json
+import random
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.requests import Request
+
+from functions.collector import Collector
+from functions.config import Config
+from functions.cookie import CookieOptions
+from pipeline.core.events import decode_message
+
+NOW = datetime(2025, 1, 1, 12, 0, 0, tzinfo=UTC)
+
+
+class Kept:
+    """A publisher that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.messages: list[Any] = []
+
+    async def publish(self, topic: str, messages: Any) -> None:
+        self.messages += messages
+
+
+async def ask(fields: dict[str, Any], **headers: str) -> tuple[str | None, list[str | None]]:
+    """The Set-Cookie header, and the anonymous ids of what was stored."""
+    kept = Kept()
+    config = Config("demo-project", "events", "dead-letters", cookie=CookieOptions())
+    collector = Collector(config, kept, lambda: NOW, lambda: 0.0, random.Random(7).getrandbits)
+    body = json.dumps({"event_id": "e1", "event": "click", "timestamp": NOW.isoformat()} | fields).encode()
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body}
+
+    named = {"host": "events.shop.example", "user-agent": "app"} | headers
+    raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in named.items()]
+    scope = {"type": "http", "method": "POST", "path": "/v1/events", "query_string": b"", "headers": raw}
+    answer = await collector(Request(scope | {"client": ("192.0.2.1", 1)}, receive))
+    assert answer.status_code == 202
+    cookie = dict(answer.headers).get(b"set-cookie")
+    ids = [event.anonymous_id for message in kept.messages for event in decode_message(message.data)]
+    return cookie.decode() if cookie else None, ids
+
+
+async def test_a_visitor_without_an_id_gets_one_that_lasts_and_comes_back_with_it() -> None:
+    cookie, (made,) = await ask({})
+    assert cookie is not None and made is not None
+    assert cookie.startswith(f"freshet_id={made}; ")
+    assert {"HttpOnly", "Secure", "SameSite=Lax", "Path=/"} <= set(cookie.split("; "))
+    again, ids = await ask({}, cookie=f"other=1; freshet_id={made}")
+    assert ids == [made]
+    assert again is not None and made in again
+
+
+async def test_an_id_of_the_pages_own_wins_over_the_cookies() -> None:
+    cookie, ids = await ask({"anonymous_id": "a1"}, cookie="freshet_id=old")
+    assert ids == ["a1"]
+    assert cookie is not None and cookie.startswith("freshet_id=a1;")
+
+
+async def test_who_denies_something_gets_no_cookie_and_loses_the_one_that_was() -> None:
+    denied = {"consent": {"analytics": True, "personalization": False}}
+    assert (await ask({"anonymous_id": "a1"} | denied))[0] is None
+    taken_back, _ = await ask({"anonymous_id": "a1"} | denied, cookie="freshet_id=a1")
+    assert taken_back is not None and "Max-Age=0" in taken_back
+    signalled, ids = await ask({"anonymous_id": "a1"}, cookie="freshet_id=a1", sec_gpc="1")
+    assert ids == []
+    assert signalled is not None and "Max-Age=0" in signalled

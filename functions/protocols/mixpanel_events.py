@@ -94,7 +94,7 @@ def _event(source: dict[str, Any], token: str | None, received_at: datetime) -> 
 def _profile_update(source: dict[str, Any], token: str | None, received_at: datetime) -> Translated:
     checked_size(source)
     _check_token(source, token)
-    traits = {name: value for kind in _SETS for name, value in as_object(source.get(kind), kind).items()}
+    traits = without_none({n: value for kind in _SETS for n, value in as_object(source.get(kind), kind).items()})
     operations = without_none({kind.removeprefix("$"): source.get(kind) for kind in _OPERATIONS})
     if not traits and not operations:  # `$delete`, and what is yet to be invented
         return Translated(source)

@@ -344,12 +344,13 @@ def holds_the_law(given: Incoming) -> None:
 
 
 @given(st.lists(sources | values, max_size=3), values, values)
+@settings(deadline=None, derandomize=True)
 def test_any_json_is_events_or_errors(events: list[Any], key: Any, upload_time: Any) -> None:
     holds_the_law(incoming({"api_key": key, "events": events, "client_upload_time": upload_time}))
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None, derandomize=True)
 def test_any_bytes_are_events_or_errors(body: bytes) -> None:
     holds_the_law(incoming(body))
     holds_the_law(incoming(b'{"api_key":"k","events":[{' + body + b"}]}"))

@@ -419,12 +419,13 @@ def holds_the_law(given: Incoming) -> None:
 
 
 @given(st.lists(sources, max_size=3), paths)
+@settings(deadline=None, derandomize=True)
 def test_any_json_is_events_or_errors(given: list[Any], path: str) -> None:
     holds_the_law(incoming(json.dumps(given).encode(), path))
 
 
 @given(st.binary(max_size=200), st.text(max_size=50), paths, st.sampled_from(["GET", "POST"]))
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None, derandomize=True)
 def test_any_bytes_are_events_or_errors(body: bytes, query: str, path: str, method: str) -> None:
     holds_the_law(incoming(body, path, query, method))
     holds_the_law(incoming(b"data=" + body, path, query, method))

@@ -1,0 +1,56 @@
+"""A page of the shop in Chromium with a vendor's script in it: the SDK is real, and so is the collector it talks to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Browser, Page, Route, sync_playwright
+
+from tests.functions.conftest import ORIGIN
+from tests.web.conftest import CHROMIUM_ARGS
+
+NODE_MODULES = Path(__file__).parents[3] / "web" / "vendors" / "node_modules"
+PAGE = "<!doctype html><title>Lamps</title><h1>Lamps</h1><button id=buy>Buy</button><script src=/vendor.js></script>"
+
+
+@contextmanager
+def headless(chromium: Path) -> Iterator[Browser]:
+    """A browser."""
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=str(chromium), args=CHROMIUM_ARGS)
+        yield launched
+        launched.close()
+
+
+@contextmanager
+def shop_page(browser: Browser, script: str, collector_url: str) -> Iterator[Page]:
+    """A page at `ORIGIN` that has loaded `script`, a path within node_modules.
+
+    It reaches the collector and nothing else; whatever goes wrong in it fails the test.
+    """
+    context = browser.new_context(permissions=["local-network-access"])  # a page of the web asks a loopback address
+    context.set_default_timeout(10_000)
+    collector = urlsplit(collector_url).netloc
+
+    def answer(route: Route) -> None:
+        url = urlsplit(route.request.url)
+        if url.netloc == collector:
+            route.continue_()
+        elif url.path == "/vendor.js":
+            route.fulfill(path=NODE_MODULES / script)
+        elif f"{url.scheme}://{url.netloc}" == ORIGIN:
+            route.fulfill(body=PAGE, content_type="text/html")
+        else:
+            route.abort()
+
+    context.route("**/*", answer)
+    page = context.new_page()
+    surprises: list[str] = []
+    page.on("pageerror", lambda error: surprises.append(str(error)))
+    page.goto(f"{ORIGIN}/lamps?utm_source=mail")
+    yield page
+    context.close()
+    assert surprises == []

@@ -6,7 +6,8 @@ compared: floats to 1e-9, everything else exactly. Two things are no features an
 profile remembers beyond its horizon (`seen`, compared as a set up to there), and when campaigns fired (`fired`, by the
 wall clock).
 
-Data sets: a simulated one (shoppers, logins in mid-session, doubled messages, a bot), and a file in REES46 columns.
+Data sets: a simulated one (shoppers, logins in mid-session, doubled messages, a bot, some events that the collector
+took for a bot's and some whose visitors denied personalization), and a file in REES46 columns.
 """
 
 from __future__ import annotations
@@ -57,11 +58,15 @@ REL, ABS = 1e-9, 1e-12
 
 
 def simulated(sessions: int, seed: int = 7) -> list[list[Event]]:
-    """Messages of shoppers, up to now; half of them log in, some messages come twice, one visitor is a bot."""
+    """Messages of shoppers, up to now; half of them log in, some messages come twice, one visitor is a bot.
+
+    One event in twenty is marked as a bot's, one in twenty as of a visitor who denied personalization.
+    """
     dice = random.Random(seed)
     world = World(catalog.generate(seed=seed), seed)
     wire = history.generate(world, sessions=sessions, until=time.time(), run="parity", population=sessions // 3 + 1)
-    events = [parse_event(_known(dict(event), dice), ingest_time=datetime.now(UTC), backfill=True) for event in wire]
+    known = [_judged(_known(dict(event), dice), dice) for event in wire]
+    events = [parse_event(event, ingest_time=datetime.now(UTC), backfill=True) for event in known]
     return doubled(by_visitor(events) + _bot(dice, datetime.now(UTC)), dice)
 
 
@@ -237,6 +242,16 @@ def _known(event: dict[str, Any], dice: random.Random) -> dict[str, Any]:
     number = random.Random(browser).random()
     if event.get("user_id") is None and number < 0.5 and dice.random() < 0.5:
         event["user_id"] = f"account-{browser}"
+    return event
+
+
+def _judged(event: dict[str, Any], dice: random.Random) -> dict[str, Any]:
+    """As the collector writes down what it thinks of an event, and what the visitor says."""
+    drawn = dice.random()
+    if drawn < 0.1:
+        consent = {"analytics": True, "personalization": False}
+        said: dict[str, Any] = {"bot": "rate"} if drawn < 0.05 else {"consent": consent}
+        event["metadata"] = {**event.get("metadata", {}), **said}
     return event
 
 

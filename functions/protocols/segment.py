@@ -154,12 +154,16 @@ def _fitting(fact: Fact, known: dict[str, Any]) -> Fact:
 
 
 def _who(kind: Any, source: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
-    """An alias ties who somebody was, `previousId`, to who it is. RudderStack's older SDKs have ids among traits."""
+    """An alias ties who somebody was, `previousId`, to who it is; analytics-next may give both the same id.
+
+    RudderStack's older SDKs have the anonymous id among the traits.
+    """
     traits = context.get("traits")
     of_traits = traits.get("anonymousId") if isinstance(traits, dict) else None
-    previous = source.get("previousId") if kind == "alias" else None
+    given, previous = source.get("userId"), source.get("previousId") if kind == "alias" else None
+    previous = None if previous == given else previous
     return {
-        "user_id": somebody(source.get("userId")),
+        "user_id": somebody(given),
         "anonymous_id": somebody(previous, source.get("anonymousId"), of_traits),
     }
 

@@ -222,6 +222,7 @@ def test_an_identify_has_the_traits_wherever_they_stand() -> None:
 def test_an_alias_ties_who_it_was_to_who_it_is() -> None:
     found = the_event(message("alias", previousId="a1", anonymousId="other"))
     assert (found.event, found.user_id, found.anonymous_id) == ("identify", "anna", "a1")
+    assert the_event(message("alias", previousId="anna", anonymousId="a1")).anonymous_id == "a1"
     assert the_error(message("alias")).field == "previousId"
 
 

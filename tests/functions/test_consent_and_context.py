@@ -28,9 +28,12 @@ def event(**fields: Any) -> dict[str, Any]:
     return {"event_id": "e1", "event": "page_view", "anonymous_id": "a1", "timestamp": now} | fields
 
 
-def post(client: httpx.Client, *events: Any, batch: Mapping[str, Any] | None = None, **headers: str) -> dict[str, Any]:
+def post(
+    client: httpx.Client, *events: Any, consent: Mapping[str, bool] | None = None, **headers: Any
+) -> dict[str, Any]:
+    batch = {} if consent is None else {"consent": consent}
     named = BROWSER | {name.replace("_", "-"): value for name, value in headers.items()}
-    answer = client.post("/v1/events", content=json.dumps({"events": events, **(batch or {})}), headers=named)
+    answer = client.post("/v1/events", content=json.dumps({"events": events} | batch), headers=named)
     assert answer.status_code == 202, answer.text
     return dict(answer.json())
 
@@ -87,7 +90,7 @@ def test_consent_of_the_batch_and_of_the_event_is_stored_and_who_denies_all_is_n
 ) -> None:
     analytics_only = {"analytics": True, "personalization": False}
     nothing = {"analytics": False, "personalization": False}
-    told = post(client, event(event_id="b"), event(event_id="n", consent=nothing), batch={"consent": analytics_only})
+    told = post(client, event(event_id="b"), event(event_id="n", consent=nothing), consent=analytics_only)
     assert (told["accepted"], told["withheld"], told["rejected"]) == (2, 1, 0)
     (found,) = stored(topics)
     assert (found.event_id, found.metadata["consent"]) == ("b", analytics_only)
@@ -98,11 +101,11 @@ def test_global_privacy_control_binds_and_do_not_track_gives_way_to_an_answer(
     client: httpx.Client, topics: Topics
 ) -> None:
     granted = {"analytics": True, "personalization": True}
-    assert post(client, event(), {"event": 1}, batch={"consent": granted}, sec_gpc="1")["withheld"] == 2
+    assert post(client, event(), {"event": 1}, consent=granted, sec_gpc="1")["withheld"] == 2
     assert post(client, event(), dnt="1")["withheld"] == 1
     topics.dead_letters(0)
     topics.events(0)
-    assert "withheld" not in post(client, event(), batch={"consent": granted}, dnt="1")
+    assert "withheld" not in post(client, event(), consent=granted, dnt="1")
     assert stored(topics)[0].metadata["consent"] == granted
 
 

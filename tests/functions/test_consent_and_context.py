@@ -71,7 +71,7 @@ def test_an_event_gets_its_agent_language_and_campaign_and_keeps_what_it_says_it
     ],
 )
 def test_who_is_no_person_is_marked_and_not_refused(
-    client: httpx.Client, topics: Topics, headers: dict[str, str], reason: str | None
+    client: httpx.Client, topics: Topics, headers: dict[str, Any], reason: str | None
 ) -> None:
     post(client, event(metadata={"bot": "says who"}), **headers)
     (found,) = stored(topics)

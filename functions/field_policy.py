@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
-from ipaddress import ip_address
 from typing import Any
 
 import msgspec
 
-from functions.addresses import IPV4_KEPT_BYTES, IPV6_KEPT_BYTES
 from functions.invalid import InvalidConfig
+from functions.personal_fields import (
+    PII_FIELDS,
+    Change,
+    clean,
+    cut_addresses,
+    plain_name,
+    replace_anywhere,
+    replace_at,
+)
 from pipeline.core.events import NUMBER_METADATA, WireEvent
 
 MIN_FIELD_KEY_BYTES, MAX_FIELD_KEY_BYTES = 16, 64
@@ -20,29 +26,7 @@ HASH_BYTES = 16
 HASH_PREFIX = "h_"
 """By it a hash is known as one, so that what was hashed once (an event sent again) is not hashed again."""
 
-MAX_ADDRESS_LENGTH = 64
-MAX_NAME_LENGTH = 64
-ADDRESS_FIELDS = frozenset(
-    "ip ip_address ipAddress client_ip clientIp clientIP user_ip userIp user_ipaddress remote_addr remote_ip"
-    " x_forwarded_for $ip uip".split()
-)
-"""Under these names, exactly so, an address stands wherever in an event."""
-
 PII = "pii"
-PII_FIELDS = frozenset(
-    "email emailaddress useremail phone phonenumber mobile mobilephone mobilenumber telephone fax"
-    " firstname lastname middlename fullname givenname familyname surname maidenname"
-    " address addresses streetaddress street addressline1 addressline2 shippingaddress billingaddress"
-    " zip zipcode postcode postalcode birthday birthdate dateofbirth dob gender"
-    " ssn socialsecuritynumber taxid passport passportnumber iban cardnumber creditcard".split()
-)
-"""What `pii` stands for, anywhere in an event's metadata; compared by `plain_name`."""
-TRAITS = frozenset({"traits", "usertraits", "userproperties", "userattributes", "set", "setonce"})
-PII_IN_TRAITS = PII_FIELDS | {"name", "username", "avatar", "picture"}
-"""In what is told of a person, these too; elsewhere a name is mostly a product's."""
-
-Change = Callable[[Any], Any]
-"""What comes in a value's place; None: nothing."""
 
 IDS = frozenset({"user_id", "anonymous_id", "session_id"})
 _CONTRACT = frozenset("event_id event timestamp sent_at ingest_time product_id metadata consent".split())
@@ -92,16 +76,16 @@ class FieldPolicy:
     def apply(self, fields: dict[str, Any]) -> None:
         """Cut, drop and hash in an event as the client wrote it, in place. It never raises; twice is as once."""
         if self._plain:
-            _cut_all(fields)
+            cut_addresses(fields)
             return
         for path, change in self._changes():
             _replace(fields, path, change)
-        _clean(fields, PII_FIELDS if self._pii else None)
+        clean(fields, PII_FIELDS if self._pii else None)
 
     def apply_wire(self, wire: WireEvent) -> None:
         """`apply`, to an event that was read already."""
         if self._plain:
-            _cut_all(wire.metadata)
+            cut_addresses(wire.metadata)
             return
         fields = {"metadata": wire.metadata}
         if self._has_ids:
@@ -135,8 +119,8 @@ class FieldPolicy:
             return payload
         before = _encoder.encode(event)
         for path, change in ((p, c) for p, c in self._changes() if len(p) == 1):
-            _replace_anywhere(event, plain_name(path[0]), change)
-        _clean(event, PII_FIELDS if self._pii else None, self._names)
+            replace_anywhere(event, plain_name(path[0]), change)
+        clean(event, PII_FIELDS if self._pii else None, self._names)
         after = _encoder.encode(event)
         return payload if after == before else after
 
@@ -160,112 +144,15 @@ class FieldPolicy:
         return HASH_PREFIX + digest.hexdigest()
 
 
-def truncated_address(value: Any) -> str | None:
-    """The network of an address as text, its /24 (IPv4) or /48 (IPv6): `192.0.2.0`, `2001:db8:1::`.
-
-    An IPv4 address in IPv6's form is the IPv4 address. None for what is no address, port and list included.
-    """
-    if not isinstance(value, str) or len(value) > MAX_ADDRESS_LENGTH:
-        return None
-    try:
-        found = ip_address(value.strip())
-    except ValueError:
-        return None
-    if found.version == 6:
-        if found.ipv4_mapped is None:
-            return str(ip_address(found.packed[:IPV6_KEPT_BYTES] + bytes(16 - IPV6_KEPT_BYTES)))
-        found = found.ipv4_mapped
-    return str(ip_address(found.packed[:IPV4_KEPT_BYTES] + bytes(4 - IPV4_KEPT_BYTES)))
-
-
-def plain_name(name: str) -> str:
-    """`firstName`, `first_name`, `First Name` and `$first_name` as `firstname`; of long names the beginning."""
-    return _plain_name(name[:MAX_NAME_LENGTH])
-
-
-@lru_cache(maxsize=4096)
-def _plain_name(name: str) -> str:
-    return name.lower().translate(_SEPARATORS)
-
-
-_SEPARATORS = str.maketrans("", "", "_-$ .")
 _decoder = msgspec.json.Decoder()
 _encoder = msgspec.json.Encoder()
 
 
-def _clean(root: Any, pii: frozenset[str] | None = None, names: frozenset[str] = frozenset()) -> None:
-    """Cut addresses and remove `pii` and `names` in all objects below; without recursion, for depth is not trusted."""
-    waiting: list[tuple[Any, frozenset[str] | None]] = [(root, pii)]
-    for node, personal in waiting:
-        if type(node) is dict:
-            if not ADDRESS_FIELDS.isdisjoint(node):
-                _cut_addresses(node)
-            if names and not names.isdisjoint(node):
-                _remove(node, [name for name in node if name in names])
-            if personal is not None:
-                _remove(node, [name for name in node if plain_name(name) in personal])
-                for name, value in node.items():
-                    if type(value) is dict or type(value) is list:
-                        waiting.append((value, PII_IN_TRAITS if plain_name(name) in TRAITS else personal))
-                continue
-            waiting += [(value, None) for value in node.values() if type(value) is dict or type(value) is list]
-        else:
-            waiting += [(value, personal) for value in node if type(value) is dict or type(value) is list]
-
-
-def _cut_all(root: dict[str, Any]) -> None:
-    """`_clean` where nothing is configured, which most events see."""
-    waiting: list[Any] = [root]
-    for node in waiting:
-        if type(node) is dict:
-            if not ADDRESS_FIELDS.isdisjoint(node):
-                _cut_addresses(node)
-            node = node.values()
-        for value in node:
-            kind = type(value)
-            if kind is dict or kind is list:
-                waiting.append(value)
-
-
-def _cut_addresses(node: dict[str, Any]) -> None:
-    for name in ADDRESS_FIELDS.intersection(node):
-        cut = truncated_address(node[name])
-        if cut is None:
-            del node[name]
-        else:
-            node[name] = cut
-
-
-def _remove(node: dict[str, Any], names: list[str]) -> None:
-    for name in names:
-        del node[name]
-
-
 def _replace(fields: dict[str, Any], path: tuple[str, ...], change: Change) -> None:
     """Put `change` of it in a value's place; None removes it. Metadata may stand beside the contract's fields, too."""
-    _replace_at(fields, path, change)
+    replace_at(fields, path, change)
     if path[0] == "metadata" and path[1] not in _CONTRACT | IDS:
-        _replace_at(fields, path[1:], change)
-
-
-def _replace_at(node: Any, path: tuple[str, ...], change: Change) -> None:
-    for name in path[:-1]:
-        node = node.get(name) if isinstance(node, dict) else None
-    if isinstance(node, dict) and node.get(path[-1]) is not None:
-        value = change(node[path[-1]])
-        if value is None:
-            del node[path[-1]]
-        else:
-            node[path[-1]] = value
-
-
-def _replace_anywhere(root: Any, name: str, change: Change) -> None:
-    waiting = [root]
-    for node in waiting:
-        if type(node) is dict:
-            for found in [key for key in node if plain_name(key) == name]:
-                _replace_at(node, (found,), change)
-        waiting += [v for v in (node.values() if type(node) is dict else node) if type(v) is dict or type(v) is list]
+        replace_at(fields, path[1:], change)
 
 
 def _nothing(value: Any) -> None:

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.field_policy import ADDRESS_FIELDS, FieldPolicy, truncated_address
+from functions.field_policy import FieldPolicy
 from functions.invalid import InvalidConfig
+from functions.personal_fields import ADDRESS_FIELDS, truncated_address
 from pipeline.core.events import WireEvent
 
 KEY = b"k" * 16

@@ -1,0 +1,143 @@
+"""What in an event is personal by its name, and how it is cut, removed or changed wherever it stands.
+
+Everything walks without recursion and looks at each value once: events are not trusted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from ipaddress import ip_address
+from typing import Any
+
+from functions.addresses import IPV4_KEPT_BYTES, IPV6_KEPT_BYTES
+
+MAX_ADDRESS_LENGTH = 64
+MAX_NAME_LENGTH = 64
+ADDRESS_FIELDS = frozenset(
+    "ip ip_address ipAddress client_ip clientIp clientIP user_ip userIp user_ipaddress remote_addr remote_ip"
+    " x_forwarded_for $ip uip".split()
+)
+"""Under these names, exactly so, an address stands wherever in an event."""
+
+PII_FIELDS = frozenset(
+    "email emailaddress useremail phone phonenumber mobile mobilephone mobilenumber telephone fax"
+    " firstname lastname middlename fullname givenname familyname surname maidenname"
+    " address addresses streetaddress street addressline1 addressline2 shippingaddress billingaddress"
+    " zip zipcode postcode postalcode birthday birthdate dateofbirth dob gender"
+    " ssn socialsecuritynumber taxid passport passportnumber iban cardnumber creditcard".split()
+)
+"""What `pii` stands for, anywhere in an event's metadata; compared by `plain_name`."""
+TRAITS = frozenset({"traits", "usertraits", "userproperties", "userattributes", "set", "setonce"})
+PII_IN_TRAITS = PII_FIELDS | {"name", "username", "avatar", "picture"}
+"""In what is told of a person, these too; elsewhere a name is mostly a product's."""
+
+Change = Callable[[Any], Any]
+"""What comes in a value's place; None: nothing."""
+
+
+def truncated_address(value: Any) -> str | None:
+    """The network of an address as text, its /24 (IPv4) or /48 (IPv6): `192.0.2.0`, `2001:db8:1::`.
+
+    An IPv4 address in IPv6's form is the IPv4 address. None for what is no address, port and list included.
+    """
+    if not isinstance(value, str) or len(value) > MAX_ADDRESS_LENGTH:
+        return None
+    try:
+        found = ip_address(value.strip())
+    except ValueError:
+        return None
+    if found.version == 6:
+        if found.ipv4_mapped is None:
+            return str(ip_address(found.packed[:IPV6_KEPT_BYTES] + bytes(16 - IPV6_KEPT_BYTES)))
+        found = found.ipv4_mapped
+    return str(ip_address(found.packed[:IPV4_KEPT_BYTES] + bytes(4 - IPV4_KEPT_BYTES)))
+
+
+def plain_name(name: str) -> str:
+    """`firstName`, `first_name`, `First Name` and `$first_name` as `firstname`; of long names the beginning."""
+    return _plain_name(name[:MAX_NAME_LENGTH])
+
+
+@lru_cache(maxsize=4096)
+def _plain_name(name: str) -> str:
+    return name.lower().translate(_SEPARATORS)
+
+
+_SEPARATORS = str.maketrans("", "", "_-$ .")
+
+
+def clean(root: Any, pii: frozenset[str] | None = None, names: frozenset[str] = frozenset()) -> None:
+    """Cut addresses, and remove what is named, in all objects and lists below, in place.
+
+    Args:
+        root: an object or a list.
+        pii: plain names; in what is told of a person `PII_IN_TRAITS` in their place. None: none of them.
+        names: exact names.
+    """
+    waiting: list[tuple[Any, frozenset[str] | None]] = [(root, pii)]
+    for node, personal in waiting:
+        if type(node) is dict:
+            if not ADDRESS_FIELDS.isdisjoint(node):
+                _cut_in(node)
+            if names and not names.isdisjoint(node):
+                _remove(node, [name for name in node if name in names])
+            if personal is not None:
+                _remove(node, [name for name in node if plain_name(name) in personal])
+                for name, value in node.items():
+                    if type(value) is dict or type(value) is list:
+                        waiting.append((value, PII_IN_TRAITS if plain_name(name) in TRAITS else personal))
+                continue
+            waiting += [(value, None) for value in node.values() if type(value) is dict or type(value) is list]
+        else:
+            waiting += [(value, personal) for value in node if type(value) is dict or type(value) is list]
+
+
+def cut_addresses(root: dict[str, Any]) -> None:
+    """`clean` of addresses alone, which is all that most events see."""
+    waiting: list[Any] = [root]
+    for node in waiting:
+        if type(node) is dict:
+            if not ADDRESS_FIELDS.isdisjoint(node):
+                _cut_in(node)
+            node = node.values()
+        for value in node:
+            kind = type(value)
+            if kind is dict or kind is list:
+                waiting.append(value)
+
+
+def _cut_in(node: dict[str, Any]) -> None:
+    for name in ADDRESS_FIELDS.intersection(node):
+        cut = truncated_address(node[name])
+        if cut is None:
+            del node[name]
+        else:
+            node[name] = cut
+
+
+def _remove(node: dict[str, Any], names: list[str]) -> None:
+    for name in names:
+        del node[name]
+
+
+def replace_at(node: Any, path: tuple[str, ...], change: Change) -> None:
+    """Change the value at the end of a path through objects, where there is one."""
+    for name in path[:-1]:
+        node = node.get(name) if isinstance(node, dict) else None
+    if isinstance(node, dict) and node.get(path[-1]) is not None:
+        value = change(node[path[-1]])
+        if value is None:
+            del node[path[-1]]
+        else:
+            node[path[-1]] = value
+
+
+def replace_anywhere(root: Any, name: str, change: Change) -> None:
+    """Change every value that has this plain name, in all objects and lists below."""
+    waiting = [root]
+    for node in waiting:
+        if type(node) is dict:
+            for found in [key for key in node if plain_name(key) == name]:
+                replace_at(node, (found,), change)
+        waiting += [v for v in (node.values() if type(node) is dict else node) if type(v) is dict or type(v) is list]

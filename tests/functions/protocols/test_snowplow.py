@@ -651,6 +651,31 @@ def check(reading: Reading) -> None:
                 continue
 
 
+@pytest.mark.parametrize("value", [[], ["x"], {"a": 1}, True, 10**30, -1, 0.5, "", None], ids=repr)
+@pytest.mark.parametrize("name", ["e", *_PARAMETERS])
+def test_a_parameter_of_any_type_is_an_error_at_most(name: str, value: Any) -> None:
+    basket = {"se_ca": "shop", "se_ac": "add-to-basket", "se_la": "p1", "se_pr": "pcs", "se_va": "2", "ti_sk": "p1"}
+    said = action("add_to_cart", product())
+    check(
+        snowplow.read(
+            post(*(said | basket | {"e": kind, name: value} for kind in ("pv", "pp", "se", "ue", "tr", "ti")))
+        )
+    )
+
+
+@pytest.mark.parametrize("value", [[], ["x"], {"a": 1}, True, 10**30, -1, 0.5, "", None], ids=repr)
+@pytest.mark.parametrize("kind", _KINDS)
+def test_data_of_any_type_is_an_error_at_most(kind: str, value: Any) -> None:
+    shapes = [value, dict.fromkeys(_NAMES, value)]
+    said = [
+        self_describing(kind)
+        | {"ue_pr": json.dumps({"schema": UNSTRUCT, "data": {"schema": schema(kind), "data": data}})}
+        for data in shapes
+    ]
+    beside = [action("transaction", product(), {"schema": schema(kind), "data": data}) for data in shapes]
+    check(snowplow.read(post(*said, *beside)))
+
+
 @given(st.lists(_payloads | _json, max_size=3))
 @settings(max_examples=300, deadline=None, derandomize=True)
 def test_whatever_a_payload_holds_nothing_but_an_invalid_event_comes_of_it(payloads: list[Any]) -> None:

@@ -1,5 +1,5 @@
 # The collector: a Cloud Function that takes events from anyone and publishes them. It can write to the two topics,
-# read its two keys, and nothing else.
+# read its four secrets, and nothing else.
 
 resource "google_service_account" "collector" {
   account_id   = "freshet-collector"
@@ -64,6 +64,60 @@ resource "google_secret_manager_secret_iam_member" "collector_reads_address_key"
   member    = google_service_account.collector.member
 }
 
+# Who may send: the sites and their write keys, as docs/collection.md has them.
+resource "google_secret_manager_secret" "sites" {
+  secret_id           = "freshet-sites"
+  deletion_protection = var.deletion_protection
+
+  replication {
+    user_managed {
+      replicas {
+        location = var.region
+      }
+    }
+  }
+
+  depends_on = [google_project_service.this]
+}
+
+resource "google_secret_manager_secret_iam_member" "collector_reads_sites" {
+  secret_id = google_secret_manager_secret.sites.secret_id
+  role      = "roles/secretmanager.secretAccessor"
+  member    = google_service_account.collector.member
+}
+
+# What fields of events are hashed with, where any are to be.
+resource "google_secret_manager_secret" "field_key" {
+  secret_id           = "freshet-field-key"
+  deletion_protection = var.deletion_protection
+
+  replication {
+    user_managed {
+      replicas {
+        location = var.region
+      }
+    }
+  }
+
+  depends_on = [google_project_service.this]
+}
+
+resource "google_secret_manager_secret_iam_member" "collector_reads_field_key" {
+  secret_id = google_secret_manager_secret.field_key.secret_id
+  role      = "roles/secretmanager.secretAccessor"
+  member    = google_service_account.collector.member
+}
+
+locals {
+  # Variable of the collector -> its secret, and the version that it reads; null: not set.
+  collector_secrets = {
+    FRESHET_BACKFILL_KEY = { secret = google_secret_manager_secret.backfill_key.secret_id, version = var.backfill_key_version }
+    FRESHET_ADDRESS_KEY  = { secret = google_secret_manager_secret.address_key.secret_id, version = var.address_key_version }
+    FRESHET_SITES        = { secret = google_secret_manager_secret.sites.secret_id, version = var.sites_version }
+    FRESHET_FIELD_KEY    = { secret = google_secret_manager_secret.field_key.secret_id, version = var.field_key_version }
+  }
+}
+
 resource "google_cloudfunctions2_function" "collector" {
   name        = "freshet-collector"
   location    = var.region
@@ -94,31 +148,21 @@ resource "google_cloudfunctions2_function" "collector" {
     ingress_settings                 = "ALLOW_ALL"
     all_traffic_on_latest_revision   = true
 
-    environment_variables = {
+    environment_variables = merge(var.collector_settings, {
       FUNCTION_USE_ASGI         = "true"
       GOOGLE_CLOUD_PROJECT      = var.project_id
       FRESHET_EVENTS_TOPIC      = google_pubsub_topic.events.name
       FRESHET_DEAD_LETTER_TOPIC = google_pubsub_topic.dead_letters.name
       FRESHET_CORS_ORIGINS      = join(",", var.cors_origins)
-    }
+    })
 
     dynamic "secret_environment_variables" {
-      for_each = var.backfill_key_version == null ? [] : [var.backfill_key_version]
+      for_each = { for name, secret in local.collector_secrets : name => secret if secret.version != null }
       content {
-        key        = "FRESHET_BACKFILL_KEY"
+        key        = secret_environment_variables.key
         project_id = var.project_id
-        secret     = google_secret_manager_secret.backfill_key.secret_id
-        version    = secret_environment_variables.value
-      }
-    }
-
-    dynamic "secret_environment_variables" {
-      for_each = var.address_key_version == null ? [] : [var.address_key_version]
-      content {
-        key        = "FRESHET_ADDRESS_KEY"
-        project_id = var.project_id
-        secret     = google_secret_manager_secret.address_key.secret_id
-        version    = secret_environment_variables.value
+        secret     = secret_environment_variables.value.secret
+        version    = secret_environment_variables.value.version
       }
     }
   }
@@ -128,6 +172,8 @@ resource "google_cloudfunctions2_function" "collector" {
     google_pubsub_topic_iam_member.collector_publishes_dead_letters,
     google_secret_manager_secret_iam_member.collector_reads_backfill_key,
     google_secret_manager_secret_iam_member.collector_reads_address_key,
+    google_secret_manager_secret_iam_member.collector_reads_sites,
+    google_secret_manager_secret_iam_member.collector_reads_field_key,
     google_artifact_registry_repository_iam_member.builder_writes_images,
     google_storage_bucket_iam_member.builder_reads_artifacts,
     google_project_iam_member.builder_reads_function_sources,

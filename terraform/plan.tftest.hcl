@@ -196,6 +196,9 @@ run "what_is_asked_for_is_given" {
     pipeline_subnetwork  = "regions/us-central1/subnetworks/private"
     backfill_key_version = "1"
     address_key_version  = "2"
+    sites_version        = "3"
+    field_key_version    = "4"
+    collector_settings   = { FRESHET_DEFAULT_CONSENT = "denied" }
     pipeline_rules       = "gs://demo-project-freshet-artifacts/rules/1.yaml"
     deletion_protection  = false
     rule_listeners       = ["serviceAccount:mailer@demo-project.iam.gserviceaccount.com"]
@@ -239,8 +242,15 @@ run "what_is_asked_for_is_given" {
       } == {
       FRESHET_BACKFILL_KEY = "freshet-backfill-key/1"
       FRESHET_ADDRESS_KEY  = "freshet-address-key/2"
+      FRESHET_SITES        = "freshet-sites/3"
+      FRESHET_FIELD_KEY    = "freshet-field-key/4"
     }
-    error_message = "With a version of a key, the collector is given it."
+    error_message = "With a version of a secret, the collector is given it."
+  }
+
+  assert {
+    condition     = google_cloudfunctions2_function.collector.service_config[0].environment_variables.FRESHET_DEFAULT_CONSENT == "denied"
+    error_message = "collector_settings reach the collector."
   }
 
   assert {
@@ -267,6 +277,7 @@ run "bad_values_are_refused" {
     region                = "us-central1-b"
     release               = "v1/2"
     cors_origins          = ["shop.example.com"]
+    collector_settings    = { FRESHET_FIELD_KEY = "a secret in the wrong place" }
     collector_instances   = { min = 3, max = 2 }
     api_settings          = { PATH = "/" }
     api_instances         = { min = -1, max = 2 }
@@ -290,6 +301,7 @@ run "bad_values_are_refused" {
     var.region,
     var.release,
     var.cors_origins,
+    var.collector_settings,
     var.collector_instances,
     var.api_settings,
     var.api_instances,

@@ -96,6 +96,45 @@ variable "address_key_version" {
   default     = null
 }
 
+variable "sites_version" {
+  description = "Version of the secret with the sites and their write keys (FRESHET_SITES, see docs/collection.md), e.g. \"1\", once one was added. Null: anybody may send, as the site \"default\"."
+  type        = string
+  default     = null
+}
+
+variable "field_key_version" {
+  description = "Version of the secret with the key that FRESHET_HASH_FIELDS are hashed with, e.g. \"1\", once one was added. Null: no field can be hashed."
+  type        = string
+  default     = null
+}
+
+variable "collector_settings" {
+  description = "Further settings of the collector by their names, e.g. FRESHET_DEFAULT_CONSENT = \"denied\", FRESHET_DROP_FIELDS = \"pii\" or FRESHET_ADDRESS_REQUESTS_PER_S = \"50\"; docs/collection.md lists them. No secrets."
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition = alltrue([for name in keys(var.collector_settings) : contains([
+      "FRESHET_ADDRESS_BURST",
+      "FRESHET_ADDRESS_REQUESTS_PER_S",
+      "FRESHET_BOTS",
+      "FRESHET_BOT_REQUESTS_PER_S",
+      "FRESHET_COOKIE",
+      "FRESHET_COOKIE_DAYS",
+      "FRESHET_COOKIE_DOMAIN",
+      "FRESHET_COOKIE_NAME",
+      "FRESHET_COUNTRIES_FILE",
+      "FRESHET_COUNTRY_HEADER",
+      "FRESHET_DEFAULT_CONSENT",
+      "FRESHET_DROP_FIELDS",
+      "FRESHET_HASH_FIELDS",
+      "FRESHET_PUBLISH_DEADLINE_S",
+      "FRESHET_SIGNALS",
+    ], name)])
+    error_message = "collector_settings: expected the names in docs/collection.md; secrets have variables of their own."
+  }
+}
+
 variable "api_image" {
   description = "Image of the API. Null: the release's image in the project's registry."
   type        = string

@@ -33,9 +33,11 @@ run "nobody_may_do_more_than_needed" {
   assert {
     condition = (
       google_secret_manager_secret_iam_member.collector_reads_backfill_key.secret_id == "freshet-backfill-key" &&
-      google_secret_manager_secret_iam_member.collector_reads_address_key.secret_id == "freshet-address-key"
+      google_secret_manager_secret_iam_member.collector_reads_address_key.secret_id == "freshet-address-key" &&
+      google_secret_manager_secret_iam_member.collector_reads_sites.secret_id == "freshet-sites" &&
+      google_secret_manager_secret_iam_member.collector_reads_field_key.secret_id == "freshet-field-key"
     )
-    error_message = "The collector reads its two keys one by one."
+    error_message = "The collector reads its four secrets one by one."
   }
 
   assert {

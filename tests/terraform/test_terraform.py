@@ -145,6 +145,15 @@ def test_the_collector_starts_with_the_environment_it_is_given() -> None:
     assert {name for name in names if name.startswith("FRESHET_")} <= names_read_in("functions")
 
 
+def test_every_setting_of_the_collector_can_be_given_and_no_other() -> None:
+    given = set(assigned(source("collector.tf"), "environment_variables"))
+    given |= set(re.findall(r"^    (FRESHET_\w+) += \{ secret", source("collector.tf"), re.MULTILINE))
+    settings = source("variables.tf").partition('variable "collector_settings"')[2].partition("\nvariable ")[0]
+    given |= set(re.findall(r'^ +"(FRESHET_\w+)",$', settings, re.MULTILINE))
+    read = {name for name in names_read_in("functions") if name.startswith("FRESHET_")}
+    assert {name for name in given if name.startswith("FRESHET_")} == read - {"FRESHET_SITES_FILE"}
+
+
 def test_the_api_starts_with_the_environment_it_is_given() -> None:
     names = assigned(source("api.tf"), "api_environment")
     environ = dict.fromkeys(names, "value") | {

@@ -24,7 +24,7 @@ from web.store.config import Config
 log = logging.getLogger(__name__)
 
 PUBLIC = Path(__file__).parent / "public"
-SDK = Path(__file__).parents[1] / "sdk"
+SDK = Path(__file__).parents[1] / "sdk" / "src"
 
 REVALIDATE = "no-cache"
 CATALOG_CACHE = "public, max-age=60, stale-while-revalidate=600"

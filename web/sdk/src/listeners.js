@@ -1,0 +1,52 @@
+/** Who is told what happens; and the fence between the SDK's mistakes and the host page. */
+
+export function createListeners() {
+  const listeners = {};
+  const stops = [];
+
+  /** Calls `listener` at each event of that name; returns a function that stops it. */
+  function on(name, listener) {
+    (listeners[name] ??= new Set()).add(listener);
+    return () => listeners[name].delete(listener);
+  }
+
+  /** Tells everybody; a listener's own mistake is told to the listeners of "error" and goes no further. */
+  function emit(name, detail) {
+    for (const listener of listeners[name] ?? []) {
+      try {
+        listener(detail);
+      } catch (error) {
+        if (name !== "error") fail(`${name} listener`, error);
+      }
+    }
+  }
+
+  function fail(where, error) {
+    emit("error", { where, error });
+  }
+
+  /** The same function, which answers `otherwise` instead of throwing or, later, refusing its promise. */
+  function guarded(where, action, otherwise = null) {
+    const failed = (error) => {
+      fail(where, error);
+      return otherwise;
+    };
+    return (...args) => {
+      try {
+        const result = action(...args);
+        return result?.catch ? result.catch(failed) : result;
+      } catch (error) {
+        return failed(error);
+      }
+    };
+  }
+
+  /** `target.addEventListener`, guarded, until `stop`. */
+  function listen(target, name, action, options = { passive: true }) {
+    const handler = guarded(name, action);
+    target.addEventListener(name, handler, options);
+    stops.push(() => target.removeEventListener(name, handler, options));
+  }
+
+  return { on, emit, fail, guarded, listen, stops };
+}

@@ -1,0 +1,24 @@
+/** What `createFreshet` can be told, and what holds where it is told nothing. `freshet.d.ts` says what each means. */
+
+/** What a person did goes out at once; what merely happened (impressions, scroll, dwell) waits for company. */
+const IMMEDIATE = ["click", "view_product", "add_to_cart", "remove_from_cart", "purchase", "search", "identify"];
+
+export const DEFAULTS = {
+  collector: "",
+  api: "",
+  consent: "granted",
+  respectSignals: true,
+  flushMs: 250,
+  batchSize: 50,
+  queueLimit: 1000,
+  queueBytes: 500_000,
+  immediate: IMMEDIATE,
+  sessionIdleMs: 30 * 60_000,
+  pendingMs: 10_000,
+  retryMs: 500,
+  retryMaxMs: 30_000,
+  requestTimeoutMs: 10_000,
+  impressionMs: 1000,
+  progressMs: 10_000,
+  refreshMs: 300,
+};

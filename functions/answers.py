@@ -16,7 +16,12 @@ SECURITY: RawHeaders = [
     (b"cache-control", b"no-store"),
     (b"strict-transport-security", b"max-age=31536000"),
 ]
-ALLOWED_HEADERS = "content-type, content-encoding, authorization, x-freshet-key, sp-anonymous, anonymousid, traceparent"
+# Ours, and what the vendors' browser SDKs set: Snowplow's, RudderStack's and Segment's among them.
+ALLOWED_HEADERS = ", ".join(
+    "content-type content-encoding authorization x-freshet-key traceparent sp-anonymous anonymousid sentat"
+    " x-retry-count rsa-recovered rsa-retry-attempt rsa-retry-reason rsa-since-last-attempt"
+    " rsa-since-first-attempt".split()
+)
 
 
 class WireResponse:
@@ -45,6 +50,8 @@ def response(answer: Answer, cors: RawHeaders, extra: Mapping[str, str] | None =
     for given in (answer.headers, extra):
         if given:
             headers += [(name.lower().encode(), value.encode()) for name, value in given.items()]
+    if extra and cors and "retry-after" in extra:
+        headers.append((b"access-control-expose-headers", b"retry-after"))
     return WireResponse(answer.status, headers, body)
 
 

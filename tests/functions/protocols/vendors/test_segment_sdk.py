@@ -175,7 +175,6 @@ BROWSERS_HEADERS = (
 """What analytics-next and RudderStack's browser SDK set, at the first attempt and at others."""
 
 
-@pytest.mark.xfail(strict=True, reason="functions/answers.py does not allow them yet")
 def test_a_page_of_another_origin_may_set_the_headers_that_the_sdks_set(client: httpx.Client) -> None:
     """Asked for directly, for Playwright answers the preflight itself where it intercepts requests."""
     asked = {"origin": ORIGIN, "access-control-request-method": "POST"}

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
-from importlib.util import find_spec
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
-from functions.protocols import native, pixel
+from functions.protocols import amplitude, ga4, mixpanel, native, pixel, segment, snowplow
 from functions.protocols.contract import VendorProtocol
 
-VENDORS = ("segment", "ga4", "snowplow", "mixpanel", "amplitude")
 PROTOCOLS: Mapping[str, VendorProtocol] = {
     "native": native,
     "pixel": pixel,
-    **{
-        name: cast(VendorProtocol, import_module(f"functions.protocols.{name}"))
-        for name in VENDORS
-        if find_spec(f"functions.protocols.{name}")
-    },
+    "segment": segment,
+    "ga4": ga4,
+    "snowplow": snowplow,
+    "mixpanel": mixpanel,
+    "amplitude": amplitude,
 }
 """By the name that a dead letter carries."""
 

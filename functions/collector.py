@@ -312,7 +312,7 @@ class Collector:
         }
         if reading.history:  # comes from us, whoever the visitors were
             attributes["backfill"] = "1"
-        elif not site.server and (address := self._address_key(call)):
+        elif not site.server and b"sp-anonymous" not in call.headers and (address := self._address_key(call)):
             attributes["address"] = address
         return attributes
 

@@ -16,7 +16,7 @@ from functions.protocols import ga4
 from functions.protocols.commerce_facts import MAX_FACTS
 from functions.protocols.contract import Incoming, Outcome, Reading, Refusal, Rejected
 from functions.protocols.ga4_events import MAX_ITEMS
-from functions.protocols.ga4_gtag import item_of
+from functions.protocols.ga4_hits import item_of
 from functions.protocols.values import MAX_EVENTS
 from pipeline.core.events import Event, InvalidEvent, accept_event
 

@@ -1,0 +1,146 @@
+"""The `/g/collect` form, which gtag.js and server-side Tag Manager send: short keys, items in one text, consent in codes.
+
+Google documents none of it. Public write-ups: https://www.thyngster.com/ga4-measurement-protocol-cheatsheet/ (keys),
+https://www.simoahava.com/analytics/consent-mode-v2-google-tags/ (consent).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from functions.protocols.values import as_number
+
+_PARAMS = {
+    "dl": "page_location",
+    "dt": "page_title",
+    "dr": "page_referrer",
+    "ul": "language",
+    "sr": "screen_resolution",
+    "sid": "session_id",
+    "sct": "session_number",
+    "_et": "engagement_time_msec",
+    "cu": "currency",
+    "cs": "campaign_source",
+    "cm": "campaign_medium",
+    "cn": "campaign_name",
+    "ck": "campaign_term",
+    "cc": "campaign_content",
+    "_uip": "ip_override",
+    "_uc": "country",
+    "_dbg": "debug_mode",
+}
+"""Of the other keys none says anything of a visitor: versions, containers, linkers and Google's own experiments."""
+_ITEM_KEYS = {
+    "id": "item_id",
+    "nm": "item_name",
+    "br": "item_brand",
+    "ca": "item_category",
+    "c2": "item_category2",
+    "c3": "item_category3",
+    "c4": "item_category4",
+    "c5": "item_category5",
+    "va": "item_variant",
+    "pr": "price",
+    "qt": "quantity",
+    "ds": "discount",
+    "cp": "coupon",
+    "lp": "index",
+    "li": "item_list_id",
+    "ln": "item_list_name",
+    "af": "affiliation",
+    "lo": "location_id",
+    "pi": "promotion_id",
+    "pn": "promotion_name",
+    "cn": "creative_name",
+    "cs": "creative_slot",
+}
+_ITEM = re.compile(r"pr([1-9][0-9]{0,2})", re.ASCII)
+_CUSTOM = re.compile(r"[kv][0-9A-Z]", re.ASCII)
+_GCD = re.compile(r"1[0-9]([a-z])[0-9]([a-z])[0-9]([a-z])[0-9]([a-z])", re.ASCII)
+_GRANTED, _DENIED = "rtnv", "pqmu"
+"""Of a `gcd`'s letters: by default or by an update, the later one; `l` says that it was never set."""
+
+
+def params_of(hit: Mapping[str, str]) -> dict[str, Any]:
+    """A hit's event parameters under the names that the Measurement Protocol has for them, items as objects.
+
+    What is empty is left out.
+    """
+    params: dict[str, Any] = {}
+    items: list[tuple[int, dict[str, Any]]] = []
+    for key, value in hit.items():
+        if not value:
+            continue
+        if key.startswith("ep."):
+            params[key[3:]] = value
+        elif key.startswith("epn."):
+            params[key[4:]] = _number(value)
+        elif found := _ITEM.fullmatch(key):
+            items.append((int(found[1]), item_of(value)))
+        elif key in _PARAMS:
+            params.setdefault(_PARAMS[key], value)
+    if items:
+        params["items"] = [item for _, item in sorted(items, key=lambda one: one[0])]
+    params.pop("", None)
+    return params
+
+
+def user_properties_of(hit: Mapping[str, str]) -> dict[str, Any]:
+    """What a hit says of its user: `up.*`, and numbers as `upn.*`."""
+    texts = {key[3:]: value for key, value in hit.items() if key.startswith("up.") and value}
+    return texts | {key[4:]: _number(value) for key, value in hit.items() if key.startswith("upn.") and value}
+
+
+def item_of(text: str) -> dict[str, Any]:
+    """An item of `idSKU~nmName~pr9.99~k0color~v0red`: keys of two characters, custom ones in pairs, `~~` for `~`."""
+    item: dict[str, Any] = {}
+    custom: dict[str, str] = {}
+    for part in text.replace("~~", "\0").split("~"):
+        key, value = part[:2], part[2:].replace("\0", "~")
+        if key in _ITEM_KEYS:
+            item[_ITEM_KEYS[key]] = value
+        elif _CUSTOM.fullmatch(key):
+            custom[key] = value
+    for key, name in custom.items():
+        value = custom.get(f"v{key[1]}", "")
+        if key[0] == "k" and name and value:
+            item.setdefault(name, value)
+    return item
+
+
+def consent_of(hit: Mapping[str, str]) -> dict[str, bool] | None:
+    """{"analytics", "personalization"}, each where the consent mode tells it; None where it tells nothing.
+
+    `gcs` is G1xy: storage for ads and for analytics, 1 granted, 0 denied. The letters of `gcd` are storage for ads, for
+    analytics, data for ads, and personal ads, whose answer is the one for personalization; a page with the first
+    consent mode does not ask for it, and there storage for ads answers. `npa=1` denies it by itself.
+    """
+    letters = found.groups() if (found := _GCD.match(hit.get("gcd", ""))) else ("l",) * 4
+    states = [_granted(letter, _GRANTED, _DENIED) for letter in letters]
+    gcs = hit.get("gcs", "")
+    ads, analytics = (_granted(gcs[at : at + 1], "1", "0") if gcs.startswith("G1") else None for at in (2, 3))
+    said = {
+        "analytics": _least(analytics, states[1]),
+        "personalization": _least(ads if states[3] is None else states[3], False if hit.get("npa") == "1" else None),
+    }
+    return {name: state for name, state in said.items() if state is not None} or None
+
+
+def _granted(code: str, granted: str, denied: str) -> bool | None:
+    if not code:
+        return None
+    return True if code in granted else False if code in denied else None
+
+
+def _least(one: bool | None, other: bool | None) -> bool | None:
+    """What both grant; of one that says nothing, the other's."""
+    if one is None or other is None:
+        return other if one is None else one
+    return one and other
+
+
+def _number(text: str) -> Any:
+    number = as_number(text)
+    return text if number is None else number

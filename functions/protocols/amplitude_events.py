@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from functions.protocols.commerce_facts import Fact, facts_of, kept, written
+from functions.protocols.commerce_facts import Fact, consent_of, facts_of, kept, written
 from functions.protocols.contract import Translated
 from functions.protocols.values import as_id, as_number, as_object, as_text, checked_size, time_of, without_none
 from functions.protocols.visitor_ids import somebody
@@ -85,14 +85,14 @@ def _event(source: dict[str, Any], received_at: datetime) -> Translated:
 
 
 def _facts(name: str, source: Mapping[str, Any]) -> Sequence[Fact]:
-    if name == IDENTIFY:
-        return [Fact("identify", _traits(as_object(source.get("user_properties"), "user_properties")))]
     properties = as_object(source.get("event_properties"), "event_properties")
+    traits = _traits(as_object(source.get("user_properties"), "user_properties"))
+    if name == IDENTIFY:
+        return [Fact("identify", traits | consent_of(properties))]
     if name == REVENUE:
         return [_revenue(properties)]
     at_top = {ours: source.get(theirs) for theirs, ours in _TOP_LEVEL_PRODUCT.items()}
     facts = facts_of(name, _plain(properties) | without_none(at_top))
-    traits = _traits(as_object(source.get("user_properties"), "user_properties"))
     return [Fact(fact.event, traits | fact.metadata, fact.product_id) for fact in facts] if traits else facts
 
 

@@ -10,6 +10,7 @@ import msgspec
 from functions.protocols.commerce_names import event_of, named_properties, product_list_of
 from functions.protocols.contract import Translated
 from functions.protocols.values import as_id, as_number, as_text, without_none
+from pipeline.core.consent import FIELD
 from pipeline.core.events import (
     MAX_ID_LENGTH,
     MAX_NUMBER,
@@ -81,6 +82,11 @@ def kept(properties: Mapping[str, Any]) -> dict[str, Any]:
     return metadata | {"unmapped": unmapped} if unmapped else metadata
 
 
+def consent_of(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """What the visitor agreed to, where a site says so among an event's properties: as metadata, unchecked."""
+    return {FIELD: properties[FIELD]} if properties.get(FIELD) is not None else {}
+
+
 def written(
     facts: Sequence[Fact], shared: Mapping[str, Any], metadata: Mapping[str, Any], event_id: str | None, source: Any
 ) -> list[dict[str, Any]]:
@@ -135,11 +141,12 @@ def _of_products(event: str, properties: Mapping[str, Any]) -> Sequence[Fact]:
 
 
 def _of_list(event: str, properties: Mapping[str, Any], list_name: str) -> Sequence[Fact]:
-    """The order's properties go with each product, the event's other ones with the first alone."""
+    """The order's properties and the consent go with each product, the event's other ones with the first alone."""
     products = properties[list_name]
     if len(products) > MAX_PRODUCTS:
         raise InvalidEvent("products", f"expected at most {MAX_PRODUCTS} products", len(products))
     order, rest = _known({n: v for n, v in properties.items() if n != list_name}, tuple(_OF_THE_ORDER))
+    order |= consent_of(properties)
     facts = []
     for number, product in enumerate(products):
         own = _of_product(product, f"products[{number}]")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from functions.protocols.commerce_facts import Fact, facts_of, kept, written
+from functions.protocols.commerce_facts import Fact, consent_of, facts_of, kept, written
 from functions.protocols.contract import Translated
 from functions.protocols.values import as_id, as_number, as_object, as_text, checked_size, time_of, without_none
 from functions.protocols.visitor_ids import somebody
@@ -80,7 +80,7 @@ def _event(source: dict[str, Any], token: str | None, received_at: datetime) -> 
         raise InvalidEvent("event", "required", None)
     properties = as_object(source.get("properties"), "properties")
     if name in IDENTITY_EVENTS:
-        facts, who = [Fact("identify", {})], _identity(name, properties)
+        facts, who = [Fact("identify", consent_of(properties))], _identity(name, properties)
     else:
         facts, who = list(facts_of(name, _own(properties))), _who(properties)
     told = _time(properties.get("time"), "properties.time")

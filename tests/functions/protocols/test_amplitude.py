@@ -154,6 +154,12 @@ def test_the_product_may_stand_beside_the_properties() -> None:
     assert found.metadata == {"price": 9.5, "quantity": 2, "order_value": 19, "currency": "EUR"}
 
 
+@pytest.mark.parametrize("name", ["$identify", "revenue_amount", "Lamp"])
+def test_what_the_visitor_agreed_to_goes_with_every_event(name: str) -> None:
+    consent = {"analytics": False}
+    assert the_event(event(name, event_properties={"consent": consent})).metadata["consent"] == consent
+
+
 def test_an_order_is_a_purchase_of_each_product() -> None:
     source = event("Order Completed", event_properties={"products": [{"product_id": "p1"}, {"product_id": "p2"}]})
     found = accept(amplitude.read(batch(source)))

@@ -104,6 +104,12 @@ def test_an_order_is_a_purchase_of_each_product_and_its_own_properties_go_once()
     ]
 
 
+def test_what_the_visitor_agreed_to_goes_with_every_product() -> None:
+    consent = {"analytics": True, "personalization": False}
+    facts = facts_of("Purchase", {"products": ["a", "b"], "consent": consent, "gift": True})
+    assert [fact.metadata for fact in facts] == [{"consent": consent, "gift": True}, {"consent": consent}]
+
+
 def test_a_product_beside_the_whole_cart_is_what_was_added() -> None:
     facts = facts_of("Add to Cart", {"sku": "a", "items": [{"sku": "b"}, {"sku": "c"}]})
     assert [fact.product_id for fact in facts] == ["a"]

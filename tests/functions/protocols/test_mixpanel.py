@@ -166,6 +166,12 @@ def test_a_merge_needs_two_ids(given: Any) -> None:
     assert found.error is not None
 
 
+@pytest.mark.parametrize("name", ["$identify", "$create_alias", "Lamp"])
+def test_what_the_visitor_agreed_to_goes_with_every_event(name: str) -> None:
+    consent = {"analytics": False}
+    assert the_event(event(name, alias="a", consent=consent)).metadata["consent"] == consent
+
+
 def test_an_order_is_a_purchase_of_each_product() -> None:
     source = event("Order Completed", products=[{"sku": "p1", "price": "5"}, {"sku": "p2"}], **{"$current_url": "u"})
     found = accept(mixpanel.read(incoming(source)))

@@ -14,12 +14,17 @@
 
 import { now, whenIdle } from "./clock.js";
 import { asObject, createConsent } from "./consent.js";
+import { watchClicks, watchElements } from "./elements.js";
 import { makeId } from "./ids.js";
 import { createImpressions } from "./impressions.js";
 import { createListeners } from "./listeners.js";
+import { observeMedia } from "./media.js";
 import { createOutbox } from "./outbox.js";
+import { watchPages } from "./pages.js";
 import { createRecommendations } from "./recommendations.js";
 import { DEFAULTS } from "./settings.js";
+import { createShop } from "./shop.js";
+import { createSlots } from "./slots.js";
 import { createStorage, CONSENT, IDENTITY, SESSION } from "./storage.js";
 import { createVisitor } from "./visitor.js";
 
@@ -42,6 +47,11 @@ export function createFreshet(options) {
   const impressions = createImpressions(settings, listeners, track);
   const { recommend, profile } = createRecommendations(settings, listeners, visitor, consent, pending);
   const recent = []; // entries, until the profile is known to hold them or pendingMs have passed
+
+  const place = createSlots(settings, listeners, recommend, impressions.observe);
+  const media = (element, fields) => observeMedia(settings, listeners, track, element, fields);
+  const shop = createShop(track);
+  watchClicks(settings, listeners, track, impressions.fieldsAt);
 
   // ---- events ----------------------------------------------------------------------------------------------
 
@@ -120,6 +130,7 @@ export function createFreshet(options) {
 
   function applyConsent(before) {
     const bits = consent.current();
+    emit("consent", asObject(bits));
     if (!bits) {
       outbox.revise(() => false);
       recent.length = 0;
@@ -177,6 +188,26 @@ export function createFreshet(options) {
       adoptTimer = setTimeout(adopt, ADOPT_AFTER_MS);
     }
   });
+
+  // ---- what happens by itself --------------------------------------------------------------------------------
+
+  const wants = (part) => settings.auto === true || settings.auto?.[part];
+  const start = guarded("start", () => {
+    if (wants("pages")) watchPages(settings, listeners, track, page);
+    if (wants("elements")) whenIdle(watch);
+  });
+  const watch = guarded("elements", () =>
+    watchElements(listeners, track, {
+      view: (_, fields) => shop.view(fields),
+      impression: impressions.observe,
+      media,
+      slot: (element, { product_id: productId, variant }, placement) =>
+        place(element, { placement: placement || "home", productId, variant, k: Number(element.dataset.freshetK) || 20 }),
+      banner: (element, _, placement) => place(element, { placement: placement || "home" }, true),
+    }),
+  );
+  if (document.prerendering) listen(document, "prerenderingchange", start);
+  else start();
   whenIdle(() => (consent.current() === 0 ? storage.erase() : adopt()));
 
   function leave() {
@@ -197,6 +228,9 @@ export function createFreshet(options) {
     identify,
     reset,
     consent: decide,
+    ...shop,
+    slot: place,
+    observeMedia: media,
     observe: impressions.observe,
     flush: outbox.flush,
     close,
@@ -210,7 +244,8 @@ export function createFreshet(options) {
     },
     on,
   };
-  const otherwise = { observe: () => {}, on: () => {}, pending: [] };
+  const nothing = () => {};
+  const otherwise = { observe: nothing, on: nothing, slot: nothing, observeMedia: nothing, pending: [] };
   for (const name in methods) methods[name] = guarded(name, methods[name], otherwise[name]);
   const idOf = (read) => (consent.current() === 0 ? null : read());
   return Object.defineProperties(methods, {

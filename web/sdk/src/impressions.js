@@ -3,19 +3,31 @@
 export function createImpressions(settings, { on, guarded }, track) {
   const watches = new WeakMap(); // element -> {element, fields, timer}
   const timed = new Set(); // the watches that are half visible now
+  const clickable = new WeakMap(); // element -> the fields of its clicks
   const reported = new Set(); // request id, placement and item of every impression already sent
   let observer = null;
 
   /**
    * Reports an impression of `element` with `fields` (product_id, request_id, placement, variant, position,
-   * propensity). Observing an element again replaces its fields. Returns a function that stops it.
+   * propensity). With `clicks`, a click in it is told too, with the same fields. Observing an element again replaces
+   * its fields. Returns a function that stops it.
    */
-  function observe(element, fields) {
+  function observe(element, fields, clicks) {
     observer ??= new IntersectionObserver((entries) => entries.forEach(onIntersection), { threshold: [0, 0.5] });
     unobserve(element);
     watches.set(element, { element, fields });
     observer.observe(element);
-    return () => unobserve(element);
+    if (clicks) clickable.set(element, fields);
+    return () => {
+      unobserve(element);
+      clickable.delete(element);
+    };
+  }
+
+  /** The fields of a click there, or nothing. */
+  function fieldsAt(element) {
+    for (let at = element; at; at = at.parentElement) if (clickable.has(at)) return clickable.get(at);
+    return null;
   }
 
   function unobserve(element) {
@@ -51,7 +63,7 @@ export function createImpressions(settings, { on, guarded }, track) {
   const report = guarded("impression", ({ fields, element }) => {
     const key = [fields.request_id, fields.placement, fields.product_id].join("|");
     unobserve(element);
-    if (reported.has(key)) return;
+    if (reported.has(key) || !fields.product_id) return;
     if (track("impression", fields)) reported.add(key);
   });
 
@@ -64,5 +76,5 @@ export function createImpressions(settings, { on, guarded }, track) {
     timed.forEach(disarm);
   }
 
-  return { observe, stop };
+  return { observe, fieldsAt, stop };
 }

@@ -41,8 +41,9 @@ export function createListeners() {
     };
   }
 
-  /** `target.addEventListener`, guarded, until `stop`. */
-  function listen(target, name, action, options = { passive: true }) {
+  /** Listens, guarded, before the page's own listeners do, and never in their way. */
+  function listen(target, name, action) {
+    const options = { passive: true, capture: true };
     const handler = guarded(name, action);
     target.addEventListener(name, handler, options);
     stops.push(() => target.removeEventListener(name, handler, options));

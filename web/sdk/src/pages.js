@@ -1,0 +1,82 @@
+/**
+ * What a visitor does with pages: views (also of a single-page app, whose address changes without a load), how far they
+ * scroll, and how long the page is in sight.
+ *
+ * Dwell is sent when the page goes out of sight and when the address changes, each time what has passed since the last
+ * report: the sum of a page's dwell events is the time that it was visible.
+ */
+
+import { now, runAt, whenIdle } from "./clock.js";
+
+const DEPTHS = [25, 50, 75, 90, 100]; // percent
+const SCROLL_MS = 200;
+
+/** Watches from now on; `page()` tells of one page view. */
+export function watchPages(settings, { on, guarded, listen, stops }, track, page) {
+  let url; // of the page that is open
+  let viewed; // the one that was told last
+  let visibleSince = 0;
+  let deepest = 0;
+  let scrollTimer = 0;
+  let viewTimer = 0;
+
+  const addressOf = () => (settings.hash ? location.href : location.href.replace(/#.*/, ""));
+
+  function show() {
+    if (document.visibilityState === "visible") visibleSince ||= performance.now();
+  }
+
+  function hide() {
+    const dwell_ms = Math.round(performance.now() - visibleSince);
+    if (visibleSince && dwell_ms) track("dwell", { dwell_ms, url });
+    visibleSince = 0;
+  }
+
+  /** The address may have changed: the page of the old one is over. */
+  const moved = guarded("navigation", () => {
+    if (addressOf() === url) return;
+    if (url) hide();
+    show();
+    url = addressOf();
+    deepest = 0;
+    clearTimeout(scrollTimer);
+    clearTimeout(viewTimer);
+    // When the app has drawn: the title is the new page's then, and of a redirect only the end counts.
+    viewTimer = setTimeout(runAt, 0, now(), view);
+  });
+
+  const view = guarded("page view", () => {
+    if (viewed === url) return;
+    page(viewed && { referrer: viewed });
+    viewed = url;
+  });
+
+  function measure() {
+    scrollTimer = 0;
+    const depth = Math.min(100, Math.round(((scrollY + innerHeight) / document.documentElement.scrollHeight) * 100));
+    const threshold = DEPTHS.filter((mark) => depth >= mark).pop();
+    if (scrollY <= 0 || !(threshold > deepest)) return;
+    deepest = threshold;
+    track("scroll", { depth, url });
+  }
+
+  for (const name of ["pushState", "replaceState"]) {
+    const original = history[name];
+    const wrapped = function (...args) {
+      const result = original.apply(this, args);
+      moved();
+      return result;
+    };
+    history[name] = wrapped;
+    stops.push(() => history[name] === wrapped && (history[name] = original));
+  }
+  listen(window, "popstate", moved);
+  listen(window, "hashchange", moved);
+  listen(window, "scroll", () => {
+    // Layout is read when the browser has nothing to do, never in the handler.
+    scrollTimer ||= setTimeout(whenIdle, SCROLL_MS, guarded("scroll", measure));
+  });
+  on("show", show);
+  on("hide", hide);
+  moved();
+}

@@ -51,6 +51,17 @@ class Topics:
         """The next `messages` dead letters; fails unless there are exactly so many."""
         return self._exactly(self._dead_letters, messages)
 
+    def all_events(self, expected: int, quiet_s: float = 1.5) -> list[Received]:
+        """Every message of the events topic, until `expected` events are in and nothing comes for `quiet_s`."""
+        received: list[Received] = []
+        deadline = time.monotonic() + WAIT_S
+        while time.monotonic() < deadline:
+            came = self._pull(self._events, 100, quiet_s)
+            received += came
+            if not came and sum(message.data.count(b'"event_id"') for message in received) >= expected:
+                break
+        return received
+
     def _exactly(self, subscription: str, messages: int) -> list[Received]:
         received: list[Received] = []
         deadline = time.monotonic() + WAIT_S

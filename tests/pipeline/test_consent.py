@@ -104,6 +104,11 @@ class TestDecode:
         assert stored_profile(store, visitor.key).recent.keys() == {visitor.product("a"), visitor.product("c")}
         assert stored_items(store, map(visitor.product, "abc")).keys() == {visitor.product("a"), visitor.product("c")}
 
+    def test_of_one_message_an_address_is_told_only_of_who_agreed(self, source: Bigtable, visitor: Visitor) -> None:
+        events = [visitor.did("scroll", at_s=1), visitor.anonymously("scroll", at_s=2, **agreed(NO_PERSONALIZATION))]
+        run(lambda p: collect((p | script([message(*events, address="net")]) | Decode(source))[BY_ADDRESS], "found"))
+        assert outputs["found"] == [("net", [(visitor.key, START_MS + 1000)])]
+
     def test_a_login_that_is_denied_merges_nothing(self, source: Bigtable, store: Store, visitor: Visitor) -> None:
         login = visitor.logged_in("identify", at_s=1, **agreed(NO_PERSONALIZATION))
         features(source, [message(visitor.anonymously("scroll")), message(login)])

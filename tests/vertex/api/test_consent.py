@@ -10,7 +10,7 @@ import pytest
 from functions.field_policy import FieldPolicy
 from functions.privacy import Privacy, Signal, Stated
 from pipeline.core.consent import DENIED
-from pipeline.core.events import parse_event
+from pipeline.core.events import accept_event, parse_event
 from tests.vertex.api.fakes import Service, event, item, shop, visitor, wire
 from tests.vertex.api.test_app import api
 from tests.vertex.api.test_contract import parse
@@ -118,6 +118,22 @@ async def test_a_visitor_is_found_under_the_hash_that_the_collector_stored() -> 
 
     assert answer["profile"]["found"] and answer["profile"]["pending"] == 0
     assert f"u#{known.user_id}" != "u#u1" and answer["recommendations"][0] == "p40"
+
+
+async def test_an_event_without_an_id_has_the_one_that_the_collector_derives_of_what_it_publishes() -> None:
+    policy = FieldPolicy(["pii"], ["user_id"], KEY)
+    pending = {**wire("view_product", "p40", 60), "event_id": None, "user_id": "u1", "email": "a@b.example"}
+    published = {**pending}
+    policy.apply(published)
+    known = accept_event(published, ingest_time=event("x").timestamp)
+    service = Service(
+        shop(profiles={f"u#{known.user_id}": visitor(known, items=[item(40)])}),
+        privacy=Privacy(fields=policy),
+    )
+
+    answer = await ask(service, user_id="u1", events=[pending])
+
+    assert answer["profile"]["found"] and (answer["profile"]["pending"], answer["events_ignored"]) == (0, 0)
 
 
 class TestContract:

@@ -292,6 +292,7 @@ def test_it_waits_as_long_as_the_collector_asks_and_close_waits_no_longer_than_i
         client.track("click", user_id="u1", event_id="late")
         client.close(0.3)
         assert time.monotonic() - times_s[1] < 2.0
+        assert "freshet" not in {thread.name for thread in threading.enumerate()}
     assert len(asked) == 3 and [event["event_id"] for gone in told for event in gone.events] == ["late"]
 
 

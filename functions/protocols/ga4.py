@@ -11,14 +11,12 @@ from typing import Any
 
 import msgspec
 
-from functions.enrichment import MAX_ACCEPT_LANGUAGE_LENGTH, preferred_language
 from functions.problems import safe
-from functions.protocols.commerce_facts import Fact, within_bounds, written
+from functions.protocols.commerce_facts import within_bounds
 from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Rejected, Translated
-from functions.protocols.ga4_events import facts_of
 from functions.protocols.ga4_hits import consent_of, params_of, user_properties_of
+from functions.protocols.ga4_translation import Hit, language_of, named, translated
 from functions.protocols.values import (
-    as_id,
     as_object,
     as_text,
     checked_list,
@@ -29,7 +27,7 @@ from functions.protocols.values import (
     without_none,
 )
 from functions.protocols.visitor_ids import somebody
-from pipeline.core.events import InvalidEvent, derived_event_id, format_time, parse_event
+from pipeline.core.events import InvalidEvent, derived_event_id, parse_event
 
 COLLECT, MEASUREMENT, VALIDATION = "/g/collect", "/mp/collect", "/debug/mp/collect"
 PATHS = {COLLECT: ("POST", "GET"), MEASUREMENT: ("POST",), VALIDATION: ("POST",)}
@@ -37,21 +35,6 @@ MAX_QUERY_LENGTH = 32 * 1024
 MAX_SHARED_BYTES = 1024 * 1024
 """What a request says once for all of its events, times their number: a small request must not become a big one."""
 
-_AROUND = {
-    "page_location": "url",
-    "page_title": "title",
-    "page_referrer": "referrer",
-    "screen_resolution": "screen_size",
-    "session_number": "session_number",
-    "ga_session_number": "session_number",
-    "ip_override": "ip",
-    "campaign_source": "utm_source",
-    "campaign_medium": "utm_medium",
-    "campaign_name": "utm_campaign",
-    "campaign_term": "utm_term",
-    "campaign_content": "utm_content",
-}
-_SCREEN_NAMES = ("screen_name", "firebase_screen", "firebase_screen_class")
 _DEVICE = {
     "operating_system": "os_family",
     "operating_system_version": "os_version",
@@ -63,33 +46,8 @@ _DEVICE = {
 _DEVICE_CLASSES = {"desktop": "desktop", "mobile": "mobile", "tablet": "tablet", "smart tv": "tv"}
 _LOCATION = {"country_id": "country", "region_id": "region", "city": "city"}
 _CODES = {413: "EXCEEDED_MAX_ENTITIES", 500: "INTERNAL_ERROR", 503: "INTERNAL_ERROR"}
-_ONCE_BY_ORDER = frozenset(("purchase", "refund"))
 _encoder = msgspec.json.Encoder()
 _STORED = Answer(204)
-
-
-class Hit(msgspec.Struct, frozen=True):
-    """One event, whichever form it came in.
-
-    Attributes:
-        name: not empty.
-        params: under the names of the Measurement Protocol; values are not trusted.
-        visitor: `user_id` and `anonymous_id`.
-        user_properties: what it says of the user.
-        around: metadata of each fact.
-        timestamp: when it happened, where it says so.
-        identity: 32 hexadecimal digits of all it says, and of its place in the request.
-        is_numbered: whether it differs from all others of its sender's, so that `identity` is its own.
-    """
-
-    name: str
-    params: dict[str, Any]
-    visitor: dict[str, str | None]
-    user_properties: dict[str, Any]
-    around: dict[str, Any]
-    timestamp: str | None
-    identity: str
-    is_numbered: bool
 
 
 def read(incoming: Incoming) -> Reading:
@@ -102,7 +60,7 @@ def read(incoming: Incoming) -> Reading:
     """
     if len(incoming.query) > MAX_QUERY_LENGTH:
         raise InvalidEvent("query", f"expected at most {MAX_QUERY_LENGTH} characters", len(incoming.query))
-    query = read_form(incoming.query, "query")
+    query = read_form(incoming.query.encode("utf-8", "surrogatepass"), "query")
     if incoming.path == COLLECT:
         return Reading(within_bounds(_hits(incoming, query)), query.get("tid"))
     key = query.get("api_secret")
@@ -151,22 +109,27 @@ def _hit(
         source = fields = {**shared, **own}
         checked_size(fields)
         identity = derived_event_id({"request": base, "place": number, "event": own})
-        return _translated(source, _of_hit(fields, identity, agent), received_at)
+        return translated(source, _of_hit(fields, identity, agent), received_at)
     except InvalidEvent as error:
-        return Translated(source, (), error)
+        return _rejected(source, consent_of(source if isinstance(source, dict) else shared), error)
+
+
+def _rejected(source: Any, consent: Mapping[str, bool] | None, error: InvalidEvent) -> Translated:
+    """Of a visitor who agreed to nothing nothing is kept, not even what cannot be read."""
+    denied = consent == {"analytics": False, "personalization": False}
+    return Translated(None) if denied else Translated(source, (), error)
 
 
 def _of_hit(fields: dict[str, str], identity: str, agent: str | None) -> Hit:
-    """`_p` numbers a page's load and `_s` the requests since. The agent is the visitor's also where a server sends."""
+    """The agent is the visitor's also where a server sends."""
     return Hit(
-        _named(fields.get("en"), "en"),
+        named(fields.get("en"), "en"),
         params_of(fields),
         {"user_id": somebody(fields.get("uid")), "anonymous_id": somebody(fields.get("cid"))},
         user_properties_of(fields),
         without_none({"user_agent": agent or None, "consent": consent_of(fields)}),
         None,
         identity,
-        bool(fields.get("_p") and fields.get("_s")),
     )
 
 
@@ -193,23 +156,22 @@ def _measurement(event: Any, body: dict[str, Any], base: str, number: int, recei
     try:
         checked_size(event)
         identity = derived_event_id({"request": base, "place": number, "event": event})
-        return _translated(source, _of_event(as_object(event, "events"), body, identity), received_at)
+        return translated(source, _of_event(as_object(event, "events"), body, identity), received_at)
     except InvalidEvent as error:
         return Translated(source, (), error)
 
 
 def _of_event(event: dict[str, Any], body: dict[str, Any], identity: str) -> Hit:
-    name, params = _named(event.get("name"), "name"), dict(as_object(event.get("params"), "params"))
+    name, params = named(event.get("name"), "name"), dict(as_object(event.get("params"), "params"))
     told = (event.get("timestamp_micros"), params.pop("timestamp_micros", None), body.get("timestamp_micros"))
     timestamp = next((time for value in told if (time := time_of(value, 1e-6, "timestamp_micros"))), None)
     visitor = {
         "user_id": somebody(body.get("user_id")),
         "anonymous_id": somebody(body.get("client_id"), body.get("app_instance_id")),
     }
-    numbered = timestamp is not None or (name in _ONCE_BY_ORDER and bool(as_id(params.get("transaction_id"))))
     properties = as_object(body.get("user_properties"), "user_properties")
-    traits = {name: _value(value) for name, value in properties.items()}
-    return Hit(name, params, visitor, traits, _surroundings(body), timestamp, identity, numbered)
+    traits = without_none({name: _value(value) for name, value in properties.items()})
+    return Hit(name, params, visitor, traits, _surroundings(body), timestamp, identity)
 
 
 def _surroundings(body: dict[str, Any]) -> dict[str, Any]:
@@ -218,7 +180,7 @@ def _surroundings(body: dict[str, Any]) -> dict[str, Any]:
     found = {ours: as_text(place.get(theirs)) for theirs, ours in _LOCATION.items()}
     found |= {ours: as_text(device.get(theirs)) for theirs, ours in _DEVICE.items()}
     found["device_class"] = _DEVICE_CLASSES.get((as_text(device.get("category")) or "").lower())
-    found["language"] = _language(device.get("language"))
+    found["language"] = language_of(device.get("language"))
     found["ip"] = None if place else as_text(body.get("ip_override"))
     found["user_agent"] = None if device else as_text(body.get("user_agent"))
     return without_none(found | {"consent": _consent(body)})
@@ -236,60 +198,9 @@ def _value(user_property: Any) -> Any:
     return user_property.get("value") if isinstance(user_property, dict) else user_property
 
 
-# ---- both ------------------------------------------------------------------------------------------------------
-
-
-def _named(value: Any, field: str) -> str:
-    name = as_id(value)
-    if name is None:
-        raise InvalidEvent(field, "required", None)
-    return name
-
-
 def _check_shared(shared_bytes: int, events: int) -> None:
     if shared_bytes * events > MAX_SHARED_BYTES:
         raise InvalidEvent("events", f"expected at most {MAX_SHARED_BYTES} bytes with what they share", None)
-
-
-def _translated(source: Any, hit: Hit, received_at: datetime) -> Translated:
-    """Without a time and a number of its own an event is another one each time it comes."""
-    now = format_time(received_at)
-    params = dict(hit.params)
-    session_id = next(
-        (found for name in ("session_id", "ga_session_id") if (found := as_id(params.pop(name, None)))), None
-    )
-    around = hit.around | _taken(params)
-    facts = facts_of(hit.name, params, hit.visitor["user_id"])
-    if hit.user_properties:
-        first, *others = facts
-        facts = [Fact(first.event, first.metadata | {"traits": hit.user_properties}, first.product_id), *others]
-    event_id = hit.identity if hit.is_numbered else derived_event_id({"event": hit.identity, "at": now})
-    shared = {**hit.visitor, "session_id": session_id, "timestamp": hit.timestamp or now}
-    return Translated(source, written([_fitting(fact, around) for fact in facts], shared, {}, event_id, source))
-
-
-def _taken(params: dict[str, Any]) -> dict[str, Any]:
-    """What they say of page, screen and campaign, out of the parameters."""
-    found = {"language": _language(params.pop("language", None))}
-    for theirs, ours in _AROUND.items():
-        text = as_text(params.pop(theirs, None))
-        found[ours] = found.get(ours) or text
-    screen = [as_text(params.get(name)) for name in _SCREEN_NAMES]
-    found["title"] = found["title"] or next(filter(None, screen), None)
-    return without_none(found)
-
-
-def _language(value: Any) -> str | None:
-    """As RFC 5646 writes it; a tag says `en-us`."""
-    text = as_text(value)
-    return None if text is None else preferred_language(text[:MAX_ACCEPT_LANGUAGE_LENGTH]) or text
-
-
-def _fitting(fact: Fact, around: Mapping[str, Any]) -> Fact:
-    """With what is known around it. Beside a product `title` is the product's, and the page's is `page_title`."""
-    if fact.product_id is not None and "title" in around:
-        around = {"page_title" if name == "title" else name: value for name, value in around.items()}
-    return Fact(fact.event, {**around, **fact.metadata}, fact.product_id)
 
 
 # ---- answers ---------------------------------------------------------------------------------------------------

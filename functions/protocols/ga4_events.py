@@ -29,7 +29,12 @@ _EVENTS = {
     "login": "identify",
     "sign_up": "identify",
 }
-_VIDEO = {"video_percent": "percent", "video_current_time": "current_time_s", "video_duration": "duration_s"}
+_VIDEO = {
+    "video_title": "title",
+    "video_percent": "percent",
+    "video_current_time": "current_time_s",
+    "video_duration": "duration_s",
+}
 _RENAMED: Mapping[str, Mapping[str, str]] = {
     "search": {"search_term": "query"},
     "scroll": {"percent_scrolled": "depth"},
@@ -54,7 +59,8 @@ _LIST_NAMES = ("item_list_id", "item_list_name")
 _OF_EACH_ITEM = frozenset("order_id order_value currency coupon request_id placement".split()) | set(_LIST_NAMES)
 """What an event says of each of its items; the first alone carries the rest."""
 _AMOUNTS = frozenset(
-    "depth percent current_time_s duration_s discount order_value order_tax order_shipping value tax shipping".split()
+    "depth percent current_time_s duration_s discount order_value order_tax order_shipping value tax shipping"
+    " engagement_time_msec".split()
 )
 _RESERVED = ("consent",)
 """Names of our metadata that mean something to the collector, whatever a site means by them."""
@@ -105,7 +111,8 @@ def _event_of(name: str, params: Mapping[str, Any], user_id: str | None) -> str:
     event = _EVENTS.get(name, name)
     if event == "identify" and user_id is None:
         return name
-    if name == "user_engagement" and as_number(params.get("engagement_time_msec")) is None:
+    engaged_ms = as_number(params.get("engagement_time_msec"))
+    if name == "user_engagement" and (engaged_ms is None or not 0 <= engaged_ms <= MAX_NUMBER):
         return name
     return event
 

@@ -1,4 +1,4 @@
-"""The `/g/collect` form, which gtag.js and server-side Tag Manager send: short keys, items in one text, consent in codes.
+"""The `/g/collect` form of gtag.js and server-side Tag Manager: short keys, items in one text, consent in codes.
 
 Google documents none of it. Public write-ups: https://www.thyngster.com/ga4-measurement-protocol-cheatsheet/ (keys),
 https://www.simoahava.com/analytics/consent-mode-v2-google-tags/ (consent).

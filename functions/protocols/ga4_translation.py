@@ -1,0 +1,114 @@
+"""A hit of GA4's, whichever form it came in, as events of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from functions.enrichment import MAX_ACCEPT_LANGUAGE_LENGTH, preferred_language
+from functions.protocols.commerce_facts import Fact, written
+from functions.protocols.contract import Translated
+from functions.protocols.ga4_events import facts_of
+from functions.protocols.values import as_id, as_text, without_none
+from pipeline.core.events import InvalidEvent, format_time
+
+_AROUND = {
+    "page_location": "url",
+    "page_title": "title",
+    "page_referrer": "referrer",
+    "screen_resolution": "screen_size",
+    "session_number": "session_number",
+    "ga_session_number": "session_number",
+    "ip_override": "ip",
+    "campaign_source": "utm_source",
+    "campaign_medium": "utm_medium",
+    "campaign_name": "utm_campaign",
+    "campaign_term": "utm_term",
+    "campaign_content": "utm_content",
+}
+_SCREEN_NAMES = ("screen_name", "firebase_screen", "firebase_screen_class")
+
+
+class Hit(msgspec.Struct, frozen=True):
+    """One event, whichever form it came in.
+
+    Attributes:
+        name: not empty.
+        params: under the names of the Measurement Protocol; values are not trusted.
+        visitor: `user_id` and `anonymous_id`.
+        user_properties: what it says of the user.
+        around: metadata of each fact.
+        timestamp: when it happened, where it says so.
+        identity: 32 hexadecimal digits of all it says, and of its place in the request.
+    """
+
+    name: str
+    params: dict[str, Any]
+    visitor: dict[str, str | None]
+    user_properties: dict[str, Any]
+    around: dict[str, Any]
+    timestamp: str | None
+    identity: str
+
+
+def named(value: Any, field: str) -> str:
+    """An event's name.
+
+    Raises:
+        InvalidEvent: naming `field`.
+    """
+    name = as_id(value)
+    if name is None:
+        raise InvalidEvent(field, "required", None)
+    return name
+
+
+def translated(source: Any, hit: Hit, received_at: datetime) -> Translated:
+    """What a hit says. Its id does not depend on when it came: the same request again has the same ids.
+
+    Args:
+        source: the event as it came.
+        hit: any.
+        received_at: when an event happened that does not say so.
+
+    Raises:
+        InvalidEvent: its items cannot be read.
+    """
+    params = dict(hit.params)
+    session_id = next(
+        (found for name in ("session_id", "ga_session_id") if (found := as_id(params.pop(name, None)))), None
+    )
+    around = hit.around | _taken(params)
+    facts = facts_of(hit.name, params, hit.visitor["user_id"])
+    if hit.user_properties:
+        first, *others = facts
+        facts = [Fact(first.event, first.metadata | {"traits": hit.user_properties}, first.product_id), *others]
+    shared = {**hit.visitor, "session_id": session_id, "timestamp": hit.timestamp or format_time(received_at)}
+    return Translated(source, written([_fitting(fact, around) for fact in facts], shared, {}, hit.identity, source))
+
+
+def _taken(params: dict[str, Any]) -> dict[str, Any]:
+    """What they say of page, screen and campaign, out of the parameters."""
+    found = {"language": language_of(params.pop("language", None))}
+    for theirs, ours in _AROUND.items():
+        text = as_text(params.pop(theirs, None))
+        found[ours] = found.get(ours) or text
+    screen = [as_text(params.get(name)) for name in _SCREEN_NAMES]
+    found["title"] = found["title"] or next(filter(None, screen), None)
+    return without_none(found)
+
+
+def language_of(value: Any) -> str | None:
+    """As RFC 5646 writes it; a tag says `en-us`. None for what is no text."""
+    text = as_text(value)
+    return None if text is None else preferred_language(text[:MAX_ACCEPT_LANGUAGE_LENGTH]) or text
+
+
+def _fitting(fact: Fact, around: Mapping[str, Any]) -> Fact:
+    """With what is known around it. Beside a product `title` is the product's, and the page's is `page_title`."""
+    if fact.product_id is not None and "title" in around:
+        around = {"page_title" if name == "title" else name: value for name, value in around.items()}
+    return Fact(fact.event, {**around, **fact.metadata}, fact.product_id)

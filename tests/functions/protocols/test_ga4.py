@@ -130,8 +130,6 @@ def test_an_app_is_known_by_its_instance_and_a_device_and_place_are_metadata() -
     [found] = accept(ga4.read(body(content)))
     assert (found.event, found.anonymous_id) == ("page_view", "app1")
     assert found.metadata == {
-        "ip": "203.0.113.9",
-        "user_agent": "Mozilla/5.0",
         "language": "en-GB",
         "device_model": "Pixel 9",
         "screen_size": "1x2",
@@ -139,6 +137,11 @@ def test_an_app_is_known_by_its_instance_and_a_device_and_place_are_metadata() -
         "region": "DE-BE",
         "country": "DE",
     }
+
+
+def test_address_and_agent_count_where_place_and_device_are_not_told() -> None:
+    found = event_of("a", ip_override="203.0.113.9", user_agent="Mozilla/5.0")
+    assert found.metadata == {"ip": "203.0.113.9", "user_agent": "Mozilla/5.0"}
 
 
 def test_user_properties_are_traits() -> None:

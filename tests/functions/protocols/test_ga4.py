@@ -192,6 +192,12 @@ def test_an_item_is_an_event_of_its_product(name: str, ours: str) -> None:
     assert found.metadata == LAMP_METADATA | {"currency": "EUR"}
 
 
+def test_beside_an_item_the_pages_title_is_another() -> None:
+    named, unnamed = events_of("view_item", {"page_title": "Shop", "items": [LAMP, {"item_id": "p2"}]})
+    assert (named.metadata["title"], named.metadata["page_title"]) == ("Oak lamp", "Shop")
+    assert unnamed.metadata == {"page_title": "Shop"}
+
+
 @pytest.mark.parametrize(("name", "placed"), [("view_item_list", True), ("select_item", True), ("view_item", False)])
 def test_a_list_is_the_placement_of_impressions_and_clicks(name: str, placed: bool) -> None:
     items = [{"item_id": "p1", "item_list_name": "home"}, {"item_id": "p2"}]

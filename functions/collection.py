@@ -55,12 +55,12 @@ OPEN_TERMS = Terms()
 
 
 class Rejection(msgspec.Struct, frozen=True):
-    """One event that broke the contract: where it stood, why, and what it was, untouched."""
+    """One event that broke the contract: where it stood, why, and what it was; None where it may not be logged."""
 
     index: int
     event_id: str | None
     error: InvalidEvent
-    payload: bytes
+    payload: bytes | None
 
 
 class Sorted(msgspec.Struct):
@@ -101,8 +101,14 @@ def sort_events(reading: Reading, ingest_time: datetime, terms: Terms = OPEN_TER
         try:
             events, consent = request.accept(translated)
         except InvalidEvent as error:
-            payload = terms.privacy.fields.letter(_payload(translated.source))
-            found.rejected.append(Rejection(index, _readable_id(translated), error, payload))
+            allowed = request.consent(translated)
+            if allowed.is_none:  # nothing is kept of it, not even that it was wrong
+                found.accepted += 1
+                found.withheld += 1
+            else:
+                payload = terms.privacy.fields.letter(_payload(translated.source)) if allowed.analytics else None
+                found.rejected.append(Rejection(index, _readable_id(translated), error, payload))
+            found.consent = _both(found.consent, allowed)
             continue
         if len(events) > 1:
             expanded_bytes += sum(len(_encoder.encode(event)) for event in events)
@@ -146,6 +152,19 @@ class _Request:
         if translated.sent_at is not None and not self.history:
             shift = clock_shift(translated.sent_at, self.ingest_time)
         return self._accept_facts(_facts(translated), shift)
+
+    def consent(self, translated: Translated) -> Consent:
+        """What the visitor of a rejected event agreed to, as far as it can be read."""
+        source = translated.source
+        facts = _facts(translated) or ([source] if isinstance(source, dict) else [{}])
+        allowed = GRANTED
+        for fields in facts:
+            try:
+                consent = event_consent(fields, self.reading.consent, self.terms.signal, self.terms.privacy.default)
+            except InvalidEvent:
+                continue  # the rejection names it
+            allowed = _both(allowed, consent)
+        return allowed
 
     def _accept_wire(self, wire: WireEvent) -> tuple[list[Event], Consent] | None:
         terms = self.terms

@@ -292,12 +292,14 @@ class Collector:
         if found.events:
             attributes = self._attributes(call, route, site, reading, received_at)
             await self._publisher.publish(self._config.events_path, [message(encode_message(found.events), attributes)])
-        if found.rejected:
-            letters = [
-                message(r.payload, self._letter_attributes(call, route, site, r.error, received_at))
-                for r in found.rejected
-            ]
+        letters = [
+            message(r.payload, self._letter_attributes(call, route, site, r.error, received_at))
+            for r in found.rejected
+            if r.payload is not None
+        ]
+        if letters:
             await self._publisher.publish(self._config.dead_letter_path, letters)
+        if found.rejected:
             self._log_rejected(call, found)
 
     def _attributes(

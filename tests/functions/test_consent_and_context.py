@@ -109,6 +109,20 @@ def test_global_privacy_control_binds_and_do_not_track_gives_way_to_an_answer(
     assert stored(topics)[0].metadata["consent"] == granted
 
 
+def test_of_a_broken_event_no_more_is_kept_than_its_visitor_allowed(client: httpx.Client, topics: Topics) -> None:
+    broken = {"event": "purchase", "timestamp": "never"}
+    nothing = {"analytics": False, "personalization": False}
+    uncounted = {"analytics": False, "personalization": True}
+    assert post(client, broken | {"consent": nothing})["withheld"] == 1
+    assert post(client, 7, consent=nothing)["withheld"] == 1
+    assert post(client, broken | {"consent": uncounted})["rejected"] == 1
+    assert post(client, 7, consent=uncounted)["rejected"] == 1
+    assert post(client, broken, dnt="1")["withheld"] == 1
+    topics.dead_letters(0)
+    assert post(client, broken)["rejected"] == 1
+    topics.dead_letters(1)
+
+
 def test_a_consent_that_cannot_be_read_is_a_rejection_by_name(client: httpx.Client, topics: Topics) -> None:
     told = post(client, event(consent="yes"))
     assert told["errors"][0]["field"] == "consent"

@@ -38,8 +38,21 @@ resource "google_vertex_ai_endpoint_iam_member" "api_calls_ranker" {
   member   = google_service_account.api.member
 }
 
+# A visitor whose id the collector hashes is asked for by the same hash.
+resource "google_secret_manager_secret_iam_member" "api_reads_field_key" {
+  secret_id = google_secret_manager_secret.field_key.secret_id
+  role      = "roles/secretmanager.secretAccessor"
+  member    = google_service_account.api.member
+}
+
 locals {
-  api_environment = merge(var.api_settings, {
+  # What visitors are promised is one promise: the API reads these as the collector does.
+  api_privacy = {
+    for name, value in var.collector_settings : name => value
+    if contains(["FRESHET_DEFAULT_CONSENT", "FRESHET_SIGNALS", "FRESHET_DROP_FIELDS", "FRESHET_HASH_FIELDS"], name)
+  }
+
+  api_environment = merge(var.api_settings, local.api_privacy, {
     GOOGLE_CLOUD_PROJECT      = var.project_id
     FRESHET_BIGTABLE_INSTANCE = google_bigtable_instance.freshet.name
     FRESHET_MODEL_DIR         = "gs://${google_storage_bucket.artifacts.name}/models"
@@ -89,6 +102,19 @@ resource "google_cloud_run_v2_service" "api" {
         }
       }
 
+      dynamic "env" {
+        for_each = var.field_key_version == null ? [] : [var.field_key_version]
+        content {
+          name = "FRESHET_FIELD_KEY"
+          value_source {
+            secret_key_ref {
+              secret  = google_secret_manager_secret.field_key.secret_id
+              version = env.value
+            }
+          }
+        }
+      }
+
       startup_probe {
         initial_delay_seconds = 1
         period_seconds        = 2
@@ -106,6 +132,7 @@ resource "google_cloud_run_v2_service" "api" {
     google_bigtable_instance_iam_member.api_pings,
     google_storage_bucket_iam_member.api_reads_models,
     google_vertex_ai_endpoint_iam_member.api_calls_ranker,
+    google_secret_manager_secret_iam_member.api_reads_field_key,
   ]
 }
 

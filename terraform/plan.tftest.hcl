@@ -254,6 +254,17 @@ run "what_is_asked_for_is_given" {
   }
 
   assert {
+    condition = (
+      local.api_environment.FRESHET_DEFAULT_CONSENT == "denied" &&
+      anytrue([
+        for env in google_cloud_run_v2_service.api.template[0].containers[0].env :
+        env.name == "FRESHET_FIELD_KEY" && length(env.value_source) == 1
+      ])
+    )
+    error_message = "The API keeps the collector's promises to visitors, with the same key."
+  }
+
+  assert {
     condition     = google_dataflow_flex_template_job.pipeline.parameters.rules == "gs://demo-project-freshet-artifacts/rules/1.yaml"
     error_message = "pipeline_rules names the file of rules."
   }

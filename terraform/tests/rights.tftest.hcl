@@ -41,6 +41,11 @@ run "nobody_may_do_more_than_needed" {
   }
 
   assert {
+    condition     = google_secret_manager_secret_iam_member.api_reads_field_key.secret_id == "freshet-field-key"
+    error_message = "The API reads one secret."
+  }
+
+  assert {
     condition = (
       google_project_iam_custom_role.endpoint_caller.permissions == toset(["aiplatform.endpoints.predict"]) &&
       google_project_iam_custom_role.bigtable_ping.permissions == toset(["bigtable.instances.ping"])

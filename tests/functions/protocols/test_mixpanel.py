@@ -260,6 +260,7 @@ def test_without_a_token_in_an_event_the_request_has_the_key(given: dict[str, An
 
 def test_the_browsers_clock_is_told_by_the_query() -> None:
     assert mixpanel.read(incoming(event(), query="_=1735732800000")).sent_at == NOW
+    assert mixpanel.read(incoming(form(event(), ip="1"), query="_=1735732800000")).sent_at == NOW
     assert mixpanel.read(incoming(event(), query="_=jquery")).sent_at is None
 
 

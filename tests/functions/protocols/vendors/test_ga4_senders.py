@@ -129,7 +129,8 @@ def test_a_beacon_of_several_events_arrives(page: Page, collector_stack: Stack, 
         urlencode({"en": "page_view", "dt": "Lamps ☕"}) + "\r\n" + urlencode({"en": "user_engagement", "_et": "1200"})
     )
     url = url_of(collector_stack, dl=f"{ORIGIN}/lamps?utm_source=mail")
-    assert page.evaluate("([url, lines]) => navigator.sendBeacon(url, lines)", [url, lines]) is True
+    with page.expect_response("**/g/collect**"):  # requests of the page move on only while the test is in here
+        assert page.evaluate("([url, lines]) => navigator.sendBeacon(url, lines)", [url, lines]) is True
     viewed, dwell = arrived(topics, 1)
     assert (viewed.event, viewed.anonymous_id, viewed.session_id) == ("page_view", "11.22", "77")
     assert (viewed.metadata["title"], viewed.metadata["utm_source"]) == ("Lamps ☕", "mail")
@@ -142,6 +143,7 @@ def test_what_is_sent_at_the_end_of_a_page_arrives(page: Page, collector_stack: 
     url = url_of(collector_stack, en="user_engagement", _et="900")
     page.evaluate("url => { navigator.sendBeacon(url); }", url)
     page.goto("about:blank")
+    page.wait_for_timeout(500)  # requests of the page move on only while the test is in here
     [event] = arrived(topics, 1)
     assert (event.event, event.metadata["dwell_ms"]) == ("dwell", 900)
 

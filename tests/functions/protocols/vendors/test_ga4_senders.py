@@ -139,16 +139,6 @@ def test_a_beacon_of_several_events_arrives(page: Page, collector_stack: Stack, 
 
 
 @pytest.mark.browser
-def test_what_is_sent_at_the_end_of_a_page_arrives(page: Page, collector_stack: Stack, topics: Topics) -> None:
-    url = url_of(collector_stack, en="user_engagement", _et="900")
-    page.evaluate("url => { navigator.sendBeacon(url); }", url)
-    page.goto("about:blank")
-    page.wait_for_timeout(500)  # requests of the page move on only while the test is in here
-    [event] = arrived(topics, 1)
-    assert (event.event, event.metadata["dwell_ms"]) == ("dwell", 900)
-
-
-@pytest.mark.browser
 def test_an_image_with_items_arrives(page: Page, collector_stack: Stack, topics: Topics) -> None:
     items = {"pr1": "idp1~nmOak lamp~pr49.9~lp0~lnhome", "pr2": "idp2~nmShade ~~ oak~lp1~lnhome"}
     with page.expect_response("**/g/collect**") as answered:

@@ -20,7 +20,7 @@ INSTALLATION = $(if $(filter command,$(origin PROJECT)),$(ON_GOOGLE_CLOUD),$(STA
 # Runs a pip command quietly; shows the end of its log when it fails.
 QUIETLY = > build/setup.log 2>&1 || { tail -n 30 build/setup.log; echo "setup failed; the whole log is build/setup.log"; exit 1; }
 
-.PHONY: help setup prerequisites up down status demo test check docs schemas bench replay catalog train backfill parity dead-letters rewind constraints clean
+.PHONY: help setup prerequisites up down status demo test check docs schemas sdk bench fuzz replay catalog train backfill parity dead-letters rewind constraints clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,6 +72,16 @@ tests/web/vendors/node_modules/.installed: tests/web/vendors/package.json tests/
 	@npm ci --prefix tests/web/vendors --no-audit --no-fund --loglevel=error $(QUIETLY)
 	@touch $@
 
+web/sdk/node_modules/.installed: web/sdk/package.json web/sdk/package-lock.json
+	@mkdir -p build
+	@$(PREREQUISITES) npm > /dev/null
+	@echo "setup: what builds the browser SDK"
+	@npm ci --prefix web/sdk --no-audit --no-fund --loglevel=error $(QUIETLY)
+	@touch $@
+
+sdk: web/sdk/node_modules/.installed ## Build the browser SDK into web/sdk/dist, and print its size
+	@npm run --silent --prefix web/sdk build
+
 up: setup ## Start everything and stay until Ctrl-C or `make down` (PORTS=auto, or PORTS=store=9000,api=9081)
 	@$(STACK) up $(if $(PORTS),--ports $(PORTS)) $(if $(ONLY),--only $(ONLY))
 
@@ -84,7 +94,7 @@ status: setup ## Show what runs where
 demo: setup ## Catalog, training and simulated shoppers through the whole loop, then a report (DEMO_SECONDS=180)
 	@$(PYTHON) -m tests.simulator.demo
 
-test: setup tests/web/vendors/node_modules/.installed ## Check, then every test: under 15 minutes on 2 cores
+test: setup tests/web/vendors/node_modules/.installed web/sdk/node_modules/.installed ## Check, then every test: under 15 minutes on 2 cores
 	@checked=0; $(MAKE) --no-print-directory check || checked=1; \
 	$(PYTHON) -m pytest $(PYTEST_ARGS); tested=$$?; \
 	[ $$checked -eq 0 ] || echo "make test: ruff or mypy found something, see above pytest's output"; \
@@ -103,6 +113,9 @@ schemas: setup ## Print the tracking plan; ARGS=--docs writes docs/tracking-plan
 
 bench: setup ## Measure pipeline, freshness, API and collector, compare stream engines; writes build/reports/bench.json
 	@$(PYTHON) -m tests.bench
+
+fuzz: setup ## Mutated requests for each protocol's parser: a million each, at most SECONDS=60 each (N=, SEED=, ONLY=segment)
+	@$(PYTHON) -m tests.bench.fuzz --inputs $(or $(N),1000000) --seconds $(or $(SECONDS),60) --seed $(or $(SEED),0) $(ONLY)
 
 replay: setup ## Send a file of real events through the loop and evaluate: make replay FILE=events.csv
 	@[ -n "$(FILE)" ] || { echo "say which file: make replay FILE=events.csv"; exit 2; }

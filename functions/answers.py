@@ -16,6 +16,7 @@ SECURITY: RawHeaders = [
     (b"cache-control", b"no-store"),
     (b"strict-transport-security", b"max-age=31536000"),
 ]
+SECURITY_CACHED: RawHeaders = [header for header in SECURITY if header[0] != b"cache-control"]
 # Ours, and what the vendors' browser SDKs set: Snowplow's, RudderStack's and Segment's among them.
 ALLOWED_HEADERS = ", ".join(
     "content-type content-encoding authorization x-freshet-key traceparent sp-anonymous anonymousid sentat"
@@ -43,7 +44,8 @@ class WireResponse:
 def response(answer: Answer, cors: RawHeaders, extra: Mapping[str, str] | None = None) -> WireResponse:
     """`answer` with the security headers, `cors`, and `extra` ones."""
     body = answer.body
-    headers = [*SECURITY, *cors]
+    security = SECURITY if "cache-control" not in answer.headers else SECURITY_CACHED
+    headers = [*security, *cors]
     if body or answer.status not in (204, 304):
         headers.append((b"content-length", str(len(body)).encode()))
         headers.append((b"content-type", answer.content_type.encode()))

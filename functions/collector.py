@@ -39,13 +39,15 @@ logger = logging.getLogger(__name__)
 RETRY_AFTER_S = 2
 SCHEMA_VERSION = "1"
 BY_RATE = "rate"
+MIN_LEFT_S = 0.25
+"""For dead letters after events that took almost all of a request's deadline."""
 _HEALTHY = Answer(200, b'{"status":"ok"}')
 
 
 class Publishes(Protocol):
     """What the collector needs of a publisher."""
 
-    async def publish(self, topic: str, messages: Sequence[Any]) -> None:
+    async def publish(self, topic: str, messages: Sequence[Any], within_s: float | None = None) -> None:
         """Return when every message is confirmed, raise `PublishFailed` otherwise."""
 
 
@@ -289,6 +291,7 @@ class Collector:
         """
         assert call.incoming is not None
         received_at = call.incoming.received_at
+        started_s = self._clock_s()
         if found.events:
             attributes = self._attributes(call, route, site, reading, received_at)
             await self._publisher.publish(self._config.events_path, [message(encode_message(found.events), attributes)])
@@ -298,7 +301,8 @@ class Collector:
             if r.payload is not None
         ]
         if letters:
-            await self._publisher.publish(self._config.dead_letter_path, letters)
+            left_s = max(started_s + self._config.publish_deadline_s - self._clock_s(), MIN_LEFT_S)
+            await self._publisher.publish(self._config.dead_letter_path, letters, left_s)
         if found.rejected:
             self._log_rejected(call, found)
 

@@ -75,8 +75,13 @@ class Publisher:
         self._channel: grpc.aio.Channel | None = None
         self._lanes: dict[str, _Lane] = {}
 
-    async def publish(self, topic: str, messages: Sequence[Any]) -> None:
+    async def publish(self, topic: str, messages: Sequence[Any], within_s: float | None = None) -> None:
         """Return when Pub/Sub has confirmed every message. They travel in one call: all are stored or none.
+
+        Args:
+            topic: full resource name.
+            messages: of `message`.
+            within_s: the deadline, where it is nearer than the publisher's own.
 
         Raises:
             PublishFailed: not confirmed within the deadline, refused, or too much is waiting already.
@@ -84,7 +89,14 @@ class Publisher:
         lane = self._lanes.get(topic)
         if lane is None:
             lane = self._lanes[topic] = _Lane(topic, self._connect(), self._deadline_s)
-        await lane.add(messages)
+        if within_s is None:
+            await lane.add(messages)
+            return
+        try:
+            async with asyncio.timeout(within_s):
+                await lane.add(messages)
+        except TimeoutError:
+            raise PublishFailed(f"{topic}: not confirmed within {within_s:g} s") from None
 
     async def close(self) -> None:
         """Close the channel; calls under way fail."""

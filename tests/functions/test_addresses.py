@@ -82,7 +82,7 @@ class Published:
     def __init__(self) -> None:
         self.messages: list[Any] = []
 
-    async def publish(self, topic: str, messages: Sequence[Any]) -> None:
+    async def publish(self, topic: str, messages: Sequence[Any], within_s: float | None = None) -> None:
         self.messages += messages
 
 

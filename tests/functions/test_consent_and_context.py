@@ -149,3 +149,8 @@ def test_the_description_names_every_path_that_is_answered(client: httpx.Client)
     for path, operations in described.items():
         for method in operations:
             assert client.request(method, path).status_code not in (404, 405), (method, path)
+
+
+def test_the_description_may_be_kept_for_a_while_and_nothing_else_may(client: httpx.Client) -> None:
+    assert client.get("/openapi.json").headers.get_list("cache-control") == ["max-age=300"]
+    assert client.get("/healthz").headers.get_list("cache-control") == ["no-store"]

@@ -23,7 +23,7 @@ class Kept:
     def __init__(self) -> None:
         self.messages: list[Any] = []
 
-    async def publish(self, topic: str, messages: Any) -> None:
+    async def publish(self, topic: str, messages: Any, within_s: float | None = None) -> None:
         self.messages += messages
 
 

@@ -158,3 +158,16 @@ async def test_a_client_that_leaves_does_not_cancel_the_call_that_others_share()
     server.open.set()
     await stays
     assert server.stored == [b"a", b"b"]
+
+
+async def test_a_nearer_deadline_of_one_publish_is_kept_and_the_others_go_on() -> None:
+    server = Server(open_at_once=False)
+    pubsub = Publisher(None, 5.0, server)
+    other = asyncio.create_task(pubsub.publish("t", letters("other")))
+    started = time.monotonic()
+    with pytest.raises(PublishFailed):
+        await pubsub.publish("t", letters("hurried"), 0.05)
+    assert time.monotonic() - started < 1.0
+    server.open.set()
+    await other
+    assert b"other" in server.stored

@@ -14,7 +14,7 @@ const BUILDS = {
 };
 /** Names of the SDK's own that no page and no browser knows. */
 const INTERNAL =
-  /^(adopt|revise|retryNow|fieldsAt|decided|current|renew|whom|read|write|remove|keysOf|load|save|forget|erase|persist|guarded|listen|stops|emit|fail|atMs|cards|question|isBanner|keep|hide|leave|wire|enqueue|discard|seen|after|refused)$/;
+  /^(adopt|revise|retryNow|fieldsAt|decided|current|renew|whom|store|write|keysOf|load|save|forget|erase|persist|guarded|listen|stops|emit|fail|atMs|cards|question|isBanner|keep|hide|leave|wire|enqueue|discard|seen|after|refused)$/;
 
 await mkdir(folder, { recursive: true });
 for (const [name, { entry, format }] of Object.entries(BUILDS)) {

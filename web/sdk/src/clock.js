@@ -5,18 +5,16 @@ let replayedMs = 0;
 /** Milliseconds since the Unix epoch. */
 export const now = () => replayedMs || Date.now();
 
-/** Runs `action` as if it were `atMs`. */
+/** Runs `action`, which does not throw, as if it were `atMs`. */
 export function runAt(atMs, action) {
   replayedMs = atMs;
-  try {
-    return action();
-  } finally {
-    replayedMs = 0;
-  }
+  const result = action();
+  replayedMs = 0;
+  return result;
 }
 
 /** Runs `action` when the page has nothing better to do, within a second. */
-export function whenIdle(action) {
-  if (globalThis.requestIdleCallback) requestIdleCallback(action, { timeout: 1000 });
-  else setTimeout(action, 1); // Safari
-}
+export const whenIdle = (action) =>
+  window.requestIdleCallback ? requestIdleCallback(action, { timeout: 1000 }) : setTimeout(action); // Safari has none
+
+export const isVisible = () => document.visibilityState === "visible";

@@ -8,34 +8,23 @@
 
 import { CONSENT } from "./storage.js";
 
-const ANALYTICS = 1;
-const PERSONALIZATION = 2;
-const DEFAULTS = { granted: ANALYTICS | PERSONALIZATION, denied: 0 }; // any other word: pending
+const DEFAULTS = { granted: 3, denied: 0 }; // any other word: pending
 
-export const asObject = (bits) => ({ analytics: !!(bits & ANALYTICS), personalization: !!(bits & PERSONALIZATION) });
-export const mayPersonalize = (bits) => !!(bits & PERSONALIZATION);
+export const asObject = (bits) => ({ analytics: !!(bits & 1), personalization: mayPersonalize(bits) });
+export const mayPersonalize = (bits) => bits > 1;
 
-/** `read()`: the stored decision, {analytics, personalization}, or nothing. */
-export function createConsent(settings, read, save) {
-  const { navigator: browser } = globalThis;
-  const honoured = settings.respectSignals;
+export function createConsent(settings, storage) {
+  const signal = (name) => settings.respectSignals && navigator[name] == 1; // eslint-disable-line eqeqeq -- "1" or true
 
   /** The visitor's decision, or null. */
   function decided() {
-    const decision = read(CONSENT);
-    return decision ? (decision.analytics && ANALYTICS) | (decision.personalization && PERSONALIZATION) : null;
+    const decision = storage.load(CONSENT);
+    return decision ? !!decision.analytics + 2 * !!decision.personalization : null;
   }
 
   /** What holds now, or null while it is pending. */
-  function current() {
-    if (honoured && browser.globalPrivacyControl) return 0;
-    return decided() ?? (honoured && browser.doNotTrack === "1" ? 0 : DEFAULTS[settings.consent] ?? null);
-  }
+  const current = () =>
+    signal("globalPrivacyControl") ? 0 : decided() ?? (signal("doNotTrack") ? 0 : DEFAULTS[settings.consent] ?? null);
 
-  /** Takes the visitor's decision; what it does not name stays. */
-  function decide(decision) {
-    save(CONSENT, { ...asObject(current()), ...decision });
-  }
-
-  return { decided, current, decide };
+  return { decided, current };
 }

@@ -14,21 +14,21 @@
 
 import { whenIdle } from "./clock.js";
 
-const KINDS = ["view", "impression", "media", "slot", "banner"];
-const WORDS = ["click", "search", "k", ...KINDS];
-const NUMBERS = /price|discount|quantity|position|propensity/;
 const PREFIX = "data-freshet-";
+const KINDS = ["view", "impression", "media", "slot", "banner"];
+const WORDS = [...KINDS, "click", "search", "k"];
+const NUMBERS = /price|discount|quantity|position|propensity/;
 const selectorOf = (kind) => `[${PREFIX}${kind}]`;
 const FOUND = KINDS.map(selectorOf).join();
 
 /** The fields that an element and those around it name; the inner ones count. */
 export function fieldsOf(element) {
   const fields = {};
-  for (let at = element; at; at = at.parentElement) {
-    for (const [name, value] of Object.entries(at.dataset ?? {})) {
-      const field = name.replace(/[A-Z]/g, (letter) => "_" + letter.toLowerCase()).slice(8);
-      if (!name.startsWith("freshet") || WORDS.includes(field)) continue;
-      fields[field === "product" ? "product_id" : field] ??= NUMBERS.test(field) && isFinite(value) ? Number(value) : value;
+  for (; element; element = element.parentElement) {
+    for (const { name, value } of element.attributes) {
+      const field = name.slice(PREFIX.length).replace(/-/g, "_");
+      if (!name.startsWith(PREFIX) || WORDS.includes(field)) continue;
+      fields[field === "product" ? "product_id" : field] ??= NUMBERS.test(field) && !isNaN(value) ? +value : value;
     }
   }
   return fields;
@@ -37,7 +37,7 @@ export function fieldsOf(element) {
 /** Tells of clicks: on elements that ask for it, and in what is recommended (`fieldsAt`). */
 export function watchClicks(settings, { listen }, track, fieldsAt) {
   listen(document, "click", ({ target }) => {
-    const element = settings.auto && target.closest?.(selectorOf("click"));
+    const element = settings.elements && target.closest?.(selectorOf("click"));
     const fields = fieldsAt(target);
     if (element) track(element.getAttribute(PREFIX + "click") || "click", { ...fields, ...fieldsOf(element) });
     else if (fields) track("click", fields);
@@ -46,36 +46,35 @@ export function watchClicks(settings, { listen }, track, fieldsAt) {
 
 /** `handlers`: what to do with an element of each kind; called with the element, its fields and the attribute's value. */
 export function watchElements({ guarded, listen, stops }, track, handlers) {
-  const known = new WeakSet();
-  let waiting = null;
+  const known = new WeakMap(); // element -> the product it was about
+  let sweeping;
 
   const found = guarded("element", (element) => {
-    if (known.has(element)) return;
-    known.add(element);
     for (const kind of KINDS) {
       const value = element.getAttribute(PREFIX + kind);
       if (value !== null) handlers[kind](element, fieldsOf(element), value);
     }
   });
 
-  /** Looks through the page in as many idle moments as it takes. */
-  function sweep(idle) {
-    waiting ??= [...document.querySelectorAll(FOUND)];
-    while (waiting.length && !(idle?.timeRemaining() < 1)) found(waiting.shift());
-    if (waiting.length) whenIdle(sweep);
-    else waiting = null;
+  /** Looks for elements that are new, or about another product; each is looked at in an idle moment of its own. */
+  function sweep() {
+    sweeping = false;
+    for (const element of document.querySelectorAll(FOUND)) {
+      const product = element.getAttribute(PREFIX + "product");
+      if (known.get(element) === product) continue;
+      known.set(element, product);
+      whenIdle(() => found(element));
+    }
   }
 
-  const observer = new MutationObserver((records) => {
-    for (const { target, oldValue, attributeName } of records) {
-      if (attributeName && oldValue !== target.getAttribute(attributeName)) known.delete(target);
-    }
-    if (!waiting) whenIdle(sweep);
-  });
-  const attributes = { attributeFilter: [PREFIX + "product"], attributeOldValue: true };
-  observer.observe(document, { childList: true, subtree: true, ...attributes });
-  stops.push(() => observer.disconnect());
+  function sweepSoon() {
+    if (!sweeping) whenIdle(sweep);
+    sweeping = true;
+  }
 
+  const observer = new MutationObserver(sweepSoon);
+  observer.observe(document, { childList: true, subtree: true, attributeFilter: [PREFIX + "product"] });
+  stops.push(() => observer.disconnect());
   listen(document, "submit", ({ target }) => {
     const field = target.getAttribute(PREFIX + "search");
     if (field !== null) track("search", { ...fieldsOf(target), query: new FormData(target).get(field || "q") });

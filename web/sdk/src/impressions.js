@@ -1,11 +1,12 @@
 /** Viewable impressions: half of an item visible for a second, once for each request id, placement and item. */
 
+import { isVisible } from "./clock.js";
+
 export function createImpressions(settings, { on, guarded }, track) {
-  const watches = new WeakMap(); // element -> {element, fields, timer}
-  const timed = new Set(); // the watches that are half visible now
+  const watches = new Map(); // element -> {fields, seen, timer}
   const clickable = new WeakMap(); // element -> the fields of its clicks
   const reported = new Set(); // request id, placement and item of every impression already sent
-  let observer = null;
+  let observer;
 
   /**
    * Reports an impression of `element` with `fields` (product_id, request_id, placement, variant, position,
@@ -13,10 +14,10 @@ export function createImpressions(settings, { on, guarded }, track) {
    * its fields. Returns a function that stops it.
    */
   function observe(element, fields, clicks) {
-    observer ??= new IntersectionObserver((entries) => entries.forEach(onIntersection), { threshold: [0, 0.5] });
+    observer ??= new IntersectionObserver((entries) => entries.forEach(onIntersection), { threshold: 0.5 });
     unobserve(element);
-    watches.set(element, { element, fields });
     observer.observe(element);
+    watches.set(element, { fields });
     if (clicks) clickable.set(element, fields);
     return () => {
       unobserve(element);
@@ -24,57 +25,43 @@ export function createImpressions(settings, { on, guarded }, track) {
     };
   }
 
-  /** The fields of a click there, or nothing. */
-  function fieldsAt(element) {
-    for (let at = element; at; at = at.parentElement) if (clickable.has(at)) return clickable.get(at);
-    return null;
-  }
-
   function unobserve(element) {
-    const watch = watches.get(element);
-    if (!watch) return;
-    disarm(watch);
-    timed.delete(watch);
+    clearTimeout(watches.get(element)?.timer);
     watches.delete(element);
     observer.unobserve(element);
   }
 
-  function onIntersection({ target, isIntersecting, intersectionRatio }) {
+  /** The fields of a click there, or nothing. */
+  function fieldsAt(element) {
+    while (element && !clickable.has(element)) element = element.parentElement;
+    return clickable.get(element);
+  }
+
+  function onIntersection({ target, intersectionRatio }) {
     const watch = watches.get(target);
     if (!watch) return;
-    if (isIntersecting && intersectionRatio >= 0.5) {
-      timed.add(watch);
-      arm(watch);
-    } else {
-      timed.delete(watch);
-      disarm(watch);
-    }
+    watch.seen = intersectionRatio >= 0.5;
+    time(watch, target);
   }
 
-  function arm(watch) {
-    if (document.visibilityState === "visible") watch.timer ||= setTimeout(report, settings.impressionMs, watch);
-  }
-
-  function disarm(watch) {
+  /** The second runs while the item is seen and the page is in sight. */
+  function time(watch, element) {
     clearTimeout(watch.timer);
-    watch.timer = 0;
+    if (!element.isConnected) unobserve(element);
+    else if (watch.seen && isVisible()) watch.timer = setTimeout(report, settings.impressionMs, element, watch.fields);
   }
 
-  const report = guarded("impression", ({ fields, element }) => {
+  const report = guarded("impression", (element, fields) => {
     const key = [fields.request_id, fields.placement, fields.product_id].join("|");
     unobserve(element);
-    if (reported.has(key) || !fields.product_id) return;
-    if (track("impression", fields)) reported.add(key);
+    if (fields.product_id && !reported.has(key) && track("impression", fields)) reported.add(key);
   });
 
-  on("hide", () => timed.forEach(disarm));
-  on("show", () => timed.forEach(arm));
+  on("hide", () => watches.forEach(time));
+  on("show", () => watches.forEach(time));
 
   /** Stops all of it. */
-  function stop() {
-    observer?.disconnect();
-    timed.forEach(disarm);
-  }
+  const stop = () => watches.forEach((_, element) => unobserve(element));
 
   return { observe, fieldsAt, stop };
 }

@@ -7,56 +7,52 @@
  */
 
 import { makeId } from "./ids.js";
+import { PREFIX } from "./storage.js";
 
-const PREFIX = "freshet.queue.";
+const QUEUE = PREFIX + "queue.";
 const LEFT_BEHIND_MS = 60_000;
 const SETTLE_MS = 300; // other processes see a removal a little later; until then nobody else may look
 
 /** `onFound(lines)` gets what a tab that is gone has left, oldest first. */
-export function createKeptQueue(storage, onFound) {
-  const { locks } = globalThis.navigator;
-  let key = PREFIX + makeId();
-  let release = null;
+export function createKeptQueue(settings, { store, write, keysOf }, onFound) {
+  const { locks } = navigator;
+  let key = QUEUE + makeId();
+  let release;
 
   /** Keeps the lines, the newer ones where there is no room for all; without any, nothing is kept. */
   function keep(lines) {
-    if (!lines.length) return drop();
-    if (!release) {
+    if (lines[0] && !release) {
       const until = new Promise((resolve) => (release = resolve));
       locks?.request(key, () => until).catch(() => {});
     }
-    let kept = lines;
-    while (kept.length && !storage.write(key, [Date.now(), ...kept].join("\n"))) kept = kept.slice(kept.length / 2 + 1);
-  }
-
-  /** Everything that was kept has been sent. */
-  function drop() {
-    if (!release) return;
-    storage.remove(key);
+    while (lines[0]) {
+      const text = [Date.now(), ...lines].join("\n");
+      if (text.length < settings.queueBytes && write(key, text)) return;
+      lines = lines.slice(1 + lines.length / 8);
+    }
+    delete store[key];
     leave();
   }
 
   /** What is kept now is for whoever comes. */
   function leave() {
     release?.();
-    release = null;
-    key = PREFIX + makeId();
+    release = 0;
+    key = QUEUE + makeId();
   }
 
   async function takeOver(other) {
-    const [writtenAt, ...lines] = storage.read(other)?.split("\n") ?? [];
-    if (!lines.length || (!locks && Date.now() - writtenAt < LEFT_BEHIND_MS)) return;
+    const [writtenAt, ...lines] = store[other]?.split("\n") ?? [];
+    if (!lines[0] || (!locks && Date.now() - writtenAt < LEFT_BEHIND_MS)) return;
+    delete store[other];
     onFound(lines);
-    storage.remove(other);
     await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
   }
 
   /** Looks for what other tabs have left. */
   async function adopt() {
-    for (const other of storage.keys(PREFIX)) {
-      if (other === key) continue;
-      if (locks) await locks.request(other, { ifAvailable: true }, (lock) => lock && takeOver(other));
-      else await takeOver(other);
+    for (const other of keysOf(QUEUE)) {
+      if (other !== key) await (locks ? locks.request(other, { ifAvailable: true }, (lock) => lock && takeOver(other)) : takeOver(other));
     }
   }
 

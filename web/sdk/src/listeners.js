@@ -16,37 +16,34 @@ export function createListeners() {
       try {
         listener(detail);
       } catch (error) {
-        if (name !== "error") fail(`${name} listener`, error);
+        if (name !== "error") fail(name, error);
       }
     }
   }
 
-  function fail(where, error) {
-    emit("error", { where, error });
-  }
+  const fail = (where, error) => emit("error", { where, error });
 
   /** The same function, which answers `otherwise` instead of throwing or, later, refusing its promise. */
   function guarded(where, action, otherwise = null) {
-    const failed = (error) => {
-      fail(where, error);
-      return otherwise;
-    };
+    const failed = (error) => (fail(where, error), otherwise);
     return (...args) => {
       try {
         const result = action(...args);
-        return result?.catch ? result.catch(failed) : result;
+        return result?.catch?.(failed) ?? result;
       } catch (error) {
         return failed(error);
       }
     };
   }
 
-  /** Listens, guarded, before the page's own listeners do, and never in their way. */
+  /** Listens, guarded, before the page's own listeners do, and never in their way. Returns a function that stops it. */
   function listen(target, name, action) {
-    const options = { passive: true, capture: true };
     const handler = guarded(name, action);
+    const options = { passive: true, capture: true };
     target.addEventListener(name, handler, options);
-    stops.push(() => target.removeEventListener(name, handler, options));
+    const stop = () => target.removeEventListener(name, handler, options);
+    stops.push(stop);
+    return stop;
   }
 
   return { on, emit, fail, guarded, listen, stops };

@@ -3,41 +3,33 @@
 const LONGEST_STEP_MS = 2000; // between two "timeupdate"s of a medium that really plays
 
 /** Reports what becomes of a media element, with `fields`; returns a function that stops it. */
-export function observeMedia(settings, { on, guarded }, track, element, fields) {
-  let watched_ms = 0;
+export function observeMedia(settings, { on, listen }, track, element, fields) {
+  let watchedMs = 0;
   let playingSince = 0;
 
+  /** At every sign of life: it played since the last one, if it was playing then. */
   function tick() {
     const atMs = performance.now();
-    if (playingSince) watched_ms += Math.min(atMs - playingSince, LONGEST_STEP_MS);
+    if (playingSince) watchedMs += Math.min(atMs - playingSince, LONGEST_STEP_MS);
     playingSince = element.paused || element.seeking ? 0 : atMs;
   }
 
-  function report(name) {
+  function report(name, atLeastMs = 0) {
+    tick();
+    if (watchedMs < atLeastMs) return;
     const { currentTime, duration } = element;
-    const known = duration > 0 && isFinite(duration);
-    track(name, {
-      ...fields,
-      watched_ms: Math.round(watched_ms),
-      media_s: Math.round(currentTime),
-      percent: known ? Math.round((currentTime / duration) * 100) : null,
-    });
-    watched_ms = 0;
+    const media = { watched_ms: Math.round(watchedMs), media_s: Math.round(currentTime) };
+    track(name, { ...fields, ...media, percent: Math.round((currentTime / duration) * 100) || 0 });
+    watchedMs = 0;
   }
 
-  const handlers = {
-    play: () => report("media_play"),
-    playing: tick,
-    pause: () => (tick(), report("media_pause")),
-    seeking: tick,
-    waiting: () => (tick(), (playingSince = 0)),
-    timeupdate: () => (tick(), watched_ms >= settings.progressMs && report("media_progress")),
-  };
-  const stops = Object.entries(handlers).map(([name, action]) => {
-    const handler = guarded(name, action);
-    element.addEventListener(name, handler);
-    return () => element.removeEventListener(name, handler);
-  });
-  stops.push(on("hide", () => (tick(), watched_ms >= 1 && report("media_progress"))));
+  const progress = (atLeastMs) => report("media_progress", atLeastMs);
+  const stops = [
+    listen(element, "play", () => report("media_play")),
+    listen(element, "pause", () => report("media_pause")),
+    listen(element, "timeupdate", () => progress(settings.progressMs)),
+    ...["playing", "seeking", "waiting"].map((name) => listen(element, name, tick)),
+    on("hide", () => progress(1)),
+  ];
   return () => stops.forEach((stop) => stop());
 }

@@ -1,9 +1,8 @@
 /**
  * Events on their way to the collector: batches by size and time, retries with backoff, a beacon when the page goes.
  *
- * An entry is {id, name, json, agreed, atMs}: the event as it will be sent, and the agreement (bits) under which it
- * was made, or null where the site's default held. Only entries of one agreement travel together, for it is said once
- * for the whole request.
+ * An entry is {id, name, wire, atMs}, `wire` being the event as it will be sent. The visitor's decision is said once for
+ * a request, as it is when the request goes out.
  *
  * While the collector answers, nothing is written to storage. Once it fails or the browser is offline, the queue is
  * kept there too, until it is sent. Delivery is at least once; an event's id makes a repetition harmless.
@@ -11,74 +10,57 @@
 
 import { asObject } from "./consent.js";
 import { createKeptQueue } from "./kept_queue.js";
+import { addressOf, post } from "./requests.js";
 
-const KEEPALIVE_BYTES = 60_000; // browsers refuse more than 64 KiB of keepalive bodies in flight
-const BATCH_BYTES = 48_000;
 const MAX_IN_FLIGHT = 4;
+const BATCH_CHARACTERS = 15_000; // browsers refuse more than 64 KiB of keepalive bodies in flight
+const EVENT_CHARACTERS = 20_000; // and one event alone must fit, three bytes a character
 const KEEP_AFTER_MS = 100;
 const MAX_ASKED_MS = 3_600_000;
-const BODY_TYPE = "text/plain;charset=UTF-8"; // keeps the request "simple": no CORS preflight stands before a click
 
-const bytesOf = (text) => new TextEncoder().encode(text).length;
-
-/** `agreed()`: what holds now, null while it is pending; `onRefused(id)` hears of an event that will never arrive. */
-export function createOutbox(settings, { emit, fail }, storage, agreed, onRefused) {
-  const address = settings.collector + "/v1/events" + (settings.writeKey ? "?key=" + encodeURIComponent(settings.writeKey) : "");
+/** `onRefused(id)` hears of an event that will never arrive. */
+export function createOutbox(settings, { emit, fail }, storage, consent, onRefused) {
+  const address = addressOf(settings.collector) + "/v1/events" + (settings.writeKey ? "?key=" + encodeURIComponent(settings.writeKey) : "");
+  const inFlight = new Set(); // batches
   let queue = [];
-  let queueBytes = 0;
-  let era = 0; // what was in flight when the visitor withdrew, or when the page left, is not queued again
   let flushTimer = 0;
   let retryTimer = 0;
   let keepTimer = 0;
   let notBeforeMs = 0;
   let attempts = 0;
-  let keepaliveBytes = 0;
   let kept = false;
-  const inFlight = new Set();
 
-  const keeper = createKeptQueue(storage, (lines) => {
-    const found = lines.map(entryOf).filter(Boolean);
-    putBack(found);
-    flushSoon();
+  const keeper = createKeptQueue(settings, storage, (lines) => {
+    putBack(lines.map((wire) => ({ id: JSON.parse(wire).event_id, name: JSON.parse(wire).event, wire })));
+    flushIn(0);
   });
+
+  const troubled = () => retryTimer || attempts || !navigator.onLine;
 
   // ---- waiting ---------------------------------------------------------------------------------------------
 
-  function add(entry) {
+  function enqueue(entry) {
+    if (entry.wire.length > EVENT_CHARACTERS) throw new RangeError(`expected at most ${EVENT_CHARACTERS} characters`);
     queue.push(entry);
-    queueBytes += entry.json.length;
-    while (queue.length > settings.queueLimit || (queueBytes > settings.queueBytes && queue.length > 1)) {
-      queueBytes -= queue[0].json.length;
-      fail("queue", new Error(`queue is full, dropped event ${queue.shift().id}`));
-    }
+    if (queue.length > settings.queueLimit) fail("queue", new Error(`full, dropped event ${queue.shift().id}`));
     if (troubled()) keepSoon();
-    if (settings.immediate.includes(entry.name) || queue.length >= settings.batchSize) flushSoon();
-    else flushTimer ||= setTimeout(flush, settings.flushMs);
+    if (settings.immediate.includes(entry.name) || queue.length >= settings.batchSize) flushIn(0);
+    else if (!flushTimer) flushIn(settings.flushMs);
   }
 
-  /** As soon as the page's own handlers are through: a click and the view it leads to are one message. */
-  function flushSoon() {
+  /** At once means as soon as the page's own handlers are through: a click and the view it leads to are one message. */
+  function flushIn(delayMs) {
     clearTimeout(flushTimer);
-    flushTimer = setTimeout(flush, 0);
+    flushTimer = setTimeout(flush, delayMs);
   }
 
-  function putBack(entries) {
-    queue = [...entries, ...queue];
-    queueBytes = queue.reduce((sum, { json }) => sum + json.length, 0);
-  }
+  const putBack = (entries) => (queue = [...entries, ...queue]);
 
-  /** The next entries of one agreement that fit into a request. */
+  /** What fits into a request, one event in any case. */
   function takeBatch() {
-    let count = 0;
-    let bytes = 0;
-    while (count < queue.length && count < settings.batchSize && queue[count].agreed === queue[0].agreed) {
-      bytes += bytesOf(queue[count].json);
-      if (count && bytes > BATCH_BYTES) break;
-      count += 1;
-    }
-    const batch = queue.splice(0, count);
-    for (const { json } of batch) queueBytes -= json.length;
-    return batch;
+    let room = BATCH_CHARACTERS;
+    const end = queue.findIndex(({ wire }, at) => (room -= wire.length) < 0 && at) ;
+    return queue.splice(0, Math.min(settings.batchSize, end < 0 ? queue.length : end));
   }
 
   // ---- sending ---------------------------------------------------------------------------------------------
@@ -87,89 +69,65 @@ export function createOutbox(settings, { emit, fail }, storage, agreed, onRefuse
   function flush() {
     clearTimeout(flushTimer);
     flushTimer = 0;
-    while (queue.length && agreed() && !retryTimer && inFlight.size < MAX_IN_FLIGHT) send(takeBatch());
+    while (queue[0] && consent.current() && !retryTimer && inFlight.size < MAX_IN_FLIGHT) send(takeBatch());
   }
 
   function bodyOf(batch) {
-    const consent = batch[0].agreed == null ? "" : `"consent":${JSON.stringify(asObject(batch[0].agreed))},`;
-    return `{"sent_at":"${new Date().toISOString()}",${consent}"events":[${batch.map(({ json }) => json)}]}`;
+    const bits = consent.decided();
+    const head = JSON.stringify({ sent_at: new Date(), consent: bits === null ? undefined : asObject(bits) });
+    return `${head.slice(0, -1)},"events":[${batch.map(({ wire }) => wire)}]}`;
   }
 
   async function send(batch) {
     const startedMs = performance.now();
-    const sentIn = era;
-    const body = bodyOf(batch);
-    const bytes = bytesOf(body);
-    const keepalive = keepaliveBytes + bytes < KEEPALIVE_BYTES;
-    if (keepalive) keepaliveBytes += bytes;
+    let answer;
     inFlight.add(batch);
-    let again = null; // why the batch has to be sent once more
     try {
-      const response = await fetch(address, {
-        method: "POST",
-        body,
-        headers: { "Content-Type": BODY_TYPE },
-        credentials: "omit",
-        keepalive,
-        signal: AbortSignal.timeout?.(settings.requestTimeoutMs),
-      });
-      again = await settle(batch, response, startedMs);
+      const response = await post(settings, address, bodyOf(batch), true);
+      const { status, ok } = response;
+      const error = new Error(`collector answered ${status}`);
+      if (status === 408 || status === 429 || status >= 500) {
+        error.after = response.headers.get("Retry-After");
+        throw error;
+      }
+      attempts = 0;
+      answer = ok ? (await response.json().catch(() => 0)) || {} : { refused: error.message };
     } catch (error) {
-      again = { error };
+      if (inFlight.has(batch)) retryLater(batch, error);
     }
     inFlight.delete(batch);
-    if (keepalive) keepaliveBytes -= bytes;
-    if (again && sentIn === era) retryLater(batch, again);
+    if (answer) answered(batch, answer, startedMs);
     if (kept) keepNow();
     flush();
   }
 
-  /** Takes the answer; says why the batch has to be sent again, if so. */
-  async function settle(batch, response, startedMs) {
-    const { status, ok } = response;
-    const error = new Error(`collector answered ${status}`);
-    if (status === 408 || status === 429 || status >= 500) return { error, retryAfter: response.headers.get("Retry-After") };
-    if (status === 413 && batch.length > 1) {
-      settings.batchSize = Math.ceil(batch.length / 2);
-      putBack(batch);
-    } else if (!ok) {
-      refuse(batch, error.message);
-    } else {
-      attempts = 0;
-      const answer = await response.json().catch(() => ({}));
-      const errors = Array.isArray(answer.errors) ? answer.errors : [];
-      for (const { index, field, reason } of errors) if (batch[index]) refuse([batch[index]], `${field}: ${reason}`);
-      const answeredMs = performance.now();
-      emit("answered", {
-        ids: batch.map(({ id }) => id),
-        accepted: answer.accepted ?? batch.length,
-        rejected: errors.length,
-        withheld: answer.withheld ?? 0,
-        answered_ms: answeredMs,
-        took_ms: answeredMs - startedMs,
-      });
-    }
-    return null;
-  }
-
-  function refuse(entries, reason) {
-    for (const { id, name } of entries) {
-      onRefused(id);
-      emit("rejected", { id, event: name, reason });
-    }
+  function answered(batch, { accepted = batch.length, errors, withheld = 0, refused }, startedMs) {
+    let rejected = 0;
+    const ids = batch.map(({ id, name }, at) => {
+      const error = [errors].flat().find((it) => it?.index === at);
+      const reason = error ? `${error.field}: ${error.reason}` : refused;
+      if (reason) {
+        rejected += 1;
+        onRefused(id);
+        emit("rejected", { id, event: name, reason });
+      }
+      return id;
+    });
+    const answered_ms = performance.now();
+    if (!refused) emit("answered", { ids, accepted, rejected, withheld, answered_ms, took_ms: answered_ms - startedMs });
   }
 
   /** Puts the batch back in front and waits: what the collector asked for, else exponential with jitter. */
-  function retryLater(batch, { error, retryAfter }) {
-    fail("collector", error);
+  function retryLater(batch, error) {
+    const { after } = error;
+    const askedMs = Math.min(MAX_ASKED_MS, after * 1000 || Date.parse(after) - Date.now() || 0);
+    const backoffMs = Math.min(settings.retryMaxMs, settings.retryMs * 2 ** attempts) * (0.5 + Math.random() / 2);
     putBack(batch);
     keepSoon();
-    const askedMs = Math.min(MAX_ASKED_MS, Number(retryAfter) * 1000 || Date.parse(retryAfter) - Date.now() || 0);
     notBeforeMs = Math.max(notBeforeMs, Date.now() + askedMs);
-    if (retryTimer) return;
-    const backoffMs = Math.min(settings.retryMaxMs, settings.retryMs * 2 ** attempts) * (0.5 + Math.random() / 2);
-    attempts += 1;
-    retryTimer = setTimeout(retryNow, Math.max(backoffMs, askedMs));
+    if (!retryTimer) attempts += 1;
+    retryTimer ||= setTimeout(retryNow, Math.max(backoffMs, askedMs));
+    fail("collector", error);
   }
 
   /** Tries again before its time, but not before the collector's. */
@@ -182,70 +140,42 @@ export function createOutbox(settings, { emit, fail }, storage, agreed, onRefuse
 
   // ---- keeping ---------------------------------------------------------------------------------------------
 
-  const troubled = () => retryTimer || attempts || navigator.onLine === false;
-
-  function keepSoon() {
-    keepTimer ||= setTimeout(keepNow, KEEP_AFTER_MS);
-  }
+  const keepSoon = () => (keepTimer ||= setTimeout(keepNow, KEEP_AFTER_MS));
 
   /** Writes down what is not known to have arrived. */
   function keepNow() {
     clearTimeout(keepTimer);
     keepTimer = 0;
-    const waiting = troubled() ? [...inFlight].flat().concat(queue) : queue;
-    kept = waiting.length > 0 && !!agreed();
-    keeper.keep(kept ? waiting.map(lineOf) : []);
-  }
-
-  const lineOf = ({ agreed: bits, json }) => `${bits ?? ""}${json}`;
-
-  function entryOf(line) {
-    const start = line.indexOf("{");
-    const json = line.slice(start);
-    try {
-      const { event_id: id, event: name } = JSON.parse(json);
-      return { id, name, json, agreed: start ? Number(line[0]) : null, atMs: 0 };
-    } catch {
-      return null; // somebody else's, or cut
-    }
+    const waiting = consent.current() ? [...(troubled() ? [...inFlight].flat() : []), ...queue] : [];
+    kept = !!waiting[0];
+    keeper.keep(waiting.map(({ wire }) => wire));
   }
 
   /** The page is out of sight and may be killed: what can be sent is sent, what cannot is kept. */
   function hide() {
     retryNow();
-    if (agreed() && (troubled() || queue.length)) keepNow();
+    keepNow();
   }
 
   /** The page goes away: the browser carries the rest, or the next page does. */
   function leave() {
-    if (!agreed()) return;
-    while (queue.length && !troubled()) {
+    while (queue[0] && consent.current() && !troubled()) {
       const batch = takeBatch();
-      if (navigator.sendBeacon?.(address, new Blob([bodyOf(batch)], { type: BODY_TYPE }))) continue;
+      if (navigator.sendBeacon?.(address, bodyOf(batch))) continue;
       putBack(batch);
       break;
     }
     keepNow();
-    if (kept) clear();
     keeper.leave();
-    kept = false;
+    if (kept) discard();
   }
 
-  function clear() {
-    era += 1;
+  /** Forgets all that waits, also what might have to be sent again. */
+  function discard() {
     queue = [];
-    queueBytes = 0;
+    inFlight.clear();
+    keepNow();
   }
 
-  /** Applies `change` to every waiting entry; those that it answers with nothing are gone. */
-  function revise(change) {
-    const waiting = [...inFlight].flat();
-    if (waiting.some((entry) => !change(entry))) era += 1;
-    const left = queue.filter(change);
-    queue = [];
-    putBack(left);
-    if (kept) keepNow();
-  }
-
-  return { add, flush, retryNow, hide, leave, revise, adopt: keeper.adopt };
+  return { enqueue, flush, retryNow, hide, leave, discard, adopt: keeper.adopt };
 }

@@ -6,7 +6,7 @@
  * report: the sum of a page's dwell events is the time that it was visible.
  */
 
-import { now, runAt, whenIdle } from "./clock.js";
+import { isVisible, now, runAt, whenIdle } from "./clock.js";
 
 const DEPTHS = [25, 50, 75, 90, 100]; // percent
 const SCROLL_MS = 200;
@@ -23,7 +23,7 @@ export function watchPages(settings, { on, guarded, listen, stops }, track, page
   const addressOf = () => (settings.hash ? location.href : location.href.replace(/#.*/, ""));
 
   function show() {
-    if (document.visibilityState === "visible") visibleSince ||= performance.now();
+    if (isVisible()) visibleSince ||= performance.now();
   }
 
   function hide() {
@@ -51,14 +51,14 @@ export function watchPages(settings, { on, guarded, listen, stops }, track, page
     viewed = url;
   });
 
-  function measure() {
+  const measure = guarded("scroll", () => {
     scrollTimer = 0;
     const depth = Math.min(100, Math.round(((scrollY + innerHeight) / document.documentElement.scrollHeight) * 100));
-    const threshold = DEPTHS.filter((mark) => depth >= mark).pop();
-    if (scrollY <= 0 || !(threshold > deepest)) return;
-    deepest = threshold;
+    const passed = Math.max(...DEPTHS.filter((mark) => depth >= mark));
+    if (scrollY <= 0 || passed <= deepest) return;
+    deepest = passed;
     track("scroll", { depth, url });
-  }
+  });
 
   for (const name of ["pushState", "replaceState"]) {
     const original = history[name];
@@ -74,7 +74,7 @@ export function watchPages(settings, { on, guarded, listen, stops }, track, page
   listen(window, "hashchange", moved);
   listen(window, "scroll", () => {
     // Layout is read when the browser has nothing to do, never in the handler.
-    scrollTimer ||= setTimeout(whenIdle, SCROLL_MS, guarded("scroll", measure));
+    scrollTimer ||= setTimeout(whenIdle, SCROLL_MS, measure);
   });
   on("show", show);
   on("hide", hide);

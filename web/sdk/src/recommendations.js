@@ -1,17 +1,13 @@
 /** Questions to the API: what to show next, and what it knows. */
 
 import { asObject, mayPersonalize } from "./consent.js";
+import { addressOf, post } from "./requests.js";
 
-/** `pending()`: the events that the stored profile may not hold yet. */
-export function createRecommendations(settings, { guarded }, visitor, consent, pending) {
+/** `pending()`: the events that the stored profile may not hold yet; `forget(id)`: it holds that one. */
+export function createRecommendations(settings, visitor, consent, pending, forget) {
+  /** By POST: ids stay out of addresses and logs. */
   async function ask(path, question) {
-    const { anonymousId, userId } = visitor.identity();
-    const body = { ...question, sent_at: new Date().toISOString() }; // by which the API repairs a wrong clock
-    if (mayPersonalize(consent.current())) Object.assign(body, { user_id: userId ?? undefined, anonymous_id: anonymousId });
-    const signal = AbortSignal.timeout?.(settings.requestTimeoutMs);
-    // Ids stay out of addresses and logs; text/plain goes without a preflight.
-    const request = { method: "POST", body: JSON.stringify(body), credentials: "omit", signal };
-    const response = await fetch(settings.api + path, request);
+    const response = await post(settings, addressOf(settings.api) + path, JSON.stringify(question));
     if (!response.ok) throw new Error(`API answered ${response.status}`);
     return response.json();
   }
@@ -24,25 +20,24 @@ export function createRecommendations(settings, { guarded }, visitor, consent, p
    */
   async function recommend({ placement = "home", k = 20, productId, variant, exclude } = {}) {
     const bits = consent.current();
-    const personal = mayPersonalize(bits);
-    const entries = personal ? pending() : [];
+    const entries = mayPersonalize(bits) ? pending() : [];
     const asked_ms = performance.now();
     const answer = await ask("/v1/recommendations", {
-      session_id: personal ? visitor.sessionId() : undefined,
+      ...(mayPersonalize(bits) ? visitor.whom() : { consent: asObject(bits) }),
       placement,
-      product_id: productId ?? undefined,
+      product_id: productId,
       k,
-      variant: personal ? variant : "popular",
+      variant: mayPersonalize(bits) ? variant : "popular",
       exclude,
-      consent: personal && consent.decided() == null ? undefined : asObject(bits),
-      events: entries.map(({ json }) => JSON.parse(json)),
+      events: entries.map(({ wire }) => JSON.parse(wire)),
+      sent_at: new Date(), // by which the API repairs a wrong clock
     });
-    const { request_id, variant: chosen } = answer;
     for (const entry of answer.ranked_feed ?? []) {
       const { id, position, propensity } = entry;
-      entry.fields = { product_id: id, request_id, placement, variant: chosen, position, propensity };
+      entry.fields = { product_id: id, request_id: answer.request_id, placement, variant: answer.variant, position, propensity };
     }
-    return { ...answer, client: { asked_ms, answered_ms: performance.now(), included: entries.map(({ id }) => id) } };
+    answer.client = { asked_ms, answered_ms: performance.now(), included: entries.map(({ id }) => id) };
+    return answer;
   }
 
   /**
@@ -50,7 +45,10 @@ export function createRecommendations(settings, { guarded }, visitor, consent, p
    * the visitor has not agreed to one. With `eventId`, `contains_event` says whether that event is in.
    */
   async function profile({ eventId } = {}) {
-    return mayPersonalize(consent.current()) ? ask("/v1/profile", { event_id: eventId }) : null;
+    if (!mayPersonalize(consent.current())) return null;
+    const answer = await ask("/v1/profile", { ...visitor.whom(), event_id: eventId });
+    if (answer.contains_event) forget(eventId);
+    return answer;
   }
 
   return { recommend, profile };

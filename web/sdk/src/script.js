@@ -3,27 +3,31 @@
  *
  * Calls that the page made before this was loaded wait in `freshet.q` as [method, arguments, when, answer] (see the
  * snippet in README.md) and are made now, as of then. `freshet.init(options)` starts; a tag with `data-collector`
- * starts by itself.
+ * starts by itself, with its data attributes as options.
  */
 
 import { runAt } from "./clock.js";
 import { createFreshet } from "./freshet.js";
 
-const target = (window.freshet ??= {});
-const waiting = target.q ?? [];
-const { collector, api, key, consent, auto } = document.currentScript?.dataset ?? {};
+const stub = window.freshet ?? {};
+const waiting = stub.q ?? [];
+const { dataset } = document.currentScript ?? {};
+let client;
+
+const run = ([method, args, atMs, answer]) => answer(runAt(atMs, () => client[method]?.(...args)));
 
 function init(options) {
-  if (target.track && !target.q) return; // started already
-  delete target.q;
-  const client = createFreshet({ auto: true, ...options });
-  Object.defineProperties(target, Object.getOwnPropertyDescriptors(client));
-  for (const [method, args, atMs, answer] of waiting) if (client[method]) answer(runAt(atMs, () => client[method](...args)));
+  if (client) return;
+  client = window.freshet = createFreshet({ pages: true, elements: true, ...options });
+  client.init = init;
+  waiting.forEach(run);
+  waiting.push = run; // of those who hold on to the snippet's object
 }
 
-if (!target.createFreshet) {
-  Object.assign(target, { createFreshet, init });
+// A second copy of the script changes nothing.
+if (!stub.close) {
+  window.freshet = Object.assign(stub, { createFreshet, init });
   const early = waiting.find(([method]) => method === "init");
   if (early) init(...early[1]);
-  else if (collector) init({ collector, api, writeKey: key, consent: consent ?? "granted", auto: auto !== "false" });
+  else if (dataset?.collector) init(dataset);
 }

@@ -4,8 +4,6 @@
 const IMMEDIATE = ["click", "view_product", "add_to_cart", "remove_from_cart", "purchase", "search", "identify"];
 
 export const DEFAULTS = {
-  collector: "",
-  api: "",
   consent: "granted",
   respectSignals: true,
   flushMs: 250,

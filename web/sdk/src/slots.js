@@ -10,63 +10,63 @@
  * request's id, placement, variant, position and propensity.
  */
 
+import { isVisible } from "./clock.js";
 import { fill } from "./template.js";
 
 const PASSIVE = /^(impression|page_view|scroll|dwell|media_progress)$/;
 
 export function createSlots(settings, { on, guarded }, recommend, observe) {
-  const spots = new Set(); // {element, question, banner, cards, key}
-  const turns = {}; // the newest question of each group
+  const spots = new Set(); // {element, question, isBanner, cards, key}
+  let turn = 0;
   let timer = 0;
-  let stale = false; // something happened while nobody was looking
+  let late = false; // something happened while nobody was looking
 
   /** Shows recommendations in an element, or the banner that comes with them; returns a function that stops it. */
-  function place(element, question, banner) {
-    const spot = { element, question: { placement: "home", k: banner ? 1 : 20, ...question }, banner, cards: new Map() };
+  function place(element, question, isBanner) {
+    const spot = { element, question: { placement: "home", k: isBanner ? 1 : 20, ...question }, isBanner };
     spots.add(spot);
-    refreshSoon(0);
+    refreshIn(0);
     return () => spots.delete(spot);
   }
 
-  function refreshSoon(delayMs, all) {
-    stale ||= all;
+  function refreshIn(delayMs) {
     clearTimeout(timer);
     timer = setTimeout(refresh, delayMs);
   }
 
-  /** Asks for the groups with something new in them, or for all; not while the page is hidden. */
+  /** Asks anew for all that is on the page; when it is hidden, once it is seen. */
   function refresh() {
-    if (document.visibilityState !== "visible") return;
+    late = !isVisible();
+    if (late) return;
+    turn += 1;
     const groups = {};
     for (const spot of spots) {
       const { placement, productId, variant } = spot.question;
       if (spot.element.isConnected) (groups[[placement, productId, variant]] ??= []).push(spot);
       else spots.delete(spot);
     }
-    for (const name in groups) if (stale || groups[name].some(({ key }) => !key)) ask(name, groups[name]);
-    stale = false;
+    Object.values(groups).forEach(ask);
   }
 
-  const ask = guarded("slot", async (name, group) => {
-    const turn = (turns[name] = (turns[name] ?? 0) + 1);
+  const ask = guarded("slot", async (group) => {
+    const asked = turn;
     const answer = await recommend({ ...group[0].question, k: Math.max(...group.map(({ question }) => question.k)) });
-    const items = (answer && (await settings.items?.(answer.recommendations))) ?? {};
-    if (answer && turns[name] === turn) for (const spot of group) draw(spot, answer, items);
+    const items = (await settings.items?.(answer.recommendations)) ?? {};
+    if (asked === turn) for (const spot of group) draw(spot, answer, items);
   });
 
   const draw = guarded("slot", (spot, answer, items) => {
-    const { element, question, banner } = spot;
-    const feed = banner ? [bannerOf(answer)] : answer.ranked_feed.slice(0, question.k);
+    const { element, question, isBanner } = spot;
+    const feed = isBanner ? [bannerOf(answer)] : answer.ranked_feed.slice(0, question.k);
     const key = feed.map(({ id, headline }) => [id, headline]).join();
-    const template = element.querySelector("template");
     if (key !== spot.key) {
-      const before = spot.cards;
+      const template = element.querySelector("template");
       const make = (entry) => question.render?.(entry, items[entry.id]) ?? fill(template, { ...entry, ...items[entry.id] });
-      spot.cards = new Map(feed.map((entry) => [entry.id, (!banner && before.get(entry.id)) || make(entry)]));
-      element.replaceChildren(...[template, ...spot.cards.values()].filter(Boolean));
+      spot.cards = feed.map(make);
+      element.replaceChildren(...(template ? [template] : []), ...spot.cards);
       spot.key = key;
     }
-    for (const { id, fields } of feed) observe(spot.cards.get(id), fields, true);
+    feed.forEach(({ fields }, at) => observe(spot.cards[at], fields, true));
   });
 
   function bannerOf({ personalized_banner: banner, request_id, variant }) {
@@ -74,9 +74,9 @@ export function createSlots(settings, { on, guarded }, recommend, observe) {
     return { ...banner, fields: { product_id, request_id, placement: "banner", variant, position: 0, banner_id: id } };
   }
 
-  on("tracked", ({ event }) => PASSIVE.test(event) || refreshSoon(settings.refreshMs, true));
-  on("consent", () => refreshSoon(settings.refreshMs, true));
-  on("show", refresh);
+  on("tracked", ({ event }) => PASSIVE.test(event) || refreshIn(settings.refreshMs));
+  on("consent", () => refreshIn(settings.refreshMs));
+  on("show", () => late && refresh());
 
   return place;
 }

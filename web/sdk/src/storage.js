@@ -5,35 +5,41 @@
  * not have agreed to it: then the values last as long as the page.
  */
 
-export const IDENTITY = "freshet.identity";
-export const SESSION = "freshet.session";
-export const CONSENT = "freshet.consent";
+export const PREFIX = "freshet.";
+export const IDENTITY = PREFIX + "identity";
+export const SESSION = PREFIX + "session";
+export const CONSENT = PREFIX + "consent";
 
 /** `mayStore()`: whether the visitor agreed. The decision itself (no id) is kept in any case. */
 export function createStorage(mayStore) {
-  const values = {};
-  const attempt = (action) => {
-    try {
-      return action(localStorage);
-    } catch {
-      return undefined; // blocked or full
-    }
-  };
+  let store = {};
+  let values = {};
+  try {
+    store = localStorage ?? store;
+  } catch {
+    // blocked
+  }
   const allowed = (key) => key === CONSENT || mayStore();
+  const keysOf = (prefix) => Object.keys(store).filter((key) => key.startsWith(prefix));
 
-  /** The text under a key, or nothing. */
-  const read = (key) => attempt((store) => store.getItem(key));
-
-  /** Whether the text could be written. */
-  const write = (key, text) => attempt((store) => (store.setItem(key, text), true));
-
-  const remove = (key) => attempt((store) => store.removeItem(key));
-
-  /** All keys that begin so. */
-  const keys = (prefix) => attempt((store) => Object.keys(store).filter((key) => key.startsWith(prefix))) ?? [];
+  /** Whether there was room. */
+  function write(key, text) {
+    try {
+      store[key] = text;
+      return true;
+    } catch {
+      return false;
+    }
+  }
 
   function load(key) {
-    if (!(key in values) && allowed(key)) values[key] = attempt((store) => JSON.parse(store.getItem(key)));
+    if (!(key in values) && allowed(key)) {
+      try {
+        values[key] = JSON.parse(store[key]);
+      } catch {
+        // nothing, or nothing of ours
+      }
+    }
     return values[key];
   }
 
@@ -42,17 +48,19 @@ export function createStorage(mayStore) {
     if (allowed(key)) write(key, JSON.stringify(value));
   }
 
-  /** Forgets what memory holds of a key, or of all; it is read again when needed. */
-  function forget(key) {
-    for (const known in values) if (!key || known === key) delete values[known];
+  /** Another tab wrote: the value is read again when it is needed. */
+  const forget = (key) => delete values[key];
+
+  /** From now on the visitor agrees: what memory holds is stored, where no earlier visit has left its own. */
+  function persist() {
+    for (const key in values) store[key] ? forget(key) : save(key, values[key]);
   }
 
   /** Removes everything but the decision. */
   function erase() {
-    forget(IDENTITY);
-    forget(SESSION);
-    for (const key of keys("freshet.")) if (key !== CONSENT) remove(key);
+    values = { [CONSENT]: values[CONSENT] };
+    for (const key of keysOf(PREFIX)) if (key !== CONSENT) delete store[key];
   }
 
-  return { read, write, remove, keys, load, save, forget, erase };
+  return { store, write, keysOf, load, save, forget, persist, erase };
 }

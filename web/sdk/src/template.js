@@ -6,27 +6,22 @@
  */
 
 const PLACE = /\{(\w+)\}/g;
+const WEB_ADDRESS = /^https?:|^[^:]*([/?#]|$)/i; // or one without a scheme
 
 /** The element of the template, filled. */
 export function fill(template, values) {
   const copy = template.content.cloneNode(true);
   for (const element of copy.querySelectorAll("*")) {
-    for (const attribute of element.attributes) {
-      if (!/^on|^style$|^srcdoc$/.test(attribute.name)) attribute.value = filled(attribute, values);
-    }
-    for (const node of element.childNodes) {
-      if (node.nodeType === 3) node.data = node.data.replace(PLACE, (_, name) => values[name] ?? "");
+    for (const node of [...element.attributes, ...element.childNodes]) {
+      const { nodeName: name, nodeValue: text } = node;
+      if (text && !/^on|style|srcdoc/.test(name)) {
+        node.nodeValue = text.replace(PLACE, (place, key) => {
+          const value = `${values[key] ?? ""}`;
+          if (!/href|src|action|poster/.test(name)) return value;
+          return place !== text ? encodeURIComponent(value) : WEB_ADDRESS.test(value) ? value : "";
+        });
+      }
     }
   }
   return copy.firstElementChild;
-}
-
-function filled({ name, value }, values) {
-  const isAddress = /^(href|src|action|formaction|poster)$/.test(name);
-  return value.replace(PLACE, (place, key) => {
-    const text = String(values[key] ?? "");
-    if (!isAddress) return text;
-    if (place !== value) return encodeURIComponent(text);
-    return /^https?:$/.test(new URL(text, location.href).protocol) ? text : "";
-  });
 }

@@ -6,42 +6,26 @@ import { IDENTITY, SESSION } from "./storage.js";
 
 const TOUCH_MS = 1000; // the time of the last event is written this often at most
 
-export function createVisitor(settings, storage) {
+export function createVisitor(settings, { load, save }) {
   let writtenMs = 0;
 
-  /** {anonymousId, userId}; made at the first look. */
-  function identity() {
-    const known = storage.load(IDENTITY);
-    if (known?.anonymousId) return known;
-    const fresh = { anonymousId: makeId(), userId: null };
-    storage.save(IDENTITY, fresh);
-    return fresh;
-  }
-
-  /** The visit's id: a new one after `sessionIdleMs` without an event. */
-  function sessionId() {
+  /** The ids as an event carries them; made at the first look, the session's anew after `sessionIdleMs` without one. */
+  function whom() {
     const atMs = now();
-    let visit = storage.load(SESSION);
-    if (!visit?.id || atMs - visit.lastMs > settings.sessionIdleMs) {
+    let visit = load(SESSION);
+    if (!visit || atMs - visit.lastMs > settings.sessionIdleMs) {
       visit = { id: makeId() };
       writtenMs = 0;
     }
     visit.lastMs = atMs; // in memory; other tabs learn of it with the next write
-    if (atMs - writtenMs > TOUCH_MS) {
-      writtenMs = atMs;
-      storage.save(SESSION, visit);
-    }
-    return visit.id;
+    if (atMs - writtenMs > TOUCH_MS) save(SESSION, visit, (writtenMs = atMs));
+    if (!load(IDENTITY)?.anonymousId) renew();
+    const { anonymousId, userId } = load(IDENTITY);
+    return { user_id: userId ?? undefined, anonymous_id: anonymousId, session_id: visit.id };
   }
 
-  /** From now on this is the account's browser. */
-  const login = (userId) => storage.save(IDENTITY, { ...identity(), userId: String(userId) });
+  /** From now on this is that account's browser, or without any somebody else's. */
+  const renew = (userId, anonymousId = makeId()) => save(IDENTITY, { anonymousId, userId });
 
-  /** From now on this is somebody else's browser. */
-  function renew() {
-    storage.save(IDENTITY, { anonymousId: makeId(), userId: null });
-    storage.save(SESSION, null);
-  }
-
-  return { identity, sessionId, login, renew };
+  return { whom, renew };
 }

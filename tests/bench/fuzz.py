@@ -2,8 +2,8 @@
 
 What is driven is what the collector calls for a request: `read`, `sort_events`, the message and the dead letters,
 `accepted` or `refused`. A request that is refused is no failure; an exception other than `InvalidEvent` and `TooMuch`
-is, and so are an answer that is no JSON and a request that takes long for its size. `python -m tests.bench.fuzz segment
---input BASE64` does one again, as it was printed.
+is, and so are an answer that is no JSON and a request that takes long for its size: processor time, for other programs
+share the machine. `python -m tests.bench.fuzz segment --input BASE64` does one again, as it was printed.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import re
 import sys
 import time
 import traceback
+import zlib
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 
 import msgspec
 
@@ -32,10 +32,10 @@ from functions.routes import PROTOCOLS
 from functions.schemas import EVENTS
 from functions.user_agents import UserAgents
 from pipeline.core.events import InvalidEvent, decode_message, encode_message
-from tests.bench.fuzz_mutations import FuzzRequest, corpus, mutated
+from tests.bench.fuzz_corpus import NOW, FuzzRequest, corpus
+from tests.bench.fuzz_mutations import mutated
 from tests.simulator.report import machine_line
 
-NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 INPUTS, SECONDS = 1_000_000, 60.0
 MAX_INPUT_BYTES = 64 * 1024
 MAX_INPUT_S = 0.25
@@ -259,13 +259,13 @@ def main(arguments: list[str]) -> int:
 
 
 def printed(request: FuzzRequest) -> str:
-    """A request as one word."""
-    return base64.b64encode(msgspec.msgpack.encode(request)).decode()
+    """A request as one word: base64, compressed."""
+    return base64.b64encode(zlib.compress(msgspec.msgpack.encode(request), 9)).decode()
 
 
 def from_printed(text: str) -> FuzzRequest:
     """Of `printed`."""
-    return msgspec.msgpack.decode(base64.b64decode(text), type=FuzzRequest)
+    return msgspec.msgpack.decode(zlib.decompress(base64.b64decode(text)), type=FuzzRequest)
 
 
 if __name__ == "__main__":

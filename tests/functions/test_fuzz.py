@@ -11,7 +11,8 @@ from functions.protocols import native
 from functions.protocols.contract import Incoming, Reading
 from functions.routes import PROTOCOLS
 from tests.bench.fuzz import MAX_INPUT_BYTES, MAX_INPUT_S, drive, fastest_s, from_printed, fuzz, main, printed
-from tests.bench.fuzz_mutations import FuzzRequest, corpus, mutated
+from tests.bench.fuzz_corpus import FuzzRequest, corpus
+from tests.bench.fuzz_mutations import mutated
 
 INPUTS, SECONDS = 2000, 20.0
 SEED = 20260101

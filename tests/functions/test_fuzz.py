@@ -33,6 +33,38 @@ def test_what_they_are_mutations_of_is_mostly_accepted(name: str) -> None:
     assert len(accepted) >= 2
 
 
+FORM = {"content-type": "application/x-www-form-urlencoded"}
+SHARED = "tid=G-1&cid=1.2&en=purchase&pr1=idp1~nmLamp~pr2.5~k0color~v0red&pr2=idp2~pr3&" * 30
+FOUND = {
+    "the longest query that 347 lines may share": (
+        "ga4",
+        FuzzRequest("POST", "/g/collect", SHARED, {}, b"en=scroll&pr1=idp1\r\n" * 347),
+    ),
+    "a token that is no ASCII": (
+        "mixpanel",
+        FuzzRequest("POST", "/track", "", {"authorization": "Basic \xff"}, b"data=%5B%5D"),
+    ),
+    "base64 that is no ASCII": ("mixpanel", FuzzRequest("POST", "/engage", "", FORM, b"data=%E1%88%B4")),
+    "base64 of one character": ("snowplow", FuzzRequest("GET", "/i", "e=ue&ue_px=A&duid=a1", {}, b"")),
+    "a time beyond all years": (
+        "amplitude",
+        FuzzRequest("POST", "/2/httpapi", "", {}, b'{"events":[{"event_type":"a","time":1e300}]}'),
+    ),
+    "a time beyond all floats": (
+        "ga4",
+        FuzzRequest("POST", "/mp/collect", "", {}, b'{"timestamp_micros":1%s,"events":[{"name":"a"}]}' % (b"0" * 400)),
+    ),
+    "escapes that are none": ("mixpanel", FuzzRequest("POST", "/track", "", FORM, b"%" * MAX_INPUT_BYTES)),
+}
+"""Where a guard taken away was noticed, and what took longest."""
+
+
+@pytest.mark.parametrize("found", FOUND.values(), ids=FOUND)
+def test_what_was_once_found_stays_harmless(found: tuple[str, FuzzRequest]) -> None:
+    name, request = found
+    assert fastest_s(PROTOCOLS[name], request) < MAX_INPUT_S
+
+
 @pytest.mark.parametrize(
     ("name", "content_type", "piece"),
     [

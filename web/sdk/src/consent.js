@@ -13,18 +13,17 @@ const DEFAULTS = { granted: 3, denied: 0 }; // any other word: pending
 export const asObject = (bits) => ({ analytics: !!(bits & 1), personalization: mayPersonalize(bits) });
 export const mayPersonalize = (bits) => bits > 1;
 
-export function createConsent(settings, storage) {
-  const signal = (name) => settings.respectSignals && navigator[name] == 1; // eslint-disable-line eqeqeq -- "1" or true
+/** Gives `core` its `decided` and `agreed`. */
+export function addConsent(core) {
+  const signal = (name) => core.respectSignals && navigator[name] == 1; // "1" or true
 
   /** The visitor's decision, or null. */
-  function decided() {
-    const decision = storage.load(CONSENT);
+  core.decided = () => {
+    const decision = core.load(CONSENT);
     return decision ? !!decision.analytics + 2 * !!decision.personalization : null;
-  }
+  };
 
   /** What holds now, or null while it is pending. */
-  const current = () =>
-    signal("globalPrivacyControl") ? 0 : decided() ?? (signal("doNotTrack") ? 0 : DEFAULTS[settings.consent] ?? null);
-
-  return { decided, current };
+  core.agreed = () =>
+    signal("globalPrivacyControl") ? 0 : core.decided() ?? (signal("doNotTrack") ? 0 : DEFAULTS[core.consent] ?? null);
 }

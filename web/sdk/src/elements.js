@@ -34,22 +34,22 @@ export function fieldsOf(element) {
   return fields;
 }
 
-/** Tells of clicks: on elements that ask for it, and in what is recommended (`fieldsAt`). */
-export function watchClicks(settings, { listen }, track, fieldsAt) {
-  listen(document, "click", ({ target }) => {
-    const element = settings.elements && target.closest?.(selectorOf("click"));
-    const fields = fieldsAt(target);
-    if (element) track(element.getAttribute(PREFIX + "click") || "click", { ...fields, ...fieldsOf(element) });
-    else if (fields) track("click", fields);
+/** Tells of clicks: on elements that ask for it, and in what is recommended (`core.fieldsAt`). */
+export function watchClicks(core) {
+  core.listen(document, "click", ({ target }) => {
+    const element = core.elements && target.closest?.(selectorOf("click"));
+    const fields = core.fieldsAt(target);
+    if (element) core.track(element.getAttribute(PREFIX + "click") || "click", { ...fields, ...fieldsOf(element) });
+    else if (fields) core.track("click", fields);
   });
 }
 
 /** `handlers`: what to do with an element of each kind; called with the element, its fields and the attribute's value. */
-export function watchElements({ guarded, listen, stops }, track, handlers) {
+export function watchElements(core, handlers) {
   const known = new WeakMap(); // element -> the product it was about
   let sweeping;
 
-  const found = guarded("element", (element) => {
+  const found = core.guarded("element", (element) => {
     for (const kind of KINDS) {
       const value = element.getAttribute(PREFIX + kind);
       if (value !== null) handlers[kind](element, fieldsOf(element), value);
@@ -74,10 +74,10 @@ export function watchElements({ guarded, listen, stops }, track, handlers) {
 
   const observer = new MutationObserver(sweepSoon);
   observer.observe(document, { childList: true, subtree: true, attributeFilter: [PREFIX + "product"] });
-  stops.push(() => observer.disconnect());
-  listen(document, "submit", ({ target }) => {
+  core.stops.push(() => observer.disconnect());
+  core.listen(document, "submit", ({ target }) => {
     const field = target.getAttribute(PREFIX + "search");
-    if (field !== null) track("search", { ...fieldsOf(target), query: new FormData(target).get(field || "q") });
+    if (field !== null) core.track("search", { ...fieldsOf(target), query: new FormData(target).get(field || "q") });
   });
   sweep();
 }

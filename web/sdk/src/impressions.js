@@ -2,7 +2,8 @@
 
 import { isVisible } from "./clock.js";
 
-export function createImpressions(settings, { on, guarded }, track) {
+/** Gives `core` its `observe` and `fieldsAt`. */
+export function addImpressions(core) {
   const watches = new Map(); // element -> {fields, seen, timer}
   const clickable = new WeakMap(); // element -> the fields of its clicks
   const reported = new Set(); // request id, placement and item of every impression already sent
@@ -13,7 +14,7 @@ export function createImpressions(settings, { on, guarded }, track) {
    * propensity). With `clicks`, a click in it is told too, with the same fields. Observing an element again replaces
    * its fields. Returns a function that stops it.
    */
-  function observe(element, fields, clicks) {
+  core.observe = (element, fields, clicks) => {
     observer ??= new IntersectionObserver((entries) => entries.forEach(onIntersection), { threshold: 0.5 });
     unobserve(element);
     observer.observe(element);
@@ -23,7 +24,7 @@ export function createImpressions(settings, { on, guarded }, track) {
       unobserve(element);
       clickable.delete(element);
     };
-  }
+  };
 
   function unobserve(element) {
     clearTimeout(watches.get(element)?.timer);
@@ -32,10 +33,10 @@ export function createImpressions(settings, { on, guarded }, track) {
   }
 
   /** The fields of a click there, or nothing. */
-  function fieldsAt(element) {
+  core.fieldsAt = (element) => {
     while (element && !clickable.has(element)) element = element.parentElement;
     return clickable.get(element);
-  }
+  };
 
   function onIntersection({ target, intersectionRatio }) {
     const watch = watches.get(target);
@@ -48,20 +49,16 @@ export function createImpressions(settings, { on, guarded }, track) {
   function time(watch, element) {
     clearTimeout(watch.timer);
     if (!element.isConnected) unobserve(element);
-    else if (watch.seen && isVisible()) watch.timer = setTimeout(report, settings.impressionMs, element, watch.fields);
+    else if (watch.seen && isVisible()) watch.timer = setTimeout(report, core.impressionMs, element, watch.fields);
   }
 
-  const report = guarded("impression", (element, fields) => {
+  const report = core.guarded("impression", (element, fields) => {
     const key = [fields.request_id, fields.placement, fields.product_id].join("|");
     unobserve(element);
-    if (fields.product_id && !reported.has(key) && track("impression", fields)) reported.add(key);
+    if (fields.product_id && !reported.has(key) && core.track("impression", fields)) reported.add(key);
   });
 
-  on("hide", () => watches.forEach(time));
-  on("show", () => watches.forEach(time));
-
-  /** Stops all of it. */
-  const stop = () => watches.forEach((_, element) => unobserve(element));
-
-  return { observe, fieldsAt, stop };
+  core.on("hide", () => watches.forEach(time));
+  core.on("show", () => watches.forEach(time));
+  core.stops.push(() => watches.forEach((_, element) => unobserve(element)));
 }

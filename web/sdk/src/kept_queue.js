@@ -13,48 +13,47 @@ const QUEUE = PREFIX + "queue.";
 const LEFT_BEHIND_MS = 60_000;
 const SETTLE_MS = 300; // other processes see a removal a little later; until then nobody else may look
 
-/** `onFound(lines)` gets what a tab that is gone has left, oldest first. */
-export function createKeptQueue(settings, { store, write, keysOf }, onFound) {
+/** Gives `core` its `keep`, `abandon` and `adopt`; `core.found(lines)` gets what a tab that is gone has left, oldest first. */
+export function addKeptQueue(core) {
+  const { store } = core;
   const { locks } = navigator;
   let key = QUEUE + makeId();
   let release;
 
   /** Keeps the lines, the newer ones where there is no room for all; without any, nothing is kept. */
-  function keep(lines) {
+  core.keep = (lines) => {
     if (lines[0] && !release) {
       const until = new Promise((resolve) => (release = resolve));
       locks?.request(key, () => until).catch(() => {});
     }
     while (lines[0]) {
       const text = [Date.now(), ...lines].join("\n");
-      if (text.length < settings.queueBytes && write(key, text)) return;
+      if (text.length < core.queueBytes && core.write(key, text)) return;
       lines = lines.slice(1 + lines.length / 8);
     }
     delete store[key];
-    leave();
-  }
+    core.abandon();
+  };
 
   /** What is kept now is for whoever comes. */
-  function leave() {
+  core.abandon = () => {
     release?.();
     release = 0;
     key = QUEUE + makeId();
-  }
+  };
 
   async function takeOver(other) {
     const [writtenAt, ...lines] = store[other]?.split("\n") ?? [];
     if (!lines[0] || (!locks && Date.now() - writtenAt < LEFT_BEHIND_MS)) return;
     delete store[other];
-    onFound(lines);
+    core.found(lines);
     await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
   }
 
   /** Looks for what other tabs have left. */
-  async function adopt() {
-    for (const other of keysOf(QUEUE)) {
+  core.adopt = core.guarded("adopt", async () => {
+    for (const other of core.keysOf(QUEUE)) {
       if (other !== key) await (locks ? locks.request(other, { ifAvailable: true }, (lock) => lock && takeOver(other)) : takeOver(other));
     }
-  }
-
-  return { keep, leave, adopt };
+  });
 }

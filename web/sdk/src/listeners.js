@@ -1,31 +1,32 @@
 /** Who is told what happens; and the fence between the SDK's mistakes and the host page. */
 
-export function createListeners() {
+/** Gives `core` its `on`, `emit`, `fail`, `guarded`, `listen` and `stops`. */
+export function addListeners(core) {
   const listeners = {};
-  const stops = [];
+  core.stops = [];
 
   /** Calls `listener` at each event of that name; returns a function that stops it. */
-  function on(name, listener) {
+  core.on = (name, listener) => {
     (listeners[name] ??= new Set()).add(listener);
     return () => listeners[name].delete(listener);
-  }
+  };
 
   /** Tells everybody; a listener's own mistake is told to the listeners of "error" and goes no further. */
-  function emit(name, detail) {
+  core.emit = (name, detail) => {
     for (const listener of listeners[name] ?? []) {
       try {
         listener(detail);
       } catch (error) {
-        if (name !== "error") fail(name, error);
+        if (name !== "error") core.fail(name, error);
       }
     }
-  }
+  };
 
-  const fail = (where, error) => emit("error", { where, error });
+  core.fail = (where, error) => core.emit("error", { where, error });
 
   /** The same function, which answers `otherwise` instead of throwing or, later, refusing its promise. */
-  function guarded(where, action, otherwise = null) {
-    const failed = (error) => (fail(where, error), otherwise);
+  core.guarded = (where, action, otherwise = null) => {
+    const failed = (error) => (core.fail(where, error), otherwise);
     return (...args) => {
       try {
         const result = action(...args);
@@ -34,17 +35,15 @@ export function createListeners() {
         return failed(error);
       }
     };
-  }
+  };
 
   /** Listens, guarded, before the page's own listeners do, and never in their way. Returns a function that stops it. */
-  function listen(target, name, action) {
-    const handler = guarded(name, action);
+  core.listen = (target, name, action) => {
+    const handler = core.guarded(name, action);
     const options = { passive: true, capture: true };
     target.addEventListener(name, handler, options);
     const stop = () => target.removeEventListener(name, handler, options);
-    stops.push(stop);
+    core.stops.push(stop);
     return stop;
-  }
-
-  return { on, emit, fail, guarded, listen, stops };
+  };
 }

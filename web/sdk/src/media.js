@@ -3,7 +3,7 @@
 const LONGEST_STEP_MS = 2000; // between two "timeupdate"s of a medium that really plays
 
 /** Reports what becomes of a media element, with `fields`; returns a function that stops it. */
-export function observeMedia(settings, { on, listen }, track, element, fields) {
+export function observeMedia(core, element, fields) {
   let watchedMs = 0;
   let playingSince = 0;
 
@@ -19,17 +19,17 @@ export function observeMedia(settings, { on, listen }, track, element, fields) {
     if (watchedMs < atLeastMs) return;
     const { currentTime, duration } = element;
     const media = { watched_ms: Math.round(watchedMs), media_s: Math.round(currentTime) };
-    track(name, { ...fields, ...media, percent: Math.round((currentTime / duration) * 100) || 0 });
+    core.track(name, { ...fields, ...media, percent: Math.round((currentTime / duration) * 100) || 0 });
     watchedMs = 0;
   }
 
   const progress = (atLeastMs) => report("media_progress", atLeastMs);
   const stops = [
-    listen(element, "play", () => report("media_play")),
-    listen(element, "pause", () => report("media_pause")),
-    listen(element, "timeupdate", () => progress(settings.progressMs)),
-    ...["playing", "seeking", "waiting"].map((name) => listen(element, name, tick)),
-    on("hide", () => progress(1)),
+    core.listen(element, "play", () => report("media_play")),
+    core.listen(element, "pause", () => report("media_pause")),
+    core.listen(element, "timeupdate", () => progress(core.progressMs)),
+    ...["playing", "seeking", "waiting"].map((name) => core.listen(element, name, tick)),
+    core.on("hide", () => progress(1)),
   ];
   return () => stops.forEach((stop) => stop());
 }

@@ -9,7 +9,6 @@
  */
 
 import { asObject } from "./consent.js";
-import { createKeptQueue } from "./kept_queue.js";
 import { addressOf, post } from "./requests.js";
 
 const MAX_IN_FLIGHT = 4;
@@ -18,9 +17,9 @@ const EVENT_CHARACTERS = 20_000; // and one event alone must fit, three bytes a 
 const KEEP_AFTER_MS = 100;
 const MAX_ASKED_MS = 3_600_000;
 
-/** `onRefused(id)` hears of an event that will never arrive. */
-export function createOutbox(settings, { emit, fail }, storage, consent, onRefused) {
-  const address = addressOf(settings.collector) + "/v1/events" + (settings.writeKey ? "?key=" + encodeURIComponent(settings.writeKey) : "");
+/** Gives `core` its `enqueue`, `flush`, `retryNow`, `hide`, `leave` and `discard`. */
+export function addOutbox(core) {
+  const address = addressOf(core.collector) + "/v1/events" + (core.writeKey ? "?key=" + encodeURIComponent(core.writeKey) : "");
   const inFlight = new Set(); // batches
   let queue = [];
   let flushTimer = 0;
@@ -30,28 +29,28 @@ export function createOutbox(settings, { emit, fail }, storage, consent, onRefus
   let attempts = 0;
   let kept = false;
 
-  const keeper = createKeptQueue(settings, storage, (lines) => {
+  core.found = (lines) => {
     putBack(lines.map((wire) => ({ id: JSON.parse(wire).event_id, name: JSON.parse(wire).event, wire })));
     flushIn(0);
-  });
+  };
 
   const troubled = () => retryTimer || attempts || !navigator.onLine;
 
   // ---- waiting ---------------------------------------------------------------------------------------------
 
-  function enqueue(entry) {
+  core.enqueue = (entry) => {
     if (entry.wire.length > EVENT_CHARACTERS) throw new RangeError(`expected at most ${EVENT_CHARACTERS} characters`);
     queue.push(entry);
-    if (queue.length > settings.queueLimit) fail("queue", new Error(`full, dropped event ${queue.shift().id}`));
+    if (queue.length > core.queueLimit) core.fail("queue", new Error(`full, dropped event ${queue.shift().id}`));
     if (troubled()) keepSoon();
-    if (settings.immediate.includes(entry.name) || queue.length >= settings.batchSize) flushIn(0);
-    else if (!flushTimer) flushIn(settings.flushMs);
-  }
+    if (core.immediate.includes(entry.name) || queue.length >= core.batchSize) flushIn(0);
+    else if (!flushTimer) flushIn(core.flushMs);
+  };
 
   /** At once means as soon as the page's own handlers are through: a click and the view it leads to are one message. */
   function flushIn(delayMs) {
     clearTimeout(flushTimer);
-    flushTimer = setTimeout(flush, delayMs);
+    flushTimer = setTimeout(core.flush, delayMs);
   }
 
   const putBack = (entries) => (queue = [...entries, ...queue]);
@@ -60,20 +59,20 @@ export function createOutbox(settings, { emit, fail }, storage, consent, onRefus
   function takeBatch() {
     let room = BATCH_CHARACTERS;
     const end = queue.findIndex(({ wire }, at) => (room -= wire.length) < 0 && at) ;
-    return queue.splice(0, Math.min(settings.batchSize, end < 0 ? queue.length : end));
+    return queue.splice(0, Math.min(core.batchSize, end < 0 ? queue.length : end));
   }
 
   // ---- sending ---------------------------------------------------------------------------------------------
 
   /** Sends what waits, unless the visitor has not decided or the collector has asked for patience. */
-  function flush() {
+  core.flush = () => {
     clearTimeout(flushTimer);
     flushTimer = 0;
-    while (queue[0] && consent.current() && !retryTimer && inFlight.size < MAX_IN_FLIGHT) send(takeBatch());
-  }
+    while (queue[0] && core.agreed() && !retryTimer && inFlight.size < MAX_IN_FLIGHT) send(takeBatch());
+  };
 
   function bodyOf(batch) {
-    const bits = consent.decided();
+    const bits = core.decided();
     const head = JSON.stringify({ sent_at: new Date(), consent: bits === null ? undefined : asObject(bits) });
     return `${head.slice(0, -1)},"events":[${batch.map(({ wire }) => wire)}]}`;
   }
@@ -83,7 +82,7 @@ export function createOutbox(settings, { emit, fail }, storage, consent, onRefus
     let answer;
     inFlight.add(batch);
     try {
-      const response = await post(settings, address, bodyOf(batch), true);
+      const response = await post(core, address, bodyOf(batch), true);
       const { status, ok } = response;
       const error = new Error(`collector answered ${status}`);
       if (status === 408 || status === 429 || status >= 500) {
@@ -98,7 +97,7 @@ export function createOutbox(settings, { emit, fail }, storage, consent, onRefus
     inFlight.delete(batch);
     if (answer) answered(batch, answer, startedMs);
     if (kept) keepNow();
-    flush();
+    core.flush();
   }
 
   function answered(batch, { accepted = batch.length, errors, withheld = 0, refused }, startedMs) {
@@ -108,35 +107,35 @@ export function createOutbox(settings, { emit, fail }, storage, consent, onRefus
       const reason = error ? `${error.field}: ${error.reason}` : refused;
       if (reason) {
         rejected += 1;
-        onRefused(id);
-        emit("rejected", { id, event: name, reason });
+        core.settle(id);
+        core.emit("rejected", { id, event: name, reason });
       }
       return id;
     });
     const answered_ms = performance.now();
-    if (!refused) emit("answered", { ids, accepted, rejected, withheld, answered_ms, took_ms: answered_ms - startedMs });
+    if (!refused) core.emit("answered", { ids, accepted, rejected, withheld, answered_ms, took_ms: answered_ms - startedMs });
   }
 
   /** Puts the batch back in front and waits: what the collector asked for, else exponential with jitter. */
   function retryLater(batch, error) {
     const { after } = error;
     const askedMs = Math.min(MAX_ASKED_MS, after * 1000 || Date.parse(after) - Date.now() || 0);
-    const backoffMs = Math.min(settings.retryMaxMs, settings.retryMs * 2 ** attempts) * (0.5 + Math.random() / 2);
+    const backoffMs = Math.min(core.retryMaxMs, core.retryMs * 2 ** attempts) * (0.5 + Math.random() / 2);
     putBack(batch);
     keepSoon();
     notBeforeMs = Math.max(notBeforeMs, Date.now() + askedMs);
     if (!retryTimer) attempts += 1;
-    retryTimer ||= setTimeout(retryNow, Math.max(backoffMs, askedMs));
-    fail("collector", error);
+    retryTimer ||= setTimeout(core.retryNow, Math.max(backoffMs, askedMs));
+    core.fail("collector", error);
   }
 
   /** Tries again before its time, but not before the collector's. */
-  function retryNow() {
+  core.retryNow = () => {
     if (Date.now() < notBeforeMs) return;
     clearTimeout(retryTimer);
     retryTimer = 0;
-    flush();
-  }
+    core.flush();
+  };
 
   // ---- keeping ---------------------------------------------------------------------------------------------
 
@@ -146,36 +145,36 @@ export function createOutbox(settings, { emit, fail }, storage, consent, onRefus
   function keepNow() {
     clearTimeout(keepTimer);
     keepTimer = 0;
-    const waiting = consent.current() ? [...(troubled() ? [...inFlight].flat() : []), ...queue] : [];
+    const waiting = core.agreed() ? [...(troubled() ? [...inFlight].flat() : []), ...queue] : [];
     kept = !!waiting[0];
-    keeper.keep(waiting.map(({ wire }) => wire));
+    core.keep(waiting.map(({ wire }) => wire));
   }
 
   /** The page is out of sight and may be killed: what can be sent is sent, what cannot is kept. */
-  function hide() {
-    retryNow();
+  core.hide = () => {
+    core.emit("hide");
+    core.retryNow();
     keepNow();
-  }
+  };
 
   /** The page goes away: the browser carries the rest, or the next page does. */
-  function leave() {
-    while (queue[0] && consent.current() && !troubled()) {
+  core.leave = () => {
+    core.emit("hide");
+    while (queue[0] && core.agreed() && !troubled()) {
       const batch = takeBatch();
       if (navigator.sendBeacon?.(address, bodyOf(batch))) continue;
       putBack(batch);
       break;
     }
     keepNow();
-    keeper.leave();
-    if (kept) discard();
-  }
+    core.abandon();
+    if (kept) core.discard();
+  };
 
   /** Forgets all that waits, also what might have to be sent again. */
-  function discard() {
+  core.discard = () => {
     queue = [];
     inFlight.clear();
     keepNow();
-  }
-
-  return { enqueue, flush, retryNow, hide, leave, discard, adopt: keeper.adopt };
+  };
 }

@@ -11,8 +11,8 @@ import { isVisible, now, runAt, whenIdle } from "./clock.js";
 const DEPTHS = [25, 50, 75, 90, 100]; // percent
 const SCROLL_MS = 200;
 
-/** Watches from now on; `page()` tells of one page view. */
-export function watchPages(settings, { on, guarded, listen, stops }, track, page) {
+/** Watches from now on. */
+export function watchPages(core) {
   let url; // of the page that is open
   let viewed; // the one that was told last
   let visibleSince = 0;
@@ -20,7 +20,7 @@ export function watchPages(settings, { on, guarded, listen, stops }, track, page
   let scrollTimer = 0;
   let viewTimer = 0;
 
-  const addressOf = () => (settings.hash ? location.href : location.href.replace(/#.*/, ""));
+  const addressOf = () => (core.hash ? location.href : location.href.replace(/#.*/, ""));
 
   function show() {
     if (isVisible()) visibleSince ||= performance.now();
@@ -28,12 +28,12 @@ export function watchPages(settings, { on, guarded, listen, stops }, track, page
 
   function hide() {
     const dwell_ms = Math.round(performance.now() - visibleSince);
-    if (visibleSince && dwell_ms) track("dwell", { dwell_ms, url });
+    if (visibleSince && dwell_ms) core.track("dwell", { dwell_ms, url });
     visibleSince = 0;
   }
 
   /** The address may have changed: the page of the old one is over. */
-  const moved = guarded("navigation", () => {
+  const moved = core.guarded("navigation", () => {
     if (addressOf() === url) return;
     if (url) hide();
     show();
@@ -45,19 +45,19 @@ export function watchPages(settings, { on, guarded, listen, stops }, track, page
     viewTimer = setTimeout(runAt, 0, now(), view);
   });
 
-  const view = guarded("page view", () => {
+  const view = core.guarded("page view", () => {
     if (viewed === url) return;
-    page(viewed && { referrer: viewed });
+    core.page(viewed && { referrer: viewed });
     viewed = url;
   });
 
-  const measure = guarded("scroll", () => {
+  const measure = core.guarded("scroll", () => {
     scrollTimer = 0;
     const depth = Math.min(100, Math.round(((scrollY + innerHeight) / document.documentElement.scrollHeight) * 100));
     const passed = Math.max(...DEPTHS.filter((mark) => depth >= mark));
     if (scrollY <= 0 || passed <= deepest) return;
     deepest = passed;
-    track("scroll", { depth, url });
+    core.track("scroll", { depth, url });
   });
 
   for (const name of ["pushState", "replaceState"]) {
@@ -68,15 +68,15 @@ export function watchPages(settings, { on, guarded, listen, stops }, track, page
       return result;
     };
     history[name] = wrapped;
-    stops.push(() => history[name] === wrapped && (history[name] = original));
+    core.stops.push(() => history[name] === wrapped && (history[name] = original));
   }
-  listen(window, "popstate", moved);
-  listen(window, "hashchange", moved);
-  listen(window, "scroll", () => {
+  core.listen(window, "popstate", moved);
+  core.listen(window, "hashchange", moved);
+  core.listen(window, "scroll", () => {
     // Layout is read when the browser has nothing to do, never in the handler.
     scrollTimer ||= setTimeout(whenIdle, SCROLL_MS, measure);
   });
-  on("show", show);
-  on("hide", hide);
+  core.on("show", show);
+  core.on("hide", hide);
   moved();
 }

@@ -3,11 +3,11 @@
 import { asObject, mayPersonalize } from "./consent.js";
 import { addressOf, post } from "./requests.js";
 
-/** `pending()`: the events that the stored profile may not hold yet; `forget(id)`: it holds that one. */
-export function createRecommendations(settings, visitor, consent, pending, forget) {
+/** Gives `core` its `recommend` and `profile`. */
+export function addRecommendations(core) {
   /** By POST: ids stay out of addresses and logs. */
   async function ask(path, question) {
-    const response = await post(settings, addressOf(settings.api) + path, JSON.stringify(question));
+    const response = await post(core, addressOf(core.api) + path, JSON.stringify(question));
     if (!response.ok) throw new Error(`API answered ${response.status}`);
     return response.json();
   }
@@ -18,12 +18,12 @@ export function createRecommendations(settings, visitor, consent, pending, forge
    * events that were sent along. Without an agreement to personalization no id and no event is sent, and what is
    * popular comes back.
    */
-  async function recommend({ placement = "home", k = 20, productId, variant, exclude } = {}) {
-    const bits = consent.current();
-    const entries = mayPersonalize(bits) ? pending() : [];
+  core.recommend = async ({ placement = "home", k = 20, productId, variant, exclude } = {}) => {
+    const bits = core.agreed();
+    const entries = mayPersonalize(bits) ? core.pending() : [];
     const asked_ms = performance.now();
     const answer = await ask("/v1/recommendations", {
-      ...(mayPersonalize(bits) ? visitor.whom() : { consent: asObject(bits) }),
+      ...(mayPersonalize(bits) ? core.whom() : { consent: asObject(bits) }),
       placement,
       product_id: productId,
       k,
@@ -38,18 +38,16 @@ export function createRecommendations(settings, visitor, consent, pending, forge
     }
     answer.client = { asked_ms, answered_ms: performance.now(), included: entries.map(({ id }) => id) };
     return answer;
-  }
+  };
 
   /**
    * The visitor's stored profile, or null, also where the API does not show profiles (FRESHET_PROFILE_VIEW) and where
    * the visitor has not agreed to one. With `eventId`, `contains_event` says whether that event is in.
    */
-  async function profile({ eventId } = {}) {
-    if (!mayPersonalize(consent.current())) return null;
-    const answer = await ask("/v1/profile", { ...visitor.whom(), event_id: eventId });
-    if (answer.contains_event) forget(eventId);
+  core.profile = async ({ eventId } = {}) => {
+    if (!mayPersonalize(core.agreed())) return null;
+    const answer = await ask("/v1/profile", { ...core.whom(), event_id: eventId });
+    if (answer.contains_event) core.settle(eventId);
     return answer;
-  }
-
-  return { recommend, profile };
+  };
 }

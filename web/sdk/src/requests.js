@@ -4,5 +4,5 @@
 export const addressOf = (url) => `${url ?? ""}`.replace(/\/+$/, "");
 
 /** Texts go as text/plain, which keeps the request "simple": no CORS preflight stands before a click. */
-export const post = (settings, url, body, keepalive) =>
-  fetch(url, { method: "POST", body, credentials: "omit", keepalive, signal: AbortSignal.timeout?.(settings.requestTimeoutMs) });
+export const post = (core, url, body, keepalive) =>
+  fetch(url, { method: "POST", body, credentials: "omit", keepalive, signal: AbortSignal.timeout?.(core.requestTimeoutMs) });

@@ -1,7 +1,7 @@
 /** What people do in a shop, in the words of the contract. */
 
 /** Each takes the fields of an event, or only a product id, and returns the event's id. */
-export function createShop(track) {
+export function createShop({ track }) {
   const about = (name) => (item, fields) => track(name, { ...(typeof item === "object" ? item : { product_id: item }), ...fields });
 
   return {

@@ -15,19 +15,20 @@ import { fill } from "./template.js";
 
 const PASSIVE = /^(impression|page_view|scroll|dwell|media_progress)$/;
 
-export function createSlots(settings, { on, guarded }, recommend, observe) {
+/** Gives `core` its `place`. `core.items(ids)`: what the site knows of items, {id: {title, …}}, now or later. */
+export function addSlots(core) {
   const spots = new Set(); // {element, question, isBanner, cards, key}
   let turn = 0;
   let timer = 0;
   let late = false; // something happened while nobody was looking
 
   /** Shows recommendations in an element, or the banner that comes with them; returns a function that stops it. */
-  function place(element, question, isBanner) {
+  core.place = (element, question, isBanner) => {
     const spot = { element, question: { placement: "home", k: isBanner ? 1 : 20, ...question }, isBanner };
     spots.add(spot);
     refreshIn(0);
     return () => spots.delete(spot);
-  }
+  };
 
   function refreshIn(delayMs) {
     clearTimeout(timer);
@@ -48,14 +49,14 @@ export function createSlots(settings, { on, guarded }, recommend, observe) {
     Object.values(groups).forEach(ask);
   }
 
-  const ask = guarded("slot", async (group) => {
+  const ask = core.guarded("slot", async (group) => {
     const asked = turn;
-    const answer = await recommend({ ...group[0].question, k: Math.max(...group.map(({ question }) => question.k)) });
-    const items = (await settings.items?.(answer.recommendations)) ?? {};
+    const answer = await core.recommend({ ...group[0].question, k: Math.max(...group.map(({ question }) => question.k)) });
+    const items = (await core.items?.(answer.recommendations)) ?? {};
     if (asked === turn) for (const spot of group) draw(spot, answer, items);
   });
 
-  const draw = guarded("slot", (spot, answer, items) => {
+  const draw = core.guarded("slot", (spot, answer, items) => {
     const { element, question, isBanner } = spot;
     const feed = isBanner ? [bannerOf(answer)] : answer.ranked_feed.slice(0, question.k);
     const key = feed.map(({ id, headline }) => [id, headline]).join();
@@ -66,7 +67,7 @@ export function createSlots(settings, { on, guarded }, recommend, observe) {
       element.replaceChildren(...(template ? [template] : []), ...spot.cards);
       spot.key = key;
     }
-    feed.forEach(({ fields }, at) => observe(spot.cards[at], fields, true));
+    feed.forEach(({ fields }, at) => core.observe(spot.cards[at], fields, true));
   });
 
   function bannerOf({ personalized_banner: banner, request_id, variant }) {
@@ -74,9 +75,7 @@ export function createSlots(settings, { on, guarded }, recommend, observe) {
     return { ...banner, fields: { product_id, request_id, placement: "banner", variant, position: 0, banner_id: id } };
   }
 
-  on("tracked", ({ event }) => PASSIVE.test(event) || refreshIn(settings.refreshMs));
-  on("consent", () => refreshIn(settings.refreshMs));
-  on("show", () => late && refresh());
-
-  return place;
+  core.on("tracked", ({ event }) => PASSIVE.test(event) || refreshIn(core.refreshMs));
+  core.on("consent", () => refreshIn(core.refreshMs));
+  core.on("show", () => late && refresh());
 }

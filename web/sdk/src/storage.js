@@ -10,29 +10,33 @@ export const IDENTITY = PREFIX + "identity";
 export const SESSION = PREFIX + "session";
 export const CONSENT = PREFIX + "consent";
 
-/** `mayStore()`: whether the visitor agreed. The decision itself (no id) is kept in any case. */
-export function createStorage(mayStore) {
-  let store = {};
+/** Gives `core` its `store`, `write`, `keysOf`, `load`, `save`, `forget`, `persist` and `erase`. */
+export function addStorage(core) {
   let values = {};
+  let store = {};
   try {
     store = localStorage ?? store;
   } catch {
     // blocked
   }
-  const allowed = (key) => key === CONSENT || mayStore();
-  const keysOf = (prefix) => Object.keys(store).filter((key) => key.startsWith(prefix));
+  core.store = store;
+
+  /** The decision itself (no id) is kept in any case, all else when the visitor agreed. */
+  const allowed = (key) => key === CONSENT || core.agreed();
+
+  core.keysOf = (prefix) => Object.keys(store).filter((key) => key.startsWith(prefix));
 
   /** Whether there was room. */
-  function write(key, text) {
+  core.write = (key, text) => {
     try {
       store[key] = text;
       return true;
     } catch {
       return false;
     }
-  }
+  };
 
-  function load(key) {
+  core.load = (key) => {
     if (!(key in values) && allowed(key)) {
       try {
         values[key] = JSON.parse(store[key]);
@@ -41,26 +45,24 @@ export function createStorage(mayStore) {
       }
     }
     return values[key];
-  }
+  };
 
-  function save(key, value) {
+  core.save = (key, value) => {
     values[key] = value;
-    if (allowed(key)) write(key, JSON.stringify(value));
-  }
+    if (allowed(key)) core.write(key, JSON.stringify(value));
+  };
 
   /** Another tab wrote: the value is read again when it is needed. */
-  const forget = (key) => delete values[key];
+  core.forget = (key) => delete values[key];
 
   /** From now on the visitor agrees: what memory holds is stored, where no earlier visit has left its own. */
-  function persist() {
-    for (const key in values) store[key] ? forget(key) : save(key, values[key]);
-  }
+  core.persist = () => {
+    for (const key in values) store[key] ? core.forget(key) : core.save(key, values[key]);
+  };
 
   /** Removes everything but the decision. */
-  function erase() {
+  core.erase = () => {
     values = { [CONSENT]: values[CONSENT] };
-    for (const key of keysOf(PREFIX)) if (key !== CONSENT) delete store[key];
-  }
-
-  return { store, write, keysOf, load, save, forget, persist, erase };
+    for (const key of core.keysOf(PREFIX)) if (key !== CONSENT) delete store[key];
+  };
 }

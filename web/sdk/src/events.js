@@ -1,0 +1,61 @@
+/** What is told of a visitor, and which of it may not have been processed yet. */
+
+import { now } from "./clock.js";
+import { makeId } from "./ids.js";
+import { SESSION } from "./storage.js";
+
+const PENDING_LIMIT = 50;
+
+/** Gives `core` its `track`, `page`, `identify`, `reset`, `pending` and `settle`. */
+export function addEvents(core) {
+  let recent = []; // entries, until the profile is known to hold them or pendingMs have passed
+
+  /**
+   * Queues one event and returns its id, or null where the visitor agreed to nothing. `product_id` and `timestamp` are
+   * its own fields, all else metadata. An `id` of its own makes an event that must count once, however often it is sent.
+   */
+  core.track = (event, fields = {}, id = makeId()) => {
+    if (core.agreed() === 0) return null;
+    const { product_id, timestamp, ...metadata } = fields;
+    for (const key in metadata) metadata[key] ?? delete metadata[key];
+    const atMs = now();
+    const wire = JSON.stringify({
+      event_id: id,
+      event,
+      ...core.whom(),
+      product_id: product_id == null ? undefined : `${product_id}`,
+      timestamp: new Date(timestamp ?? atMs).toISOString(),
+      metadata,
+    });
+    const entry = { id, name: event, wire, atMs };
+    core.enqueue(entry);
+    recent = [...recent.slice(1 - PENDING_LIMIT), entry];
+    core.emit("tracked", { id, event, product_id, metadata, at_ms: performance.now() });
+    return id;
+  };
+
+  /** One page view; call it again after each navigation of a single-page app, or let the option `pages` do it. */
+  core.page = (fields) =>
+    core.track("page_view", { url: location.href, title: document.title, referrer: document.referrer || null, ...fields });
+
+  /** Ties this visitor to an account from now on; `traits` travel as metadata of the identify event. */
+  core.identify = (userId, traits) => {
+    if (!userId) throw new TypeError(`expected a user id, got ${userId}`);
+    core.renew(`${userId}`, core.whom().anonymous_id);
+    return core.track("identify", traits);
+  };
+
+  /** Forgets account, anonymous id and session, as at logout on a shared device. */
+  core.reset = () => {
+    core.flush();
+    core.settle();
+    core.renew();
+    core.save(SESSION, null);
+  };
+
+  /** The newest events that the stored profile may not hold yet; the API folds them in before it ranks. */
+  core.pending = () => (recent = recent.filter(({ atMs }) => atMs >= Date.now() - core.pendingMs));
+
+  /** An event that the profile holds, or never will, need not be sent along any more; without an id, none of them. */
+  core.settle = (eventId) => (recent = recent.filter(({ id }) => eventId && id !== eventId));
+}

@@ -178,6 +178,21 @@ def test_what_waited_for_a_decision_arrives_with_it(page: Page, host: str, colle
     assert all(event.metadata["consent"] == {"analytics": True, "personalization": False} for event in events)
 
 
+def test_a_single_page_app_views_each_page_once(page: Page, host: str, collecting: Stack, topics: Topics) -> None:
+    open_page(page, host, collecting, pages=True)
+    page.wait_for_timeout(300)
+    for step in ("history.pushState({}, '', '/a')", "history.pushState({}, '', '/b')", "history.back()"):
+        page.evaluate(f"() => {{ {step}; }}")
+        page.wait_for_timeout(300)
+    page.evaluate("() => { history.replaceState({}, '', location.href); }")
+    page.wait_for_timeout(300)
+    page.goto("about:blank")
+    events = stored(topics, 5)
+    viewed = [event.metadata["url"].removeprefix(host) for event in events if event.event == "page_view"]
+    assert sorted(viewed) == ["/", "/a", "/a", "/b"]
+    assert {event.event for event in events} == {"page_view", "dwell"}
+
+
 def test_a_collector_that_is_away_for_a_while_gets_each_event_once(
     page: Page, host: str, collecting: Stack, topics: Topics
 ) -> None:

@@ -27,6 +27,8 @@ MAX_SHIFT_S = 10 * 365 * 86_400.0
 ADDED_BYTES = 256
 """What the collector adds to an event that it accepts: the time of ingest, and an id where there was none."""
 
+NATIVE = "native"
+
 T = TypeVar("T")
 _UNREADABLE = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
 _NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?(e[+-]?[0-9]{1,2})?", re.IGNORECASE)
@@ -109,6 +111,14 @@ class StoredLetter(msgspec.Struct, frozen=True, kw_only=True):
             return self.payload.encode() if self.encoding == "utf-8" else base64.b64decode(self.payload, validate=True)
         except ValueError:
             raise InvalidEvent("payload", f"expected text in {self.encoding}", self.payload) from None
+
+    def protocol(self) -> str:
+        """Whose form the payload has: `native`, or a vendor's of `functions.routes.PROTOCOLS`."""
+        try:
+            attributes = _object_decoder.decode(self.attributes)
+        except _UNREADABLE:
+            return NATIVE
+        return str(attributes.get("protocol") or NATIVE)
 
     def received(self, now: datetime) -> datetime:
         """When it was rejected; `now` where that is no time, or still to come."""
@@ -207,6 +217,9 @@ def examine(letter: StoredLetter, repairs: Repairs, now: datetime) -> Examined:
         payload = letter.body()
     except InvalidEvent as error:
         return Examined(letter, [], [Refused(error, letter.payload.encode("utf-8", "replace"))], 0)
+    if (protocol := letter.protocol()) != NATIVE:
+        reason = "expected an event of ours: send the payload again as that vendor's SDK does"
+        return Examined(letter, [], [Refused(InvalidEvent("protocol", reason, protocol), payload)], 0)
     try:
         inside = _events_inside(payload)
     except InvalidEvent as error:

@@ -299,3 +299,11 @@ def test_letters_share_a_message_until_it_is_full() -> None:
     assert [len(parcel) for parcel in parcels(letters)] == [2, 2, 1]
     whole = examine(letter([event(event_id=f"e{i}") for i in range(700)]), Repairs(), NOW)
     assert [len(parcel) for parcel in parcels([letters[0], whole, letters[1]])] == [1, 1, 1]
+
+
+def test_a_vendors_event_is_not_taken_for_one_of_ours_whatever_it_looks_like() -> None:
+    whole = letter(event(), attributes='{"protocol": "segment", "path": "/v1/track"}')
+    found = examine(whole, Repairs(), NOW)
+    assert found.good == []
+    assert reasons(found)[0].startswith("protocol")
+    assert examine(letter(event(), attributes='{"protocol": "native"}'), Repairs(), NOW).good != []

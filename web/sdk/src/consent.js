@@ -13,9 +13,11 @@ const DEFAULTS = { granted: 3, denied: 0 }; // any other word: pending
 export const asObject = (bits) => ({ analytics: !!(bits & 1), personalization: mayPersonalize(bits) });
 export const mayPersonalize = (bits) => bits > 1;
 
-/** Gives `core` its `decided` and `agreed`. */
+/** Gives `core` its `decided`, `agreed`, `apply` and `consent`. */
 export function addConsent(core) {
   const signal = (name) => core.respectSignals && navigator[name] == 1; // "1" or true
+
+  const initial = core.consent;
 
   /** The visitor's decision, or null. */
   core.decided = () => {
@@ -25,5 +27,29 @@ export function addConsent(core) {
 
   /** What holds now, or null while it is pending. */
   core.agreed = () =>
-    signal("globalPrivacyControl") ? 0 : core.decided() ?? (signal("doNotTrack") ? 0 : DEFAULTS[core.consent] ?? null);
+    signal("globalPrivacyControl") ? 0 : core.decided() ?? (signal("doNotTrack") ? 0 : DEFAULTS[initial] ?? null);
+
+  /** Takes the visitor's decision, {analytics, personalization}; returns what holds, or null while it is pending. */
+  core.consent = (decision) => {
+    const before = core.agreed();
+    if (decision) {
+      core.save(CONSENT, { ...asObject(before), ...decision });
+      core.apply(before);
+    }
+    const bits = core.agreed();
+    return bits === null ? null : asObject(bits);
+  };
+
+  /** Follows a decision, which may be another tab's; `before` is what held until then. */
+  core.apply = (before) => {
+    if (core.agreed()) {
+      if (!before) core.persist();
+      core.flush();
+    } else {
+      core.discard();
+      core.settle();
+      core.erase();
+    }
+    core.emit("consent", asObject(core.agreed()));
+  };
 }

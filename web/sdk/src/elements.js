@@ -34,22 +34,29 @@ export function fieldsOf(element) {
   return fields;
 }
 
-/** Tells of clicks: on elements that ask for it, and in what is recommended (`core.fieldsAt`). */
+/** Hears clicks: on elements that ask for it, and in what is recommended. */
 export function watchClicks(core) {
   core.listen(document, "click", ({ target }) => {
     const element = core.elements && target.closest?.(selectorOf("click"));
     const fields = core.fieldsAt(target);
-    if (element) core.track(element.getAttribute(PREFIX + "click") || "click", { ...fields, ...fieldsOf(element) });
-    else if (fields) core.track("click", fields);
+    if (element || fields) core.track((element && element.getAttribute(PREFIX + "click")) || "click", { ...fields, ...fieldsOf(element) });
   });
 }
 
-/** `handlers`: what to do with an element of each kind; called with the element, its fields and the attribute's value. */
-export function watchElements(core, handlers) {
+/** Finds all other elements that ask for something. */
+export function watchElements(core) {
+  const handlers = {
+    view: (_, fields) => core.view(fields),
+    impression: (element, fields) => core.observe(element, fields),
+    media: core.observeMedia,
+    slot: (element, { product_id: productId, variant }, placement) =>
+      core.slot(element, { placement: placement || "home", productId, variant, k: +element.getAttribute(PREFIX + "k") || 20 }),
+    banner: (element, _, placement) => core.slot(element, { placement: placement || "home" }, true),
+  };
   const known = new WeakMap(); // element -> the product it was about
   let sweeping;
 
-  const found = core.guarded("element", (element) => {
+  const found = core.guarded("elements", (element) => {
     for (const kind of KINDS) {
       const value = element.getAttribute(PREFIX + kind);
       if (value !== null) handlers[kind](element, fieldsOf(element), value);

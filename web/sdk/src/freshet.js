@@ -15,67 +15,49 @@
  */
 
 import { isVisible, whenIdle } from "./clock.js";
-import { addConsent, asObject } from "./consent.js";
+import { addConsent } from "./consent.js";
 import { watchClicks, watchElements } from "./elements.js";
 import { addEvents } from "./events.js";
 import { makeId } from "./ids.js";
 import { addImpressions } from "./impressions.js";
 import { addKeptQueue } from "./kept_queue.js";
 import { addListeners } from "./listeners.js";
-import { observeMedia } from "./media.js";
+import { addMedia } from "./media.js";
 import { addOutbox } from "./outbox.js";
 import { watchPages } from "./pages.js";
 import { addRecommendations } from "./recommendations.js";
 import { DEFAULTS } from "./settings.js";
-import { createShop } from "./shop.js";
+import { addShop } from "./shop.js";
 import { addSlots } from "./slots.js";
-import { addStorage, CONSENT } from "./storage.js";
+import { addStorage } from "./storage.js";
 import { addVisitor } from "./visitor.js";
 
 export { makeId };
 
+const PARTS = [
+  addListeners,
+  addStorage,
+  addConsent,
+  addVisitor,
+  addKeptQueue,
+  addOutbox,
+  addEvents,
+  addShop,
+  addMedia,
+  addImpressions,
+  addRecommendations,
+  addSlots,
+];
+const METHODS =
+  "track page identify reset consent view addToCart removeFromCart search purchase slot observeMedia observe flush close" +
+  " pending settled recommend profile on";
+const nothing = () => {};
+const OTHERWISE = { observe: nothing, on: nothing, pending: [] }; // what a method answers that failed; others null
+
 /** One visitor's connection to Freshet. `options`: see `freshet.d.ts`. */
 export function createFreshet(options) {
   const core = { ...DEFAULTS, ...options };
-  addListeners(core);
-  addStorage(core);
-  addConsent(core);
-  addVisitor(core);
-  addKeptQueue(core);
-  addOutbox(core);
-  addEvents(core);
-  addImpressions(core);
-  addRecommendations(core);
-  addSlots(core);
-  const media = (element, fields) => observeMedia(core, element, fields);
-  const shop = createShop(core);
-
-  // ---- consent ---------------------------------------------------------------------------------------------
-
-  /** Takes the visitor's decision, {analytics, personalization}; returns what holds, or null while it is pending. */
-  function consent(decision) {
-    const before = core.agreed();
-    if (decision) {
-      core.save(CONSENT, { ...asObject(before), ...decision });
-      apply(before);
-    }
-    const bits = core.agreed();
-    return bits === null ? null : asObject(bits);
-  }
-
-  function apply(before) {
-    if (core.agreed()) {
-      if (!before) core.persist();
-      core.flush();
-    } else {
-      core.discard();
-      core.settle();
-      core.erase();
-    }
-    core.emit("consent", asObject(core.agreed()));
-  }
-
-  // ---- leaving and coming back -----------------------------------------------------------------------------
+  for (const add of PARTS) add(core);
 
   function back() {
     core.emit("show");
@@ -90,56 +72,26 @@ export function createFreshet(options) {
   core.listen(window, "storage", ({ key }) => {
     const before = core.agreed();
     core.forget(key);
-    if (core.agreed() !== before) apply(before);
+    if (core.agreed() !== before) core.apply(before);
   });
+  watchClicks(core);
 
-  // ---- what happens by itself ------------------------------------------------------------------------------
-
-  const handlers = {
-    view: (_, fields) => shop.view(fields),
-    impression: core.observe,
-    media,
-    slot: (element, { product_id: productId, variant }, placement) =>
-      core.place(element, { placement: placement || "home", productId, variant, k: +element.dataset.freshetK || 20 }),
-    banner: (element, _, placement) => core.place(element, { placement: placement || "home" }, true),
-  };
-  const start = core.guarded("start", () => core.pages && watchPages(core));
+  const start = core.guarded("pages", () => core.pages && watchPages(core));
   if (document.prerendering) core.listen(document, "prerenderingchange", start);
   else start();
-  watchClicks(core);
-  const settle = core.guarded("start", () => {
+  const settle = core.guarded("elements", () => {
     if (core.agreed() === 0) core.erase();
     core.adopt();
-    if (core.elements) watchElements(core, handlers);
+    if (core.elements) watchElements(core);
   });
   whenIdle(settle);
 
   /** Sends what waits and stops listening. */
-  function close() {
+  core.close = () => {
     core.leave();
     for (const stop of core.stops) stop();
-  }
-
-  const nothing = () => {};
-  const otherwise = { observe: nothing, on: nothing, pending: [] };
-  const methods = {
-    track: core.track,
-    page: core.page,
-    identify: core.identify,
-    reset: core.reset,
-    consent,
-    ...shop,
-    slot: core.place,
-    observeMedia: media,
-    observe: core.observe,
-    flush: core.flush,
-    close,
-    pending: () => core.pending().map(({ wire }) => JSON.parse(wire)),
-    settled: (ids) => ids.forEach(core.settle),
-    recommend: core.recommend,
-    profile: core.profile,
-    on: core.on,
   };
+
   const known = (id) => (core.agreed() === 0 ? null : core.whom()[id] ?? null);
   const client = {
     get anonymousId() {
@@ -152,6 +104,6 @@ export function createFreshet(options) {
       return known("session_id");
     },
   };
-  for (const name in methods) client[name] = core.guarded(name, methods[name], otherwise[name]);
+  for (const name of METHODS.split(" ")) client[name] = core.guarded(name, core[name], OTHERWISE[name]);
   return client;
 }

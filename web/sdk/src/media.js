@@ -2,8 +2,13 @@
 
 const LONGEST_STEP_MS = 2000; // between two "timeupdate"s of a medium that really plays
 
-/** Reports what becomes of a media element, with `fields`; returns a function that stops it. */
-export function observeMedia(core, element, fields) {
+/** Gives `core` its `observeMedia`. */
+export function addMedia(core) {
+  /** Reports what becomes of a media element, with `fields`; returns a function that stops it. */
+  core.observeMedia = (element, fields) => watch(core, element, fields);
+}
+
+function watch(core, element, fields) {
   let watchedMs = 0;
   let playingSince = 0;
 
@@ -28,7 +33,6 @@ export function observeMedia(core, element, fields) {
     core.listen(element, "play", () => report("media_play")),
     core.listen(element, "pause", () => report("media_pause")),
     core.listen(element, "timeupdate", () => progress(core.progressMs)),
-    ...["playing", "seeking", "waiting"].map((name) => core.listen(element, name, tick)),
     core.on("hide", () => progress(1)),
   ];
   return () => stops.forEach((stop) => stop());

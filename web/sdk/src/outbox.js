@@ -39,7 +39,7 @@ export function addOutbox(core) {
   // ---- waiting ---------------------------------------------------------------------------------------------
 
   core.enqueue = (entry) => {
-    if (entry.wire.length > EVENT_CHARACTERS) throw new RangeError(`expected at most ${EVENT_CHARACTERS} characters`);
+    if (entry.wire.length > EVENT_CHARACTERS) throw new RangeError("event is too large");
     queue.push(entry);
     if (queue.length > core.queueLimit) core.fail("queue", new Error(`full, dropped event ${queue.shift().id}`));
     if (troubled()) keepSoon();

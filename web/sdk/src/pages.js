@@ -33,7 +33,7 @@ export function watchPages(core) {
   }
 
   /** The address may have changed: the page of the old one is over. */
-  const moved = core.guarded("navigation", () => {
+  const moved = core.guarded("pages", () => {
     if (addressOf() === url) return;
     if (url) hide();
     show();
@@ -45,13 +45,13 @@ export function watchPages(core) {
     viewTimer = setTimeout(runAt, 0, now(), view);
   });
 
-  const view = core.guarded("page view", () => {
+  const view = core.guarded("pages", () => {
     if (viewed === url) return;
     core.page(viewed && { referrer: viewed });
     viewed = url;
   });
 
-  const measure = core.guarded("scroll", () => {
+  const measure = core.guarded("pages", () => {
     scrollTimer = 0;
     const depth = Math.min(100, Math.round(((scrollY + innerHeight) / document.documentElement.scrollHeight) * 100));
     const passed = Math.max(...DEPTHS.filter((mark) => depth >= mark));

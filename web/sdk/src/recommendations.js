@@ -20,7 +20,7 @@ export function addRecommendations(core) {
    */
   core.recommend = async ({ placement = "home", k = 20, productId, variant, exclude } = {}) => {
     const bits = core.agreed();
-    const entries = mayPersonalize(bits) ? core.pending() : [];
+    const entries = mayPersonalize(bits) ? core.fresh() : [];
     const asked_ms = performance.now();
     const answer = await ask("/v1/recommendations", {
       ...(mayPersonalize(bits) ? core.whom() : { consent: asObject(bits) }),

@@ -15,7 +15,7 @@ import { fill } from "./template.js";
 
 const PASSIVE = /^(impression|page_view|scroll|dwell|media_progress)$/;
 
-/** Gives `core` its `place`. `core.items(ids)`: what the site knows of items, {id: {title, …}}, now or later. */
+/** Gives `core` its `slot`. `core.items(ids)`: what the site knows of items, {id: {title, …}}, now or later. */
 export function addSlots(core) {
   const spots = new Set(); // {element, question, isBanner, cards, key}
   let turn = 0;
@@ -23,7 +23,7 @@ export function addSlots(core) {
   let late = false; // something happened while nobody was looking
 
   /** Shows recommendations in an element, or the banner that comes with them; returns a function that stops it. */
-  core.place = (element, question, isBanner) => {
+  core.slot = (element, question, isBanner) => {
     const spot = { element, question: { placement: "home", k: isBanner ? 1 : 20, ...question }, isBanner };
     spots.add(spot);
     refreshIn(0);

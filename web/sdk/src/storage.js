@@ -13,13 +13,17 @@ export const CONSENT = PREFIX + "consent";
 /** Gives `core` its `store`, `write`, `keysOf`, `load`, `save`, `forget`, `persist` and `erase`. */
 export function addStorage(core) {
   let values = {};
-  let store = {};
-  try {
-    store = localStorage ?? store;
-  } catch {
-    // blocked
+
+  /** What `action` makes of the storage; nothing where it is blocked, full, or holds nothing of ours. */
+  function attempt(action) {
+    try {
+      return action();
+    } catch {
+      return undefined;
+    }
   }
-  core.store = store;
+
+  const store = (core.store = attempt(() => localStorage) ?? {});
 
   /** The decision itself (no id) is kept in any case, all else when the visitor agreed. */
   const allowed = (key) => key === CONSENT || core.agreed();
@@ -27,23 +31,10 @@ export function addStorage(core) {
   core.keysOf = (prefix) => Object.keys(store).filter((key) => key.startsWith(prefix));
 
   /** Whether there was room. */
-  core.write = (key, text) => {
-    try {
-      store[key] = text;
-      return true;
-    } catch {
-      return false;
-    }
-  };
+  core.write = (key, text) => attempt(() => (store[key] = text));
 
   core.load = (key) => {
-    if (!(key in values) && allowed(key)) {
-      try {
-        values[key] = JSON.parse(store[key]);
-      } catch {
-        // nothing, or nothing of ours
-      }
-    }
+    if (!(key in values) && allowed(key)) values[key] = attempt(() => JSON.parse(store[key]));
     return values[key];
   };
 

@@ -22,7 +22,7 @@ export function addVisitor(core) {
     if (atMs - writtenMs > TOUCH_MS) core.save(SESSION, visit, (writtenMs = atMs));
     if (!core.load(IDENTITY)?.anonymousId) core.renew();
     const { anonymousId, userId } = core.load(IDENTITY);
-    return { user_id: userId ?? undefined, anonymous_id: anonymousId, session_id: visit.id };
+    return { user_id: userId, anonymous_id: anonymousId, session_id: visit.id };
   };
 
   /** From now on this is that account's browser, or without any somebody else's. */

@@ -111,7 +111,7 @@ docs: setup ## Write the tables of docs/features.md and docs/rules.md anew from 
 schemas: setup ## Print the tracking plan; ARGS=--docs writes docs/tracking-plan.md anew
 	@$(PYTHON) -m functions.schemas $(ARGS)
 
-bench: setup ## Measure pipeline, freshness, API and collector, compare stream engines; writes build/reports/bench.json
+bench: setup web/sdk/node_modules/.installed ## Measure pipeline, freshness, API and collector, compare stream engines; writes build/reports/bench.json
 	@$(PYTHON) -m tests.bench
 
 fuzz: setup ## Mutated requests for each protocol's parser: a million each, at most SECONDS=60 each (N=, SEED=, ONLY=segment)

@@ -120,7 +120,7 @@ def assert_refused_with_reason(answer: httpx.Response) -> None:
     """4xx, or 202 with the reason of each rejected event."""
     assert 400 <= answer.status_code < 500 or answer.status_code == 202, answer.text
     said = answer.json()
-    errors = said["errors"] if answer.status_code == 202 else [said["error"]]
+    errors = said["errors"]
     assert errors and all(error["field"] and error["reason"] for error in errors)
 
 

@@ -15,11 +15,19 @@
 import { whenIdle } from "./clock.js";
 
 const PREFIX = "data-freshet-";
-const KINDS = ["view", "impression", "media", "slot", "banner"];
-const WORDS = [...KINDS, "click", "search", "k"];
+/** What to do with an element of each kind, given its fields and the attribute's value. */
+const KINDS = {
+  view: (core, _, fields) => core.view(fields),
+  impression: (core, element, fields) => core.observe(element, fields),
+  media: (core, element, fields) => core.observeMedia(element, fields),
+  slot: (core, element, { product_id: productId, variant }, placement) =>
+    core.slot(element, { placement, productId, variant, k: +element.getAttribute(PREFIX + "k") || 20 }),
+  banner: (core, element, _, placement) => core.slot(element, { placement }, true),
+};
+const WORDS = [...Object.keys(KINDS), "click", "search", "k"];
 const NUMBERS = /price|discount|quantity|position|propensity/;
 const selectorOf = (kind) => `[${PREFIX}${kind}]`;
-const FOUND = KINDS.map(selectorOf).join();
+const FOUND = Object.keys(KINDS).map(selectorOf).join();
 
 /** The fields that an element and those around it name; the inner ones count. */
 export function fieldsOf(element) {
@@ -45,21 +53,13 @@ export function watchClicks(core) {
 
 /** Finds all other elements that ask for something. */
 export function watchElements(core) {
-  const handlers = {
-    view: (_, fields) => core.view(fields),
-    impression: (element, fields) => core.observe(element, fields),
-    media: core.observeMedia,
-    slot: (element, { product_id: productId, variant }, placement) =>
-      core.slot(element, { placement: placement || "home", productId, variant, k: +element.getAttribute(PREFIX + "k") || 20 }),
-    banner: (element, _, placement) => core.slot(element, { placement: placement || "home" }, true),
-  };
   const known = new WeakMap(); // element -> the product it was about
   let sweeping;
 
-  const found = core.guarded("elements", (element) => {
-    for (const kind of KINDS) {
+  const found = core.guarded((element) => {
+    for (const kind in KINDS) {
       const value = element.getAttribute(PREFIX + kind);
-      if (value !== null) handlers[kind](element, fieldsOf(element), value);
+      if (value !== null) KINDS[kind](core, element, fieldsOf(element), value);
     }
   });
 

@@ -38,15 +38,15 @@ const PARTS = [
   addListeners,
   addStorage,
   addConsent,
-  addVisitor,
   addKeptQueue,
-  addOutbox,
-  addEvents,
   addShop,
   addMedia,
   addImpressions,
-  addRecommendations,
   addSlots,
+  addVisitor,
+  addRecommendations,
+  addEvents,
+  addOutbox,
 ];
 const METHODS =
   "track page identify reset consent view addToCart removeFromCart search purchase slot observeMedia observe flush close" +
@@ -65,9 +65,9 @@ export function createFreshet(options) {
     core.adopt();
   }
 
+  // Fires also when the page comes back from the browser's cache of pages.
   core.listen(document, "visibilitychange", () => (isVisible() ? back() : core.hide()));
   core.listen(window, "pagehide", core.leave);
-  core.listen(window, "pageshow", back);
   core.listen(window, "online", back);
   core.listen(window, "storage", ({ key }) => {
     const before = core.agreed();
@@ -76,10 +76,10 @@ export function createFreshet(options) {
   });
   watchClicks(core);
 
-  const start = core.guarded("pages", () => core.pages && watchPages(core));
+  const start = core.guarded(() => core.pages && watchPages(core));
   if (document.prerendering) core.listen(document, "prerenderingchange", start);
   else start();
-  const settle = core.guarded("elements", () => {
+  const settle = core.guarded(() => {
     if (core.agreed() === 0) core.erase();
     core.adopt();
     if (core.elements) watchElements(core);
@@ -104,6 +104,6 @@ export function createFreshet(options) {
       return known("session_id");
     },
   };
-  for (const name of METHODS.split(" ")) client[name] = core.guarded(name, core[name], OTHERWISE[name]);
+  for (const name of METHODS.split(" ")) client[name] = core.guarded(core[name], name, OTHERWISE[name]);
   return client;
 }

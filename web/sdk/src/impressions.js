@@ -52,7 +52,7 @@ export function addImpressions(core) {
     else if (watch.seen && isVisible()) watch.timer = setTimeout(report, core.impressionMs, element, watch.fields);
   }
 
-  const report = core.guarded("impression", (element, fields) => {
+  const report = core.guarded((element, fields) => {
     const key = [fields.request_id, fields.placement, fields.product_id].join("|");
     unobserve(element);
     if (fields.product_id && !reported.has(key) && core.track("impression", fields)) reported.add(key);

@@ -3,14 +3,13 @@
  *
  * Each tab writes under a key of its own, and holds a Web Lock of that name as long as something is there. A key whose
  * lock is free belongs to a tab that is gone: whoever gets the lock takes the events over, so that two tabs never send
- * the same. Where there are no Web Locks (plain http), a key counts as left behind when it is a minute old.
+ * the same. Where there are no Web Locks (plain http), nothing outlives the page.
  */
 
 import { makeId } from "./ids.js";
 import { PREFIX } from "./storage.js";
 
 const QUEUE = PREFIX + "queue.";
-const LEFT_BEHIND_MS = 60_000;
 const SETTLE_MS = 300; // other processes see a removal a little later; until then nobody else may look
 
 /** Gives `core` its `keep`, `abandon` and `adopt`; `core.found(lines)` gets what a tab that is gone has left, oldest first. */
@@ -26,8 +25,8 @@ export function addKeptQueue(core) {
       const until = new Promise((resolve) => (release = resolve));
       locks?.request(key, () => until).catch(() => {});
     }
-    while (lines[0]) {
-      const text = [Date.now(), ...lines].join("\n");
+    while (locks && lines[0]) {
+      const text = lines.join("\n");
       if (text.length < core.queueBytes && core.write(key, text)) return;
       lines = lines.slice(1 + lines.length / 8);
     }
@@ -42,18 +41,17 @@ export function addKeptQueue(core) {
     key = QUEUE + makeId();
   };
 
-  async function takeOver(other) {
-    const [writtenAt, ...lines] = store[other]?.split("\n") ?? [];
-    if (!lines[0] || (!locks && Date.now() - writtenAt < LEFT_BEHIND_MS)) return;
+  function takeOver(other) {
+    const text = store[other];
     delete store[other];
-    core.found(lines);
-    await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
+    if (text) core.found(text.split("\n"));
+    return new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
   }
 
   /** Looks for what other tabs have left. */
-  core.adopt = core.guarded("adopt", async () => {
+  core.adopt = core.guarded(async () => {
     for (const other of core.keysOf(QUEUE)) {
-      if (other !== key) await (locks ? locks.request(other, { ifAvailable: true }, (lock) => lock && takeOver(other)) : takeOver(other));
+      if (other !== key) await locks?.request(other, { ifAvailable: true }, (lock) => lock && takeOver(other));
     }
   });
 }

@@ -25,7 +25,7 @@ export function addListeners(core) {
   core.fail = (where, error) => core.emit("error", { where, error });
 
   /** The same function, which answers `otherwise` instead of throwing or, later, refusing its promise. */
-  core.guarded = (where, action, otherwise = null) => {
+  core.guarded = (action, where, otherwise = null) => {
     const failed = (error) => (core.fail(where, error), otherwise);
     return (...args) => {
       try {
@@ -39,7 +39,7 @@ export function addListeners(core) {
 
   /** Listens, guarded, before the page's own listeners do, and never in their way. Returns a function that stops it. */
   core.listen = (target, name, action) => {
-    const handler = core.guarded(name, action);
+    const handler = core.guarded(action, name);
     const options = { passive: true, capture: true };
     target.addEventListener(name, handler, options);
     const stop = () => target.removeEventListener(name, handler, options);

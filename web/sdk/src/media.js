@@ -23,8 +23,7 @@ function watch(core, element, fields) {
     tick();
     if (watchedMs < atLeastMs) return;
     const { currentTime, duration } = element;
-    const media = { watched_ms: Math.round(watchedMs), media_s: Math.round(currentTime) };
-    core.track(name, { ...fields, ...media, percent: Math.round((currentTime / duration) * 100) || 0 });
+    core.track(name, { ...fields, watched_ms: Math.round(watchedMs), percent: Math.round((currentTime / duration) * 100) || 0 });
     watchedMs = 0;
   }
 

@@ -12,8 +12,8 @@ import { asObject } from "./consent.js";
 import { addressOf, post } from "./requests.js";
 
 const MAX_IN_FLIGHT = 4;
-const BATCH_CHARACTERS = 15_000; // browsers refuse more than 64 KiB of keepalive bodies in flight
-const EVENT_CHARACTERS = 20_000; // and one event alone must fit, three bytes a character
+const BATCH_CHARACTERS = 14_000;
+const KEEPALIVE_CHARACTERS = 20_000; // of up to 3 bytes: browsers refuse more than 64 KiB of keepalive bodies
 const KEEP_AFTER_MS = 100;
 const MAX_ASKED_MS = 3_600_000;
 
@@ -39,9 +39,8 @@ export function addOutbox(core) {
   // ---- waiting ---------------------------------------------------------------------------------------------
 
   core.enqueue = (entry) => {
-    if (entry.wire.length > EVENT_CHARACTERS) throw new RangeError("event is too large");
     queue.push(entry);
-    if (queue.length > core.queueLimit) core.fail("queue", new Error(`full, dropped event ${queue.shift().id}`));
+    if (queue.length > core.queueLimit) core.fail("queue", new Error(`dropped ${queue.shift().id}`));
     if (troubled()) keepSoon();
     if (core.immediate.includes(entry.name) || queue.length >= core.batchSize) flushIn(0);
     else if (!flushTimer) flushIn(core.flushMs);
@@ -53,21 +52,21 @@ export function addOutbox(core) {
     flushTimer = setTimeout(core.flush, delayMs);
   }
 
-  const putBack = (entries) => (queue = [...entries, ...queue]);
+  const putBack = (entries) => (queue = entries.concat(queue));
 
-  /** What fits into a request, one event in any case. */
+  /** What makes a request: it ends with the event that fills it. */
   function takeBatch() {
+    let count = 0;
     let room = BATCH_CHARACTERS;
-    const end = queue.findIndex(({ wire }, at) => (room -= wire.length) < 0 && at) ;
-    return queue.splice(0, Math.min(core.batchSize, end < 0 ? queue.length : end));
+    while (queue[count] && count < core.batchSize && room > 0) room -= queue[count++].wire.length;
+    return queue.splice(0, count);
   }
 
   // ---- sending ---------------------------------------------------------------------------------------------
 
   /** Sends what waits, unless the visitor has not decided or the collector has asked for patience. */
   core.flush = () => {
-    clearTimeout(flushTimer);
-    flushTimer = 0;
+    flushTimer = clearTimeout(flushTimer);
     while (queue[0] && core.agreed() && !retryTimer && inFlight.size < MAX_IN_FLIGHT) send(takeBatch());
   };
 
@@ -82,9 +81,10 @@ export function addOutbox(core) {
     let answer;
     inFlight.add(batch);
     try {
-      const response = await post(core, address, bodyOf(batch), true);
+      const body = bodyOf(batch);
+      const response = await post(core, address, body, body.length < KEEPALIVE_CHARACTERS);
       const { status, ok } = response;
-      const error = new Error(`collector answered ${status}`);
+      const error = new Error(`answered ${status}`);
       if (status === 408 || status === 429 || status >= 500) {
         error.after = response.headers.get("Retry-After");
         throw error;
@@ -100,7 +100,7 @@ export function addOutbox(core) {
     core.flush();
   }
 
-  function answered(batch, { accepted = batch.length, errors, withheld = 0, refused }, startedMs) {
+  function answered(batch, { accepted, errors, withheld, refused }, startedMs) {
     let rejected = 0;
     const ids = batch.map(({ id, name }, at) => {
       const error = [errors].flat().find((it) => it?.index === at);
@@ -132,8 +132,7 @@ export function addOutbox(core) {
   /** Tries again before its time, but not before the collector's. */
   core.retryNow = () => {
     if (Date.now() < notBeforeMs) return;
-    clearTimeout(retryTimer);
-    retryTimer = 0;
+    retryTimer = clearTimeout(retryTimer);
     core.flush();
   };
 
@@ -143,10 +142,9 @@ export function addOutbox(core) {
 
   /** Writes down what is not known to have arrived. */
   function keepNow() {
-    clearTimeout(keepTimer);
-    keepTimer = 0;
-    const waiting = core.agreed() ? [...(troubled() ? [...inFlight].flat() : []), ...queue] : [];
-    kept = !!waiting[0];
+    keepTimer = clearTimeout(keepTimer);
+    const waiting = core.agreed() ? [...(troubled() ? inFlight : []), queue].flat() : [];
+    kept = waiting.length > 0;
     core.keep(waiting.map(({ wire }) => wire));
   }
 
@@ -160,11 +158,11 @@ export function addOutbox(core) {
   /** The page goes away: the browser carries the rest, or the next page does. */
   core.leave = () => {
     core.emit("hide");
-    while (queue[0] && core.agreed() && !troubled()) {
+    let gone = true;
+    while (gone && queue[0] && core.agreed() && !troubled()) {
       const batch = takeBatch();
-      if (navigator.sendBeacon?.(address, bodyOf(batch))) continue;
-      putBack(batch);
-      break;
+      gone = navigator.sendBeacon?.(address, bodyOf(batch));
+      if (!gone) putBack(batch);
     }
     keepNow();
     core.abandon();

@@ -20,7 +20,7 @@ export function watchPages(core) {
   let scrollTimer = 0;
   let viewTimer = 0;
 
-  const addressOf = () => (core.hash ? location.href : location.href.replace(/#.*/, ""));
+  const addressOf = () => location.href.replace(core.hash ? "" : /#.*/, "");
 
   function show() {
     if (isVisible()) visibleSince ||= performance.now();
@@ -33,27 +33,27 @@ export function watchPages(core) {
   }
 
   /** The address may have changed: the page of the old one is over. */
-  const moved = core.guarded("pages", () => {
+  const moved = core.guarded(() => {
     if (addressOf() === url) return;
     if (url) hide();
     show();
     url = addressOf();
     deepest = 0;
-    clearTimeout(scrollTimer);
+    scrollTimer = clearTimeout(scrollTimer);
     clearTimeout(viewTimer);
     // When the app has drawn: the title is the new page's then, and of a redirect only the end counts.
     viewTimer = setTimeout(runAt, 0, now(), view);
   });
 
-  const view = core.guarded("pages", () => {
+  const view = core.guarded(() => {
     if (viewed === url) return;
     core.page(viewed && { referrer: viewed });
     viewed = url;
   });
 
-  const measure = core.guarded("pages", () => {
+  const measure = core.guarded(() => {
     scrollTimer = 0;
-    const depth = Math.min(100, Math.round(((scrollY + innerHeight) / document.documentElement.scrollHeight) * 100));
+    const depth = Math.round(((scrollY + innerHeight) / document.documentElement.scrollHeight) * 100);
     const passed = Math.max(...DEPTHS.filter((mark) => depth >= mark));
     if (scrollY <= 0 || passed <= deepest) return;
     deepest = passed;
@@ -70,8 +70,7 @@ export function watchPages(core) {
     history[name] = wrapped;
     core.stops.push(() => history[name] === wrapped && (history[name] = original));
   }
-  core.listen(window, "popstate", moved);
-  core.listen(window, "hashchange", moved);
+  core.listen(window, "popstate", moved); // which a change of the hash fires too
   core.listen(window, "scroll", () => {
     // Layout is read when the browser has nothing to do, never in the handler.
     scrollTimer ||= setTimeout(whenIdle, SCROLL_MS, measure);

@@ -8,13 +8,13 @@ export function addRecommendations(core) {
   /** By POST: ids stay out of addresses and logs. */
   async function ask(path, question) {
     const response = await post(core, addressOf(core.api) + path, JSON.stringify(question));
-    if (!response.ok) throw new Error(`API answered ${response.status}`);
+    if (!response.ok) throw new Error(`answered ${response.status}`);
     return response.json();
   }
 
   /**
-   * The API's answer for a placement, or null when there is none. Each entry of `ranked_feed` carries `fields`, what an
-   * impression or a click of it has to say; `client` is {asked_ms, answered_ms, included}, with the ids of the pending
+   * The API's answer for a placement, or null when there is none. Each entry of `ranked_feed`, and the banner, carries `fields`,
+   * what an impression or a click of it has to say; `client` is {asked_ms, answered_ms, included}, with the ids of the pending
    * events that were sent along. Without an agreement to personalization no id and no event is sent, and what is
    * popular comes back.
    */
@@ -32,9 +32,14 @@ export function addRecommendations(core) {
       events: entries.map(({ wire }) => JSON.parse(wire)),
       sent_at: new Date(), // by which the API repairs a wrong clock
     });
-    for (const entry of answer.ranked_feed ?? []) {
-      const { id, position, propensity } = entry;
-      entry.fields = { product_id: id, request_id: answer.request_id, placement, variant: answer.variant, position, propensity };
+    const { request_id, variant: chosen, ranked_feed: feed, personalized_banner: banner } = answer;
+    for (const entry of feed) {
+      const { id: product_id, position, propensity } = entry;
+      entry.fields = { product_id, request_id, placement, variant: chosen, position, propensity };
+    }
+    if (banner) {
+      const { id: banner_id, product_id } = banner;
+      banner.fields = { product_id, request_id, placement: "banner", variant: chosen, position: 0, banner_id };
     }
     answer.client = { asked_ms, answered_ms: performance.now(), included: entries.map(({ id }) => id) };
     return answer;

@@ -26,7 +26,8 @@ function init(options) {
 
 // A second copy of the script changes nothing.
 if (!stub.close) {
-  window.freshet = Object.assign(stub, { createFreshet, init });
+  window.freshet = stub;
+  stub.init = init;
   const early = waiting.find(([method]) => method === "init");
   if (early) init(...early[1]);
   else if (dataset?.collector) init(dataset);

@@ -13,8 +13,6 @@
 import { isVisible } from "./clock.js";
 import { fill } from "./template.js";
 
-const PASSIVE = /^(impression|page_view|scroll|dwell|media_progress)$/;
-
 /** Gives `core` its `slot`. `core.items(ids)`: what the site knows of items, {id: {title, …}}, now or later. */
 export function addSlots(core) {
   const spots = new Set(); // {element, question, isBanner, cards, key}
@@ -24,7 +22,7 @@ export function addSlots(core) {
 
   /** Shows recommendations in an element, or the banner that comes with them; returns a function that stops it. */
   core.slot = (element, question, isBanner) => {
-    const spot = { element, question: { placement: "home", k: isBanner ? 1 : 20, ...question }, isBanner };
+    const spot = { element, question: { k: isBanner ? 1 : 20, ...question }, isBanner };
     spots.add(spot);
     refreshIn(0);
     return () => spots.delete(spot);
@@ -49,16 +47,16 @@ export function addSlots(core) {
     Object.values(groups).forEach(ask);
   }
 
-  const ask = core.guarded("slot", async (group) => {
+  const ask = core.guarded(async (group) => {
     const asked = turn;
     const answer = await core.recommend({ ...group[0].question, k: Math.max(...group.map(({ question }) => question.k)) });
     const items = (await core.items?.(answer.recommendations)) ?? {};
     if (asked === turn) for (const spot of group) draw(spot, answer, items);
   });
 
-  const draw = core.guarded("slot", (spot, answer, items) => {
+  const draw = core.guarded((spot, answer, items) => {
     const { element, question, isBanner } = spot;
-    const feed = isBanner ? [bannerOf(answer)] : answer.ranked_feed.slice(0, question.k);
+    const feed = isBanner ? [answer.personalized_banner] : answer.ranked_feed.slice(0, question.k);
     const key = feed.map(({ id, headline }) => [id, headline]).join();
     if (key !== spot.key) {
       const template = element.querySelector("template");
@@ -70,12 +68,7 @@ export function addSlots(core) {
     feed.forEach(({ fields }, at) => core.observe(spot.cards[at], fields, true));
   });
 
-  function bannerOf({ personalized_banner: banner, request_id, variant }) {
-    const { id, product_id } = banner;
-    return { ...banner, fields: { product_id, request_id, placement: "banner", variant, position: 0, banner_id: id } };
-  }
-
-  core.on("tracked", ({ event }) => PASSIVE.test(event) || refreshIn(core.refreshMs));
+  core.on("tracked", ({ event }) => core.immediate.includes(event) && refreshIn(core.refreshMs));
   core.on("consent", () => refreshIn(core.refreshMs));
   core.on("show", () => late && refresh());
 }

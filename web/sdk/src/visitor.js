@@ -20,7 +20,7 @@ export function addVisitor(core) {
     }
     visit.lastMs = atMs; // in memory; other tabs learn of it with the next write
     if (atMs - writtenMs > TOUCH_MS) core.save(SESSION, visit, (writtenMs = atMs));
-    if (!core.load(IDENTITY)?.anonymousId) core.renew();
+    if (!core.load(IDENTITY)) core.renew();
     const { anonymousId, userId } = core.load(IDENTITY);
     return { user_id: userId, anonymous_id: anonymousId, session_id: visit.id };
   };

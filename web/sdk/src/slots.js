@@ -24,7 +24,7 @@ export function addSlots(core) {
   core.slot = (element, question, isBanner) => {
     const spot = { element, question: { k: isBanner ? 1 : 20, ...question }, isBanner };
     spots.add(spot);
-    refreshIn(0);
+    refreshIn(30); // what is found on a page within moments is one question
     return () => spots.delete(spot);
   };
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from tests.stack.prerequisites import REPO
 from tests.web.fake_freshet import FakeFreshet
 from tests.web.servers import serving
 from web.store.app import create_app
@@ -24,7 +26,9 @@ CHROMIUM_ARGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--autoplay-policy=no-user-gesture-required",
 ]
+SDK = REPO / "web" / "sdk"
 
 
 # One module's browser at a time: Playwright's event loop, while open, would stand in the way of async tests.
@@ -82,6 +86,16 @@ def site(tmp_path: Path) -> Iterator[Site]:
         config = Config(collector_url=freshet, api_url=freshet, catalog=catalog)
         with serving(create_app(config)) as store:
             yield Site(store=store, freshet=freshet, fake=fake)
+
+
+@pytest.fixture(scope="session")
+def sdk_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the SDK's two builds, made anew from the source."""
+    if not (SDK / "node_modules" / ".bin" / "esbuild").exists():
+        pytest.fail("the SDK's build tools are missing: make sdk")
+    folder = tmp_path_factory.mktemp("sdk")
+    subprocess.run(["node", str(SDK / "build.mjs"), str(folder)], check=True, capture_output=True, timeout=60)
+    return folder
 
 
 @pytest.fixture

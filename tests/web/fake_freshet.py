@@ -10,24 +10,33 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 Wire = dict[str, Any]
 
 
 @dataclass
 class FakeFreshet:
-    """Answers like the collector and the API; `failures` requests to the collector get a 503 first."""
+    """Answers like the collector and the API; `failures` requests to the collector get a `failure_status` first."""
 
     catalog: list[Wire] = field(default_factory=list)
+    folders: dict[str, Path] = field(default_factory=dict)  # served under /files/<name>
+    pages: dict[str, str] = field(default_factory=dict)  # name -> HTML of /pages/<name>
+    policy: str | None = None  # the pages' Content-Security-Policy
     failures: int = 0
+    failure_status: int = 503
+    retry_after: str = "0"
+    keys: list[str | None] = field(default_factory=list)
+    preflights: int = 0
     keep_failed: bool = False  # the events of a failed request arrived all the same: its answer was lost
     profile_lag_s: float = 0.15  # from the collector's answer to the stored profile
     requests: list[list[Wire]] = field(default_factory=list)
@@ -52,12 +61,28 @@ class FakeFreshet:
             Route("/v1/recommendations", self._recommend, methods=["POST"]),
             Route("/v1/profile", self._profile, methods=["POST"]),
             Route("/blank", self._blank),
+            Route("/pages/{path:path}", self._page),
+            Route("/files/{folder}/{name}", self._file),
         ]
-        cors = Middleware(CORSMiddleware, allow_origins=["*"], allow_headers=["*"], allow_methods=["*"])
-        return Starlette(routes=routes, middleware=[cors])
+        cors = Middleware(
+            CORSMiddleware,
+            allow_origins=["*"],
+            allow_headers=["*"],
+            allow_methods=["*"],
+            expose_headers=["Retry-After"],
+        )
+        return Starlette(routes=routes, middleware=[Middleware(_CountPreflights, fake=self), cors])
 
     async def _blank(self, _: Request) -> Response:
         return HTMLResponse("<!doctype html><title>blank</title><body></body>")
+
+    async def _file(self, request: Request) -> Response:
+        return FileResponse(self.folders[request.path_params["folder"]] / request.path_params["name"])
+
+    async def _page(self, request: Request) -> Response:
+        headers = {"Content-Security-Policy": self.policy} if self.policy else {}
+        name = request.path_params["path"].partition("/")[0]
+        return HTMLResponse("<!doctype html>" + self.pages.get(name, "<title>empty</title>"), headers=headers)
 
     async def _collect(self, request: Request) -> Response:
         body = json.loads(await request.body())
@@ -66,10 +91,11 @@ class FakeFreshet:
             self.failed_requests += 1
             if self.keep_failed:
                 self._keep(body)
-            return JSONResponse({}, status_code=503, headers={"Retry-After": "0"})
+            return _problem(self.failure_status, {"Retry-After": self.retry_after})
+        self.keys.append(request.query_params.get("key"))
         self._keep(body)
         errors = [
-            {"index": index, "event_id": event["event_id"], "field": "event", "reason": "expected a name"}
+            {"index": index, "event_id": event["event_id"], "field": "event", "reason": "expected a name", "value": ""}
             for index, event in enumerate(body["events"])
             if not event["event"]
         ]
@@ -160,6 +186,24 @@ class FakeFreshet:
             "position": position,
             "propensity": 1.0,
         }
+
+
+class _CountPreflights:
+    """Counts the requests by which a browser asks whether it may ask."""
+
+    def __init__(self, app: ASGIApp, fake: FakeFreshet) -> None:
+        self._app = app
+        self._fake = fake
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._fake.preflights += scope["type"] == "http" and scope["method"] == "OPTIONS"
+        await self._app(scope, receive, send)
+
+
+def _problem(status: int, headers: dict[str, str]) -> Response:
+    reason = {"field": "events", "reason": "not now", "value": None}
+    content = {"type": "urn:freshet:problem:test", "title": "A test", "status": status, "errors": [reason]}
+    return JSONResponse(content, status_code=status, headers=headers, media_type="application/problem+json")
 
 
 def _banner(item: Wire | None, category: str | None) -> Wire:

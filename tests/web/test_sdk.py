@@ -4,46 +4,17 @@ from __future__ import annotations
 
 import re
 import socket
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 from playwright.sync_api import BrowserContext, Page
 
 from tests.web.conftest import Site
+from tests.web.sdk_pages import open_blank, wait_for
 
 pytestmark = pytest.mark.browser
 
 TALL_ITEM = "width:200px;height:200px;background:teal"
-
-
-def open_blank(page: Page, site: Site, collector: str | None = None, **settings: Any) -> None:
-    """A page of another site that loads the SDK from the store and keeps it as `freshet`."""
-    page.goto(f"{site.freshet}/blank")
-    page.evaluate(
-        """async ([sdk, settings]) => {
-            const { createFreshet } = await import(sdk);
-            window.heard = { answered: [], rejected: [], error: [] };
-            window.freshet = createFreshet(settings);
-            for (const name in heard) freshet.on(name, (detail) => heard[name].push(detail));
-            window.surprises = [];
-            addEventListener("error", (event) => surprises.push(event.message));
-            addEventListener("unhandledrejection", (event) => surprises.push(String(event.reason)));
-        }""",
-        [
-            f"{site.store}/sdk/freshet.js",
-            {"collector": collector or site.freshet, "api": site.freshet} | settings,
-        ],
-    )
-
-
-def wait_for(condition: Callable[[], bool], page: Page, within_s: float = 5) -> None:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not hold in time"
-        page.wait_for_timeout(20)
 
 
 def free_port() -> int:

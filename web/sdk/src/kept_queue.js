@@ -37,7 +37,7 @@ export function addKeptQueue(core) {
   /** What is kept now is for whoever comes. */
   core.abandon = () => {
     release?.();
-    release = 0;
+    release = null;
     key = QUEUE + makeId();
   };
 

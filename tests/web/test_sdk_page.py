@@ -19,8 +19,8 @@ from starlette.staticfiles import StaticFiles
 
 from tests.stack.prerequisites import REPO
 from tests.web.conftest import Site
+from tests.web.sdk_pages import wait_for
 from tests.web.servers import serving
-from tests.web.test_sdk import wait_for
 
 pytestmark = pytest.mark.browser
 

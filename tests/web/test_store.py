@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.web.conftest import Site
-from tests.web.test_sdk import wait_for
+from tests.web.sdk_pages import wait_for
 from web.store.catalog import build_document
 
 pytestmark = pytest.mark.browser

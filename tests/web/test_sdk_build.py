@@ -1,102 +1,185 @@
-"""The SDK as it is published: both builds work in a browser, and its types are types."""
+"""The two builds: their size, their types, what the README says to paste, and a page with a strict policy."""
 
 from __future__ import annotations
 
+import gzip
+import json
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import HTMLResponse
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
 
-from tests.stack.prerequisites import REPO
-from tests.web.conftest import Site
-from tests.web.sdk_pages import wait_for
-from tests.web.servers import serving
+from tests.web.conftest import SDK, Site
+from tests.web.sdk_pages import metadata, wait_for
 
 pytestmark = pytest.mark.browser
 
-SDK = REPO / "web" / "sdk"
-
-
-@pytest.fixture(scope="module")
-def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Both builds, made anew."""
-    if not (SDK / "node_modules").is_dir() or shutil.which("node") is None:
-        pytest.skip("needs web/sdk/node_modules, which `make test` installs with npm")
-    folder = tmp_path_factory.mktemp("dist")
-    subprocess.run(["node", "build.mjs", str(folder)], cwd=SDK, check=True, capture_output=True, timeout=60)
-    return folder
+MAX_GZIPPED_BYTES = 6_000
+README = (SDK / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
-def host(dist: Path, site: Site) -> Iterator[str]:
-    """Pages that use the builds as the README says."""
-    snippet = re.findall(r"```html\n(<script>.*?</script>)", (SDK / "README.md").read_text(), re.DOTALL)[0]
-    snippet = snippet.replace("https://collect.shop.example", site.freshet).replace(
-        "https://api.shop.example", site.freshet
+def built(site: Site, sdk_build: Path) -> Iterator[Site]:
+    site.fake.folders["sdk"] = sdk_build
+    yield site
+
+
+def listing(language: str, containing: str) -> str:
+    """The README's first listing with those words in it."""
+    found = [text for text in re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL) if containing in text]
+    return str(found[0])
+
+
+def pasted(site: Site, html: str) -> str:
+    """With the test's addresses in place of the examples'."""
+    services = html.replace("https://collect.example", site.freshet).replace("https://api.example", site.freshet)
+    return services.replace("https://cdn.example", f"{site.freshet}/files/sdk")
+
+
+@pytest.mark.parametrize("name", ["freshet.js", "freshet.global.js"])
+def test_a_build_is_small(sdk_build: Path, name: str) -> None:
+    assert len(gzip.compress((sdk_build / name).read_bytes(), 9)) <= MAX_GZIPPED_BYTES
+
+
+def test_the_package_holds_what_it_promises(sdk_build: Path) -> None:
+    package = json.loads((SDK / "package.json").read_text(encoding="utf-8"))
+    assert "dependencies" not in package
+    promised = [package["types"], package["unpkg"], *package["exports"]["."].values(), package["exports"]["./global"]]
+    built = {f"./dist/{path.name}" for path in sdk_build.iterdir()}
+    assert all(path in built or (SDK / path).exists() for path in promised)
+    assert "http" not in (SDK / "package-lock.json").read_text(encoding="utf-8").replace("https://opencollective", "")
+
+
+def test_the_types_hold_for_a_page_that_uses_everything(tmp_path: Path) -> None:
+    react = listing("tsx", "freshet.purchase")
+    (tmp_path / "page.ts").write_text(
+        f"""import {{ createFreshet, type Answer, type Entry, type Freshet }} from "{SDK / "freshet"}";
+        declare const product: any, query: string, found: any[], order: any, user: any, card: Element;
+        const freshet: Freshet = createFreshet({{ collector: "x", consent: "pending", items: async () => ({{}}) }});
+        {react}
+        const stop: (() => void) | null = freshet.observe(card, {{ product_id: "p" }}, true);
+        freshet.recommend({{ placement: "home" }}).then((answer: Answer | null) => answer?.ranked_feed[0]?.fields.position);
+        freshet.slot(card, {{ k: 3, render: (entry: Entry) => document.createElement(entry.id) }});
+        freshet.on("rejected", ({{ reason }}) => reason.length);
+        freshet.consent({{ analytics: true }})?.personalization;
+        // @ts-expect-error -- a misspelt option
+        createFreshet({{ colector: "x" }});
+        // @ts-expect-error -- nothing of that name happens
+        freshet.on("rejection", () => {{}});
+        // @ts-expect-error -- a price is a number
+        freshet.view({{ price: "12" }});
+        """,
+        encoding="utf-8",
     )
-    early = "<script>freshet.view('early'); freshet.identify('u7')</script>"
-    pages = {
-        "/snippet": f"{snippet}{early}<script async src=/dist/freshet.global.js></script>",
-        "/tag": f"<script async src=/dist/freshet.global.js data-collector={site.freshet}></script>",
-        "/module": "",
-    }
-
-    async def page(request: Request) -> HTMLResponse:
-        return HTMLResponse(f"<!doctype html><title>page</title><body>{pages[request.url.path]}</body>")
-
-    routes = [Mount("/dist", StaticFiles(directory=dist)), Route("/{path:path}", page)]
-    with serving(Starlette(routes=routes)) as url:
-        yield url
+    tsc = [SDK / "node_modules/.bin/tsc", "--strict", "--noEmit", "--target", "es2022", "--moduleResolution", "bundler"]
+    outcome = subprocess.run(
+        [*tsc, "--module", "esnext", "page.ts"], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert outcome.stdout == ""
 
 
-def test_calls_before_the_script_is_there_count_and_the_rest_happens_by_itself(
-    page: Page, site: Site, host: str
-) -> None:
-    page.goto(f"{host}/snippet")
-    wait_for(lambda: len(site.fake.named("identify")) == 1 and len(site.fake.named("page_view")) == 1, page)
-    assert [event["product_id"] for event in site.fake.named("view_product")] == ["early"]
-    answered = page.evaluate("() => freshet.recommend({ k: 3 }).then(({ ranked_feed }) => ranked_feed.length)")
-    assert answered == 3
+def test_every_method_is_typed_and_every_typed_one_is_there(page: Page, built: Site) -> None:
+    page.goto(f"{built.freshet}/blank")
+    methods = page.evaluate(
+        "async (sdk) => Object.keys((await import(sdk)).createFreshet({ collector: 'x' }))",
+        f"{built.freshet}/files/sdk/freshet.js",
+    )
+    body = re.search(r"export interface Freshet \{(.*?)\n\}", (SDK / "freshet.d.ts").read_text(), re.DOTALL)
+    assert body is not None
+    assert set(methods) == set(re.findall(r"^  (?:readonly )?(\w+)[:(<]", body.group(1), re.MULTILINE))
 
 
-def test_a_tag_with_a_collector_needs_no_script_of_the_page(page: Page, site: Site, host: str) -> None:
-    page.goto(f"{host}/tag")
-    wait_for(lambda: len(site.fake.named("page_view")) == 1, page)
-    page.evaluate("() => freshet.addToCart('p1', { quantity: 2 })")
-    wait_for(lambda: len(site.fake.named("add_to_cart")) == 1, page)
-    page.evaluate("() => freshet.consent({ analytics: false, personalization: false })")
-    page.evaluate("() => freshet.track('click')")
-    page.wait_for_timeout(500)
-    assert site.fake.named("click") == []
+def test_the_one_tag_is_enough(page: Page, built: Site) -> None:
+    tag = pasted(built, listing("html", "data-write-key")).replace("async src", "src")
+    built.fake.pages["test"] = "<title>One tag</title>" + tag + "<button data-freshet-click='hello'>x</button>"
+    page.goto(f"{built.freshet}/pages/test")
+    page.wait_for_timeout(300)
+    page.click("button")
+    wait_for(lambda: len(built.fake.events) >= 2, page)
+    assert {event["event"] for event in built.fake.events} == {"page_view", "hello"}
+    assert set(built.fake.keys) == {"YOUR_KEY"}
 
 
-def test_the_module_exports_what_its_types_say(page: Page, site: Site, host: str) -> None:
-    page.goto(f"{host}/module")
-    names = page.evaluate(
-        """async ([collector]) => {
-            const { createFreshet, makeId } = await import("/dist/freshet.js");
-            window.freshet = createFreshet({ collector, api: collector });
-            freshet.track("click", { product_id: makeId() });
-            return Object.keys(freshet);
+def test_calls_before_the_script_has_loaded_are_made_as_of_then(page: Page, built: Site) -> None:
+    snippet, _, tag = pasted(built, listing("html", "freshet.q.push")).rpartition("<script async")
+    built.fake.pages["test"] = f"""<title>early</title>{snippet}<script>
+        var kept = freshet;
+        freshet.track("early", {{ n: 1 }});
+        freshet.recommend({{ k: 2 }}).then((answer) => {{ window.answer = answer; }});
+        setTimeout(() => {{
+            var script = document.createElement("script");
+            script.src = "{built.freshet}/files/sdk/freshet.global.js";
+            script.onload = () => {{ kept.track("late", {{ n: 2 }}); freshet.track("later", {{ n: 3 }}); }};
+            document.head.append(script);
+        }}, 700);
+    </script>"""
+    assert "freshet.global.js" in tag
+    page.goto(f"{built.freshet}/pages/test")
+    names = ("early", "late", "later")
+    wait_for(lambda: all(built.fake.named(name) for name in names), page)
+    page.wait_for_function("() => window.answer")
+    assert len(page.evaluate("() => answer.recommendations")) == 2
+    early, late = built.fake.named("early")[0], built.fake.named("late")[0]
+    assert early["timestamp"] < late["timestamp"]
+    assert page.evaluate("([a, b]) => new Date(b) - new Date(a)", [early["timestamp"], late["timestamp"]]) >= 600
+    assert len(built.fake.named("page_view")) == 1
+
+
+def test_tag_managers_tag_waits_for_the_decision_and_a_second_copy_changes_nothing(page: Page, built: Site) -> None:
+    tag = pasted(built, listing("html", "createElement"))
+    built.fake.pages["test"] = f"<title>gtm</title><head></head>{tag}{tag}"
+    page.goto(f"{built.freshet}/pages/test")
+    page.wait_for_function("() => window.freshet && freshet.close")
+    page.wait_for_timeout(400)
+    assert built.fake.events == []
+    page.evaluate("() => freshet.consent({ analytics: true, personalization: true })")
+    wait_for(lambda: bool(built.fake.events), page)
+    page.wait_for_timeout(300)
+    assert [event["event"] for event in built.fake.events] == ["page_view"]
+
+
+def test_a_strict_policy_is_kept(page: Page, built: Site) -> None:
+    own = built.freshet
+    built.fake.policy = f"default-src 'none'; script-src {own}; connect-src {own}; require-trusted-types-for 'script'"
+    script = f"{own}/files/sdk/freshet.global.js"
+    built.fake.pages["test"] = f"""<title>strict</title>
+        <script src="{own}/files/page/violations.js"></script>
+        <script src="{script}" data-collector="{own}" data-api="{own}"></script>
+        <main data-freshet-view data-freshet-product="i01"></main>
+        <div data-freshet-slot="home" data-freshet-k="2"><template><a href="/x/{{id}}">{{id}}</a></template></div>"""
+    built.fake.folders["page"] = built.fake.folders["sdk"]
+    (built.fake.folders["sdk"] / "violations.js").write_text(
+        "window.violations = []; addEventListener('securitypolicyviolation', (event) => violations.push(event.violatedDirective));"
+    )
+    page.goto(f"{own}/pages/test")
+    page.wait_for_selector("a")
+    wait_for(lambda: bool(built.fake.named("view_product")) and bool(built.fake.named("page_view")), page)
+    assert page.locator("div a").count() == 2
+    assert page.evaluate("() => violations") == []
+
+
+def test_the_built_module_delivers_keeps_and_withdraws_as_the_source_does(page: Page, built: Site) -> None:
+    """Shortened names could break what only the build has: the whole way once."""
+    page.goto(f"{built.freshet}/blank")
+    built.fake.failures, built.fake.retry_after = 1, "1"
+    page.evaluate(
+        """async ([sdk, address]) => {
+            const { createFreshet } = await import(sdk);
+            window.freshet = createFreshet({ collector: address, api: address, pages: true, elements: true, writeKey: "k" });
+            freshet.identify("u1");
+            freshet.purchase({ order_id: "o", lines: [{ product_id: "p", price: 1 }] });
         }""",
-        [site.freshet],
+        [f"{built.freshet}/files/sdk/freshet.js", built.freshet],
     )
-    wait_for(lambda: len(site.fake.named("click")) == 1, page)
-    declared = (SDK / "freshet.d.ts").read_text().partition("export interface Freshet {")[2].partition("\n}")[0]
-    assert set(names) == set(re.findall(r"^  (?:readonly )?(\w+)[(:]", declared, re.MULTILINE))
-
-
-def test_the_types_are_types(dist: Path) -> None:
-    compiler = SDK / "node_modules" / ".bin" / "tsc"
-    options = ["--strict", "--noEmit", "--target", "es2022", "--module", "nodenext", "freshet.d.ts"]
-    done = subprocess.run([str(compiler), *options], cwd=SDK, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stdout
+    page.wait_for_timeout(500)
+    assert page.evaluate("() => Object.keys(localStorage).filter((key) => key.startsWith('freshet.queue.')).length") == 1
+    wait_for(lambda: len(built.fake.events) == 3, page)
+    assert sorted(event["event"] for event in built.fake.events) == ["identify", "page_view", "purchase"]
+    assert metadata(built.fake.named("purchase"), "order_id") == ["o"]
+    assert page.evaluate("() => freshet.profile()")["events_total"] >= 0
+    assert len(page.evaluate("() => freshet.recommend({ k: 3 })")["ranked_feed"][0]["fields"]) == 6
+    page.evaluate("() => freshet.consent({ analytics: false, personalization: false })")
+    assert page.evaluate("() => [freshet.track('click'), Object.keys(localStorage)]") == [None, ["freshet.consent"]]

@@ -1,12 +1,4 @@
-/** Freshet's browser SDK. Nothing here throws into the page: see `on("error", …)`. */
-
-/** What an event says beside its name; `null` and `undefined` are left out. `product_id` and `timestamp` are its own fields, the rest is metadata. */
-export interface Fields {
-  product_id?: string | number | null;
-  /** When it happened, where that is not now: milliseconds since 1970, a date, or RFC 3339. */
-  timestamp?: number | string | Date;
-  [name: string]: unknown;
-}
+/** Freshet's browser SDK. What each call does is told in README.md. */
 
 /** What the visitor agreed to: to be counted, and to be remembered. */
 export interface Consent {
@@ -15,144 +7,198 @@ export interface Consent {
 }
 
 export interface Options {
-  /** Base address of the collector, `https://collect.shop.example`. */
+  /** The collector's address. */
   collector: string;
-  /** Base address of the recommendations API; without it there are none. */
+  /** The recommendations API's address; needed for `recommend`, `profile` and slots. */
   api?: string;
-  /** The site's write key (a browser one, for all to see). */
+  /** The site's write key; it travels as `?key=`. */
   writeKey?: string;
-  /** Views, scroll depth and dwell of pages, by themselves, also of a single-page app. The script tag's build: true. */
+  /** Tell page views (also of a single-page app), scroll depth and dwell by itself. Default false; the script tag: true. */
   pages?: boolean;
-  /** With `pages`: a change of the address behind `#` is another page. */
-  hash?: boolean;
-  /** What `data-freshet-*` attributes say, by itself. The script tag's build: true. */
+  /** Follow `data-freshet-*` attributes. Default false; the script tag: true. */
   elements?: boolean;
-  /** What holds before the visitor decides; "pending" waits in memory, "denied" tells and keeps nothing. Default: "granted". */
+  /** Whether a change of the address after `#` is a page view. Default false. */
+  hash?: boolean;
+  /** What holds until the visitor decides. Default "granted". With "pending" events wait in memory. */
   consent?: "granted" | "denied" | "pending";
-  /** Whether Global Privacy Control and Do Not Track are honoured. Default: true. */
+  /** Honour Global Privacy Control and Do Not Track. Default true. */
   respectSignals?: boolean;
-  /** What the site knows of items, for slots: `{id: {title, image, …}}`. */
-  items?: (ids: string[]) => Record<string, object> | Promise<Record<string, object>>;
-  /** Milliseconds that events wait for company. Default: 250. */
+  /** What the site knows of items, for the templates of slots, by id. */
+  items?: (ids: string[]) => Record<string, Record<string, unknown>> | Promise<Record<string, Record<string, unknown>>>;
+  /** How long events wait for company, in ms. Default 250. */
   flushMs?: number;
-  /** Events a request, 1 to 500. Default: 50. */
+  /** Events in one request. Default 50. */
   batchSize?: number;
-  /** Events kept while the collector is away; the oldest go first. Default: 1000. */
+  /** Events that wait while the collector is away; the oldest go first. Default 1000. */
   queueLimit?: number;
-  /** Characters kept in localStorage. Default: 500,000. */
+  /** Characters of them that are kept in localStorage. Default 500 000. */
   queueBytes?: number;
-  /** Names of events that do not wait. */
+  /** Events that are sent at once, and after which slots ask again. Default: what a person does in a shop. */
   immediate?: string[];
-  /** Milliseconds of silence after which a visit ends. Default: 30 minutes. */
+  /** A session ends after so long without an event, in ms. Default 30 min. */
   sessionIdleMs?: number;
-  /** Milliseconds for which an event counts as not yet in the profile. Default: 10,000. */
+  /** How long an event counts as not yet processed, in ms. Default 10 s. */
   pendingMs?: number;
-  /** First and longest pause before a request is sent again, in milliseconds. Defaults: 500, 30,000. */
+  /** The first wait before a repetition, which doubles, in ms. Default 500. */
   retryMs?: number;
+  /** The longest such wait, in ms; what the collector asks for may be longer. Default 30 s. */
   retryMaxMs?: number;
-  /** Milliseconds for a request. Default: 10,000. */
+  /** How long an answer is waited for, in ms. Default 10 s. */
   requestTimeoutMs?: number;
-  /** Milliseconds for which half of an element must be in sight to count as an impression. Default: 1000. */
+  /** How long half of an item must be visible, in ms. Default 1000. */
   impressionMs?: number;
-  /** Milliseconds between two reports of a playing medium. Default: 10,000. */
+  /** Time watched between two media_progress events, in ms. Default 10 s. */
   progressMs?: number;
-  /** Milliseconds after an event until slots ask again. Default: 300. */
+  /** How long slots wait after an event before they ask again, in ms. Default 300. */
   refreshMs?: number;
 }
 
+/** `product_id` and `timestamp` are an event's own fields, all else is metadata; null and undefined are left out. */
+export interface Fields {
+  product_id?: string | number | null;
+  timestamp?: Date | string | number;
+  category?: string | null;
+  brand?: string | null;
+  price?: number | null;
+  list_price?: number | null;
+  discount?: number | null;
+  quantity?: number | null;
+  request_id?: string | null;
+  placement?: string | null;
+  variant?: string | null;
+  position?: number | null;
+  propensity?: number | null;
+  [name: string]: unknown;
+}
+
+export interface Order {
+  /** With it the same order, told twice, is the same events. */
+  order_id?: string;
+  lines: Fields[];
+  [name: string]: unknown;
+}
+
+export type EventName =
+  | "page_view"
+  | "click"
+  | "search"
+  | "scroll"
+  | "view_product"
+  | "add_to_cart"
+  | "remove_from_cart"
+  | "purchase"
+  | "media_play"
+  | "media_pause"
+  | "media_progress"
+  | "dwell"
+  | "impression"
+  | "identify"
+  | (string & {});
+
 export interface Question {
-  /** Default: "home". */
   placement?: string;
-  /** How many items, 1 to 100. Default: 20. */
   k?: number;
-  /** The product that the page is about. */
   productId?: string;
-  /** An experiment's half. */
   variant?: "personalized" | "popular";
-  /** Ids that are not to come. */
   exclude?: string[];
 }
 
-export interface Recommended {
+/** One recommended item. */
+export interface Entry {
   id: string;
   score: number;
   position: number;
   propensity: number;
+  source?: string;
   /** What an impression or a click of it has to say. */
+  fields: Fields;
+  [name: string]: unknown;
+}
+
+export interface Banner {
+  id: string;
+  headline: string;
+  text: string;
+  category?: string;
+  product_id?: string | null;
   fields: Fields;
 }
 
 export interface Answer {
   request_id: string;
   recommendations: string[];
-  ranked_feed: Recommended[];
-  personalized_banner: { id: string; headline: string; text: string; category: string; product_id: string | null };
+  ranked_feed: Entry[];
+  personalized_banner: Banner | null;
   served_by: string;
   variant: string;
+  /** When it was asked and answered (`performance.now()`), and the pending events that were sent along. */
   client: { asked_ms: number; answered_ms: number; included: string[] };
-}
-
-export interface SlotQuestion extends Question {
-  /** The element of an item; without it the slot's `<template>` is filled. */
-  render?: (entry: Recommended, item?: object) => Element;
-}
-
-export interface Order {
-  order_id?: string;
-  currency?: string;
-  coupon?: string;
-  lines: Fields[];
   [name: string]: unknown;
 }
 
-export type Stop = () => void;
+export interface SlotQuestion extends Question {
+  /** Makes the element of one item; without it the element's `<template>` is filled. */
+  render?: (entry: Entry, item: Record<string, unknown> | undefined) => Element;
+}
 
+export interface Happenings {
+  tracked: { id: string; event: string; product_id?: string | number | null; metadata: Record<string, unknown>; at_ms: number };
+  answered: { ids: string[]; accepted?: number; rejected: number; withheld?: number; answered_ms: number; took_ms: number };
+  rejected: { id: string; event: string; reason: string };
+  error: { where?: string; error: unknown };
+  consent: Consent;
+  /** The page is in sight again, or goes out of sight. */
+  show: undefined;
+  hide: undefined;
+}
+
+type Stop = () => void;
+
+/** No method throws; one that fails answers null and tells the listeners of "error". */
 export interface Freshet {
+  /** null where the visitor agreed to nothing. */
   readonly anonymousId: string | null;
   readonly userId: string | null;
   readonly sessionId: string | null;
-  /** Queues an event; its id, or null where the visitor agreed to nothing. The same `id` again is the same event. */
-  track(name: string, fields?: Fields, id?: string): string | null;
-  /** A page view. */
+  /** Queues an event; its id, or null. An `id` of one's own makes an event count once, however often it is told. */
+  track(event: EventName, fields?: Fields, id?: string): string | null;
   page(fields?: Fields): string | null;
-  view(item: string | number | Fields, fields?: Fields): string | null;
-  addToCart(item: string | number | Fields, fields?: Fields): string | null;
-  removeFromCart(item: string | number | Fields, fields?: Fields): string | null;
+  view(product: string | Fields, fields?: Fields): string | null;
+  addToCart(product: string | Fields, fields?: Fields): string | null;
+  removeFromCart(product: string | Fields, fields?: Fields): string | null;
   search(query: string, fields?: Fields): string | null;
-  /** One event a line; with an `order_id` a second call buys nothing twice. */
+  /** One purchase for each line; the order's other fields go with each. */
   purchase(order: Order): (string | null)[] | null;
-  /** Ties the visitor to an account. */
-  identify(userId: string | number, traits?: Fields): string | null;
-  /** Forgets account, anonymous id and visit, as at logout. */
+  /** This browser is the account's from now on. */
+  identify(userId: string, traits?: Fields): string | null;
+  /** New ids, as at logout. */
   reset(): void;
-  /** Takes the visitor's decision, and says what holds; null while it is pending. */
+  /** Takes the visitor's decision (what it does not name stays); what holds, or null while it is pending. */
   consent(decision?: Partial<Consent>): Consent | null;
-  /** An impression once half of the element was in sight for a second, once for each request id, placement and item. */
-  observe(element: Element, fields: Fields, clicks?: boolean): Stop;
-  observeMedia(element: HTMLMediaElement, fields?: Fields): Stop;
-  /** Shows recommendations, or with `isBanner` the banner that comes with them, and asks again after events. */
-  slot(element: Element, question?: SlotQuestion, isBanner?: boolean): Stop;
-  /** The API's answer, or null. */
+  /** Tells an impression once half of the element was visible for a second; with `clicks` the clicks too. */
+  observe(element: Element, fields: Fields, clicks?: boolean): Stop | null;
+  observeMedia(element: HTMLMediaElement, fields?: Fields): Stop | null;
   recommend(question?: Question): Promise<Answer | null>;
-  /** The stored profile, or null. */
-  profile(question?: { eventId?: string }): Promise<Record<string, unknown> | null>;
-  /** Events that the stored profile may not hold yet; `settled` says that it does. */
-  pending(): object[];
+  /** Shows recommendations in an element, anew after events; with `banner` the banner that comes with them. */
+  slot(element: Element, question: SlotQuestion, banner?: boolean): Stop | null;
+  /** The stored profile, where the API shows it. */
+  profile(question?: { eventId?: string }): Promise<Record<string, any> | null>;
+  /** The events that may not have been processed yet. */
+  pending(): Record<string, unknown>[] | null;
+  /** The profile holds these events. */
   settled(eventIds: string[]): void;
-  /** Sends what waits. */
   flush(): void;
   /** Sends what waits and stops listening. */
   close(): void;
-  on(name: "tracked" | "answered" | "rejected" | "error" | "consent" | "show" | "hide", listener: (detail: any) => void): Stop;
+  on<Name extends keyof Happenings>(name: Name, listener: (detail: Happenings[Name]) => void): Stop | null;
 }
 
-export function createFreshet(options: Options): Freshet;
-/** A random UUID, version 4. */
-export function makeId(): string;
+export declare function createFreshet(options: Options): Freshet;
 
-declare global {
-  interface Window {
-    /** Of the script-tag build. */
-    freshet?: Freshet & { init(options: Options): void };
-  }
+/** A random UUID. */
+export declare function makeId(): string;
+
+/** The global of the script tag. */
+export interface GlobalFreshet extends Freshet {
+  init(options: Options): void;
 }

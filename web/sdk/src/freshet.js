@@ -37,13 +37,13 @@ export { makeId };
 const PARTS = [
   addListeners,
   addStorage,
-  addConsent,
   addKeptQueue,
   addShop,
   addMedia,
   addImpressions,
   addSlots,
   addVisitor,
+  addConsent,
   addRecommendations,
   addEvents,
   addOutbox,
@@ -51,8 +51,6 @@ const PARTS = [
 const METHODS =
   "track page identify reset consent view addToCart removeFromCart search purchase slot observeMedia observe flush close" +
   " pending settled recommend profile on";
-const nothing = () => {};
-const OTHERWISE = { observe: nothing, on: nothing, pending: [] }; // what a method answers that failed; others null
 
 /** One visitor's connection to Freshet. `options`: see `freshet.d.ts`. */
 export function createFreshet(options) {
@@ -104,6 +102,6 @@ export function createFreshet(options) {
       return known("session_id");
     },
   };
-  for (const name of METHODS.split(" ")) client[name] = core.guarded(core[name], name, OTHERWISE[name]);
+  for (const name of METHODS.split(" ")) client[name] = core.guarded(core[name], name);
   return client;
 }

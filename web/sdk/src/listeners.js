@@ -24,9 +24,9 @@ export function addListeners(core) {
 
   core.fail = (where, error) => core.emit("error", { where, error });
 
-  /** The same function, which answers `otherwise` instead of throwing or, later, refusing its promise. */
-  core.guarded = (action, where, otherwise = null) => {
-    const failed = (error) => (core.fail(where, error), otherwise);
+  /** The same function, which answers null instead of throwing or, later, refusing its promise. */
+  core.guarded = (action, where) => {
+    const failed = (error) => (core.fail(where, error), null);
     return (...args) => {
       try {
         const result = action(...args);

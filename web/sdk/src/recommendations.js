@@ -33,14 +33,12 @@ export function addRecommendations(core) {
       sent_at: new Date(), // by which the API repairs a wrong clock
     });
     const { request_id, variant: chosen, ranked_feed: feed, personalized_banner: banner } = answer;
+    const tell = (entry, fields) => (entry.fields = { request_id, variant: chosen, ...fields });
     for (const entry of feed) {
       const { id: product_id, position, propensity } = entry;
-      entry.fields = { product_id, request_id, placement, variant: chosen, position, propensity };
+      tell(entry, { product_id, placement, position, propensity });
     }
-    if (banner) {
-      const { id: banner_id, product_id } = banner;
-      banner.fields = { product_id, request_id, placement: "banner", variant: chosen, position: 0, banner_id };
-    }
+    if (banner) tell(banner, { product_id: banner.product_id, placement: "banner", position: 0, banner_id: banner.id });
     answer.client = { asked_ms, answered_ms: performance.now(), included: entries.map(({ id }) => id) };
     return answer;
   };

@@ -17,7 +17,7 @@ const main = document.getElementById("main");
 /** What one visit of the store consists of. */
 async function start() {
   const [catalog, addresses] = await Promise.all([loadCatalog(), fetch("/config.json").then((answer) => answer.json())]);
-  const freshet = createFreshet(addresses);
+  const freshet = createFreshet({ ...addresses, pages: true });
   const shop = new Shop({ catalog, freshet });
   const views = { picks: new Picks(shop), banner: new Banner(shop), popular: new SlateList(shop, "grid") };
   const freshness = new Freshness(freshet);
@@ -110,7 +110,6 @@ class Router {
 
   draw() {
     this.show(this.page());
-    this.parts.shop.freshet.page();
     if (location.pathname !== "/search") document.querySelector("form.search").q.value = "";
   }
 

@@ -1,146 +1,124 @@
-"""The browser SDK: what it weighs, and the main thread's time for its load and for 100 events, in Chromium.
+"""The browser SDK's size, and what it costs a page's main thread in Chromium, plainly and on a CPU slowed to a quarter.
 
-Time is the main thread's task time by the DevTools protocol (`Performance.getMetrics`, TaskDuration), of the page with
-the SDK less that of the same page without; medians over fresh pages, on the machine's own speed and slowed down four
-times, as a phone is. `python -m tests.bench.sdk` prints the rows.
+A load is measured beside the same page without the SDK: DevTools' TaskDuration, all that the main thread did until the
+page was idle, in the thread's own time, so that other programs do not count. 100 events are tracked in one go: the time that `track` itself held the thread, and all that followed.
 """
 
 from __future__ import annotations
 
 import gzip
-import json
 import os
 import statistics
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
 
-from playwright.sync_api import Browser, sync_playwright
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
 
 from tests.bench.rows import Row, row
-from tests.stack import prerequisites
+from tests.stack.prerequisites import REPO, chromium
 from tests.web.conftest import CHROMIUM_ARGS
+from tests.web.fake_freshet import FakeFreshet
 from tests.web.servers import serving
 
-SDK = prerequisites.REPO / "web" / "sdk"
-TARGET_BYTES = 6000.0
-PAGES = 15
+SDK = REPO / "web" / "sdk"
+MAX_GZIPPED_BYTES = 6_000
+SLOWDOWNS = {"": 1, "_slow_cpu": 4}
+LOADS, BURSTS = 15, 9
+SETTLE_MS = 1_500
 EVENTS = 100
-SLOWDOWNS = (1, 4)
-SETTLED_MS = 400
-FLOOR = "the same page without the SDK"
-
-PLAIN = "<!doctype html><title>page</title><body><script>window.ready = true</script></body>"
-WITH_SDK = (
-    "<!doctype html><title>page</title><body>"
-    '<script src="/sdk/freshet.global.js" data-collector="/collect"></script></body>'
+PAGE = (
+    """<title>A page</title><link rel="icon" href="data:,">{tag}<h1>A page</h1>
+<ul>"""
+    + "".join(f"<li data-freshet-click data-freshet-product='p{n}'>Product {n}</li>" for n in range(200))
+    + "</ul>"
 )
+TAG = '<script async src="{own}/files/sdk/freshet.global.js" data-collector="{own}" data-api="{own}"></script>'
+WATCH_LONG_TASKS = """window.longTasks = [];
+new PerformanceObserver((list) => list.getEntries().forEach((task) => longTasks.push(task.duration)))
+    .observe({ type: "longtask", buffered: true });"""
+BURST = f"""() => {{
+    const startedMs = performance.now();
+    for (let n = 0; n < {EVENTS}; n += 1) freshet.track("view_product", {{ product_id: `p${{n}}`, price: n, category: "home" }});
+    return performance.now() - startedMs;
+}}"""
 
 
 def run() -> list[Row]:
-    """Rows of `{name, value, unit, target, floor, floor_value}`; takes about a minute."""
-    subprocess.run(["npm", "run", "--silent", "build"], cwd=SDK, check=True, capture_output=True)
-    return _sizes() + _times()
+    """Measure; takes about three minutes."""
+    with tempfile.TemporaryDirectory() as folder:
+        build = Path(folder)
+        subprocess.run(["node", str(SDK / "build.mjs"), folder], check=True, capture_output=True, timeout=60)
+        fake = FakeFreshet(folders={"sdk": build})
+        with serving(fake.app()) as own, sync_playwright() as playwright:
+            fake.pages = {"without": PAGE.format(tag=""), "with": PAGE.format(tag=TAG.format(own=own))}
+            browser = playwright.chromium.launch(executable_path=str(chromium(os.environ)), args=CHROMIUM_ARGS)
+            try:
+                return _sizes(build) + [
+                    it for name, slow in SLOWDOWNS.items() for it in _times(browser, own, name, slow)
+                ]
+            finally:
+                browser.close()
 
 
-def _sizes() -> list[Row]:
-    rows = []
-    for name, file in (("module", "freshet.js"), ("script", "freshet.global.js")):
-        code = (SDK / "dist" / file).read_bytes()
-        packed = len(gzip.compress(code, 9, mtime=0))
-        rows.append(row(f"sdk_{name}_gzipped", packed, "bytes", TARGET_BYTES, "minified", len(code)))
-    return rows
-
-
-def _times() -> list[Row]:
-    rows: list[Row] = []
-    with _host() as url, _browser() as browser:
-        for slowdown in SLOWDOWNS:
-            plain = [_load_ms(browser, f"{url}/plain", slowdown) for _ in range(PAGES)]
-            loaded = [_load_ms(browser, f"{url}/with", slowdown) for _ in range(PAGES)]
-            events = [_events_ms(browser, f"{url}/with", slowdown) for _ in range(PAGES)]
-            floor = statistics.median(plain)
-            suffix = "" if slowdown == 1 else f"_{slowdown}x_slower"
-            rows.append(row(f"sdk_load{suffix}", statistics.median(loaded) - floor, "ms", None, FLOOR, floor))
-            rows.append(row(f"sdk_{EVENTS}_events{suffix}", statistics.median(events), "ms"))
-    return rows
-
-
-def _load_ms(browser: Browser, url: str, slowdown: int) -> float:
-    """Main-thread milliseconds from before the navigation until the page is idle."""
-    page = browser.new_page()
-    try:
-        client = page.context.new_cdp_session(page)
-        client.send("Performance.enable")
-        client.send("Emulation.setCPUThrottlingRate", {"rate": slowdown})
-        before = _task_ms(client.send("Performance.getMetrics"))
-        page.goto(url)
-        page.wait_for_timeout(SETTLED_MS)
-        return _task_ms(client.send("Performance.getMetrics")) - before
-    finally:
-        page.close()
-
-
-def _events_ms(browser: Browser, url: str, slowdown: int) -> float:
-    """Main-thread milliseconds for 100 events, until they are answered, less what an idle page takes as long."""
-    page = browser.new_page()
-    try:
-        client = page.context.new_cdp_session(page)
-        client.send("Performance.enable")
-        page.goto(url)
-        page.wait_for_timeout(SETTLED_MS)
-        client.send("Emulation.setCPUThrottlingRate", {"rate": slowdown})
-        track = f"() => {{ for (let n = 0; n < {EVENTS}; n += 1) freshet.track('click', {{ product_id: 'p' + n }}); }}"
-        spent = []
-        for script in ("() => {}", track):
-            before = _task_ms(client.send("Performance.getMetrics"))
-            page.evaluate(script)
-            page.wait_for_timeout(SETTLED_MS)
-            spent.append(_task_ms(client.send("Performance.getMetrics")) - before)
-        return spent[1] - spent[0]
-    finally:
-        page.close()
-
-
-def _task_ms(metrics: dict[str, list[dict[str, float]]]) -> float:
-    return next(1e3 * metric["value"] for metric in metrics["metrics"] if metric["name"] == "TaskDuration")  # type: ignore[comparison-overlap]
-
-
-@contextmanager
-def _host() -> Iterator[str]:
-    async def collect(request: Request) -> JSONResponse:
-        events = len(json.loads(await request.body())["events"])
-        return JSONResponse({"accepted": events, "rejected": 0, "errors": []}, 202)
-
-    async def plain(request: Request) -> HTMLResponse:
-        return HTMLResponse(PLAIN)
-
-    async def with_sdk(request: Request) -> HTMLResponse:
-        return HTMLResponse(WITH_SDK)
-
-    routes = [
-        Route("/plain", plain),
-        Route("/with", with_sdk),
-        Route("/collect/v1/events", collect, methods=["POST"]),
-        Mount("/sdk", StaticFiles(directory=SDK / "dist")),
+def _sizes(build: Path) -> list[Row]:
+    packed = {path.name: len(gzip.compress(path.read_bytes(), 9)) for path in build.iterdir()}
+    return [
+        row("sdk_module_gzipped", packed["freshet.js"], "bytes", MAX_GZIPPED_BYTES),
+        row("sdk_script_tag_gzipped", packed["freshet.global.js"], "bytes", MAX_GZIPPED_BYTES),
     ]
-    with serving(Starlette(routes=routes)) as url:
-        yield url
 
 
-@contextmanager
-def _browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        path = str(prerequisites.chromium(os.environ))
-        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGS)
-        yield browser
-        browser.close()
+def _times(browser: Browser, own: str, name: str, slowdown: int) -> list[Row]:
+    without = _median(LOADS, lambda: _load(browser, f"{own}/pages/without", slowdown))
+    loaded = _median(LOADS, lambda: _load(browser, f"{own}/pages/with", slowdown))
+    held, total, longest = _bursts(browser, f"{own}/pages/with", slowdown)
+    return [
+        row(f"sdk_load{name}", loaded - without, "ms", None, "the page without it", without),
+        row(f"sdk_{EVENTS}_events{name}", held, "ms", None, "and all that follows", total),
+        row(f"sdk_longest_task{name}", longest, "ms", 50),
+    ]
 
 
-if __name__ == "__main__":
-    print(json.dumps(run(), indent=1))
+def _median(times: int, measure: Callable[[], float]) -> float:
+    measure()  # the first fills caches
+    return statistics.median(measure() for _ in range(times))
+
+
+def _open(browser: Browser, url: str, slowdown: int) -> tuple[Page, CDPSession]:
+    page = browser.new_context().new_page()
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+    session.send("Emulation.setCPUThrottlingRate", {"rate": slowdown})
+    page.add_init_script(WATCH_LONG_TASKS)
+    page.goto(url)
+    page.wait_for_timeout(SETTLE_MS)
+    return page, session
+
+
+def _load(browser: Browser, url: str, slowdown: int) -> float:
+    """ms of main thread that one load takes."""
+    page, session = _open(browser, url, slowdown)
+    used_ms = _task_ms(session)
+    page.context.close()
+    return used_ms
+
+
+def _bursts(browser: Browser, url: str, slowdown: int) -> tuple[float, float, float]:
+    """Medians of (ms in `track`, ms of main thread until all is sent), and the longest task of 50 ms and more, or 0."""
+    held, total, longest = [], [], 0.0
+    for _ in range(BURSTS):
+        page, session = _open(browser, url, slowdown)
+        before = _task_ms(session)
+        held.append(float(page.evaluate(BURST)))
+        page.wait_for_timeout(SETTLE_MS)
+        total.append(_task_ms(session) - before)
+        longest = max(longest, *page.evaluate("() => [0, ...longTasks]"))
+        page.context.close()
+    return statistics.median(held), statistics.median(total), longest
+
+
+def _task_ms(session: CDPSession) -> float:
+    metrics = {it["name"]: it["value"] for it in session.send("Performance.getMetrics")["metrics"]}
+    return float(metrics["TaskDuration"]) * 1000

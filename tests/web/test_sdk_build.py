@@ -6,7 +6,6 @@ import gzip
 import json
 import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,9 +21,9 @@ README = (SDK / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
-def built(site: Site, sdk_build: Path) -> Iterator[Site]:
+def built(site: Site, sdk_build: Path) -> Site:
     site.fake.folders["sdk"] = sdk_build
-    yield site
+    return site
 
 
 def listing(language: str, containing: str) -> str:
@@ -74,7 +73,15 @@ def test_the_types_hold_for_a_page_that_uses_everything(tmp_path: Path) -> None:
         """,
         encoding="utf-8",
     )
-    tsc = [SDK / "node_modules/.bin/tsc", "--strict", "--noEmit", "--target", "es2022", "--moduleResolution", "bundler"]
+    tsc = [
+        str(SDK / "node_modules/.bin/tsc"),
+        "--strict",
+        "--noEmit",
+        "--target",
+        "es2022",
+        "--moduleResolution",
+        "bundler",
+    ]
     outcome = subprocess.run(
         [*tsc, "--module", "esnext", "page.ts"], cwd=tmp_path, capture_output=True, text=True, timeout=120
     )
@@ -175,7 +182,9 @@ def test_the_built_module_delivers_keeps_and_withdraws_as_the_source_does(page: 
         [f"{built.freshet}/files/sdk/freshet.js", built.freshet],
     )
     page.wait_for_timeout(500)
-    assert page.evaluate("() => Object.keys(localStorage).filter((key) => key.startsWith('freshet.queue.')).length") == 1
+    assert (
+        page.evaluate("() => Object.keys(localStorage).filter((key) => key.startsWith('freshet.queue.')).length") == 1
+    )
     wait_for(lambda: len(built.fake.events) == 3, page)
     assert sorted(event["event"] for event in built.fake.events) == ["identify", "page_view", "purchase"]
     assert metadata(built.fake.named("purchase"), "order_id") == ["o"]

@@ -98,7 +98,9 @@ def test_withdrawing_erases_what_waits_and_what_is_kept(page: Page, site: Site) 
 def test_events_in_flight_when_the_visitor_withdraws_are_not_sent_again(page: Page, site: Site) -> None:
     site.fake.failures = 1
     open_blank(page, site, retryMs=50)
-    page.evaluate("() => { freshet.track('click'); freshet.flush(); freshet.consent({ analytics: false, personalization: false }); }")
+    page.evaluate(
+        "() => { freshet.track('click'); freshet.flush(); freshet.consent({ analytics: false, personalization: false }); }"
+    )
     page.wait_for_timeout(600)
     assert site.fake.failed_requests == 1 and site.fake.events == []
 

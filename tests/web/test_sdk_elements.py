@@ -55,7 +55,9 @@ def test_without_the_option_attributes_say_nothing(page: Page, site: Site) -> No
 
 
 def test_a_view_is_told_once_and_again_when_the_element_is_about_another_product(page: Page, site: Site) -> None:
-    open_html(page, site, "<main data-freshet-view data-freshet-product='p1' data-freshet-brand='b'></main>", elements=True)
+    open_html(
+        page, site, "<main data-freshet-view data-freshet-product='p1' data-freshet-brand='b'></main>", elements=True
+    )
     wait_for(lambda: len(site.fake.named("view_product")) == 1, page)
     page.evaluate("() => document.body.append(document.createElement('p'))")
     page.evaluate("() => document.querySelector('main').setAttribute('data-freshet-product', 'p1')")
@@ -85,7 +87,9 @@ def test_a_search_form_tells_its_query(page: Page, site: Site) -> None:
       <input name="term"><button>Go</button></form>
       <form id="other" action="/pages/test"><input name="q"></form>"""
     open_html(page, site, html, elements=True)
-    page.evaluate("() => document.querySelector('#other').addEventListener('submit', (event) => event.preventDefault())")
+    page.evaluate(
+        "() => document.querySelector('#other').addEventListener('submit', (event) => event.preventDefault())"
+    )
     page.fill("#other input", "nothing")
     page.press("#other input", "Enter")
     page.fill("[name=term]", "red lamp")
@@ -95,8 +99,15 @@ def test_a_search_form_tells_its_query(page: Page, site: Site) -> None:
 
 
 def test_impressions_follow_the_attribute_half_visible_for_a_second_and_once(page: Page, site: Site) -> None:
-    item = "<div data-freshet-impression data-freshet-product='{}' data-freshet-position='{}' style='height:200px'>x</div>"
-    html = "<body style='margin:0'>" + item.format("seen", 0) + "<div style='height:1200px'></div>" + item.format("below", 1)
+    item = (
+        "<div data-freshet-impression data-freshet-product='{}' data-freshet-position='{}' style='height:200px'>x</div>"
+    )
+    html = (
+        "<body style='margin:0'>"
+        + item.format("seen", 0)
+        + "<div style='height:1200px'></div>"
+        + item.format("below", 1)
+    )
     open_html(page, site, html, elements=True, flushMs=0)
     page.wait_for_timeout(700)
     assert site.fake.named("impression") == []
@@ -147,7 +158,12 @@ def test_the_words_of_a_shop(page: Page, site: Site) -> None:
         }"""
     )
     wait_for(lambda: len(site.fake.events) == 4, page)
-    assert [event["event"] for event in site.fake.events] == ["view_product", "add_to_cart", "remove_from_cart", "search"]
+    assert [event["event"] for event in site.fake.events] == [
+        "view_product",
+        "add_to_cart",
+        "remove_from_cart",
+        "search",
+    ]
     assert [event.get("product_id") for event in site.fake.events] == ["p1", "p1", "p1", None]
     assert site.fake.events[1]["metadata"] == {"price": 5, "quantity": 2}
     assert site.fake.events[3]["metadata"] == {"query": "lamp", "results": 3}

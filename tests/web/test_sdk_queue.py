@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import BrowserContext, Page, Route
 
 from tests.web.conftest import Site
 from tests.web.sdk_pages import hide, metadata, open_blank, show, start, wait_for
@@ -79,7 +79,9 @@ def test_what_a_page_could_not_send_the_next_one_sends(context: BrowserContext, 
     assert kept(page) == []
 
 
-def test_a_page_that_goes_while_offline_leaves_its_events_to_the_next(context: BrowserContext, page: Page, site: Site) -> None:
+def test_a_page_that_goes_while_offline_leaves_its_events_to_the_next(
+    context: BrowserContext, page: Page, site: Site
+) -> None:
     keeper = context.new_page()
     keeper.goto(f"{site.freshet}/blank")
     open_blank(page, site, flushMs=60_000)
@@ -201,10 +203,12 @@ def test_a_refusal_is_told_and_not_repeated(page: Page, site: Site, status: int)
 @pytest.mark.parametrize("body", ["null", "[]", "not json", '{"errors": [null, 7, {"index": 99}]}'])
 def test_an_answer_that_says_nothing_is_still_an_answer(context: BrowserContext, site: Site, body: str) -> None:
     sent: list[Any] = []
-    context.route(
-        "**/v1/events",
-        lambda route: (sent.append(route), route.fulfill(status=202, body=body, headers={"Access-Control-Allow-Origin": "*"})),
-    )
+
+    def answer(route: Route) -> None:
+        sent.append(route)
+        route.fulfill(status=202, body=body, headers={"Access-Control-Allow-Origin": "*"})
+
+    context.route("**/v1/events", answer)
     page = context.new_page()
     open_blank(page, site, retryMs=10)
     track(page, [1])
@@ -228,6 +232,8 @@ def test_the_write_key_travels_without_a_preflight(page: Page, site: Site) -> No
 
 def test_a_large_event_travels_alone(page: Page, site: Site) -> None:
     open_blank(page, site)
-    page.evaluate("() => { freshet.track('scroll', { note: '\\u6f22'.repeat(20000) }); freshet.track('click', { n: 1 }); }")
+    page.evaluate(
+        "() => { freshet.track('scroll', { note: '\\u6f22'.repeat(20000) }); freshet.track('click', { n: 1 }); }"
+    )
     wait_for(lambda: len(site.fake.events) == 2, page)
     assert page.evaluate("() => heard.error.length") == 0

@@ -127,7 +127,10 @@ def test_a_value_is_text_and_an_address_is_no_script(page: Page, site: Site) -> 
     page.wait_for_selector("#slot p")
     href = {kind: page.get_attribute(f".{kind}", "href") for kind in ("whole", "data", "relative", "part")}
     assert href["whole"] == "" and href["data"] == "" and href["relative"] == "/a?b=c:d"
-    assert href["part"] == "/p/%3Cimg%20src%3Dx%20onerror%3D%22window.ran%3D1%22%3E%22%2F..?x=java%0Ascript%3Awindow.ran%3D1"
+    assert (
+        href["part"]
+        == "/p/%3Cimg%20src%3Dx%20onerror%3D%22window.ran%3D1%22%3E%22%2F..?x=java%0Ascript%3Awindow.ran%3D1"
+    )
     assert page.inner_text(".whole").startswith("<img src=x")
     assert page.get_attribute("#slot p", "onclick") == "window.ran = '{evil}'"
     assert page.get_attribute("#slot img", "alt") == "One: two"

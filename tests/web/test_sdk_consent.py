@@ -105,6 +105,17 @@ def test_events_in_flight_when_the_visitor_withdraws_are_not_sent_again(page: Pa
     assert site.fake.failed_requests == 1 and site.fake.events == []
 
 
+def test_a_later_agreement_does_not_bring_back_what_waited_before_the_withdrawal(page: Page, site: Site) -> None:
+    site.fake.failures = 1
+    open_blank(page, site, flushMs=60_000, retryMs=50)
+    page.evaluate("() => { freshet.track('scroll', { n: 1 }); freshet.flush(); freshet.track('scroll', { n: 2 }); }")
+    page.evaluate("([no, yes]) => { freshet.consent(no); freshet.consent(yes); }", [NOBODY, EVERYTHING])
+    track(page, 3)
+    wait_for(lambda: bool(site.fake.events), page)
+    page.wait_for_timeout(500)
+    assert metadata(site.fake.events, "n") == [3]
+
+
 def test_a_new_agreement_begins_with_new_ids(page: Page, site: Site) -> None:
     open_blank(page, site)
     before = page.evaluate("() => freshet.anonymousId")

@@ -230,6 +230,24 @@ def test_the_write_key_travels_without_a_preflight(page: Page, site: Site) -> No
     assert site.fake.preflights == 0
 
 
+def test_what_is_under_way_when_the_page_goes_is_not_sent_again_should_it_fail(page: Page, site: Site) -> None:
+    page.goto(f"{site.freshet}/blank")
+    start(page, site, retryMs=10)
+    page.evaluate(
+        """() => {
+            window.sent = 0;
+            window.fetch = () => { sent += 1; return new Promise((_, fail) => setTimeout(fail, 200, new TypeError("gone"))); };
+            freshet.track("click");
+            freshet.flush();
+            dispatchEvent(new Event("pagehide"));
+        }"""
+    )
+    page.wait_for_timeout(300)
+    hide(page)
+    page.wait_for_timeout(300)
+    assert page.evaluate("() => sent") == 1 and kept(page) == []
+
+
 def test_a_large_event_travels_alone(page: Page, site: Site) -> None:
     open_blank(page, site)
     page.evaluate(

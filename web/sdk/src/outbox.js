@@ -166,7 +166,7 @@ export function addOutbox(core) {
     }
     keepNow();
     core.abandon();
-    if (kept) core.discard();
+    core.discard(); // what is under way is the browser's: should it fail now, sending it again might double it
   };
 
   /** Forgets all that waits, also what might have to be sent again. */

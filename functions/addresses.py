@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import blake2b
 from ipaddress import ip_address
+from typing import Any
 
 IPV4_KEPT_BYTES, IPV6_KEPT_BYTES = 3, 6
 KEY_CHARACTERS = 16
@@ -24,6 +25,13 @@ def client_address(forwarded_for: Sequence[str], peer: str | None) -> str | None
         peer: the address at the other end of the connection.
     """
     return forwarded_for[-1].rpartition(",")[2].strip() if forwarded_for else peer
+
+
+def address_of(scope: Any) -> str | None:
+    """`client_address` of an ASGI scope."""
+    peer = scope.get("client")
+    forwarded_for = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
+    return client_address(forwarded_for, peer[0] if peer else None)
 
 
 def address_key(address: str | None, secret: bytes) -> str | None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from functions.protocols.contract import Answer
 
 RawHeaders = list[tuple[bytes, bytes]]
+CorsHeaders = tuple[tuple[bytes, bytes], ...]
 
+MAX_REMEMBERED = 1024
 PREFLIGHT_MAX_AGE_S = 86_400
 SECURITY: RawHeaders = [
     (b"x-content-type-options", b"nosniff"),
@@ -41,20 +44,33 @@ class WireResponse:
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else self.body})
 
 
-def response(answer: Answer, cors: RawHeaders, extra: Mapping[str, str] | None = None) -> WireResponse:
+def response(answer: Answer, cors: CorsHeaders, extra: Mapping[str, str] | None = None) -> WireResponse:
     """`answer` with the security headers, `cors`, and `extra` ones."""
-    body = answer.body
+    length = len(answer.body)
+    if not extra and not answer.headers:
+        return WireResponse(
+            answer.status, _usual_headers(answer.status, answer.content_type, length, cors), answer.body
+        )
     security = SECURITY if "cache-control" not in answer.headers else SECURITY_CACHED
-    headers = [*security, *cors]
-    if body or answer.status not in (204, 304):
-        headers.append((b"content-length", str(len(body)).encode()))
-        headers.append((b"content-type", answer.content_type.encode()))
+    headers = [*security, *cors, *_content(answer.status, answer.content_type, length)]
     for given in (answer.headers, extra):
         if given:
             headers += [(name.lower().encode(), value.encode()) for name, value in given.items()]
     if extra and cors and "retry-after" in extra:
         headers.append((b"access-control-expose-headers", b"retry-after"))
-    return WireResponse(answer.status, headers, body)
+    return WireResponse(answer.status, headers, answer.body)
+
+
+@lru_cache(maxsize=MAX_REMEMBERED)
+def _usual_headers(status: int, content_type: str, length: int, cors: CorsHeaders) -> RawHeaders:
+    """Of most answers; whoever sends them must not change them."""
+    return [*SECURITY, *cors, *_content(status, content_type, length)]
+
+
+def _content(status: int, content_type: str, length: int) -> RawHeaders:
+    if not length and status in (204, 304):
+        return []
+    return [(b"content-length", str(length).encode()), (b"content-type", content_type.encode())]
 
 
 class Cors:
@@ -71,26 +87,27 @@ class Cors:
         self._any = b"*" in {o.encode() for o in origins}
         self._listed = frozenset(origin.encode("latin-1", "ignore") for origin in origins)
 
-    def headers(self, origin: bytes | None, preflight_methods: str | None = None) -> RawHeaders:
+    def headers(self, origin: bytes | None, preflight_methods: str | None = None) -> CorsHeaders:
         """The headers for a request of `origin`; with `preflight_methods` for the question before it."""
         if not self._listed:
-            return []
+            return ()
         if origin is None:
             return _VARY
         if origin in self._listed:
-            allowed = [*_VARY, (b"access-control-allow-origin", origin), _CREDENTIALS]
+            allowed = (*_VARY, (b"access-control-allow-origin", origin), _CREDENTIALS)
         elif self._any:
-            allowed = [*_VARY, (b"access-control-allow-origin", b"*")]
+            allowed = _ANY
         else:
             return _VARY
         if preflight_methods is None:
             return allowed
-        return [*allowed, (b"access-control-allow-methods", preflight_methods.encode()), *_PREFLIGHT]
+        return (*allowed, (b"access-control-allow-methods", preflight_methods.encode()), *_PREFLIGHT)
 
 
-_VARY: RawHeaders = [(b"vary", b"Origin")]
+_VARY: CorsHeaders = ((b"vary", b"Origin"),)
+_ANY: CorsHeaders = (*_VARY, (b"access-control-allow-origin", b"*"))
 _CREDENTIALS = (b"access-control-allow-credentials", b"true")
-_PREFLIGHT: RawHeaders = [
+_PREFLIGHT: CorsHeaders = (
     (b"access-control-allow-headers", ALLOWED_HEADERS.encode()),
     (b"access-control-max-age", str(PREFLIGHT_MAX_AGE_S).encode()),
-]
+)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
+from functions.addresses import address_of
 from functions.bots import bot_reason
 from functions.countries import Countries
 from functions.enrichment import request_context
@@ -41,13 +43,15 @@ class Senders:
         self._marks_bots = marks_bots
         self._known: dict[tuple[bytes | None, ...], Sender] = {}
 
-    def of(self, raw: Mapping[bytes, bytes], address: str | None) -> Sender:
-        """What these headers (lower-case names) and this address say."""
+    def of(self, raw: Mapping[bytes, bytes], scope: Any) -> Sender:
+        """What these headers (lower-case names) say, and the address in this ASGI scope."""
         key = tuple(map(raw.get, _HEADERS))
         sender = self._known.get(key)
         if sender is None:
             sender = self._met(key, Headers(raw))
-        country = self._countries.of(Headers(raw), address) if self._countries.looks else None
+        if not self._countries.looks:
+            return sender
+        country = self._countries.of(Headers(raw), address_of(scope))
         if country is None:
             return sender
         return Sender(sender.context | {"country": country}, sender.bot, sender.signal)

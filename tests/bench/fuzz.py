@@ -20,9 +20,9 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from functions.admission import presented_keys
 from functions.bots import bot_reason
 from functions.collection import Terms, TooMuch, sort_events
-from functions.collector import presented_keys
 from functions.enrichment import request_context
 from functions.headers import Headers
 from functions.privacy import Privacy

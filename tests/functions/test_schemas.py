@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from functions import package
-from functions.collector import SCHEMA_VERSION
+from functions.letters import SCHEMA_VERSION
 from functions.schemas import COMMON, CUSTOM, EVENTS, VERSION, documents, fields, table
 from functions.schemas.__main__ import main
 from pipeline.core.events import (

@@ -1,0 +1,134 @@
+"""Who may send: a site's key, its origins, rates, history; and who sends faster than people do."""
+
+from __future__ import annotations
+
+import hmac
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import unquote_plus
+
+from functions.addresses import address_of
+from functions.config import Config
+from functions.limits import TokenBuckets
+from functions.protocols.contract import Incoming, Reading, Refusal
+from functions.protocols.native import KEY_HEADER
+from functions.protocols.values import basic_user
+from functions.sites import Site, UnknownKey
+
+
+class Refused(Exception):
+    """A request of which nothing is taken.
+
+    Attributes:
+        refusal: what the client is told.
+        headers: that help the client.
+        letter: the message for the dead letter, where the request is kept.
+    """
+
+    def __init__(self, refusal: Refusal, headers: Mapping[str, str] | None = None, letter: Any = None) -> None:
+        self.refusal = refusal
+        self.headers = dict(headers or {})
+        self.letter = letter
+        super().__init__(f"{refusal.status}: {refusal.field}: {refusal.reason}")
+
+    @staticmethod
+    def because(status: int, field: str, reason: str, **headers: str) -> Refused:
+        """With `headers`, underscores for hyphens."""
+        return Refused(Refusal(status, field, reason), {name.replace("_", "-"): v for name, v in headers.items()})
+
+
+class Admission:
+    """Lets requests in or refuses them.
+
+    Args:
+        config: sites, rates, keys.
+        clock_s: a clock that never goes back, in seconds.
+    """
+
+    def __init__(self, config: Config, clock_s: Callable[[], float]) -> None:
+        self._sites = config.sites
+        self._backfill_key = config.backfill_key
+        self._clock_s = clock_s
+        self._per_address = _buckets(config.address_requests_per_s, config.address_burst)
+        self._per_site: dict[str, TokenBuckets] = {}
+        self._bot_rate = _buckets(config.bot_requests_per_s, None)
+
+    def check_address(self, scope: Any) -> None:
+        """Before anything of the body is read.
+
+        Raises:
+            Refused: 429.
+        """
+        if self._per_address is not None:
+            _check_rate(self._per_address.take(address_of(scope) or "", self._clock_s()), "address")
+
+    def site_of(self, reading: Reading, headers: Mapping[bytes, bytes]) -> Site:
+        """The site that the request's key belongs to, where its page may send and its rate is kept.
+
+        Args:
+            headers: with lower-case names.
+
+        Raises:
+            Refused: 401, 403 or 429.
+        """
+        try:
+            site = self._sites.find(reading.write_key)
+        except UnknownKey:
+            raise unknown_key() from None
+        origin = headers.get(b"origin")
+        if site.origins and origin is not None and origin.decode("latin-1") not in site.origins:
+            raise Refused.because(403, "origin", "expected a page of one of the site's origins")
+        if site.requests_per_s is not None:
+            buckets = self._per_site.get(site.name)
+            if buckets is None:
+                made = _buckets(site.requests_per_s, site.burst)
+                assert made is not None
+                buckets = self._per_site[site.name] = made
+            _check_rate(buckets.take(reading.write_key or "", self._clock_s()), "write_key")
+        if reading.history and not site.server:
+            self._check_backfill_key(headers.get(b"x-freshet-backfill-key", b""))
+        return site
+
+    def may_come_from_a_site(self, incoming: Incoming) -> bool:
+        """Whether a request whose body tells nothing shows a key anywhere else."""
+        return any(map(self._known, presented_keys(incoming)))
+
+    def is_too_busy(self, scope: Any) -> bool:
+        """Whether an address sends more than a person does."""
+        buckets = self._bot_rate
+        return buckets is not None and buckets.take(address_of(scope) or "", self._clock_s()) > 0.0
+
+    def _known(self, key: str | None) -> bool:
+        try:
+            self._sites.find(key)
+        except UnknownKey:
+            return False
+        return True
+
+    def _check_backfill_key(self, given: bytes) -> None:
+        key = self._backfill_key
+        if key is None or not hmac.compare_digest(given, key.encode()):
+            raise Refused.because(403, "backfill", "expected the backfill key in X-Freshet-Backfill-Key")
+
+
+def unknown_key() -> Refused:
+    """401."""
+    return Refused.because(401, "write_key", "expected the write key of a site")
+
+
+def presented_keys(incoming: Incoming) -> list[str | None]:
+    """All that may be a write key in a request whose body tells nothing; None first, for a collector without keys."""
+    keys: list[str | None] = [None, incoming.headers.get(KEY_HEADER), basic_user(incoming.headers)]
+    return keys + [unquote_plus(pair.partition("=")[2]) for pair in incoming.query[:4096].split("&")[:64]]
+
+
+def _buckets(rate_per_s: float | None, burst: float | None) -> TokenBuckets | None:
+    return None if rate_per_s is None else TokenBuckets(rate_per_s, burst or max(2 * rate_per_s, 1.0))
+
+
+def _check_rate(wait_s: float, sender: str) -> None:
+    if wait_s > 0.0:
+        wait = max(1, math.ceil(wait_s))
+        refusal = Refusal(429, sender, "expected fewer requests", retry_after_s=wait)
+        raise Refused(refusal, {"retry-after": str(wait)})

@@ -1,0 +1,53 @@
+"""What goes to Pub/Sub beside an event: the attributes of messages and of dead letters."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from functions.routes import Route
+from functions.sites import Site
+from pipeline.core.events import InvalidEvent, format_time
+
+SCHEMA_VERSION = "1"
+MAX_TOLD = 256
+"""Characters of a field's name and of a reason."""
+
+
+def event_attributes(
+    route: Route, site: Site, received_at: datetime, trace_id: str, *, history: bool, address: str | None
+) -> dict[str, str]:
+    """Of a message of accepted events.
+
+    Args:
+        address: the key of the visitor's network, where it is known; see `addresses.address_key`.
+    """
+    attributes = {
+        "schema_version": SCHEMA_VERSION,
+        "site": site.name,
+        "ingest_time": format_time(received_at),
+        "trace_id": trace_id,
+        "protocol": route.name,
+    }
+    if history:
+        attributes["backfill"] = "1"
+    elif address is not None:
+        attributes["address"] = address
+    return attributes
+
+
+def letter_attributes(
+    route: Route, path: str, site: Site | None, error: InvalidEvent, received_at: datetime
+) -> dict[str, str]:
+    """Of a dead letter: why it is one, and what it takes to send it again."""
+    attributes = {
+        "source": "collector",
+        "field": error.field[:MAX_TOLD],
+        "reason": error.reason[:MAX_TOLD],
+        "received_at": format_time(received_at),
+        "protocol": route.name,
+    }
+    if site is not None:
+        attributes["site"] = site.name
+    if route.name != "native":
+        attributes["path"] = path
+    return attributes

@@ -49,8 +49,9 @@ setup(
         "dev": [
             "honcho==2.0.0",
             "aiohttp==3.14.5",
-            # The vendors' own SDKs, which the collector is tested with.
+            # The vendors' own SDKs, and for GA4 one that speaks its protocol: the collector is tested with them.
             "amplitude-analytics==1.3.0",
+            "ga4mp==2.0.4",
             "mixpanel==5.4.1",
             "rudder-sdk-python==2.1.9",
             "segment-analytics-python==2.4.0",

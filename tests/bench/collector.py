@@ -1,8 +1,12 @@
-"""Requests a second through the collector on one core, beside an empty function in the same run.
+"""Requests a second through the collector on one core, beside two functions in the same run.
 
-Both run under functions-framework, pinned to one core; the load and the Pub/Sub emulator have the others. Rounds
-alternate, so that what else the machine does meets both, and the median over the rounds is reported. Processor
-time says the same where other programs take turns on the core. `python -m tests.bench.collector` prints the rows.
+The empty function answers at once. The publishing one hands each body to Pub/Sub as it is and waits for it to be
+confirmed: what lies between the two is the price of waiting, what lies between it and the collector is ours.
+
+All run under functions-framework, pinned to one core; the load and the Pub/Sub emulator have the others. Rounds
+alternate, so that what else the machine does meets all, and the median over the rounds is reported. Processor time
+says the same where other programs take turns on the core. Nobody subscribes to the topic: the emulator would keep what
+nobody reads, and stop the world to move it about. `python -m tests.bench.collector` prints the rows.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +28,7 @@ from tests.bench.load import Load, pace, saturate
 from tests.bench.rows import Row, row
 from tests.stack.ports import HOST
 from tests.stack.processes import Reaper, ServerProcess
+from tests.stack.readiness import subscriber
 from tests.stack.stack import running_stack
 
 ROUNDS = 5
@@ -38,7 +43,21 @@ TARGET_EVENTS_PER_S = 15_000.0
 START_S = 30.0
 
 EMPTY_FUNCTION = 'async def collect(request):\n    return "ok"\n'
+PUBLISHING_FUNCTION = """
+import gc, os
+from functions.publisher import Publisher, message
+
+publisher = Publisher(os.environ["PUBSUB_EMULATOR_HOST"], 5.0)
+topic = f"projects/{os.environ['GOOGLE_CLOUD_PROJECT']}/topics/{os.environ['FRESHET_EVENTS_TOPIC']}"
+gc.collect()
+gc.freeze()  # as the collector does
+
+async def collect(request):
+    await publisher.publish(topic, [message(await request.body(), {})])
+    return "ok"
+"""
 FLOOR = "empty async function under functions-framework"
+PUBLISHING = "function that only publishes the body"
 
 
 @dataclass(frozen=True)
@@ -51,17 +70,18 @@ class Round:
 
 def run() -> list[Row]:
     """Rows of `{name, value, unit, target, floor, floor_value}`; takes about 80 s."""
-    with _servers() as (empty, collector), _pinned(_other_cores()):
-        return _measure(empty, collector) + _measure_vendors(collector)
+    with _servers() as (empty, publishing, collector), _pinned(_other_cores()):
+        return _measure(empty, publishing, collector) + _measure_vendors(collector)
 
 
-def _measure(empty: _Server, collector: _Server) -> list[Row]:
+def _measure(empty: _Server, publishing: _Server, collector: _Server) -> list[Row]:
     single, batch = payloads.native(1), payloads.native(BATCH)
-    for server, requests in ((empty, single), (collector, single), (collector, batch)):
+    for server, requests in ((empty, single), (publishing, single), (collector, single), (collector, batch)):
         _load(server, requests, CONNECTIONS, 0.5)
     rounds = [
         (
             _load(empty, single, CONNECTIONS, ROUND_S),
+            _load(publishing, single, CONNECTIONS, ROUND_S),
             _load(collector, single, CONNECTIONS, ROUND_S),
             _load(collector, batch, CONNECTIONS, ROUND_S),
             _load(empty, single, 1, ROUND_S / 4),
@@ -70,7 +90,7 @@ def _measure(empty: _Server, collector: _Server) -> list[Row]:
         for _ in range(ROUNDS)
     ]
     rows = _rows(*(list(column) for column in zip(*rounds, strict=True)))
-    half_per_s = _median([single for _, single, *_ in rounds], _rate) / 2
+    half_per_s = _median([single for _, _, single, *_ in rounds], _rate) / 2
     paced = [
         pace(server.port, single, PACED_CONNECTIONS, PACED_S, _succeeded, half_per_s) for server in (empty, collector)
     ]
@@ -79,14 +99,19 @@ def _measure(empty: _Server, collector: _Server) -> list[Row]:
 
 
 def _rows(
-    empty: list[Round], single: list[Round], batch: list[Round], empty_alone: list[Round], alone: list[Round]
+    empty: list[Round],
+    publishing: list[Round],
+    single: list[Round],
+    batch: list[Round],
+    empty_alone: list[Round],
+    alone: list[Round],
 ) -> list[Row]:
-    rate = _median(empty, _rate)
-    share = statistics.median(_rate(s) / _rate(e) for s, e in zip(single, empty, strict=True))
+    rate, publishing_rate = _median(empty, _rate), _median(publishing, _rate)
     cost, empty_cost = _median(single, _processor_us), _median(empty, _processor_us)
     return [
         _row("collector_requests", _median(single, _rate), "requests/s", rate),
-        _row("collector_share_of_empty_function", share, "ratio", rate, TARGET_SHARE),
+        _row("collector_share_of_empty_function", _share(single, empty), "ratio", rate, TARGET_SHARE),
+        row("collector_share_of_publishing", _share(single, publishing), "ratio", None, PUBLISHING, publishing_rate),
         _row("collector_processor_time", cost, "us/request", empty_cost, empty_cost / TARGET_SHARE),
         _row(f"collector_events_in_{BATCH}s", BATCH * _median(batch, _rate), "events/s", rate, TARGET_EVENTS_PER_S),
         _row("collector_p50_one_connection", _median(alone, _p50_ms), "ms", _median(empty_alone, _p50_ms)),
@@ -94,6 +119,10 @@ def _rows(
         _row(f"collector_p50_{CONNECTIONS}_connections", _median(single, _p50_ms), "ms", _median(empty, _p50_ms)),
         _row(f"collector_p99_{CONNECTIONS}_connections", _median(single, _p99_ms), "ms", _median(empty, _p99_ms)),
     ]
+
+
+def _share(ours: list[Round], others: list[Round]) -> float:
+    return statistics.median(_rate(our) / _rate(other) for our, other in zip(ours, others, strict=True))
 
 
 def _measure_vendors(collector: _Server) -> list[Row]:
@@ -169,32 +198,46 @@ class _Server:
 
 
 @contextlib.contextmanager
-def _servers() -> Iterator[tuple[_Server, _Server]]:
-    """The empty function and the collector, both on one core; the emulator on the others."""
+def _servers() -> Iterator[tuple[_Server, _Server, _Server]]:
+    """The empty function, the publishing one and the collector, all on one core; the emulator on the others."""
     with contextlib.ExitStack() as exits:
         folder = Path(exits.enter_context(tempfile.TemporaryDirectory()))
         with _pinned(_other_cores()):
             stack = exits.enter_context(running_stack("bench-collector", parts=("pubsub",)))
+            _unsubscribe(stack.env)
         with _pinned({_server_core()}):
             stack.start_process("collector")
-            empty = exits.enter_context(_empty_function(folder, stack.ports.store))
+            empty, publishing = (
+                exits.enter_context(_function(folder, name, source, port, {**os.environ, **stack.env}))
+                for name, source, port in (
+                    ("empty", EMPTY_FUNCTION, stack.ports.store),
+                    ("publishing", PUBLISHING_FUNCTION, stack.ports.api),
+                )
+            )
         stack.wait_for("collector")
-        yield _Server(stack.ports.store, empty), _Server(stack.ports.collector, stack.processes["collector"])
+        collector = _Server(stack.ports.collector, stack.processes["collector"])
+        yield empty, publishing, collector
+
+
+def _unsubscribe(env: Mapping[str, str]) -> None:
+    project, name = env["GOOGLE_CLOUD_PROJECT"], env["FRESHET_EVENTS_SUBSCRIPTION"]
+    with subscriber(env) as subscriptions:
+        subscriptions.delete_subscription(subscription=f"projects/{project}/subscriptions/{name}")
 
 
 @contextlib.contextmanager
-def _empty_function(folder: Path, port: int) -> Iterator[ServerProcess]:
-    source = folder / "empty.py"
-    source.write_text(EMPTY_FUNCTION, encoding="utf-8")
+def _function(folder: Path, name: str, text: str, port: int, env: Mapping[str, str]) -> Iterator[_Server]:
+    source = folder / f"{name}.py"
+    source.write_text(text, encoding="utf-8")
     command = (
         f"exec {sys.executable} -m functions_framework --asgi --target collect"
         f" --source {source} --host {HOST} --port {port}"
     )
     reaper = Reaper()
-    process = ServerProcess("empty", command, os.environ, folder / "empty.log", reaper)
+    process = ServerProcess(name, command, env, folder / f"{name}.log", reaper)
     try:
         _wait_for_port(port, process)
-        yield process
+        yield _Server(port, process)
     finally:
         process.stop()
         reaper.close()
@@ -207,7 +250,7 @@ def _wait_for_port(port: int, process: ServerProcess) -> None:
             return socket.create_connection((HOST, port), timeout=1.0).close()
         except OSError as error:
             if process.exit_code is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"the empty function did not start: {process.tail()}") from error
+                raise RuntimeError(f"{process.name} did not start: {process.tail()}") from error
         time.sleep(0.1)
 
 

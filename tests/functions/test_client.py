@@ -19,7 +19,8 @@ from typing import Any
 
 import pytest
 
-from functions.client import Freshet, NoRecommendations, Undelivered, retry_delay_s
+from functions.client import Freshet, NoRecommendations, Undelivered
+from functions.client.retries import retry_delay_s
 from pipeline.core.events import Event, decode_message
 from tests.functions.conftest import SERVER_KEY
 from tests.functions.pubsub import Topics

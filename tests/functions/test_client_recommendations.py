@@ -1,0 +1,36 @@
+"""The client's question to the API: its answer, or an error that a page can be shown without."""
+
+from __future__ import annotations
+
+import pytest
+
+from functions.client import Freshet, NoRecommendations
+from tests.functions.answering import NOWHERE, server
+
+
+def test_recommendations_are_the_api_s_answer() -> None:
+    said = b'{"recommendations":["p1"]}'
+    with server(lambda *_: (200, {}, said)) as asked, Freshet(NOWHERE, "key", asked.url) as client:
+        assert client.recommend(user_id="u1", placement="cart", k=3) == {"recommendations": ["p1"]}
+    ((headers, body),) = asked
+    assert headers["path"] == "/v1/recommendations" and "x-freshet-key" not in headers
+    assert body["user_id"] == "u1" and body["placement"] == "cart" and body["k"] == 3
+
+
+def test_without_an_answer_there_is_an_error_with_the_status() -> None:
+    with (
+        server(lambda *_: (503, {}, b"")) as asked,
+        Freshet(NOWHERE, "key", asked.url) as client,
+        pytest.raises(NoRecommendations, match="503") as raised,
+    ):
+        client.recommend(user_id="u1")
+    assert raised.value.status == 503
+    with Freshet(NOWHERE, "key", NOWHERE) as client, pytest.raises(NoRecommendations, match="ConnectError"):
+        client.recommend(user_id="u1")
+
+
+def test_a_wrong_question_is_an_error_that_names_the_argument() -> None:
+    with Freshet(NOWHERE, "key", NOWHERE) as client, pytest.raises(ValueError, match="k: expected"):
+        client.recommend(user_id="u1", k=101)
+    with Freshet(NOWHERE, "key") as client, pytest.raises(ValueError, match="api_url: expected"):
+        client.recommend(user_id="u1")

@@ -10,7 +10,6 @@ import atexit
 import logging
 import os
 import time
-import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -247,7 +246,8 @@ def _version() -> str:
 
 
 _HEADERS = {"user-agent": f"freshet-python/{_version()}"}
-_clients: weakref.WeakSet[Freshet] = weakref.WeakSet()
+# Those that are open: what they hold is to be sent even where nobody refers to them any more.
+_clients: set[Freshet] = set()
 atexit.register(_close_all)
 if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
     os.register_at_fork(after_in_child=_begin_all_anew)

@@ -25,7 +25,7 @@ class Sender:
     """Sends until the outbox gives no more. Logs counts, status codes and field names, at most a few lines a request.
 
     Args:
-        http: its timeouts are those of a request.
+        http: its timeouts are those of a request. It is closed when the thread ends, however late.
         on_error: told of what is given up, on the sending thread.
     """
 
@@ -74,6 +74,7 @@ class Sender:
                 self._outbox.settle()
             if dropped := self._outbox.count_dropped():
                 logger.warning("%d events were dropped for newer ones, the queue was full", dropped)
+        self._http.close()
 
     def _send(self, batch: list[bytes]) -> None:
         try:

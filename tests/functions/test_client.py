@@ -126,8 +126,10 @@ def test_close_sends_what_waits_for_more(url: str, guarded_topics: Topics) -> No
 
 def test_the_end_of_the_process_sends_what_waits_for_more(url: str, guarded_topics: Topics) -> None:
     code = "import sys; from functions.client import Freshet; c = Freshet(*sys.argv[1:], flush_s=3600.0)"
-    subprocess.run([sys.executable, "-c", f"{code}; c.track('click', user_id='u1')", url, SERVER_KEY], check=True)
-    assert len(stored(guarded_topics, 1)) == 1
+    track = "c.track('click', user_id='u1')"
+    forgotten = "c = Freshet(*sys.argv[1:], flush_s=3600.0)"
+    subprocess.run([sys.executable, "-c", f"{code}; {track}; {forgotten}; {track}", url, SERVER_KEY], check=True)
+    assert len(stored(guarded_topics, 2)) == 2
 
 
 FORKED = """

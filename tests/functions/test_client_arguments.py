@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from functions.client import Freshet
-from tests.functions.answering import NOWHERE
+from tests.functions.answering import NOWHERE, server, taken
 
 NOW = datetime(2025, 1, 1, 12, 0, tzinfo=UTC)
+NEW_YORK = datetime.now(ZoneInfo("America/New_York")).replace(microsecond=0) - timedelta(hours=1)
 ITSELF: list[Any] = []
 ITSELF.append(ITSELF)
 
@@ -33,6 +35,7 @@ ITSELF.append(ITSELF)
         ({"note": "x" * 70_000}, "metadata: expected an event of at most 65536 bytes"),
         ({"consent": {"analytics": "yes"}}, "consent: expected"),
         ({"consent": True}, "consent: expected"),
+        ({"consent": {"personalisation": False}}, "consent: expected"),
     ],
 )
 def test_a_wrong_argument_is_an_error_at_once_and_names_itself(wrong: dict[str, Any], field: str) -> None:
@@ -78,3 +81,13 @@ def test_of_a_wrong_order_no_line_is_queued(order: tuple[Any, Any], field: str) 
 def test_a_wrong_setting_is_an_error_that_names_it(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong)) + ": expected"):
         Freshet(**({"collector_url": NOWHERE, "write_key": "key"} | wrong))
+
+
+@pytest.mark.parametrize(
+    "timestamp", [NEW_YORK, NEW_YORK.isoformat(), NEW_YORK.astimezone(UTC), NEW_YORK.astimezone(UTC).isoformat()]
+)
+def test_a_moment_of_any_zone_is_sent_as_utc(timestamp: datetime | str) -> None:
+    with server(taken) as asked, Freshet(asked.url, "key") as client:
+        client.track("click", user_id="u1", timestamp=timestamp)
+    (event,) = asked[0][1]["events"]
+    assert event["timestamp"].endswith("Z") and datetime.fromisoformat(event["timestamp"]) == NEW_YORK

@@ -34,3 +34,7 @@ def test_a_wrong_question_is_an_error_that_names_the_argument() -> None:
         client.recommend(user_id="u1", k=101)
     with Freshet(NOWHERE, "key") as client, pytest.raises(ValueError, match="api_url: expected"):
         client.recommend(user_id="u1")
+    with Freshet(NOWHERE, "key", NOWHERE) as client, pytest.raises(ValueError, match="consent: expected"):
+        client.recommend(user_id="u1", consent={"personalisation": False})
+    with pytest.raises(ValueError, match="client: expected an open one"):
+        client.recommend(user_id="u1")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import logging
+import subprocess
+import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -191,5 +195,124 @@ def test_waits_double_up_to_30_s_and_are_no_shorter_than_asked_for() -> None:
     assert retry_delay_s(1, "7", NOW, 0.0) == 7.0
     assert retry_delay_s(1, "Wed, 01 Jan 2025 12:00:20 GMT", NOW, 0.0) == 20.0
     assert retry_delay_s(1, "9" * 400, NOW, 0.0) == 300.0
-    for nonsense in ("", "soon", "-5", "²", "Wed, 01 Jan 2024 12:00:20 GMT"):
+    for nonsense in ("", "soon", "-5", "²", "Wed, 01 Jan 2024 12:00:20 GMT", f"Wed, 01 Jan {'9' * 20} 12:00:20 GMT"):
         assert retry_delay_s(1, nonsense, NOW, 0.0) == 0.125
+
+
+def test_an_answer_that_cannot_be_read_at_all_is_told_and_the_next_event_is_sent() -> None:
+    def answer(number: int, body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+        deep = b'{"accepted":1,"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+        return (202, {}, deep) if number == 1 else taken(number, body)
+
+    told: list[Undelivered] = []
+    with server(answer) as asked, Freshet(asked.url, "key", on_error=told.append) as client:
+        for event_id in ("e1", "e2"):
+            client.track("click", user_id="u1", event_id=event_id)
+            assert client.flush()
+    assert [(gone.reason, gone.events[0]["event_id"]) for gone in told] == [("cannot be sent (RecursionError)", "e1")]
+
+
+def test_flush_waits_for_what_was_tracked_before_it_and_not_for_what_others_go_on_tracking() -> None:
+    def slowly(number: int, body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+        time.sleep(0.05)
+        return taken(number, body)
+
+    ended = threading.Event()
+
+    def track() -> None:
+        while not ended.wait(0.002):
+            client.track("click", user_id="u2")
+
+    with server(slowly) as asked, Freshet(asked.url, "key", flush_s=0.0, batch_size=5) as client:
+        others = threading.Thread(target=track)
+        others.start()
+        try:
+            client.track("click", user_id="u1", event_id="mine")
+            assert client.flush(3.0)
+            assert "mine" in {event["event_id"] for _, body in asked for event in body["events"]}
+        finally:
+            ended.set()
+            others.join()
+            client.close(0.0)
+
+
+def test_close_tells_of_events_under_way_too_and_no_answer_later_tells_of_them_again() -> None:
+    release = threading.Event()
+
+    def answer(number: int, body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+        release.wait(10.0)
+        return 400, {}, b""
+
+    told: list[Undelivered] = []
+    with server(answer) as asked:
+        client = Freshet(asked.url, "key", flush_s=0.0, on_error=told.append)
+        client.track("click", user_id="u1", event_id="e1")
+        while not asked:
+            time.sleep(0.01)
+        client.track("click", user_id="u1", event_id="e2")
+        client.close(0.1)
+        assert [event["event_id"] for gone in told for event in gone.events] == ["e1", "e2"]
+        release.set()
+        assert client._sender.join(5.0)
+    assert len(asked) == 1 and len(told) == 1
+
+
+def test_an_event_that_was_given_up_can_be_tracked_again_as_it_was() -> None:
+    told: list[Undelivered] = []
+    with server(taken) as asked:
+        with Freshet(NOWHERE, "key", queue_limit=1, on_error=told.append) as client:
+            client.track(
+                "add_to_cart",
+                user_id="u1",
+                product_id="p1",
+                timestamp=datetime.now(UTC) - timedelta(hours=1),
+                consent={"personalization": False},
+                price=9.9,
+            )
+            client.track("click", user_id="u1")
+            client.close(0.0)
+        (event,) = told[0].events
+        with Freshet(asked.url, "key") as client:
+            client.track(**{**event.get("metadata", {}), **{k: v for k, v in event.items() if k != "metadata"}})
+    assert asked[0][1]["events"] == [event]
+
+
+def test_a_process_that_can_have_no_thread_is_not_kept_waiting() -> None:
+    code = (
+        "import sys, threading; from functions.client import Freshet; threading.stack_size(1 << 47)\n"
+        "client = Freshet(*sys.argv[1:], on_error=lambda gone: print(gone.reason, len(gone.events)))\n"
+        "client.track('click', user_id='u1'); assert not client.flush(60.0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, NOWHERE, "key"], check=True, timeout=30, capture_output=True, text=True
+    )
+    assert done.stdout == "not delivered before the client was closed 1\n"
+
+
+# ---- the log ---------------------------------------------------------------------------------------------------
+
+
+def test_the_log_of_a_full_queue_is_one_line_with_the_count(caplog: pytest.LogCaptureFixture) -> None:
+    client = Freshet(NOWHERE, "key", queue_limit=5, flush_s=3600.0)
+    for _ in range(105):
+        client.track("click", user_id="anna@example.com")
+    client.close(0.1)
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("functions.client")]
+    assert len(lines) == 3 and "100 events were dropped for newer ones, the queue was full" in lines
+    assert "5 events were not delivered before the client was closed" in lines and "anna" not in caplog.text
+
+
+def test_the_log_of_rejected_events_is_one_line_a_request_with_their_fields(caplog: pytest.LogCaptureFixture) -> None:
+    errors = [{"index": i, "field": "metadata.price", "reason": "is anna's", "value": "anna"} for i in range(50)]
+    said = json.dumps({"accepted": 0, "rejected": 50, "errors": errors}).encode()
+    told: list[Undelivered] = []
+    with (
+        caplog.at_level(logging.DEBUG, "functions.client"),
+        server(lambda *_: (202, {}, said)) as asked,
+        Freshet(asked.url, "key", flush_s=3600.0, on_error=told.append) as client,
+    ):
+        for _ in range(50):
+            client.track("click", user_id="anna@example.com")
+        assert client.flush()
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("functions.client")]
+    assert lines == ["50 events were not taken: status 202, fields ['metadata.price']"] and len(told) == 50

@@ -28,16 +28,15 @@ def test_a_batch_is_the_oldest_in_order_and_what_is_given_back_goes_before_what_
 
 
 def test_what_is_given_back_waits_for_no_more_and_what_came_after_it_does() -> None:
-    outbox = Outbox(batch_size=100, flush_s=LONG_S, limit=100)
-    outbox.put(events(1, 2))
-    outbox.flush(0.0)
-    assert outbox.take() == events(1, 2)
-    outbox.give_back(most=1)
-    assert outbox.take() == events(1, 1)
-    outbox.settle()
-    assert outbox.take() == events(2, 2)
-    outbox.settle()
-    outbox.put(events(3, 3))
+    outbox = Outbox(batch_size=4, flush_s=LONG_S, limit=100)
+    outbox.put(events(1, 4))
+    assert outbox.take() == events(1, 4)
+    outbox.give_back(most=2)
+    for half in (events(1, 2), events(3, 4)):
+        assert outbox._until_due_s() == 0.0
+        assert outbox.take() == half
+        outbox.settle()
+    outbox.put(events(5, 5))
     assert outbox._until_due_s() == pytest.approx(LONG_S, abs=60.0)
 
 

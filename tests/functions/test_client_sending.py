@@ -88,12 +88,28 @@ def test_once_flush_returns_on_error_has_been_told() -> None:
         assert client.flush() and len(told) == 1
 
 
-def test_a_page_that_answers_200_in_the_collector_s_place_is_told() -> None:
+@pytest.mark.parametrize("said", [b"<html>", b"{}", b'{"accepted":0,"errors":[{"index":7}]}'])
+def test_a_page_that_answers_200_in_the_collector_s_place_is_told(said: bytes) -> None:
     told: list[Undelivered] = []
-    with server(lambda *_: (200, {}, b"<html>")) as asked, Freshet(asked.url, "key", on_error=told.append) as client:
+    with server(lambda *_: (200, {}, said)) as asked, Freshet(asked.url, "key", on_error=told.append) as client:
         client.track("click", user_id="u1")
         assert client.flush()
     assert [undelivered.status for undelivered in told] == [200]
+
+
+def test_a_collector_that_does_not_answer_in_time_is_asked_again() -> None:
+    release = threading.Event()
+
+    def answer(number: int, body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+        if number == 1:
+            release.wait(10.0)
+        return taken(number, body)
+
+    with server(answer) as asked, Freshet(asked.url, "key", timeout_s=0.1) as client:
+        client.track("click", user_id="u1")
+        assert client.flush(3.0)
+        release.set()
+    assert len(asked) == 2 and asked[0][1]["events"] == asked[1][1]["events"]
 
 
 def test_a_batch_that_is_too_large_is_split_until_it_fits_and_one_event_that_never_fits_is_told() -> None:

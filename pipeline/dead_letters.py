@@ -3,7 +3,10 @@
     list            what was rejected and not replayed yet, by source, field and reason
     export FILE     the letters as JSON lines, to be mended with any editor
     fix [FILE]      mend by rule; --dry-run shows what would change, and what would still be refused and why
-    replay [FILE]   publish what passes the contract now; what was replayed before stays away
+    replay [FILE]   send what passes the contract now; what was replayed before stays away
+
+Events of ours are published. Those of vendors' protocols go through the collector: that of the local stack, or
+--collector URL with what lets history in there, FRESHET_WRITE_KEY (a server's key) or FRESHET_BACKFILL_KEY.
 
 Letters are visitors' data: they are printed only for --show, and never logged.
 """
@@ -15,7 +18,7 @@ import os
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +27,8 @@ from google.api_core.exceptions import GoogleAPIError
 from google.auth.exceptions import GoogleAuthError
 from requests.exceptions import RequestException
 
-from pipeline.core.deadletter import Examined, Repairs, StoredLetter, examine
+from pipeline.collecting import Collector, CollectorError
+from pipeline.core.deadletter import NATIVE, Examined, Repairs, StoredLetter, examine
 from pipeline.core.events import format_time
 from pipeline.installation import Installation
 from pipeline.letterbox import EVERY, OPEN, Filters, LetterBox, check_letters, read_letters, write_letters
@@ -79,15 +83,19 @@ def fix_letters(options: argparse.Namespace, box: LetterBox) -> None:
 
 
 def replay_letters(options: argparse.Namespace, box: LetterBox) -> None:
-    """Publish what passes, and record it."""
+    """Send what passes, and record it."""
     letters = _counted(_letters(options, box, EVERY if options.again else OPEN))
     fresh = _counted(box.not_recorded(letters) if options.file and not options.again else letters)
     summary = _Summary(options.show)
-    tally = box.replay(summary.of(_examined(options, fresh)), _now)
+    tally = box.replay(summary.of(_examined(options, fresh)), _now, options.through)
     summary.report()
     _say(f"replayed letters: {tally.letters:,}, events: {tally.events:,}, messages: {tally.messages:,}")
     if tally.split:
         _say(f"of these split: {tally.split:,}, and every event that was refused is a letter of its own now")
+    if tally.rejected:
+        _say(f"events that the collector rejected: {tally.rejected:,}, each of which is a letter of its own now")
+    if tally.unsent:
+        _say(f"letters of vendors that pass but stay: {tally.unsent:,}; give the --collector to send them through")
     if tally.kept:
         _say(f"letters that stay: {tally.kept:,}")
     if letters.count > fresh.count:
@@ -147,11 +155,18 @@ def _letters(options: argparse.Namespace, box: LetterBox, view: str) -> Iterator
     return read_letters(path)
 
 
-def _examined(
-    options: argparse.Namespace, letters: Iterable[StoredLetter]
-) -> Iterator[tuple[StoredLetter, Examined]]:
+def _examined(options: argparse.Namespace, letters: Iterable[StoredLetter]) -> Iterator[tuple[StoredLetter, Examined]]:
     repairs = _repairs(options)
-    return ((letter, examine(letter, repairs, _now())) for letter in letters)
+    return ((letter, _examiner(letter)(letter, repairs, _now())) for letter in letters)
+
+
+def _examiner(letter: StoredLetter) -> Callable[[StoredLetter, Repairs, datetime], Examined]:
+    """Only who has letters of vendors needs the collector's packages to be installed."""
+    if letter.protocol() == NATIVE:
+        return examine
+    from pipeline.vendor_letters import examine_vendors
+
+    return examine_vendors
 
 
 def _filters(options: argparse.Namespace) -> Filters:
@@ -214,10 +229,12 @@ def _now() -> datetime:
 
 
 def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Run one command; exit code 1 when Google's services do not do their part, 2 when it cannot be done as asked."""
+    """Run one command; exit code 1 when Google's services or the collector fail, 2 when it cannot be done as asked."""
     options = _parser().parse_args(list(argv) or ["list"])
     try:
-        with LetterBox(Installation.from_env(environ)) as box:
+        installation = Installation.from_env(environ)
+        options.through = Collector.from_env(environ, options.collector, local=bool(installation.pubsub_emulator))
+        with LetterBox(installation) as box:
             options.run(options, box)
     except (ValueError, OSError) as error:
         if isinstance(error, RequestException):  # an OSError, but not one of a file
@@ -226,6 +243,9 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         return 2
     except (GoogleAPIError, GoogleAuthError, RowsRefused) as error:
         return _failed(error)
+    except CollectorError as error:
+        print(f"dead-letters: {_line(str(error))}", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -251,9 +271,11 @@ def _parser() -> argparse.ArgumentParser:
     fixing.add_argument("--dry-run", action="store_true", help="write nothing, only say what would change")
     fixing.add_argument("--to", metavar="FILE", help="write the mended letters there, not back to FILE")
     fixing.set_defaults(run=fix_letters)
-    replaying = commands.add_parser("replay", parents=[filters, repairs], help="publish what passes the contract now")
+    replaying = commands.add_parser("replay", parents=[filters, repairs], help="send what passes the contract now")
     replaying.add_argument("--again", action="store_true", help="also what was replayed before; events count once")
+    replaying.add_argument("--collector", metavar="URL", help="what letters of vendors go through")
     replaying.set_defaults(run=replay_letters)
+    parser.set_defaults(collector=None)
     for command in (listing, exporting):
         command.add_argument("--all", action="store_true", help="also letters that were replayed")
     for command in (fixing, replaying):

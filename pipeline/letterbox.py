@@ -1,9 +1,14 @@
-"""Dead letters where they lie: read from BigQuery or from a file of JSON lines, replayed to Pub/Sub, recorded."""
+"""Dead letters where they lie: read from BigQuery or from a file of JSON lines, replayed, recorded.
+
+Our own events go to Pub/Sub. Those of vendors go through the collector: what it promises visitors (hashed ids, dropped
+fields, consent by default) it has not done yet to fields that nobody had translated.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -14,8 +19,9 @@ import msgspec
 from google.cloud import bigquery
 from google.pubsub_v1 import PublisherClient, PubsubMessage
 
-from pipeline.core.deadletter import Examined, StoredLetter, messages, parcels
-from pipeline.core.events import encode_message, format_time
+from pipeline.collecting import Collector
+from pipeline.core.deadletter import NATIVE, Examined, StoredLetter, messages, parcels
+from pipeline.core.events import Event, encode_message, format_time
 from pipeline.installation import Installation
 from pipeline.sinks import RowToInsert, insert, requests
 
@@ -103,13 +109,19 @@ class Group:
 
 @dataclass
 class Tally:
-    """What a replay did: letters and events that went, letters that were split, letters that stay."""
+    """What a replay did: letters and events that went, letters that were split, letters that stay.
+
+    `unsent` are letters of vendors that pass, but there was no collector to send them through. `rejected` are events
+    that the collector did not take; each is a letter of its own, as what a split leaves behind.
+    """
 
     letters: int = 0
     events: int = 0
     messages: int = 0
     split: int = 0
     kept: int = 0
+    unsent: int = 0
+    rejected: int = 0
 
 
 class LetterBox:
@@ -145,35 +157,51 @@ class LetterBox:
             recorded = self._recorded([letter.letter_id for letter in batch])
             yield from (letter for letter in batch if letter.letter_id not in recorded)
 
-    def replay(self, found: Iterable[Examined], now: Callable[[], datetime]) -> Tally:
-        """Publish what passes, then record it; broken off in between, the next replay sends at most a parcel again.
+    def replay(self, found: Iterable[Examined], now: Callable[[], datetime], collector: Collector | None) -> Tally:
+        """Send what passes, then record it; broken off in between, the next replay sends at most a parcel again.
 
         Such a repetition, or one that is asked for, counts once: events keep their ids. What a split leaves behind
         becomes letters of their own before the whole is recorded.
+
+        Args:
+            collector: for letters of vendors, which stay without one.
         """
         tally = Tally()
         with self._at.publisher() as publisher:
             for parcel in parcels(found):
                 going = [letter for letter in parcel if letter.replayable]
-                events = [event for letter in going for event in letter.replayable]
-                tally.messages += self._publish(publisher, events, now()) if events else 0
-                self._insert("dead_letters", [rest.row() for letter in going for rest in letter.remainders(now())])
-                self._insert("dead_letters_replayed", [_outcome(letter, now()) for letter in going])
-                tally.letters += len(going)
-                tally.events += len(events)
-                tally.split += sum(1 for letter in going if letter.refused)
+                ours = [letter for letter in going if letter.letter.protocol() == NATIVE]
+                vendors = [letter for letter in going if letter.letter.protocol() != NATIVE]
+                self._publish_all(publisher, ours, now, tally)
+                self._record(ours, {}, now, tally)
+                if collector is not None:
+                    self._record(vendors, _send_all(collector, vendors, now, tally), now, tally)
+                tally.unsent += len(vendors) if collector is None else 0
                 tally.kept += len(parcel) - len(going)
         return tally
 
-    def _publish(self, publisher: PublisherClient, events: Iterable[Any], now: datetime) -> int:
-        """One message after the other, each confirmed; how many they were."""
+    def _record(
+        self, gone: Sequence[Examined], rejected: Mapping[str, int], now: Callable[[], datetime], tally: Tally
+    ) -> None:
+        outcomes = [_outcome(letter, rejected.get(letter.letter.letter_id, 0), now()) for letter in gone]
+        self._insert("dead_letters", [rest.row() for letter in gone for rest in letter.remainders(now())])
+        self._insert("dead_letters_replayed", outcomes)
+        tally.letters += len(gone)
+        tally.split += sum(1 for outcome in outcomes if outcome["outcome"] == SPLIT)
+
+    def _publish_all(
+        self, publisher: PublisherClient, letters: Sequence[Examined], now: Callable[[], datetime], tally: Tally
+    ) -> None:
+        """One message after the other, each confirmed."""
+        for batch in messages(event for letter in letters for event in letter.replayable):
+            self._publish(publisher, batch, now())
+            tally.messages += 1
+            tally.events += len(batch)
+
+    def _publish(self, publisher: PublisherClient, events: list[Event], now: datetime) -> None:
         attributes = {"schema_version": "1", "ingest_time": format_time(now), "backfill": "1", "replayed": "1"}
-        count = 0
-        for batch in messages(events):
-            message = PubsubMessage(data=encode_message(batch), attributes=attributes)
-            publisher.publish(topic=self._at.topic(), messages=[message], timeout=PUBLISH_S)
-            count += 1
-        return count
+        message = PubsubMessage(data=encode_message(events), attributes=attributes)
+        publisher.publish(topic=self._at.topic(), messages=[message], timeout=PUBLISH_S)
 
     def _insert(self, table: str, rows: Sequence[dict[str, Any]]) -> None:
         for batch in requests([RowToInsert(None, row) for row in rows]):
@@ -248,11 +276,29 @@ def _stored(row: bigquery.Row) -> StoredLetter:
     )
 
 
-def _outcome(found: Examined, now: datetime) -> dict[str, Any]:
+def _send_all(
+    collector: Collector, letters: Sequence[Examined], now: Callable[[], datetime], tally: Tally
+) -> Counter[str]:
+    """One request after the other, each confirmed; how many events of which letter were rejected."""
+    owners = iter([letter.letter.letter_id for letter in letters for _ in letter.replayable])
+    rejected: Counter[str] = Counter()
+    for batch in messages(event for letter in letters for event in letter.replayable):
+        owners_of_batch = list(islice(owners, len(batch)))
+        places = collector.send(batch, now())
+        rejected.update(owners_of_batch[place] for place in places)
+        tally.messages += 1
+        tally.events += len(batch) - len(places)
+        tally.rejected += len(places)
+    return rejected
+
+
+def _outcome(found: Examined, rejected: int, now: datetime) -> dict[str, Any]:
+    """`rejected` are those of its events that the collector did not take."""
+    refused = len(found.refused) + rejected
     return {
         "letter_id": found.letter.letter_id,
         "replayed_at": format_time(now),
-        "outcome": SPLIT if found.refused else REPLAYED,
-        "events": len(found.replayable),
-        "refused": len(found.refused),
+        "outcome": SPLIT if refused else REPLAYED,
+        "events": len(found.replayable) - rejected,
+        "refused": refused,
     }

@@ -86,7 +86,8 @@ class DeadLetter(msgspec.Struct, frozen=True):
 class StoredLetter(msgspec.Struct, frozen=True, kw_only=True):
     """A letter in an operator's hands: a row of the view `dead_letters_unique`, a line of an exported file.
 
-    `split` says that the good events of a body may be replayed without the bad ones.
+    `split` says that the good events of a body may be replayed without the bad ones, `shift_s` what to add to the
+    timestamps of a vendor's events: in their own form that cannot be written down.
     """
 
     letter_id: str
@@ -95,6 +96,7 @@ class StoredLetter(msgspec.Struct, frozen=True, kw_only=True):
     field: str = "unknown"
     reason: str = "unknown"
     split: bool = False
+    shift_s: float = 0.0
     encoding: str = "utf-8"
     payload: str
     attributes: str = "{}"
@@ -114,11 +116,15 @@ class StoredLetter(msgspec.Struct, frozen=True, kw_only=True):
 
     def protocol(self) -> str:
         """Whose form the payload has: `native`, or a vendor's of `functions.routes.PROTOCOLS`."""
+        return self.origin().get("protocol", NATIVE)
+
+    def origin(self) -> dict[str, str]:
+        """`protocol` and `path`, as far as the attributes tell where the payload was sent to."""
         try:
             attributes = _object_decoder.decode(self.attributes)
         except _UNREADABLE:
-            return NATIVE
-        return str(attributes.get("protocol") or NATIVE)
+            return {}
+        return {name: str(value) for name in ("protocol", "path") if (value := attributes.get(name))}
 
     def received(self, now: datetime) -> datetime:
         """When it was rejected; `now` where that is no time, or still to come."""
@@ -154,7 +160,7 @@ class Repairs(msgspec.Struct, frozen=True, kw_only=True):
         if not abs(self.shift_s) <= MAX_SHIFT_S:
             raise ValueError(f"shift: expected at most {MAX_SHIFT_S:.0f} s either way, got {self.shift_s}")
         for field, text in self.assign:
-            if _wants_number(field) and _number_of(text) is None:
+            if _wants_number(field) and number_of(text) is None:
                 raise ValueError(f"set: {field}: expected a number, got {text!r}")
 
     def apply(self, event: dict[str, Any]) -> dict[str, Any]:
@@ -167,7 +173,7 @@ class Repairs(msgspec.Struct, frozen=True, kw_only=True):
         for field in self.drop:
             _take(mended, field)
         for field, text in self.assign:
-            _put(mended, field, _number_of(text) if _wants_number(field) else text)
+            _put(mended, field, number_of(text) if _wants_number(field) else text)
         for field in self.number:
             _read_number(mended, field)
         if self.shift_s:
@@ -199,13 +205,14 @@ class Examined(NamedTuple):
         """A letter for each event that is left behind when the others go, received when the whole was."""
         if not self.refused or not self.replayable:
             return []
-        received_at, origin = self.letter.received(now), {"split_from": self.letter.letter_id}
+        received_at = self.letter.received(now)
+        origin = self.letter.origin() | {"split_from": self.letter.letter_id}
         shortened = [(InvalidEvent(e.field[:256], e.reason[:256]), payload) for e, payload in self.refused]
         return [DeadLetter.of(payload, e, self.letter.source, received_at, origin) for e, payload in shortened]
 
 
 def examine(letter: StoredLetter, repairs: Repairs, now: datetime) -> Examined:
-    """Mend a letter and read it again; no payload makes it raise.
+    """Mend a letter and read it again; no payload makes it raise. For those of vendors see `vendor_letters`.
 
     Events may be as old as a backfill's, but not of a later time than when the letter was rejected: a clock that ran
     ahead then is still wrong. What passes as it is stays as it is, but for the timestamp of an event that was rejected
@@ -218,7 +225,7 @@ def examine(letter: StoredLetter, repairs: Repairs, now: datetime) -> Examined:
     except InvalidEvent as error:
         return Examined(letter, [], [Refused(error, letter.payload.encode("utf-8", "replace"))], 0)
     if (protocol := letter.protocol()) != NATIVE:
-        reason = "expected an event of ours: send the payload again as that vendor's SDK does"
+        reason = "expected an event of ours"
         return Examined(letter, [], [Refused(InvalidEvent("protocol", reason, protocol), payload)], 0)
     try:
         inside = _events_inside(payload)
@@ -368,7 +375,8 @@ def _wants_number(field: str) -> bool:
     return field.removeprefix("metadata.") in NUMBER_METADATA
 
 
-def _number_of(text: str) -> int | float | None:
+def number_of(text: str) -> int | float | None:
+    """The number that a text is; None where it is none."""
     text = text.strip()
     if not _NUMBER.fullmatch(text):
         return None
@@ -378,7 +386,7 @@ def _number_of(text: str) -> int | float | None:
 def _read_number(event: dict[str, Any], field: str) -> None:
     holder, name = _holder(event, field)
     text = holder.get(name)
-    number = _number_of(text) if isinstance(text, str) else None
+    number = number_of(text) if isinstance(text, str) else None
     if number is not None:
         holder[name] = number
 

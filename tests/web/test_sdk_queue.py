@@ -248,6 +248,23 @@ def test_what_is_under_way_when_the_page_goes_is_not_sent_again_should_it_fail(p
     assert page.evaluate("() => sent") == 1 and kept(page) == []
 
 
+def test_a_request_too_large_for_the_browser_to_carry_on_goes_again_when_the_page_goes(page: Page, site: Site) -> None:
+    open_blank(page, site)
+    page.evaluate(
+        """() => {
+            window.fetch = () => new Promise(() => {}); // under way when the page goes, and cut off
+            freshet.track("click", { n: 1, note: "x".repeat(30_000) });
+            freshet.flush();
+            freshet.track("click", { n: 2 });
+            freshet.flush();
+        }"""
+    )
+    page.goto(f"{site.freshet}/blank?next")
+    wait_for(lambda: len(site.fake.events) == 1, page)
+    page.wait_for_timeout(300)
+    assert arrived(site) == {1: 1}  # the small one is the browser's
+
+
 def test_a_large_event_travels_alone(page: Page, site: Site) -> None:
     open_blank(page, site)
     page.evaluate(

@@ -14,7 +14,7 @@ const BUILDS = {
 };
 /** Names of the SDK's own that no page and no browser knows. */
 const INTERNAL =
-  /^(adopt|retryNow|fieldsAt|decided|agreed|renew|whom|store|write|keysOf|load|save|forget|erase|persist|guarded|listen|stops|emit|fail|atMs|cards|question|isBanner|keep|abandon|found|hide|leave|wire|enqueue|discard|seen|after|refused|settle|fresh|apply)$/;
+  /^(adopt|retryNow|fieldsAt|decided|agreed|renew|whom|store|write|keysOf|load|save|forget|erase|persist|guarded|listen|stops|emit|fail|atMs|cards|question|isBanner|keep|abandon|found|hide|leave|wire|enqueue|discard|seen|after|refused|settle|apply|carried|element|timer)$/;
 
 await mkdir(folder, { recursive: true });
 for (const [name, { entry, format }] of Object.entries(BUILDS)) {

@@ -6,7 +6,7 @@ import { SESSION } from "./storage.js";
 
 const PENDING_LIMIT = 50;
 
-/** Gives `core` its `track`, `page`, `identify`, `reset`, `fresh`, `pending`, `settle` and `settled`. */
+/** Gives `core` its `track`, `page`, `identify`, `reset`, `pending`, `settle` and `settled`. */
 export function addEvents(core) {
   let recent = []; // entries, until the profile is known to hold them or pendingMs have passed
 
@@ -40,7 +40,7 @@ export function addEvents(core) {
 
   /** Ties this visitor to an account from now on; `traits` travel as metadata of the identify event. */
   core.identify = (userId, traits) => {
-    if (!userId) throw new TypeError("no user id");
+    if (!userId) throw new Error("no user id");
     core.renew(`${userId}`, core.whom().anonymous_id);
     return core.track("identify", traits);
   };
@@ -54,8 +54,10 @@ export function addEvents(core) {
   };
 
   /** The newest events that the stored profile may not hold yet; the API folds them in before it ranks. */
-  core.fresh = () => (recent = recent.filter(({ atMs }) => atMs >= Date.now() - core.pendingMs));
-  core.pending = () => core.fresh().map(({ wire }) => JSON.parse(wire));
+  core.pending = () => {
+    recent = recent.filter(({ atMs }) => atMs >= Date.now() - core.pendingMs);
+    return recent.map(({ wire }) => JSON.parse(wire));
+  };
 
   /** An event that the profile holds, or never will, need not be sent along any more; without an id, none of them. */
   core.settle = (eventId) => (recent = recent.filter(({ id }) => eventId && id !== eventId));

@@ -7,9 +7,7 @@
  */
 
 import { makeId } from "./ids.js";
-import { PREFIX } from "./storage.js";
-
-const QUEUE = PREFIX + "queue.";
+const QUEUE = "freshet.queue.";
 const SETTLE_MS = 300; // other processes see a removal a little later; until then nobody else may look
 
 /** Gives `core` its `keep`, `abandon` and `adopt`; `core.found(lines)` gets what a tab that is gone has left, oldest first. */
@@ -19,9 +17,12 @@ export function addKeptQueue(core) {
   let key = QUEUE + makeId();
   let release;
 
-  /** Keeps the lines, the newer ones where there is no room for all; without any, nothing is kept. */
-  core.keep = (lines) => {
-    if (lines[0] && !release) {
+  /**
+   * Keeps the lines, the newer ones where there is no room for all; without any, nothing is kept. A page that is `leaving`
+   * asks for no lock: it would be granted to a page that sleeps in the browser's cache, which then loses its place there.
+   */
+  core.keep = (lines, leaving) => {
+    if (lines[0] && !release && !leaving) {
       const until = new Promise((resolve) => (release = resolve));
       locks?.request(key, () => until).catch(() => {});
     }

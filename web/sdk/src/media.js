@@ -13,26 +13,20 @@ function watch(core, element, fields) {
   let playingSince = 0;
 
   /** At every sign of life: it played since the last one, if it was playing then. */
-  function tick() {
+  function report(name, atLeastMs = 0) {
     const atMs = performance.now();
     if (playingSince) watchedMs += Math.min(atMs - playingSince, LONGEST_STEP_MS);
     playingSince = element.paused || element.seeking ? 0 : atMs;
-  }
-
-  function report(name, atLeastMs = 0) {
-    tick();
     if (watchedMs < atLeastMs) return;
-    const { currentTime, duration } = element;
-    core.track(name, { ...fields, watched_ms: Math.round(watchedMs), percent: Math.round((currentTime / duration) * 100) || 0 });
+    core.track(name, { ...fields, watched_ms: Math.round(watchedMs), percent: Math.round((element.currentTime / element.duration) * 100) || 0 });
     watchedMs = 0;
   }
 
-  const progress = (atLeastMs) => report("media_progress", atLeastMs);
   const stops = [
     core.listen(element, "play", () => report("media_play")),
     core.listen(element, "pause", () => report("media_pause")),
-    core.listen(element, "timeupdate", () => progress(core.progressMs)),
-    core.on("hide", () => progress(1)),
+    core.listen(element, "timeupdate", () => report("media_progress", core.progressMs)),
+    core.on("hide", () => report("media_progress", 1)),
   ];
   return () => stops.forEach((stop) => stop());
 }

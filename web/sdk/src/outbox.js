@@ -82,7 +82,8 @@ export function addOutbox(core) {
     inFlight.add(batch);
     try {
       const body = bodyOf(batch);
-      const response = await post(core, address, body, body.length < KEEPALIVE_CHARACTERS);
+      batch.carried = body.length < KEEPALIVE_CHARACTERS;
+      const response = await post(core, address, body, batch.carried);
       const { status, ok } = response;
       const error = new Error(`answered ${status}`);
       if (status === 408 || status === 429 || status >= 500) {
@@ -118,8 +119,7 @@ export function addOutbox(core) {
 
   /** Puts the batch back in front and waits: what the collector asked for, else exponential with jitter. */
   function retryLater(batch, error) {
-    const { after } = error;
-    const askedMs = Math.min(MAX_ASKED_MS, after * 1000 || Date.parse(after) - Date.now() || 0);
+    const askedMs = Math.min(MAX_ASKED_MS, error.after * 1000 || Date.parse(error.after) - Date.now() || 0);
     const backoffMs = Math.min(core.retryMaxMs, core.retryMs * 2 ** attempts) * (0.5 + Math.random() / 2);
     putBack(batch);
     keepSoon();
@@ -141,11 +141,11 @@ export function addOutbox(core) {
   const keepSoon = () => (keepTimer ||= setTimeout(keepNow, KEEP_AFTER_MS));
 
   /** Writes down what is not known to have arrived. */
-  function keepNow() {
+  function keepNow(leaving) {
     keepTimer = clearTimeout(keepTimer);
     const waiting = core.agreed() ? [...(troubled() ? inFlight : []), queue].flat() : [];
-    kept = waiting.length > 0;
-    core.keep(waiting.map(({ wire }) => wire));
+    kept = waiting[0];
+    core.keep(waiting.map(({ wire }) => wire), leaving);
   }
 
   /** The page is out of sight and may be killed: what can be sent is sent, what cannot is kept. */
@@ -155,18 +155,24 @@ export function addOutbox(core) {
     keepNow();
   };
 
-  /** The page goes away: the browser carries the rest, or the next page does. */
+  /**
+   * The page goes away, perhaps to come back: the browser carries the rest, or the next page does. What is under way with
+   * `keepalive` is the browser's, and lost should it fail, for to send it again would double it wherever it does not.
+   * Without `keepalive` it may be cut off, and goes again.
+   */
   core.leave = () => {
     core.emit("hide");
-    let gone = true;
-    while (gone && queue[0] && core.agreed() && !troubled()) {
+    for (const batch of inFlight) if (!batch.carried && inFlight.delete(batch)) putBack(batch);
+    while (queue[0] && core.agreed() && !troubled()) {
       const batch = takeBatch();
-      gone = navigator.sendBeacon?.(address, bodyOf(batch));
-      if (!gone) putBack(batch);
+      if (!navigator.sendBeacon?.(address, bodyOf(batch))) {
+        putBack(batch);
+        break;
+      }
     }
-    keepNow();
+    keepNow(true);
     core.abandon();
-    core.discard(); // what is under way is the browser's: should it fail now, sending it again might double it
+    core.discard();
   };
 
   /** Forgets all that waits, also what might have to be sent again. */

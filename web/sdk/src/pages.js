@@ -71,6 +71,8 @@ export function watchPages(core) {
     core.stops.push(() => history[name] === wrapped && (history[name] = original));
   }
   core.listen(window, "popstate", moved); // which a change of the hash fires too
+  // From the browser's cache of pages: a visit like one that had to load.
+  core.listen(window, "pageshow", ({ persisted }) => persisted && moved((url = viewed = "")));
   core.listen(window, "scroll", () => {
     // Layout is read when the browser has nothing to do, never in the handler.
     scrollTimer ||= setTimeout(whenIdle, SCROLL_MS, measure);

@@ -20,7 +20,7 @@ export function addRecommendations(core) {
    */
   core.recommend = async ({ placement = "home", k = 20, productId, variant, exclude } = {}) => {
     const bits = core.agreed();
-    const entries = mayPersonalize(bits) ? core.fresh() : [];
+    const events = mayPersonalize(bits) ? core.pending() : [];
     const asked_ms = performance.now();
     const answer = await ask("/v1/recommendations", {
       ...(mayPersonalize(bits) ? core.whom() : { consent: asObject(bits) }),
@@ -29,7 +29,7 @@ export function addRecommendations(core) {
       k,
       variant: mayPersonalize(bits) ? variant : "popular",
       exclude,
-      events: entries.map(({ wire }) => JSON.parse(wire)),
+      events,
       sent_at: new Date(), // by which the API repairs a wrong clock
     });
     const { request_id, variant: chosen, ranked_feed: feed, personalized_banner: banner } = answer;
@@ -39,7 +39,7 @@ export function addRecommendations(core) {
       tell(entry, { product_id, placement, position, propensity });
     }
     if (banner) tell(banner, { product_id: banner.product_id, placement: "banner", position: 0, banner_id: banner.id });
-    answer.client = { asked_ms, answered_ms: performance.now(), included: entries.map(({ id }) => id) };
+    answer.client = { asked_ms, answered_ms: performance.now(), included: events.map((event) => event.event_id) };
     return answer;
   };
 

@@ -6,9 +6,9 @@
  */
 
 export const PREFIX = "freshet.";
-export const IDENTITY = PREFIX + "identity";
-export const SESSION = PREFIX + "session";
-export const CONSENT = PREFIX + "consent";
+export const IDENTITY = "freshet.identity";
+export const SESSION = "freshet.session";
+export const CONSENT = "freshet.consent";
 
 /** Gives `core` its `store`, `write`, `keysOf`, `load`, `save`, `forget`, `persist` and `erase`. */
 export function addStorage(core) {

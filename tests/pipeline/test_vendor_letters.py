@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -318,12 +319,11 @@ def test_a_payload_in_another_encoding_than_it_says_stays() -> None:
     assert [reason.partition(":")[0] for reason in reasons(found)] == ["payload"]
 
 
-@pytest.mark.parametrize("path", ["/v1/batch", "/g/collect", "/track"])
-@pytest.mark.parametrize("depth", range(800, 1200, 10))
-def test_however_deep_a_payload_nests_nothing_is_raised(path: str, depth: int) -> None:
-    payload = '{"a":' * depth + "1" + "}" * depth
-    found = tried(payload, path, drop=("b",))
-    assert (found.good, found.changed) == ([], 0)
+@pytest.mark.parametrize("path", ["/v1/batch", "/g/collect", "/track", "/i", "/batch"])
+def test_however_deep_a_payload_nests_nothing_is_raised(path: str) -> None:
+    for depth in range(sys.getrecursionlimit() // 2, sys.getrecursionlimit() + 50):  # where it ends, nobody knows
+        found = tried('{"a":' * depth + "1" + "}" * depth, path, drop=("b",))
+        assert (found.good, found.changed) == ([], 0)
 
 
 PAYLOADS = st.one_of(

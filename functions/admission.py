@@ -90,16 +90,18 @@ class Admission:
             self._check_backfill_key(headers.get(b"x-freshet-backfill-key", b""))
         return site
 
-    def may_come_from_a_site(self, incoming: Incoming) -> bool:
-        """Whether a request whose body tells nothing shows a key anywhere else."""
-        return any(map(self._known, presented_keys(incoming)))
+    def keys_of(self, incoming: Incoming) -> list[str] | None:
+        """The sites' keys that a request shows whose body tells nothing; None: it may not come from a site."""
+        if self._sites.is_open:
+            return []
+        return list(filter(self._known, filter(None, presented_keys(incoming)))) or None
 
     def is_too_busy(self, scope: Any) -> bool:
         """Whether an address sends more than a person does."""
         buckets = self._bot_rate
         return buckets is not None and buckets.take(address_of(scope) or "", self._clock_s()) > 0.0
 
-    def _known(self, key: str | None) -> bool:
+    def _known(self, key: str) -> bool:
         try:
             self._sites.find(key)
         except UnknownKey:
@@ -109,7 +111,9 @@ class Admission:
     def _check_backfill_key(self, given: bytes) -> None:
         key = self._backfill_key
         if key is None or not hmac.compare_digest(given, key.encode()):
-            raise Refused.because(403, "backfill", "expected the backfill key in X-Freshet-Backfill-Key")
+            raise Refused.because(
+                403, "backfill", "expected a server's write key, or the backfill key in X-Freshet-Backfill-Key"
+            )
 
 
 def unknown_key() -> Refused:
@@ -118,8 +122,8 @@ def unknown_key() -> Refused:
 
 
 def presented_keys(incoming: Incoming) -> list[str | None]:
-    """All that may be a write key in a request whose body tells nothing; None first, for a collector without keys."""
-    keys: list[str | None] = [None, incoming.headers.get(KEY_HEADER), basic_user(incoming.headers)]
+    """All that may be a write key in a request whose body tells nothing."""
+    keys: list[str | None] = [incoming.headers.get(KEY_HEADER), basic_user(incoming.headers)]
     return keys + [unquote_plus(pair.partition("=")[2]) for pair in incoming.query[:4096].split("&")[:64]]
 
 

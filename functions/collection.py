@@ -142,7 +142,7 @@ class _Request:
         terms = self.terms
         if translated.error is not None:
             raise translated.error
-        if terms.replay_window_s is not None:
+        if terms.replay_window_s is not None and not self.history:
             _check_replay(translated.sent_at or self.reading.sent_at, self.ingest_time, terms.replay_window_s)
         if translated.wire is not None and terms.plan is None and not self.history:
             quick = self._accept_wire(translated.wire)
@@ -231,7 +231,11 @@ def _both(one: Consent, other: Consent) -> Consent:
 def _check_replay(sent_at: datetime | None, ingest_time: datetime, window_s: float) -> None:
     """A request that was recorded and is sent again later shows by its `sent_at`; one without shows nothing."""
     if sent_at is None:
-        raise InvalidEvent("sent_at", "required here, for requests that are sent again are not taken", None)
+        raise InvalidEvent(
+            "sent_at",
+            "required beside `events` or in the vendor's place for it: this site takes no request without",
+            None,
+        )
     if abs((ingest_time - sent_at).total_seconds()) > window_s:
         raise InvalidEvent("sent_at", f"expected within {window_s:g} s of the arrival", sent_at.isoformat())
 

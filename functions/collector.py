@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
+from urllib.parse import quote_plus
 
 from starlette.requests import Request
 
@@ -215,9 +216,14 @@ class Collector:
         privacy = self._config.privacy
         if privacy.signal(incoming.headers) is Signal.GPC:  # of whoever denies everything nothing is kept
             return Refused(refusal)
-        if not self._admission.may_come_from_a_site(incoming):
+        keys = self._admission.keys_of(incoming)
+        if keys is None:
             return unknown_key()
         payload = privacy.fields.letter(incoming.body or incoming.query.encode("latin-1"))
+        for key in keys:  # a server's is a secret
+            payload = payload.replace(key.encode("utf-8", "replace"), b"***").replace(
+                quote_plus(key, errors="replace").encode(), b"***"
+            )
         attributes = letter_attributes(route, incoming.path, None, error, incoming.received_at)
         return Refused(refusal, letter=message(payload, attributes))
 

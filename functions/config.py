@@ -9,7 +9,7 @@ from pathlib import Path
 from functions.cookie import CookieOptions
 from functions.invalid import InvalidConfig as InvalidConfig
 from functions.privacy import Privacy
-from functions.sites import Sites
+from functions.sites import Sites, checked_origin
 
 PUBLISH_DEADLINE_S = 5.0
 MIN_ADDRESS_KEY_BYTES, MAX_ADDRESS_KEY_BYTES = 16, 64
@@ -109,7 +109,8 @@ def _secret(environ: Mapping[str, str], key: str) -> bytes | None:
 
 
 def _origins(text: str) -> frozenset[str]:
-    return frozenset(origin.strip().rstrip("/") for origin in text.split(",") if origin.strip())
+    given = [origin.strip() for origin in text.split(",") if origin.strip()]
+    return frozenset(o if o == "*" else checked_origin("FRESHET_CORS_ORIGINS", o) for o in given)
 
 
 def _seconds(environ: Mapping[str, str], key: str, default: float) -> float:

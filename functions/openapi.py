@@ -136,7 +136,8 @@ def _vendor(name: str, path: str, method: str) -> dict[str, Any]:
         "operationId": f"{name}_{method.lower()}_{re.sub(r'[^A-Za-z0-9]', '_', path[1:])}",
         "summary": f"For the SDKs of {name}",
         "tags": [name],
-        "responses": {"200": answer, "default": answer},
+        "description": "The write key stands where the vendor's SDK puts it: Basic authorization, query or body.",
+        "responses": {"2XX": answer, "default": answer},
     }
     if method == "POST":
         operation["requestBody"] = {"content": {"application/json": {"schema": True}, "text/plain": {"schema": True}}}

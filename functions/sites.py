@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import re
 import secrets
 from collections.abc import Mapping
 from hashlib import blake2b
@@ -73,22 +74,23 @@ class Sites:
         # Keys are looked up by a digest under a secret of this process: how long a look-up takes tells nothing of them.
         self._secret = secrets.token_bytes(32)
         self._sites: dict[bytes, tuple[bytes, Site]] = {}
-        self.origins: frozenset[str] = frozenset(_origin(o) for site in options.values() for o in site.origins)
+        self.origins: frozenset[str] = frozenset()
         for name, site in options.items():
             self._add(name, site)
 
     @staticmethod
     def parse(text: str) -> Sites:
-        """The sites of `FRESHET_SITES`: a JSON object of site name to `SiteOptions`.
+        """The sites of `FRESHET_SITES`, a JSON object of site name to `SiteOptions`; no text is an open collector.
 
         Raises:
             InvalidConfig: naming the place, and what was expected there; without a value, for they are secrets.
         """
-        try:
-            options = msgspec.json.decode(text or "{}", type=dict[Name, SiteOptions])
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise InvalidConfig(f"FRESHET_SITES: {error}") from None
-        return Sites(options)
+        if not text:
+            return Sites({})
+        given = _decoded(text, dict[Name, msgspec.Raw], "FRESHET_SITES")
+        if not given:  # is not to let anybody in
+            raise InvalidConfig("FRESHET_SITES: expected at least one site, or nothing at all for an open collector")
+        return Sites({name: _decoded(raw, SiteOptions, f"FRESHET_SITES: {name}") for name, raw in given.items()})
 
     def find(self, key: str | None) -> Site:
         """The site of a key.
@@ -113,17 +115,19 @@ class Sites:
         keys = options.write_keys
         if not keys.browser and not keys.server:
             raise InvalidConfig(f"FRESHET_SITES: {name}: expected at least one write key")
-        plan = None if options.plan is None else Plan.load(options.plan)
+        plan = _plan(name, options.plan)
+        origins = [checked_origin(f"FRESHET_SITES: {name}: origins", origin) for origin in options.origins]
         for server, given in ((False, keys.browser), (True, keys.server)):
             site = Site(
                 name,
                 server,
-                frozenset() if server else frozenset(map(_origin, options.origins)),
+                frozenset() if server else frozenset(origins),
                 options.requests_per_s,
                 options.burst,
                 options.replay_window_s,
                 plan,
             )
+            self.origins |= site.origins
             for key in given:
                 digest = self._digest(key.encode())
                 if digest in self._sites:
@@ -134,5 +138,30 @@ class Sites:
         return blake2b(key, key=self._secret, digest_size=16).digest()
 
 
-def _origin(text: str) -> str:
-    return text.strip().rstrip("/")
+def checked_origin(where: str, text: str) -> str:
+    """`scheme://host[:port]` as browsers write it.
+
+    Raises:
+        InvalidConfig: naming `where`.
+    """
+    origin = text.strip().rstrip("/").lower()
+    if not _ORIGIN.fullmatch(origin):
+        raise InvalidConfig(f"{where}: expected scheme://host or scheme://host:port, without * in it, got {text!r}")
+    return origin
+
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[^\s/?#*:\[\]]+|\[[0-9a-f:.]+\])(?::\d{1,5})?")
+
+
+def _plan(name: str, plan: str | dict[str, Any] | None) -> Plan | None:
+    try:
+        return None if plan is None else Plan.load(plan)
+    except InvalidConfig as error:
+        raise InvalidConfig(f"FRESHET_SITES: {name}: {error}") from None
+
+
+def _decoded(text: str | bytes | msgspec.Raw, kind: Any, where: str) -> Any:
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidConfig(f"{where}: {error}") from None

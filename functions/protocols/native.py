@@ -10,6 +10,7 @@ import msgspec
 
 from functions.problems import problem, safe
 from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Translated
+from functions.protocols.surrogates import mended
 from functions.protocols.values import MAX_EVENTS, deeper_than
 from pipeline.core.events import MAX_DEPTH, MAX_EVENT_BYTES, InvalidEvent, WireEvent, parse_time
 
@@ -26,9 +27,18 @@ class _Body(msgspec.Struct):
     consent: Any = None
 
 
+class _Stated(msgspec.Struct):
+    """What counts of an event that is refused."""
+
+    event_id: Any = None
+    consent: Any = None
+    metadata: Any = None
+
+
 _wire_decoder = msgspec.json.Decoder(WireEvent)
 _body_decoder = msgspec.json.Decoder(_Body)
 _event_decoder = msgspec.json.Decoder(dict[str, Any])
+_stated_decoder = msgspec.json.Decoder(_Stated)
 _encoder = msgspec.json.Encoder()
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -59,9 +69,15 @@ def read_batch(body: bytes, key: str | None = None) -> Reading:
     try:
         outer = _body_decoder.decode(body)
     except _UNREADABLE as error:
-        raise InvalidEvent("body", f"expected an event or a batch as a JSON object ({error})", body) from None
+        whole = mended(body)
+        if whole is None:
+            raise InvalidEvent("body", f"expected an event or a batch as a JSON object ({error})", body) from None
+        return read_batch(whole, key)
     if isinstance(outer.events, msgspec.UnsetType):
-        return Reading((_read_event(body),), key)
+        alone = _translated(body)
+        if alone.error is not None and not alone.facts:
+            raise alone.error
+        return Reading((alone,), key)
     if len(outer.events) > MAX_EVENTS:
         raise InvalidEvent("events", f"expected at most {MAX_EVENTS}", len(outer.events))
     if not isinstance(outer.backfill, bool):
@@ -99,7 +115,17 @@ def _translated(payload: bytes) -> Translated:
     try:
         return _read_event(payload)
     except InvalidEvent as error:
-        return Translated(payload, (), error)
+        return Translated(payload, _stated(payload), error)
+
+
+def _stated(payload: bytes) -> tuple[dict[str, Any], ...]:
+    """Of an event that is refused its id, and what it says of its visitor's consent."""
+    try:
+        found = _stated_decoder.decode(payload)
+    except _UNREADABLE:
+        return ()
+    inner = found.metadata.get("consent") if isinstance(found.metadata, dict) else None
+    return ({"event_id": found.event_id, "consent": found.consent, "metadata": {"consent": inner}},)
 
 
 def _read_event(payload: bytes) -> Translated:

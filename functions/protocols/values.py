@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from functions.protocols.surrogates import mended
 from pipeline.core.events import MAX_DEPTH, MAX_EVENT_BYTES, MAX_ID_LENGTH, InvalidEvent, format_time
 
 MAX_EVENTS = 500
@@ -29,7 +30,10 @@ def read_json(data: bytes | str, field: str = "body") -> Any:
     try:
         value = _decoder.decode(data)
     except _UNREADABLE as error:
-        raise InvalidEvent(field, f"expected JSON ({error})", data) from None
+        whole = mended(data)
+        if whole is None:
+            raise InvalidEvent(field, f"expected JSON ({error})", data) from None
+        return read_json(whole, field)
     if deeper_than(value, MAX_DEPTH + 3):
         raise InvalidEvent(field, f"expected at most {MAX_DEPTH} levels of nesting", None)
     return value

@@ -62,6 +62,16 @@ def test_a_body_that_cannot_be_read_is_kept_when_its_key_is_known(
     assert sorted(letter.data for letter in guarded_topics.dead_letters(2)) == [b"{", b"{{"]
 
 
+def test_a_servers_key_is_in_no_letter_that_nobody_could_read(guarded: httpx.Client, guarded_topics: Topics) -> None:
+    url = f"/v1/pixel.gif?key={SERVER_KEY}&a=" + "%ff"
+    assert guarded.get(url).status_code == 400
+    body = f'{{"writeKey": "{SERVER_KEY}", "batch": '
+    assert guarded.post("/v1/batch", content=body, auth=(SERVER_KEY, "")).status_code == 400
+    letters = guarded_topics.dead_letters(2)
+    assert all(SERVER_KEY.encode() not in letter.data for letter in letters)
+    assert all(b"***" in letter.data for letter in letters)
+
+
 def test_a_browser_key_works_on_its_sites_pages_only(guarded: httpx.Client, guarded_topics: Topics) -> None:
     assert post(guarded, BROWSER_KEY, origin=ORIGIN).status_code == 202
     refused = post(guarded, BROWSER_KEY, origin="https://evil.example")

@@ -16,12 +16,15 @@ from tests.stack.presence import StackError
 from tests.stack.stack import ANSWER_S, APPS, EMULATORS, Stack, running_stack
 
 WATCH_S = 0.3
+OVERRIDABLE = ("FRESHET_CORS_ORIGINS", "FRESHET_BACKFILL_KEY")
+"""What the stack has a value of its own for, and whoever starts it may have another."""
 
 
 def up(options: argparse.Namespace) -> int:
     """Starts the stack, shows what runs where, and stays until told to stop or until a process ends."""
     began = time.monotonic()
-    with running_stack(options.name, options.ports, options.only, say=_say) as stack:
+    own = {name: os.environ[name] for name in OVERRIDABLE if os.environ.get(name)}
+    with running_stack(options.name, options.ports, options.only, own, say=_say) as stack:
         _say(f"up after {time.monotonic() - began:.1f} s\n\n{stack.table()}\n")
         _say(f"logs are in {(stack.folder / 'logs').relative_to(REPO)}; Ctrl-C or `make down` stops all of it")
         _watch(stack)

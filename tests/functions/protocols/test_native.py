@@ -1,0 +1,100 @@
+"""Our own protocol as a pure function: what is one event's fault stays that event's."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from functions.collection import Sorted, Terms, sort_events
+from functions.protocols.native import read_batch
+from functions.protocols.surrogates import mended
+from functions.protocols.values import read_json
+from pipeline.core.events import MAX_DEPTH, MAX_EVENT_BYTES
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+DENIED = {"analytics": False, "personalization": False}
+LAW = settings(deadline=None, derandomize=True)
+
+
+def event(**fields: Any) -> dict[str, Any]:
+    return {"event_id": "e1", "event": "click", "user_id": "u1", "timestamp": NOW.isoformat(), **fields}
+
+
+def took(body: Any) -> Sorted:
+    return sort_events(read_batch(body if isinstance(body, bytes) else json.dumps(body).encode()), NOW)
+
+
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
+# ---- half a character ------------------------------------------------------------------------------------------------
+
+
+def test_a_text_that_was_cut_within_an_emoji_takes_neither_itself_nor_its_batch_along() -> None:
+    cut = event(event_id="cut", event="search", metadata={"query": "abc\ud83d"})
+    found = took({"events": [event(), cut]})
+    assert [(e.event_id, e.metadata.get("query")) for e in found.events] == [("e1", None), ("cut", "abc\ufffd")]
+
+
+def test_a_lone_event_may_be_cut_as_well() -> None:
+    [kept] = took(event(metadata={"title": "\ude00x"})).events
+    assert kept.metadata["title"] == "\ufffdx"
+
+
+@pytest.mark.parametrize(
+    "json_text", [rb'"\\ud83d"', rb'"\ud83d\ude00"', rb'"\\\\\\ud83d"', rb'"\ud83"', b'"plain"', b""]
+)
+def test_what_holds_no_half_is_left_alone(json_text: bytes) -> None:
+    assert mended(json_text) is None
+
+
+@LAW
+@given(st.text(st.characters(), max_size=12))
+def test_whatever_text_javascript_can_hold_is_read_as_json_and_only_halves_are_changed(text: str) -> None:
+    """What Python writes of such a text is what `JSON.stringify` does: halves as escapes, all else as it is."""
+    units = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    escaped = json.dumps(text).encode()
+    whole = read_json(escaped)
+    assert "\ufffd" in whole or whole == text
+    assert whole.replace("\ufffd", "") == units.replace("\ufffd", "")
+
+
+# ---- refused, and whose ----------------------------------------------------------------------------------------------
+
+
+def test_a_lone_event_that_is_too_deep_is_rejected_by_its_id_as_in_a_batch() -> None:
+    deep = event(metadata={"a": nested(MAX_DEPTH)})
+    alone, together = took(deep), took({"events": [deep]})
+    assert [r.event_id for r in alone.rejected] == [r.event_id for r in together.rejected] == ["e1"]
+
+
+@pytest.mark.parametrize("stated", [{"consent": DENIED}, {"metadata": {"consent": DENIED, "a": nested(MAX_DEPTH)}}])
+def test_of_a_visitor_who_agreed_to_nothing_no_refused_event_is_kept(stated: dict[str, Any]) -> None:
+    found = took(event(a=nested(MAX_DEPTH), **stated))
+    assert (found.events, found.rejected, found.withheld) == ([], [], 1)
+
+
+def test_nor_one_that_is_too_large() -> None:
+    found = took(event(consent=DENIED, metadata={"title": "a" * MAX_EVENT_BYTES}))
+    assert (found.rejected, found.withheld) == ([], 1)
+
+
+# ---- sent again ------------------------------------------------------------------------------------------------------
+
+
+def test_a_replay_window_asks_for_the_time_of_sending_save_of_history() -> None:
+    strict = Terms(replay_window_s=60.0)
+    old = event(timestamp="2025-01-01T00:00:00Z")
+    fresh = read_batch(json.dumps({"events": [event()]}).encode())
+    history = read_batch(json.dumps({"events": [old], "backfill": True}).encode())
+    assert [r.error.field for r in sort_events(fresh, NOW, strict).rejected] == ["sent_at"]
+    assert len(sort_events(history, NOW, strict).events) == 1

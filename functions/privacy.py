@@ -2,6 +2,9 @@
 
     Sec-GPC: 1  >  consent of the event  >  consent of the request  >  DNT: 1  >  the default
 
+Of each of the two questions by itself the first that answers it counts: an event that says nothing of personalization
+leaves it to its request.
+
 Global Privacy Control binds in law in some places (California's CCPA regulations, section 7025, is one), so it goes
 first, whatever a banner was answered. Do Not Track never became a standard and says what a browser was once set to; an
 answer that the visitor gave this site is later and about this site, so it goes before. `FRESHET_SIGNALS=ignore` looks
@@ -34,7 +37,7 @@ class Signal(Enum):
 
 
 class Stated(msgspec.Struct, frozen=True):
-    """A consent as it stands in an event or a request; what it does not name (or names null) is as by default."""
+    """A consent as it stands in an event or a request; of what it does not name, or names null, it says nothing."""
 
     analytics: bool | None = None
     personalization: bool | None = None
@@ -64,7 +67,8 @@ def event_consent(
         default: what holds where nobody says anything.
 
     Raises:
-        InvalidEvent: field `consent`, when the one that counts cannot be read.
+        InvalidEvent: field `consent`, when one that is looked at cannot be read: the event's own, and the request's
+            where the event's leaves a question open.
     """
     metadata = fields.get("metadata")
     inner = metadata.get(FIELD) if type(metadata) is dict else None
@@ -122,29 +126,50 @@ class Privacy:
 def _consent(outer: Any, inner: Any, batch: Any, signal: Signal | None, default: Consent) -> Consent:
     if signal is Signal.GPC:
         return DENIED
-    if outer is not None or inner is not None:
-        return _both(_stated(outer, default), _stated(inner, default))
-    if batch is not None:
-        return _stated(batch, default)
-    return DENIED if signal is not None else default
+    last = default if signal is None else DENIED
+    if outer is None and inner is None and batch is None:
+        return last
+    own = _both(_stated(outer), _stated(inner))
+    if own.analytics is None or own.personalization is None:
+        own = _filled(own, _stated(batch))
+    whole = _filled(own, Stated(last.analytics, last.personalization))
+    return Consent(whole.analytics is True, whole.personalization is True)
 
 
-def _stated(value: Any, default: Consent) -> Consent:
+def _stated(value: Any) -> Stated:
+    """As it is said. Who names other things alone has most likely misspelt it, and who denies must not be misread."""
     if value is None:
-        return GRANTED
+        return _SILENT
     try:
         stated = msgspec.convert(value, Stated)
     except msgspec.ValidationError:
-        expected = 'expected {"analytics": true or false, "personalization": true or false}'
-        raise InvalidEvent(FIELD, expected, value) from None
-    return Consent(
-        default.analytics if stated.analytics is None else stated.analytics,
-        default.personalization if stated.personalization is None else stated.personalization,
+        raise InvalidEvent(FIELD, _EXPECTED, value) from None
+    if value and _QUESTIONS.isdisjoint(value):
+        raise InvalidEvent(FIELD, _EXPECTED, value)
+    return stated
+
+
+_SILENT = Stated()
+_QUESTIONS = frozenset(Stated.__struct_fields__)
+_EXPECTED = 'expected {"analytics": true or false, "personalization": true or false}'
+
+
+def _both(one: Stated, other: Stated) -> Stated:
+    return Stated(_least(one.analytics, other.analytics), _least(one.personalization, other.personalization))
+
+
+def _least(one: bool | None, other: bool | None) -> bool | None:
+    """What both grant; of one that says nothing, the other's."""
+    if one is None or other is None:
+        return other if one is None else one
+    return one and other
+
+
+def _filled(first: Stated, then: Stated) -> Stated:
+    return Stated(
+        then.analytics if first.analytics is None else first.analytics,
+        then.personalization if first.personalization is None else first.personalization,
     )
-
-
-def _both(one: Consent, other: Consent) -> Consent:
-    return Consent(one.analytics and other.analytics, one.personalization and other.personalization)
 
 
 def _one_of(environ: Mapping[str, str], key: str, known: Mapping[str, Any]) -> Any:

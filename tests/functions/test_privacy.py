@@ -73,11 +73,46 @@ class TestWhoseWordCounts:
     def test_global_privacy_control_goes_before_everything(self, fields: dict[str, Any], batch: Any) -> None:
         assert event_consent(fields, batch, Signal.GPC) == DENIED
 
-    def test_what_a_consent_does_not_name_is_as_by_default(self) -> None:
-        said = {"consent": {"analytics": False}}
-        assert event_consent(said, None, None) == Consent(False, True)
-        assert event_consent(said, None, None, DENIED) == DENIED
-        assert event_consent({"consent": {"personalization": None, "marketing": 1}}, None, None) == GRANTED
+    def test_what_the_event_does_not_name_its_request_says_and_then_the_browser_and_then_the_default(self) -> None:
+        said = {"consent": {"analytics": True, "personalization": None}}
+        assert event_consent(said, NEITHER, None) == Consent(True, False)
+        assert event_consent(said, {"analytics": False}, Signal.DNT) == Consent(True, False)
+        assert event_consent(said, {"personalization": True}, Signal.DNT, DENIED) == GRANTED
+        assert event_consent(said, None, Signal.DNT) == Consent(True, False)
+        assert event_consent(said, None, None, DENIED) == Consent(True, False)
+        assert event_consent(said, None, None) == GRANTED
+        assert wire_consent(said, NEITHER, None) == Consent(True, False)
+        assert event_consent({}, {"personalization": True}, Signal.DNT) == Consent(False, True)
+
+    def test_two_in_one_event_may_each_answer_one_question(self) -> None:
+        fields = {"consent": {"analytics": True}, "metadata": {"consent": {"personalization": False}}}
+        assert event_consent(fields, BOTH, None) == Consent(True, False)
+
+    @pytest.mark.parametrize("nothing", [None, {}, {"analytics": None}])
+    def test_who_says_nothing_leaves_both_questions_to_the_next(self, nothing: Any) -> None:
+        for fields in ({"consent": nothing}, {"metadata": {"consent": nothing}}):
+            assert event_consent(fields, ONLY_ANALYTICS, None) == Consent(True, False)
+            assert event_consent(fields, None, Signal.DNT) == DENIED
+            assert event_consent(fields, nothing, None) == GRANTED
+
+    def test_a_consent_platform_may_have_more_purposes_than_two(self) -> None:
+        said = {"marketing": 1, "personalization": False}
+        assert event_consent({"consent": said}, None, None) == Consent(True, False)
+
+    @pytest.mark.parametrize("misspelt", [{"analytic": False, "personalisation": False}, {"marketing": True}])
+    def test_who_names_neither_question_is_told_what_is_expected(self, misspelt: dict[str, bool]) -> None:
+        for fields, batch in (
+            ({"consent": misspelt}, None),
+            ({"metadata": {"consent": misspelt}}, None),
+            ({}, misspelt),
+        ):
+            with pytest.raises(InvalidEvent, match=r'consent: expected \{"analytics": true or false'):
+                event_consent(fields, batch, None)
+
+    def test_a_request_is_not_asked_what_its_event_has_answered(self) -> None:
+        assert event_consent({"consent": BOTH}, "nonsense", None) == GRANTED
+        with pytest.raises(InvalidEvent, match="consent: expected"):
+            event_consent({"consent": {"analytics": True}}, "nonsense", None)
 
 
 @pytest.mark.parametrize("consent", [True, "granted", 1, [], {"analytics": "yes"}, {"personalization": 0}])

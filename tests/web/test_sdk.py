@@ -314,6 +314,9 @@ def test_nonsense_from_the_page_is_told_and_never_thrown(page: Page, site: Site)
     page.wait_for_timeout(100)
     assert [event["product_id"] for event in site.fake.events] == ["good"]
     assert page.evaluate("() => surprises") == []
+    assert any(
+        "a listener's own mistake" in error for error in page.evaluate("() => heard.error.map((it) => `${it.error}`)")
+    )
 
 
 def test_a_blocked_storage_costs_no_more_than_the_memory_of_the_visit(page: Page, site: Site) -> None:

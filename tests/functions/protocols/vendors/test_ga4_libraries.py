@@ -257,7 +257,8 @@ def test_how_long_a_page_was_looked_at_arrives_when_it_is_left(
     assert track(page) == 204
     arrived(topics, 1)
     page.wait_for_timeout(300)
-    page.evaluate("dispatchEvent(new Event('beforeunload'))")
+    with page.expect_response("**/g/collect**"):  # requests of the page move on only while the test is in here
+        page.evaluate("dispatchEvent(new Event('beforeunload'))")
     [event] = arrived(topics, 1)
     assert event.event == "dwell"
     assert 300 <= event.metadata["dwell_ms"] < 10_000

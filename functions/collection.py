@@ -55,12 +55,14 @@ OPEN_TERMS = Terms()
 
 
 class Rejection(msgspec.Struct, frozen=True):
-    """One event that broke the contract: where it stood, why, and what it was; None where it may not be logged."""
+    """One event that broke the contract: where it stood, why, what it was (None where it may not be logged), and what
+    its visitor agreed to."""
 
     index: int
     event_id: str | None
     error: InvalidEvent
     payload: bytes | None
+    consent: Consent = GRANTED
 
 
 class Sorted(msgspec.Struct):
@@ -107,7 +109,7 @@ def sort_events(reading: Reading, ingest_time: datetime, terms: Terms = OPEN_TER
                 found.withheld += 1
             else:
                 payload = terms.privacy.fields.letter(_payload(translated.source)) if allowed.analytics else None
-                found.rejected.append(Rejection(index, _readable_id(translated), error, payload))
+                found.rejected.append(Rejection(index, _readable_id(translated), error, payload, allowed))
             found.consent = _both(found.consent, allowed)
             continue
         if len(events) > 1:

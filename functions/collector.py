@@ -200,7 +200,7 @@ class Collector:
             return Prepared(events, (), answer)
         self._log_rejected(call, found)
         letters = [
-            message(r.payload, letter_attributes(route, call.path, site, r.error, received_at))
+            message(r.payload, letter_attributes(route, call.path, site, r.error, received_at, r.consent))
             for r in found.rejected
             if r.payload is not None
         ]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
+import msgspec
+
 from functions.routes import Route
 from functions.sites import Site
+from pipeline.core.consent import GRANTED, Consent
 from pipeline.core.events import InvalidEvent, format_time
 
 SCHEMA_VERSION = "1"
@@ -36,9 +39,13 @@ def event_attributes(
 
 
 def letter_attributes(
-    route: Route, path: str, site: Site | None, error: InvalidEvent, received_at: datetime
+    route: Route, path: str, site: Site | None, error: InvalidEvent, received_at: datetime, consent: Consent = GRANTED
 ) -> dict[str, str]:
-    """Of a dead letter: why it is one, and what it takes to send it again."""
+    """Of a dead letter: why it is one, and what it takes to send it again.
+
+    Args:
+        consent: what the visitor agreed to, whether the event, its request or the browser said so.
+    """
     attributes = {
         "source": "collector",
         "field": error.field[:MAX_TOLD],
@@ -50,4 +57,6 @@ def letter_attributes(
         attributes["site"] = site.name
     if route.name != "native":
         attributes["path"] = path
+    if not consent.is_full:
+        attributes["consent"] = msgspec.json.encode(consent).decode()
     return attributes

@@ -203,6 +203,8 @@ def _new_file(name: str) -> Path:
 def _show(letter: StoredLetter, found: Examined | None = None) -> None:
     """Print a letter whole, and what became of it, on the operator's own terminal."""
     print(f"--- {_line(letter.letter_id)} received {_line(letter.received_at)} from {_line(letter.source)}")
+    if origin := letter.origin():
+        print(f"    {', '.join(f'{name} {_line(value)}' for name, value in origin.items())}")
     print(f"    {_line(letter.field)}: {_line(letter.reason)}")
     print(f"{'' if letter.encoding == 'utf-8' else letter.encoding + ': '}{_printable(letter.payload)}")
     if found is not None and found.changed:

@@ -192,14 +192,20 @@ class LetterBox:
     def _publish_all(
         self, publisher: PublisherClient, letters: Sequence[Examined], now: Callable[[], datetime], tally: Tally
     ) -> None:
-        """One message after the other, each confirmed."""
-        for batch in messages(event for letter in letters for event in letter.replayable):
-            self._publish(publisher, batch, now())
-            tally.messages += 1
-            tally.events += len(batch)
+        """One message after the other, each of one site and confirmed."""
+        of_sites: dict[str | None, list[Event]] = {}
+        for letter in letters:
+            of_sites.setdefault(letter.letter.origin().get("site"), []).extend(letter.replayable)
+        for site, events in of_sites.items():
+            for batch in messages(events):
+                self._publish(publisher, batch, now(), site)
+                tally.messages += 1
+                tally.events += len(batch)
 
-    def _publish(self, publisher: PublisherClient, events: list[Event], now: datetime) -> None:
+    def _publish(self, publisher: PublisherClient, events: list[Event], now: datetime, site: str | None) -> None:
         attributes = {"schema_version": "1", "ingest_time": format_time(now), "backfill": "1", "replayed": "1"}
+        if site is not None:
+            attributes["site"] = site
         message = PubsubMessage(data=encode_message(events), attributes=attributes)
         publisher.publish(topic=self._at.topic(), messages=[message], timeout=PUBLISH_S)
 

@@ -18,7 +18,7 @@ from functions.protocols import amplitude, ga4, mixpanel, pixel, segment, snowpl
 from functions.protocols.contract import Incoming, Reading, Translated, VendorProtocol
 from functions.protocols.values import deeper_than
 from pipeline.core import field_paths
-from pipeline.core.deadletter import MAX_SHIFT_S, Examined, Refused, Repairs, StoredLetter, number_of
+from pipeline.core.deadletter import MAX_SHIFT_S, Examined, Refused, Repairs, StoredLetter, keep_consent, number_of
 from pipeline.core.events import MAX_DEPTH, Event, InvalidEvent, accept_event, clock_shift
 
 PROTOCOLS: Mapping[str, VendorProtocol] = {
@@ -74,6 +74,7 @@ def _read(letter: StoredLetter, payload: bytes, now: datetime) -> tuple[list[Eve
         try:
             events = _accepted(translated, reading, received_at, letter.shift_s)
             good += [msgspec.structs.replace(event, ingest_time=now) for event in events]
+            keep_consent(events, letter.consent())
         except InvalidEvent as error:
             alone = len(reading.events) == 1
             refused.append(Refused(error, payload if alone else _source(translated)))

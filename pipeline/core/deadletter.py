@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from pipeline.core.consent import FIELD, Consent
 from pipeline.core.events import (
     MAX_EVENT_BYTES,
     NUMBER_METADATA,
@@ -32,6 +33,7 @@ NATIVE = "native"
 T = TypeVar("T")
 _UNREADABLE = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
 _NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?(e[+-]?[0-9]{1,2})?", re.IGNORECASE)
+_ORIGIN = ("site", "protocol", "path", "consent")
 _object_decoder = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -119,12 +121,20 @@ class StoredLetter(msgspec.Struct, frozen=True, kw_only=True):
         return self.origin().get("protocol", NATIVE)
 
     def origin(self) -> dict[str, str]:
-        """`protocol` and `path`, as far as the attributes tell where the payload was sent to."""
+        """`protocol`, `path`, `site` and `consent`, as far as the attributes tell where the payload was sent to."""
         try:
             attributes = _object_decoder.decode(self.attributes)
         except _UNREADABLE:
             return {}
-        return {name: str(value) for name in ("protocol", "path") if (value := attributes.get(name))}
+        return {name: str(value) for name in _ORIGIN if (value := attributes.get(name))}
+
+    def consent(self) -> Any:
+        """What the collector found that the visitor agreed to; None: to everything, or nobody said."""
+        stated = self.origin().get("consent")
+        try:
+            return None if stated is None else _object_decoder.decode(stated)
+        except _UNREADABLE:
+            return {}
 
     def received(self, now: datetime) -> datetime:
         """When it was rejected; `now` where that is no time, or still to come."""
@@ -228,7 +238,7 @@ def examine(letter: StoredLetter, repairs: Repairs, now: datetime) -> Examined:
         reason = "expected an event of ours"
         return Examined(letter, [], [Refused(InvalidEvent("protocol", reason, protocol), payload)], 0)
     try:
-        inside = _events_inside(payload)
+        inside, stated = _events_inside(payload)
     except InvalidEvent as error:
         return Examined(letter, [], [Refused(error, payload)], 0)
     before = [payload] if inside is None else inside
@@ -240,8 +250,28 @@ def examine(letter: StoredLetter, repairs: Repairs, now: datetime) -> Examined:
         text, encoding = _as_text(raws[0] if inside is None else b'{"events":[' + b",".join(raws) + b"]}")
         letter = msgspec.structs.replace(letter, payload=text, encoding=encoding)
     good = [msgspec.structs.replace(found, ingest_time=now) for _, found in after if isinstance(found, Event)]
+    keep_consent(good, stated if letter.consent() is None else letter.consent())
     refused = [Refused(found, raw) for raw, found in after if isinstance(found, InvalidEvent)]
     return Examined(letter, good, refused, changed)
+
+
+def keep_consent(events: Iterable[Event], stated: Any) -> None:
+    """Write what a visitor agreed to for a whole request into its events, in place, where they do not say it.
+
+    Args:
+        stated: the consent of the letter or of the body around the events; None: nothing. Of what is there only `true`
+            grants, as in `consent.stored_consent`.
+    """
+    if stated is None:
+        return
+    told = stated if isinstance(stated, dict) else {}
+    for event in events:
+        own = event.metadata.get(FIELD)
+        own = own if isinstance(own, dict) else {}
+        event.metadata[FIELD] = {
+            name: own[name] if isinstance(own.get(name), bool) else told.get(name) is True
+            for name in Consent.__struct_fields__
+        }
 
 
 def parcels(letters: Iterable[Examined]) -> Iterator[list[Examined]]:
@@ -272,22 +302,23 @@ class _Body(msgspec.Struct):
     """The outer shape of a message or a request. Events stay raw, so that what is not mended stays as it came."""
 
     events: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
+    consent: Any = None
 
 
 _body_decoder = msgspec.json.Decoder(_Body)
 
 
-def _events_inside(payload: bytes) -> list[bytes] | None:
-    """The events of a body, or None where the payload is one event itself."""
+def _events_inside(payload: bytes) -> tuple[list[bytes] | None, Any]:
+    """The events of a body and the consent beside them; no list where the payload is one event itself."""
     try:
-        events = _body_decoder.decode(payload).events
+        body = _body_decoder.decode(payload)
     except _UNREADABLE as error:
         raise InvalidEvent("body", f"expected an event or a body of events as a JSON object ({error})") from None
-    if isinstance(events, msgspec.UnsetType):
-        return None
-    if not events:
+    if isinstance(body.events, msgspec.UnsetType):
+        return None, None
+    if not body.events:
         raise InvalidEvent("events", "expected at least one event", "none")
-    return [bytes(event) for event in events]
+    return [bytes(event) for event in body.events], body.consent
 
 
 def _mended(

@@ -155,6 +155,24 @@ def test_replayed_letters_are_one_message_with_their_ids_and_a_second_replay_rep
     assert sorted(desk.published(1)[0]) == ["e1", "e2", "e3"]
 
 
+def test_letters_of_two_sites_are_two_messages_each_with_its_site(desk: Desk) -> None:
+    for name, site in (("e1", "shop"), ("e2", "news"), ("e3", "shop")):
+        fault, at = InvalidEvent("timestamp", "expected"), RECEIVED
+        letter = DeadLetter.of(json.dumps(event(name)).encode(), fault, desk.source, at, {"site": site})
+        desk.insert("dead_letters", letter.row())
+    assert desk.run("replay") == 0
+    found = {m.attributes["site"]: [e.event_id for e in decode_message(m.data)] for m in desk.topics.events(2)}
+    assert {site: sorted(ids) for site, ids in found.items()} == {"shop": ["e1", "e3"], "news": ["e2"]}
+
+
+def test_a_letter_that_is_shown_tells_its_site_and_protocol(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    attributes = {"site": "shop", "protocol": "segment", "path": "/v1/track"}
+    letter = DeadLetter.of(b"{}", InvalidEvent("event", "required"), desk.source, RECEIVED, attributes)
+    desk.insert("dead_letters", letter.row())
+    assert desk.run("list", "--show", "1") == 0
+    assert "site shop, protocol segment, path /v1/track" in capsys.readouterr().out
+
+
 def test_more_than_500_events_are_several_messages(desk: Desk) -> None:
     desk.put([event(f"e{number}") for number in range(501)])
     assert desk.run("replay") == 0

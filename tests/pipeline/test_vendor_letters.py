@@ -367,3 +367,11 @@ def test_whatever_a_letter_holds_nothing_is_raised_and_nothing_is_lost(
     assert all(isinstance(event, Event) for event in found.good)
     assert len(found.remainders(NOW)) in (0, len(found.refused))
     assert derived_event_id({"payload": found.letter.payload})
+
+
+def test_what_the_collector_found_the_visitor_agreed_to_goes_along() -> None:
+    told = {"analytics": True, "personalization": False}
+    stored = letter(TRACK | {"userId": None}, "/v1/batch", field="user_id")
+    attributes = json.loads(stored.attributes) | {"consent": json.dumps(told)}
+    stored = msgspec.structs.replace(stored, attributes=json.dumps(attributes))
+    assert only(examine_vendors(stored, Repairs(assign=(("userId", "anna"),)), NOW)).metadata["consent"] == told

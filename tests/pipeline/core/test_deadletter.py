@@ -307,3 +307,53 @@ def test_a_vendors_event_is_not_taken_for_one_of_ours_whatever_it_looks_like() -
     assert found.good == []
     assert reasons(found)[0].startswith("protocol")
     assert examine(letter(event(), attributes='{"protocol": "native"}'), Repairs(), NOW).good != []
+
+
+# ---- consent ---------------------------------------------------------------------------------------------------------
+
+ALL, ONLY_COUNTED = {"analytics": True, "personalization": True}, {"analytics": True, "personalization": False}
+
+
+def replayed_consent(payload: dict[str, Any], told: Any = None, **repairs: Any) -> Any:
+    """What the one event of a letter says of consent once it is replayed; `told` is the collector's word."""
+    attributes = {} if told is None else {"consent": told if isinstance(told, str) else json.dumps(told)}
+    stored = StoredLetter(
+        letter_id="l",
+        received_at="2024-12-31T23:00:00Z",
+        payload=json.dumps(payload),
+        attributes=json.dumps(attributes),
+    )
+    [good] = examine(stored, Repairs(**repairs), NOW).good
+    return good.metadata.get("consent")
+
+
+def test_a_letter_of_nobody_who_denied_anything_is_replayed_without_a_word_of_consent() -> None:
+    assert replayed_consent(event()) is None
+
+
+def test_what_the_collector_found_the_visitor_agreed_to_goes_along_with_the_mended_event() -> None:
+    broken = event(event="purchase")
+    mended = replayed_consent(broken, ONLY_COUNTED, assign=(("product_id", "p9"),))
+    assert mended == ONLY_COUNTED
+
+
+@pytest.mark.parametrize("told", ["no JSON", "[]", "{}", {"personalization": "yes"}])
+def test_what_nobody_can_read_is_no_agreement(told: Any) -> None:
+    assert replayed_consent(event(), told) == {"analytics": False, "personalization": False}
+
+
+def test_what_an_event_says_itself_stays() -> None:
+    assert replayed_consent(event(metadata={"consent": ALL}), ONLY_COUNTED) == ALL
+    assert replayed_consent(event(consent={"personalization": True}), ONLY_COUNTED) == ALL
+
+
+def test_the_consent_beside_the_events_of_a_whole_body_goes_along() -> None:
+    assert replayed_consent({"events": [event()], "consent": ONLY_COUNTED}) == ONLY_COUNTED
+
+
+def test_what_a_split_leaves_behind_remembers_site_and_consent() -> None:
+    told = {"site": "shop", "consent": json.dumps(ONLY_COUNTED)}
+    body = json.dumps({"events": [event(), event(event_id="e2", timestamp="soon")]})
+    stored = StoredLetter(letter_id="l", received_at="2024-12-31T23:00:00Z", payload=body, attributes=json.dumps(told))
+    [rest] = examine(stored, Repairs(split=True), NOW).remainders(NOW)
+    assert json.loads(rest.attributes) == {**told, "split_from": "l"}

@@ -154,3 +154,13 @@ def test_the_description_names_every_path_that_is_answered(client: httpx.Client)
 def test_the_description_may_be_kept_for_a_while_and_nothing_else_may(client: httpx.Client) -> None:
     assert client.get("/openapi.json").headers.get_list("cache-control") == ["max-age=300"]
     assert client.get("/healthz").headers.get_list("cache-control") == ["no-store"]
+
+
+def test_a_dead_letter_says_what_its_visitor_agreed_to_where_anything_was_denied(
+    client: httpx.Client, topics: Topics
+) -> None:
+    bad = event(event="purchase")
+    post(client, bad, consent={"analytics": True, "personalization": False})
+    post(client, bad | {"event_id": "e2"})
+    told = {json.loads(letter.data)["event_id"]: letter.attributes.get("consent") for letter in topics.dead_letters(2)}
+    assert told == {"e1": '{"analytics":true,"personalization":false}', "e2": None}

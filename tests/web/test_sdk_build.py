@@ -7,9 +7,10 @@ import json
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, Route
 
 from tests.web.conftest import SDK, Site
 from tests.web.sdk_pages import metadata, wait_for
@@ -18,6 +19,7 @@ pytestmark = pytest.mark.browser
 
 MAX_GZIPPED_BYTES = 6_000
 README = (SDK / "README.md").read_text(encoding="utf-8")
+TYPES = (SDK / "freshet.d.ts").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -36,6 +38,32 @@ def pasted(site: Site, html: str) -> str:
     """With the test's addresses in place of the examples'."""
     services = html.replace("https://collect.example", site.freshet).replace("https://api.example", site.freshet)
     return services.replace("https://cdn.example", f"{site.freshet}/files/sdk")
+
+
+def decision() -> str:
+    return listing("html", "freshet.consent(")
+
+
+def methods_of(page: Page, built: Site) -> list[str]:
+    names: list[str] = page.evaluate(
+        "async (sdk) => Object.keys((await import(sdk)).createFreshet({ collector: 'x' }))",
+        f"{built.freshet}/files/sdk/freshet.js",
+    )
+    return names
+
+
+def members(interface: str) -> set[str]:
+    """What the types name of it."""
+    body = re.search(rf"export interface {interface} \{{(.*?)\n\}}", TYPES, re.DOTALL)
+    assert body is not None
+    return set(re.findall(r"^  (?:readonly )?(\w+)\??[:(<]", body.group(1), re.MULTILINE))
+
+
+def rows(heading: str) -> list[list[str]]:
+    """The cells of the README's table under that heading."""
+    table = re.search(rf"## {heading}\n.*?\n\|---.*?\n(.*?)\n\n", README, re.DOTALL)
+    assert table is not None
+    return [line.strip("|").split("|") for line in table.group(1).splitlines()]
 
 
 @pytest.mark.parametrize("name", ["freshet.js", "freshet.global.js"])
@@ -88,15 +116,27 @@ def test_the_types_hold_for_a_page_that_uses_everything(tmp_path: Path) -> None:
     assert outcome.stdout == ""
 
 
-def test_every_method_is_typed_and_every_typed_one_is_there(page: Page, built: Site) -> None:
+def test_every_method_is_typed_and_explained_and_there(page: Page, built: Site) -> None:
     page.goto(f"{built.freshet}/blank")
-    methods = page.evaluate(
-        "async (sdk) => Object.keys((await import(sdk)).createFreshet({ collector: 'x' }))",
-        f"{built.freshet}/files/sdk/freshet.js",
-    )
-    body = re.search(r"export interface Freshet \{(.*?)\n\}", (SDK / "freshet.d.ts").read_text(), re.DOTALL)
-    assert body is not None
-    assert set(methods) == set(re.findall(r"^  (?:readonly )?(\w+)[:(<]", body.group(1), re.MULTILINE))
+    explained = {name for method, _ in rows("Methods") for name in re.findall(r"`(\w+)(?:\(.*?\))?`", method)}
+    assert set(methods_of(page, built)) == members("Freshet") == explained
+
+
+def test_every_option_is_typed_and_explained_with_its_default_and_looked_at() -> None:
+    script = f"import {{ DEFAULTS }} from '{SDK}/src/settings.js'; console.log(JSON.stringify(DEFAULTS))"
+    answer = subprocess.run(["node", "--input-type=module", "-e", script], capture_output=True, check=True, timeout=60)
+    defaults: dict[str, Any] = json.loads(answer.stdout)
+    told = {option.strip(" `"): default.strip() for option, default, _ in rows("Options")}
+    assert set(told) == members("Options") >= set(defaults)
+    written = {name: f"`{json.dumps(value)}`" for name, value in defaults.items()}
+    assert told.items() >= (written | {"immediate": ", ".join(defaults["immediate"])}).items()
+    source = "".join(path.read_text(encoding="utf-8") for path in (SDK / "src").glob("*.js"))
+    assert [name for name in told if f"core.{name}" not in source] == []
+
+
+def test_every_happening_is_explained() -> None:
+    (on,) = [text for method, text in rows("Methods") if method.startswith(" `on(")]
+    assert set(re.findall(r"`(\w+)`", on)) == members("Happenings")
 
 
 def test_the_one_tag_is_enough(page: Page, built: Site) -> None:
@@ -111,41 +151,81 @@ def test_the_one_tag_is_enough(page: Page, built: Site) -> None:
 
 
 def test_calls_before_the_script_has_loaded_are_made_as_of_then(page: Page, built: Site) -> None:
-    snippet, _, tag = pasted(built, listing("html", "freshet.q.push")).rpartition("<script async")
-    built.fake.pages["test"] = f"""<title>early</title>{snippet}<script>
+    held: list[Route] = []
+    page.route("**/freshet.global.js", lambda route: held.append(route))
+    built.fake.pages["test"] = f"""<title>early</title>{pasted(built, listing("html", "freshet.q.push"))}<script>
         var kept = freshet;
         freshet.track("early", {{ n: 1 }});
         freshet.recommend({{ k: 2 }}).then((answer) => {{ window.answer = answer; }});
-        setTimeout(() => {{
-            var script = document.createElement("script");
-            script.src = "{built.freshet}/files/sdk/freshet.global.js";
-            script.onload = () => {{ kept.track("late", {{ n: 2 }}); freshet.track("later", {{ n: 3 }}); }};
-            document.head.append(script);
-        }}, 700);
+        document.querySelector("script[src]").addEventListener("load", () => {{
+            kept.track("late", {{ n: 2 }});
+            freshet.track("later", {{ n: 3 }});
+        }});
     </script>"""
-    assert "freshet.global.js" in tag
-    page.goto(f"{built.freshet}/pages/test")
+    page.goto(f"{built.freshet}/pages/test", wait_until="commit")
+    wait_for(lambda: bool(held), page)
+    page.wait_for_timeout(700)
+    held[0].continue_()
     names = ("early", "late", "later")
     wait_for(lambda: all(built.fake.named(name) for name in names), page)
     page.wait_for_function("() => window.answer")
     assert len(page.evaluate("() => answer.recommendations")) == 2
     early, late = built.fake.named("early")[0], built.fake.named("late")[0]
-    assert early["timestamp"] < late["timestamp"]
     assert page.evaluate("([a, b]) => new Date(b) - new Date(a)", [early["timestamp"], late["timestamp"]]) >= 600
     assert len(built.fake.named("page_view")) == 1
 
 
-def test_tag_managers_tag_waits_for_the_decision_and_a_second_copy_changes_nothing(page: Page, built: Site) -> None:
-    tag = pasted(built, listing("html", "createElement"))
-    built.fake.pages["test"] = f"<title>gtm</title><head></head>{tag}{tag}"
+def test_the_snippet_knows_every_method_but_close(page: Page, built: Site) -> None:
+    """By which a script that is loaded again knows that it is not the first."""
+    known = re.search(r'\}\)\(window, "init ([^"]*)"', listing("html", "freshet.q.push"))
+    assert known is not None
+    page.goto(f"{built.freshet}/blank")
+    ids = {"anonymousId", "userId", "sessionId"}
+    assert set(known.group(1).split()) == set(methods_of(page, built)) - {"close"} - ids
+
+
+def test_tag_managers_tags_wait_for_the_decision_and_a_second_copy_changes_nothing(page: Page, built: Site) -> None:
+    snippet = listing("html", "freshet.q.push")
+    (init,) = re.findall(r"freshet\.init\(.*", snippet)
+    tag = pasted(built, snippet.replace(init, listing("js", 'consent: "pending"').strip()))
+    items = [{"item_id": "p1", "item_category": "lamps", "price": 29.9, "quantity": 2}, {"item_id": "p2"}]
+    cart = listing("html", "ecommerce.items").replace("{{ecommerce.items}}", json.dumps(items))
+    built.fake.pages["test"] = f"<title>gtm</title><head></head>{tag}{tag}{cart}"
     page.goto(f"{built.freshet}/pages/test")
     page.wait_for_function("() => window.freshet && freshet.close")
     page.wait_for_timeout(400)
     assert built.fake.events == []
-    page.evaluate("() => freshet.consent({ analytics: true, personalization: true })")
-    wait_for(lambda: bool(built.fake.events), page)
+    page.evaluate("(tag) => document.body.append(document.createRange().createContextualFragment(tag))", decision())
+    wait_for(lambda: len(built.fake.events) == 3, page)
     page.wait_for_timeout(300)
-    assert [event["event"] for event in built.fake.events] == ["page_view"]
+    assert sorted(event["event"] for event in built.fake.events) == ["add_to_cart", "add_to_cart", "page_view"]
+    assert [event["product_id"] for event in built.fake.named("add_to_cart")] == ["p1", "p2"]
+    assert built.fake.named("add_to_cart")[0]["metadata"] == {"category": "lamps", "price": 29.9, "quantity": 2}
+
+
+def test_a_decision_may_come_before_the_script(page: Page, built: Site) -> None:
+    tag = pasted(built, listing("html", "freshet.q.push")).replace('"YOUR_KEY"', '"k", consent: "pending"')
+    built.fake.pages["test"] = f"<title>gtm</title><head></head>{tag}{decision()}"
+    page.goto(f"{built.freshet}/pages/test")
+    wait_for(lambda: len(built.fake.named("page_view")) == 1, page)
+
+
+def test_the_readmes_attributes_and_slots_do_what_it_says(page: Page, built: Site) -> None:
+    tag = pasted(built, listing("html", "data-write-key"))
+    built.fake.pages["test"] = (
+        f"<title>shop</title>{tag}{listing('html', '<article')}{listing('html', 'data-freshet-slot')}"
+    )
+    page.goto(f"{built.freshet}/pages/test")
+    page.wait_for_selector("[data-freshet-slot] a")
+    assert page.locator("[data-freshet-slot] a").count() == 8
+    assert page.inner_text("[data-freshet-banner] strong")
+    page.click("article button")
+    page.evaluate("() => addEventListener('submit', (event) => event.preventDefault())")
+    page.fill("[name=q]", "lamp")
+    page.press("[name=q]", "Enter")
+    wait_for(lambda: all(map(built.fake.named, ("view_product", "add_to_cart", "search", "impression"))), page)
+    (added,) = built.fake.named("add_to_cart")
+    assert added["product_id"] == "p1" and added["metadata"]["quantity"] == 1 and added["metadata"]["price"] == 29.9
 
 
 def test_a_strict_policy_is_kept(page: Page, built: Site) -> None:

@@ -96,10 +96,15 @@ export type EventName =
   | (string & {});
 
 export interface Question {
+  /** Where it will be shown. Default "home". */
   placement?: string;
+  /** How many items. Default 20. */
   k?: number;
+  /** The product whose page it is. */
   productId?: string;
+  /** What the visitor gets; "popular" also without personalization. Default "personalized". */
   variant?: "personalized" | "popular";
+  /** Items not to show. */
   exclude?: string[];
 }
 
@@ -163,14 +168,14 @@ export interface Freshet {
   /** Queues an event; its id, or null. An `id` of one's own makes an event count once, however often it is told. */
   track(event: EventName, fields?: Fields, id?: string): string | null;
   page(fields?: Fields): string | null;
-  view(product: string | Fields, fields?: Fields): string | null;
-  addToCart(product: string | Fields, fields?: Fields): string | null;
-  removeFromCart(product: string | Fields, fields?: Fields): string | null;
+  view(product: string | number | Fields, fields?: Fields): string | null;
+  addToCart(product: string | number | Fields, fields?: Fields): string | null;
+  removeFromCart(product: string | number | Fields, fields?: Fields): string | null;
   search(query: string, fields?: Fields): string | null;
   /** One purchase for each line; the order's other fields go with each. */
   purchase(order: Order): (string | null)[] | null;
   /** This browser is the account's from now on. */
-  identify(userId: string, traits?: Fields): string | null;
+  identify(userId: string | number, traits?: Fields): string | null;
   /** New ids, as at logout. */
   reset(): void;
   /** Takes the visitor's decision (what it does not name stays); what holds, or null while it is pending. */
@@ -198,7 +203,7 @@ export declare function createFreshet(options: Options): Freshet;
 /** A random UUID. */
 export declare function makeId(): string;
 
-/** The global of the script tag. */
+/** The global `freshet` of the script tag. */
 export interface GlobalFreshet extends Freshet {
   init(options: Options): void;
 }

@@ -49,17 +49,19 @@ class DecodeMessages(LeanDoFn):
         self._lag = Distribution("decode", "system_lag_ms")
 
     def process(self, message: PubsubMessage) -> Iterator[Any]:
+        attributes = message.attributes or {}
         try:
             events = decode_message(message.data)
         except InvalidEvent as error:
             self._invalid.inc()
-            letter = DeadLetter.of(message.data, error, "pipeline", datetime.now(UTC), message.attributes or {})
+            letter = DeadLetter.of(message.data, error, "pipeline", datetime.now(UTC), attributes)
             yield TaggedOutput(INVALID, [RowToInsert(None, letter.row())])
             return
         items = known_items(self._source, time.monotonic(), {event.product_id for event in events if event.product_id})
         facts: list[Fact] = [(event, items.get(event.product_id or "")) for event in events]
         self._measure(message, facts)
-        rows = [event_row(event, item) for event, item in facts if may_log(event)]
+        site = attributes.get("site")
+        rows = [event_row(event, item, site) for event, item in facts if may_log(event)]
         self._not_logged.inc(len(facts) - len(rows))
         yield TaggedOutput(LOG, rows)
         folded = [fact for fact in facts if may_fold(fact[0])]
@@ -76,7 +78,7 @@ class DecodeMessages(LeanDoFn):
             yield key, (FACTS, found)
         for key, found in by_browser.items():
             yield TaggedOutput(BY_BROWSER, (key, (FACTS, found)))
-        if folded and (address := (message.attributes or {}).get("address")):
+        if folded and (address := attributes.get("address")):
             yield TaggedOutput(BY_ADDRESS, (address, [(profile_key(event), event.time_ms) for event, _ in folded]))
 
     def _measure(self, message: PubsubMessage, facts: list[Fact]) -> None:
@@ -90,8 +92,8 @@ class DecodeMessages(LeanDoFn):
             self._lag.update(now - round(message.publish_time.timestamp() * 1000))
 
 
-def event_row(event: Event, item: Item | None) -> RowToInsert:
-    """The row of the events table, with the event id as insert id."""
+def event_row(event: Event, item: Item | None, site: str | None = None) -> RowToInsert:
+    """The row of the events table, with the event id as insert id; `site` is the message's, where it names one."""
     metadata = event.metadata
     row = {
         "event_id": event.event_id,
@@ -113,6 +115,7 @@ def event_row(event: Event, item: Item | None) -> RowToInsert:
         "position": int(event.number("position")) if metadata.get("position") is not None else None,
         "propensity": metadata.get("propensity"),
         "metadata": msgspec.json.encode(metadata).decode() if metadata else None,
+        "site": site,
     }
     return RowToInsert(event.event_id, row)
 

@@ -20,7 +20,8 @@ create table if not exists `${dataset}.events` (
   variant string options (description = 'Arm of the experiment that made the slate, e.g. personalized'),
   position int64 options (description = 'Place in the slate, from 0'),
   propensity float64 options (description = 'Probability with which the item was put there, in (0, 1]'),
-  metadata string options (description = 'All metadata of the event, as JSON text')
+  metadata string options (description = 'All metadata of the event, as JSON text'),
+  site string options (description = 'Site whose write key the event came with; default where the collector is open')
 )
 partition by date(timestamp)
 cluster by event, visitor

@@ -34,5 +34,6 @@ select
   variant,
   position,
   propensity,
-  metadata
+  metadata,
+  site
 from first_ingested

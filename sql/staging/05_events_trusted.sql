@@ -61,5 +61,6 @@ select
   variant,
   position,
   propensity,
-  metadata
+  metadata,
+  site
 from unmarked

@@ -6,11 +6,13 @@ import base64
 import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
 import apache_beam as beam
 import pytest
 from apache_beam.io.gcp.pubsub import PubsubMessage
+from google.cloud import bigquery
 
 from pipeline import decoding
 from pipeline.core.catalog import Item
@@ -27,9 +29,10 @@ from pipeline.decoding import (
     known_items,
     remember_account,
 )
+from pipeline.sinks import WriteRows
 from pipeline.store import Bigtable, Store, item_write
 from pipeline.transforms import Decode
-from tests.pipeline.steps import START_MS, Visitor, collect, facts, message, outputs, run, script
+from tests.pipeline.steps import RUNNERS, START_MS, Visitor, collect, facts, message, outputs, run, script
 
 
 def decode(source: Bigtable, *messages: PubsubMessage) -> Counter[str]:
@@ -192,7 +195,7 @@ def test_a_full_cache_starts_anew_and_still_answers_for_the_whole_message(
 def test_a_row_of_the_log_says_all_that_the_event_said(visitor: Visitor) -> None:
     metadata = {"price": 3, "position": 2.0, "propensity": 0.5, "query": "q", "request_id": "r", "placement": "home"}
     event = visitor.did("impression", "p", 0.5, metadata={**metadata, "variant": "v", "category": "c", "x": [1]})
-    insert_id, row = event_row(event, None)
+    insert_id, row = event_row(event, None, "shop")
     assert insert_id == event.event_id
     assert row == {
         "event_id": event.event_id,
@@ -215,7 +218,27 @@ def test_a_row_of_the_log_says_all_that_the_event_said(visitor: Visitor) -> None
         "propensity": 0.5,
         "metadata": '{"price":3,"position":2.0,"propensity":0.5,"query":"q","request_id":"r","placement":"home",'
         '"variant":"v","category":"c","x":[1]}',
+        "site": "shop",
     }
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_the_log_names_for_each_event_the_site_of_the_message_that_it_came_with(
+    source: Bigtable, bigquery_server: bigquery.Client, dataset: str, visitor: Visitor, runner: type
+) -> None:
+    shop, news, nobody = [[visitor.did("scroll", at_s=n), visitor.anonymously("click")] for n in range(3)]
+    bundle = [message(*shop, site="shop"), message(*nobody), message(*news, site="news")]
+    again = [message(shop[0], site="shop"), PubsubMessage(encode_message(nobody), None, "m", None)]  # as a rewind does
+
+    def connect(pipeline: beam.Pipeline) -> None:
+        decoded = pipeline | script(bundle, again) | Decode(source)
+        decoded[LOG] | WriteRows("demo-project", dataset, "events", "insert_rows")
+
+    run(connect, runner)
+    query = f"select distinct event_id, site from `{dataset}.events` where starts_with(event_id, '{visitor.tag}')"
+    found = [(row["event_id"], row["site"]) for row in bigquery_server.query_and_wait(query)]
+    sites = {"shop": shop, "news": news, None: nobody}
+    assert sorted(found, key=itemgetter(0)) == [(e.event_id, site) for site, events in sites.items() for e in events]
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def test_every_column_of_an_event_lands(bigquery_server: bigquery.Client, datase
     metadata = {"category": "c", "brand": "b", "price": 2.5, "query": "q", "request_id": "r", "placement": "home"}
     metadata |= {"variant": "v", "position": 3, "propensity": 0.25, "more": {"a": [1, "ü"]}}
     shown = event("impression", 0.25, tag, product_id="p", anonymous_id="a", ingest_time=START, metadata=metadata)
-    row = event_row(shown, None)
+    row = event_row(shown, None, "shop")
     write(dataset, "events", [[row]])
     [found] = bigquery_server.query_and_wait(f"select * from `{dataset}.events` where event_id = '{tag}'")
     times = {name: found[name].isoformat(timespec="milliseconds") for name in ("timestamp", "ingest_time")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from google.cloud import bigquery
 
 from tests.sql.conftest import Warehouse
+from tests.stack.prerequisites import REPO
 
 DAY = date(2025, 1, 1)
 
@@ -51,6 +53,24 @@ def test_an_event_delivered_twice_is_one_event_and_the_first_ingested_counts(tab
     assert [row["event_id"] for row in rows] == ["e1", "e2"]
     assert rows[0]["query"] == "early"
     assert rows[0]["ingest_time"] == datetime(2025, 1, 1, 12, 0, 1, tzinfo=UTC)
+
+
+def test_each_site_counts_its_own_as_the_documentation_does(tables: Warehouse) -> None:
+    [query] = re.findall(r"```sql\n(.+?)```", (REPO / "docs" / "collection.md").read_text(), re.DOTALL)
+    now = datetime.now(UTC).isoformat()
+    sent = [("e1", "click", "shop"), ("e2", "click", "shop"), ("e3", "click", "news"), ("e4", "search", "shop")]
+    tables.insert("events", [event(name, what, at=now, site=site) for name, what, site in [*sent, sent[0]]])
+    tables.insert("events", [event("e5", "click", at=now)])
+
+    rows = tables.client.query_and_wait(query.replace("freshet.", f"{tables.dataset}."))
+
+    assert [tuple(row.values()) for row in rows] == [
+        (None, "click", 1),
+        ("news", "click", 1),
+        ("shop", "click", 2),
+        ("shop", "search", 1),
+    ]
+    assert [row["site"] for row in tables.rows("events_trusted", "event_id")] == ["shop", "shop", "news", "shop", None]
 
 
 def mark(visitor: str | None, found_at: str, marked_until: str | None, anomaly_id: str = "m1") -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import unquote_plus
 
 import msgspec
 
@@ -108,7 +109,7 @@ def sort_events(reading: Reading, ingest_time: datetime, terms: Terms = OPEN_TER
                 found.accepted += 1
                 found.withheld += 1
             else:
-                payload = terms.privacy.fields.letter(_payload(translated.source)) if allowed.analytics else None
+                payload = request.letter(translated.source) if allowed.analytics else None
                 found.rejected.append(Rejection(index, _readable_id(translated), error, payload, allowed))
             found.consent = _both(found.consent, allowed)
             continue
@@ -157,16 +158,19 @@ class _Request:
 
     def consent(self, translated: Translated) -> Consent:
         """What the visitor of a rejected event agreed to, as far as it can be read."""
-        source = translated.source
-        facts = _facts(translated) or ([source] if isinstance(source, dict) else [{}])
         allowed = GRANTED
-        for fields in facts:
+        for fields in _facts(translated) or ({},):
             try:
                 consent = event_consent(fields, self.reading.consent, self.terms.signal, self.terms.privacy.default)
             except InvalidEvent:
                 continue  # the rejection names it
             allowed = _both(allowed, consent)
         return allowed
+
+    def letter(self, source: Any) -> bytes:
+        """A rejected event as it may be kept."""
+        keyless = without_keys(source, self.reading.key_paths, self.reading.write_key)
+        return self.terms.privacy.fields.letter(_payload(keyless))
 
     def _accept_wire(self, wire: WireEvent) -> tuple[list[Event], Consent] | None:
         terms = self.terms
@@ -246,6 +250,36 @@ def _readable_id(translated: Translated) -> str | None:
     facts = _facts(translated)
     event_id = facts[0].get("event_id") if facts else None
     return event_id[:256] if isinstance(event_id, str) else None
+
+
+def without_keys(source: Any, paths: Sequence[tuple[str, ...]], write_key: str | None) -> Any:
+    """A vendor's event, less the keys that its SDK writes into it; itself where it has none.
+
+    Args:
+        source: a JSON value; or a text, which is a query; or bytes that cannot be read.
+        paths: see `Reading.key_paths`.
+        write_key: that of the request. What cannot be read may have it anywhere.
+    """
+    if not paths:
+        return source
+    if isinstance(source, str):
+        names = {path[0] for path in paths}
+        parts = source.split("&")
+        return "&".join(part for part in parts if unquote_plus(part.partition("=")[0]) not in names)
+    if isinstance(source, bytes):
+        return source.replace(write_key.encode("utf-8", "surrogatepass"), b"") if write_key else source
+    for path in paths:
+        source = _without(source, path)
+    return source
+
+
+def _without(node: Any, path: tuple[str, ...]) -> Any:
+    """A copy where there is something at the path, which may still be needed."""
+    if not isinstance(node, dict) or path[0] not in node:
+        return node
+    if len(path) == 1:
+        return {name: value for name, value in node.items() if name != path[0]}
+    return node | {path[0]: _without(node[path[0]], path[1:])}
 
 
 def _payload(source: Any) -> bytes:

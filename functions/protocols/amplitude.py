@@ -14,11 +14,13 @@ import msgspec
 from functions.problems import safe
 from functions.protocols.amplitude_events import event
 from functions.protocols.commerce_facts import within_bounds
-from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Rejected, Translated
+from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Rejected
+from functions.protocols.refused_events import refused_event
 from functions.protocols.values import MAX_EVENTS, as_text, checked_list, read_object
 from pipeline.core.events import InvalidEvent, parse_time
 
 PATHS = {"/2/httpapi": ("POST",), "/batch": ("POST",)}
+KEY_PATHS = (("api_key",),)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _encoder = msgspec.json.Encoder()
@@ -35,9 +37,10 @@ def read(incoming: Incoming) -> Reading:
     body = read_object(incoming.body)
     key, events = as_text(body.get("api_key")), body.get("events")
     if not isinstance(events, list):
-        return Reading([Translated(body, (), InvalidEvent("events", "expected a list", events))], key)
+        unlisted = refused_event(body, InvalidEvent("events", "expected a list", events))
+        return Reading([unlisted], key, key_paths=KEY_PATHS)
     taken = within_bounds(event(given, incoming.received_at) for given in checked_list(events, "events"))
-    return Reading(taken, key, _sent_at(body.get("client_upload_time")))
+    return Reading(taken, key, _sent_at(body.get("client_upload_time")), key_paths=KEY_PATHS)
 
 
 def accepted(incoming: Incoming, outcome: Outcome) -> Answer:

@@ -11,8 +11,10 @@ from typing import Any
 
 from functions.protocols.commerce_facts import Fact, consent_of, facts_of, kept, written
 from functions.protocols.contract import Translated
+from functions.protocols.refused_events import refused_event
 from functions.protocols.values import as_id, as_number, as_object, as_text, checked_size, time_of, without_none
 from functions.protocols.visitor_ids import somebody
+from pipeline.core.consent import FIELD
 from pipeline.core.events import InvalidEvent, derived_event_id, format_time
 
 IDENTIFY, GROUP_IDENTIFY, REVENUE = "$identify", "$groupidentify", "revenue_amount"
@@ -66,7 +68,13 @@ def event(source: Any, received_at: datetime) -> Translated:
     try:
         return _event(as_object(source, "event"), received_at)
     except InvalidEvent as error:
-        return Translated(source, (), error)
+        return refused_event(source, error, _stated_consent(source))
+
+
+def _stated_consent(source: Any) -> Any:
+    """Of an event that is refused, unchecked; None where it says nothing."""
+    properties = source.get("event_properties") if isinstance(source, dict) else None
+    return _plain(properties).get(FIELD) if isinstance(properties, dict) else None
 
 
 def _event(source: dict[str, Any], received_at: datetime) -> Translated:

@@ -47,8 +47,9 @@ class Translated(msgspec.Struct, frozen=True):
         source: the vendor's event: a JSON value, or the text it was.
         facts: our events on the wire (`event_id`, `event`, `timestamp`, ..., `metadata`), one or several: an order of
             three products is three purchases. None for what says nothing about a visitor (a ping, a group): it
-            counts as accepted.
-        error: why it cannot be one; `facts` are then not looked at.
+            counts as accepted. With an `error` they are not events: at most one, with what the refused event says of
+            its visitor's consent, in our form (`consent`), and of its `event_id`.
+        error: why it cannot be one.
         sent_at: the client's clock at sending, where each event says it; else `Reading.sent_at` counts.
         wire: the event itself where it is written as ours are, in place of `facts`.
     """
@@ -71,6 +72,8 @@ class Reading(msgspec.Struct, frozen=True):
             needs the backfill key or a server's write key.
         consent: what the visitor agreed to, for all events that do not say so themselves: {"analytics": bool,
             "personalization": bool}, unchecked.
+        key_paths: where the vendor's SDK writes the key into its events, `("properties", "token")`; of an event that is
+            a query, names of its fields. A server's key is a secret, so no dead letter has it.
     """
 
     events: Sequence[Translated]
@@ -78,6 +81,7 @@ class Reading(msgspec.Struct, frozen=True):
     sent_at: datetime | None = None
     history: bool = False
     consent: Any = None
+    key_paths: Sequence[tuple[str, ...]] = ()
 
 
 class Rejected(msgspec.Struct, frozen=True):

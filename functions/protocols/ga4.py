@@ -5,7 +5,7 @@ https://developers.google.com/analytics/devguides/collection/protocol/ga4/refere
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ from functions.protocols.commerce_facts import within_bounds
 from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Rejected, Translated
 from functions.protocols.ga4_hits import consent_of, params_of, user_properties_of
 from functions.protocols.ga4_translation import Hit, language_of, named, translated
+from functions.protocols.refused_events import refused_event
 from functions.protocols.values import (
     as_object,
     as_text,
@@ -31,6 +32,7 @@ from pipeline.core.events import InvalidEvent, derived_event_id, parse_event
 
 COLLECT, MEASUREMENT, VALIDATION = "/g/collect", "/mp/collect", "/debug/mp/collect"
 PATHS = {COLLECT: ("POST", "GET"), MEASUREMENT: ("POST",), VALIDATION: ("POST",)}
+KEY_PATHS = (("tid",), ("api_secret",))
 MAX_QUERY_LENGTH = 32 * 1024
 MAX_SHARED_BYTES = 1024 * 1024
 """What a request says once for all of its events, times their number: a small request must not become a big one."""
@@ -62,9 +64,9 @@ def read(incoming: Incoming) -> Reading:
         raise InvalidEvent("query", f"expected at most {MAX_QUERY_LENGTH} characters", len(incoming.query))
     query = read_form(incoming.query.encode("utf-8", "surrogatepass"), "query")
     if incoming.path == COLLECT:
-        return Reading(within_bounds(_hits(incoming, query)), query.get("tid"))
+        return Reading(within_bounds(_hits(incoming, query)), query.get("tid"), key_paths=KEY_PATHS)
     key = query.get("api_secret")
-    return Reading([] if incoming.path == VALIDATION else _measured(incoming), key)
+    return Reading([] if incoming.path == VALIDATION else _measured(incoming), key, key_paths=KEY_PATHS)
 
 
 def accepted(incoming: Incoming, outcome: Outcome) -> Answer:
@@ -111,13 +113,7 @@ def _hit(
         identity = derived_event_id({"request": base, "place": number, "event": own})
         return translated(source, _of_hit(fields, identity, agent), received_at)
     except InvalidEvent as error:
-        return _rejected(source, consent_of(source if isinstance(source, dict) else shared), error)
-
-
-def _rejected(source: Any, consent: Mapping[str, bool] | None, error: InvalidEvent) -> Translated:
-    """Of a visitor who agreed to nothing nothing is kept, not even what cannot be read."""
-    denied = consent == {"analytics": False, "personalization": False}
-    return Translated(None) if denied else Translated(source, (), error)
+        return refused_event(source, error, consent_of(source if isinstance(source, dict) else shared))
 
 
 def _of_hit(fields: dict[str, str], identity: str, agent: str | None) -> Hit:
@@ -145,7 +141,7 @@ def _measured(incoming: Incoming) -> list[Translated]:
     given = body.pop("events", None)
     events = [given] if isinstance(given, dict) else given
     if not isinstance(events, list):
-        return [Translated(body, (), InvalidEvent("events", "expected a list", given))]
+        return [refused_event(body, InvalidEvent("events", "expected a list", given), _stated_consent(body))]
     _check_shared(len(_encoder.encode(body)), len(checked_list(events, "events")))
     base = derived_event_id(body)
     return within_bounds(_measurement(event, body, base, n, incoming.received_at) for n, event in enumerate(events))
@@ -158,7 +154,7 @@ def _measurement(event: Any, body: dict[str, Any], base: str, number: int, recei
         identity = derived_event_id({"request": base, "place": number, "event": event})
         return translated(source, _of_event(as_object(event, "events"), body, identity), received_at)
     except InvalidEvent as error:
-        return Translated(source, (), error)
+        return refused_event(source, error, _stated_consent(body))
 
 
 def _of_event(event: dict[str, Any], body: dict[str, Any], identity: str) -> Hit:
@@ -194,6 +190,14 @@ def _consent(body: dict[str, Any]) -> dict[str, bool] | None:
     return None if stated in (None, "") else {"personalization": stated == "GRANTED"}
 
 
+def _stated_consent(body: dict[str, Any]) -> dict[str, bool] | None:
+    """Of a body whose event is refused, as far as it can be read."""
+    try:
+        return _consent(body)
+    except InvalidEvent:
+        return None
+
+
 def _value(user_property: Any) -> Any:
     return user_property.get("value") if isinstance(user_property, dict) else user_property
 
@@ -217,12 +221,14 @@ def _validated(incoming: Incoming) -> list[dict[str, str]]:
 
 
 def _error(event: Translated, received_at: datetime) -> InvalidEvent | None:
+    if event.error is not None:
+        return event.error
     try:
         for fact in event.facts:
             parse_event(fact, ingest_time=received_at)
     except InvalidEvent as error:
         return error
-    return event.error
+    return None
 
 
 def _message(rejected: Rejected) -> dict[str, str]:

@@ -25,6 +25,7 @@ from pipeline.core.events import MAX_AGE, InvalidEvent, parse_time
 _METHODS = ("POST", "GET")
 PATHS = {f"/{name}{slash}": _METHODS for name in ("track", "import", "engage", "groups") for slash in ("", "/")}
 
+KEY_PATHS = (("properties", "token"), ("$token",))
 _TRUE = ("1", "true")
 _encoder = msgspec.json.Encoder()
 
@@ -47,7 +48,7 @@ def read(incoming: Incoming) -> Reading:
         for found in given.events
     )
     history = incoming.path.startswith("/import") and _is_history(events, incoming.received_at)
-    return Reading(events, key, _sent_at(given.options.get("_")), history)
+    return Reading(events, key, _sent_at(given.options.get("_")), history, key_paths=KEY_PATHS)
 
 
 def accepted(incoming: Incoming, outcome: Outcome) -> Answer:
@@ -102,7 +103,8 @@ def _sent_at(milliseconds: str | None) -> datetime | None:
 
 def _is_history(events: Iterable[Translated], received_at: datetime) -> bool:
     oldest = received_at - MAX_AGE
-    return any(parse_time("time", fact["timestamp"]) < oldest for found in events for fact in found.facts)
+    facts = (fact for found in events if found.error is None for fact in found.facts)
+    return any(parse_time("time", fact["timestamp"]) < oldest for fact in facts)
 
 
 def _import_answer(outcome: Outcome, strict: bool) -> Answer:

@@ -6,7 +6,9 @@ from typing import Any
 
 import msgspec
 
-from functions.protocols.contract import Incoming, Translated
+from functions.protocols.contract import Incoming
+from functions.protocols.mixpanel_events import stated_consent, token_of
+from functions.protocols.refused_events import object_of_any_depth, refused_event
 from functions.protocols.values import checked_list, from_base64, read_form, read_json
 from pipeline.core.events import InvalidEvent
 
@@ -16,7 +18,7 @@ FORM = "application/x-www-form-urlencoded"
 class Given(msgspec.Struct, frozen=True):
     """The events of a request, unread, and what its query and form say beside them.
 
-    An event whose line is no JSON is a `Translated` with the error.
+    An event that cannot be read, and does not take the request along, is a `Translated` with the error.
     """
 
     events: list[Any]
@@ -33,7 +35,10 @@ def read_given(incoming: Incoming) -> Given:
     body = incoming.body.strip() if incoming.method == "POST" else b""
     if body[:1] in (b"[", b"{"):
         lines_allowed = incoming.path.startswith("/import")
-        return Given(_of_json(body, lines_allowed), options)
+        try:
+            return Given(_of_json(body, lines_allowed), options)
+        except InvalidEvent as error:
+            return _too_deep(body, options, error)
     if body:
         options |= read_form(body)
     data = options.pop("data", None)
@@ -57,6 +62,15 @@ def _of_json(body: bytes, lines_allowed: bool) -> list[Any]:
         raise
 
 
+def _too_deep(body: bytes, options: dict[str, str], error: InvalidEvent) -> Given:
+    """A lone event of which only the nesting is wrong is one that is rejected: its token and consent can be read."""
+    event = object_of_any_depth(body)
+    if event is None:
+        raise error
+    token = token_of(event)
+    return Given([refused_event(body, error, stated_consent(event))], options | ({"token": token} if token else {}))
+
+
 def _lines(body: bytes) -> list[bytes]:
     return [line for line in body.split(b"\n") if line.strip()]
 
@@ -65,7 +79,7 @@ def _of_line(line: bytes) -> Any:
     try:
         return read_json(line, "body")
     except InvalidEvent as error:
-        return Translated(line, (), error)
+        return refused_event(line, error, stated_consent(object_of_any_depth(line)))
 
 
 def _as_list(value: Any) -> list[Any]:

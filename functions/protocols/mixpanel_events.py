@@ -12,8 +12,10 @@ from typing import Any
 
 from functions.protocols.commerce_facts import Fact, consent_of, facts_of, kept, written
 from functions.protocols.contract import Translated
+from functions.protocols.refused_events import refused_event
 from functions.protocols.values import as_id, as_number, as_object, as_text, checked_size, time_of, without_none
 from functions.protocols.visitor_ids import somebody
+from pipeline.core.consent import FIELD
 from pipeline.core.events import InvalidEvent, derived_event_id, format_time
 
 IDENTITY_EVENTS = frozenset(("$identify", "$create_alias", "$merge"))
@@ -52,15 +54,24 @@ def event(source: Any, token: str | None, received_at: datetime) -> Translated:
     try:
         return _event(as_object(source, "event"), token, received_at)
     except InvalidEvent as error:
-        return Translated(source, (), error)
+        return refused_event(source, error, stated_consent(source))
 
 
 def profile_update(source: Any, token: str | None, received_at: datetime) -> Translated:
-    """One element of what `/engage` takes, as an `identify` event. It never raises; arguments as for `event`."""
+    """One element of what `/engage` takes, as an `identify` event. It never raises; arguments as for `event`.
+
+    It has no place for a consent.
+    """
     try:
         return _profile_update(as_object(source, "update"), token, received_at)
     except InvalidEvent as error:
-        return Translated(source, (), error)
+        return refused_event(source, error)
+
+
+def stated_consent(source: Any) -> Any:
+    """What an event that is refused says of its visitor's consent, unchecked; None where it says nothing."""
+    properties = source.get("properties") if isinstance(source, dict) else None
+    return properties.get(FIELD) if isinstance(properties, dict) else None
 
 
 def token_of(source: Any) -> str | None:

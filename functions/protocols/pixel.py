@@ -37,7 +37,7 @@ def read(incoming: Incoming) -> Reading:
     fields.setdefault("event", "page_view")
     fields.setdefault("timestamp", format_time(incoming.received_at))
     fields["metadata"] = {name: _value(name, value) for name, value in given.items() if value and name not in FIELDS}
-    return Reading((Translated(incoming.query, (fields,)),), key)
+    return Reading((Translated(incoming.query, (fields,)),), key, key_paths=(("key",),))
 
 
 def accepted(incoming: Incoming, outcome: Outcome) -> Answer:

@@ -14,7 +14,8 @@ import msgspec
 from functions.problems import safe
 from functions.protocols.commerce_facts import Fact, within_bounds, written
 from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Translated
-from functions.protocols.segment_context import surroundings
+from functions.protocols.refused_events import object_of_any_depth, refused_event
+from functions.protocols.segment_context import consent_of, surroundings
 from functions.protocols.segment_ecommerce import as_metadata, facts_of_track
 from functions.protocols.values import (
     as_id,
@@ -35,6 +36,7 @@ BATCHES = frozenset(("/v1/batch", "/v1/b", "/v1/import", "/beacon/v1/batch"))
 _TYPE_OF = {f"/v1/{path}": kind for kind in TYPES for path in (kind, kind[0])}
 PATHS = dict.fromkeys([*_TYPE_OF, *sorted(BATCHES)], ("POST",))
 IMPORT = "/v1/import"
+KEY_PATHS = (("writeKey",),)
 
 _CODES = {401: "invalid_write_key", 413: "too_large", 429: "rate_limited", 500: "internal_error", 503: "not_stored"}
 _MAX_NUMBERED_ID_LENGTH = MAX_ID_LENGTH - 4
@@ -50,18 +52,23 @@ def read(incoming: Incoming) -> Reading:
     list counts as one event that is rejected, so that its key is looked at first.
 
     Raises:
-        InvalidEvent: the body is no JSON object, or there are too many events.
+        InvalidEvent: the body is no JSON object, a batch nests too deep, or there are too many events.
     """
-    body = read_object(incoming.body)
+    try:
+        body = read_object(incoming.body)
+    except InvalidEvent as error:
+        return _too_deep(incoming, error)
     key = _write_key(incoming, body)
     if incoming.path not in BATCHES:
-        return Reading([message(body, incoming.received_at, kind=_TYPE_OF.get(incoming.path))], key)
+        lone = message(body, incoming.received_at, kind=_TYPE_OF.get(incoming.path))
+        return Reading([lone], key, key_paths=KEY_PATHS)
     batch, history = body.get("batch"), incoming.path == IMPORT
     if not isinstance(batch, list):
-        return Reading([Translated(body, (), InvalidEvent("batch", "expected a list", batch))], key, None, history)
+        unlisted = refused_event(body, InvalidEvent("batch", "expected a list", batch), _stated_consent(body))
+        return Reading([unlisted], key, None, history, key_paths=KEY_PATHS)
     given = checked_list(batch, "events")  # the collector answers 413 to too many `events`
     taken = within_bounds(message(one, incoming.received_at, body) for one in given)
-    return Reading(taken, key, _sent_at(body.get("sentAt")), history)
+    return Reading(taken, key, _sent_at(body.get("sentAt")), history, key_paths=KEY_PATHS)
 
 
 def accepted(incoming: Incoming, outcome: Outcome) -> Answer:
@@ -98,7 +105,26 @@ def message(source: Any, received_at: datetime, batch: Any = None, kind: str | N
         checked_size(source)
         return _message(as_object(source, "message"), received_at, batch or {}, kind)
     except InvalidEvent as error:
-        return Translated(source, (), error)
+        return refused_event(source, error, _stated_consent(source, batch))
+
+
+def _too_deep(incoming: Incoming, error: InvalidEvent) -> Reading:
+    """A lone call of which only the nesting is wrong is one event that is rejected: its consent can be read.
+
+    It stays the text that it was: who writes JSON may go less deep than who reads it.
+    """
+    body = object_of_any_depth(incoming.body)
+    if body is None or incoming.path in BATCHES:
+        raise error
+    return Reading(
+        [refused_event(incoming.body, error, _stated_consent(body))], _write_key(incoming, body), key_paths=KEY_PATHS
+    )
+
+
+def _stated_consent(source: Any, batch: Any = None) -> dict[str, bool] | None:
+    """Of a message that is refused, as far as it can be read."""
+    contexts = [one.get("context") for one in (batch, source) if isinstance(one, dict)]
+    return consent_of({name: value for one in contexts if isinstance(one, dict) for name, value in one.items()})
 
 
 def _message(source: dict[str, Any], received_at: datetime, batch: dict[str, Any], kind: str | None) -> Translated:

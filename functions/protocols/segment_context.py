@@ -66,7 +66,7 @@ def surroundings(context: Mapping[str, Any], integrations: Any) -> Surroundings:
     session_id = as_id(left.get("sessionId"))
     if session_id is not None:
         del left["sessionId"]
-    known["consent"] = _consent(context)
+    known["consent"] = consent_of(context)
     traits = left.pop("traits", None)
     rest = {"context": {name: value for name, value in left.items() if value not in ({}, None)}, "traits": traits}
     filled = {name: value for name, value in rest.items() if value}
@@ -94,7 +94,7 @@ def _amplitude_session(integrations: Any) -> str | None:
     return None
 
 
-def _consent(context: Mapping[str, Any]) -> dict[str, bool] | None:
+def consent_of(context: Mapping[str, Any]) -> dict[str, bool] | None:
     """{"analytics", "personalization"}, each where the visitor's categories say so; None where they say nothing."""
     said = _categories(context)
     analytics = [said[name] for name in _ANALYTICS if name in said]

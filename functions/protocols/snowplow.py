@@ -12,9 +12,10 @@ from typing import Any
 
 from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Translated
 from functions.protocols.pixel import GIF
+from functions.protocols.refused_events import refused_event
 from functions.protocols.snowplow_contexts import Contexts, read_contexts
 from functions.protocols.snowplow_ecommerce import PRODUCT_KINDS, Fact
-from functions.protocols.snowplow_events import facts_of
+from functions.protocols.snowplow_events import facts_of, stated_consent
 from functions.protocols.values import (
     as_id,
     as_number,
@@ -31,6 +32,8 @@ from pipeline.core.events import MAX_ID_LENGTH, InvalidEvent, format_time, parse
 
 PATHS = {"/com.snowplowanalytics.snowplow/tp2": ("POST", "GET", "HEAD"), "/i": ("GET", "HEAD")}
 
+KEY_PATHS = (("key",),)
+"""The app id stands in every event and is kept with it, a key or not."""
 HEARTBEAT_S = 10.0
 """The interval of page pings in Snowplow's documentation and data models; the payload does not tell it."""
 MAX_HEARTBEAT_S = 600.0
@@ -77,8 +80,8 @@ def read(incoming: Incoming) -> Reading:
     else:
         raise InvalidEvent("query", "expected an event", None)
     first = given[0] if given and isinstance(given[0], dict) else {}
-    key = query.get("key") or as_text(first.get("aid"))
-    return Reading([_translated(event, incoming.received_at, heartbeat_s) for event in given], key)
+    events = [_translated(event, incoming.received_at, heartbeat_s) for event in given]
+    return Reading(events, query.get("key") or as_text(first.get("aid")), key_paths=KEY_PATHS)
 
 
 def accepted(incoming: Incoming, outcome: Outcome) -> Answer:
@@ -118,7 +121,7 @@ def _translated(source: Any, received_at: datetime, heartbeat_s: float) -> Trans
     try:
         return _event(as_object(source, "data"), received_at, heartbeat_s)
     except InvalidEvent as error:
-        return Translated(source, (), error)
+        return refused_event(source, error, stated_consent(source) if isinstance(source, dict) else None)
 
 
 def _event(fields: dict[str, Any], received_at: datetime, heartbeat_s: float) -> Translated:

@@ -89,6 +89,17 @@ def facts_of(fields: Mapping[str, Any], contexts: Contexts, heartbeat_s: float) 
             raise InvalidEvent("e", "expected pv, pp, se, ue, tr or ti", other)
 
 
+def stated_consent(fields: Mapping[str, Any]) -> Any:
+    """What an event that is refused says of its visitor's consent, in our form; None where it says nothing."""
+    try:
+        envelope = embedded(fields, "ue_pr", "ue_px")
+        event = None if envelope is None else described(envelope.data, "ue_pr")
+    except InvalidEvent:
+        return None
+    known = None if event is None else _KNOWN.get(event.kind)
+    return None if event is None or known is None else known(event, Contexts()).metadata.get("consent")
+
+
 def _page_ping(fields: Mapping[str, Any], heartbeat_s: float) -> Sequence[Fact]:
     """The page was in use since the last ping; how far down it was seen is told where it was scrolled at all."""
     dwell = Fact("dwell", {"dwell_ms": round(heartbeat_s * 1000)})

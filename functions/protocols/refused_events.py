@@ -1,0 +1,37 @@
+"""A vendor's event that cannot be one of ours: what becomes of it its visitor's consent decides, as of any other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from functions.protocols.contract import Translated
+from functions.protocols.surrogates import mended
+from pipeline.core.events import InvalidEvent
+
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_decoder = msgspec.json.Decoder()
+
+
+def refused_event(source: Any, error: InvalidEvent, consent: Any = None) -> Translated:
+    """One that was read as far as it can be.
+
+    Args:
+        source: see `Translated`.
+        error: why.
+        consent: what it says of its visitor's, in our form, unchecked; None where it says nothing.
+    """
+    return Translated(source, () if consent is None else ({"consent": consent},), error)
+
+
+def object_of_any_depth(data: bytes) -> dict[str, Any] | None:
+    """A JSON object that may nest deeper than events do, to look for a consent in; None for what is none.
+
+    It may be too deep to be written as JSON again: what is kept of it is `data`.
+    """
+    try:
+        value = _decoder.decode(mended(data) or data)
+    except _UNREADABLE:
+        return None
+    return value if isinstance(value, dict) else None

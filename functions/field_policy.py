@@ -108,8 +108,8 @@ class FieldPolicy:
 
         Nobody knows what of a rejected or a vendor's event is which field of ours. So, wherever they stand, addresses
         are cut, and everything is removed that has the last name of a configured path (`email` of `metadata.email`),
-        as are the fields of `pii`; ids are dropped or hashed where they have our names (`userId` is `user_id`). What is
-        no JSON stays as it is.
+        as are the fields of `pii`; ids are dropped or hashed where they have our names (`userId` is `user_id`), and
+        what stands there and is neither text nor number is removed. What is no JSON stays as it is.
         """
         try:
             event = _decoder.decode(payload)
@@ -118,8 +118,10 @@ class FieldPolicy:
         if not isinstance(event, (dict, list)):
             return payload
         before = _encoder.encode(event)
-        for path, change in ((p, c) for p, c in self._changes() if len(p) == 1):
-            replace_anywhere(event, plain_name(path[0]), change)
+        for paths, change in ((self._dropped, _nothing), (self._hashed, self._hash)):
+            for path in paths:
+                if len(path) == 1:
+                    replace_anywhere(event, plain_name(path[0]), change)
         clean(event, PII_FIELDS if self._pii else None, self._names)
         after = _encoder.encode(event)
         return payload if after == before else after

@@ -187,6 +187,22 @@ class TestLetters:
             "name": "page",
         }
 
+    @pytest.mark.parametrize("name", ["user_id", "userId", "$user_id"])
+    def test_an_id_is_hashed_whatever_it_is_written_as_or_removed(self, name: str) -> None:
+        policy = FieldPolicy((), ["user_id"], KEY)
+        of_text = self.letter(policy, {name: "12345"})[name]
+        assert of_text.startswith("h_")
+        for number in (12345, 12345.0):
+            assert self.letter(policy, {name: number, "x": [{name: number}]}) == {name: of_text, "x": [{name: of_text}]}
+        others: list[Any] = [["cust-1"], {"id": "cust-1"}, True, 2**70]
+        for other in others:
+            assert self.letter(policy, {name: other, "x": [{name: other}]}) == {"x": [{}]}
+        for nothing in (None, ""):
+            assert self.letter(policy, {name: nothing}) == {name: nothing}
+
+    def test_an_id_may_be_dropped_from_a_letter_as_well(self) -> None:
+        assert self.letter(FieldPolicy(["user_id"]), {"userId": 7, "x": 1}) == {"x": 1}
+
     @pytest.mark.parametrize("payload", [b"", b"\xff", b'{ "a" : 1 }', b"[" * 100_000, b"7", b'{"a": 1e999}'])
     def test_what_is_no_json_or_holds_nothing_of_the_kind_stays_to_the_byte(self, payload: bytes) -> None:
         assert FieldPolicy(["pii"], ["user_id"], KEY).letter(payload) == payload

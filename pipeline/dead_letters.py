@@ -164,7 +164,7 @@ def _examiner(letter: StoredLetter) -> Callable[[StoredLetter, Repairs, datetime
     """Only who has letters of vendors needs the collector's packages to be installed."""
     if letter.protocol() == NATIVE:
         return examine
-    from pipeline.vendor_letters import examine_vendors
+    from functions.vendor_letters import examine_vendors
 
     return examine_vendors
 

@@ -140,7 +140,7 @@ def test_every_variable_is_typed_and_described() -> None:
 
 def test_the_collector_starts_with_the_environment_it_is_given() -> None:
     names = assigned(source("collector.tf"), "environment_variables")
-    environ = dict.fromkeys(names, "value")
+    environ = dict.fromkeys(names, "value") | {"FRESHET_CORS_ORIGINS": "https://shop.example"}
     assert CollectorConfig.from_env(environ).project == "value"
     assert {name for name in names if name.startswith("FRESHET_")} <= names_read_in("functions")
 

@@ -13,15 +13,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from functions import vendor_letters
 from functions.collection import sort_events
 from functions.protocols.contract import Incoming
 from functions.protocols.native import read_batch
 from functions.routes import PROTOCOLS, ROUTES
-from pipeline import vendor_letters
+from functions.vendor_letters import examine_vendors
 from pipeline.collecting import request_body
 from pipeline.core.deadletter import NATIVE, Examined, Repairs, StoredLetter
 from pipeline.core.events import Event, InvalidEvent, derived_event_id, format_time
-from pipeline.vendor_letters import examine_vendors
 from tests.bench.fuzz_corpus import NOW as THEN
 from tests.bench.fuzz_corpus import corpus
 

@@ -63,9 +63,7 @@ def signal_range(text: str) -> Range:
 
 # What a rule may ask about: every feature of visitors that is a number, and what is counted by address.
 _SIGNALS: dict[str, dict[str, Range]] = {
-    "visitor": {
-        feature.name: signal_range(feature.range) for feature in VISITOR_FEATURES if feature.name in NUMERIC
-    },
+    "visitor": {feature.name: signal_range(feature.range) for feature in VISITOR_FEATURES if feature.name in NUMERIC},
     "address": dict.fromkeys(ADDRESS_SIGNALS, (0.0, math.inf)),
 }
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Translated
-from functions.protocols.values import as_number, read_form
+from functions.protocols.values import as_number, read_form, read_json
+from pipeline.core.consent import FIELD
 from pipeline.core.events import NUMBER_METADATA, InvalidEvent, format_time
 
 PATHS = {"/v1/pixel.gif": ("GET", "HEAD")}
+KEY_PATHS = (("key",),)
 MAX_QUERY_LENGTH = 8192
 FIELDS = ("event_id", "event", "timestamp", "user_id", "anonymous_id", "session_id", "product_id")
 # Shown by other sites, that is what it is for, also by those that isolate themselves (COEP).
@@ -19,12 +22,17 @@ GIF = (
 )
 """1 x 1, transparent."""
 
+_PART = f"{FIELD}."
+_QUESTIONS = ("analytics", "personalization")
+_ANSWERS = {"true": True, "1": True, "false": False, "0": False}
+
 
 def read(incoming: Incoming) -> Reading:
     """One event of the query: the contract's fields under their names, all else metadata, `key` the write key.
 
     Without `event` it is a `page_view`, without `timestamp` it happens now, and without an `event_id` each request is
-    an event of its own: a mail program that asks twice counts twice.
+    an event of its own: a mail program that asks twice counts twice. Consent is `consent.analytics=false` and
+    `consent.personalization=false`, or `consent` as JSON.
 
     Raises:
         InvalidEvent: the query cannot be read.
@@ -36,8 +44,13 @@ def read(incoming: Incoming) -> Reading:
     fields: dict[str, Any] = {name: given.pop(name) for name in FIELDS if given.get(name)}
     fields.setdefault("event", "page_view")
     fields.setdefault("timestamp", format_time(incoming.received_at))
-    fields["metadata"] = {name: _value(name, value) for name, value in given.items() if value and name not in FIELDS}
-    return Reading((Translated(incoming.query, (fields,)),), key, key_paths=(("key",),))
+    whole, parts = given.pop(FIELD, ""), {name: given.pop(name) for name in list(given) if name.startswith(_PART)}
+    consent, error = _consent(whole, parts)
+    if error is not None:
+        return Reading((Translated(incoming.query, (consent,), error),), key, key_paths=KEY_PATHS)
+    told = {name: _value(name, value) for name, value in given.items() if value and name not in FIELDS}
+    fields |= consent | {"metadata": told | consent["metadata"]}
+    return Reading((Translated(incoming.query, (fields,)),), key, key_paths=KEY_PATHS)
 
 
 def accepted(incoming: Incoming, outcome: Outcome) -> Answer:
@@ -48,6 +61,40 @@ def accepted(incoming: Incoming, outcome: Outcome) -> Answer:
 def refused(incoming: Incoming, refusal: Refusal) -> Answer:
     """The image and the status: a page shows nothing broken, and a proxy sees what is wrong."""
     return Answer(refusal.status, GIF, "image/gif", EMBEDDABLE)
+
+
+def _consent(whole: str, parts: Mapping[str, str]) -> tuple[dict[str, Any], InvalidEvent | None]:
+    """What the visitor agreed to, where an event has it, and what of it cannot be read.
+
+    Of what both forms answer only what both grant is granted, as of a consent beside the metadata and one in it.
+
+    Args:
+        whole: an object as JSON, or "".
+        parts: `consent.analytics` and `consent.personalization`; what is empty says nothing.
+    """
+    said: dict[str, Any] = {}
+    error: InvalidEvent | None = None
+    for name, text in parts.items():
+        question, answer = name.removeprefix(_PART), _ANSWERS.get(text.lower())
+        if question not in _QUESTIONS:
+            said[question] = text
+        elif answer is not None:
+            said[question] = answer
+        elif text:
+            error = error or InvalidEvent(name, "expected true, false, 1 or 0", text)
+    found: dict[str, Any] = {FIELD: _whole(whole)} if whole else {}
+    return found | {"metadata": {FIELD: said} if said else {}}, error
+
+
+def _whole(text: str) -> Any:
+    """What is no JSON stays, to be rejected with its name."""
+    try:
+        value = read_json(text, FIELD)
+    except InvalidEvent:
+        return text
+    if not isinstance(value, dict):
+        return value
+    return {name: bool(given) if type(given) is int and given in (0, 1) else given for name, given in value.items()}
 
 
 def _value(name: str, text: str) -> Any:

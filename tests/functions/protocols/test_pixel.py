@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from functions.collection import sort_events
 from functions.protocols import pixel
 from functions.protocols.contract import Incoming
+from pipeline.core.consent import DENIED, GRANTED, Consent
 from pipeline.core.events import InvalidEvent, decode_message
 from tests.functions.pubsub import Topics
 
@@ -47,6 +48,57 @@ def test_without_an_event_it_is_a_page_view() -> None:
 def test_a_price_that_is_none_is_rejected_by_name() -> None:
     found = sort_events(pixel.read(incoming("user_id=u1&price=cheap")), NOW)
     assert [r.error.field for r in found.rejected] == ["metadata.price"]
+
+
+@pytest.mark.parametrize(
+    ("query", "consent"),
+    [
+        ("consent.analytics=false&consent.personalization=true", Consent(False, True)),
+        ("consent.analytics=1&consent.personalization=0", Consent(True, False)),
+        ("consent.personalization=False", Consent(True, False)),
+        ("consent.analytics=&consent.personalization=0", Consent(True, False)),
+        ('consent={"analytics":false,"personalization":true}', Consent(False, True)),
+        ("consent=%7B%22analytics%22%3A0%2C%22personalization%22%3A1%7D", Consent(False, True)),
+        ('consent={"analytics":false}&consent.personalization=false', DENIED),
+        ('consent={"analytics":true}&consent.analytics=false', Consent(False, True)),
+        ("consent={}&consent.marketing=maybe&consent.analytics=0", Consent(False, True)),
+        ("consent=null", GRANTED),
+        ("consent=", GRANTED),
+    ],
+)
+def test_a_visitors_consent_stands_in_the_query(query: str, consent: Consent) -> None:
+    found = sort_events(pixel.read(incoming(f"user_id=u1&{query}")), NOW)
+    assert found.rejected == []
+    assert (found.consent, found.withheld, len(found.events)) == (consent, consent.is_none, not consent.is_none)
+    for event in found.events:
+        stated = {"analytics": consent.analytics, "personalization": consent.personalization}
+        assert event.metadata.get("consent") in (stated, None if consent.is_full else stated)
+        assert not [name for name in event.metadata if name.startswith("consent.")]
+
+
+@pytest.mark.parametrize(
+    ("query", "field", "expectation"),
+    [
+        ("consent.analytics=no", "consent.analytics", "expected true, false, 1 or 0"),
+        ("consent.analytics=1&consent.personalization=2", "consent.personalization", "expected true, false, 1 or 0"),
+        ("consent=denied", "consent", 'expected {"analytics": true or false, "personalization": true or false}'),
+        ("consent=false", "consent", 'expected {"analytics": true or false, "personalization": true or false}'),
+        ("consent=[0,0]", "consent", 'expected {"analytics": true or false, "personalization": true or false}'),
+        ('consent={"analytics":"false"}', "consent", 'expected {"analytics": true or false, "personalization":'),
+        ('consent={"analytic":false}', "consent", 'expected {"analytics": true or false, "personalization": true'),
+        ("consent.analytic=false", "consent", 'expected {"analytics": true or false, "personalization": true or'),
+    ],
+)
+def test_a_consent_that_nobody_can_read_is_rejected_by_name(query: str, field: str, expectation: str) -> None:
+    [rejection] = sort_events(pixel.read(incoming(f"user_id=u1&{query}")), NOW).rejected
+    assert rejection.error.field == field
+    assert rejection.error.reason.startswith(expectation)
+
+
+def test_what_can_be_read_of_a_consent_counts_of_the_rejected_event() -> None:
+    query = "user_id=u1&consent.analytics=false&consent.personalization=maybe"
+    [rejection] = sort_events(pixel.read(incoming(query)), NOW).rejected
+    assert (rejection.error.field, rejection.payload) == ("consent.personalization", None)
 
 
 @settings(deadline=None, derandomize=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 from functions.protocols.commerce_facts import Fact, consent_of, facts_of, kept, written
 from functions.protocols.contract import Translated
+from functions.protocols.places import country_of
 from functions.protocols.refused_events import refused_event
 from functions.protocols.values import as_id, as_number, as_object, as_text, checked_size, time_of, without_none
 from functions.protocols.visitor_ids import somebody
@@ -36,7 +37,6 @@ _REVENUE_NAMES = {
 _TOP_LEVEL_PRODUCT = {"productId": "product_id", "price": "price", "quantity": "quantity", "revenue": "order_value"}
 _CONTEXT = {
     "language": "language",
-    "country": "country",
     "region": "region",
     "city": "city",
     "user_agent": "user_agent",
@@ -161,4 +161,4 @@ def _context(source: Mapping[str, Any]) -> dict[str, Any]:
     found["latitude"] = as_number(source.get("location_lat"))
     found["longitude"] = as_number(source.get("location_lng"))
     found["groups"] = source.get("groups") or None
-    return without_none(found)
+    return without_none(found | country_of(source.get("country")))

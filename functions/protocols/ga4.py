@@ -16,6 +16,7 @@ from functions.protocols.commerce_facts import within_bounds
 from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Rejected, Translated
 from functions.protocols.ga4_hits import consent_of, params_of, user_properties_of
 from functions.protocols.ga4_translation import Hit, language_of, named, translated
+from functions.protocols.places import country_of
 from functions.protocols.refused_events import refused_event
 from functions.protocols.values import (
     as_object,
@@ -46,7 +47,7 @@ _DEVICE = {
     "screen_resolution": "screen_size",
 }
 _DEVICE_CLASSES = {"desktop": "desktop", "mobile": "mobile", "tablet": "tablet", "smart tv": "tv"}
-_LOCATION = {"country_id": "country", "region_id": "region", "city": "city"}
+_LOCATION = {"region_id": "region", "city": "city"}
 _CODES = {413: "EXCEEDED_MAX_ENTITIES", 500: "INTERNAL_ERROR", 503: "INTERNAL_ERROR"}
 _encoder = msgspec.json.Encoder()
 _STORED = Answer(204)
@@ -179,7 +180,7 @@ def _surroundings(body: dict[str, Any]) -> dict[str, Any]:
     found["language"] = language_of(device.get("language"))
     found["ip"] = None if place else as_text(body.get("ip_override"))
     found["user_agent"] = None if device else as_text(body.get("user_agent"))
-    return without_none(found | {"consent": _consent(body)})
+    return without_none(found | country_of(place.get("country_id")) | {"consent": _consent(body)})
 
 
 def _consent(body: dict[str, Any]) -> dict[str, bool] | None:

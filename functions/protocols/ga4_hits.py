@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from functions.protocols.places import country_of
 from functions.protocols.values import as_number
 
 _PARAMS = {
@@ -28,7 +29,6 @@ _PARAMS = {
     "ck": "campaign_term",
     "cc": "campaign_content",
     "_uip": "ip_override",
-    "_uc": "country",
     "_dbg": "debug_mode",
 }
 """Of the other keys none says anything of a visitor: versions, containers, linkers and Google's own experiments."""
@@ -79,6 +79,8 @@ def params_of(hit: Mapping[str, str]) -> dict[str, Any]:
             params[key[4:]] = _number(value)
         elif found := _ITEM.fullmatch(key):
             items.append((int(found[1]), item_of(value)))
+        elif key == "_uc":
+            params = country_of(value) | params
         elif key in _PARAMS:
             params.setdefault(_PARAMS[key], value)
     if items:

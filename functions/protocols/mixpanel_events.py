@@ -12,6 +12,7 @@ from typing import Any
 
 from functions.protocols.commerce_facts import Fact, consent_of, facts_of, kept, written
 from functions.protocols.contract import Translated
+from functions.protocols.places import country_of
 from functions.protocols.refused_events import refused_event
 from functions.protocols.values import as_id, as_number, as_object, as_text, checked_size, time_of, without_none
 from functions.protocols.visitor_ids import somebody
@@ -33,10 +34,10 @@ _CONTEXT = {
     "current_page_title": "title",
     "mp_lib": "tracker",
     "$lib_version": "tracker_version",
-    "mp_country_code": "country",
     "$app_version_string": "app_version",
 }
 """Mixpanel's own, and ours; any other `$name` becomes `name`."""
+_COUNTRIES = ("$country", "mp_country_code")
 _NEITHER_PROPERTY = ("mp_", "utm_", "current_url_", "current_domain")
 
 _SETS = ("$set_once", "$set")
@@ -181,7 +182,9 @@ def _context(properties: Mapping[str, Any]) -> dict[str, Any]:
     """What Mixpanel's client said of page, device and campaign."""
     found: dict[str, Any] = {}
     for name, value in properties.items():
-        if _is_mixpanels(name) and name not in _NOT_METADATA:
+        if name in _COUNTRIES:
+            found |= country_of(value)
+        elif _is_mixpanels(name) and name not in _NOT_METADATA:
             found[_CONTEXT.get(name) or name.removeprefix("$")] = value
     address = _address(properties.get("ip") or properties.get("$ip"))
     return kept(without_none(found | {"ip": address}))

@@ -182,9 +182,25 @@ def test_a_back_ends_event_has_the_visitors_address_and_place_and_no_phone_ids()
         "ip": "203.0.113.7",
         "latitude": 1.5,
         "longitude": 2,
-        "country": "Portugal",
+        "country_name": "Portugal",
         "os": "iOS",
     }
+
+
+@pytest.mark.parametrize(
+    ("country", "known"),
+    [
+        ("PT", {"country": "PT"}),
+        ("pt", {"country": "PT"}),
+        ("Portugal", {"country_name": "Portugal"}),
+        ("ZZ", {}),
+        ("", {}),
+        (7, {}),
+    ],
+)
+def test_a_country_is_a_code_or_has_another_name(country: Any, known: dict[str, str]) -> None:
+    found = the_event(event(country=country)).metadata
+    assert {name: value for name, value in found.items() if name.startswith("country")} == known
 
 
 def test_an_event_without_an_id_gets_the_same_one_whenever_it_comes() -> None:

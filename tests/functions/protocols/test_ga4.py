@@ -140,6 +140,14 @@ def test_an_app_is_known_by_its_instance_and_a_device_and_place_are_metadata() -
     }
 
 
+@pytest.mark.parametrize(
+    ("country", "known"), [("de", {"country": "DE"}), ("Germany", {"country_name": "Germany"}), ("ZZ", {})]
+)
+def test_a_country_is_a_code_or_has_another_name(country: str, known: dict[str, str]) -> None:
+    for found in (event_of("a", user_location={"country_id": country}), gtag_event(en="a", _uc=country)):
+        assert {name: value for name, value in found.metadata.items() if name.startswith("country")} == known
+
+
 def test_address_and_agent_count_where_place_and_device_are_not_told() -> None:
     found = event_of("a", ip_override="203.0.113.9", user_agent="Mozilla/5.0")
     assert found.metadata == {"ip": "203.0.113.9", "user_agent": "Mozilla/5.0"}

@@ -108,6 +108,21 @@ def test_an_event_of_the_browser_has_its_page_device_and_campaign() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("given", "known"),
+    [
+        ({"mp_country_code": "de"}, {"country": "DE"}),
+        ({"mp_country_code": "Germany"}, {"country_name": "Germany"}),
+        ({"mp_country_code": 7}, {}),
+        ({"$country": "Germany"}, {"country_name": "Germany"}),
+        ({"$country": "Germany", "mp_country_code": "DE"}, {"country": "DE", "country_name": "Germany"}),
+    ],
+)
+def test_a_country_is_a_code_or_has_another_name(given: dict[str, Any], known: dict[str, str]) -> None:
+    found = the_event(event(**given)).metadata
+    assert {name: value for name, value in found.items() if "country" in name} == known
+
+
 @pytest.mark.parametrize("time", [NOW_S, NOW_S * 1000, str(NOW_S), float(NOW_S)])
 def test_times_are_seconds_or_milliseconds(time: Any) -> None:
     assert the_event(event(time=time)).timestamp == NOW

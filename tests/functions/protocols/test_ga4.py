@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from functions.collection import sort_events
+from functions.collection import Terms, sort_events
 from functions.protocols import ga4
 from functions.protocols.commerce_facts import MAX_FACTS
 from functions.protocols.contract import Incoming, Outcome, Reading, Refusal, Rejected
@@ -151,6 +151,16 @@ def test_a_country_is_a_code_or_has_another_name(country: str, known: dict[str, 
 def test_address_and_agent_count_where_place_and_device_are_not_told() -> None:
     found = event_of("a", ip_override="203.0.113.9", user_agent="Mozilla/5.0")
     assert found.metadata == {"ip": "203.0.113.9", "user_agent": "Mozilla/5.0"}
+
+
+def test_a_site_with_a_replay_window_takes_neither_form_for_both_say_no_time_of_sending() -> None:
+    strict = Terms(replay_window_s=86400.0)
+    for request in (
+        body({"client_id": "c", "events": [{"name": "a", "timestamp_micros": 1}]}),
+        gtag(PAGE, {"en": "a"}),
+    ):
+        [rejection] = sort_events(ga4.read(request), NOW, strict).rejected
+        assert rejection.error.field == "sent_at"
 
 
 def test_user_properties_are_traits() -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from functions.protocols import snowplow
 from functions.protocols.contract import Incoming, Outcome, Reading, Refusal, Rejected, Translated
+from functions.protocols.segment_ecommerce import facts_of_track
 from functions.protocols.snowplow_contexts import MAX_KEPT_BYTES
 from pipeline.core.events import EVENT_NAMES, Event, InvalidEvent, format_time, parse_event
 
@@ -372,6 +373,16 @@ def test_an_empty_list_and_an_order_of_nothing_are_no_product_events() -> None:
     assert event(action("transaction")).event == "transaction"
 
 
+def test_an_order_of_nothing_is_kept_and_is_no_purchase_as_segments_is() -> None:
+    [segments] = facts_of_track("Order Completed", {"order_id": "o1"})
+    ours = event(action("transaction", entity(f"{ECOMMERCE}/transaction", transaction_id="o1")))
+    for name, product_id, metadata in (
+        (segments.event, segments.product_id, segments.metadata),
+        (ours.event, ours.product_id, ours.metadata),
+    ):
+        assert (name in EVENT_NAMES, product_id, metadata["order_id"]) == (False, None, "o1")
+
+
 @pytest.mark.parametrize("kind", ["product_view", "add_to_cart", "remove_from_cart"])
 def test_an_action_that_needs_a_product_is_an_error_without_one(kind: str) -> None:
     assert error(action(kind)).field == "product"
@@ -574,11 +585,12 @@ def test_a_request_that_cannot_be_read_is_refused_by_name(incoming: Incoming, fi
 
 
 def test_success_is_ok_or_the_image_whatever_was_rejected() -> None:
-    outcome = Outcome(1, [Rejected(1, InvalidEvent("e", "expected"))])
-    answer = snowplow.accepted(post(), outcome)
-    assert (answer.status, answer.body) == (200, b"ok")
-    answer = snowplow.accepted(get(), outcome)
-    assert (answer.status, answer.content_type, answer.body[:6]) == (200, "image/gif", b"GIF89a")
+    for good in (1, 0):
+        outcome = Outcome(good, [Rejected(1, InvalidEvent("e", "expected"))])
+        answer = snowplow.accepted(post(), outcome)
+        assert (answer.status, answer.body) == (200, b"ok")
+        answer = snowplow.accepted(get(), outcome)
+        assert (answer.status, answer.content_type, answer.body[:6]) == (200, "image/gif", b"GIF89a")
 
 
 @pytest.mark.parametrize(

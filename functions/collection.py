@@ -12,7 +12,7 @@ import msgspec
 from functions.bots import event_bot_reason
 from functions.enrichment import enrich_event, merge
 from functions.plan import Plan
-from functions.privacy import Privacy, Signal, event_consent, record, wire_consent
+from functions.privacy import Privacy, Signal, event_consent, record, unread_consent, wire_consent
 from functions.protocols.contract import Reading, Translated
 from functions.user_agents import UserAgents
 from pipeline.core.consent import DENIED, GRANTED, Consent
@@ -162,8 +162,8 @@ class _Request:
         for fields in _facts(translated) or ({},):
             try:
                 consent = event_consent(fields, self.reading.consent, self.terms.signal, self.terms.privacy.default)
-            except InvalidEvent:
-                continue  # the rejection names it
+            except InvalidEvent:  # the rejection names it
+                consent = unread_consent(fields, self.reading.consent, self.terms.signal, self.terms.privacy.default)
             allowed = _both(allowed, consent)
         return allowed
 

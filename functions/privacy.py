@@ -82,6 +82,20 @@ def wire_consent(
     return _consent(None, metadata.get(FIELD), batch_consent, signal, default)
 
 
+def unread_consent(
+    fields: Mapping[str, Any], batch_consent: Any, signal: Signal | None, default: Consent = GRANTED
+) -> Consent:
+    """What holds of an event whose own or whose request's consent cannot be read.
+
+    It is told what is wrong, so it is never as one that was withheld; and it may go into the dead letter only where no
+    signal, no default and nothing that can be read of either is against analytics.
+    """
+    metadata = fields.get("metadata")
+    stated = (batch_consent, fields.get(FIELD), metadata.get(FIELD) if type(metadata) is dict else None)
+    denied = any(isinstance(one, dict) and one.get("analytics") not in (None, True) for one in stated)
+    return Consent(signal is None and default.analytics and not denied, True)
+
+
 def record(metadata: dict[str, Any], consent: Consent, batch_consent: Any = None) -> None:
     """Write the consent into the metadata of an accepted event, where it was stated or is not full.
 
@@ -129,11 +143,13 @@ def _consent(outer: Any, inner: Any, batch: Any, signal: Signal | None, default:
     last = default if signal is None else DENIED
     if outer is None and inner is None and batch is None:
         return last
-    own = _both(_stated(outer), _stated(inner))
-    if own.analytics is None or own.personalization is None:
-        own = _filled(own, _stated(batch))
-    whole = _filled(own, Stated(last.analytics, last.personalization))
-    return Consent(whole.analytics is True, whole.personalization is True)
+    said = _stated(inner) if outer is None else _both(_stated(outer), _stated(inner))
+    if said.analytics is None or said.personalization is None:
+        said = _filled(said, _stated(batch))
+    return Consent(
+        last.analytics if said.analytics is None else said.analytics,
+        last.personalization if said.personalization is None else said.personalization,
+    )
 
 
 def _stated(value: Any) -> Stated:
@@ -166,6 +182,8 @@ def _least(one: bool | None, other: bool | None) -> bool | None:
 
 
 def _filled(first: Stated, then: Stated) -> Stated:
+    if first is _SILENT:
+        return then
     return Stated(
         then.analytics if first.analytics is None else first.analytics,
         then.personalization if first.personalization is None else first.personalization,

@@ -44,13 +44,12 @@ def read_given(incoming: Incoming) -> Given:
     data = options.pop("data", None)
     if not data:
         raise InvalidEvent("data", "required", None)
-    return Given(_of_data(data.strip()), options)
-
-
-def _of_data(data: str) -> list[Any]:
-    if data[:1] in ("[", "{"):
-        return _as_list(read_json(data, "data"))
-    return _as_list(read_json(from_base64(data, "data"), "data"))
+    plain = data.strip()
+    text = plain.encode("utf-8", "surrogatepass") if plain[:1] in ("[", "{") else from_base64(plain, "data")
+    try:
+        return Given(_as_list(read_json(text, "data")), options)
+    except InvalidEvent as error:
+        return _too_deep(text, options, error)
 
 
 def _of_json(body: bytes, lines_allowed: bool) -> list[Any]:

@@ -64,7 +64,7 @@ def refused(incoming: Incoming, refusal: Refusal) -> Answer:
 
 
 def _consent(whole: str, parts: Mapping[str, str]) -> tuple[dict[str, Any], InvalidEvent | None]:
-    """What the visitor agreed to, where an event has it, and what of it cannot be read.
+    """What the visitor agreed to, where an event has it, and the first part of it that cannot be read.
 
     Of what both forms answer only what both grant is granted, as of a consent beside the metadata and one in it.
 
@@ -76,11 +76,9 @@ def _consent(whole: str, parts: Mapping[str, str]) -> tuple[dict[str, Any], Inva
     error: InvalidEvent | None = None
     for name, text in parts.items():
         question, answer = name.removeprefix(_PART), _ANSWERS.get(text.lower())
-        if question not in _QUESTIONS:
-            said[question] = text
-        elif answer is not None:
-            said[question] = answer
-        elif text:
+        if text:
+            said[question] = text if answer is None else answer
+        if text and answer is None and question in _QUESTIONS:
             error = error or InvalidEvent(name, "expected true, false, 1 or 0", text)
     found: dict[str, Any] = {FIELD: _whole(whole)} if whole else {}
     return found | {"metadata": {FIELD: said} if said else {}}, error

@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from functions import collection
-from functions.collection import Rejection
+from functions.collection import Rejection, Terms
+from functions.privacy import Privacy
 from functions.protocols.contract import Reading
 from functions.protocols.native import read_batch
 from functions.protocols.values import MAX_EVENTS
+from pipeline.core.consent import DENIED
 from pipeline.core.events import (
     CLOCK_TOLERANCE,
     MAX_DEPTH,
@@ -28,6 +30,7 @@ from pipeline.core.events import (
 
 NOW = datetime(2025, 1, 1, 12, 0, 0, tzinfo=UTC)
 LAW = settings(deadline=None, derandomize=True)
+ASKS_FIRST = Terms(privacy=Privacy(default=DENIED))
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
@@ -225,6 +228,13 @@ def test_what_is_said_about_the_whole_batch_must_be_readable(outer: dict[str, An
     with pytest.raises(InvalidEvent) as caught:
         batch(event(), **outer)
     assert caught.value.field == field
+
+
+def test_an_event_whose_consent_cannot_be_read_is_told_so_and_not_kept_where_one_has_to_ask_first() -> None:
+    for consent in ("yes", {"analytic": True}, {"analytics": "true"}):
+        found = collection.sort_events(batch(event(consent=consent)), NOW, ASKS_FIRST)
+        assert [(r.error.field, r.payload) for r in found.rejected] == [("consent", None)]
+        assert found.withheld == 0
 
 
 @LAW

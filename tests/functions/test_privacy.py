@@ -15,6 +15,7 @@ from functions.privacy import (
     event_consent,
     record,
     signalled,
+    unread_consent,
     wire_consent,
 )
 from pipeline.core.consent import DENIED, GRANTED, Consent
@@ -122,6 +123,26 @@ def test_a_consent_that_nobody_can_read_is_named_and_guessed_by_nobody(consent: 
             event_consent(fields, batch, None)
         with pytest.raises(InvalidEvent, match="consent: expected"):
             event_consent(fields, batch, Signal.DNT)
+
+
+@pytest.mark.parametrize(
+    ("said", "signal", "default", "kept"),
+    [
+        ("yes", None, GRANTED, True),
+        ({"personalization": "maybe", "analytics": True}, None, GRANTED, True),
+        ({"analytic": False}, None, GRANTED, True),
+        ({"analytics": False, "personalization": "maybe"}, None, GRANTED, False),
+        ({"analytics": "no"}, None, GRANTED, False),
+        ("yes", Signal.DNT, GRANTED, False),
+        ({"analytics": True, "personalization": "maybe"}, None, DENIED, False),
+    ],
+)
+def test_an_event_whose_consent_nobody_can_read_is_never_withheld_and_kept_only_where_nothing_denies_it(
+    said: Any, signal: Signal | None, default: Consent, kept: bool
+) -> None:
+    for fields in ({"consent": said}, {"metadata": {"consent": said}}, {"consent": {}, "metadata": {"consent": said}}):
+        assert unread_consent(fields, None, signal, default) == Consent(kept, True)
+    assert unread_consent({}, said, signal, default) == Consent(kept, True)
 
 
 @given(

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from functions.collection import sort_events
+from functions.collection import Terms, sort_events
+from functions.privacy import Privacy
 from functions.protocols import pixel
 from functions.protocols.contract import Incoming
 from pipeline.core.consent import DENIED, GRANTED, Consent
@@ -99,6 +100,9 @@ def test_what_can_be_read_of_a_consent_counts_of_the_rejected_event() -> None:
     query = "user_id=u1&consent.analytics=false&consent.personalization=maybe"
     [rejection] = sort_events(pixel.read(incoming(query)), NOW).rejected
     assert (rejection.error.field, rejection.payload) == ("consent.personalization", None)
+    asks_first = Terms(privacy=Privacy(default=DENIED))
+    [rejection] = sort_events(pixel.read(incoming("user_id=u1&consent.analytics=yes")), NOW, asks_first).rejected
+    assert (rejection.error.field, rejection.payload) == ("consent.analytics", None)
 
 
 @settings(deadline=None, derandomize=True)

@@ -47,6 +47,9 @@ def nested(levels: int) -> Any:
     return value
 
 
+DEEP = nested(MAX_DEPTH + 4)
+
+
 def of_segment(agreed: bool) -> Mapping[str, Any]:
     return {"context": {"consent": {"categoryPreferences": {"analytics": agreed, "marketing": agreed}}}}
 
@@ -85,7 +88,7 @@ def refused(agreed: bool) -> dict[str, Sent]:
             segment, "/v1/batch", {"batch": [{"type": "page", "userId": "u1", "context": 7}], **said}
         ),
         "segment, no list": Sent(segment, "/v1/batch", {"batch": {"type": "page", "userId": "u1"}, **said}),
-        "segment, too deep": Sent(segment, track, {"event": "A", "userId": "u1", "x": nested(MAX_DEPTH + 4), **said}),
+        "segment, too deep": Sent(segment, track, {"event": "A", "userId": "u1", "x": DEEP, **said}),
         "rudderstack": Sent(segment, track, {"userId": "u1", **of_rudderstack(agreed)}),
         "amplitude, no type": Sent(
             amplitude, events, {"events": [{"user_id": "u1", "event_properties": {"consent": given}}]}
@@ -100,7 +103,19 @@ def refused(agreed: bool) -> dict[str, Sent]:
         "mixpanel, too deep": Sent(
             mixpanel,
             "/track",
-            {"event": "A", "properties": {"distinct_id": "u1", "consent": given, "x": nested(MAX_DEPTH + 4)}},
+            {"event": "A", "properties": {"distinct_id": "u1", "consent": given, "x": DEEP}},
+        ),
+        "mixpanel, a form that is too deep": Sent(
+            mixpanel,
+            "/track",
+            urlencode({"data": json.dumps({"event": "A", "properties": {"consent": given, "x": DEEP}})}).encode(),
+        ),
+        "mixpanel, in base64": Sent(
+            mixpanel,
+            "/track",
+            query=urlencode(
+                {"data": base64.b64encode(json.dumps({"properties": {"consent": given, "x": DEEP}}).encode()).decode()}
+            ),
         ),
         "tag, no name": Sent(ga4, "/g/collect", query=urlencode({"v": 2, "tid": "G-1", "cid": "a1", "gcs": codes})),
         "tag, a line that is no text": Sent(
@@ -182,7 +197,7 @@ def test_what_is_no_object_is_an_unreadable_request(body: bytes) -> None:
 
 
 def test_a_batch_that_nests_too_deep_is_an_unreadable_request() -> None:
-    deep = {"batch": [{"type": "track", "event": "A", "properties": nested(MAX_DEPTH + 4)}]}
+    deep = {"batch": [{"type": "track", "event": "A", "properties": DEEP}]}
     with pytest.raises(InvalidEvent, match="body"):
         segment.read(Sent(segment, "/v1/batch", deep).incoming)
 
@@ -197,7 +212,7 @@ WITH_KEYS = {
         segment, "/v1/batch", {"writeKey": SECRET, "batch": [{"writeKey": SECRET, "type": "x", "note": 1}]}
     ),
     "segment, no list": Sent(segment, "/v1/batch", {"writeKey": SECRET, "batch": 7, "note": 1}),
-    "segment, too deep": Sent(segment, "/v1/track", {"writeKey": SECRET, "note": nested(MAX_DEPTH + 4)}),
+    "segment, too deep": Sent(segment, "/v1/track", {"writeKey": SECRET, "note": DEEP}),
     "amplitude, no list": Sent(amplitude, "/batch", {"api_key": SECRET, "note": 1}),
     "amplitude, in the event": Sent(amplitude, "/batch", {"events": [{"api_key": SECRET, "note": 1}]}),
     "mixpanel": Sent(mixpanel, "/track", [{"event": "", "properties": {"token": SECRET, "note": 1}}]),
@@ -215,9 +230,7 @@ WITH_KEYS = {
         "/import",
         b'{"event": "A", "properties": {"note": 1, "token": "server-key-1"}}\n{"token": "server-key-1", note',
     ),
-    "mixpanel, too deep": Sent(
-        mixpanel, "/track", {"event": "A", "properties": {"token": SECRET, "note": nested(MAX_DEPTH + 4)}}
-    ),
+    "mixpanel, too deep": Sent(mixpanel, "/track", {"event": "A", "properties": {"token": SECRET, "note": DEEP}}),
     "snowplow, a query": Sent(snowplow, "/i", query=f"e=x&key={SECRET}&note=1"),
     "tag": Sent(ga4, "/g/collect", query=f"tid={SECRET}&cid=a1&note=1"),
     "pixel": Sent(pixel, "/v1/pixel.gif", query=f"event=open&k%65y={SECRET}&note=1&key={SECRET}"),

@@ -169,8 +169,9 @@ class _Request:
 
     def letter(self, source: Any) -> bytes:
         """A rejected event as it may be kept."""
+        fields = self.terms.privacy.fields
         keyless = without_keys(source, self.reading.key_paths, self.reading.write_key)
-        return self.terms.privacy.fields.letter(_payload(keyless))
+        return _payload(fields.query_letter(keyless)) if isinstance(keyless, str) else fields.letter(_payload(keyless))
 
     def _accept_wire(self, wire: WireEvent) -> tuple[list[Event], Consent] | None:
         terms = self.terms

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
@@ -118,13 +119,23 @@ class FieldPolicy:
         if not isinstance(event, (dict, list)):
             return payload
         before = _encoder.encode(event)
+        self._clean(event)
+        after = _encoder.encode(event)
+        return payload if after == before else after
+
+    def query_letter(self, text: str) -> str:
+        """`letter`, of an event that is a query."""
+        fields: dict[str, Any] = dict(parse_qsl(text, keep_blank_values=True))
+        before = dict(fields)
+        self._clean(fields)
+        return text if fields == before else urlencode(fields)
+
+    def _clean(self, event: Any) -> None:
         for paths, change in ((self._dropped, _nothing), (self._hashed, self._hash)):
             for path in paths:
                 if len(path) == 1:
                     replace_anywhere(event, plain_name(path[0]), change)
         clean(event, PII_FIELDS if self._pii else None, self._names)
-        after = _encoder.encode(event)
-        return payload if after == before else after
 
     def _changes(self) -> list[tuple[tuple[str, ...], Change]]:
         hashed = [(path, self._hash_id if len(path) == 1 else self._hash) for path in self._hashed]

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from functions.collection import Terms, sort_events
+from functions.field_policy import FieldPolicy
 from functions.privacy import Privacy
 from functions.protocols import pixel
 from functions.protocols.contract import Incoming
@@ -103,6 +104,18 @@ def test_what_can_be_read_of_a_consent_counts_of_the_rejected_event() -> None:
     asks_first = Terms(privacy=Privacy(default=DENIED))
     [rejection] = sort_events(pixel.read(incoming("user_id=u1&consent.analytics=yes")), NOW, asks_first).rejected
     assert (rejection.error.field, rejection.payload) == ("consent.analytics", None)
+
+
+def test_a_letter_of_the_pixels_has_no_more_of_a_person_than_one_in_json() -> None:
+    policy = FieldPolicy(["metadata.email"], ["user_id"], b"k" * 16)
+    terms = Terms(privacy=Privacy(fields=policy))
+    query = "event=purchase&user_id=u1&email=a%40b&ip=192.0.2.77&note=a%26b&key=secret-1"
+    [rejection] = sort_events(pixel.read(incoming(query)), NOW, terms).rejected
+    hashed = policy.apply_id("user_id", "u1")
+    assert rejection.payload == f"event=purchase&user_id={hashed}&ip=192.0.2.0&note=a%26b".encode()
+    plain = "event=purchase&anonymous_id=a1&note=a%20b&note=c"
+    [rejection] = sort_events(pixel.read(incoming(plain)), NOW, terms).rejected
+    assert rejection.payload == plain.encode()
 
 
 @settings(deadline=None, derandomize=True)

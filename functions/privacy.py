@@ -153,14 +153,17 @@ def _consent(outer: Any, inner: Any, batch: Any, signal: Signal | None, default:
 
 
 def _stated(value: Any) -> Stated:
-    """As it is said. Who names other things alone has most likely misspelt it, and who denies must not be misread."""
+    """As it is said, also where it was read already (the API's).
+
+    Who names other things alone has most likely misspelt it, and who denies must not be misread.
+    """
     if value is None:
         return _SILENT
     try:
         stated = msgspec.convert(value, Stated)
     except msgspec.ValidationError:
         raise InvalidEvent(FIELD, _EXPECTED, value) from None
-    if value and _QUESTIONS.isdisjoint(value):
+    if type(value) is dict and value and _QUESTIONS.isdisjoint(value):
         raise InvalidEvent(FIELD, _EXPECTED, value)
     return stated
 

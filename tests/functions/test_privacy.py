@@ -12,6 +12,7 @@ from functions.invalid import InvalidConfig
 from functions.privacy import (
     Privacy,
     Signal,
+    Stated,
     event_consent,
     record,
     signalled,
@@ -95,6 +96,10 @@ class TestWhoseWordCounts:
             assert event_consent(fields, ONLY_ANALYTICS, None) == Consent(True, False)
             assert event_consent(fields, None, Signal.DNT) == DENIED
             assert event_consent(fields, nothing, None) == GRANTED
+
+    def test_a_consent_that_was_read_already_is_as_good(self) -> None:
+        assert event_consent({}, Stated(personalization=False), None) == Consent(True, False)
+        assert event_consent({}, Stated(), Signal.DNT) == DENIED
 
     def test_a_consent_platform_may_have_more_purposes_than_two(self) -> None:
         said = {"marketing": 1, "personalization": False}

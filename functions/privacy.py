@@ -88,12 +88,14 @@ def unread_consent(
     """What holds of an event whose own or whose request's consent cannot be read.
 
     It is told what is wrong, so it is never as one that was withheld; and it may go into the dead letter only where no
-    signal, no default and nothing that can be read of either is against analytics.
+    signal, no default and nothing that can be read of either is against analytics. Replayed from there it personalizes
+    nothing, unless it says by then that it may.
     """
     metadata = fields.get("metadata")
     stated = (batch_consent, fields.get(FIELD), metadata.get(FIELD) if type(metadata) is dict else None)
     denied = any(isinstance(one, dict) and one.get("analytics") not in (None, True) for one in stated)
-    return Consent(signal is None and default.analytics and not denied, True)
+    analytics = signal is None and default.analytics and not denied
+    return Consent(analytics, personalization=not analytics)
 
 
 def record(metadata: dict[str, Any], consent: Consent, batch_consent: Any = None) -> None:

@@ -16,7 +16,7 @@ from functions.privacy import Privacy
 from functions.protocols.contract import Reading
 from functions.protocols.native import read_batch
 from functions.protocols.values import MAX_EVENTS
-from pipeline.core.consent import DENIED
+from pipeline.core.consent import DENIED, Consent
 from pipeline.core.events import (
     CLOCK_TOLERANCE,
     MAX_DEPTH,
@@ -257,3 +257,9 @@ def test_every_event_is_accepted_or_rejected_and_the_accepted_survive_the_messag
     accepted, rejected = sort_events(made, NOW)
     assert len(accepted) + len(rejected) == len(changes)
     assert decode_message(encode_message(accepted)) == accepted
+
+
+def test_of_a_consent_that_cannot_be_read_the_letter_personalizes_nothing() -> None:
+    [rejection] = collection.sort_events(batch(event(), consent="no"), NOW).rejected
+    assert rejection.error.field == "consent"
+    assert rejection.consent == Consent(analytics=True, personalization=False)

@@ -146,8 +146,8 @@ def test_an_event_whose_consent_nobody_can_read_is_never_withheld_and_kept_only_
     said: Any, signal: Signal | None, default: Consent, kept: bool
 ) -> None:
     for fields in ({"consent": said}, {"metadata": {"consent": said}}, {"consent": {}, "metadata": {"consent": said}}):
-        assert unread_consent(fields, None, signal, default) == Consent(kept, True)
-    assert unread_consent({}, said, signal, default) == Consent(kept, True)
+        assert unread_consent(fields, None, signal, default) == Consent(kept, not kept)
+    assert unread_consent({}, said, signal, default) == Consent(kept, not kept)
 
 
 @given(

@@ -18,6 +18,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from functions import logs
 from pipeline.core.profile import UserProfile
@@ -201,13 +202,40 @@ def create_app(config: Config) -> Starlette:
     )
     return Starlette(
         lifespan=lifespan,
-        middleware=[cors],
+        middleware=[
+            cors,
+            Middleware(AnswersFaults),
+        ],  # a page that may not read an answer cannot tell it from an outage
         exception_handlers={
             InvalidRequest: lambda _, error: _error(400, error),
             TooLarge: lambda _, error: _error(413, error),
             Unavailable: _unavailable,
         },
     )
+
+
+class AnswersFaults:
+    """Answers a fault of ours within the headers of all answers, and logs it; ASGI."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Call the app; a fault after the answer has begun is the server's to end."""
+        began = False
+
+        async def sending(message: Message) -> None:
+            nonlocal began
+            began = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        except Exception:
+            if began or scope["type"] != "http":
+                raise
+            log.exception("request failed")
+            await _error(500, InvalidRequest("server", "unexpected failure", None))(scope, receive, send)
 
 
 def app_from_env() -> Starlette:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
-from functions.privacy import Stated
+from functions.privacy import Stated, event_consent
 from pipeline.core.events import MAX_ID_LENGTH, InvalidEvent, parse_time
 
 MAX_K = 100
@@ -81,6 +81,8 @@ def parse_request(body: bytes, allow_as_of: bool) -> Request:
     raw = _object(body)
     if raw.get("sent_at") is not None:
         raw["sent_at"] = _time("sent_at", raw["sent_at"])
+    if isinstance(raw.get("consent"), dict):
+        _check_consent(raw["consent"])
     return _convert(raw, Request, allow_as_of)
 
 
@@ -125,6 +127,14 @@ def parse_as_of(value: Any, allowed: bool) -> datetime:
     if not allowed:
         raise InvalidRequest("as_of", "not allowed here", value)
     return _time("as_of", value)
+
+
+def _check_consent(stated: dict[str, Any]) -> None:
+    """A name that is misspelt would be a denial that nobody reads."""
+    try:
+        event_consent({}, stated, None)
+    except InvalidEvent as error:
+        raise InvalidRequest(error.field, error.reason, stated) from None
 
 
 def _time(field: str, value: Any) -> datetime:

@@ -13,6 +13,7 @@ import pytest
 
 from vertex.api.app import create_app
 from vertex.api.config import Config
+from vertex.api.recommend import Recommender
 
 
 @pytest.fixture
@@ -43,3 +44,16 @@ async def test_profiles_are_shown_only_where_that_was_switched_on(tmp_path: Path
     assert [answer.status_code for answer in closed] == [404, 404]
     assert "FRESHET_PROFILE_VIEW" in closed[0].json()["error"]["reason"]
     assert [answer.status_code for answer in opened] == [503, 503]  # Bigtable was asked
+
+
+@pytest.mark.usefixtures("nowhere")
+async def test_a_fault_is_an_answer_that_the_page_may_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(*_: Any) -> None:
+        raise RuntimeError("about anna")
+
+    monkeypatch.setattr(Recommender, "answer", broken)
+    async with api(tmp_path, cors_origins=("http://shop",)) as client:
+        answer = await client.post("/v1/recommendations", json={"user_id": "anna"}, headers={"origin": "http://shop"})
+    assert answer.status_code == 500
+    assert answer.headers["access-control-allow-origin"] == "http://shop"
+    assert answer.json()["error"]["field"] == "server" and "anna" not in answer.text

@@ -142,7 +142,9 @@ class TestContract:
         assert parse(consent={"personalization": False, "more": 1}).consent == Stated(None, False)
         assert parse(consent=None).consent is None
 
-    @pytest.mark.parametrize("consent", ["granted", True, [], {"personalization": "no"}, {"analytics": 1}])
+    @pytest.mark.parametrize(
+        "consent", ["granted", True, [], {"personalization": "no"}, {"analytics": 1}, {"personalisation": False}]
+    )
     def test_one_that_nobody_can_read_is_refused(self, consent: Any) -> None:
         with pytest.raises(InvalidRequest, match="consent"):
             parse(consent=consent)

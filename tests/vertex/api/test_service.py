@@ -232,8 +232,7 @@ def test_it_starts_without_bigtable_and_without_the_predictor(client: httpx.Clie
     service.start_parts(["bigtable"])
     fill(service, model=False)
     service.start_parts(["predictor"])
-    whole = eventually(client, lambda answer: len(answer["recommendations"]) == 20)
-    assert whole["profile"]["found"] is True
+    eventually(client, lambda answer: len(answer["recommendations"]) == 20 and answer["profile"]["found"])
     eventually(client, by("vertex"))
 
 

@@ -276,7 +276,6 @@ class TestShown:
         assert "p99" not in before["recommendations"]
         assert "p99" in after["recommendations"]
 
-
     async def test_a_new_item_is_found_by_the_company_it_keeps_before_any_training(self) -> None:
         reader = shop(profiles=known(event("view_product", "p10", 1)))
         first_visitors = ["p11", "p12", "p13", "p14"]  # what they saw beside it, and what p10 is seen with

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Route
 
+from tests.stack.prerequisites import REPO
 from tests.web.conftest import SDK, Site
 from tests.web.sdk_pages import metadata, wait_for
 
@@ -59,6 +60,24 @@ def members(interface: str) -> set[str]:
     return set(re.findall(r"^  (?:readonly )?(\w+)\??[:(<]", body.group(1), re.MULTILINE))
 
 
+def open_build(page: Page, built: Site, name: str, **settings: Any) -> None:
+    """The test page with that build, started as `freshet`, and what goes wrong in `wrongs`."""
+    page.goto(f"{built.freshet}/pages/test")
+    page.evaluate(
+        """async ([address, name, settings]) => {
+            window.wrongs = [];
+            addEventListener("error", ({ message }) => wrongs.push(message));
+            addEventListener("unhandledrejection", ({ reason }) => wrongs.push(`${reason}`));
+            const build = await import(`${address}/files/sdk/${name}`);
+            const options = { collector: address, api: address, pages: true, elements: true, ...settings };
+            if (build.createFreshet) window.freshet = build.createFreshet(options);
+            else freshet.init(options);
+            freshet.on("error", ({ where, error }) => wrongs.push(`${where}: ${error}`));
+        }""",
+        [built.freshet, name, settings],
+    )
+
+
 def rows(heading: str) -> list[list[str]]:
     """The cells of the README's table under that heading."""
     table = re.search(rf"## {heading}\n.*?\n\|---.*?\n(.*?)\n\n", README, re.DOTALL)
@@ -66,7 +85,10 @@ def rows(heading: str) -> list[list[str]]:
     return [line.strip("|").split("|") for line in table.group(1).splitlines()]
 
 
-@pytest.mark.parametrize("name", ["freshet.js", "freshet.global.js"])
+both = pytest.mark.parametrize("name", ["freshet.js", "freshet.global.js"])
+
+
+@both
 def test_a_build_is_small(sdk_build: Path, name: str) -> None:
     assert len(gzip.compress((sdk_build / name).read_bytes(), 9)) <= MAX_GZIPPED_BYTES
 
@@ -272,3 +294,71 @@ def test_the_built_module_delivers_keeps_and_withdraws_as_the_source_does(page: 
     assert len(page.evaluate("() => freshet.recommend({ k: 3 })")["ranked_feed"][0]["fields"]) == 6
     page.evaluate("() => freshet.consent({ analytics: false, personalization: false })")
     assert page.evaluate("() => [freshet.track('click'), Object.keys(localStorage)]") == [None, ["freshet.consent"]]
+
+
+def test_no_name_that_the_build_shortens_is_one_of_a_browser_or_of_a_page(page: Page, site: Site) -> None:
+    """Wherever such a name is used, the build would shorten it too: `original.apply` became `original.n`."""
+    page.goto(f"{site.freshet}/blank")
+    browsers = page.evaluate(
+        """() => {
+            const names = new Set();
+            const add = (object) => {
+                for (; object; object = Object.getPrototypeOf(object)) Object.getOwnPropertyNames(object).forEach((name) => names.add(name));
+            };
+            for (const name of Object.getOwnPropertyNames(window)) {
+                names.add(name);
+                if (typeof window[name] !== "function") continue;
+                add(window[name]);
+                add(window[name].prototype);
+            }
+            return [...names];
+        }"""
+    )
+    listed = re.search(r"INTERNAL =\s+/\^\(([\w|]+)\)\$/", (SDK / "build.mjs").read_text(encoding="utf-8"))
+    assert listed is not None and {"apply", "pushState", "getItem", "then", "closest", "sendBeacon"} <= set(browsers)
+    contract = "".join(path.read_text(encoding="utf-8") for path in (REPO / "functions/schemas/1").glob("*.json"))
+    pages = set(re.findall(r"\w+", re.sub(r"/\*\*.*?\*/", "", TYPES, flags=re.DOTALL)))
+    taken = {*browsers, *pages, *re.findall(r'"(\w+)":', contract)}
+    assert " ".join(sorted(taken.intersection(listed.group(1).split("|")))) == ""
+
+
+@both
+def test_a_build_follows_a_visit_through_a_single_page_app(page: Page, built: Site, name: str) -> None:
+    built.fake.pages["test"] = """<title>app</title><button data-freshet-click="hello">x</button>
+        <div data-freshet-slot="home" data-freshet-k="3"><template><a href="#{id}">{id}</a></template></div>"""
+    open_build(page, built, name, impressionMs=100, consent="pending")
+    page.wait_for_selector("[data-freshet-slot] a")
+    page.wait_for_timeout(300)
+    assert built.fake.events == []
+    page.evaluate("() => freshet.consent({ analytics: true, personalization: true })")
+    wait_for(lambda: len(built.fake.named("page_view")) == 1, page)
+    page.click("button")
+    page.click("[data-freshet-slot] a")
+    state = page.evaluate("() => { history.pushState({ n: 1 }, '', '/pages/test/next'); return history.state; }")
+    page.evaluate("() => freshet.purchase({ order_id: 'o', lines: [{ product_id: 'p', price: 1 }] })")
+    wait_for(lambda: len(built.fake.named("page_view")) == 2 and bool(built.fake.named("purchase")), page)
+    page.evaluate("() => freshet.recommend({ k: 2 })")
+    page.wait_for_timeout(500)
+    assert state == {"n": 1}
+    assert [url.rpartition("/")[2] for url in metadata(built.fake.named("page_view"), "url")] == ["test", "next"]
+    assert [url.rpartition("/")[2] for url in metadata(built.fake.named("dwell"), "url")] == ["test"]
+    assert len(built.fake.named("hello")) == 1 and len(built.fake.named("purchase")) == 1
+    (click,) = built.fake.named("click")
+    assert click["product_id"] == "i00" and click["metadata"]["request_id"]
+    assert len(built.fake.named("impression")) >= 3
+    assert page.evaluate("() => wrongs") == []
+
+
+@both
+def test_a_build_keeps_what_it_cannot_send_and_forgets_it_when_told(page: Page, built: Site, name: str) -> None:
+    built.fake.failures, built.fake.retry_after = 1, "1"
+    queues = "() => Object.keys(localStorage).filter((key) => key.startsWith('freshet.queue.')).length"
+    open_build(page, built, name)
+    page.evaluate("() => { freshet.track('click'); history.replaceState({}, '', '?sorted'); }")
+    page.wait_for_timeout(500)
+    assert page.evaluate(queues) == 1
+    wait_for(lambda: len(built.fake.named("click")) == 1, page)
+    wait_for(lambda: page.evaluate(queues) == 0, page)
+    page.evaluate("() => freshet.consent({ analytics: false, personalization: false })")
+    assert page.evaluate("() => [freshet.track('click'), Object.keys(localStorage)]") == [None, ["freshet.consent"]]
+    assert all(wrong.startswith("collector: ") for wrong in page.evaluate("() => wrongs"))

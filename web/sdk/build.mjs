@@ -12,9 +12,9 @@ const BUILDS = {
   "freshet.js": { entry: "src/freshet.js", format: "esm" },
   "freshet.global.js": { entry: "src/script.js", format: "iife" },
 };
-/** Names of the SDK's own that no page and no browser knows. */
+/** Names of the SDK's own. None that a browser or a page knows may stand here: the build shortens a name wherever it is used. */
 const INTERNAL =
-  /^(adopt|retryNow|fieldsAt|decided|agreed|renew|whom|store|write|keysOf|load|save|forget|erase|persist|guarded|listen|stops|emit|fail|atMs|cards|question|isBanner|keep|abandon|found|hide|leave|wire|enqueue|discard|seen|after|refused|settle|apply|carried|element|timer)$/;
+  /^(inherit|retryNow|fieldsAt|decided|agreed|renew|whom|shelf|writeDown|keysOf|recall|remember|reread|erase|keepValues|guarded|listen|stops|emit|fail|atMs|cards|asks|place|shown|isBanner|keep|abandon|found|outOfSight|leave|wire|queueUp|discard|seen|waitFor|refused|settle|follow|carried|timer)$/;
 
 await mkdir(folder, { recursive: true });
 for (const [name, { entry, format }] of Object.entries(BUILDS)) {

@@ -13,7 +13,7 @@ const DEFAULTS = { granted: 3, denied: 0 }; // any other word: pending
 export const asObject = (bits) => ({ analytics: !!(bits & 1), personalization: mayPersonalize(bits) });
 export const mayPersonalize = (bits) => bits > 1;
 
-/** Gives `core` its `decided`, `agreed`, `apply` and `consent`. */
+/** Gives `core` its `decided`, `agreed`, `follow` and `consent`. */
 export function addConsent(core) {
   const signal = (name) => core.respectSignals && navigator[name] == 1; // "1" or true
 
@@ -21,7 +21,7 @@ export function addConsent(core) {
 
   /** The visitor's decision, or null. */
   core.decided = () => {
-    const decision = core.load(CONSENT);
+    const decision = core.recall(CONSENT);
     return decision ? !!decision.analytics + 2 * !!decision.personalization : null;
   };
 
@@ -33,17 +33,17 @@ export function addConsent(core) {
   core.consent = (decision) => {
     const before = core.agreed();
     if (decision) {
-      core.save(CONSENT, { ...asObject(before), ...decision });
-      core.apply(before);
+      core.remember(CONSENT, { ...asObject(before), ...decision });
+      core.follow(before);
     }
     const bits = core.agreed();
     return bits === null ? null : asObject(bits);
   };
 
   /** Follows a decision, which may be another tab's; `before` is what held until then. */
-  core.apply = (before) => {
+  core.follow = (before) => {
     if (core.agreed()) {
-      if (!before) core.persist();
+      if (!before) core.keepValues();
       core.flush();
     } else {
       core.discard();

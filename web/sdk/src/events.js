@@ -28,7 +28,7 @@ export function addEvents(core) {
       metadata,
     });
     const entry = { id, name: event, wire, atMs };
-    core.enqueue(entry);
+    core.queueUp(entry);
     recent = [...recent.slice(1 - PENDING_LIMIT), entry];
     core.emit("tracked", { id, event, product_id, metadata, at_ms: performance.now() });
     return id;
@@ -50,7 +50,7 @@ export function addEvents(core) {
     core.flush();
     core.settle();
     core.renew();
-    core.save(SESSION, null);
+    core.remember(SESSION, null);
   };
 
   /** The newest events that the stored profile may not hold yet; the API folds them in before it ranks. */

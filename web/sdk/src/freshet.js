@@ -60,17 +60,17 @@ export function createFreshet(options) {
   function back() {
     core.emit("show");
     core.retryNow();
-    core.adopt();
+    core.inherit();
   }
 
   // Fires also when the page comes back from the browser's cache of pages.
-  core.listen(document, "visibilitychange", () => (isVisible() ? back() : core.hide()));
+  core.listen(document, "visibilitychange", () => (isVisible() ? back() : core.outOfSight()));
   core.listen(window, "pagehide", core.leave);
   core.listen(window, "online", back);
   core.listen(window, "storage", ({ key }) => {
     const before = core.agreed();
-    core.forget(key);
-    if (core.agreed() !== before) core.apply(before);
+    core.reread(key);
+    if (core.agreed() !== before) core.follow(before);
   });
   watchClicks(core);
 
@@ -79,7 +79,7 @@ export function createFreshet(options) {
   else start();
   const settle = core.guarded(() => {
     if (core.agreed() === 0) core.erase();
-    core.adopt();
+    core.inherit();
     if (core.elements) watchElements(core);
   });
   whenIdle(settle);

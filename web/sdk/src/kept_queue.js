@@ -10,9 +10,9 @@ import { makeId } from "./ids.js";
 const QUEUE = "freshet.queue.";
 const SETTLE_MS = 300; // other processes see a removal a little later; until then nobody else may look
 
-/** Gives `core` its `keep`, `abandon` and `adopt`; `core.found(lines)` gets what a tab that is gone has left, oldest first. */
+/** Gives `core` its `keep`, `abandon` and `inherit`; `core.found(lines)` gets what a tab that is gone has left, oldest first. */
 export function addKeptQueue(core) {
-  const { store } = core;
+  const { shelf } = core;
   const { locks } = navigator;
   let key = QUEUE + makeId();
   let release;
@@ -28,10 +28,10 @@ export function addKeptQueue(core) {
     }
     while (locks && lines[0]) {
       const text = lines.join("\n");
-      if (text.length < core.queueBytes && core.write(key, text)) return;
+      if (text.length < core.queueBytes && core.writeDown(key, text)) return;
       lines = lines.slice(1 + lines.length / 8);
     }
-    delete store[key];
+    delete shelf[key];
     core.abandon();
   };
 
@@ -43,14 +43,14 @@ export function addKeptQueue(core) {
   };
 
   function takeOver(other) {
-    const text = store[other];
-    delete store[other];
+    const text = shelf[other];
+    delete shelf[other];
     if (text) core.found(text.split("\n"));
     return new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
   }
 
   /** Looks for what other tabs have left. */
-  core.adopt = core.guarded(async () => {
+  core.inherit = core.guarded(async () => {
     for (const other of core.keysOf(QUEUE)) {
       if (other !== key) await locks?.request(other, { ifAvailable: true }, (lock) => lock && takeOver(other));
     }

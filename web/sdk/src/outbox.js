@@ -17,7 +17,7 @@ const KEEPALIVE_CHARACTERS = 20_000; // of up to 3 bytes: browsers refuse more t
 const KEEP_AFTER_MS = 100;
 const MAX_ASKED_MS = 3_600_000;
 
-/** Gives `core` its `enqueue`, `flush`, `retryNow`, `hide`, `leave` and `discard`. */
+/** Gives `core` its `queueUp`, `flush`, `retryNow`, `outOfSight`, `leave` and `discard`. */
 export function addOutbox(core) {
   const address = addressOf(core.collector) + "/v1/events" + (core.writeKey ? "?key=" + encodeURIComponent(core.writeKey) : "");
   const inFlight = new Set(); // batches
@@ -38,7 +38,7 @@ export function addOutbox(core) {
 
   // ---- waiting ---------------------------------------------------------------------------------------------
 
-  core.enqueue = (entry) => {
+  core.queueUp = (entry) => {
     queue.push(entry);
     if (queue.length > core.queueLimit) core.fail("queue", new Error(`dropped ${queue.shift().id}`));
     if (troubled()) keepSoon();
@@ -87,7 +87,7 @@ export function addOutbox(core) {
       const { status, ok } = response;
       const error = new Error(`answered ${status}`);
       if (status === 408 || status === 429 || status >= 500) {
-        error.after = response.headers.get("Retry-After");
+        error.waitFor = response.headers.get("Retry-After");
         throw error;
       }
       attempts = 0;
@@ -119,7 +119,7 @@ export function addOutbox(core) {
 
   /** Puts the batch back in front and waits: what the collector asked for, else exponential with jitter. */
   function retryLater(batch, error) {
-    const askedMs = Math.min(MAX_ASKED_MS, error.after * 1000 || Date.parse(error.after) - Date.now() || 0);
+    const askedMs = Math.min(MAX_ASKED_MS, error.waitFor * 1000 || Date.parse(error.waitFor) - Date.now() || 0);
     const backoffMs = Math.min(core.retryMaxMs, core.retryMs * 2 ** attempts) * (0.5 + Math.random() / 2);
     putBack(batch);
     keepSoon();
@@ -149,7 +149,7 @@ export function addOutbox(core) {
   }
 
   /** The page is out of sight and may be killed: what can be sent is sent, what cannot is kept. */
-  core.hide = () => {
+  core.outOfSight = () => {
     core.emit("hide");
     core.retryNow();
     keepNow();

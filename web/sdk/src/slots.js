@@ -15,14 +15,14 @@ import { fill } from "./template.js";
 
 /** Gives `core` its `slot`. `core.items(ids)`: what the site knows of items, {id: {title, …}}, now or later. */
 export function addSlots(core) {
-  const spots = new Set(); // {element, question, isBanner, cards, key}
+  const spots = new Set(); // {place, asks, isBanner, cards, shown}
   let turn = 0;
   let timer = 0;
   let late = false; // something happened while nobody was looking
 
   /** Shows recommendations in an element, or the banner that comes with them; returns a function that stops it. */
   core.slot = (element, question, isBanner) => {
-    const spot = { element, question: { k: isBanner ? 1 : 20, ...question }, isBanner };
+    const spot = { place: element, asks: { k: isBanner ? 1 : 20, ...question }, isBanner };
     spots.add(spot);
     refreshIn(30); // what is found on a page within moments is one question
     return () => spots.delete(spot);
@@ -40,8 +40,8 @@ export function addSlots(core) {
     turn += 1;
     const groups = {};
     for (const spot of spots) {
-      const { placement, productId, variant } = spot.question;
-      if (spot.element.isConnected) (groups[[placement, productId, variant]] ??= []).push(spot);
+      const { placement, productId, variant } = spot.asks;
+      if (spot.place.isConnected) (groups[[placement, productId, variant]] ??= []).push(spot);
       else spots.delete(spot);
     }
     Object.values(groups).forEach(ask);
@@ -49,21 +49,21 @@ export function addSlots(core) {
 
   const ask = core.guarded(async (group) => {
     const asked = turn;
-    const answer = await core.recommend({ ...group[0].question, k: Math.max(...group.map(({ question }) => question.k)) });
+    const answer = await core.recommend({ ...group[0].asks, k: Math.max(...group.map(({ asks }) => asks.k)) });
     const items = (await core.items?.(answer.recommendations)) ?? {};
     if (asked === turn) for (const spot of group) draw(spot, answer, items);
   });
 
   const draw = core.guarded((spot, answer, items) => {
-    const { element, question, isBanner } = spot;
-    const feed = isBanner ? [answer.personalized_banner] : answer.ranked_feed.slice(0, question.k);
+    const { place, asks, isBanner } = spot;
+    const feed = isBanner ? [answer.personalized_banner] : answer.ranked_feed.slice(0, asks.k);
     const key = feed.map(({ id, headline }) => [id, headline]).join();
-    if (key !== spot.key) {
-      const template = element.querySelector("template");
-      const make = (entry) => question.render?.(entry, items[entry.id]) ?? fill(template, { ...entry, ...items[entry.id] });
+    if (key !== spot.shown) {
+      const template = place.querySelector("template");
+      const make = (entry) => asks.render?.(entry, items[entry.id]) ?? fill(template, { ...entry, ...items[entry.id] });
       spot.cards = feed.map(make);
-      element.replaceChildren(...(template ? [template] : []), ...spot.cards);
-      spot.key = key;
+      place.replaceChildren(...(template ? [template] : []), ...spot.cards);
+      spot.shown = key;
     }
     feed.forEach(({ fields }, at) => core.observe(spot.cards[at], fields, true));
   });

@@ -10,7 +10,7 @@ export const IDENTITY = "freshet.identity";
 export const SESSION = "freshet.session";
 export const CONSENT = "freshet.consent";
 
-/** Gives `core` its `store`, `write`, `keysOf`, `load`, `save`, `forget`, `persist` and `erase`. */
+/** Gives `core` its `shelf`, `writeDown`, `keysOf`, `recall`, `remember`, `reread`, `keepValues` and `erase`. */
 export function addStorage(core) {
   let values = {};
 
@@ -23,37 +23,37 @@ export function addStorage(core) {
     }
   }
 
-  const store = (core.store = attempt(() => localStorage) ?? {});
+  const shelf = (core.shelf = attempt(() => localStorage) ?? {});
 
   /** The decision itself (no id) is kept in any case, all else when the visitor agreed. */
   const allowed = (key) => key === CONSENT || core.agreed();
 
-  core.keysOf = (prefix) => Object.keys(store).filter((key) => key.startsWith(prefix));
+  core.keysOf = (prefix) => Object.keys(shelf).filter((key) => key.startsWith(prefix));
 
   /** Whether there was room. */
-  core.write = (key, text) => attempt(() => (store[key] = text));
+  core.writeDown = (key, text) => attempt(() => (shelf[key] = text));
 
-  core.load = (key) => {
-    if (!(key in values) && allowed(key)) values[key] = attempt(() => JSON.parse(store[key]));
+  core.recall = (key) => {
+    if (!(key in values) && allowed(key)) values[key] = attempt(() => JSON.parse(shelf[key]));
     return values[key];
   };
 
-  core.save = (key, value) => {
+  core.remember = (key, value) => {
     values[key] = value;
-    if (allowed(key)) core.write(key, JSON.stringify(value));
+    if (allowed(key)) core.writeDown(key, JSON.stringify(value));
   };
 
   /** Another tab wrote: the value is read again when it is needed. */
-  core.forget = (key) => delete values[key];
+  core.reread = (key) => delete values[key];
 
   /** From now on the visitor agrees: what memory holds is stored, where no earlier visit has left its own. */
-  core.persist = () => {
-    for (const key in values) store[key] ? core.forget(key) : core.save(key, values[key]);
+  core.keepValues = () => {
+    for (const key in values) shelf[key] ? core.reread(key) : core.remember(key, values[key]);
   };
 
   /** Removes everything but the decision. */
   core.erase = () => {
     values = { [CONSENT]: values[CONSENT] };
-    for (const key of core.keysOf(PREFIX)) if (key !== CONSENT) delete store[key];
+    for (const key of core.keysOf(PREFIX)) if (key !== CONSENT) delete shelf[key];
   };
 }

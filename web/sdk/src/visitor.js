@@ -13,18 +13,18 @@ export function addVisitor(core) {
   /** The ids as an event carries them; made at the first look, the session's anew after `sessionIdleMs` without one. */
   core.whom = () => {
     const atMs = now();
-    let visit = core.load(SESSION);
+    let visit = core.recall(SESSION);
     if (!visit || atMs - visit.lastMs > core.sessionIdleMs) {
       visit = { id: makeId() };
       writtenMs = 0;
     }
     visit.lastMs = atMs; // in memory; other tabs learn of it with the next write
-    if (atMs - writtenMs > TOUCH_MS) core.save(SESSION, visit, (writtenMs = atMs));
-    if (!core.load(IDENTITY)) core.renew();
-    const { anonymousId, userId } = core.load(IDENTITY);
+    if (atMs - writtenMs > TOUCH_MS) core.remember(SESSION, visit, (writtenMs = atMs));
+    if (!core.recall(IDENTITY)) core.renew();
+    const { anonymousId, userId } = core.recall(IDENTITY);
     return { user_id: userId, anonymous_id: anonymousId, session_id: visit.id };
   };
 
   /** From now on this is that account's browser, or without any somebody else's. */
-  core.renew = (userId, anonymousId = makeId()) => core.save(IDENTITY, { anonymousId, userId });
+  core.renew = (userId, anonymousId = makeId()) => core.remember(IDENTITY, { anonymousId, userId });
 }

@@ -20,7 +20,7 @@ _START = """async ([sdk, settings]) => {
     addEventListener("unhandledrejection", (event) => surprises.push(String(event.reason)));
 }"""
 _SHOW = """(state) => {
-    Object.defineProperty(document, "visibilityState", { value: state, configurable: true });
+    Object.defineProperty(document, "hidden", { value: state === "hidden", configurable: true });
     document.dispatchEvent(new Event("visibilitychange"));
 }"""
 

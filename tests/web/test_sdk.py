@@ -186,7 +186,7 @@ def test_hiding_the_page_sends_what_waits_and_reads_the_answer(page: Page, site:
     page.evaluate(
         """() => {
             freshet.track("scroll");
-            Object.defineProperty(document, "visibilityState", { value: "hidden" });
+            Object.defineProperty(document, "hidden", { value: true });
             document.dispatchEvent(new Event("visibilitychange"));
         }"""
     )

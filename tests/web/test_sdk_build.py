@@ -6,12 +6,14 @@ import gzip
 import json
 import re
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, Route
 
+from pipeline.core.events import parse_event
 from tests.stack.prerequisites import REPO
 from tests.web.conftest import SDK, Site
 from tests.web.sdk_pages import metadata, wait_for
@@ -114,6 +116,22 @@ def test_the_types_hold_for_a_page_that_uses_everything(tmp_path: Path) -> None:
         freshet.slot(card, {{ k: 3, render: (entry: Entry) => document.createElement(entry.id) }});
         freshet.on("rejected", ({{ reason }}) => reason.length);
         freshet.consent({{ analytics: true }})?.personalization;
+        interface Line {{ product_id: string; price: number }}
+        interface Cart {{ order_id: string; lines: Line[] }}
+        declare const line: Line, lines: Line[], cart: Cart;
+        freshet.view(line);
+        freshet.identify("u", line);
+        freshet.purchase({{ lines, voucher: "x" }});
+        freshet.purchase(cart);
+        createFreshet({{ collector: "x", items: async () => ({{ p1: line }}) }});
+        const told: string | null | Promise<string | null> | undefined = window.freshet?.track("click", {{ size: 3 }});
+        window.freshet?.init({{ collector: "x" }});
+        window.freshet?.recommend({{ k: 2 }}).then((answer) => answer?.ranked_feed);
+        window.freshet?.on("rejected", ({{ reason }}) => reason.length);
+        // @ts-expect-error -- before the script has loaded the answer is a promise
+        window.freshet?.track("click")?.length;
+        // @ts-expect-error -- fields are an object
+        freshet.track("click", "p1");
         // @ts-expect-error -- a misspelt option
         createFreshet({{ colector: "x" }});
         // @ts-expect-error -- nothing of that name happens
@@ -197,13 +215,12 @@ def test_calls_before_the_script_has_loaded_are_made_as_of_then(page: Page, buil
     assert len(built.fake.named("page_view")) == 1
 
 
-def test_the_snippet_knows_every_method_but_close(page: Page, built: Site) -> None:
-    """By which a script that is loaded again knows that it is not the first."""
+def test_the_snippet_knows_every_method(page: Page, built: Site) -> None:
     known = re.search(r'\}\)\(window, "init ([^"]*)"', listing("html", "freshet.q.push"))
     assert known is not None
     page.goto(f"{built.freshet}/blank")
     ids = {"anonymousId", "userId", "sessionId"}
-    assert set(known.group(1).split()) == set(methods_of(page, built)) - {"close"} - ids
+    assert set(known.group(1).split()) == set(methods_of(page, built)) - ids
 
 
 def test_tag_managers_tags_wait_for_the_decision_and_a_second_copy_changes_nothing(page: Page, built: Site) -> None:
@@ -362,3 +379,148 @@ def test_a_build_keeps_what_it_cannot_send_and_forgets_it_when_told(page: Page, 
     page.evaluate("() => freshet.consent({ analytics: false, personalization: false })")
     assert page.evaluate("() => [freshet.track('click'), Object.keys(localStorage)]") == [None, ["freshet.consent"]]
     assert all(wrong.startswith("collector: ") for wrong in page.evaluate("() => wrongs"))
+
+
+@pytest.mark.parametrize(
+    ("said", "holds"),
+    [
+        ({"analytics": "false", "personalization": "denied"}, (False, False)),
+        ({"analytics": "true", "personalization": "granted"}, (True, True)),
+        ({"analytics": True, "personalization": 1}, (True, False)),
+        ({"analytics": {}, "personalization": "untrue"}, (False, False)),
+        ({"analytics": True, "personalization": None}, (True, False)),
+    ],
+)
+def test_only_a_clear_yes_is_an_agreement(
+    page: Page, built: Site, said: dict[str, Any], holds: tuple[bool, bool]
+) -> None:
+    open_build(page, built, "freshet.global.js", pages=False)
+    wanted = dict(zip(("analytics", "personalization"), holds, strict=True))
+    assert page.evaluate("(said) => freshet.consent(said)", said) == wanted
+    open_build(page, built, "freshet.global.js", pages=False)
+    assert page.evaluate("() => freshet.consent()") == wanted
+    page.evaluate("() => freshet.track('click')")
+    page.wait_for_timeout(400)
+    assert [body["consent"] for body in built.fake.bodies] == ([wanted] if any(holds) else [])
+
+
+SLOT_AND_BANNER = """<div data-freshet-slot="home" data-freshet-k="2"><template><a href="#{id}">{id}</a></template></div>
+    <p data-freshet-banner="home"><template><b>{headline}</b></template></p>"""
+
+
+@pytest.mark.parametrize("call", ["freshet.reset()", "freshet.identify('u2')"])
+def test_what_was_recommended_to_another_leaves_the_page_at_once_and_is_asked_anew(
+    page: Page, built: Site, call: str
+) -> None:
+    built.fake.pages["test"] = SLOT_AND_BANNER
+    open_build(page, built, "freshet.global.js", pages=False, impressionMs=600)
+    page.evaluate("() => freshet.identify('u1')")
+    page.wait_for_timeout(500)
+    page.wait_for_selector("b")
+    asked = len(built.fake.asked)
+    left = page.evaluate(f"() => {{ {call}; return document.querySelectorAll('a, b').length; }}")
+    assert left == 0 and page.locator("template").count() == 2
+    page.wait_for_selector("a")
+    assert len(built.fake.asked) == asked + 1 and page.locator("a").count() == 2
+    assert built.fake.asked[-1].get("user_id") == ("u2" if "u2" in call else None)
+    page.click("a")
+    page.wait_for_timeout(800)
+    told = [*built.fake.named("click"), *built.fake.named("impression")]
+    assert {event["metadata"]["request_id"] for event in told if event.get("user_id") != "u1"} == {f"r{asked + 1}"}
+
+
+def test_an_answer_that_comes_after_a_reset_is_not_shown(page: Page, built: Site) -> None:
+    built.fake.pages["test"] = SLOT_AND_BANNER
+    open_build(page, built, "freshet.global.js", pages=False)
+    page.wait_for_selector("a")
+    held: list[Route] = []
+    page.route("**/v1/recommendations", lambda route: held.append(route))
+    page.evaluate("() => freshet.view('i03')")
+    wait_for(lambda: len(held) == 1, page)
+    page.evaluate("() => freshet.reset()")
+    held[0].continue_()
+    page.wait_for_timeout(200)
+    assert page.locator("a").count() == 0
+
+
+def test_the_same_visitor_told_again_keeps_what_is_shown(page: Page, built: Site) -> None:
+    built.fake.pages["test"] = SLOT_AND_BANNER
+    open_build(page, built, "freshet.global.js", pages=False)
+    page.evaluate("() => freshet.identify(1)")
+    page.wait_for_selector("a")
+    assert page.evaluate("() => { freshet.identify(1); return document.querySelectorAll('a').length; }") == 2
+
+
+def without_product(route: Route) -> None:
+    """As the API welcomes somebody of whom it knows nothing."""
+    answer = route.fetch()
+    banner = {"id": "welcome", "headline": "Find something", "text": "Popular now.", "category": "", "product_id": ""}
+    route.fulfill(response=answer, json=answer.json() | {"personalized_banner": banner})
+
+
+def test_of_a_banner_without_a_product_nothing_is_told_that_the_collector_rejects(page: Page, built: Site) -> None:
+    page.route("**/v1/recommendations", without_product)
+    built.fake.pages["test"] = f"<title>x</title>{SLOT_AND_BANNER}"
+    open_build(page, built, "freshet.global.js", impressionMs=100)
+    page.wait_for_selector("b")
+    page.click("b")
+    page.evaluate("() => freshet.track('size_guide', { product_id: '' })")
+    wait_for(lambda: len(built.fake.named("impression")) == 2 and len(built.fake.named("size_guide")) == 1, page)
+    page.wait_for_timeout(300)
+    (click,) = built.fake.named("click")
+    assert click["metadata"]["banner_id"] == "welcome" and "product_id" not in click
+    for event in built.fake.events:
+        parse_event(event, ingest_time=datetime.now(UTC))
+
+
+def test_an_order_is_the_same_events_whatever_the_order_of_its_lines(page: Page, built: Site) -> None:
+    open_build(page, built, "freshet.js", pages=False)
+    ids = page.evaluate(
+        """() => {
+            const [p1, p2, more] = [{ product_id: "p1", price: 5 }, { product_id: "p2", price: 7 }, { product_id: "p1", price: 6 }];
+            const orders = [[p1, p2, more], [p2, p1, more]].map((lines) => freshet.purchase({ order_id: 1, lines }));
+            return [...orders, freshet.purchase({ order_id: "", lines: [p1, p1] })];
+        }"""
+    )
+    assert len(set(ids[0])) == 3 and set(ids[0]) == set(ids[1])
+    assert len(set(ids[2]) - {"", None}) == 2
+
+
+def test_an_empty_attribute_is_not_there(page: Page, built: Site) -> None:
+    built.fake.pages["test"] = """<article data-freshet-product="p1" data-freshet-price="12"><button data-freshet-click
+        data-freshet-product="" data-freshet-price="" data-freshet-quantity="" data-freshet-position="0">x</button></article>"""
+    open_build(page, built, "freshet.global.js", pages=False)
+    page.click("button")
+    wait_for(lambda: bool(built.fake.named("click")), page)
+    (click,) = built.fake.named("click")
+    assert click["product_id"] == "p1" and click["metadata"] == {"price": 12, "position": 0}
+
+
+def test_on_a_server_nothing_happens_and_nothing_throws(sdk_build: Path) -> None:
+    script = f"""import {{ createFreshet }} from "{sdk_build}/freshet.js";
+        const freshet = createFreshet({{ collector: "http://127.0.0.1:9", pages: true, elements: true }});
+        freshet.on("answered", () => {{}});
+        console.log(JSON.stringify([freshet.track("click"), freshet.userId, freshet.pending(), await freshet.recommend()]));"""
+    outcome = subprocess.run(
+        ["node", "--input-type=module", "-e", script], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (outcome.stdout, outcome.stderr) == ("[null,null,null,null]\n", "")
+
+
+def test_a_slot_without_a_template_says_so_and_where(page: Page, built: Site) -> None:
+    open_build(page, built, "freshet.global.js", pages=False)
+    page.evaluate("() => freshet.slot(document.body, { placement: 'home' })")
+    wait_for(lambda: bool(page.evaluate("() => wrongs")), page)
+    assert page.evaluate("() => wrongs") == ["slot: Error: no template"]
+
+
+def test_a_page_may_close_before_the_script_has_loaded(page: Page, built: Site) -> None:
+    tag = pasted(built, listing("html", "freshet.q.push"))
+    built.fake.pages["test"] = (
+        f"<title>x</title><head></head>{tag}<script>freshet.track('a'); freshet.close();</script>"
+    )
+    page.goto(f"{built.freshet}/pages/test")
+    wait_for(lambda: bool(built.fake.named("a")), page)
+    page.evaluate("() => history.pushState({}, '', '/pages/next')")
+    page.wait_for_timeout(400)
+    assert len(built.fake.named("page_view")) <= 1

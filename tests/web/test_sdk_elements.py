@@ -181,7 +181,7 @@ def test_a_purchase_is_an_event_a_line_and_a_repeated_order_is_the_same_events(p
     first = page.evaluate("(order) => freshet.purchase(order)", order)
     again = page.evaluate("(order) => freshet.purchase(order)", order)
     nameless = page.evaluate("(lines) => freshet.purchase({ lines })", order["lines"])
-    assert first == again == ["o1#0#p1", "o1#1#p2"]
+    assert first == again == ["o1#p1#1", "o1#p2#1"]
     assert len(set(nameless)) == 2 and not set(nameless) & set(first)
     wait_for(lambda: len(site.fake.events) == 6, page)
     assert site.fake.events[0]["metadata"] == {"order_id": "o1", "currency": "EUR", "price": 5, "quantity": 2}

@@ -143,7 +143,7 @@ def test_the_next_page_of_an_app_is_scrolled_anew(page: Page, site: Site) -> Non
 
 
 def test_a_tab_in_the_background_is_not_dwelt_upon(context: BrowserContext, page: Page, site: Site) -> None:
-    page.add_init_script("Object.defineProperty(document, 'visibilityState', { value: 'hidden', configurable: true })")
+    page.add_init_script("Object.defineProperty(document, 'hidden', { value: true, configurable: true })")
     open_blank(page, site, pages=True)
     page.wait_for_timeout(200)
     page.evaluate("() => freshet.close()")

@@ -14,7 +14,7 @@ const BUILDS = {
 };
 /** Names of the SDK's own. None that a browser or a page knows may stand here: the build shortens a name wherever it is used. */
 const INTERNAL =
-  /^(inherit|retryNow|fieldsAt|decided|agreed|renew|whom|shelf|writeDown|keysOf|recall|remember|reread|erase|keepValues|guarded|listen|stops|emit|fail|atMs|cards|asks|place|shown|isBanner|keep|abandon|found|outOfSight|leave|wire|queueUp|discard|seen|waitFor|refused|settle|follow|carried|timer)$/;
+  /^(inherit|retryNow|fieldsAt|decided|agreed|renew|whom|shelf|writeDown|keysOf|recall|remember|reread|erase|keepValues|guarded|listen|stops|emit|fail|atMs|cards|asks|place|shown|isBanner|keep|abandon|found|outOfSight|leave|wire|queueUp|discard|seen|waitFor|refused|settle|follow|carried|timer|about)$/;
 
 await mkdir(folder, { recursive: true });
 for (const [name, { entry, format }] of Object.entries(BUILDS)) {
@@ -24,6 +24,7 @@ for (const [name, { entry, format }] of Object.entries(BUILDS)) {
     format,
     target: "es2021",
     mangleProps: INTERNAL,
+    define: format === "iife" ? { "globalThis.document": "true", "globalThis.navigator": "navigator" } : {}, // a script tag is never on a server
     write: false,
     minifySyntax: true,
   });

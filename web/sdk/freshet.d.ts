@@ -24,7 +24,7 @@ export interface Options {
   /** Honour Global Privacy Control and Do Not Track. Default true. */
   respectSignals?: boolean;
   /** What the site knows of items, for the templates of slots, by id. */
-  items?: (ids: string[]) => Record<string, Record<string, unknown>> | Promise<Record<string, Record<string, unknown>>>;
+  items?: (ids: string[]) => Record<string, Record<string, any>> | Promise<Record<string, Record<string, any>>>;
   /** How long events wait for company, in ms. Default 250. */
   flushMs?: number;
   /** Events in one request. Default 50. */
@@ -68,14 +68,14 @@ export interface Fields {
   variant?: string | null;
   position?: number | null;
   propensity?: number | null;
-  [name: string]: unknown;
+  [name: string]: any; // which a page's own interfaces fit, too
 }
 
 export interface Order {
   /** With it the same order, told twice, is the same events. */
-  order_id?: string;
+  order_id?: string | number;
   lines: Fields[];
-  [name: string]: unknown;
+  [name: string]: any;
 }
 
 export type EventName =
@@ -98,7 +98,7 @@ export type EventName =
 export interface Question {
   /** Where it will be shown. Default "home". */
   placement?: string;
-  /** How many items. Default 20. */
+  /** How many items, at most 100. Default 20. */
   k?: number;
   /** The product whose page it is. */
   productId?: string;
@@ -143,7 +143,7 @@ export interface Answer {
 
 export interface SlotQuestion extends Question {
   /** Makes the element of one item; without it the element's `<template>` is filled. */
-  render?: (entry: Entry, item: Record<string, unknown> | undefined) => Element;
+  render?: (entry: Entry, item: Record<string, any> | undefined) => Element;
 }
 
 export interface Happenings {
@@ -152,6 +152,8 @@ export interface Happenings {
   rejected: { id: string; event: string; reason: string };
   error: { where?: string; error: unknown };
   consent: Consent;
+  /** The visitor is another one: after `reset`, and `identify` with another account. What was recommended is not theirs. */
+  reset: undefined;
   /** The page is in sight again, or goes out of sight. */
   show: undefined;
   hide: undefined;
@@ -159,7 +161,7 @@ export interface Happenings {
 
 type Stop = () => void;
 
-/** No method throws; one that fails answers null and tells the listeners of "error". */
+/** No method throws; one that fails, and every one on a server, answers null and tells the listeners of "error". */
 export interface Freshet {
   /** null where the visitor agreed to nothing. */
   readonly anonymousId: string | null;
@@ -178,8 +180,11 @@ export interface Freshet {
   identify(userId: string | number, traits?: Fields): string | null;
   /** New ids, as at logout. */
   reset(): void;
-  /** Takes the visitor's decision (what it does not name stays); what holds, or null while it is pending. */
-  consent(decision?: Partial<Consent>): Consent | null;
+  /**
+   * Takes the visitor's decision (what it does not name stays); what holds, or null while it is pending. Of texts "true"
+   * and "granted" are a yes; whatever else is not `true` is a no.
+   */
+  consent(decision?: { [Purpose in keyof Consent]?: boolean | string }): Consent | null;
   /** Tells an impression once half of the element was visible for a second; with `clicks` the clicks too. */
   observe(element: Element, fields: Fields, clicks?: boolean): Stop | null;
   observeMedia(element: HTMLMediaElement, fields?: Fields): Stop | null;
@@ -203,7 +208,23 @@ export declare function createFreshet(options: Options): Freshet;
 /** A random UUID. */
 export declare function makeId(): string;
 
-/** The global `freshet` of the script tag. */
-export interface GlobalFreshet extends Freshet {
-  init(options: Options): void;
+type Early<Method> = Method extends (...args: infer Args) => infer Result ? (...args: Args) => Result | Promise<Awaited<Result>> : Method;
+
+/** The global `freshet` of the script tag. Until the script has loaded, the snippet's methods answer by a promise. */
+export type GlobalFreshet = { [Name in Exclude<keyof Freshet, "on" | "recommend" | "profile">]: Early<Freshet[Name]> } & Pick<
+  Freshet,
+  "recommend" | "profile"
+> & {
+    on<Name extends keyof Happenings>(
+      name: Name,
+      listener: (detail: Happenings[Name]) => void,
+    ): Stop | null | Promise<Stop | null>;
+    init(options: Options): void;
+  };
+
+declare global {
+  interface Window {
+    /** There as soon as the snippet has run, or the one tag has loaded. */
+    freshet?: GlobalFreshet;
+  }
 }

@@ -15,6 +15,6 @@ export function runAt(atMs, action) {
 
 /** Runs `action` when the page has nothing better to do, within a second. */
 export const whenIdle = (action) =>
-  window.requestIdleCallback ? requestIdleCallback(action, { timeout: 1000 }) : setTimeout(action); // Safari has none
+  (window.requestIdleCallback ?? setTimeout)(action, { timeout: 1000 }); // Safari has none; its timer reads 0 there
 
-export const isVisible = () => document.visibilityState === "visible";
+export const isVisible = () => !document.hidden;

@@ -8,36 +8,36 @@
 
 import { CONSENT } from "./storage.js";
 
-const DEFAULTS = { granted: 3, denied: 0 }; // any other word: pending
+const DEFAULTS = { granted: 3, denied: 0 }; // of the option `consent`; any other word: pending
 
 export const asObject = (bits) => ({ analytics: !!(bits & 1), personalization: mayPersonalize(bits) });
+/** Only a clear yes is one: Tag Manager's variables are texts, and "false" and "denied" are no yes. */
+const isGrant = (word) => /^(true|granted)$/.test(word);
 export const mayPersonalize = (bits) => bits > 1;
 
 /** Gives `core` its `decided`, `agreed`, `follow` and `consent`. */
-export function addConsent(core) {
+export function addConsent(core, methods) {
   const signal = (name) => core.respectSignals && navigator[name] == 1; // "1" or true
-
-  const initial = core.consent;
 
   /** The visitor's decision, or null. */
   core.decided = () => {
     const decision = core.recall(CONSENT);
-    return decision ? !!decision.analytics + 2 * !!decision.personalization : null;
+    return decision && isGrant(decision.analytics) + 2 * isGrant(decision.personalization);
   };
 
   /** What holds now, or null while it is pending. */
   core.agreed = () =>
-    signal("globalPrivacyControl") ? 0 : core.decided() ?? (signal("doNotTrack") ? 0 : DEFAULTS[initial] ?? null);
+    signal("globalPrivacyControl") ? 0 : core.decided() ?? (signal("doNotTrack") ? 0 : DEFAULTS[core.consent]);
 
   /** Takes the visitor's decision, {analytics, personalization}; returns what holds, or null while it is pending. */
-  core.consent = (decision) => {
+  methods.consent = (decision) => {
     const before = core.agreed();
     if (decision) {
       core.remember(CONSENT, { ...asObject(before), ...decision });
       core.follow(before);
     }
     const bits = core.agreed();
-    return bits === null ? null : asObject(bits);
+    return bits == null ? null : asObject(bits);
   };
 
   /** Follows a decision, which may be another tab's; `before` is what held until then. */

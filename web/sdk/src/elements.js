@@ -29,14 +29,14 @@ const NUMBERS = /price|discount|quantity|position|propensity/;
 const selectorOf = (kind) => `[${PREFIX}${kind}]`;
 const FOUND = Object.keys(KINDS).map(selectorOf).join();
 
-/** The fields that an element and those around it name; the inner ones count. */
+/** The fields that an element and those around it name; the inner ones count, empty ones do not. */
 export function fieldsOf(element) {
   const fields = {};
   for (; element; element = element.parentElement) {
     for (const { name, value } of element.attributes) {
       const field = name.slice(PREFIX.length).replace(/-/g, "_");
-      if (!name.startsWith(PREFIX) || WORDS.includes(field)) continue;
-      fields[field === "product" ? "product_id" : field] ??= NUMBERS.test(field) && !isNaN(value) ? +value : value;
+      if (!value || !name.startsWith(PREFIX) || WORDS.includes(field)) continue;
+      fields[field === "product" ? "product_id" : field] ??= (NUMBERS.test(field) && +value === +value) ? +value : value;
     }
   }
   return fields;

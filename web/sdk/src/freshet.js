@@ -36,27 +36,22 @@ export { makeId };
 
 const PARTS = [
   addListeners,
-  addStorage,
-  addKeptQueue,
   addShop,
   addMedia,
   addImpressions,
   addSlots,
-  addVisitor,
+  addStorage,
+  addKeptQueue,
   addConsent,
   addRecommendations,
   addEvents,
+  addVisitor,
   addOutbox,
 ];
-const METHODS =
-  "track page identify reset consent view addToCart removeFromCart search purchase slot observeMedia observe flush close" +
-  " pending settled recommend profile on";
+const isPage = globalThis.document;
 
-/** One visitor's connection to Freshet. `options`: see `freshet.d.ts`. */
-export function createFreshet(options) {
-  const core = { ...DEFAULTS, ...options };
-  for (const add of PARTS) add(core);
-
+/** Lets `core` follow the page. */
+function watch(core) {
   function back() {
     core.emit("show");
     core.retryNow();
@@ -83,14 +78,23 @@ export function createFreshet(options) {
     if (core.elements) watchElements(core);
   });
   whenIdle(settle);
+}
+
+/** One visitor's connection to Freshet. `options`: see `freshet.d.ts`. On a server it does nothing. */
+export function createFreshet(options) {
+  const methods = {}; // what a page may call; the parts call it by `core`
+  const core = Object.assign(Object.create(methods), DEFAULTS, options);
+  for (const add of PARTS) add(core, methods);
 
   /** Sends what waits and stops listening. */
-  core.close = () => {
+  methods.close = () => {
     core.leave();
-    for (const stop of core.stops) stop();
+    core.stops.forEach((stop) => stop());
   };
 
-  const known = (id) => (core.agreed() === 0 ? null : core.whom()[id] ?? null);
+  if (isPage) watch(core);
+
+  const known = (id) => (isPage && core.agreed() !== 0 && core.whom()[id]) || null;
   const client = {
     get anonymousId() {
       return known("anonymous_id");
@@ -102,6 +106,6 @@ export function createFreshet(options) {
       return known("session_id");
     },
   };
-  for (const name of METHODS.split(" ")) client[name] = core.guarded(core[name], name);
+  for (const name in methods) client[name] = core.guarded(isPage && methods[name], name);
   return client;
 }

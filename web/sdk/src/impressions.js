@@ -3,8 +3,8 @@
 import { isVisible } from "./clock.js";
 
 /** Gives `core` its `observe` and `fieldsAt`. */
-export function addImpressions(core) {
-  const watches = new Map(); // element -> {fields, seen, timer}
+export function addImpressions(core, methods) {
+  const watches = new Map(); // element -> {about, seen, timer}
   const clickable = new WeakMap(); // element -> the fields of its clicks
   const reported = new Set(); // request id, placement and item of every impression already sent
   let observer;
@@ -14,11 +14,11 @@ export function addImpressions(core) {
    * propensity). With `clicks`, a click in it is told too, with the same fields. Observing an element again replaces
    * its fields. Returns a function that stops it.
    */
-  core.observe = (element, fields, clicks) => {
+  methods.observe = (element, fields, clicks) => {
     observer ??= new IntersectionObserver((entries) => entries.forEach(onIntersection), { threshold: 0.5 });
     unobserve(element);
     observer.observe(element);
-    watches.set(element, { fields });
+    watches.set(element, { about: fields });
     if (clicks) clickable.set(element, fields);
     return () => {
       unobserve(element);
@@ -34,8 +34,7 @@ export function addImpressions(core) {
 
   /** The fields of a click there, or nothing. */
   core.fieldsAt = (element) => {
-    while (element && !clickable.has(element)) element = element.parentElement;
-    return clickable.get(element);
+    for (; element; element = element.parentElement) if (clickable.has(element)) return clickable.get(element);
   };
 
   function onIntersection({ target, intersectionRatio }) {
@@ -49,11 +48,11 @@ export function addImpressions(core) {
   function time(watch, element) {
     clearTimeout(watch.timer);
     if (!element.isConnected) unobserve(element);
-    else if (watch.seen && isVisible()) watch.timer = setTimeout(report, core.impressionMs, element, watch.fields);
+    else if (watch.seen && isVisible()) watch.timer = setTimeout(report, core.impressionMs, element, watch.about);
   }
 
   const report = core.guarded((element, fields) => {
-    const key = [fields.request_id, fields.placement, fields.product_id].join("|");
+    const key = [fields.request_id, fields.placement, fields.product_id].join();
     unobserve(element);
     if (fields.product_id && !reported.has(key) && core.track("impression", fields)) reported.add(key);
   });

@@ -13,8 +13,8 @@ const SETTLE_MS = 300; // other processes see a removal a little later; until th
 /** Gives `core` its `keep`, `abandon` and `inherit`; `core.found(lines)` gets what a tab that is gone has left, oldest first. */
 export function addKeptQueue(core) {
   const { shelf } = core;
-  const { locks } = navigator;
-  let key = QUEUE + makeId();
+  const locks = globalThis.navigator?.locks;
+  let key;
   let release;
 
   /**
@@ -41,6 +41,8 @@ export function addKeptQueue(core) {
     release = null;
     key = QUEUE + makeId();
   };
+
+  core.abandon();
 
   function takeOver(other) {
     const text = shelf[other];

@@ -3,9 +3,9 @@
 const LONGEST_STEP_MS = 2000; // between two "timeupdate"s of a medium that really plays
 
 /** Gives `core` its `observeMedia`. */
-export function addMedia(core) {
+export function addMedia(core, methods) {
   /** Reports what becomes of a media element, with `fields`; returns a function that stops it. */
-  core.observeMedia = (element, fields) => watch(core, element, fields);
+  methods.observeMedia = (element, fields) => watch(core, element, fields);
 }
 
 function watch(core, element, fields) {
@@ -18,7 +18,7 @@ function watch(core, element, fields) {
     if (playingSince) watchedMs += Math.min(atMs - playingSince, LONGEST_STEP_MS);
     playingSince = element.paused || element.seeking ? 0 : atMs;
     if (watchedMs < atLeastMs) return;
-    core.track(name, { ...fields, watched_ms: Math.round(watchedMs), percent: Math.round((element.currentTime / element.duration) * 100) || 0 });
+    core.track(name, { ...fields, watched_ms: watchedMs | 0, percent: (element.currentTime / element.duration) * 100 | 0 });
     watchedMs = 0;
   }
 

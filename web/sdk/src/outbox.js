@@ -1,7 +1,7 @@
 /**
  * Events on their way to the collector: batches by size and time, retries with backoff, a beacon when the page goes.
  *
- * An entry is {id, name, wire, atMs}, `wire` being the event as it will be sent. The visitor's decision is said once for
+ * An entry is {id, event, wire, atMs}, `wire` being the event as it will be sent. The visitor's decision is said once for
  * a request, as it is when the request goes out.
  *
  * While the collector answers, nothing is written to storage. Once it fails or the browser is offline, the queue is
@@ -18,7 +18,7 @@ const KEEP_AFTER_MS = 100;
 const MAX_ASKED_MS = 3_600_000;
 
 /** Gives `core` its `queueUp`, `flush`, `retryNow`, `outOfSight`, `leave` and `discard`. */
-export function addOutbox(core) {
+export function addOutbox(core, methods) {
   const address = addressOf(core.collector) + "/v1/events" + (core.writeKey ? "?key=" + encodeURIComponent(core.writeKey) : "");
   const inFlight = new Set(); // batches
   let queue = [];
@@ -30,7 +30,7 @@ export function addOutbox(core) {
   let kept = false;
 
   core.found = (lines) => {
-    putBack(lines.map((wire) => ({ id: JSON.parse(wire).event_id, name: JSON.parse(wire).event, wire })));
+    putBack(lines.map((wire) => ({ id: JSON.parse(wire).event_id, event: JSON.parse(wire).event, wire })));
     flushIn(0);
   };
 
@@ -42,7 +42,7 @@ export function addOutbox(core) {
     queue.push(entry);
     if (queue.length > core.queueLimit) core.fail("queue", new Error(`dropped ${queue.shift().id}`));
     if (troubled()) keepSoon();
-    if (core.immediate.includes(entry.name) || queue.length >= core.batchSize) flushIn(0);
+    if (core.immediate.includes(entry.event) || queue.length >= core.batchSize) flushIn(0);
     else if (!flushTimer) flushIn(core.flushMs);
   };
 
@@ -65,14 +65,14 @@ export function addOutbox(core) {
   // ---- sending ---------------------------------------------------------------------------------------------
 
   /** Sends what waits, unless the visitor has not decided or the collector has asked for patience. */
-  core.flush = () => {
+  methods.flush = () => {
     flushTimer = clearTimeout(flushTimer);
     while (queue[0] && core.agreed() && !retryTimer && inFlight.size < MAX_IN_FLIGHT) send(takeBatch());
   };
 
   function bodyOf(batch) {
     const bits = core.decided();
-    const head = JSON.stringify({ sent_at: new Date(), consent: bits === null ? undefined : asObject(bits) });
+    const head = JSON.stringify({ sent_at: new Date(), consent: bits == null ? bits : asObject(bits) });
     return `${head.slice(0, -1)},"events":[${batch.map(({ wire }) => wire)}]}`;
   }
 
@@ -86,7 +86,7 @@ export function addOutbox(core) {
       const response = await post(core, address, body, batch.carried);
       const { status, ok } = response;
       const error = new Error(`answered ${status}`);
-      if (status === 408 || status === 429 || status >= 500) {
+      if (/408|429|5../.test(status)) {
         error.waitFor = response.headers.get("Retry-After");
         throw error;
       }
@@ -103,13 +103,13 @@ export function addOutbox(core) {
 
   function answered(batch, { accepted, errors, withheld, refused }, startedMs) {
     let rejected = 0;
-    const ids = batch.map(({ id, name }, at) => {
-      const error = [errors].flat().find((it) => it?.index === at);
+    const ids = batch.map(({ id, event }, at) => {
+      const error = errors?.find?.((it) => it?.index === at);
       const reason = error ? `${error.field}: ${error.reason}` : refused;
       if (reason) {
         rejected += 1;
         core.settle(id);
-        core.emit("rejected", { id, event: name, reason });
+        core.emit("rejected", { id, event, reason });
       }
       return id;
     });
@@ -120,12 +120,11 @@ export function addOutbox(core) {
   /** Puts the batch back in front and waits: what the collector asked for, else exponential with jitter. */
   function retryLater(batch, error) {
     const askedMs = Math.min(MAX_ASKED_MS, error.waitFor * 1000 || Date.parse(error.waitFor) - Date.now() || 0);
-    const backoffMs = Math.min(core.retryMaxMs, core.retryMs * 2 ** attempts) * (0.5 + Math.random() / 2);
+    const backoffMs = Math.min(core.retryMaxMs, core.retryMs * 2 ** attempts) * ((1 + Math.random()) / 2);
     putBack(batch);
     keepSoon();
     notBeforeMs = Math.max(notBeforeMs, Date.now() + askedMs);
-    if (!retryTimer) attempts += 1;
-    retryTimer ||= setTimeout(core.retryNow, Math.max(backoffMs, askedMs));
+    retryTimer ||= ((attempts += 1), setTimeout(core.retryNow, Math.max(backoffMs, askedMs)));
     core.fail("collector", error);
   }
 

@@ -4,7 +4,7 @@ import { asObject, mayPersonalize } from "./consent.js";
 import { addressOf, post } from "./requests.js";
 
 /** Gives `core` its `recommend` and `profile`. */
-export function addRecommendations(core) {
+export function addRecommendations(core, methods) {
   /** By POST: ids stay out of addresses and logs. */
   async function ask(path, question) {
     const response = await post(core, addressOf(core.api) + path, JSON.stringify(question));
@@ -18,7 +18,7 @@ export function addRecommendations(core) {
    * events that were sent along. Without an agreement to personalization no id and no event is sent, and what is
    * popular comes back.
    */
-  core.recommend = async ({ placement = "home", k = 20, productId, variant, exclude } = {}) => {
+  methods.recommend = async ({ placement = "home", k = 20, productId, variant, exclude } = {}) => {
     const bits = core.agreed();
     const events = mayPersonalize(bits) ? core.pending() : [];
     const asked_ms = performance.now();
@@ -47,7 +47,7 @@ export function addRecommendations(core) {
    * The visitor's stored profile, or null, also where the API does not show profiles (FRESHET_PROFILE_VIEW) and where
    * the visitor has not agreed to one. With `eventId`, `contains_event` says whether that event is in.
    */
-  core.profile = async ({ eventId } = {}) => {
+  methods.profile = async ({ eventId } = {}) => {
     if (!mayPersonalize(core.agreed())) return null;
     const answer = await ask("/v1/profile", { ...core.whom(), event_id: eventId });
     if (answer.contains_event) core.settle(eventId);

@@ -9,9 +9,9 @@
 import { runAt } from "./clock.js";
 import { createFreshet } from "./freshet.js";
 
-const stub = window.freshet ?? {};
-const waiting = stub.q ?? [];
-const { dataset } = document.currentScript ?? {};
+const stub = (window.freshet ??= { q: [] });
+const waiting = stub.q; // a second copy of the script finds none, and changes nothing
+const dataset = document.currentScript?.dataset;
 let client;
 
 const run = ([method, args, atMs, answer]) => answer(runAt(atMs, () => client[method]?.(...args)));
@@ -24,11 +24,8 @@ function init(options) {
   waiting.push = run; // of those who hold on to the snippet's object
 }
 
-// A second copy of the script changes nothing.
-if (!stub.close) {
-  window.freshet = stub;
+if (waiting) {
   stub.init = init;
-  const early = waiting.find(([method]) => method === "init");
-  if (early) init(...early[1]);
-  else if (dataset?.collector) init(dataset);
+  waiting.forEach(([method, args]) => method === "init" && init(...args));
+  if (dataset?.collector) init(dataset);
 }

@@ -4,19 +4,19 @@
 const IMMEDIATE = ["click", "view_product", "add_to_cart", "remove_from_cart", "purchase", "search", "identify"];
 
 export const DEFAULTS = {
+  impressionMs: 1000,
   consent: "granted",
+  sessionIdleMs: 30 * 60_000,
   respectSignals: true,
   flushMs: 250,
-  batchSize: 50,
   queueLimit: 1000,
-  queueBytes: 500_000,
-  immediate: IMMEDIATE,
-  sessionIdleMs: 30 * 60_000,
-  pendingMs: 10_000,
   retryMs: 500,
-  retryMaxMs: 30_000,
   requestTimeoutMs: 10_000,
-  impressionMs: 1000,
+  batchSize: 50,
+  queueBytes: 500_000,
+  pendingMs: 10_000,
+  retryMaxMs: 30_000,
   progressMs: 10_000,
   refreshMs: 300,
+  immediate: IMMEDIATE,
 };

@@ -14,14 +14,14 @@ import { isVisible } from "./clock.js";
 import { fill } from "./template.js";
 
 /** Gives `core` its `slot`. `core.items(ids)`: what the site knows of items, {id: {title, …}}, now or later. */
-export function addSlots(core) {
+export function addSlots(core, methods) {
   const spots = new Set(); // {place, asks, isBanner, cards, shown}
   let turn = 0;
   let timer = 0;
   let late = false; // something happened while nobody was looking
 
   /** Shows recommendations in an element, or the banner that comes with them; returns a function that stops it. */
-  core.slot = (element, question, isBanner) => {
+  methods.slot = (element, question, isBanner) => {
     const spot = { place: element, asks: { k: isBanner ? 1 : 20, ...question }, isBanner };
     spots.add(spot);
     refreshIn(30); // what is found on a page within moments is one question
@@ -35,8 +35,7 @@ export function addSlots(core) {
 
   /** Asks anew for all that is on the page; when it is hidden, once it is seen. */
   function refresh() {
-    late = !isVisible();
-    if (late) return;
+    if ((late = !isVisible())) return;
     turn += 1;
     const groups = {};
     for (const spot of spots) {
@@ -52,23 +51,36 @@ export function addSlots(core) {
     const answer = await core.recommend({ ...group[0].asks, k: Math.max(...group.map(({ asks }) => asks.k)) });
     const items = (await core.items?.(answer.recommendations)) ?? {};
     if (asked === turn) for (const spot of group) draw(spot, answer, items);
-  });
+  }, "slot");
+
+  const templatesOf = (place) => place.querySelectorAll(":scope>template");
+
+  function put(spot, cards, shown) {
+    spot.cards = cards;
+    spot.shown = shown;
+    spot.place.replaceChildren(...templatesOf(spot.place), ...cards);
+  }
 
   const draw = core.guarded((spot, answer, items) => {
     const { place, asks, isBanner } = spot;
     const feed = isBanner ? [answer.personalized_banner] : answer.ranked_feed.slice(0, asks.k);
-    const key = feed.map(({ id, headline }) => [id, headline]).join();
-    if (key !== spot.shown) {
-      const template = place.querySelector("template");
+    const shown = feed.map(({ id, headline }) => [id, headline]).join();
+    if (shown !== spot.shown) {
+      const [template] = templatesOf(place);
       const make = (entry) => asks.render?.(entry, items[entry.id]) ?? fill(template, { ...entry, ...items[entry.id] });
-      spot.cards = feed.map(make);
-      place.replaceChildren(...(template ? [template] : []), ...spot.cards);
-      spot.shown = key;
+      put(spot, feed.map(make), shown);
     }
     feed.forEach(({ fields }, at) => core.observe(spot.cards[at], fields, true));
-  });
+  }, "slot");
 
-  core.on("tracked", ({ event }) => core.immediate.includes(event) && refreshIn(core.refreshMs));
-  core.on("consent", () => refreshIn(core.refreshMs));
+  const refreshSoon = () => refreshIn(core.refreshMs);
+  core.on("tracked", ({ event }) => core.immediate.includes(event) && refreshSoon());
+  core.on("consent", refreshSoon);
+  // What was for somebody else goes at once, and what is under way for them is not shown.
+  core.on("reset", () => {
+    turn += 1;
+    spots.forEach((spot) => put(spot, []));
+    refreshSoon();
+  });
   core.on("show", () => late && refresh());
 }

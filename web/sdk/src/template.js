@@ -10,6 +10,7 @@ const WEB_ADDRESS = /^https?:|^[^:]*([/?#]|$)/i; // or one without a scheme
 
 /** The element of the template, filled. */
 export function fill(template, values) {
+  if (!template) throw new Error("no template");
   const copy = template.content.cloneNode(true);
   for (const element of copy.querySelectorAll("*")) {
     for (const node of [...element.attributes, ...element.childNodes]) {

@@ -11,6 +11,7 @@ import msgspec
 
 from functions.bots import event_bot_reason
 from functions.enrichment import enrich_event, merge
+from functions.letters import keyless
 from functions.plan import Plan
 from functions.privacy import Privacy, Signal, event_consent, record, unread_consent, wire_consent
 from functions.protocols.contract import Reading, Translated
@@ -268,7 +269,7 @@ def without_keys(source: Any, paths: Sequence[tuple[str, ...]], write_key: str |
         parts = source.split("&")
         return "&".join(part for part in parts if unquote_plus(part.partition("=")[0]) not in names)
     if isinstance(source, bytes):
-        return source.replace(write_key.encode("utf-8", "surrogatepass"), b"") if write_key else source
+        return keyless(source, [write_key] if write_key else [])
     for path in paths:
         source = _without(source, path)
     return source

@@ -11,7 +11,6 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
-from urllib.parse import quote_plus
 
 from starlette.requests import Request
 
@@ -24,7 +23,7 @@ from functions.config import Config
 from functions.cookie import anonymous_id_from, cookie_answer, is_secure
 from functions.countries import Countries
 from functions.headers import Headers
-from functions.letters import event_attributes, letter_attributes
+from functions.letters import event_attributes, keyless, letter_attributes
 from functions.privacy import Signal
 from functions.problems import problem
 from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Rejected
@@ -195,10 +194,8 @@ class Collector:
         events: Sequence[Any] = ()
         if found.events:
             events = [message(encode_message(found.events), self._attributes(call, route, site, reading, received_at))]
-        if not found.rejected:
-            answer = route.protocol.accepted(incoming, Outcome(found.accepted, (), found.withheld))
-            return Prepared(events, (), answer)
-        self._log_rejected(call, found)
+        if found.rejected:
+            self._log_rejected(call, found)
         letters = [
             message(r.payload, letter_attributes(route, call.path, site, r.error, received_at, r.consent))
             for r in found.rejected
@@ -219,11 +216,7 @@ class Collector:
         keys = self._admission.keys_of(incoming)
         if keys is None:
             return unknown_key()
-        payload = privacy.fields.letter(incoming.body or incoming.query.encode("latin-1"))
-        for key in keys:  # a server's is a secret
-            payload = payload.replace(key.encode("utf-8", "replace"), b"***").replace(
-                quote_plus(key, errors="replace").encode(), b"***"
-            )
+        payload = keyless(privacy.fields.letter(incoming.body or incoming.query.encode("latin-1")), keys)
         attributes = letter_attributes(route, incoming.path, None, error, incoming.received_at)
         return Refused(refusal, letter=message(payload, attributes))
 

@@ -14,22 +14,22 @@ from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
-from functions.protocols import amplitude, ga4, mixpanel, pixel, segment, snowplow
-from functions.protocols.contract import Incoming, Reading, Translated, VendorProtocol
+from functions.protocols import ga4, pixel, segment, snowplow
+from functions.protocols.contract import Incoming, Reading, Translated
 from functions.protocols.values import deeper_than
+from functions.routes import ROUTES
 from pipeline.core import field_paths
-from pipeline.core.deadletter import MAX_SHIFT_S, Examined, Refused, Repairs, StoredLetter, keep_consent, number_of
+from pipeline.core.deadletter import (
+    MAX_SHIFT_S,
+    NATIVE,
+    Examined,
+    Refused,
+    Repairs,
+    StoredLetter,
+    keep_consent,
+    number_of,
+)
 from pipeline.core.events import MAX_DEPTH, Event, InvalidEvent, accept_event, clock_shift
-
-PROTOCOLS: Mapping[str, VendorProtocol] = {
-    "pixel": pixel,
-    "segment": segment,
-    "ga4": ga4,
-    "snowplow": snowplow,
-    "mixpanel": mixpanel,
-    "amplitude": amplitude,
-}
-"""Those of `functions.routes.PROTOCOLS` whose letters are not ours."""
 
 _FLAT = frozenset((ga4.COLLECT, *snowplow.PATHS, *pixel.PATHS))
 """Paths whose events are forms, also where they are kept as JSON: a dot in a name is a part of it."""
@@ -83,10 +83,10 @@ def _read(letter: StoredLetter, payload: bytes, now: datetime) -> tuple[list[Eve
 
 def _reading(origin: Mapping[str, str], payload: bytes, received_at: datetime) -> Reading:
     name, path = origin.get("protocol", ""), origin.get("path", "")
-    protocol = PROTOCOLS.get(name)
-    if protocol is None or path not in protocol.PATHS:
+    route = ROUTES.get(path)
+    if route is None or route.name != name or name == NATIVE:
         raise InvalidEvent("protocol", "expected one that the collector has, and its path", f"{name} {path}")
-    return protocol.read(_incoming(name, path, payload, received_at))
+    return route.protocol.read(_incoming(name, path, payload, received_at))
 
 
 def _accepted(translated: Translated, reading: Reading, received_at: datetime, shift_s: float) -> list[Event]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
 
 from google.api_core.exceptions import DeadlineExceeded
+from google.pubsub_v1 import ReceivedMessage
 
 from tests.stack.readiness import subscriber
 
 WAIT_S = 10.0
 QUIET_S = 0.3
+POLL_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -72,13 +75,20 @@ class Topics:
         return received
 
     def _pull(self, subscription: str, most: int, wait_s: float) -> list[Received]:
-        request = {"subscription": subscription, "max_messages": most}
-        try:
-            answer = self._client.pull(request, timeout=wait_s, retry=None)
-        except DeadlineExceeded:
-            return []
-        found = answer.received_messages
+        """What is there within `wait_s`. A pull that waits and is given up may take the next test's message along."""
+        deadline = time.monotonic() + wait_s
+        while not (found := self._pull_at_once(subscription, most)) and time.monotonic() < deadline:
+            time.sleep(POLL_S)
         if found:
             ids = [message.ack_id for message in found]
             self._client.acknowledge({"subscription": subscription, "ack_ids": ids})
         return [Received(m.message.data, dict(m.message.attributes)) for m in found]
+
+    def _pull_at_once(self, subscription: str, most: int) -> Sequence[ReceivedMessage]:
+        request = {"subscription": subscription, "max_messages": most, "return_immediately": True}
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The return_immediately flag is deprecated", DeprecationWarning)
+            try:
+                return list(self._client.pull(request, timeout=WAIT_S, retry=None).received_messages)
+            except DeadlineExceeded:
+                return []

@@ -63,10 +63,6 @@ def only(found: Examined) -> Event:
 # ---- read as the collector reads them ----------------------------------------------------------------------------
 
 
-def test_every_protocol_of_the_collector_but_ours_is_known() -> None:
-    assert {**vendor_letters.PROTOCOLS, NATIVE: PROTOCOLS[NATIVE]} == dict(PROTOCOLS)
-
-
 ONLY_OF_REQUESTS = {"segment": {"language"}, "ga4": {"user_agent"}, "snowplow": {"dwell_ms"}}
 """Metadata of the corpus that a batch's context, a header and the query said."""
 

@@ -7,22 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, Page, Route, sync_playwright
+from playwright.sync_api import Browser, Page, Route
 
 from tests.functions.conftest import ORIGIN
-from tests.web.conftest import CHROMIUM_ARGS
+from tests.stack import Stack
 
 NODE_MODULES = Path(__file__).parents[3] / "web" / "vendors" / "node_modules"
 PAGE = "<!doctype html><title>Lamps</title><h1>Lamps</h1><button id=buy>Buy</button><script src=/vendor.js></script>"
-
-
-@contextmanager
-def headless(chromium: Path) -> Iterator[Browser]:
-    """A browser."""
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=str(chromium), args=CHROMIUM_ARGS)
-        yield launched
-        launched.close()
 
 
 @contextmanager
@@ -54,3 +45,15 @@ def shop_page(browser: Browser, script: str, collector_url: str) -> Iterator[Pag
     yield page
     context.close()
     assert surprises == []
+
+
+@contextmanager
+def without_pubsub(stack: Stack) -> Iterator[None]:
+    """Pub/Sub is killed, and comes back empty."""
+    stack.kill_process("pubsub")
+    try:
+        yield
+    finally:
+        stack.start_process("pubsub")
+        stack.wait_for("pubsub")
+        stack.bootstrap({"pubsub"})

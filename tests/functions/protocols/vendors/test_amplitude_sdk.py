@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,11 +18,11 @@ from amplitude import (  # type: ignore[import-untyped]
     Revenue,
 )
 from amplitude.storage import InMemoryStorage, InMemoryStorageProvider  # type: ignore[import-untyped]
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 
 from pipeline.core.events import Event, decode_message
 from tests.functions.conftest import BROWSER_KEY, NEWS_KEY, ORIGIN, SLOW_KEY
-from tests.functions.protocols.vendors.pages import headless, shop_page
+from tests.functions.protocols.vendors.pages import without_pubsub
 from tests.functions.pubsub import Topics
 from tests.stack import Stack
 
@@ -192,33 +190,16 @@ def test_who_is_too_fast_waits_and_loses_nothing(guarded_stack: Stack, guarded_t
 
 def test_events_of_an_outage_are_sent_again_and_arrive_once(collector_stack: Stack, topics: Topics, told: Told) -> None:
     client = sdk(collector_stack, told, flush_interval_millis=200)
-    collector_stack.kill_process("pubsub")
-    try:
+    with without_pubsub(collector_stack):
         client.track(BaseEvent("Lamp", user_id="anna"))
         send(client)
         assert told == []
-    finally:
-        collector_stack.start_process("pubsub")
-        collector_stack.wait_for("pubsub")
-        collector_stack.bootstrap({"pubsub"})
     assert [event.event for event in arrived(topics, 1)] == ["Lamp"]
     client.shutdown()
     assert told == [("Lamp", 200)]
 
 
 # ---- the browser -----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: Path) -> Iterator[Browser]:
-    with headless(chromium) as browser:
-        yield browser
-
-
-@pytest.fixture
-def page(browser: Browser, collector_stack: Stack) -> Iterator[Page]:
-    with shop_page(browser, SCRIPT, collector_stack.env["FRESHET_COLLECTOR_URL"]) as page:
-        yield page
 
 
 def start(page: Page, stack: Stack, **settings: Any) -> None:
@@ -276,15 +257,10 @@ def test_events_of_the_browser_are_sent_again_after_an_outage_and_arrive_once(
     page: Page, collector_stack: Stack, topics: Topics
 ) -> None:
     start(page, collector_stack, flushIntervalMillis=300, flushMaxRetries=30)
-    collector_stack.kill_process("pubsub")
-    try:
+    with without_pubsub(collector_stack):
         with page.expect_response("**/2/httpapi") as refused:
             page.evaluate("() => { for (let i = 0; i < 3; i += 1) amplitude.track('Lamp ' + i); }")
         assert refused.value.status == 503
-    finally:
-        collector_stack.start_process("pubsub")
-        collector_stack.wait_for("pubsub")
-        collector_stack.bootstrap({"pubsub"})
     with page.expect_response(lambda answer: answer.status == 200 and "httpapi" in answer.url, timeout=30_000):
         pass
     assert [event.event for event in arrived(topics, 1)] == ["Lamp 0", "Lamp 1", "Lamp 2"]

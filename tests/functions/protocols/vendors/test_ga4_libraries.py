@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 
@@ -17,7 +15,7 @@ from playwright.sync_api import Browser, Page
 
 from pipeline.core.events import Event, decode_message
 from tests.functions.conftest import BROWSER_KEY, ORIGIN, SERVER_KEY
-from tests.functions.protocols.vendors.pages import headless, shop_page
+from tests.functions.protocols.vendors.pages import shop_page
 from tests.functions.pubsub import Topics
 from tests.stack import Stack
 
@@ -172,17 +170,10 @@ def test_the_secret_of_ga4mp_is_the_write_key(guarded_stack: Stack, guarded_topi
 # ---- the browser -----------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def browser(chromium: Path) -> Iterator[Browser]:
-    with headless(chromium) as browser:
-        yield browser
-
-
 @pytest.fixture
-def page(browser: Browser, collector_stack: Stack) -> Iterator[Page]:
-    with shop_page(browser, SCRIPT, collector_stack.env["FRESHET_COLLECTOR_URL"]) as page:
-        point(page, collector_stack)
-        yield page
+def page(page: Page, collector_stack: Stack) -> Page:
+    point(page, collector_stack)
+    return page
 
 
 def point(page: Page, stack: Stack) -> None:

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Page
 
 from pipeline.core.events import Event, decode_message
 from tests.functions.conftest import BROWSER_KEY, ORIGIN, SERVER_KEY
-from tests.functions.protocols.vendors.pages import headless, shop_page
+from tests.functions.protocols.vendors.pages import shop_page
 from tests.functions.pubsub import Topics
 from tests.stack import Stack
 
@@ -103,12 +103,6 @@ def test_of_a_visitor_who_agreed_to_nothing_nothing_arrives(client: httpx.Client
 
 
 # ---- the browser -----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: Path) -> Iterator[Browser]:
-    with headless(chromium) as browser:
-        yield browser
 
 
 @pytest.fixture

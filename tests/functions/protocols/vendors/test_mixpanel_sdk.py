@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from mixpanel import BufferedConsumer, Consumer, Mixpanel, MixpanelException  # type: ignore[import-untyped]
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 
 from pipeline.core.events import Event, decode_message
 from tests.functions.conftest import NEWS_KEY, ORIGIN, SERVER_KEY
-from tests.functions.protocols.vendors.pages import headless, shop_page
+from tests.functions.protocols.vendors.pages import without_pubsub
 from tests.functions.pubsub import Topics
 from tests.stack import Stack
 
@@ -126,18 +124,6 @@ def test_the_documented_import_takes_the_token_as_its_user(guarded: httpx.Client
 # ---- the browser -----------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def browser(chromium: Path) -> Iterator[Browser]:
-    with headless(chromium) as browser:
-        yield browser
-
-
-@pytest.fixture
-def page(browser: Browser, collector_stack: Stack) -> Iterator[Page]:
-    with shop_page(browser, SCRIPT, collector_stack.env["FRESHET_COLLECTOR_URL"]) as page:
-        yield page
-
-
 def start(page: Page, stack: Stack, **settings: Any) -> None:
     host = stack.env["FRESHET_COLLECTOR_URL"]
     page.evaluate("settings => mixpanel.init('any-key-1', settings)", {"api_host": host} | SETTINGS | settings)
@@ -189,15 +175,10 @@ def test_a_batch_is_sent_again_after_an_outage_and_arrives_once(
 ) -> None:
     start(page, collector_stack, batch_requests=True, batch_autostart=False, batch_flush_interval_ms=500)
     page.evaluate("() => { for (let i = 0; i < 3; i += 1) mixpanel.track('Lamp ' + i, { number: i }); }")
-    collector_stack.kill_process("pubsub")
-    try:
+    with without_pubsub(collector_stack):
         with page.expect_response("**/track/**") as refused:
             page.evaluate("() => mixpanel.start_batch_senders()")
         assert refused.value.status == 503
-    finally:
-        collector_stack.start_process("pubsub")
-        collector_stack.wait_for("pubsub")
-        collector_stack.bootstrap({"pubsub"})
     with page.expect_response(lambda answer: answer.status == 200, timeout=30_000):
         pass
     # All in one millisecond, and its queue keeps no order.

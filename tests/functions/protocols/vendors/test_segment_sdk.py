@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,7 +16,7 @@ from segment.analytics.client import Client as SegmentClient  # type: ignore[imp
 
 from pipeline.core.events import Event, decode_message
 from tests.functions.conftest import DEADLINE_S, ORIGIN, SERVER_KEY, SLOW_KEY
-from tests.functions.protocols.vendors.pages import headless, shop_page
+from tests.functions.protocols.vendors.pages import shop_page, without_pubsub
 from tests.functions.pubsub import Topics
 from tests.stack import Stack
 
@@ -146,14 +145,9 @@ def test_what_was_sent_in_an_outage_arrives_once_it_is_over(
 ) -> None:
     failures = Failures()
     sdk = make("any-key-1", host=url(collector_stack), on_error=failures, upload_interval=0.1)
-    collector_stack.kill_process("pubsub")
-    try:
+    with without_pubsub(collector_stack):
         sdk.track("anna", "Lamp", {"number": 1})
         time.sleep(DEADLINE_S + 0.5)  # the first answer is 503 by then
-    finally:
-        collector_stack.start_process("pubsub")
-        collector_stack.wait_for("pubsub")
-        collector_stack.bootstrap({"pubsub"})
     sdk.flush()
     sdk.join()
     assert failures.told == []
@@ -184,12 +178,6 @@ def test_a_page_of_another_origin_may_set_the_headers_that_the_sdks_set(client: 
 
 
 # ---- the browser -----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: Path) -> Iterator[Browser]:
-    with headless(chromium) as browser:
-        yield browser
 
 
 @pytest.fixture

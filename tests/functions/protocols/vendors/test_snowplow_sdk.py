@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,11 +21,11 @@ from snowplow_tracker.tracker import Tracker
 
 from pipeline.core.events import Event, decode_message
 from tests.functions.conftest import BROWSER_KEY, NEWS_KEY, ORIGIN, SERVER_KEY
-from tests.functions.protocols.vendors.pages import NODE_MODULES, headless, shop_page
+from tests.functions.protocols.vendors.pages import NODE_MODULES, shop_page, without_pubsub
 from tests.functions.pubsub import Topics
 from tests.stack import Stack
 
-TRACKER = "@snowplow/browser-tracker/dist/index.umd.min.js"
+SCRIPT = "@snowplow/browser-tracker/dist/index.umd.min.js"
 ECOMMERCE_PLUGIN = "@snowplow/browser-plugin-snowplow-ecommerce/dist/index.umd.min.js"
 TP2 = "**/com.snowplowanalytics.snowplow/tp2*"
 
@@ -149,17 +146,6 @@ def test_a_batch_that_is_too_large_is_refused_and_not_sent_again(collector_stack
     topics.events(0)
 
 
-@contextmanager
-def without_pubsub(stack: Stack) -> Iterator[None]:
-    stack.kill_process("pubsub")
-    try:
-        yield
-    finally:
-        stack.start_process("pubsub")
-        stack.wait_for("pubsub")
-        stack.bootstrap({"pubsub"})
-
-
 def test_what_was_not_stored_is_sent_again_and_arrives_once(collector_stack: Stack, topics: Topics) -> None:
     sent = Sent(collector_stack, batch_size=2)
     sdk = tracker(sent)
@@ -175,18 +161,6 @@ def test_what_was_not_stored_is_sent_again_and_arrives_once(collector_stack: Sta
 
 
 # ---- the browser -----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: Path) -> Iterator[Browser]:
-    with headless(chromium) as browser:
-        yield browser
-
-
-@pytest.fixture
-def page(browser: Browser, collector_stack: Stack) -> Iterator[Page]:
-    with shop_page(browser, TRACKER, collector_stack.env["FRESHET_COLLECTOR_URL"]) as page:
-        yield page
 
 
 def start(page: Page, stack: Stack, **settings: Any) -> None:
@@ -321,7 +295,7 @@ def test_what_was_not_stored_is_sent_again_by_the_browser_and_arrives_once(
 def test_an_unknown_app_id_is_not_sent_again_by_the_browser(
     browser: Browser, guarded_stack: Stack, guarded_topics: Topics
 ) -> None:
-    with shop_page(browser, TRACKER, guarded_stack.env["FRESHET_COLLECTOR_URL"]) as page:
+    with shop_page(browser, SCRIPT, guarded_stack.env["FRESHET_COLLECTOR_URL"]) as page:
         start(page, guarded_stack, appId="no-such-key")
         with page.expect_response(TP2) as refused:
             page.evaluate("sp.trackPageView()")
@@ -338,7 +312,7 @@ def test_an_unknown_app_id_is_not_sent_again_by_the_browser(
 @pytest.mark.browser
 def test_the_write_key_may_stand_in_the_address(browser: Browser, guarded_stack: Stack, guarded_topics: Topics) -> None:
     path = f"/com.snowplowanalytics.snowplow/tp2?key={BROWSER_KEY}&heartbeat_s=5"
-    with shop_page(browser, TRACKER, guarded_stack.env["FRESHET_COLLECTOR_URL"]) as page:
+    with shop_page(browser, SCRIPT, guarded_stack.env["FRESHET_COLLECTOR_URL"]) as page:
         start(page, guarded_stack, appId=NEWS_KEY, postPath=path)
         with page.expect_response(TP2):
             page.evaluate("sp.trackPageView()")

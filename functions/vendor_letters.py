@@ -21,7 +21,6 @@ from functions.routes import ROUTES
 from pipeline.core import field_paths
 from pipeline.core.deadletter import (
     MAX_SHIFT_S,
-    NATIVE,
     Examined,
     Refused,
     Repairs,
@@ -84,7 +83,7 @@ def _read(letter: StoredLetter, payload: bytes, now: datetime) -> tuple[list[Eve
 def _reading(origin: Mapping[str, str], payload: bytes, received_at: datetime) -> Reading:
     name, path = origin.get("protocol", ""), origin.get("path", "")
     route = ROUTES.get(path)
-    if route is None or route.name != name or name == NATIVE:
+    if route is None or route.name != name:
         raise InvalidEvent("protocol", "expected one that the collector has, and its path", f"{name} {path}")
     return route.protocol.read(_incoming(name, path, payload, received_at))
 

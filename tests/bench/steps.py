@@ -1,0 +1,94 @@
+"""What privacy and enrichment cost the collector for an event: each step by itself, in processor time on one core.
+
+Best of `REPEATS` runs over events that are made anew for each; `python -m tests.bench steps` prints the rows.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from functions.bots import bot_reason
+from functions.countries import country_code
+from functions.enrichment import enrich_event, merge, request_context
+from functions.field_policy import FieldPolicy
+from functions.privacy import Privacy, record, wire_consent
+from functions.user_agents import UserAgents
+from pipeline.core.events import WireEvent
+from tests.bench.payloads import BROWSER_HEADERS
+from tests.bench.rows import Row, row
+
+EVENTS, TEXTS, REPEATS = 2_000, 20, 9
+NESTED = {name: {"a": 1, "b": "text", "c": [1, 2]} for name in ("context", "device", "screen")}
+URL = "https://shop.example/p/1"
+CAMPAIGN = f"{URL}?utm_source=news&utm_medium=mail&utm_campaign=spring&gclid=abc"
+REFERRER = "https://www.google.com/"
+PERSONAL = FieldPolicy(drop=("pii",), hash=("user_id",), key=b"k" * 16)
+
+Metadata = dict[str, Any]
+
+
+def run() -> list[Row]:
+    """Rows in microseconds; takes a few seconds."""
+    usual, agents = Privacy(), UserAgents()
+    agent, language = BROWSER_HEADERS["user-agent"], BROWSER_HEADERS["accept-language"]
+    context = request_context(agent, language, None, agents)
+    plain, nested = {"price": 9.5}, {"price": 9.5, **NESTED}
+    return [
+        _row("privacy_of_an_event", _private(usual), _wires(plain)),
+        _row("privacy_of_three_nested_objects", _private(usual), _wires(nested)),
+        _row("privacy_with_pii_and_a_hashed_user", _private(Privacy(fields=PERSONAL)), _wires(nested)),
+        _row("signals_of_a_request", lambda _: usual.signal(BROWSER_HEADERS)),
+        _row("context_of_a_request", lambda _: request_context(agent, language, None, agents)),
+        _row("bot_or_not", lambda _: bot_reason(agent, BROWSER_HEADERS, agents)),
+        _row("country_by_header", lambda _: country_code("AT")),
+        _row("merging_the_context", lambda metadata: merge(context, metadata, agents), _copies(plain)),
+        _row("address_without_a_query", enrich_event, _copies({"url": URL})),
+        _row("address_with_a_referrer", enrich_event, _copies({"url": URL, "referrer": REFERRER})),
+        _row("address_with_a_campaign", enrich_event, _copies({"url": CAMPAIGN, "referrer": REFERRER})),
+        _row("user_agent_never_seen", _unseen, lambda: [f"{agent} Edg/{next(_number)}" for _ in range(TEXTS)]),
+        _row("user_agent_of_noise", _unseen, lambda: [f"{next(_number)} x(;/" * 51 for _ in range(TEXTS)]),
+    ]
+
+
+_number = itertools.count()
+_unlimited = UserAgents(busy_share=1.0, burst_s=1e9)
+
+
+def _unseen(text: str) -> None:
+    _unlimited.of(text[:512])
+
+
+def _private(privacy: Privacy) -> Callable[[WireEvent], None]:
+    def step(wire: WireEvent) -> None:
+        consent = wire_consent(wire.metadata, None, None, privacy.default)
+        privacy.fields.apply_wire(wire)
+        record(wire.metadata, consent)
+
+    return step
+
+
+def _wires(metadata: Metadata) -> Callable[[], list[WireEvent]]:
+    now = datetime.now(UTC)
+    return lambda: [WireEvent("e1", "click", now, "u1", metadata=copy.deepcopy(metadata)) for _ in range(EVENTS)]
+
+
+def _copies(metadata: Metadata) -> Callable[[], list[Metadata]]:
+    return lambda: [dict(metadata) for _ in range(EVENTS)]
+
+
+def _row(name: str, step: Callable[[Any], Any], inputs: Callable[[], Iterable[Any]] = lambda: range(EVENTS)) -> Row:
+    best = min(_once(step, list(inputs())) for _ in range(REPEATS))
+    return row(f"step_{name}", best, "us")
+
+
+def _once(step: Callable[[Any], Any], inputs: list[Any]) -> float:
+    """Microseconds of processor time for one of them."""
+    began = time.process_time()
+    for one in inputs:
+        step(one)
+    return (time.process_time() - began) / len(inputs) * 1e6

@@ -143,7 +143,8 @@ class Freshet:
     ) -> list[str]:
         """Queue an order, one `purchase` a line: all of them, or none where one is wrong.
 
-        The ids follow from the order's and the line's number, so that an order reported twice counts once.
+        The ids follow from the order's id, the product's and which of the product's lines it is, as in the browser's
+        SDK: an order that is reported twice, here or by the page, counts once, whatever the order of its lines.
 
         Args:
             order_id: 1 to 240 characters.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -61,16 +62,19 @@ def order_payloads(
     metadata: Mapping[str, Any],
     consent: Any,
 ) -> dict[str, bytes]:
-    """The event of each line of an order by its id, which follows from the order's and the line's number.
+    """The event of each line of an order by its id: that of `freshet.purchase` in the browser for the same order.
 
     Raises:
         InvalidEvent: as `event_payload`; or for an order without an id or lines.
     """
     if not isinstance(order_id, str) or not 0 < len(order_id) <= MAX_ORDER_ID_LENGTH:
         raise InvalidEvent("order_id", f"expected a text of 1 to {MAX_ORDER_ID_LENGTH} characters", order_id)
-    payloads = {}
-    for number, line in enumerate(_lines(lines)):
-        event_id = f"order:{order_id}:{number}"
+    payloads: dict[str, bytes] = {}
+    told: Counter[str] = Counter()
+    for line in _lines(lines):
+        product_id = str(line.get("product_id"))
+        told[product_id] += 1
+        event_id = f"{order_id}#{product_id}#{told[product_id]}"
         own = {name: value for name, value in line.items() if name != "product_id"}
         fields = {"event_id": event_id, "event": "purchase", "product_id": line.get("product_id"), **whose}
         payloads[event_id] = event_payload(fields, {**metadata, "order_id": order_id, **own}, consent)

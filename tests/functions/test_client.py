@@ -65,13 +65,22 @@ def test_an_order_is_one_purchase_a_line_and_the_same_ids_when_reported_twice(ur
     lines = [{"product_id": "p1", "price": 5.0, "quantity": 2}, {"product_id": "p2", "price": 7}]
     with Freshet(url, SERVER_KEY) as client:
         first = client.purchase("o1", lines, user_id="u1", currency="EUR")
-        assert client.purchase("o1", lines, user_id="u1", currency="EUR") == first == ["order:o1:0", "order:o1:1"]
+        assert client.purchase("o1", lines, user_id="u1", currency="EUR") == first == ["o1#p1#1", "o1#p2#1"]
     events = stored(guarded_topics, 4)
-    assert Counter(event.event_id for event in events) == {"order:o1:0": 2, "order:o1:1": 2}
+    assert Counter(event.event_id for event in events) == {"o1#p1#1": 2, "o1#p2#1": 2}
     assert {(e.product_id, e.metadata["order_id"], e.metadata["currency"]) for e in events} == {
         ("p1", "o1", "EUR"),
         ("p2", "o1", "EUR"),
     }
+
+
+def test_an_orders_ids_do_not_depend_on_the_order_of_its_lines(url: str, guarded_topics: Topics) -> None:
+    lines = [{"product_id": name, "size": size} for name, size in (("p1", "S"), ("p2", "M"), ("p1", "L"))]
+    with Freshet(url, SERVER_KEY) as client:
+        told = client.purchase("o1", lines, user_id="u1")
+        assert told == ["o1#p1#1", "o1#p2#1", "o1#p1#2"]  # the browser's too: tests/web/test_sdk_elements.py
+        assert client.purchase("o1", [lines[1], lines[0], lines[2]], user_id="u1") == [told[1], told[0], told[2]]
+    assert Counter(event.event_id for event in stored(guarded_topics, 6)) == dict.fromkeys(told, 2)
 
 
 @contextmanager

@@ -50,6 +50,8 @@ def test_a_wrong_argument_is_an_error_at_once_and_names_itself(wrong: dict[str, 
     [
         (("", [{"product_id": "p1"}]), "order_id: expected a text of 1 to 240 characters"),
         (("o" * 241, [{"product_id": "p1"}]), "order_id: expected a text of 1 to 240 characters"),
+        (("o" * 240, [{"product_id": "p" * 20}]), "event_id: expected 1 to 256 printable characters"),
+        (("o1", [{"product_id": 7}]), "product_id: expected a text"),
         (("o1", []), "lines: expected one object or more"),
         (("o1", {"product_id": "p1"}), "lines: expected one object or more"),
         (("o1", [{"product_id": "p1"}, {"price": 1}]), "product_id: required for purchase"),

@@ -58,7 +58,7 @@ def test_the_page_s_code_reports_its_events_and_a_process_that_is_terminated_sen
         ["add_to_cart", "identify", "page_view", "purchase", "click", "search", "click"]
     )
     ids = {event.event_id: event for event in events}
-    assert {"order:o-1001:0", "mail-7-link-3", "last"} < set(ids)
+    assert {"o-1001#p1#1", "mail-7-link-3", "last"} < set(ids)
     assert ids["kept"].metadata["query"] == "socks" and ids["kept"].metadata["consent"]["analytics"] is True
     assert ids["mail-7-link-3"].metadata["consent"] == {"analytics": True, "personalization": False}
     assert len(api) == 1

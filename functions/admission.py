@@ -76,6 +76,32 @@ class Admission:
             site = self._sites.find(reading.write_key)
         except UnknownKey:
             raise unknown_key() from None
+        self._check_sender(site, reading.write_key, headers)
+        if reading.history and not site.server:
+            self._check_backfill_key(headers.get(b"x-freshet-backfill-key", b""))
+        return site
+
+    def site_of_unread(self, incoming: Incoming, headers: Mapping[bytes, bytes]) -> tuple[Site, list[str]]:
+        """As `site_of`, of a request whose body tells nothing; and all keys of sites that it shows.
+
+        Raises:
+            Refused: 401 where it shows none; 403 or 429.
+        """
+        keys = [] if self._sites.is_open else list(filter(self._known, filter(None, presented_keys(incoming))))
+        key = keys[0] if keys else None
+        try:
+            site = self._sites.find(key)
+        except UnknownKey:
+            raise unknown_key() from None
+        self._check_sender(site, key, headers)
+        return site, keys
+
+    def is_too_busy(self, scope: Any) -> bool:
+        """Whether an address sends more than a person does."""
+        buckets = self._bot_rate
+        return buckets is not None and buckets.take(address_of(scope) or "", self._clock_s()) > 0.0
+
+    def _check_sender(self, site: Site, key: str | None, headers: Mapping[bytes, bytes]) -> None:
         origin = headers.get(b"origin")
         if site.origins and origin is not None and origin.decode("latin-1") not in site.origins:
             raise Refused.because(403, "origin", "expected a page of one of the site's origins")
@@ -85,21 +111,7 @@ class Admission:
                 made = _buckets(site.requests_per_s, site.burst)
                 assert made is not None
                 buckets = self._per_site[site.name] = made
-            _check_rate(buckets.take(reading.write_key or "", self._clock_s()), "write_key")
-        if reading.history and not site.server:
-            self._check_backfill_key(headers.get(b"x-freshet-backfill-key", b""))
-        return site
-
-    def keys_of(self, incoming: Incoming) -> list[str] | None:
-        """The sites' keys that a request shows whose body tells nothing; None: it may not come from a site."""
-        if self._sites.is_open:
-            return []
-        return list(filter(self._known, filter(None, presented_keys(incoming)))) or None
-
-    def is_too_busy(self, scope: Any) -> bool:
-        """Whether an address sends more than a person does."""
-        buckets = self._bot_rate
-        return buckets is not None and buckets.take(address_of(scope) or "", self._clock_s()) > 0.0
+            _check_rate(buckets.take(key or "", self._clock_s()), "write_key")
 
     def _known(self, key: str) -> bool:
         try:

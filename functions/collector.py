@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 from starlette.requests import Request
 
 from functions.addresses import address_key, address_of
-from functions.admission import Admission, Refused, unknown_key
+from functions.admission import Admission, Refused
 from functions.answers import Cors, CorsHeaders, WireResponse, response
 from functions.bodies import Bodies, BodyRefused
 from functions.collection import Sorted, Terms, TooMuch, sort_events
@@ -24,7 +24,6 @@ from functions.cookie import anonymous_id_from, cookie_answer, is_secure
 from functions.countries import Countries
 from functions.headers import Headers
 from functions.letters import event_attributes, keyless, letter_attributes
-from functions.privacy import Signal
 from functions.problems import problem
 from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Rejected
 from functions.publisher import PublishFailed, message
@@ -182,7 +181,7 @@ class Collector:
         try:
             reading = route.protocol.read(incoming)
         except InvalidEvent as error:
-            raise self._unreadable(route, incoming, error) from None
+            raise self._unreadable(call, route, incoming, error) from None
         site = self._admission.site_of(reading, call.headers)
         sent_id = self._sent_id(incoming, site)
         try:
@@ -205,19 +204,21 @@ class Collector:
         answer = route.protocol.accepted(incoming, Outcome(found.accepted, rejected, found.withheld))
         return Prepared(events, letters, answer)
 
-    def _unreadable(self, route: Route, incoming: Incoming, error: InvalidEvent) -> Refused:
-        """A request of which nothing can be read goes to the dead letter whole, where it may come from a site."""
+    def _unreadable(self, call: Call, route: Route, incoming: Incoming, error: InvalidEvent) -> Refused:
+        """A request of which nothing can be read goes to the dead letter whole, where it may come from a site.
+
+        Not where anything that can still be told is against it: for whom it speaks, nobody knows any more.
+        """
         if error.field == "events" and error.reason.startswith("expected at most"):
             return Refused(Refusal(413, error.field, error.reason, value=error.value))
         refusal = Refusal(400, error.field, error.reason, value=error.value)
-        privacy = self._config.privacy
-        if privacy.signal(incoming.headers) is Signal.GPC:  # of whoever denies everything nothing is kept
+        site, keys = self._admission.site_of_unread(incoming, call.headers)
+        privacy, text = self._config.privacy, incoming.body or incoming.query.encode("latin-1")
+        consent = privacy.unreadable(text, None if site.server else privacy.signal(incoming.headers))
+        if not consent.analytics:
             return Refused(refusal)
-        keys = self._admission.keys_of(incoming)
-        if keys is None:
-            return unknown_key()
-        payload = keyless(privacy.fields.letter(incoming.body or incoming.query.encode("latin-1")), keys)
-        attributes = letter_attributes(route, incoming.path, None, error, incoming.received_at)
+        payload = keyless(privacy.fields.letter(text), keys)
+        attributes = letter_attributes(route, incoming.path, site, error, incoming.received_at, consent)
         return Refused(refusal, letter=message(payload, attributes))
 
     def _attributes(

@@ -41,7 +41,7 @@ def event_attributes(
 
 
 def letter_attributes(
-    route: Route, path: str, site: Site | None, error: InvalidEvent, received_at: datetime, consent: Consent = GRANTED
+    route: Route, path: str, site: Site, error: InvalidEvent, received_at: datetime, consent: Consent = GRANTED
 ) -> dict[str, str]:
     """Of a dead letter: why it is one, and what it takes to send it again.
 
@@ -54,9 +54,8 @@ def letter_attributes(
         "reason": error.reason[:MAX_TOLD],
         "received_at": format_time(received_at),
         "protocol": route.name,
+        "site": site.name,
     }
-    if site is not None:
-        attributes["site"] = site.name
     if route.name != "native":
         attributes["path"] = path
     if not consent.is_full:

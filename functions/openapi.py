@@ -79,7 +79,8 @@ def _collect() -> dict[str, Any]:
         "operationId": "collect",
         "summary": "One event, or a batch of at most 500",
         "description": "Each event is accepted or rejected by itself: one that breaks the contract is told in the "
-        "answer, goes to the dead letters, and leaves the others alone. Bodies may be encoded with gzip or br.",
+        "answer, goes to the dead letters, and leaves the others alone. Bodies may be encoded with gzip, br or "
+        "deflate.",
         "security": [*_KEYS, {"backfillKey": []}, {"writeKey": [], "backfillKey": []}],
         "requestBody": {
             "required": True,

@@ -173,7 +173,8 @@ def _as_stored(fields: Mapping[str, Any]) -> dict[str, Any]:
     given = fields.get("metadata")
     metadata = {} if given is None else given
     if isinstance(metadata, dict):
-        metadata = {**{name: value for name, value in fields.items() if name not in _OWN_FIELDS}, **metadata}
+        beside = {name: value for name, value in fields.items() if name not in _OWN_FIELDS}
+        metadata = {name: value for name, value in {**beside, **metadata}.items() if value is not None}
     stored["metadata"] = metadata
     return stored
 

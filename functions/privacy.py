@@ -13,10 +13,12 @@ at neither. Pure: no clock, no I/O.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 
@@ -98,6 +100,25 @@ def unread_consent(
     return Consent(analytics, personalization=not analytics)
 
 
+def unreadable_consent(text: bytes, signal: Signal | None, default: Consent = GRANTED) -> Consent:
+    """What holds of a request of which no event can be read, only its text searched.
+
+    A question is denied where a signal or the default denies it, and where the text anywhere says no to it in words
+    like ours, `"analytics": false` or `consent.analytics=0`: for whom, nobody can tell any more.
+    """
+    if signal is not None or default.is_none:
+        return DENIED
+    texts = (text, unquote_to_bytes(text)) if b"%" in text else (text,)
+    denied = {name.lower() for one in texts for name in _SAYS_NO.findall(one)}
+    return Consent(default.analytics and b"analytics" not in denied, b"personalization" not in denied)
+
+
+_SAYS_NO = re.compile(
+    rb"(?<![a-z0-9_])(analytics|personalization)[\\\"']{0,4}\s{0,9}[:=]\s{0,9}[\\\"']{0,4}(?:false|0|no|denied)(?![a-z0-9_.])",
+    re.IGNORECASE,
+)
+
+
 def record(metadata: dict[str, Any], consent: Consent, batch_consent: Any = None) -> None:
     """Write the consent into the metadata of an accepted event, where it was stated or is not full.
 
@@ -137,6 +158,10 @@ class Privacy:
     def signal(self, headers: Mapping[str, str]) -> Signal | None:
         """`signalled`, where signals are honoured."""
         return signalled(headers) if self.signals else None
+
+    def unreadable(self, text: bytes, signal: Signal | None) -> Consent:
+        """`unreadable_consent` with this default."""
+        return unreadable_consent(text, signal, self.default)
 
 
 def _consent(outer: Any, inner: Any, batch: Any, signal: Signal | None, default: Consent) -> Consent:

@@ -121,10 +121,13 @@ def _too_deep(incoming: Incoming, error: InvalidEvent) -> Reading:
     )
 
 
-def _stated_consent(source: Any, batch: Any = None) -> dict[str, bool] | None:
-    """Of a message that is refused, as far as it can be read."""
+def _stated_consent(source: Any, batch: Any = None) -> Any:
+    """Of a message that is refused, as far as it can be read; what cannot be read stays what it is, and no consent."""
     contexts = [one.get("context") for one in (batch, source) if isinstance(one, dict)]
-    return consent_of({name: value for one in contexts if isinstance(one, dict) for name, value in one.items()})
+    try:
+        return consent_of({name: value for one in contexts if isinstance(one, dict) for name, value in one.items()})
+    except InvalidEvent as error:
+        return str(error.value)
 
 
 def _message(source: dict[str, Any], received_at: datetime, batch: dict[str, Any], kind: str | None) -> Translated:

@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from functions.protocols.values import as_id, as_number, as_text, without_none
+from functions.protocols.values import as_id, as_number, as_object, as_text, without_none
+from pipeline.core.events import InvalidEvent
 
 _NAMES: Mapping[str, Mapping[str, str]] = {
     "page": {name: name for name in ("url", "title", "referrer", "path", "search")},
@@ -95,7 +96,11 @@ def _amplitude_session(integrations: Any) -> str | None:
 
 
 def consent_of(context: Mapping[str, Any]) -> dict[str, bool] | None:
-    """{"analytics", "personalization"}, each where the visitor's categories say so; None where they say nothing."""
+    """{"analytics", "personalization"}, each where the visitor's categories say so; None where they say nothing.
+
+    Raises:
+        InvalidEvent: what stands there cannot be read, so it may be a denial.
+    """
     said = _categories(context)
     analytics = [said[name] for name in _ANALYTICS if name in said]
     groups = ([said[name] for name in group if name in said] for group in _PERSONALIZATION)
@@ -106,16 +111,18 @@ def consent_of(context: Mapping[str, Any]) -> dict[str, bool] | None:
 
 def _categories(context: Mapping[str, Any]) -> dict[str, bool]:
     """Segment's preferences, or RudderStack's lists; only `true` agrees, and a category that is null says nothing."""
-    segment, rudder = context.get("consent"), context.get("consentManagement")
+    segment = as_object(context.get("consent"), "context.consent")
+    rudder = as_object(context.get("consentManagement"), "context.consentManagement")
     said: dict[str, bool] = {}
-    if isinstance(rudder, dict):
-        said |= dict.fromkeys(_names_in(rudder.get("allowedConsentIds")), True)
-        said |= dict.fromkeys(_names_in(rudder.get("deniedConsentIds")), False)
-    preferences = segment.get("categoryPreferences") if isinstance(segment, dict) else None
-    if isinstance(preferences, dict):
-        said |= {name.strip().lower(): value is True for name, value in preferences.items() if value is not None}
-    return said
+    for name, agreed in (("allowedConsentIds", True), ("deniedConsentIds", False)):
+        said |= dict.fromkeys(_names_in(rudder.get(name), f"context.consentManagement.{name}"), agreed)
+    preferences = as_object(segment.get("categoryPreferences"), "context.consent.categoryPreferences")
+    return said | {name.strip().lower(): value is True for name, value in preferences.items() if value is not None}
 
 
-def _names_in(value: Any) -> list[str]:
-    return [name.strip().lower() for name in value if isinstance(name, str)] if isinstance(value, list) else []
+def _names_in(value: Any, field: str) -> list[str]:
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise InvalidEvent(field, "expected a list of texts", value)
+    return [name.strip().lower() for name in value]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import math
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeGuard
@@ -380,14 +381,14 @@ def _shifted(timestamp: Any, shift: timedelta) -> datetime:
 
 
 def _shown(value: Any) -> str | None:
-    """A short, printable form of an offending value; of bytes that are no text, in base64."""
+    """A short form of an offending value: a text as it is, bytes that are no text in base64, all else as JSON."""
     if value is None:
         return None
     if isinstance(value, bytes):
         text = value[:80].decode("utf-8", "ignore")
         value = text if text.isprintable() and text else base64.b64encode(value[:64]).decode()
     try:
-        text = value if isinstance(value, str) else repr(value)
-    except (ValueError, RecursionError):  # an integer of thousands of digits, a list a thousand deep
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=repr)
+    except (TypeError, ValueError, RecursionError):  # an integer of thousands of digits, a list a thousand deep
         text = f"unprintable {type(value).__name__}"
     return text if len(text) <= 80 else text[:77] + "..."

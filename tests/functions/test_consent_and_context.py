@@ -97,6 +97,28 @@ def test_consent_of_the_batch_and_of_the_event_is_stored_and_who_denies_all_is_n
     topics.dead_letters(0)
 
 
+def test_of_a_request_that_cannot_be_read_nothing_is_kept_where_anything_in_it_denies(
+    client: httpx.Client, topics: Topics
+) -> None:
+    nothing, not_shown = b'"consent": {"analytics": false}', b'{"consent":{"personalization":false},"events":['
+    clicked = b'"event": "click", "user_id": "u1", "timestamp": "2025-01-01T00:00:00Z"'
+    for path, body in (
+        ("/v1/events", b'{"sent_at": "yesterday", ' + nothing + b', "events": [{' + clicked + b"}]}"),
+        ("/v1/events", b'{"sent_at": "yesterday", "events": [{' + clicked + b", " + nothing + b"}]}"),
+        ("/v1/events", b"[{" + clicked + b", " + nothing + b"}]"),
+        ("/v1/events", b"{" + clicked + b", " + nothing),
+        ("/v1/batch", b'{"batch": [{"context": {"consent": {"categoryPreferences": {"Analytics": false'),
+    ):
+        assert client.post(path, content=body).status_code == 400
+    long = "consent.analytics=0&x=" + "x" * 9000
+    assert client.get(f"/v1/pixel.gif?{long}").status_code == 400
+    assert client.post("/v1/events", content=b"{", headers={"dnt": "1"}).status_code == 400
+    topics.dead_letters(0)
+    assert client.post("/v1/events", content=not_shown).status_code == 400
+    (letter,) = topics.dead_letters(1)
+    assert json.loads(letter.attributes["consent"]) == {"analytics": True, "personalization": False}
+
+
 def test_global_privacy_control_binds_and_do_not_track_gives_way_to_an_answer(
     client: httpx.Client, topics: Topics
 ) -> None:

@@ -17,6 +17,7 @@ from functions.privacy import (
     record,
     signalled,
     unread_consent,
+    unreadable_consent,
     wire_consent,
 )
 from pipeline.core.consent import DENIED, GRANTED, Consent
@@ -148,6 +149,38 @@ def test_an_event_whose_consent_nobody_can_read_is_never_withheld_and_kept_only_
     for fields in ({"consent": said}, {"metadata": {"consent": said}}, {"consent": {}, "metadata": {"consent": said}}):
         assert unread_consent(fields, None, signal, default) == Consent(kept, not kept)
     assert unread_consent({}, said, signal, default) == Consent(kept, not kept)
+
+
+NOT_COUNTED, NOT_SHOWN = Consent(analytics=False, personalization=True), Consent(analytics=True, personalization=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "signal", "default", "expected"),
+    [
+        (b"{", None, GRANTED, GRANTED),
+        (b"{", None, DENIED, DENIED),
+        (b"{", Signal.DNT, GRANTED, DENIED),
+        (b"{", Signal.GPC, GRANTED, DENIED),
+        (b'{"consent": {"analytics": true', None, DENIED, DENIED),
+        (b'{"consent": {"analytics": true, "personalization": 1', None, GRANTED, GRANTED),
+        (b'{"consent":{"analytics":false', None, GRANTED, NOT_COUNTED),
+        (b'{"consent":{"personalization" : "denied"', None, GRANTED, NOT_SHOWN),
+        (b'{"categoryPreferences": {"Analytics": false, "Personalization": false', None, GRANTED, DENIED),
+        (b'{"data": "{\\"analytics\\": false', None, GRANTED, NOT_COUNTED),
+        (b"consent.analytics=0&a=%ff", None, GRANTED, NOT_COUNTED),
+        (b"consent=%7B%22analytics%22%3Afalse%7D&a=%ff", None, GRANTED, NOT_COUNTED),
+        (
+            b'{"analytics": 0.5, "web_analytics": false, "analytics_storage": 0',
+            None,
+            GRANTED,
+            GRANTED,
+        ),
+    ],
+)
+def test_of_a_request_that_cannot_be_read_a_no_in_its_text_counts(
+    text: bytes, signal: Signal | None, default: Consent, expected: Consent
+) -> None:
+    assert unreadable_consent(text, signal, default) == expected
 
 
 @given(

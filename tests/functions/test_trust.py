@@ -62,6 +62,27 @@ def test_a_body_that_cannot_be_read_is_kept_when_its_key_is_known(
     assert sorted(letter.data for letter in guarded_topics.dead_letters(2)) == [b"{", b"{{"]
 
 
+def test_what_cannot_be_read_remembers_its_site_and_comes_from_its_pages_only(
+    guarded: httpx.Client, guarded_topics: Topics
+) -> None:
+    headers = {"x-freshet-key": BROWSER_KEY, "origin": ORIGIN}
+    assert guarded.post("/v1/events", content=b"{", headers=headers).status_code == 400
+    (letter,) = guarded_topics.dead_letters(1)
+    assert letter.attributes["site"] == "shop"
+    headers["origin"] = "https://elsewhere.example"
+    assert guarded.post("/v1/events", content=b"{", headers=headers).status_code == 403
+    guarded_topics.dead_letters(0)
+
+
+def test_signals_say_nothing_of_what_a_back_end_sends_and_nobody_can_read(
+    guarded: httpx.Client, guarded_topics: Topics
+) -> None:
+    for key, kept in ((BROWSER_KEY, 0), (SERVER_KEY, 1)):
+        for signal in ("dnt", "sec-gpc"):
+            assert guarded.post("/v1/events", content=b"{", headers={"x-freshet-key": key, signal: "1"}).is_error
+            guarded_topics.dead_letters(kept)
+
+
 def test_a_servers_key_is_in_no_letter_that_nobody_could_read(guarded: httpx.Client, guarded_topics: Topics) -> None:
     url = f"/v1/pixel.gif?key={SERVER_KEY}&a=" + "%ff"
     assert guarded.get(url).status_code == 400

@@ -11,10 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from functions.collection import Terms, sort_events
+from functions.privacy import Signal
 from functions.protocols import segment
 from functions.protocols.commerce_facts import MAX_FACTS, MAX_PRODUCTS
 from functions.protocols.contract import Incoming, Outcome, Reading, Refusal, Rejected
 from functions.protocols.values import MAX_EVENTS
+from pipeline.core.consent import Consent
 from pipeline.core.events import MAX_ID_LENGTH, Event, InvalidEvent, accept_event
 
 NOW = datetime(2025, 1, 1, 12, tzinfo=UTC)
@@ -513,7 +516,7 @@ def test_a_batchs_context_is_that_of_its_messages_where_they_have_none() -> None
         ({"analytics": None}, None),
         ({"necessary": True}, None),
         ({}, None),
-        ([], None),
+        (None, None),
     ],
 )
 def test_consent_is_what_the_categories_say(categories: Any, consent: Any) -> None:
@@ -537,6 +540,29 @@ def test_every_product_of_an_order_has_the_consent() -> None:
 def test_rudderstacks_consent_is_read_as_well(management: Any, consent: tuple[bool, bool]) -> None:
     found = the_event(track("A", context={"consentManagement": management}))
     assert found.metadata["consent"] == dict(zip(("analytics", "personalization"), consent, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("context", "field"),
+    [
+        ({"consent": "denied"}, "consent"),
+        ({"consent": {"categoryPreferences": "no"}}, "consent.categoryPreferences"),
+        ({"consent": {"categoryPreferences": []}}, "consent.categoryPreferences"),
+        ({"consentManagement": ["C0004"]}, "consentManagement"),
+        ({"consentManagement": {"deniedConsentIds": "C0004"}}, "consentManagement.deniedConsentIds"),
+        ({"consentManagement": {"deniedConsentIds": [4]}}, "consentManagement.deniedConsentIds"),
+    ],
+)
+def test_a_consent_that_cannot_be_read_is_an_error_and_its_letter_personalizes_nothing(
+    context: Any, field: str
+) -> None:
+    reading = segment.read(batch(track("A", context=context), track("B"), context={"locale": "de"}))
+    found = sort_events(reading, NOW)
+    [rejection] = found.rejected
+    assert (found.accepted, rejection.error.field) == (1, f"context.{field}")
+    assert rejection.consent == Consent(analytics=True, personalization=False)
+    everywhere = sort_events(segment.read(batch(track("A"), context=context)), NOW, Terms(signal=Signal.DNT))
+    assert everywhere.rejected[0].payload is None
 
 
 # ---- requests --------------------------------------------------------------------------------------------------
@@ -749,6 +775,7 @@ def test_any_bytes_are_events_or_errors(body: bytes, query: str, path: str) -> N
 def test_whatever_the_properties_are_an_event_with_sane_ids_satisfies_the_contract(
     name: str, properties: dict[str, Any], context: dict[str, Any]
 ) -> None:
-    kept = {name: value for name, value in context.items() if name not in ("sessionId", "traits")}
+    refusable = ("sessionId", "traits", "consent", "consentManagement")
+    kept = {name: value for name, value in context.items() if name not in refusable}
     source = track(name, properties | {"products": [properties | {"sku": "p1"}, {}]}, context=kept)
     assert all(event.metadata.get("price", 0) >= 0 for event in events_of(source))

@@ -108,11 +108,13 @@ def unreadable_consent(text: bytes, signal: Signal | None, default: Consent = GR
     """
     if signal is not None or default.is_none:
         return DENIED
-    texts = (text, unquote_to_bytes(text)) if b"%" in text else (text,)
+    texts = (text, unquote_to_bytes(text[:_MAX_QUOTED_BYTES])) if b"%" in text else (text,)
     denied = {name.lower() for one in texts for name in _SAYS_NO.findall(one)}
     return Consent(default.analytics and b"analytics" not in denied, b"personalization" not in denied)
 
 
+_MAX_QUOTED_BYTES = 64 * 1024
+"""More than a query can have; to undo the quoting of a whole body would hold up all other requests."""
 _SAYS_NO = re.compile(
     rb"(?<![a-z0-9_])(analytics|personalization)[\\\"']{0,4}\s{0,9}[:=]\s{0,9}[\\\"']{0,4}(?:false|0|no|denied)(?![a-z0-9_.])",
     re.IGNORECASE,

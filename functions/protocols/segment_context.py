@@ -95,6 +95,10 @@ def _amplitude_session(integrations: Any) -> str | None:
     return None
 
 
+CONSENTS = ("consent", "consentManagement")
+"""Where a context has what the visitor agreed to: Segment's, RudderStack's."""
+
+
 def consent_of(context: Mapping[str, Any]) -> dict[str, bool] | None:
     """{"analytics", "personalization"}, each where the visitor's categories say so; None where they say nothing.
 
@@ -111,8 +115,7 @@ def consent_of(context: Mapping[str, Any]) -> dict[str, bool] | None:
 
 def _categories(context: Mapping[str, Any]) -> dict[str, bool]:
     """Segment's preferences, or RudderStack's lists; only `true` agrees, and a category that is null says nothing."""
-    segment = as_object(context.get("consent"), "context.consent")
-    rudder = as_object(context.get("consentManagement"), "context.consentManagement")
+    segment, rudder = (as_object(context.get(name), f"context.{name}") for name in CONSENTS)
     said: dict[str, bool] = {}
     for name, agreed in (("allowedConsentIds", True), ("deniedConsentIds", False)):
         said |= dict.fromkeys(_names_in(rudder.get(name), f"context.consentManagement.{name}"), agreed)

@@ -561,6 +561,12 @@ def test_a_consent_that_cannot_be_read_is_an_error_and_its_letter_personalizes_n
     [rejection] = found.rejected
     assert (found.accepted, rejection.error.field) == (1, f"context.{field}")
     assert rejection.consent == Consent(analytics=True, personalization=False)
+    denied: dict[str, Any] = {
+        "consent": {"categoryPreferences": {"analytics": False}},
+        "consentManagement": {"deniedConsentIds": ["analytics"]},
+    }
+    both = sort_events(segment.read(batch(track("A"), context=denied | context)), NOW)
+    assert both.rejected[0].payload is None
     everywhere = sort_events(segment.read(batch(track("A"), context=context)), NOW, Terms(signal=Signal.DNT))
     assert everywhere.rejected[0].payload is None
 

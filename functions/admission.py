@@ -72,11 +72,7 @@ class Admission:
         Raises:
             Refused: 401, 403 or 429.
         """
-        try:
-            site = self._sites.find(reading.write_key)
-        except UnknownKey:
-            raise unknown_key() from None
-        self._check_sender(site, reading.write_key, headers)
+        site = self._sender(reading.write_key, headers)
         if reading.history and not site.server:
             self._check_backfill_key(headers.get(b"x-freshet-backfill-key", b""))
         return site
@@ -88,20 +84,18 @@ class Admission:
             Refused: 401 where it shows none; 403 or 429.
         """
         keys = [] if self._sites.is_open else list(filter(self._known, filter(None, presented_keys(incoming))))
-        key = keys[0] if keys else None
-        try:
-            site = self._sites.find(key)
-        except UnknownKey:
-            raise unknown_key() from None
-        self._check_sender(site, key, headers)
-        return site, keys
+        return self._sender(keys[0] if keys else None, headers), keys
 
     def is_too_busy(self, scope: Any) -> bool:
         """Whether an address sends more than a person does."""
         buckets = self._bot_rate
         return buckets is not None and buckets.take(address_of(scope) or "", self._clock_s()) > 0.0
 
-    def _check_sender(self, site: Site, key: str | None, headers: Mapping[bytes, bytes]) -> None:
+    def _sender(self, key: str | None, headers: Mapping[bytes, bytes]) -> Site:
+        try:
+            site = self._sites.find(key)
+        except UnknownKey:
+            raise Refused.because(401, "write_key", "expected the write key of a site") from None
         origin = headers.get(b"origin")
         if site.origins and origin is not None and origin.decode("latin-1") not in site.origins:
             raise Refused.because(403, "origin", "expected a page of one of the site's origins")
@@ -112,6 +106,7 @@ class Admission:
                 assert made is not None
                 buckets = self._per_site[site.name] = made
             _check_rate(buckets.take(key or "", self._clock_s()), "write_key")
+        return site
 
     def _known(self, key: str) -> bool:
         try:
@@ -126,11 +121,6 @@ class Admission:
             raise Refused.because(
                 403, "backfill", "expected a server's write key, or the backfill key in X-Freshet-Backfill-Key"
             )
-
-
-def unknown_key() -> Refused:
-    """401."""
-    return Refused.because(401, "write_key", "expected the write key of a site")
 
 
 def presented_keys(incoming: Incoming) -> list[str | None]:

@@ -24,6 +24,7 @@ from functions.cookie import anonymous_id_from, cookie_answer, is_secure
 from functions.countries import Countries
 from functions.headers import Headers
 from functions.letters import event_attributes, keyless, letter_attributes
+from functions.privacy import unreadable_consent
 from functions.problems import problem
 from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Rejected
 from functions.publisher import PublishFailed, message
@@ -214,7 +215,8 @@ class Collector:
         refusal = Refusal(400, error.field, error.reason, value=error.value)
         site, keys = self._admission.site_of_unread(incoming, call.headers)
         privacy, text = self._config.privacy, incoming.body or incoming.query.encode("latin-1")
-        consent = privacy.unreadable(text, None if site.server else privacy.signal(incoming.headers))
+        signal = None if site.server else privacy.signal(incoming.headers)
+        consent = unreadable_consent(text, signal, privacy.default)
         if not consent.analytics:
             return Refused(refusal)
         payload = keyless(privacy.fields.letter(text), keys)

@@ -106,11 +106,13 @@ def unreadable_consent(text: bytes, signal: Signal | None, default: Consent = GR
     A question is denied where a signal or the default denies it, and where the text anywhere says no to it in words
     like ours, `"analytics": false` or `consent.analytics=0`: for whom, nobody can tell any more.
     """
-    if signal is not None or default.is_none:
+    if signal is not None:
         return DENIED
     texts = (text, unquote_to_bytes(text[:_MAX_QUOTED_BYTES])) if b"%" in text else (text,)
     denied = {name.lower() for one in texts for name in _SAYS_NO.findall(one)}
-    return Consent(default.analytics and b"analytics" not in denied, b"personalization" not in denied)
+    return Consent(
+        default.analytics and b"analytics" not in denied, default.personalization and b"personalization" not in denied
+    )
 
 
 _MAX_QUOTED_BYTES = 64 * 1024
@@ -160,10 +162,6 @@ class Privacy:
     def signal(self, headers: Mapping[str, str]) -> Signal | None:
         """`signalled`, where signals are honoured."""
         return signalled(headers) if self.signals else None
-
-    def unreadable(self, text: bytes, signal: Signal | None) -> Consent:
-        """`unreadable_consent` with this default."""
-        return unreadable_consent(text, signal, self.default)
 
 
 def _consent(outer: Any, inner: Any, batch: Any, signal: Signal | None, default: Consent) -> Consent:

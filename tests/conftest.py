@@ -6,6 +6,7 @@
     warehouse   the same as `fresh`, with the dataset, its tables and its views made too, which takes seconds
     stack       the emulators and all applications, in names of their own; `stack.env` says where they are
     chromium    path of a Chromium
+    browser     that Chromium, running, for one module
     shared_data path of a file of `../shared/data`; the test is skipped where the file is not there
 
 What the machine lacks fails the test and says how to get it.
@@ -17,6 +18,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -25,6 +27,20 @@ from tests.stack.ports import free_ports
 from tests.stack.prerequisites import REPO
 from tests.stack.prerequisites import chromium as find_chromium
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+CHROMIUM_ARGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--autoplay-policy=no-user-gesture-required",
+]
 SHARED_DATA = REPO.parent / "shared" / "data"
 
 
@@ -89,6 +105,18 @@ def stack(emulator_stack: Stack, emulators: dict[str, str]) -> Stack:
 def chromium() -> Path:
     """A Chromium or Chrome; fails where there is none."""
     return find_chromium(os.environ)
+
+
+# One module's browser at a time: Playwright's event loop, while open, would stand in the way of async tests.
+@pytest.fixture(scope="module")
+def browser(chromium: Path) -> Iterator[Browser]:
+    """Chromium, headless."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=str(chromium), args=CHROMIUM_ARGS)
+        yield launched
+        launched.close()
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from functions.problems import safe
 from functions.protocols.commerce_facts import Fact, within_bounds, written
 from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Translated
 from functions.protocols.refused_events import object_of_any_depth, refused_event
-from functions.protocols.segment_context import CONSENTS, consent_of, surroundings
+from functions.protocols.segment_context import consent_of, surroundings
 from functions.protocols.segment_ecommerce import as_metadata, facts_of_track
 from functions.protocols.values import (
     as_id,
@@ -41,7 +41,6 @@ KEY_PATHS = (("writeKey",),)
 _CODES = {401: "invalid_write_key", 413: "too_large", 429: "rate_limited", 500: "internal_error", 503: "not_stored"}
 _MAX_NUMBERED_ID_LENGTH = MAX_ID_LENGTH - 4
 _PAGE_FIELDS = {"name": "page_name", "category": "page_category"}
-_UNREADABLE = "unreadable"
 _encoder = msgspec.json.Encoder()
 _SUCCESS = Answer(200, b'{"success":true}')
 
@@ -122,26 +121,10 @@ def _too_deep(incoming: Incoming, error: InvalidEvent) -> Reading:
     )
 
 
-def _stated_consent(source: Any, batch: Any = None) -> Any:
-    """Of a message that is refused, as far as it can be read; if not wholly, it is one that nobody can read."""
+def _stated_consent(source: Any, batch: Any = None) -> dict[str, Any] | None:
+    """Of a message that is refused, as far as it can be read."""
     contexts = [one.get("context") for one in (batch, source) if isinstance(one, dict)]
-    context = {name: value for one in contexts if isinstance(one, dict) for name, value in one.items()}
-    try:
-        return consent_of(context)
-    except InvalidEvent:
-        return {"personalization": _UNREADABLE, **_readable_analytics(context)}
-
-
-def _readable_analytics(context: dict[str, Any]) -> dict[str, bool]:
-    """A no to analytics in the one form of a consent, where the other cannot be read."""
-    for name in CONSENTS:
-        try:
-            said = consent_of({name: context.get(name)}) or {}
-        except InvalidEvent:
-            continue
-        if said.get("analytics") is False:
-            return {"analytics": False}
-    return {}
+    return consent_of({name: value for one in contexts if isinstance(one, dict) for name, value in one.items()})
 
 
 def _message(source: dict[str, Any], received_at: datetime, batch: dict[str, Any], kind: str | None) -> Translated:

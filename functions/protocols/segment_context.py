@@ -6,12 +6,13 @@ https://www.twilio.com/docs/segment/connections/spec/common and .../privacy/cons
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
-from functions.protocols.values import as_id, as_number, as_object, as_text, without_none
-from pipeline.core.events import InvalidEvent
+from functions.protocols.values import as_id, as_number, as_text, without_none
+
+T = TypeVar("T")
 
 _NAMES: Mapping[str, Mapping[str, str]] = {
     "page": {name: name for name in ("url", "title", "referrer", "path", "search")},
@@ -95,37 +96,39 @@ def _amplitude_session(integrations: Any) -> str | None:
     return None
 
 
-CONSENTS = ("consent", "consentManagement")
-"""Where a context has what the visitor agreed to: Segment's, RudderStack's."""
-
-
-def consent_of(context: Mapping[str, Any]) -> dict[str, bool] | None:
+def consent_of(context: Mapping[str, Any]) -> dict[str, Any] | None:
     """{"analytics", "personalization"}, each where the visitor's categories say so; None where they say nothing.
 
-    Raises:
-        InvalidEvent: what stands there cannot be read, so it may be a denial.
+    What has another form than the vendors' may be a denial. It is handed on in the place of an answer, where nobody can
+    read it, and the event is rejected as one with any other consent that cannot be read.
     """
-    said = _categories(context)
+    said, unread = _categories(context)
     analytics = [said[name] for name in _ANALYTICS if name in said]
     groups = ([said[name] for name in group if name in said] for group in _PERSONALIZATION)
     personalization: list[bool] = next(filter(None, groups), [])
-    consent = {"analytics": analytics, "personalization": personalization}
-    return {name: all(given) for name, given in consent.items() if given} or None
+    answers = {"analytics": analytics, "personalization": personalization}
+    consent: dict[str, Any] = {name: all(given) for name, given in answers.items() if given}
+    if unread:
+        consent["personalization"] = unread
+    return consent or None
 
 
-def _categories(context: Mapping[str, Any]) -> dict[str, bool]:
-    """Segment's preferences, or RudderStack's lists; only `true` agrees, and a category that is null says nothing."""
-    segment, rudder = (as_object(context.get(name), f"context.{name}") for name in CONSENTS)
+def _categories(context: Mapping[str, Any]) -> tuple[dict[str, bool], list[Any]]:
+    """Segment's preferences, or RudderStack's lists, and what is neither.
+
+    Only `true` agrees, and a category that is null says nothing.
+    """
+    unread: list[Any] = []
+
+    def expected(kind: type[T], value: Any) -> T:
+        if value is not None and not isinstance(value, kind):
+            unread.append(value)
+        return value if isinstance(value, kind) else kind()
+
     said: dict[str, bool] = {}
+    rudder = expected(dict, context.get("consentManagement"))
     for name, agreed in (("allowedConsentIds", True), ("deniedConsentIds", False)):
-        said |= dict.fromkeys(_names_in(rudder.get(name), f"context.consentManagement.{name}"), agreed)
-    preferences = as_object(segment.get("categoryPreferences"), "context.consent.categoryPreferences")
-    return said | {name.strip().lower(): value is True for name, value in preferences.items() if value is not None}
-
-
-def _names_in(value: Any, field: str) -> list[str]:
-    if value is None:
-        return []
-    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise InvalidEvent(field, "expected a list of texts", value)
-    return [name.strip().lower() for name in value]
+        said |= dict.fromkeys((expected(str, id_).strip().lower() for id_ in expected(list, rudder.get(name))), agreed)
+    preferences = expected(dict, expected(dict, context.get("consent")).get("categoryPreferences"))
+    said |= {name.strip().lower(): value is True for name, value in preferences.items() if value is not None}
+    return said, unread

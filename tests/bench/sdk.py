@@ -17,8 +17,8 @@ from pathlib import Path
 from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
 
 from tests.bench.rows import Row, row
+from tests.conftest import CHROMIUM_ARGS
 from tests.stack.prerequisites import REPO, chromium
-from tests.web.conftest import CHROMIUM_ARGS
 from tests.web.fake_freshet import FakeFreshet
 from tests.web.servers import serving
 

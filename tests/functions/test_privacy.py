@@ -169,12 +169,7 @@ NOT_COUNTED, NOT_SHOWN = Consent(analytics=False, personalization=True), Consent
         (b'{"data": "{\\"analytics\\": false', None, GRANTED, NOT_COUNTED),
         (b"consent.analytics=0&a=%ff", None, GRANTED, NOT_COUNTED),
         (b"consent=%7B%22analytics%22%3Afalse%7D&a=%ff", None, GRANTED, NOT_COUNTED),
-        (
-            b'{"analytics": 0.5, "web_analytics": false, "analytics_storage": 0',
-            None,
-            GRANTED,
-            GRANTED,
-        ),
+        (b'{"analytics": 0.5, "web_analytics": false, "analytics_storage": 0', None, GRANTED, GRANTED),
     ],
 )
 def test_of_a_request_that_cannot_be_read_a_no_in_its_text_counts(

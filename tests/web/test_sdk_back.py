@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.conftest import CHROMIUM_ARGS
 from tests.stack.prerequisites import chromium
-from tests.web.conftest import CHROMIUM_ARGS, Site
+from tests.web.conftest import Site
 from tests.web.sdk_pages import metadata, open_html, start, wait_for
 
 pytestmark = pytest.mark.browser
@@ -42,7 +43,8 @@ def come_back(page: Page) -> None:
     page.evaluate("() => history.back()")
     page.wait_for_url("**/pages/test", wait_until="commit")  # it is not loaded
     page.wait_for_function("() => document.visibilityState === 'visible'")
-    assert page.evaluate("() => window.left") is True, "the browser has loaded the page again"
+    why = page.evaluate("() => JSON.stringify(performance.getEntriesByType('navigation')[0].notRestoredReasons)")
+    assert page.evaluate("() => window.left") is True, f"the browser has loaded the page again: {why}"
 
 
 def track(page: Page, *numbers: int, name: str = "click") -> None:

@@ -18,11 +18,11 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from pipeline.core.events import Event, decode_message
+from tests.conftest import CHROMIUM_ARGS
 from tests.functions.pubsub import Topics
 from tests.stack import Stack
 from tests.stack.ports import free_ports
 from tests.stack.prerequisites import REPO
-from tests.web.conftest import CHROMIUM_ARGS
 from tests.web.servers import serving
 
 pytestmark = pytest.mark.browser

@@ -543,23 +543,25 @@ def test_rudderstacks_consent_is_read_as_well(management: Any, consent: tuple[bo
 
 
 @pytest.mark.parametrize(
-    ("context", "field"),
+    ("context", "value"),
     [
-        ({"consent": "denied"}, "consent"),
-        ({"consent": {"categoryPreferences": "no"}}, "consent.categoryPreferences"),
-        ({"consent": {"categoryPreferences": []}}, "consent.categoryPreferences"),
-        ({"consentManagement": ["C0004"]}, "consentManagement"),
-        ({"consentManagement": {"deniedConsentIds": "C0004"}}, "consentManagement.deniedConsentIds"),
-        ({"consentManagement": {"deniedConsentIds": [4]}}, "consentManagement.deniedConsentIds"),
+        ({"consent": "denied"}, "denied"),
+        ({"consent": {"categoryPreferences": "no"}}, "no"),
+        ({"consent": {"categoryPreferences": True}}, True),
+        ({"consent": {"categoryPreferences": []}}, []),
+        ({"consentManagement": ["C0004"]}, ["C0004"]),
+        ({"consentManagement": {"deniedConsentIds": "C0004"}}, "C0004"),
+        ({"consentManagement": {"deniedConsentIds": [4]}}, 4),
     ],
 )
 def test_a_consent_that_cannot_be_read_is_an_error_and_its_letter_personalizes_nothing(
-    context: Any, field: str
+    context: Any, value: Any
 ) -> None:
     reading = segment.read(batch(track("A", context=context), track("B"), context={"locale": "de"}))
     found = sort_events(reading, NOW)
     [rejection] = found.rejected
-    assert (found.accepted, rejection.error.field) == (1, f"context.{field}")
+    assert (found.accepted, rejection.error.field) == (1, "consent")
+    assert rejection.error.value == json.dumps({"personalization": [value]})
     assert rejection.consent == Consent(analytics=True, personalization=False)
     denied: dict[str, Any] = {
         "consent": {"categoryPreferences": {"analytics": False}},

@@ -82,10 +82,10 @@ NOBODY_LOOKED = Agent(UNREAD, UNREAD, "other", crawler=False, browser=False, fet
 class UserAgents:
     """Reads user agents and remembers the latest; for one thread.
 
-    A text that is not remembered takes 0.4 ms of regular expressions, and 1.7 ms where it is made for that (a third of
-    it with the package's Rust resolver, which is taken where it is installed). So that nobody keeps the process busy
-    with texts that were never seen, reading may take `busy_share` of the time. What comes beyond that is
-    `NOBODY_LOOKED`: no crawler and no browser is recognised in it, and nothing of it is remembered.
+    A text that is not remembered takes 0.4 ms of regular expressions, and 1.3 ms where it is noise (`python -m
+    tests.bench steps`); less with the package's Rust resolver, which is taken where it is installed. So that nobody
+    keeps the process busy with texts that were never seen, reading may take `busy_share` of the time. What comes beyond
+    that is `NOBODY_LOOKED`: no crawler and no browser is recognised in it, and nothing of it is remembered.
 
     Args:
         clock: seconds, monotonic.

@@ -149,9 +149,7 @@ async def served(question: Event, past: Sequence[Event]) -> tuple[tuple[str, ...
     model = replace(prior_model(), vectors=vectors())
     service = Service(Stored(past).reader(), ranker, model, weights=Weights(1, 0, 0, 0))
     await service.items.load()
-    request = Request(
-        user_id=question.user_id, anonymous_id=question.anonymous_id, as_of=question.timestamp, k=100
-    )
+    request = Request(user_id=question.user_id, anonymous_id=question.anonymous_id, as_of=question.timestamp, k=100)
     answer = await service.recommender.answer(request, Stopwatch())
     by_row = {round(1000 * shown.score): shown.id for shown in answer["ranked_feed"]}
     assert len(by_row) == len(ranker.matrix) > 60

@@ -44,6 +44,13 @@ def choose_banner(
     return _category(names[0], slate, item_of) if names else WELCOME
 
 
+def banner_of_slate(slate: Sequence[str], item_of: Callable[[str], Item | None]) -> Banner:
+    """The category of the best item that has one: it says nothing of the visitor that the slate does not."""
+    items = filter(None, map(item_of, slate))
+    category = next((item.category for item in items if item.category), "")
+    return _category(category, slate, item_of) if category else WELCOME
+
+
 def readable(category: str) -> str:
     """A dotted path as words: its last part, `home_audio` as `home audio`."""
     return category.rpartition(".")[2].replace("_", " ").replace("-", " ")

@@ -20,7 +20,7 @@ from pipeline.core.catalog import Item
 from pipeline.core.features import RECENT_SEEDS, Context, feature_matrix
 from pipeline.core.profile import UserProfile
 from pipeline.store import GLOBAL_SCOPE, category_scope
-from vertex.api.banner import choose_banner
+from vertex.api.banner import Banner, banner_of_slate, choose_banner
 from vertex.api.breaker import Unavailable
 from vertex.api.candidates import MAX_CANDIDATES, Candidate, Situation, gather, top_categories
 from vertex.api.config import Config
@@ -48,6 +48,18 @@ class Shown(msgspec.Struct):
     score: float
     parts: dict[str, float]
     source: str
+    position: int
+    propensity: float
+
+    def entry(self) -> Entry:
+        """The item without its reasons: scores, parts and sources follow from the visitor's profile."""
+        return Entry(self.id, self.position, self.propensity)
+
+
+class Entry(msgspec.Struct):
+    """One item of a slate, for a reader who may not see the profile."""
+
+    id: str
     position: int
     propensity: float
 
@@ -124,21 +136,34 @@ class Recommender:
         watch.lap("profile")
         slate = await self._slate(request, visitor, now_ms, watch)
         self._tally.count(slate.served_by, slate.fallback)
-        ids = [shown.id for shown in slate.shown]
-        return {
+        answer = {
             "request_id": request_id,
-            "recommendations": ids,
-            "ranked_feed": slate.shown,
-            "personalized_banner": choose_banner(visitor.profile, ids, self._item, now_ms),
+            "recommendations": [shown.id for shown in slate.shown],
+            "ranked_feed": [shown.entry() for shown in slate.shown],
+            "personalized_banner": self._banner(request, visitor, slate),
             "served_by": slate.served_by,
             "variant": request.variant,
             "model_version": slate.model_version,
-            "candidates": slate.candidates,
-            "profile": {**visitor.stored, "pending": visitor.pending},
             "events_ignored": visitor.ignored,
             "events_withheld": visitor.withheld,
             "took_ms": round(watch.total_ms, 2),
         }
+        return answer | self._reasons(visitor, slate) if self._config.profile_view else answer
+
+    def _reasons(self, visitor: Visitor, slate: Slate) -> dict[str, Any]:
+        """What the slate follows from: key figures of the profile, and how each item was found and scored."""
+        return {
+            "ranked_feed": slate.shown,
+            "candidates": slate.candidates,
+            "profile": {**visitor.stored, "pending": visitor.pending},
+        }
+
+    def _banner(self, request: Request, visitor: Visitor, slate: Slate) -> Banner:
+        """Of the profile, or of the slate alone where the visitor may be anybody who guessed a user id."""
+        ids = [shown.id for shown in slate.shown]
+        if request.user_id is None or self._config.profile_view:
+            return choose_banner(visitor.profile, ids, self._item, visitor.now_ms)
+        return banner_of_slate(ids, self._item)
 
     def _may_personalize(self, request: Request, signal: Signal | None) -> bool:
         return event_consent({}, request.consent, signal, self._config.privacy.default).personalization

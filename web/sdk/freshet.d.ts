@@ -111,9 +111,10 @@ export interface Question {
 /** One recommended item. */
 export interface Entry {
   id: string;
-  score: number;
   position: number;
   propensity: number;
+  /** How it was scored and found; only where the API runs with FRESHET_PROFILE_VIEW. */
+  score?: number;
   source?: string;
   /** What an impression or a click of it has to say. */
   fields: Fields;

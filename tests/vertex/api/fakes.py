@@ -126,13 +126,18 @@ class FakeRanker(Ranker):
 
 
 class Service:
-    """A recommender over a fake Bigtable, at `NOW_MS`, without exploration unless said."""
+    """A recommender over a fake Bigtable, at `NOW_MS`, unless said without exploration and with its reasons."""
 
     def __init__(
         self, reader: FakeReader, ranker: Ranker | None = None, model: Model | None = None, **config: Any
     ) -> None:
         self.reader = reader
-        settings = {"project": "demo-project", "instance": "freshet", "explore_rate": 0.0, **config}
+        settings = {
+            "project": "demo-project",
+            "instance": "freshet",
+            "explore_rate": 0.0,
+            "profile_view": True,
+        } | config
         self.items = ItemCache(self.reader, 1_000)
         self.ranker = ranker or FakeRanker()
         self.tally = Tally()

@@ -8,6 +8,7 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -96,6 +97,43 @@ async def test_what_is_in_the_cart_is_not_recommended() -> None:
     seen = await ask(service, anonymous_id="a1", events=[wire("view_product", "p40", 1)], k=3)
     carted = await ask(service, anonymous_id="a1", events=[wire("add_to_cart", "p40", 1)], k=3)
     assert "p40" in seen["recommendations"] and "p40" not in carted["recommendations"]
+
+
+async def test_an_answer_shows_nothing_of_a_profile_but_the_slate_unless_profiles_are_open() -> None:
+    said = [
+        event("view_product", "p3", 60),
+        event("add_to_cart", "p5", 30),
+        event("search", metadata={"query": "gift"}),
+    ]
+    service = Service(shop(profiles=known(*said)), profile_view=False)
+
+    answer = await ask(service, user_id="u1", events=[wire("view_product", "p7", 1)], k=3)
+
+    assert set(answer) == {
+        "request_id",
+        "recommendations",
+        "ranked_feed",
+        "personalized_banner",
+        "served_by",
+        "variant",
+        "model_version",
+        "events_ignored",
+        "events_withheld",
+        "took_ms",
+    }
+    entries = [msgspec.to_builtins(entry) for entry in answer["ranked_feed"]]
+    assert [set(entry) for entry in entries] == [{"id", "position", "propensity"}] * 3
+
+
+async def test_a_banner_for_a_user_id_that_anybody_may_guess_follows_from_the_slate_alone() -> None:
+    profiles = {key: visitor(event("add_to_cart", "p5")) for key in ("u#u1", "a#a1")}
+    service = Service(shop(profiles=profiles), profile_view=False)
+
+    account, browser = [await ask(service, k=3, **who) for who in ({"user_id": "u1"}, {"anonymous_id": "a1"})]
+
+    best = service.reader.rows[account["recommendations"][0]].item
+    assert account["personalized_banner"].id == f"category:{best.category}"
+    assert browser["personalized_banner"].id == "cart:p5"
 
 
 class TestVisitor:

@@ -105,7 +105,7 @@ export class Picks {
 
 function reason(slate) {
   if (slate.served_by === "store") return "The recommender is away. Meanwhile, from the shelves.";
-  if (!slate.profile?.found && !slate.client?.included.length) return "What others like, until you have looked around.";
+  if (slate.profile?.found === false && !slate.client?.included.length) return "What others like, until you have looked around.";
   const category = slate.personalized_banner?.category;
   return category ? `Following your interest in ${label(category).toLowerCase()}.` : "Following what you do here.";
 }

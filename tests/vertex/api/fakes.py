@@ -132,7 +132,7 @@ class Service:
         self, reader: FakeReader, ranker: Ranker | None = None, model: Model | None = None, **config: Any
     ) -> None:
         self.reader = reader
-        settings = {
+        settings: dict[str, Any] = {
             "project": "demo-project",
             "instance": "freshet",
             "explore_rate": 0.0,

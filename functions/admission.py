@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote_plus
 
-from functions.addresses import address_of
 from functions.config import Config
-from functions.limits import TokenBuckets
 from functions.protocols.contract import Incoming, Reading, Refusal
 from functions.protocols.native import KEY_HEADER
 from functions.protocols.values import basic_user
 from functions.sites import Site, UnknownKey
+from pipeline.runtime.addresses import sender_of
+from pipeline.runtime.limits import TokenBuckets
 
 
 class Refused(Exception):
@@ -61,7 +61,7 @@ class Admission:
             Refused: 429.
         """
         if self._per_address is not None:
-            _check_rate(self._per_address.take(address_of(scope) or "", self._clock_s()), "address")
+            _check_rate(self._per_address.take(sender_of(scope), self._clock_s()), "address")
 
     def site_of(self, reading: Reading, headers: Mapping[bytes, bytes]) -> Site:
         """The site that the request's key belongs to, where its page may send and its rate is kept.
@@ -89,7 +89,7 @@ class Admission:
     def is_too_busy(self, scope: Any) -> bool:
         """Whether an address sends more than a person does."""
         buckets = self._bot_rate
-        return buckets is not None and buckets.take(address_of(scope) or "", self._clock_s()) > 0.0
+        return buckets is not None and buckets.take(sender_of(scope), self._clock_s()) > 0.0
 
     def _sender(self, key: str | None, headers: Mapping[bytes, bytes]) -> Site:
         try:

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple, Protocol
 
 from starlette.requests import Request
 
-from functions.addresses import address_key, address_of
 from functions.admission import Admission, Refused
 from functions.answers import Cors, CorsHeaders, WireResponse, response
 from functions.bodies import Bodies, BodyRefused
@@ -31,9 +30,10 @@ from functions.publisher import PublishFailed, message
 from functions.routes import OWN_PATHS, ROUTES, Route
 from functions.senders import Senders
 from functions.sites import Site
-from functions.tracing import trace_id
+from functions.tracing import given_trace_id, trace_id
 from functions.user_agents import UserAgents
 from pipeline.core.events import InvalidEvent, encode_message
+from pipeline.runtime.addresses import address_key, address_of
 
 logger = logging.getLogger(__name__)
 
@@ -284,7 +284,7 @@ class Collector:
         logger.info("events rejected", extra=counts | self._trace(call))
 
     def _trace(self, call: Call) -> dict[str, str]:
-        trace = call.headers.get(b"x-cloud-trace-context", b"").partition(b"/")[0].decode("latin-1")
+        trace = given_trace_id(call.headers)
         return {"logging.googleapis.com/trace": f"projects/{self._config.project}/traces/{trace}"} if trace else {}
 
 

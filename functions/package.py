@@ -21,6 +21,7 @@ SOURCES = (
     "functions/schemas/*/*.json",
     "pipeline/__init__.py",
     "pipeline/core/*.py",
+    "pipeline/runtime/*.py",
 )
 LEFT_OUT = ("functions/package.py", "functions/vendor_letters.py")
 MAIN = '"""Where Cloud Functions looks for the entry point."""\n\nfrom functions.main import collect as collect\n'

@@ -10,7 +10,7 @@ from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
 
-from functions.addresses import IPV4_KEPT_BYTES, IPV6_KEPT_BYTES
+from pipeline.runtime.addresses import IPV4_KEPT_BYTES, IPV6_KEPT_BYTES
 
 MAX_ADDRESS_LENGTH = 64
 MAX_NAME_LENGTH = 64

@@ -7,13 +7,13 @@ from typing import Any
 
 import msgspec
 
-from functions.addresses import address_of
 from functions.bots import bot_reason
 from functions.countries import Countries
 from functions.enrichment import request_context
 from functions.headers import Headers
 from functions.privacy import Privacy, Signal
 from functions.user_agents import UNREAD, UserAgents
+from pipeline.runtime.addresses import address_of
 
 MAX_REMEMBERED = 8192
 MAX_KEY_BYTES = 1024

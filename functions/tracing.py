@@ -17,10 +17,15 @@ def trace_id(headers: Mapping[bytes, bytes], random_bits: int) -> str:
         headers: with lower-case names.
         random_bits: 128 of them, for a request that names no trace.
     """
+    return given_trace_id(headers) or f"{random_bits:032x}"
+
+
+def given_trace_id(headers: Mapping[bytes, bytes]) -> str | None:
+    """As `trace_id`, of a request that names its trace; None where it names none, or none that is well formed."""
     given = headers.get(b"traceparent")
     if given is not None and (found := _TRACEPARENT.fullmatch(given)) and found[1] != _NONE:
         return found[1].decode()
     given = headers.get(b"x-cloud-trace-context")
     if given is not None and (found := _GOOGLE.match(given)):
         return found[1].decode().lower()
-    return f"{random_bits:032x}"
+    return None

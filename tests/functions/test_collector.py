@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
-from functions.addresses import address_key
 from pipeline.core.events import decode_message
+from pipeline.runtime.addresses import address_key
 from tests.functions.conftest import ADDRESS_KEY, BACKFILL_KEY, DEADLINE_S, ORIGIN
 from tests.functions.pubsub import Topics
 from tests.stack import Stack
@@ -230,6 +230,7 @@ def test_the_log_says_how_many_were_rejected_and_why_but_never_what(
 ) -> None:
     secret = "anna@example.com"
     post(client, {"events": [event(user_id=[secret])]}, x_cloud_trace_context="abc123/1;o=1")
+    post(client, {"events": [{}]}, x_cloud_trace_context=f"{secret}/1;o=1")
     post(client, secret.encode())
     log = collector_stack.processes["collector"].log.read_text()
     assert secret not in log

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from functions.tracing import trace_id
+from functions.tracing import given_trace_id, trace_id
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
@@ -19,3 +19,8 @@ def test_the_trace_of_w3c_and_then_googles_is_taken() -> None:
 @pytest.mark.parametrize("given", [b"", b"x", f"00-{'0' * 32}-00f067aa0ba902b7-01".encode(), b"00-" + b"a" * 5000])
 def test_what_is_no_trace_gets_a_new_one(given: bytes) -> None:
     assert trace_id({b"traceparent": given, b"x-cloud-trace-context": b"<script>"}, 255) == "0" * 30 + "ff"
+
+
+@pytest.mark.parametrize("given", [b"", b"x" * 5000, b"abc12", b"a" * 33, b"../../other/traces/abc123", b"abc123\xe9"])
+def test_what_is_no_trace_is_not_passed_on(given: bytes) -> None:
+    assert given_trace_id({b"x-cloud-trace-context": given, b"traceparent": given}) is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from functions.limits import TokenBuckets
+from pipeline.runtime.limits import TokenBuckets
 
 
 def test_a_burst_passes_and_then_the_rate_holds() -> None:

@@ -72,12 +72,12 @@ def encode_predictions(predictions: Predictions) -> bytes:
     """The response body of probabilities `(n,)`.
 
     Raises:
-        InvalidBody: for another shape or a number that is not finite.
+        InvalidBody: for another shape or a number that is not in [0, 1].
     """
     if predictions.ndim != 1:
         raise InvalidBody("predictions", "one dimension", f"shape {predictions.shape}")
     values = np.ascontiguousarray(predictions, "<f4")
-    _check_finite("predictions", values)
+    _check_probabilities(values)
     return _PREDICTIONS_HEADER.pack(PREDICTIONS_MAGIC, len(values)) + values.tobytes()
 
 
@@ -92,8 +92,13 @@ def decode_predictions(body: bytes, rows: int | None = None) -> Predictions:
     if rows is not None and n != rows:
         raise InvalidBody("n", f"{rows} predictions", n)
     values = _floats(body, _PREDICTIONS_HEADER.size, n, str(n))
-    _check_finite("predictions", values)
+    _check_probabilities(values)
     return values
+
+
+def predictions_bytes(rows: int) -> int:
+    """The length of the response body for so many rows."""
+    return _PREDICTIONS_HEADER.size + rows * _FLOAT_BYTES
 
 
 def _header(layout: struct.Struct, body: bytes) -> tuple[Any, ...]:
@@ -122,3 +127,9 @@ def _check_size(body: bytes) -> None:
 def _check_finite(field: str, values: NDArray[np.float32]) -> None:
     if not np.isfinite(values).all():
         raise InvalidBody(field, "finite numbers", f"{np.count_nonzero(~np.isfinite(values))} that are not")
+
+
+def _check_probabilities(values: NDArray[np.float32]) -> None:
+    inside = (values >= 0.0) & (values <= 1.0)  # NaN is neither
+    if not inside.all():
+        raise InvalidBody("predictions", "numbers in [0, 1]", f"{np.count_nonzero(~inside)} that are not")

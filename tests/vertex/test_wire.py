@@ -20,6 +20,7 @@ from vertex.wire import (
     encode_predictions,
 )
 
+probabilities = st.floats(0.0, 1.0, width=32)
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
@@ -28,7 +29,7 @@ def test_a_matrix_comes_back_bit_for_bit(matrix: Matrix) -> None:
     assert decode_matrix(encode_matrix(matrix)).tobytes() == matrix.tobytes()
 
 
-@given(arrays(np.float32, st.integers(0, 20), elements=finite))
+@given(arrays(np.float32, st.integers(0, 20), elements=probabilities))
 def test_predictions_come_back_bit_for_bit(predictions: Matrix) -> None:
     assert decode_predictions(encode_predictions(predictions)).tobytes() == predictions.tobytes()
 
@@ -84,8 +85,15 @@ def test_an_answer_for_other_rows_is_refused() -> None:
 def test_what_is_not_finite_is_never_sent() -> None:
     with pytest.raises(InvalidBody, match="finite"):
         encode_matrix(np.array([[np.inf]], np.float32))
-    with pytest.raises(InvalidBody, match="finite"):
-        encode_predictions(np.array([np.nan], np.float32))
+
+
+@pytest.mark.parametrize("number", [-1e-6, 1.000001, 2.0, np.nan, np.inf, -np.inf])
+def test_what_is_no_probability_is_neither_sent_nor_taken(number: float) -> None:
+    predictions = np.array([0.5, number], np.float32)
+    with pytest.raises(InvalidBody, match=r"predictions: expected numbers in \[0, 1\], got 1"):
+        encode_predictions(predictions)
+    with pytest.raises(InvalidBody, match=r"predictions: expected numbers in \[0, 1\], got 1"):
+        decode_predictions(b"FSP1" + struct.pack("<I", 2) + predictions.tobytes())
 
 
 def test_a_matrix_too_large_for_an_endpoint_is_never_sent() -> None:

@@ -25,10 +25,12 @@ class RawTransport(PredictionServiceRestTransport):
     """Google's REST transport with one method more."""
 
     def post_raw(self, endpoint: str, body: bytes, timeout_s: float) -> requests.Response:
-        """Post the bytes to the endpoint's `rawPredict`; raises as `requests` does."""
+        """Post the bytes to the endpoint's `rawPredict`, the answer's body unread; raises as `requests` does."""
         url = f"{self._host}/v1/{endpoint}:rawPredict"
         headers = {"content-type": wire.CONTENT_TYPE}
-        response: requests.Response = self._session.post(url, data=body, headers=headers, timeout=timeout_s)
+        response: requests.Response = self._session.post(
+            url, data=body, headers=headers, timeout=timeout_s, stream=True
+        )
         return response
 
 
@@ -54,14 +56,16 @@ class Endpoint:
         Raises:
             Unavailable: when the endpoint does not answer, or not with that.
         """
+        body = wire.encode_matrix(matrix)
         try:
-            response = self._transport().post_raw(self.name, wire.encode_matrix(matrix), self._timeout_s)
+            with self._transport().post_raw(self.name, body, self._timeout_s) as response:
+                if response.status_code != 200:
+                    raise Unavailable(f"vertex: status {response.status_code}")
+                answer = _read(response, wire.predictions_bytes(len(matrix)))
         except (requests.RequestException, GoogleAuthError) as error:
             raise Unavailable(f"vertex: {type(error).__name__}") from error
-        if response.status_code != 200:
-            raise Unavailable(f"vertex: status {response.status_code}")
         try:
-            predictions = wire.decode_predictions(response.content, rows=len(matrix))
+            predictions = wire.decode_predictions(answer, rows=len(matrix))
         except wire.InvalidBody as error:
             raise Unavailable(f"vertex: {error}") from error
         return predictions, _version(response)
@@ -79,6 +83,16 @@ class Endpoint:
         # Looking for proxies and passwords in environment and home for each request costs 0.6 ms.
         transport._session.trust_env = False
         return transport
+
+
+def _read(response: requests.Response, expected_bytes: int) -> bytes:
+    """The body; of one that is longer than expected so much that its length shows it."""
+    body = bytearray()
+    for chunk in response.iter_content(expected_bytes + 1):
+        body += chunk
+        if len(body) > expected_bytes:
+            break
+    return bytes(body)
 
 
 def _version(response: requests.Response) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import unquote_plus
@@ -14,6 +14,7 @@ from functions.enrichment import enrich_event, merge
 from functions.letters import keyless
 from functions.plan import Plan
 from functions.privacy import Privacy, Signal, event_consent, record, unread_consent, wire_consent
+from functions.protocols.commerce_facts import within_bounds
 from functions.protocols.contract import Reading, Translated
 from functions.user_agents import UserAgents
 from pipeline.core.consent import DENIED, GRANTED, Consent
@@ -22,9 +23,8 @@ from pipeline.core.events import Event, InvalidEvent, WireEvent, accept_event, a
 MAX_EXPANDED_BYTES = 4 * 1024 * 1024
 """What the events of a request that stand for several of ours may come to: a small body must not become a big one."""
 
-
-class TooMuch(ValueError):
-    """A request whose events would come to more than `MAX_EXPANDED_BYTES`."""
+SLICE_EVENTS = 100
+"""Of the sender's, between which others may be served: about 10 ms of a processor where a vendor's event is usual."""
 
 
 class Terms(msgspec.Struct, frozen=True):
@@ -77,31 +77,41 @@ class Sorted(msgspec.Struct):
         consent: what all of its events allow.
     """
 
-    events: list[Event]
-    accepted: int
-    withheld: int
-    rejected: list[Rejection]
+    events: list[Event] = []
+    accepted: int = 0
+    withheld: int = 0
+    rejected: list[Rejection] = []
     consent: Consent = GRANTED
 
 
 def sort_events(reading: Reading, ingest_time: datetime, terms: Terms = OPEN_TERMS) -> Sorted:
-    """Accept, withhold or reject each event.
+    """`sort_slices` in one step."""
+    found = Sorted()
+    for _ in sort_slices(found, reading, ingest_time, terms):
+        pass
+    return found
+
+
+def sort_slices(found: Sorted, reading: Reading, ingest_time: datetime, terms: Terms) -> Iterator[None]:
+    """Accept, withhold or reject each event into `found`, with a pause after each `SLICE_EVENTS`.
 
     Where `sent_at` shows a client clock that is off by more than `CLOCK_TOLERANCE`, the timestamps are shifted by the
     difference; history keeps its timestamps. An event of the sender's is accepted whole or rejected whole, with all
     that it stands for. Of a visitor who agreed to nothing nothing is kept, not even in the dead letter.
 
     Raises:
-        TooMuch: see there.
+        InvalidEvent: field `events`, when they stand for too many of ours, or would come to more than
+            `MAX_EXPANDED_BYTES`.
     """
-    found = Sorted([], 0, 0, [])
     if terms.signal is Signal.GPC:  # binds whatever an event says: nothing is looked at
         found.accepted = found.withheld = len(reading.events)
         found.consent = DENIED
-        return found
+        return
     request = _Request(reading, ingest_time, terms)
     expanded_bytes = 0
-    for index, translated in enumerate(reading.events):
+    for index, translated in enumerate(within_bounds(reading.events)):
+        if index and index % SLICE_EVENTS == 0:
+            yield
         try:
             events, consent = request.accept(translated)
         except InvalidEvent as error:
@@ -117,13 +127,12 @@ def sort_events(reading: Reading, ingest_time: datetime, terms: Terms = OPEN_TER
         if len(events) > 1:
             expanded_bytes += sum(len(_encoder.encode(event)) for event in events)
             if expanded_bytes > MAX_EXPANDED_BYTES:
-                raise TooMuch(f"expected events that come to at most {MAX_EXPANDED_BYTES} bytes")
+                raise InvalidEvent("events", f"expected them to come to at most {MAX_EXPANDED_BYTES} bytes", None)
         if consent is not GRANTED:
             found.consent = _both(found.consent, consent)
             found.withheld += consent.is_none
         found.events += events
         found.accepted += 1
-    return found
 
 
 _encoder = msgspec.json.Encoder(enc_hook=str)

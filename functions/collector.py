@@ -1,23 +1,24 @@
 """The collector as an HTTP endpoint: reads a request, has it sorted, publishes, and only then answers.
 
-All that is decided about a request is decided in one step, `_prepare`, without waiting; what waits for Pub/Sub is no
-more than the messages and the answer. Under load hundreds of requests wait at once: what they hold, the processor's
-caches and the garbage collector have to go through.
+All that is decided about a request is decided in `_prepare`, which waits for nothing, and lets others have their turn
+where there are many events. What waits for Pub/Sub is no more than the messages and the answer: under load hundreds of
+requests wait at once, and what they hold, the processor's caches and the garbage collector have to go through.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from starlette.requests import Request
 
 from functions.admission import Admission, Refused
 from functions.answers import Cors, CorsHeaders, WireResponse, response
 from functions.bodies import Bodies, BodyRefused
-from functions.collection import Sorted, Terms, TooMuch, sort_events
+from functions.collection import Sorted, Terms, sort_slices
 from functions.config import Config
 from functions.cookie import anonymous_id_from, cookie_answer, is_secure
 from functions.countries import Countries
@@ -26,7 +27,8 @@ from functions.letters import event_attributes, keyless, letter_attributes
 from functions.privacy import unreadable_consent
 from functions.problems import problem
 from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Rejected
-from functions.publisher import PublishFailed, message
+from functions.protocols.values import MAX_EVENTS
+from functions.publisher import MAX_CALL_MESSAGES, PublishFailed, message
 from functions.routes import OWN_PATHS, ROUTES, Route
 from functions.senders import Senders
 from functions.sites import Site
@@ -41,6 +43,7 @@ RETRY_AFTER_S = 2
 BY_RATE = "rate"
 MIN_LEFT_S = 0.25
 """For dead letters after events that took almost all of a request's deadline."""
+T = TypeVar("T")
 _HEALTHY = Answer(200, b'{"status":"ok"}')
 
 
@@ -74,8 +77,8 @@ class Call:
 class Prepared(NamedTuple):
     """What a request comes to: messages for the two topics, and what is answered once they are confirmed."""
 
-    events: Sequence[Any]
-    letters: Sequence[Any]
+    events: list[Any]
+    letters: list[Any]
     answer: Answer
 
 
@@ -139,7 +142,7 @@ class Collector:
         self._admission.check_address(call.scope)
         call.body = await self._bodies.read(request.receive, call.headers)
         try:
-            prepared = self._prepare(call, route)
+            prepared = await self._prepare(call, route)
         except Refused as refused:
             if refused.letter is not None:
                 await self._publisher.publish(self._config.dead_letter_path, [refused.letter])
@@ -159,8 +162,9 @@ class Collector:
         started_s = self._clock_s()
         if events:
             await self._publisher.publish(self._config.events_path, events)
-        left_s = max(started_s + self._config.publish_deadline_s - self._clock_s(), MIN_LEFT_S)
-        await self._publisher.publish(self._config.dead_letter_path, letters, left_s)
+        for part in parts(letters, MAX_CALL_MESSAGES):
+            left_s = max(started_s + self._config.publish_deadline_s - self._clock_s(), MIN_LEFT_S)
+            await self._publisher.publish(self._config.dead_letter_path, part, left_s)
 
     def _own(self, call: Call) -> Answer:
         """What is asked of the collector itself, and what nobody answers."""
@@ -176,7 +180,7 @@ class Collector:
 
     # ---- what becomes of it? -----------------------------------------------------------------------------------
 
-    def _prepare(self, call: Call, route: Route) -> Prepared:
+    async def _prepare(self, call: Call, route: Route) -> Prepared:
         received_at = self._now()
         incoming = call.incoming(received_at)
         try:
@@ -186,14 +190,15 @@ class Collector:
         site = self._admission.site_of(reading, call.headers)
         sent_id = self._sent_id(incoming, site)
         try:
-            found = sort_events(reading, received_at, self._terms(call, reading, site, sent_id))
-        except TooMuch as error:
-            raise Refused.because(413, "events", str(error)) from None
+            found = await _sorted(reading, received_at, self._terms(call, reading, site, sent_id))
+        except InvalidEvent as error:
+            raise Refused.because(413, error.field, error.reason) from None
         if self._config.cookie is not None and not site.server:
             self._add_cookie(call, incoming, sent_id, found)
-        events: Sequence[Any] = ()
+        events: list[Any] = []
         if found.events:
-            events = [message(encode_message(found.events), self._attributes(call, route, site, reading, received_at))]
+            attributes = self._attributes(call, route, site, reading, received_at)
+            events = [message(encode_message(part), attributes) for part in parts(found.events, MAX_EVENTS)]
         if found.rejected:
             self._log_rejected(call, found)
         letters = [
@@ -286,6 +291,19 @@ class Collector:
     def _trace(self, call: Call) -> dict[str, str]:
         trace = given_trace_id(call.headers)
         return {"logging.googleapis.com/trace": f"projects/{self._config.project}/traces/{trace}"} if trace else {}
+
+
+async def _sorted(reading: Reading, received_at: datetime, terms: Terms) -> Sorted:
+    """Sort a request's events, and serve others between its slices."""
+    found = Sorted()
+    for _ in sort_slices(found, reading, received_at, terms):
+        await asyncio.sleep(0)
+    return found
+
+
+def parts(whole: list[T], size: int) -> Iterator[list[T]]:
+    """Consecutive parts of at most `size`."""
+    return (whole[start : start + size] for start in range(0, len(whole), size))
 
 
 def _as_refused(error: Refused | BodyRefused | PublishFailed) -> Refused:

@@ -13,10 +13,9 @@ import msgspec
 
 from functions.problems import safe
 from functions.protocols.amplitude_events import event
-from functions.protocols.commerce_facts import within_bounds
-from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Rejected
+from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Rejected, Translations
 from functions.protocols.refused_events import refused_event
-from functions.protocols.values import MAX_EVENTS, as_text, checked_list, read_object
+from functions.protocols.values import MAX_VENDOR_EVENTS, as_text, checked_list, read_object
 from pipeline.core.events import InvalidEvent, parse_time
 
 PATHS = {"/2/httpapi": ("POST",), "/batch": ("POST",)}
@@ -39,7 +38,7 @@ def read(incoming: Incoming) -> Reading:
     if not isinstance(events, list):
         unlisted = refused_event(body, InvalidEvent("events", "expected a list", events))
         return Reading([unlisted], key, key_paths=KEY_PATHS)
-    taken = within_bounds(event(given, incoming.received_at) for given in checked_list(events, "events"))
+    taken = Translations(checked_list(events, "events"), lambda given: event(given, incoming.received_at))
     return Reading(taken, key, _sent_at(body.get("client_upload_time")), key_paths=KEY_PATHS)
 
 
@@ -94,7 +93,7 @@ def _all_rejected(rejected: Sequence[Rejected]) -> Answer:
 
 def _event_count(body: bytes) -> int:
     """At least so many events are in it; a body that was refused unread counts as the largest."""
-    return min(body.count(b'"event_type"'), MAX_EVENTS) or MAX_EVENTS
+    return min(body.count(b'"event_type"'), MAX_VENDOR_EVENTS) or MAX_VENDOR_EVENTS
 
 
 def _sent_at(client_upload_time: Any) -> datetime | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -114,20 +114,18 @@ def written(
     ]
 
 
-def within_bounds(translated: Iterable[Translated]) -> list[Translated]:
-    """All of them.
+def within_bounds(translated: Iterable[Translated]) -> Iterator[Translated]:
+    """Each of them, until they come to too much.
 
     Raises:
         InvalidEvent: field `events`, when they stand for more than `MAX_FACTS`: the sender has to split them.
     """
-    taken: list[Translated] = []
     facts = 0
     for one in translated:
         facts += len(one.facts)
         if facts > MAX_FACTS:
             raise InvalidEvent("events", f"expected at most {MAX_FACTS} products", None)
-        taken.append(one)
-    return taken
+        yield one
 
 
 def _of_products(event: str, properties: Mapping[str, Any]) -> Sequence[Fact]:

@@ -10,7 +10,7 @@ A protocol is one module beside this one, pure (no clock, no I/O, no environment
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -59,6 +59,27 @@ class Translated(msgspec.Struct, frozen=True):
     error: InvalidEvent | None = None
     sent_at: datetime | None = None
     wire: WireEvent | None = None
+
+
+class Translations(Sequence[Translated]):
+    """A vendor's events, each translated when it is asked for: thousands of them are not translated in one step.
+
+    Args:
+        given: the events as the request has them.
+        translate: makes a `Translated` of one; it never raises.
+    """
+
+    __slots__ = ("_given", "_translate")
+
+    def __init__(self, given: Sequence[Any], translate: Callable[[Any], Translated]) -> None:
+        self._given = given
+        self._translate = translate
+
+    def __len__(self) -> int:
+        return len(self._given)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._translate(self._given[index])
 
 
 class Reading(msgspec.Struct, frozen=True):

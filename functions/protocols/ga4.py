@@ -13,7 +13,16 @@ import msgspec
 
 from functions.problems import safe
 from functions.protocols.commerce_facts import within_bounds
-from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Rejected, Translated
+from functions.protocols.contract import (
+    Answer,
+    Incoming,
+    Outcome,
+    Reading,
+    Refusal,
+    Rejected,
+    Translated,
+    Translations,
+)
 from functions.protocols.ga4_hits import consent_of, params_of, user_properties_of
 from functions.protocols.ga4_translation import Hit, language_of, named, translated
 from functions.protocols.places import country_of
@@ -21,6 +30,7 @@ from functions.protocols.refused_events import refused_event
 from functions.protocols.values import (
     as_object,
     as_text,
+    check_shared,
     checked_list,
     checked_size,
     read_form,
@@ -35,8 +45,6 @@ COLLECT, MEASUREMENT, VALIDATION = "/g/collect", "/mp/collect", "/debug/mp/colle
 PATHS = {COLLECT: ("POST", "GET"), MEASUREMENT: ("POST",), VALIDATION: ("POST",)}
 KEY_PATHS = (("tid",), ("api_secret",))
 MAX_QUERY_LENGTH = 32 * 1024
-MAX_SHARED_BYTES = 1024 * 1024
-"""What a request says once for all of its events, times their number: a small request must not become a big one."""
 
 _DEVICE = {
     "operating_system": "os_family",
@@ -65,7 +73,7 @@ def read(incoming: Incoming) -> Reading:
         raise InvalidEvent("query", f"expected at most {MAX_QUERY_LENGTH} characters", len(incoming.query))
     query = read_form(incoming.query.encode("utf-8", "surrogatepass"), "query")
     if incoming.path == COLLECT:
-        return Reading(within_bounds(_hits(incoming, query)), query.get("tid"), key_paths=KEY_PATHS)
+        return Reading(_hits(incoming, query), query.get("tid"), key_paths=KEY_PATHS)
     key = query.get("api_secret")
     return Reading([] if incoming.path == VALIDATION else _measured(incoming), key, key_paths=KEY_PATHS)
 
@@ -91,16 +99,21 @@ def refused(incoming: Incoming, refusal: Refusal) -> Answer:
 # ---- /g/collect ------------------------------------------------------------------------------------------------
 
 
-def _hits(incoming: Incoming, shared: dict[str, str]) -> list[Translated]:
+def _hits(incoming: Incoming, shared: dict[str, str]) -> Sequence[Translated]:
     """Of each line of the body, which says what the query does not; without a body the query is one."""
     lines = [line for given in incoming.body.split(b"\n") if (line := given.strip())]
     if not lines and not shared:
         raise InvalidEvent("query", "expected an event", None)
     checked_list(lines, "events")
-    _check_shared(len(incoming.query), len(lines))
+    check_shared(len(incoming.query), len(lines))
     agent = incoming.headers.get("user-agent")
     base = derived_event_id(shared)
-    return [_hit(line, shared, base, number, agent, incoming.received_at) for number, line in enumerate(lines or [b""])]
+
+    def hit(numbered: tuple[int, bytes]) -> Translated:
+        number, line = numbered
+        return _hit(line, shared, base, number, agent, incoming.received_at)
+
+    return Translations(list(enumerate(lines or [b""])), hit)
 
 
 def _hit(
@@ -133,7 +146,7 @@ def _of_hit(fields: dict[str, str], identity: str, agent: str | None) -> Hit:
 # ---- /mp/collect -----------------------------------------------------------------------------------------------
 
 
-def _measured(incoming: Incoming) -> list[Translated]:
+def _measured(incoming: Incoming) -> Sequence[Translated]:
     """Of a body without a list of events, one that is rejected, so that its key is looked at first.
 
     One event may stand there without a list, as a library of Google's partners writes it.
@@ -143,9 +156,14 @@ def _measured(incoming: Incoming) -> list[Translated]:
     events = [given] if isinstance(given, dict) else given
     if not isinstance(events, list):
         return [refused_event(body, InvalidEvent("events", "expected a list", given), _stated_consent(body))]
-    _check_shared(len(_encoder.encode(body)), len(checked_list(events, "events")))
+    check_shared(len(_encoder.encode(body)), len(checked_list(events, "events")))
     base = derived_event_id(body)
-    return within_bounds(_measurement(event, body, base, n, incoming.received_at) for n, event in enumerate(events))
+
+    def measurement(numbered: tuple[int, Any]) -> Translated:
+        number, event = numbered
+        return _measurement(event, body, base, number, incoming.received_at)
+
+    return Translations(list(enumerate(events)), measurement)
 
 
 def _measurement(event: Any, body: dict[str, Any], base: str, number: int, received_at: datetime) -> Translated:
@@ -203,18 +221,13 @@ def _value(user_property: Any) -> Any:
     return user_property.get("value") if isinstance(user_property, dict) else user_property
 
 
-def _check_shared(shared_bytes: int, events: int) -> None:
-    if shared_bytes * events > MAX_SHARED_BYTES:
-        raise InvalidEvent("events", f"expected at most {MAX_SHARED_BYTES} bytes with what they share", None)
-
-
 # ---- answers ---------------------------------------------------------------------------------------------------
 
 
 def _validated(incoming: Incoming) -> list[dict[str, str]]:
     """What would be rejected, and why."""
     try:
-        events = _measured(incoming)
+        events = list(within_bounds(_measured(incoming)))
     except InvalidEvent as error:
         return [_told(error.field, error.reason)]
     found = ((index, _error(event, incoming.received_at)) for index, event in enumerate(events))

@@ -14,10 +14,18 @@ from typing import Any
 import msgspec
 
 from functions.problems import safe
-from functions.protocols.commerce_facts import within_bounds
-from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Rejected, Translated
+from functions.protocols.contract import (
+    Answer,
+    Incoming,
+    Outcome,
+    Reading,
+    Refusal,
+    Rejected,
+    Translated,
+    Translations,
+)
 from functions.protocols.mixpanel_bodies import FORM, read_given
-from functions.protocols.mixpanel_events import event, profile_update, token_of
+from functions.protocols.mixpanel_events import event, profile_update, time_told, token_of
 from functions.protocols.pixel import EMBEDDABLE, GIF
 from functions.protocols.values import basic_user, read_form, time_of
 from pipeline.core.events import MAX_AGE, InvalidEvent, parse_time
@@ -43,11 +51,12 @@ def read(incoming: Incoming) -> Reading:
     given = read_given(incoming)
     key = _write_key(incoming, given.events, given.options)
     translate = {"engage": profile_update, "groups": _group_update}.get(incoming.path.strip("/"), event)
-    events = within_bounds(
-        found if isinstance(found, Translated) else translate(found, key, incoming.received_at)
-        for found in given.events
-    )
-    history = incoming.path.startswith("/import") and _is_history(events, incoming.received_at)
+
+    def translated(found: Any) -> Translated:
+        return found if isinstance(found, Translated) else translate(found, key, incoming.received_at)
+
+    events = Translations(given.events, translated)
+    history = incoming.path.startswith("/import") and _is_history(given.events, incoming.received_at)
     return Reading(events, key, _sent_at(given.options.get("_")), history, key_paths=KEY_PATHS)
 
 
@@ -101,10 +110,9 @@ def _sent_at(milliseconds: str | None) -> datetime | None:
         return None
 
 
-def _is_history(events: Iterable[Translated], received_at: datetime) -> bool:
+def _is_history(events: Iterable[Any], received_at: datetime) -> bool:
     oldest = received_at - MAX_AGE
-    facts = (fact for found in events if found.error is None for fact in found.facts)
-    return any(parse_time("time", fact["timestamp"]) < oldest for fact in facts)
+    return any(parse_time("time", told) < oldest for told in map(time_told, events) if told is not None)
 
 
 def _import_answer(outcome: Outcome, strict: bool) -> Answer:

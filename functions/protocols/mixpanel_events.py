@@ -84,6 +84,15 @@ def token_of(source: Any) -> str | None:
     return as_text(given) or as_text(source.get("$token"))
 
 
+def time_told(source: Any) -> str | None:
+    """When an event says that it happened; None where it says nothing that can be read."""
+    properties = source.get("properties") if isinstance(source, dict) else None
+    try:
+        return _time(properties.get("time"), "properties.time") if isinstance(properties, dict) else None
+    except InvalidEvent:
+        return None
+
+
 def _event(source: dict[str, Any], token: str | None, received_at: datetime) -> Translated:
     checked_size(source)
     _check_token(source, token)

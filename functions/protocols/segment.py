@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 
 from functions.problems import safe
-from functions.protocols.commerce_facts import Fact, within_bounds, written
-from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Translated
+from functions.protocols.commerce_facts import Fact, written
+from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Translated, Translations
 from functions.protocols.refused_events import object_of_any_depth, refused_event
 from functions.protocols.segment_context import consent_of, surroundings
 from functions.protocols.segment_ecommerce import as_metadata, facts_of_track
@@ -22,6 +22,7 @@ from functions.protocols.values import (
     as_object,
     as_text,
     basic_user,
+    check_shared,
     checked_list,
     checked_size,
     read_form,
@@ -41,6 +42,7 @@ KEY_PATHS = (("writeKey",),)
 _CODES = {401: "invalid_write_key", 413: "too_large", 429: "rate_limited", 500: "internal_error", 503: "not_stored"}
 _MAX_NUMBERED_ID_LENGTH = MAX_ID_LENGTH - 4
 _PAGE_FIELDS = {"name": "page_name", "category": "page_category"}
+_SHARED = ("context", "integrations")
 _encoder = msgspec.json.Encoder()
 _SUCCESS = Answer(200, b'{"success":true}')
 
@@ -67,7 +69,9 @@ def read(incoming: Incoming) -> Reading:
         unlisted = refused_event(body, InvalidEvent("batch", "expected a list", batch), _stated_consent(body))
         return Reading([unlisted], key, None, history, key_paths=KEY_PATHS)
     given = checked_list(batch, "events")  # the collector answers 413 to too many `events`
-    taken = within_bounds(message(one, incoming.received_at, body) for one in given)
+    shared = {name: body[name] for name in _SHARED if name in body}
+    check_shared(len(_encoder.encode(shared)) if shared else 0, len(given))
+    taken = Translations(given, lambda one: message(one, incoming.received_at, body))
     return Reading(taken, key, _sent_at(body.get("sentAt")), history, key_paths=KEY_PATHS)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Translated
+from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Translated, Translations
 from functions.protocols.pixel import GIF
 from functions.protocols.refused_events import refused_event
 from functions.protocols.snowplow_contexts import Contexts, read_contexts
@@ -80,7 +80,7 @@ def read(incoming: Incoming) -> Reading:
     else:
         raise InvalidEvent("query", "expected an event", None)
     first = given[0] if given and isinstance(given[0], dict) else {}
-    events = [_translated(event, incoming.received_at, heartbeat_s) for event in given]
+    events = Translations(given, lambda event: _translated(event, incoming.received_at, heartbeat_s))
     return Reading(events, query.get("key") or as_text(first.get("aid")), key_paths=KEY_PATHS)
 
 

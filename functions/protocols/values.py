@@ -15,6 +15,11 @@ from functions.protocols.surrogates import mended
 from pipeline.core.events import MAX_DEPTH, MAX_EVENT_BYTES, MAX_ID_LENGTH, InvalidEvent, format_time
 
 MAX_EVENTS = 500
+"""Of one request of our own protocol, and of one message to Pub/Sub."""
+MAX_VENDOR_EVENTS = 2500
+"""Of one request of a vendor's protocol: the largest number that a vendor documents, Segment's."""
+MAX_SHARED_BYTES = 1024 * 1024
+"""What a request says once for all of its events, times their number: a small request must not become a big one."""
 MAX_QUERY_FIELDS = 1000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _decoder = msgspec.json.Decoder()
@@ -67,16 +72,26 @@ def read_form(text: str | bytes, field: str = "body") -> dict[str, str]:
 
 
 def checked_list(value: Any, field: str) -> list[Any]:
-    """A list of at most `MAX_EVENTS` values.
+    """A list of at most `MAX_VENDOR_EVENTS` values.
 
     Raises:
         InvalidEvent: naming `field`.
     """
     if not isinstance(value, list):
         raise InvalidEvent(field, "expected a list", value)
-    if len(value) > MAX_EVENTS:
-        raise InvalidEvent(field, f"expected at most {MAX_EVENTS} events", len(value))
+    if len(value) > MAX_VENDOR_EVENTS:
+        raise InvalidEvent(field, f"expected at most {MAX_VENDOR_EVENTS} events", len(value))
     return value
+
+
+def check_shared(shared_bytes: int, events: int) -> None:
+    """What a request says once stands with each of its events.
+
+    Raises:
+        InvalidEvent: field `events`, where that comes to more than `MAX_SHARED_BYTES`.
+    """
+    if shared_bytes * events > MAX_SHARED_BYTES:
+        raise InvalidEvent("events", f"expected at most {MAX_SHARED_BYTES} bytes with what they share", None)
 
 
 def as_object(value: Any, field: str) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """`make fuzz`: each protocol's parser, and all that follows until Pub/Sub, with mutated requests. Any exception fails.
 
 What is driven is what the collector calls for a request: `read`, `sort_events`, the message and the dead letters,
-`accepted` or `refused`. A request that is refused is no failure; an exception other than `InvalidEvent` and `TooMuch`
-is, and so are an answer that is no JSON and a request that takes long for its size: processor time, for other programs
+`accepted` or `refused`. A request that is refused is no failure; an exception other than `InvalidEvent` is,
+and so are an answer that is no JSON and a request that takes long for its size: processor time, for other programs
 share the machine. `python -m tests.bench.fuzz segment --input BASE64` does one again, as it was printed.
 """
 
@@ -22,7 +22,7 @@ import msgspec
 
 from functions.admission import presented_keys
 from functions.bots import bot_reason
-from functions.collection import Terms, TooMuch, sort_events
+from functions.collection import Terms, sort_events
 from functions.enrichment import request_context
 from functions.headers import Headers
 from functions.privacy import Privacy
@@ -174,8 +174,6 @@ def drive(protocol: VendorProtocol, request: FuzzRequest) -> str:
         message(incoming.body or incoming.query.encode("latin-1"), _letter(error))
         answer = protocol.refused(incoming, Refusal(400, error.field, error.reason, value=error.value))
         return _told(answer, "refused", error)
-    except TooMuch as error:
-        return _told(protocol.refused(incoming, Refusal(413, "events", str(error))), "refused")
 
 
 def _sorted(protocol: VendorProtocol, incoming: Incoming, reading: Reading) -> str:

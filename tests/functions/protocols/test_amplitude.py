@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from functions.collection import sort_events
 from functions.protocols import amplitude
 from functions.protocols.commerce_facts import MAX_FACTS
 from functions.protocols.contract import Incoming, Outcome, Reading, Refusal, Rejected
-from functions.protocols.values import MAX_EVENTS
+from functions.protocols.values import MAX_VENDOR_EVENTS
 from pipeline.core.events import Event, InvalidEvent, accept_event
 
 NOW = datetime(2025, 1, 1, 12, tzinfo=UTC)
@@ -260,16 +261,16 @@ def test_a_body_without_events_is_rejected_after_its_key_was_seen() -> None:
     assert json.loads(answer.body) == {"code": 400, "error": "events: expected a list", "missing_field": "events"}
 
 
-def test_five_hundred_events_are_taken_and_one_more_has_to_be_split() -> None:
-    assert len(amplitude.read(batch(*[event()] * MAX_EVENTS)).events) == MAX_EVENTS
+def test_two_thousand_five_hundred_events_are_taken_and_one_more_has_to_be_split() -> None:
+    assert len(amplitude.read(batch(*[event()] * MAX_VENDOR_EVENTS)).events) == MAX_VENDOR_EVENTS
     with pytest.raises(InvalidEvent, match=r"events: expected at most"):
-        amplitude.read(batch(*[event()] * (MAX_EVENTS + 1)))
+        amplitude.read(batch(*[event()] * (MAX_VENDOR_EVENTS + 1)))
 
 
 def test_many_small_orders_do_not_become_more_events_than_allowed() -> None:
     order = event("Purchase", event_properties={"products": [1] * 100})
     with pytest.raises(InvalidEvent, match=r"events: expected at most"):
-        amplitude.read(batch(*[order] * (MAX_FACTS // 100 + 1)))
+        sort_events(amplitude.read(batch(*[order] * (MAX_FACTS // 100 + 1))), NOW)
 
 
 # ---- answers ---------------------------------------------------------------------------------------------------
@@ -320,7 +321,7 @@ def test_who_is_too_fast_waits_with_every_event() -> None:
     assert told["throttled_events"] == [0, 1]
     assert told["error"].startswith("Too many requests for some devices and users")
     unread = json.loads(amplitude.refused(incoming(b""), refusal).body)
-    assert unread["throttled_events"] == list(range(MAX_EVENTS))
+    assert unread["throttled_events"] == list(range(MAX_VENDOR_EVENTS))
 
 
 # ---- laws ------------------------------------------------------------------------------------------------------

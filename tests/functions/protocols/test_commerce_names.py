@@ -160,9 +160,9 @@ def test_several_facts_of_an_event_are_numbered_and_the_same_when_it_comes_again
 
 def test_a_request_of_more_products_than_allowed_has_to_be_split() -> None:
     fifty = Translated(None, [{}] * 50)
-    assert len(within_bounds([fifty] * (MAX_FACTS // 50))) == MAX_FACTS // 50
+    assert len([*within_bounds([fifty] * (MAX_FACTS // 50))]) == MAX_FACTS // 50
     with pytest.raises(InvalidEvent) as error:
-        within_bounds([fifty] * (MAX_FACTS // 50 + 1))
+        [*within_bounds([fifty] * (MAX_FACTS // 50 + 1))]
     assert error.value.field == "events"
     assert error.value.reason.startswith("expected at most")  # which the collector answers with 413
 

@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from functions.collection import sort_events
 from functions.protocols import mixpanel
 from functions.protocols.commerce_facts import MAX_FACTS
 from functions.protocols.contract import Incoming, Outcome, Reading, Refusal, Rejected
 from functions.protocols.pixel import GIF
-from functions.protocols.values import MAX_EVENTS
+from functions.protocols.values import MAX_VENDOR_EVENTS
 from pipeline.core.events import MAX_AGE, Event, InvalidEvent, accept_event
 
 NOW = datetime(2025, 1, 1, 12, tzinfo=UTC)
@@ -309,7 +310,7 @@ def test_an_import_may_be_lines_of_which_one_is_broken() -> None:
         ({"body": b"{}", "method": "GET"}, "data"),
         ({"body": b"{}", "query": "%ff"}, "query"),
         ({"body": b"a=1&" * 2000}, "body"),
-        ({"body": [1] * (MAX_EVENTS + 1)}, "events"),
+        ({"body": [1] * (MAX_VENDOR_EVENTS + 1)}, "events"),
     ],
 )
 def test_what_cannot_be_read_says_what_was_expected(given: dict[str, Any], field: str) -> None:
@@ -318,14 +319,14 @@ def test_what_cannot_be_read_says_what_was_expected(given: dict[str, Any], field
     assert error.value.field == field
 
 
-def test_five_hundred_events_are_taken() -> None:
-    assert len(mixpanel.read(incoming([event()] * MAX_EVENTS)).events) == MAX_EVENTS
+def test_two_thousand_five_hundred_events_are_taken() -> None:
+    assert len(mixpanel.read(incoming([event()] * MAX_VENDOR_EVENTS)).events) == MAX_VENDOR_EVENTS
 
 
 def test_many_small_orders_do_not_become_more_events_than_allowed() -> None:
     order = event("Purchase", products=[1] * 100)
     with pytest.raises(InvalidEvent, match="expected at most"):
-        mixpanel.read(incoming([order] * (MAX_FACTS // 100 + 1)))
+        sort_events(mixpanel.read(incoming([order] * (MAX_FACTS // 100 + 1))), NOW)
 
 
 # ---- answers ---------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from functions.privacy import Signal
 from functions.protocols import segment
 from functions.protocols.commerce_facts import MAX_FACTS, MAX_PRODUCTS
 from functions.protocols.contract import Incoming, Outcome, Reading, Refusal, Rejected
-from functions.protocols.values import MAX_EVENTS
+from functions.protocols.values import MAX_SHARED_BYTES, MAX_VENDOR_EVENTS
 from pipeline.core.consent import Consent
 from pipeline.core.events import MAX_ID_LENGTH, Event, InvalidEvent, accept_event
 
@@ -629,10 +629,10 @@ def test_what_is_no_json_object_cannot_be_read(body: bytes) -> None:
     assert error.value.field == "body"
 
 
-@pytest.mark.parametrize("count", [MAX_EVENTS, MAX_EVENTS + 1])
+@pytest.mark.parametrize("count", [MAX_VENDOR_EVENTS, MAX_VENDOR_EVENTS + 1])
 def test_a_batch_has_so_many_events_at_most(count: int) -> None:
     given = batch(*[track("A")] * count)
-    if count <= MAX_EVENTS:
+    if count <= MAX_VENDOR_EVENTS:
         assert len(segment.read(given).events) == count
     else:
         with pytest.raises(InvalidEvent, match="events: expected at most"):
@@ -641,9 +641,17 @@ def test_a_batch_has_so_many_events_at_most(count: int) -> None:
 
 def test_a_request_has_so_many_products_at_most() -> None:
     order = track("Order Completed", {"products": list(map(str, range(100)))})
-    assert len(segment.read(batch(*[order] * (MAX_FACTS // 100))).events) == MAX_FACTS // 100
+    assert sort_events(segment.read(batch(*[order] * (MAX_FACTS // 100))), NOW).accepted == MAX_FACTS // 100
     with pytest.raises(InvalidEvent, match="events: expected at most"):
-        segment.read(batch(*[order] * (MAX_FACTS // 100 + 1)))
+        sort_events(segment.read(batch(*[order] * (MAX_FACTS // 100 + 1))), NOW)
+
+
+@pytest.mark.parametrize("shared", ["context", "integrations"])
+def test_what_a_batch_says_for_all_of_its_messages_is_bounded_by_their_number(shared: str) -> None:
+    told = {shared: {"x": "y" * (MAX_SHARED_BYTES // 400)}}
+    assert len(segment.read(batch(*[track("A")] * 300, **told)).events) == 300
+    with pytest.raises(InvalidEvent, match="events: expected at most .* bytes with what they share"):
+        segment.read(batch(*[track("A")] * 400, **told))
 
 
 # ---- answers ---------------------------------------------------------------------------------------------------

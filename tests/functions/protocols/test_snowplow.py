@@ -573,7 +573,7 @@ def test_the_app_id_is_the_write_key_unless_the_address_has_one() -> None:
         (Incoming("POST", TP2, "", {}, b"[]", NOW), "body"),
         (post(WEB, schema="iglu:com.acme/other/jsonschema/1-0-0"), "schema"),
         (Incoming("POST", TP2, "", {}, json.dumps({"schema": PAYLOAD_DATA}).encode(), NOW), "data"),
-        (post(*[WEB] * 501), "data"),
+        (post(*[WEB] * 2501), "data"),
         (Incoming("GET", "/i", "", {}, b"", NOW), "query"),
         (Incoming("GET", "/i", "e=%ff", {}, b"", NOW), "query"),
     ],

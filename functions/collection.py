@@ -23,8 +23,8 @@ from pipeline.core.events import Event, InvalidEvent, WireEvent, accept_event, a
 MAX_EXPANDED_BYTES = 4 * 1024 * 1024
 """What the events of a request that stand for several of ours may come to: a small body must not become a big one."""
 
-SLICE_EVENTS = 100
-"""Of the sender's, between which others may be served: about 10 ms of a processor where a vendor's event is usual."""
+SLICE_EVENTS = 50
+"""Of the sender's, between which others may be served: about 5 ms of a processor where a vendor's event is usual."""
 
 
 class Terms(msgspec.Struct, frozen=True):

@@ -650,7 +650,7 @@ def test_a_request_has_so_many_products_at_most() -> None:
 def test_what_a_batch_says_for_all_of_its_messages_is_bounded_by_their_number(shared: str) -> None:
     told = {shared: {"x": "y" * (MAX_SHARED_BYTES // 400)}}
     assert len(segment.read(batch(*[track("A")] * 300, **told)).events) == 300
-    with pytest.raises(InvalidEvent, match="events: expected at most .* bytes with what they share"):
+    with pytest.raises(InvalidEvent, match=r"events: expected at most .* bytes with what they share"):
         segment.read(batch(*[track("A")] * 400, **told))
 
 

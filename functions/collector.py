@@ -17,7 +17,7 @@ from starlette.requests import Request
 
 from functions.admission import Admission, Refused
 from functions.answers import Cors, CorsHeaders, WireResponse, response
-from functions.bodies import Bodies, BodyRefused
+from functions.bodies import MAX_BODY_BYTES, decoded
 from functions.collection import Sorted, Terms, sort_slices
 from functions.config import Config
 from functions.cookie import anonymous_id_from, cookie_answer, is_secure
@@ -36,10 +36,10 @@ from functions.tracing import given_trace_id, trace_id
 from functions.user_agents import UserAgents
 from pipeline.core.events import InvalidEvent, encode_message
 from pipeline.runtime.addresses import address_key, address_of
+from pipeline.runtime.bodies import RETRY_AFTER_S, Bodies, BodyRefused
 
 logger = logging.getLogger(__name__)
 
-RETRY_AFTER_S = 2
 BY_RATE = "rate"
 MIN_LEFT_S = 0.25
 """For dead letters after events that took almost all of a request's deadline."""
@@ -109,7 +109,7 @@ class Collector:
         self._clock_s = clock_s
         self._random_bits = random_bits
         self._description = Answer(200, description, headers={"cache-control": "max-age=300"})
-        self._bodies = Bodies()
+        self._bodies = Bodies(MAX_BODY_BYTES, unpack=decoded)
         self._cors = Cors(config.cors_origins | config.sites.origins)
         self._admission = Admission(config, clock_s)
         self._agents = UserAgents(clock_s)
@@ -313,12 +313,8 @@ def _as_refused(error: Refused | BodyRefused | PublishFailed) -> Refused:
 
 
 def _refused_body(error: BodyRefused) -> Refused:
-    """A body that was not read to its end takes its connection along."""
-    headers = {"retry-after": str(RETRY_AFTER_S)} if error.status == 503 else {}
-    if error.status in (408, 413):
-        headers["connection"] = "close"
     wait = RETRY_AFTER_S if error.status == 503 else None
-    return Refused(Refusal(error.status, error.field, error.reason, wait), headers)
+    return Refused(Refusal(error.status, error.field, error.reason, wait), error.headers)
 
 
 def _not_stored() -> Refused:

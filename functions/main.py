@@ -9,6 +9,7 @@ import time
 from datetime import UTC, datetime
 
 from starlette.requests import Request
+from uvicorn_worker import UvicornWorker
 
 from functions import logs
 from functions.answers import WireResponse
@@ -17,9 +18,13 @@ from functions.config import Config
 from functions.openapi import encoded
 from functions.publisher import Publisher
 from functions.routes import PROTOCOLS
+from pipeline.runtime.server import SETTINGS
 
 GARBAGE_THRESHOLD = 20_000
 OWN = ("native", "pixel")
+
+# functions-framework names gunicorn's worker itself and hands no settings on, but imports this module before.
+UvicornWorker.CONFIG_KWARGS = {**UvicornWorker.CONFIG_KWARGS, **SETTINGS}
 
 logs.configure()
 _config = Config.from_env(os.environ)

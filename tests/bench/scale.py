@@ -156,9 +156,7 @@ def _sensitivity(costs: Costs, given: Assumptions) -> str:
 
 def _hot_keys(costs: Costs, given: Assumptions) -> str:
     head = ("key", "one fold, us", "folds/s that one key bears", "reached at")
-    return _table(
-        head, ((k.name, _number(k.fold_us), _number(k.folds_s), _reached(k)) for k in hot_keys(costs, given))
-    )
+    return _table(head, ((k.name, _number(k.fold_us), _number(k.folds_s), _reached(k)) for k in hot_keys(costs, given)))
 
 
 def _reached(key: Key) -> str:

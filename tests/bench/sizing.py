@@ -221,8 +221,7 @@ def dollars(found: Size, given: Assumptions) -> dict[str, float]:
         "Dataflow workers": workers * hours * worker,
         "Streaming Engine": found.streamed_tib * TIB / GIB * _price("Streaming Engine"),
         "Bigtable": nodes * hours * _price("Bigtable node") + found.storage_gib * _price("Bigtable storage"),
-        "Pub/Sub": found.pubsub_tib * _price("Pub/Sub throughput")
-        + found.retained_gib * _price("Pub/Sub retention"),
+        "Pub/Sub": found.pubsub_tib * _price("Pub/Sub throughput") + found.retained_gib * _price("Pub/Sub retention"),
         "BigQuery": found.logged_gib * _price("BigQuery inserts") + found.stored_gib * log,
     }
 

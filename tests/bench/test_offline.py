@@ -64,9 +64,7 @@ def test_an_item_that_was_no_candidate_is_no_hit() -> None:
     assert figures([]) == (0.0, 0.0)
 
 
-def test_the_command_prints_both_halves_and_names_what_is_wrong(
-    file: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_prints_both_halves_and_names_what_is_wrong(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(file), "recency=2"]) == 0
     printed = capsys.readouterr().out
     assert printed.count("shipped") == printed.count("changed") == 2

@@ -1,7 +1,7 @@
 """Two stacks of applications to hurt: one on the session's emulators, one on emulators that may be stopped.
 
-    apps    pipeline, collector and dead letters, none running yet, on the session's emulators in fresh names
-    island  emulators of its own, running, and a pipeline, not running yet, in fresh names
+apps    pipeline, collector and dead letters, none running yet, on the session's emulators in fresh names
+island  emulators of its own, running, and a pipeline, not running yet, in fresh names
 """
 
 from __future__ import annotations

@@ -1,13 +1,12 @@
-"""The API's HTTP face: `uvicorn vertex.api.app:app_from_env --factory`."""
+"""The API's HTTP face."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import logging
-import os
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from random import Random
 from typing import Any
 
@@ -20,12 +19,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from functions import logs
 from pipeline.core.profile import UserProfile
+from pipeline.runtime.bodies import RETRY_AFTER_S, Bodies, BodyRefused
+from pipeline.runtime.concurrency import LimitsRequests
 from pipeline.store import AsyncStore, now_ms
 from vertex.api.breaker import Unavailable
 from vertex.api.config import Config
-from vertex.api.contract import InvalidRequest, parse_profile_request, parse_request, profile_keys
+from vertex.api.contract import InvalidRequest, ProfileRequest, parse_profile_request, parse_request, profile_keys
 from vertex.api.endpoint import Endpoint
 from vertex.api.items import ItemCache, TrendingCache
 from vertex.api.models import LatestModel
@@ -65,6 +65,7 @@ class Api:
         self._trending = TrendingCache(self._reader)
         self._ranker = Ranker(endpoint, self._model, config.vertex_deadline_s)
         self._tally = Tally()
+        self._bodies = Bodies(MAX_BODY_BYTES)
         self._visitors = Visitors(self._reader, self._items, config.privacy)
         self._recommender = Recommender(
             config,
@@ -111,7 +112,8 @@ class Api:
     async def recommend(self, request: HttpRequest) -> Response:
         """`POST /v1/recommendations`."""
         watch = Stopwatch()
-        question = parse_request(await _body(request), self._config.allow_as_of)
+        async with self._body(request) as body:
+            question = parse_request(body, self._config.allow_as_of)
         signal = self._config.privacy.signal(request.headers)
         watch.lap("parse")
         answer = await self._recommender.answer(question, watch, signal)
@@ -127,13 +129,21 @@ class Api:
         """
         if not self._config.profile_view:
             return _error(404, InvalidRequest("path", "not open here: FRESHET_PROFILE_VIEW is not set", "/v1/profile"))
-        asked = await _body(request) if request.method == "POST" else request.query_params
-        question = parse_profile_request(asked, self._config.allow_as_of)
+        question = await self._profile_question(request)
         at_ms = round(question.as_of.timestamp() * 1000) if question.as_of else now_ms()
         fields = self._config.privacy.fields
         user_id, anonymous_id = (fields.apply_id(name, getattr(question, name)) for name in ("user_id", "anonymous_id"))
         profile = await self._visitors.stored(profile_keys(user_id, anonymous_id))
         return _respond(describe_profile(profile, question.event_id, at_ms))
+
+    async def _profile_question(self, request: HttpRequest) -> ProfileRequest:
+        if request.method != "POST":
+            return parse_profile_request(request.query_params, self._config.allow_as_of)
+        async with self._body(request) as body:
+            return parse_profile_request(body, self._config.allow_as_of)
+
+    def _body(self, request: HttpRequest) -> AbstractAsyncContextManager[bytes]:
+        return self._bodies.reading(request.receive, dict(request.scope["headers"]))
 
     async def item(self, request: HttpRequest) -> Response:
         """`GET /v1/items/{id}`: what the catalog says, and live statistics."""
@@ -204,11 +214,12 @@ def create_app(config: Config) -> Starlette:
         lifespan=lifespan,
         middleware=[
             cors,
+            Middleware(LimitsRequests, refusal=_busy(), free_paths=["/healthz"]),
             Middleware(AnswersFaults),
         ],  # a page that may not read an answer cannot tell it from an outage
         exception_handlers={
             InvalidRequest: lambda _, error: _error(400, error),
-            TooLarge: lambda _, error: _error(413, error),
+            BodyRefused: _refused_body,
             Unavailable: _unavailable,
         },
     )
@@ -238,33 +249,11 @@ class AnswersFaults:
             await _error(500, InvalidRequest("server", "unexpected failure", None))(scope, receive, send)
 
 
-def app_from_env() -> Starlette:
-    """The app for the environment's configuration; the process' logs become JSON lines."""
-    logs.configure()
-    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
-        logging.getLogger(name).handlers.clear()
-        logging.getLogger(name).propagate = name != "uvicorn.access"  # Cloud Run logs each request itself
-    return create_app(Config.from_env(os.environ))
-
-
-class TooLarge(InvalidRequest):
-    """A body beyond `MAX_BODY_BYTES`."""
-
-
 def _spare_garbage_collector() -> None:
     """Items live long and hold no cycles: walking them all now and then would make an answer wait for 0.1 s."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE_THRESHOLD, 20, 100)
-
-
-async def _body(request: HttpRequest) -> bytes:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise TooLarge("body", f"expected at most {MAX_BODY_BYTES} bytes", f"{len(body)} or more")
-    return bytes(body)
 
 
 def _respond(content: Any, status: int = 200) -> Response:
@@ -274,6 +263,19 @@ def _respond(content: Any, status: int = 200) -> Response:
 def _error(status: int, error: Exception) -> Response:
     named = error if isinstance(error, InvalidRequest) else InvalidRequest("", str(error))
     return _respond({"error": named.as_dict()}, status)
+
+
+def _refused_body(_: HttpRequest, error: Exception) -> Response:
+    assert isinstance(error, BodyRefused)
+    response = _error(error.status, InvalidRequest(error.field, error.reason))
+    response.headers.update(error.headers)
+    return response
+
+
+def _busy() -> Response:
+    response = _error(503, InvalidRequest("server", "expected fewer requests at a time"))
+    response.headers["retry-after"] = str(RETRY_AFTER_S)
+    return response
 
 
 def _unavailable(_: HttpRequest, error: Exception) -> Response:

@@ -44,6 +44,7 @@ class Config:
         vertex_deadline_s: what the ranker may take before the in-process one answers.
         bigtable_deadline_s: what one read may take before the answer goes without it.
         max_items: how many items are kept in memory (about 10 kB each).
+        host, port: to listen on; FRESHET_HOST and PORT, which Cloud Run sets.
         privacy: consent by default, signals, and fields that are dropped or hashed: as the collector has them.
     """
 
@@ -63,6 +64,8 @@ class Config:
     bigtable_deadline_s: float = 0.2
     max_items: int = 20_000
     privacy: Privacy = field(default_factory=Privacy)
+    host: str = "127.0.0.1"
+    port: int = 8081
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Config:
@@ -88,6 +91,8 @@ class Config:
             bigtable_deadline_s=_number(environ, "FRESHET_BIGTABLE_DEADLINE_S", 0.2, 0.001, 60.0),
             max_items=int(_number(environ, "FRESHET_MAX_ITEMS", 20_000, 1, 10_000_000)),
             privacy=Privacy.from_env(environ),
+            host=environ.get("FRESHET_HOST") or "127.0.0.1",
+            port=int(_number(environ, "PORT", 8081, 1, 65_535)),
         )
 
 

@@ -5,13 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
-import uvicorn
-
 from functions import logs
+from pipeline.runtime.server import serve
 from vertex.predictor.app import make_app
 from vertex.predictor.config import Config
-
-GRACE_S = 5
 
 
 def main() -> int:
@@ -22,14 +19,7 @@ def main() -> int:
         print(f"predictor: {error}", file=sys.stderr)
         return 1
     logs.configure()
-    uvicorn.run(
-        make_app(config),
-        host=config.host,
-        port=config.port,
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=GRACE_S,
-    )
+    serve(make_app(config), config.host, config.port)
     return 0
 
 

@@ -14,11 +14,14 @@ from collections.abc import AsyncIterator, Mapping
 import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.middleware import Middleware
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from pipeline.core.features import FEATURE_NAMES
+from pipeline.runtime.bodies import RETRY_AFTER_S, Bodies, BodyRefused
+from pipeline.runtime.concurrency import LimitsRequests
 from vertex.model import Model
 from vertex.predictor.config import Config
 from vertex.predictor.instances import InvalidInstances, parse_instances
@@ -37,6 +40,7 @@ _STATUS = {
     400: "INVALID_ARGUMENT",
     404: "NOT_FOUND",
     405: "UNIMPLEMENTED",
+    408: "DEADLINE_EXCEEDED",
     413: "INVALID_ARGUMENT",
     415: "INVALID_ARGUMENT",
     503: "UNAVAILABLE",
@@ -46,6 +50,7 @@ _STATUS = {
 def make_app(config: Config, watch_every_s: float = CHECK_S) -> Starlette:
     """The application; it loads the model when it starts, and answers 503 until there is one."""
     served = Served(config)
+    bodies = Bodies(MAX_BODY_BYTES)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -62,9 +67,9 @@ def make_app(config: Config, watch_every_s: float = CHECK_S) -> Starlette:
 
     async def predict(request: Request) -> Response:
         model = _model(served)
-        body = await _body(request)
         binary = request.headers.get("content-type", "").partition(";")[0].strip() == CONTENT_TYPE
-        return raw_predict(model, body) if binary else json_predict(model, body)
+        async with bodies.reading(request.receive, dict(request.scope["headers"])) as body:
+            return raw_predict(model, body) if binary else json_predict(model, body)
 
     predict_paths = (config.predict_route, f"{ENDPOINT}:predict", f"{ENDPOINT}:rawPredict")
     return Starlette(
@@ -72,7 +77,8 @@ def make_app(config: Config, watch_every_s: float = CHECK_S) -> Starlette:
             Route(config.health_route, health),
             *(Route(path, predict, methods=["POST"]) for path in predict_paths),
         ],
-        exception_handlers={HTTPException: _refusal, Exception: _failure},
+        middleware=[Middleware(LimitsRequests, refusal=_busy(), free_paths=[config.health_route])],
+        exception_handlers={HTTPException: _refusal, BodyRefused: _refused_body, Exception: _failure},
         lifespan=lifespan,
     )
 
@@ -103,23 +109,18 @@ def _model(served: Served) -> Model:
     return served.model
 
 
-async def _body(request: Request) -> bytes:
-    """The whole body; stops reading, and refuses, once it is too large."""
-    parts, size = [], 0
-    try:
-        async for part in request.stream():
-            size += len(part)
-            if size > MAX_BODY_BYTES:
-                raise HTTPException(413, f"body: expected at most {MAX_BODY_BYTES} bytes")
-            parts.append(part)
-    except ClientDisconnect:
-        raise HTTPException(400, "body: expected all of it, got a part") from None
-    return b"".join(parts)
-
-
 async def _refusal(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return _error(error.status_code, error.detail, error.headers)
+
+
+async def _refused_body(_: Request, error: Exception) -> Response:
+    assert isinstance(error, BodyRefused)
+    return _error(error.status, f"{error.field}: {error.reason}", error.headers)
+
+
+def _busy() -> Response:
+    return _error(503, "server: expected fewer requests at a time", {"retry-after": str(RETRY_AFTER_S)})
 
 
 async def _failure(_: Request, error: Exception) -> Response:

@@ -42,8 +42,7 @@ class Decayed:
 
     def at(self, now_ms: int) -> dict[str, float]:
         return {
-            key: value * 2 ** ((as_of_ms - now_ms) / self.half_life_ms)
-            for key, (value, as_of_ms) in self.sums.items()
+            key: value * 2 ** ((as_of_ms - now_ms) / self.half_life_ms) for key, (value, as_of_ms) in self.sums.items()
         }
 
 

@@ -21,9 +21,7 @@ def code_lines(source: str, classes: Collection[str] | None = None) -> int:
     """Lines of `source` with code in them, of `classes` alone where given: no blank, comment, docstring or import."""
     tree = ast.parse(source)
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    code = {
-        line for token in tokens if token.type not in _LAYOUT for line in range(token.start[0], token.end[0] + 1)
-    }
+    code = {line for token in tokens if token.type not in _LAYOUT for line in range(token.start[0], token.end[0] + 1)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom) or _is_docstring(node):
             code -= _span(node)

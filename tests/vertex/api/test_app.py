@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import warnings
 from collections.abc import AsyncIterator
@@ -11,7 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
-from vertex.api.app import create_app
+from pipeline.runtime.bodies import Bodies
+from pipeline.runtime.concurrency import MAX_REQUESTS
+from vertex.api.app import MAX_BODY_BYTES, create_app
 from vertex.api.config import Config
 from vertex.api.recommend import Recommender
 
@@ -57,3 +60,50 @@ async def test_a_fault_is_an_answer_that_the_page_may_read(tmp_path: Path, monke
     assert answer.status_code == 500
     assert answer.headers["access-control-allow-origin"] == "http://shop"
     assert answer.json()["error"]["field"] == "server" and "anna" not in answer.text
+
+
+@pytest.mark.usefixtures("nowhere")
+async def test_more_requests_at_a_time_than_the_limit_are_503_that_a_page_may_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_answer = asyncio.Event()
+
+    async def waiting(*_: Any) -> dict[str, Any]:
+        await may_answer.wait()
+        return {}
+
+    monkeypatch.setattr(Recommender, "answer", waiting)
+    async with api(tmp_path, cors_origins=("http://shop",)) as client:
+
+        def ask() -> asyncio.Task[httpx.Response]:
+            question = client.post("/v1/recommendations", json={"user_id": "u"}, headers={"origin": "http://shop"})
+            return asyncio.create_task(question)
+
+        under_way = [ask() for _ in range(MAX_REQUESTS)]
+        refused = await ask()
+        healthy = await client.get("/healthz")
+        may_answer.set()
+        answers = await asyncio.gather(*under_way)
+        after = await ask()
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
+    assert refused.json()["error"]["field"] == "server"
+    assert refused.headers["access-control-allow-origin"] == "http://shop"
+    assert healthy.status_code == 200
+    assert {answer.status_code for answer in (*answers, after)} == {200}
+
+
+@pytest.mark.usefixtures("nowhere")
+@pytest.mark.parametrize("path", ["/v1/recommendations", "/v1/profile"])
+async def test_a_body_over_the_limit_is_413(tmp_path: Path, path: str) -> None:
+    async with api(tmp_path, profile_view=True) as client:
+        answer = await client.post(path, content=bytes(MAX_BODY_BYTES + 1))
+    assert answer.status_code == 413
+    assert answer.json()["error"]["field"] == "body"
+
+
+@pytest.mark.usefixtures("nowhere")
+async def test_bodies_beyond_what_may_be_held_at_once_are_503(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vertex.api.app.Bodies", lambda limit: Bodies(limit, max_held_bytes=10))
+    async with api(tmp_path) as client:
+        answer = await client.post("/v1/recommendations", json={"user_id": "somebody"})
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")

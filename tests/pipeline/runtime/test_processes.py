@@ -1,0 +1,122 @@
+"""Collector, API and predictor as they run: what a hostile client may take of them, over real sockets."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import pytest
+
+from pipeline.runtime.bodies import READ_DEADLINE_S
+from pipeline.runtime.server import GRACE_S, HEAD_DEADLINE_S
+from tests.stack import Stack
+from tests.stack.ports import HOST, free_ports
+
+SERVERS = {"collector": "/v1/events", "predictor": "/predict", "api": "/v1/recommendations"}
+SLACK_S = 4.0  # the machine may be busy
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    """The three servers and what they need to start."""
+    parts = ("pubsub", "bigtable", *SERVERS)
+    with Stack(f"test-edges-{os.getpid()}", free_ports(), parts) as stack:
+        yield stack
+    shutil.rmtree(stack.folder)
+
+
+def connect(stack: Stack, server: str) -> socket.socket:
+    ports = dict(stack.ports.items())
+    return socket.create_connection((HOST, ports[server]), timeout=HEAD_DEADLINE_S + SLACK_S)
+
+
+def head(server: str, length: int = 100) -> bytes:
+    """Of a request to the server with a body."""
+    return f"POST {SERVERS[server]} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n".encode()
+
+
+def ended_with(stack: Stack, server: str, sent: bytes) -> tuple[bytes, float]:
+    """What the server answers to this and silence, and the seconds until it closes."""
+    began = time.monotonic()
+    answer = b""
+    with connect(stack, server) as connection, suppress(ConnectionResetError):
+        connection.sendall(sent)
+        while chunk := connection.recv(65_536):
+            answer += chunk
+    return answer, time.monotonic() - began
+
+
+def status(connection: socket.socket, request: bytes) -> bytes:
+    connection.sendall(request)
+    return connection.recv(65_536).split(b" ")[1]
+
+
+def test_silence_is_cut_off_in_headers_and_body_and_an_idle_connection_is_not(stack: Stack) -> None:
+    get = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
+    idle = {server: connect(stack, server) for server in SERVERS}
+    assert {status(connection, get) for connection in idle.values()} == {b"200"}
+    with ThreadPoolExecutor(9) as pool:
+        nothing = [pool.submit(ended_with, stack, server, b"") for server in SERVERS]
+        part = [pool.submit(ended_with, stack, server, head(server)[:-2]) for server in SERVERS]
+        no_body = [pool.submit(ended_with, stack, server, head(server)) for server in SERVERS]
+    for waiting in (*nothing, *part):
+        answer, seconds = waiting.result()
+        assert answer == b""
+        assert HEAD_DEADLINE_S - 1.0 < seconds < HEAD_DEADLINE_S + SLACK_S
+    for waiting in no_body:
+        answer, seconds = waiting.result()
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b"connection: close" in answer
+        assert READ_DEADLINE_S - 1.0 < seconds < READ_DEADLINE_S + SLACK_S
+    assert {status(connection, get) for connection in idle.values()} == {b"200"}
+    for connection in idle.values():
+        connection.close()
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_head_that_is_too_large_is_400(stack: Stack, server: str) -> None:
+    answer, _ = ended_with(stack, server, head(server)[:-2] + b"a: b\r\n" * 200 + b"\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_body_that_is_too_large_is_413_at_its_declared_length(stack: Stack, server: str) -> None:
+    answer, seconds = ended_with(stack, server, head(server, 2_000_000))
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert seconds < SLACK_S
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_client_that_leaves_is_no_error_in_the_log(stack: Stack, server: str) -> None:
+    log = stack.processes[server].log
+    before = log.stat().st_size
+    for sent in (head(server), head(server) + b"{", head(server, 2) + b"{}"):
+        with connect(stack, server) as connection:
+            connection.sendall(sent)
+            time.sleep(0.2)
+    with connect(stack, server) as connection:
+        status(connection, b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+    time.sleep(0.2)
+    said = log.read_bytes()[before:]
+    assert b"ERROR" not in said and b"Traceback" not in said and b"Exception" not in said, said
+
+
+def test_who_is_silent_does_not_hold_up_the_end(stack: Stack) -> None:
+    connections = [connect(stack, server) for server in SERVERS]
+    for connection, server in zip(connections, SERVERS, strict=True):
+        connection.sendall(head(server))
+    time.sleep(0.5)
+    processes = [stack.processes[server] for server in SERVERS]
+    for process in processes:
+        process.ask_to_stop()
+    deadline = time.monotonic() + GRACE_S + SLACK_S
+    while any(process.exit_code is None for process in processes) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert all(process.exit_code is not None for process in processes)
+    for connection in connections:
+        connection.close()

@@ -68,7 +68,7 @@ prerequisites:
 tests/web/vendors/node_modules/.installed: tests/web/vendors/package.json tests/web/vendors/package-lock.json
 	@mkdir -p build
 	@$(PREREQUISITES) npm > /dev/null
-	@echo "setup: the vendors' browser SDKs for the tests"
+	@echo "setup: the vendors' SDKs for the tests"
 	@npm ci --prefix tests/web/vendors --no-audit --no-fund --loglevel=error $(QUIETLY)
 	@touch $@
 

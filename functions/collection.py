@@ -40,6 +40,8 @@ class Terms(msgspec.Struct, frozen=True):
         bot: why the request is no person's, or None.
         agents: what user agents say; None: nobody looks.
         keeps_bot: a back end's own mark in `metadata.bot` stays.
+        secret: a back end's write key, which is kept nowhere: where its SDK has it in an ordinary field (Snowplow's app
+            id), the field is left out.
     """
 
     privacy: Privacy = Privacy()
@@ -51,6 +53,7 @@ class Terms(msgspec.Struct, frozen=True):
     bot: str | None = None
     agents: UserAgents | None = None
     keeps_bot: bool = False
+    secret: str | None = None
 
 
 OPEN_TERMS = Terms()
@@ -181,6 +184,8 @@ class _Request:
         """A rejected event as it may be kept."""
         fields = self.terms.privacy.fields
         keyless = without_keys(source, self.reading.key_paths, self.reading.write_key)
+        if isinstance(keyless, dict):
+            keyless = _without_value(keyless, self.terms.secret)
         return _payload(fields.query_letter(keyless)) if isinstance(keyless, str) else fields.letter(_payload(keyless))
 
     def _accept_wire(self, wire: WireEvent) -> tuple[list[Event], Consent] | None:
@@ -210,6 +215,8 @@ class _Request:
                 fields["anonymous_id"] = terms.visitor_id
             if terms.plan is not None:
                 terms.plan.check(fields)
+            if terms.secret is not None and isinstance(fields.get("metadata"), dict):
+                fields["metadata"] = _without_value(fields["metadata"], terms.secret)
             terms.privacy.fields.apply(fields)
             event = accept_event(fields, ingest_time=self.ingest_time, shift=shift, backfill=self.history)
             self._finish(event, consent)
@@ -282,6 +289,10 @@ def without_keys(source: Any, paths: Sequence[tuple[str, ...]], write_key: str |
     for path in paths:
         source = _without(source, path)
     return source
+
+
+def _without_value(fields: dict[str, Any], secret: str | None) -> dict[str, Any]:
+    return fields if secret is None else {name: value for name, value in fields.items() if value != secret}
 
 
 def _without(node: Any, path: tuple[str, ...]) -> Any:

@@ -244,7 +244,10 @@ class Collector:
         """Back ends speak for others: what their own requests look like says nothing of a visitor."""
         privacy = self._config.privacy
         if site.server or reading.history:
-            return Terms(privacy, None, site.plan, site.replay_window_s, agents=self._agents, keeps_bot=True)
+            secret = reading.write_key if site.server else None
+            return Terms(
+                privacy, None, site.plan, site.replay_window_s, agents=self._agents, keeps_bot=True, secret=secret
+            )
         sender = self._senders.of(call.headers, call.scope)
         bot = BY_RATE if self._admission.is_too_busy(call.scope) else sender.bot
         visitor_id = self._visitor_id(sent_id)

@@ -212,9 +212,13 @@ def _event_id(source: dict[str, Any], received_at: datetime | None) -> str:
 
 
 def _told_time(source: dict[str, Any], batch: dict[str, Any]) -> datetime | None:
-    """By the clock that `sentAt` is told by: that of `originalTimestamp`. Without one, `timestamp` is as repaired."""
+    """By the clock that `sentAt` is told by: `timestamp`, which a caller may set, else `originalTimestamp`.
+
+    Of a message that Segment's or RudderStack's servers send on (`receivedAt`) `timestamp` is repaired already.
+    """
     sent = source.get("sentAt") or batch.get("sentAt")
-    names = ("originalTimestamp", "timestamp") if sent else ("timestamp", "originalTimestamp")
+    is_repaired = bool(sent) and source.get("receivedAt") is not None
+    names = ("originalTimestamp", "timestamp") if is_repaired else ("timestamp", "originalTimestamp")
     return _time(source.get(names[0])) or _time(source.get(names[1])) or _time(batch.get("timestamp"))
 
 

@@ -33,7 +33,7 @@ from pipeline.core.events import MAX_ID_LENGTH, InvalidEvent, format_time, parse
 PATHS = {"/com.snowplowanalytics.snowplow/tp2": ("POST", "GET", "HEAD"), "/i": ("GET", "HEAD")}
 
 KEY_PATHS = (("key",),)
-"""The app id stands in every event and is kept with it, a key or not."""
+"""An app id is kept with its event; of a back end whose key it is, the collector leaves it out."""
 HEARTBEAT_S = 10.0
 """The interval of page pings in Snowplow's documentation and data models; the payload does not tell it."""
 MAX_HEARTBEAT_S = 600.0

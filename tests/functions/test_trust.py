@@ -93,6 +93,18 @@ def test_a_servers_key_is_in_no_letter_that_nobody_could_read(guarded: httpx.Cli
     assert all(b"***" in letter.data for letter in letters)
 
 
+@pytest.mark.parametrize("key", [SERVER_KEY, BROWSER_KEY])
+def test_an_app_id_is_kept_unless_it_is_a_servers_key(guarded: httpx.Client, guarded_topics: Topics, key: str) -> None:
+    clicked = {"e": "se", "se_ac": "Lamp", "uid": "anna", "aid": key}
+    schema = "iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4"
+    body = {"schema": schema, "data": [clicked, clicked | {"e": "unknown"}]}
+    assert guarded.post("/com.snowplowanalytics.snowplow/tp2", json=body).status_code == 200
+    [message], [letter] = guarded_topics.events(1), guarded_topics.dead_letters(1)
+    is_kept = key == BROWSER_KEY
+    assert [key.encode() in kept.data for kept in (message, letter)] == [is_kept, is_kept]
+    assert b"Lamp" in message.data and b"Lamp" in letter.data
+
+
 def test_a_browser_key_works_on_its_sites_pages_only(guarded: httpx.Client, guarded_topics: Topics) -> None:
     assert post(guarded, BROWSER_KEY, origin=ORIGIN).status_code == 202
     refused = post(guarded, BROWSER_KEY, origin="https://evil.example")

@@ -122,10 +122,16 @@ def test_without_a_time_it_happened_when_it_came() -> None:
 
 def test_the_time_of_the_clock_that_sent_at_is_told_by_counts() -> None:
     times = {"originalTimestamp": "2025-01-01T10:00:00Z", "timestamp": "2025-01-01T11:00:00Z"}
-    assert the_event(track("A", **times)).timestamp == NOW - timedelta(hours=1)
-    assert the_event(track("A", **times, sentAt="2025-01-01T10:00:01Z")).timestamp == NOW - timedelta(hours=2)
-    [found] = accept(segment.read(batch(track("A", **times), sentAt="2025-01-01T10:00:01Z")))
+    sent_on = times | {"receivedAt": "2025-01-01T11:00:01Z"}
+    assert the_event(track("A", **sent_on)).timestamp == NOW - timedelta(hours=1)
+    assert the_event(track("A", **sent_on, sentAt="2025-01-01T10:00:01Z")).timestamp == NOW - timedelta(hours=2)
+    [found] = accept(segment.read(batch(track("A", **sent_on), sentAt="2025-01-01T10:00:01Z")))
     assert found.timestamp == NOW - timedelta(hours=2)
+
+
+def test_the_time_that_a_back_end_sets_counts_before_that_of_its_sdk() -> None:
+    times = {"originalTimestamp": "2025-01-01T11:59:00Z", "timestamp": "2025-01-01T09:00:00Z"}
+    assert the_event(track("A", **times, sentAt="2025-01-01T11:59:01Z")).timestamp == NOW - timedelta(hours=3)
 
 
 def test_the_batch_says_when_it_was_sent_and_so_may_each_message() -> None:

@@ -75,6 +75,13 @@ def test_a_merge_links_two_ids(collector_stack: Stack, topics: Topics) -> None:
     assert (event.event, event.user_id, event.anonymous_id) == ("identify", "anna", "d1")
 
 
+def test_an_alias_is_tracked_for_alias_itself_asks_mixpanel(collector_stack: Stack, topics: Topics) -> None:
+    sdk = Mixpanel("any-key-1", Consumer(**addresses(collector_stack)))
+    sdk.track("a1", "$create_alias", {"alias": "anna"})
+    [event] = arrived(topics, 1)
+    assert (event.event, event.user_id, event.anonymous_id) == ("identify", "anna", "a1")
+
+
 def test_history_is_imported_with_a_servers_key(guarded_stack: Stack, guarded_topics: Topics) -> None:
     sdk = Mixpanel(SERVER_KEY, Consumer(**addresses(guarded_stack)))
     then = datetime(2024, 2, 29, 12, tzinfo=UTC)

@@ -4,8 +4,8 @@
     python -m pipeline.backfill --file events.jsonl
 
 It folds with the stream's own functions, each visitor's messages in the order in which they arrived, so that it agrees
-with the stream to the last bucket (`make parity` compares every row). Run it while the stream is stopped or drained:
-a running job holds states of its own and would write them over what was folded here.
+with the stream to the last bucket (`make parity` compares every row). It runs while the stream is drained or stopped,
+and holds the same lease: a running job has states of its own and would write them over what was folded here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
+from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import PCollection, TaggedOutput
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.transforms.window import GlobalWindow
@@ -39,6 +39,7 @@ from pipeline.core.visitor_features import Signals
 from pipeline.decoding import known_items
 from pipeline.dofn import LeanDoFn
 from pipeline.folding import RANKS, add_rank, sums
+from pipeline.lease import Lease, LeaseHeld, lease_of
 from pipeline.metrics import Counter, snapshot
 from pipeline.options import CLOUD_TRENDING_SHARDS, FreshetOptions
 from pipeline.rewind import moment
@@ -55,7 +56,8 @@ ItemSum = tuple[ItemStats, bytes]  # statistics, and the encoded stub or nothing
 
 def build(pipeline: beam.Pipeline, events: Any, options: FreshetOptions) -> None:
     """Connect every step; `events` is the transform that reads the log."""
-    bigtable = Bigtable(options.view_as(GoogleCloudOptions).project, options.bigtable_instance)
+    lease = lease_of(options)
+    bigtable = lease.target
     visitors = pipeline | "ReadLog" >> events | "RouteVisitors" >> RouteVisitors()
     folded = visitors[0] | "FoldVisitors" >> FoldLog(bigtable, rules_of(options.rules), options.trending_shards)
     items = folded["items"] | "FoldItems" >> CombineRows(ItemStatsSum)
@@ -67,7 +69,7 @@ def build(pipeline: beam.Pipeline, events: Any, options: FreshetOptions) -> None
         items | "ItemRows" >> beam.FlatMap(item_rows),
         scopes | "ScopeRows" >> beam.Map(scope_row),
     )
-    rows | "Rows" >> beam.Flatten() | "WriteRows" >> beam.ParDo(_WriteRows(bigtable))
+    rows | "Rows" >> beam.Flatten() | "WriteRows" >> beam.ParDo(_WriteRows(lease))
 
 
 class RouteVisitors(beam.PTransform):
@@ -319,8 +321,8 @@ class _Rank(LeanDoFn):
 class _WriteRows(LeanDoFn):
     """Writes rows above what is there; what a profile knows and the log does not (cooldowns, marks) is kept."""
 
-    def __init__(self, target: Bigtable) -> None:
-        self._target = target
+    def __init__(self, lease: Lease) -> None:
+        self._lease = lease
         self._written = Counter("backfill", "written")
         self._pending: dict[str, dict[str, tuple[bytes, int]]] = {}
 
@@ -337,7 +339,8 @@ class _WriteRows(LeanDoFn):
         self._write()
 
     def _write(self) -> None:
-        store, writes = self._target.store(), []
+        self._lease.held().term()  # raises where another job writes
+        store, writes = self._lease.target.store(), []
         for kind, rows in self._pending.items():
             stored = store.read_many(kind, list(rows))
             for key, (value, newest_ms) in rows.items():
@@ -360,7 +363,7 @@ def _with_memory(value: bytes, before: bytes) -> bytes:
 
 
 def run(argv: list[str], environ: dict[str, str]) -> int:
-    """Backfill; the exit code: 0 done, 2 for arguments that do not fit."""
+    """Backfill; the exit code: 0 done, 1 while another job folds, 2 for arguments that do not fit."""
     known, rest = _parser(environ).parse_known_args(argv)
     try:
         source = _source(known, datetime.now(UTC))
@@ -371,8 +374,12 @@ def run(argv: list[str], environ: dict[str, str]) -> int:
     shards = [] if local else [f"--trending_shards={CLOUD_TRENDING_SHARDS}"]
     options = PipelineOptions([f"--project={known.project}", *shards, *rest]).view_as(FreshetOptions)
     options.bigtable_instance, options.dataset = known.instance, known.dataset
-    with beam.Pipeline(runner=FnApiRunner() if local else None, options=options) as pipeline:
-        build(pipeline, source, options)
+    try:
+        with lease_of(options).taken(), beam.Pipeline(FnApiRunner() if local else None, options) as pipeline:
+            build(pipeline, source, options)
+    except LeaseHeld as held:
+        print(f"backfill: {held}", file=sys.stderr)
+        return 1
     done = snapshot() if local else {}  # elsewhere the runner's own metrics say it
     counts = ", ".join(f"{name.partition('/')[2]} {count:,}" for name, count in done.items() if "backfill/" in name)
     print(f"backfill: {counts or 'done'} in {time.monotonic() - began:.1f} s")

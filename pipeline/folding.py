@@ -233,6 +233,7 @@ class FoldItemRows(KeptState):
         self._ranks: dict[str, Trending] = {}
 
     def start_bundle(self) -> None:
+        super().start_bundle()
         self._ranks = {}
 
     def process(

@@ -21,6 +21,7 @@ from apache_beam.utils.timestamp import Timestamp
 
 from pipeline import store as bigtable
 from pipeline.dofn import LeanDoFn
+from pipeline.lease import Lease
 from pipeline.metrics import Counter
 from pipeline.store import Bigtable, now_ms
 
@@ -30,7 +31,10 @@ Write = tuple[str, str, bytes, int]  # (kind, key, encoded value, cell timestamp
 
 
 class Kept(msgspec.Struct, array_like=True):
-    """What Beam keeps of one row: its key, value and revision, when it was written last, and whether it waits."""
+    """What Beam keeps of one row: its key, value and revision, when it was written last, and whether it waits.
+
+    `term`: the lease's when it was kept. In another term another job has written the row meanwhile.
+    """
 
     kind: str
     key: str
@@ -38,6 +42,7 @@ class Kept(msgspec.Struct, array_like=True):
     revision: int = 0
     written_ms: int = 0
     waits: bool = False
+    term: int = 0
 
     def write(self) -> Write:
         """The write to Bigtable."""
@@ -45,7 +50,7 @@ class Kept(msgspec.Struct, array_like=True):
 
 
 class Keeping(msgspec.Struct, frozen=True):
-    """How a fold keeps its state: where Bigtable is, when to forget and how often to write.
+    """How a fold keeps its state: where Bigtable is and by which lease, when to forget and how often to write.
 
     `ttl_s`: forget the state of a key that is silent for so long (it is read back from Bigtable); 0: never.
     `flush_s`: a key is written at most once in so long, the last state always; 0: at every change.
@@ -54,10 +59,15 @@ class Keeping(msgspec.Struct, frozen=True):
     source: Bigtable
     ttl_s: float = 0.0
     flush_s: float = 0.0
+    lease: Lease | None = None
 
     def __post_init__(self) -> None:
         if self.ttl_s < 0 or self.flush_s < 0:
             raise ValueError(f"ttl_s and flush_s: expected at least 0, got {self.ttl_s}, {self.flush_s}")
+
+    def term(self) -> int:
+        """The lease's term; 0 without one. Raises LeaseHeld."""
+        return self.lease.held().term() if self.lease is not None else 0
 
 
 class KeptState(LeanDoFn):
@@ -76,17 +86,30 @@ class KeptState(LeanDoFn):
         self._keeping = keeping
         self._warm = Counter(step, "warm_started")
         self._coalesced = Counter(step, "coalesced")
+        self._term = 0
+
+    def start_bundle(self) -> None:
+        self._term = self._keeping.term()
 
     def _load(self, kind: str, key: str, state: ReadModifyWriteRuntimeState) -> Kept:
         """What is kept of the row; an empty value when there is none yet."""
-        kept: bytes | None = state.read()
+        kept = self._current(state)
         if kept is not None:
-            return _decoder.decode(kept)
+            return kept
         stored = self._keeping.source.store().read(kind, key)
         if stored is None:
-            return Kept(kind, key)
+            return Kept(kind, key, term=self._term)
         self._warm.inc()
-        return Kept(kind, key, *stored)
+        return Kept(kind, key, *stored, term=self._term)
+
+    def _current(self, state: ReadModifyWriteRuntimeState) -> Kept | None:
+        """What is kept, unless another job has held the lease since: then the row may say more."""
+        encoded: bytes | None = state.read()
+        if encoded is None:
+            return None
+        kept = _decoder.decode(encoded)
+        from_before = kept.term == 0  # by a release without leases, of which this job is an update in place
+        return kept if from_before or kept.term == self._term else None
 
     def _keep(
         self,
@@ -132,11 +155,8 @@ class KeptState(LeanDoFn):
         state.clear()
 
     def _write_waiting(self, state: Any) -> Iterator[Write]:
-        encoded: bytes | None = state.read()
-        if encoded is None:
-            return
-        kept = _decoder.decode(encoded)
-        if kept.waits:
+        kept = self._current(state)
+        if kept is not None and kept.waits:
             kept.written_ms, kept.waits = now_ms(), False
             state.write(_encoder.encode(kept))
             yield kept.write()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from contextlib import nullcontext
 
 import apache_beam as beam
 from apache_beam.io import ReadFromPubSub, WriteToPubSub
@@ -16,14 +17,16 @@ from pipeline.decoding import BY_ADDRESS, BY_BROWSER, INVALID, LOG, dead_letter_
 from pipeline.direct import runner_for
 from pipeline.folding import ANOMALIES
 from pipeline.keeping import Keeping
+from pipeline.lease import LeaseHeld, lease_of
 from pipeline.metrics import Reporter
 from pipeline.options import FreshetOptions, arguments, as_options
 from pipeline.publishing import as_message, rule_rows
 from pipeline.rules_file import rules_of
 from pipeline.sinks import AsRows, WriteRows
-from pipeline.store import Bigtable
 from pipeline.transforms import Decode, FoldItems, FoldProfiles, SummarizeSessions, WatchAddresses, WriteToBigtable
 from pipeline.visits import session_rows
+
+FOLDS = ("events", "both")
 
 
 def build(pipeline: beam.Pipeline, options: FreshetOptions) -> None:
@@ -32,7 +35,7 @@ def build(pipeline: beam.Pipeline, options: FreshetOptions) -> None:
     Pub/Sub delivers at least once; the profile's fold drops what comes again, for all that follow. What a runner
     that is killed, or that repeats what is between steps, does to items and sessions: see `FoldItems`.
     """
-    if options.read in ("events", "both"):
+    if options.read in FOLDS:
         fold_events(pipeline, options)
     if options.read in ("dead_letters", "both"):
         log_dead_letters(pipeline, options)
@@ -40,8 +43,9 @@ def build(pipeline: beam.Pipeline, options: FreshetOptions) -> None:
 
 def fold_events(pipeline: beam.Pipeline, options: FreshetOptions) -> None:
     """Events to features and logs."""
-    bigtable = Bigtable(options.view_as(GoogleCloudOptions).project, options.bigtable_instance)
-    keeping = Keeping(bigtable, options.state_ttl_s, options.write_flush_s)
+    lease = lease_of(options)
+    bigtable = lease.target
+    keeping = Keeping(bigtable, options.state_ttl_s, options.write_flush_s, lease)
     rules = rules_of(options.rules)
 
     messages = pipeline | "ReadEvents" >> _messages(options.events_subscription)
@@ -54,10 +58,10 @@ def fold_events(pipeline: beam.Pipeline, options: FreshetOptions) -> None:
     accounts = (decoded.facts, watched.marks) | "Accounts" >> beam.Flatten()
 
     profiles = {"browsers": browsers, "accounts": accounts} | "FoldProfiles" >> FoldProfiles(keeping, rules)
-    profiles.writes | "WriteProfiles" >> WriteToBigtable(bigtable, options.write_after_commit)
+    profiles.writes | "WriteProfiles" >> WriteToBigtable(bigtable, options.write_after_commit, lease)
 
     items = profiles.new | "FoldItems" >> FoldItems(keeping, options.trending_shards)
-    items | "WriteItems" >> WriteToBigtable(bigtable, options.write_after_commit)
+    items | "WriteItems" >> WriteToBigtable(bigtable, options.write_after_commit, lease)
 
     sessions = profiles.new | "SummarizeSessions" >> SummarizeSessions(
         options.session_gap_s, options.session_lateness_s
@@ -96,11 +100,20 @@ def run(argv: list[str]) -> None:
     """Run until stopped. Arguments override what the environment says."""
     options = as_options([*arguments(os.environ), *argv])
     options.view_as(SetupOptions).save_main_session = False
-    with Reporter(), beam.Pipeline(runner=runner_for(os.environ), options=options) as pipeline:
+    folding = lease_of(options).taken() if options.read in FOLDS else nullcontext()
+    with Reporter(), folding, beam.Pipeline(runner=runner_for(os.environ), options=options) as pipeline:
         build(pipeline, options)
+
+
+def main(argv: list[str]) -> None:
+    """Run until stopped; a job that is refused says why, in one line."""
+    try:
+        run(argv)
+    except LeaseHeld as held:
+        sys.exit(f"pipeline: {held}")
 
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
     logging.getLogger("pipeline.metrics").setLevel(logging.INFO)
-    run(sys.argv[1:])
+    main(sys.argv[1:])

@@ -6,27 +6,42 @@
 | items    | item id                | c:i, s:s      | `Item`, `ItemStats`     | load time, revision       |
 | trending | `scope#shard`          | t:s           | encoded `Trending`      | revision                  |
 | policies | policy name            | b:s           | bandit posterior        | revision                  |
+| leases   | `pipeline`             | l:g           | `Grant`, as JSON        | renewal, see `lease`      |
 """
 
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import msgspec
+from google.api_core.exceptions import Aborted, DeadlineExceeded, ServiceUnavailable
+from google.api_core.retry import Retry, if_exception_type
 from google.cloud.bigtable.data import (
     BigtableDataClient,
     BigtableDataClientAsync,
+    DeleteAllFromRow,
+    Mutation,
     ReadRowsQuery,
     Row,
     RowMutationEntry,
     RowRange,
     SetCell,
 )
-from google.cloud.bigtable.data.row_filters import CellsColumnLimitFilter
+from google.cloud.bigtable.data.row_filters import (
+    CellsColumnLimitFilter,
+    ColumnQualifierRegexFilter,
+    FamilyNameRegexFilter,
+    LiteralValueFilter,
+    RowFilter,
+    RowFilterChain,
+    TimestampRangeFilter,
+)
 
 from pipeline.core.catalog import Item, decode_item, encode_item
 from pipeline.core.items import ItemRow, ItemStats, Trending
@@ -37,20 +52,26 @@ TABLES: dict[str, tuple[str, ...]] = {
     "items": ("c", "s"),
     "trending": ("t",),
     "policies": ("b",),
+    "leases": ("l",),
 }
 GLOBAL_SCOPE = "global#all"
 
-PROFILE, ITEM, STATS, TRENDING = "profile", "item", "stats", "trending"
+Cell = tuple[bytes, int]  # (encoded value, timestamp in ms)
+
+PROFILE, ITEM, STATS, TRENDING, LEASE = "profile", "item", "stats", "trending", "lease"
 # What is stored -> (table, family, column)
 _CELLS: dict[str, tuple[str, str, bytes]] = {
     PROFILE: ("profiles", "p", b"s"),
     ITEM: ("items", "c", b"i"),
     STATS: ("items", "s", b"s"),
     TRENDING: ("trending", "t", b"s"),
+    LEASE: ("leases", "l", b"g"),
 }
 _NEWEST = CellsColumnLimitFilter(1)
 _MAX_BULK = 500
 _MAX_WRITERS = 4
+_SWAP_S = 10.0
+_RETRY = Retry(if_exception_type(Aborted, DeadlineExceeded, ServiceUnavailable), maximum=5.0)
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
 
 
@@ -139,6 +160,20 @@ class Store:
         for done in [self._writers.submit(self._tables[table].bulk_mutate_rows, batch) for table, batch in requests]:
             done.result()
         return sum(len(entries) for entries in by_table.values())
+
+    def swap(self, kind: str, key: str, before: Cell | None, after: Cell | None, patience_s: float = 600.0) -> bool:
+        """Give a row that holds `before`, and nothing newer, the cell `after`; False when it holds something else.
+
+        None is a row without the cell. Asks again for `patience_s` while Bigtable does not answer.
+        """
+        table, family, column = _CELLS[kind]
+        mutations: list[Mutation] = [DeleteAllFromRow()]
+        if after is not None:
+            mutations.append(SetCell(family, column, after[0], timestamp_micros=after[1] * 1000))
+        cases = {"false_case_mutations" if before is None else "true_case_mutations": mutations}
+        ask = _RETRY.with_timeout(patience_s)(self._tables[table].check_and_mutate_row)
+        matched = ask(key, _holds(family, column, before), operation_timeout=min(_SWAP_S, patience_s), **cases)
+        return bool(matched) == (before is not None)
 
     def count(self, table: str) -> int:
         """How many rows a table holds (a scan: for reports and tests)."""
@@ -249,6 +284,17 @@ def _item_row(row: Row) -> ItemRow:
         decode_item(item[0]) if item is not None else Item(key, stub=True),
         ItemStats.decode(stats[0]) if stats is not None else ItemStats(),
     )
+
+
+def _holds(family: str, column: bytes, cell: Cell | None) -> RowFilter:
+    """Lets a row's newest cell through: whatever it is, or only if it is this one."""
+    name = re.escape(column)
+    newest: list[RowFilter] = [FamilyNameRegexFilter(family), ColumnQualifierRegexFilter(name), _NEWEST]
+    if cell is None:
+        return RowFilterChain(newest)
+    at = datetime.fromtimestamp(cell[1] / 1000, UTC)
+    same_time = TimestampRangeFilter(at, at + timedelta(milliseconds=1))
+    return RowFilterChain([*newest, LiteralValueFilter(cell[0]), same_time])
 
 
 def _newest(row: Row, family: str, column: bytes) -> tuple[bytes, int] | None:

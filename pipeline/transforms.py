@@ -27,6 +27,7 @@ from pipeline.folding import (
     SumByItem,
 )
 from pipeline.keeping import Keeping
+from pipeline.lease import Lease
 from pipeline.store import Bigtable
 from pipeline.visits import SpanSessions, SummarizeMessage
 from pipeline.watching import WatchAddress
@@ -187,13 +188,15 @@ class WriteToBigtable(beam.PTransform):
     `after_commit` breaks the fusion with the fold before it, so that a state reaches Bigtable only when the runner has
     committed it. Without, a bundle that is tried again would warm-start a new key from its own first try's write, and
     take its events for duplicates. The DirectRunner does not try bundles again and is spared the shuffle.
+
+    With a `lease`, a bundle fails while another job holds it.
     """
 
-    def __init__(self, target: Bigtable, after_commit: bool = True) -> None:
+    def __init__(self, target: Bigtable, after_commit: bool = True, lease: Lease | None = None) -> None:
         super().__init__()
-        self._target, self._after_commit = target, after_commit
+        self._write, self._after_commit = WriteRows(target, lease), after_commit
 
     def expand(self, writes: PCollection) -> Any:
         if self._after_commit:
             writes = writes | beam.Reshuffle()
-        return writes | "Write" >> beam.ParDo(WriteRows(self._target))
+        return writes | "Write" >> beam.ParDo(self._write)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pipeline.dofn import LeanDoFn
 from pipeline.keeping import Write
+from pipeline.lease import Lease
 from pipeline.metrics import Counter, Distribution
 from pipeline.store import PROFILE, Bigtable, cell, now_ms
 
@@ -11,8 +12,8 @@ from pipeline.store import PROFILE, Bigtable, cell, now_ms
 class WriteRows(LeanDoFn):
     """The newest write of each row of a bundle; see `transforms.WriteToBigtable`."""
 
-    def __init__(self, target: Bigtable) -> None:
-        self._target = target
+    def __init__(self, target: Bigtable, lease: Lease | None = None) -> None:
+        self._target, self._lease = target, lease
         self._written = Counter("bigtable", "written")
         self._coalesced = Counter("bigtable", "coalesced")
         self._freshness = Distribution("bigtable", "data_freshness_ms")
@@ -31,6 +32,8 @@ class WriteRows(LeanDoFn):
 
     def finish_bundle(self) -> None:
         writes = [cell(kind, key, *value) for (kind, key), value in self._pending.items()]
+        if self._lease is not None and writes:
+            self._lease.held().term()  # raises where another job writes
         self._written.inc(self._target.store().write(writes))
         now = now_ms()
         for (kind, _), (_, revision) in self._pending.items():

@@ -9,7 +9,7 @@ resource "google_service_account" "api" {
 }
 
 resource "google_bigtable_table_iam_member" "api_reads" {
-  for_each = google_bigtable_table.this
+  for_each = { for name, table in google_bigtable_table.this : name => table if name != "leases" }
 
   instance_name = google_bigtable_instance.freshet.name
   table         = each.value.name

@@ -25,6 +25,7 @@ locals {
     items    = ["c", "s"]
     trending = ["t"]
     policies = ["b"]
+    leases   = ["l"]
   }
 
   newest_version = { max_version = 1 }

@@ -132,7 +132,7 @@ run "nothing_grows_for_ever" {
   command = plan
 
   assert {
-    condition     = toset(keys(google_bigtable_gc_policy.this)) == toset(["profiles/p", "items/c", "items/s", "trending/t", "policies/b"])
+    condition     = toset(keys(google_bigtable_gc_policy.this)) == toset(["profiles/p", "items/c", "items/s", "trending/t", "policies/b", "leases/l"])
     error_message = "Every family of every table has a garbage collection policy."
   }
 

@@ -54,16 +54,19 @@ run "nobody_may_do_more_than_needed" {
   }
 
   assert {
-    condition     = alltrue([for member in google_bigtable_table_iam_member.api_reads : member.role == "roles/bigtable.reader"])
+    condition = (
+      toset(keys(google_bigtable_table_iam_member.api_reads)) == toset(["profiles", "items", "trending", "policies"]) &&
+      alltrue([for member in google_bigtable_table_iam_member.api_reads : member.role == "roles/bigtable.reader"])
+    )
     error_message = "The API reads features and never writes them."
   }
 
   assert {
     condition = (
-      toset(keys(google_bigtable_table_iam_member.pipeline_folds)) == toset(["profiles", "items", "trending"]) &&
+      toset(keys(google_bigtable_table_iam_member.pipeline_folds)) == toset(["profiles", "items", "trending", "leases"]) &&
       alltrue([for member in google_bigtable_table_iam_member.pipeline_folds : member.role == "roles/bigtable.user"])
     )
-    error_message = "The pipeline writes profiles, items and trending, not the API's policies."
+    error_message = "The pipeline writes profiles, items, trending and its lease, not the API's policies."
   }
 
   assert {

@@ -49,8 +49,16 @@ def publish(env: Mapping[str, str], bodies: list[bytes]) -> None:
             client.publish(topic=topic, messages=[PubsubMessage(data=body, attributes=attributes)])
 
 
+def listen(env: Mapping[str, str]) -> None:
+    """Keep from now on what comes on the topics of campaigns and anomalies."""
+    with subscriber(env) as client:
+        for kind in ("CAMPAIGNS", "ANOMALIES"):
+            topic = f"projects/{env['GOOGLE_CLOUD_PROJECT']}/topics/{env[f'FRESHET_{kind}_TOPIC']}"
+            client.create_subscription(name=_listener(env, kind), topic=topic)
+
+
 def received(env: Mapping[str, str], kind: str) -> list[dict[str, Any]]:
-    """What has come on a topic since `Pipeline` began to listen."""
+    """What has come on a topic since `listen`."""
     with subscriber(env) as client:
         response = client.pull(subscription=_listener(env, kind), max_messages=1000, timeout=10)
         return [json.loads(found.message.data) for found in response.received_messages]
@@ -67,13 +75,9 @@ class Pipeline:
         self._env, self._log, self._rules = env, folder / "pipeline.log", folder / "rules.yaml"
         self._rules.write_text(RULES)
         self._process: subprocess.Popen[bytes] | None = None
-        with subscriber(env) as client:
-            for kind in ("CAMPAIGNS", "ANOMALIES"):
-                topic = f"projects/{env['GOOGLE_CLOUD_PROJECT']}/topics/{env[f'FRESHET_{kind}_TOPIC']}"
-                client.create_subscription(name=_listener(env, kind), topic=topic)
 
-    def start(self) -> None:
-        command = [sys.executable, "-m", "pipeline.main", "--read=events", f"--session_gap_s={GAP_S}"]
+    def start(self, *arguments: str) -> None:
+        command = [sys.executable, "-m", "pipeline.main", "--read=events", f"--session_gap_s={GAP_S}", *arguments]
         with self._log.open("a") as output:
             self._process = subprocess.Popen(
                 [*command, f"--rules={self._rules}"],
@@ -88,6 +92,12 @@ class Pipeline:
         assert self._process is not None
         code = self._process.poll()
         assert code is None, f"the pipeline ended with {code}:\n{self._log.read_text()[-4000:]}"
+
+    def refused(self) -> str:
+        """Wait for its end, which must be a failure, and return what it wrote."""
+        assert self._process is not None
+        assert self._process.wait(60) not in (0, None)
+        return self._log.read_text()
 
     def stop(self) -> int:
         """Ask it to finish what it has begun, and wait for that; its exit status, negative where it was killed."""

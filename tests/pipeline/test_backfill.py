@@ -24,8 +24,9 @@ from pipeline.core.profile import UserProfile
 from pipeline.core.rules import AnomalyRule, Condition, Rules
 from pipeline.core.taste import MAX_CATEGORIES
 from pipeline.decoding import event_row
+from pipeline.lease import KEY, HeldLease, Holder
 from pipeline.sinks import insert
-from pipeline.store import ITEM, PROFILE, STATS, TRENDING, Bigtable, Store, cell, item_write
+from pipeline.store import ITEM, LEASE, PROFILE, STATS, TRENDING, Bigtable, Store, cell, item_write
 from tests.pipeline.core.streams import assert_same
 
 START = datetime(2025, 1, 1, 12, 0, tzinfo=UTC)
@@ -110,6 +111,24 @@ def test_running_it_again_changes_nothing_and_lies_above_what_was_there(
         assert run(source, dataset, "--since=2025-01-01", "--until=2025-01-02") == 0
         found = profile(store, f"u#{tag}u")
         assert (found.events_total, found.fired, found.marks) == (3, {"onboarding": 7}, {"event_rate_1m": 8})
+
+
+def test_while_a_job_folds_a_backfill_is_refused_and_writes_nothing(
+    source: Bigtable, store: Store, dataset: str, tag: str, log: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log([event(1, tag=tag, user_id=f"{tag}u")])
+    stream = HeldLease(store, Holder("stream"), renew_s=0.5)
+    stream.take()
+    try:
+        assert run(source, dataset, "--since=2025-01-01", "--until=2025-01-02") == 1
+    finally:
+        stream.end()
+        store.swap(LEASE, KEY, store.read(LEASE, KEY), None)
+    assert "backfill: lease: the job stream folds into this instance" in capsys.readouterr().err
+    assert store.read(PROFILE, f"u#{tag}u") is None
+    assert run(source, dataset, "--since=2025-01-01", "--until=2025-01-02") == 0
+    assert profile(store, f"u#{tag}u").events_total == 1
+    assert store.read(LEASE, KEY) is None
 
 
 def test_an_item_of_the_catalog_stays_as_it_is(

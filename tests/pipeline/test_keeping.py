@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import apache_beam as beam
 import pytest
@@ -14,7 +14,8 @@ from pipeline import store as bigtable
 from pipeline.core.items import ItemStats
 from pipeline.direct import LeanDirectRunner
 from pipeline.keeping import Keeping, KeptState
-from pipeline.store import Bigtable, Store
+from pipeline.lease import Holder, Lease
+from pipeline.store import Bigtable, Store, cell
 from pipeline.transforms import WriteToBigtable
 from tests.pipeline.steps import LONG_S, RUNNERS, Visitor, collect, disordered, features, message, outputs, run, script
 
@@ -49,7 +50,7 @@ def written(key: str) -> list[int]:
     return [value for _, value in found]
 
 
-def sums(source: Bigtable, stream: Script, runner: type = LeanDirectRunner, **keeping: float) -> int:
+def sums(source: Bigtable, stream: Script, runner: type = LeanDirectRunner, **keeping: Any) -> int:
     """Run the stream to its end, write what is to be written, and return what was coalesced."""
 
     def connect(pipeline: beam.Pipeline) -> None:
@@ -93,6 +94,49 @@ def test_what_still_waits_when_the_stream_ends_is_written_then(
     assert written(tag) == [1, 5]
     assert store.read(bigtable.PROFILE, tag) == (b"5", 5)
     assert coalesced == 5 - 2
+
+
+class Terms(Lease, frozen=True):
+    """A lease whose term the stream sets."""
+
+    current: ClassVar[int] = 0
+
+    def held(self) -> Any:
+        return self
+
+    def term(self) -> int:
+        return Terms.current
+
+
+class HandOver(beam.DoFn):
+    """Passes elements on; at a number instead of one, another job writes the row, and a new term begins."""
+
+    def __init__(self, source: Bigtable) -> None:
+        self._source = source
+
+    def process(self, element: tuple[str, Any]) -> Iterator[Any]:
+        key, value = element
+        if isinstance(value, int):
+            self._source.store().write([cell(bigtable.PROFILE, key, b"100", 1_000_000)])
+            Terms.current = value
+        else:
+            yield element
+
+
+@pytest.mark.parametrize("flush_s", [0.0, HOUR_S])
+def test_when_another_job_has_held_the_lease_the_row_is_read_again_and_what_waited_is_not_written_over_it(
+    source: Bigtable, tag: str, flush_s: float
+) -> None:
+    Terms.current = 1
+    keeping = Keeping(source, flush_s=flush_s, lease=Terms(source, Holder("blue")))
+    elements = [*ones(tag, 2), [(tag, 2)], *ones(tag, 2)]
+
+    def connect(pipeline: beam.Pipeline) -> None:
+        given = pipeline | script(*elements) | beam.ParDo(HandOver(source))
+        collect(given | beam.ParDo(Sum(keeping)), "writes")
+
+    run(connect)
+    assert written(tag) == ([1, 101, 102] if flush_s else [1, 2, 101, 102])
 
 
 def test_a_change_after_the_interval_is_written_at_once(source: Bigtable, tag: str) -> None:
@@ -165,6 +209,6 @@ def test_every_change_is_either_written_or_coalesced(source: Bigtable, visitor: 
 
 
 @pytest.mark.parametrize("wrong", [{"ttl_s": -1.0}, {"flush_s": -0.1}])
-def test_a_negative_time_is_refused(wrong: dict[str, float]) -> None:
+def test_a_negative_time_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="ttl_s and flush_s: expected at least 0, got"):
         Keeping(Bigtable("p", "i"), **wrong)

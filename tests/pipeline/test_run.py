@@ -20,9 +20,10 @@ from pipeline.core.fold import fold
 from pipeline.core.items import ItemStats, Trending
 from pipeline.core.profile import UserProfile
 from pipeline.folding import add_rank, sums
+from pipeline.lease import KEY, STALE_S, Grant, Holder, encoder
 from pipeline.store import Store, item_write
 from tests.pipeline.core.streams import assert_same
-from tests.pipeline.process import Pipeline, publish, received
+from tests.pipeline.process import Pipeline, listen, publish, received
 from tests.pipeline.shop_stream import CATALOG, PRODUCTS, broken_bodies, clean_stream, disordered, owner
 from tests.stack.bootstrap import bigquery_client
 
@@ -32,6 +33,7 @@ PATIENCE_S = 60.0
 @pytest.fixture
 def pipeline(warehouse: Mapping[str, str], tmp_path: Path) -> Iterator[Pipeline]:
     """The pipeline, running."""
+    listen(warehouse)
     found = Pipeline(warehouse, tmp_path)
     found.start()
     try:
@@ -203,6 +205,59 @@ def test_a_pipeline_that_is_stopped_in_the_middle_and_started_again_ends_as_one_
     found.wait_for(Expected(clean), pipeline.check)
     found.assert_same_as(Expected(clean))
     found.store.close()
+
+
+def half_folded(env: Mapping[str, str], random: Random, pipeline: Pipeline) -> tuple[Found, list[Event], list[bytes]]:
+    """Let the pipeline begin with the first half of a stream; the tables, the whole stream, and the second half."""
+    found, clean = started(random, env)
+    bodies = disordered(random, clean, [])
+    half = len(bodies) // 2
+    publish(env, bodies[:half])
+    wait_until(lambda: len(found.profiles()) > 2, pipeline.check)
+    return found, clean, bodies[half:]
+
+
+def test_a_second_pipeline_is_refused_and_takes_over_without_loss_when_the_first_is_drained(
+    warehouse: Mapping[str, str], pipeline: Pipeline, tmp_path: Path
+) -> None:
+    found, clean, rest = half_folded(warehouse, Random(11), pipeline)
+    (tmp_path / "green").mkdir()
+    green = Pipeline(warehouse, tmp_path / "green")
+    green.start("--write_flush_s=1")
+    said = green.refused()
+    assert "pipeline: lease: process " in said and "Drain it, then start this one" in said
+    assert "Traceback" not in said
+    publish(warehouse, rest[: len(rest) // 2])
+    assert pipeline.stop() == 0
+    publish(warehouse, rest[len(rest) // 2 :])
+    green.start("--write_flush_s=1")
+    try:
+        found.wait_for(Expected(clean), green.check)
+        found.assert_same_as(Expected(clean))
+    finally:
+        assert green.stop() == 0
+    found.assert_same_as(Expected(clean))
+    found.store.close()
+
+
+def test_a_pipeline_whose_lease_another_job_has_taken_ends_and_writes_over_nothing(
+    warehouse: Mapping[str, str], pipeline: Pipeline
+) -> None:
+    found, _, rest = half_folded(warehouse, Random(12), pipeline)
+    grant = encoder.encode(Grant(Holder("green in us-central1"), bigtable.now_ms()))
+    wait_until(lambda: take_over(found.store, grant), pipeline.check)
+    time.sleep(STALE_S + 1)  # what was on its way when the lease was held is written
+    profiles = found.profiles()
+    publish(warehouse, rest)
+    assert "lease: the job green in us-central1 folds into this instance" in pipeline.refused()
+    assert_same(found.profiles(), profiles)
+    found.store.close()
+
+
+def take_over(store: Store, grant: bytes) -> bool:
+    """Write another's lease over the one that is held, as if that had run out; False when it was renewed meanwhile."""
+    lease = store.read(bigtable.LEASE, KEY)
+    return store.swap(bigtable.LEASE, KEY, lease, (grant, bigtable.now_ms() + 1))
 
 
 def _payload(letter: dict[str, Any]) -> bytes:

@@ -53,6 +53,26 @@ def test_the_cell_with_the_greater_time_is_read_whichever_came_first(store: Stor
     assert store.read(bigtable.PROFILE, tag) == (b"newer", 2000)
 
 
+def test_a_cell_is_swapped_only_for_the_one_that_was_read(store: Store, tag: str) -> None:
+    first, second, third = (b"a.\x00", START_MS), (b"b", START_MS + 1), (b"b", START_MS + 2)
+    swaps = [
+        ((first, second), False),  # there is none yet
+        ((None, first), True),
+        ((None, second), False),
+        (((b"a.\x01", START_MS), second), False),
+        (((b"a.\x00", START_MS + 1), second), False),
+        ((first, second), True),
+        ((second, third), True),
+        ((second, None), False),
+        ((third, None), True),
+        ((None, first), True),  # earlier than what was deleted
+    ]
+    for number, ((before, after), swapped) in enumerate(swaps):
+        held = store.read(bigtable.PROFILE, tag)
+        assert store.swap(bigtable.PROFILE, tag, before, after) is swapped, number
+        assert store.read(bigtable.PROFILE, tag) == (after if swapped else held), number
+
+
 @laws
 @given(st.lists(st.integers(0, 2**41), min_size=1))
 def test_each_revision_lies_above_the_one_before_and_at_or_above_its_newest_event(times: list[int]) -> None:

@@ -1,0 +1,200 @@
+"""The lease on the real emulator: one job at a time, and how the next one comes by it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from pipeline.lease import KEY, LEASE_S, Grant, HeldLease, Holder, Lease, LeaseHeld, decoder, encoder, holder_of
+from pipeline.store import LEASE, PROFILE, Bigtable, Store, ensure_tables, now_ms
+from pipeline.transforms import WriteToBigtable
+from tests.pipeline.steps import run, script
+
+BLUE, GREEN = Holder("blue in us-central1"), Holder("green in us-central1")
+
+
+class Claim(Protocol):
+    """Makes a process's part in the lease."""
+
+    def __call__(self, holder: Holder, renew_s: float = 60.0) -> HeldLease: ...
+
+
+@pytest.fixture
+def instance(emulators: dict[str, str], tag: str) -> Iterator[Bigtable]:
+    """An instance with a lease of its own."""
+    found = Bigtable(emulators["GOOGLE_CLOUD_PROJECT"], f"lease-{tag}")
+    ensure_tables(*found)
+    yield found
+    found.store().close()
+
+
+@pytest.fixture
+def leased(instance: Bigtable) -> Store:
+    """The client of that instance."""
+    return instance.store()
+
+
+@pytest.fixture
+def of(leased: Store) -> Iterator[Claim]:
+    """Makes a process's part in the lease; the test's end ends its renewals."""
+    made: list[HeldLease] = []
+
+    def make(holder: Holder, renew_s: float = 60.0) -> HeldLease:
+        made.append(HeldLease(leased, holder, renew_s))
+        return made[-1]
+
+    yield make
+    for held in made:
+        held.end()
+
+
+def renewed(store: Store, holder: Holder, ago_s: float = 0.0, since_ms: int = 1) -> None:
+    """Let the row say that the holder renewed its lease so long ago."""
+    row = encoder.encode(Grant(holder, since_ms)), now_ms() - round(ago_s * 1000)
+    assert store.swap(LEASE, KEY, store.read(LEASE, KEY), row)
+
+
+def named(store: Store) -> Holder | None:
+    """The holder that the row names."""
+    found = store.read(LEASE, KEY)
+    return decoder.decode(found[0]).holder if found is not None else None
+
+
+def test_a_second_job_is_refused_and_told_by_whom_since_when_and_what_to_do(leased: Store, of: Claim) -> None:
+    of(BLUE).take()
+    with pytest.raises(LeaseHeld) as refused:
+        of(GREEN).term()
+    message = str(refused.value)
+    assert message.startswith("lease: the job blue in us-central1 folds into this instance since 20")
+    assert "Drain it, then start this one: docs/operations.md, 'Handing over'" in message
+    assert named(leased) == BLUE
+
+
+def test_all_processes_of_a_job_share_its_term(of: Claim) -> None:
+    assert len({of(BLUE).term() for _ in range(3)}) == 1
+
+
+@pytest.mark.parametrize("ago_s", [LEASE_S - 2, LEASE_S + 1])
+def test_a_lease_that_nobody_has_renewed_for_its_time_is_free_and_not_before(
+    leased: Store, of: Claim, ago_s: float
+) -> None:
+    renewed(leased, BLUE, ago_s)
+    if ago_s < LEASE_S:
+        with pytest.raises(LeaseHeld):
+            of(GREEN).term()
+    else:
+        of(GREEN).term()
+    assert named(leased) == (BLUE if ago_s < LEASE_S else GREEN)
+
+
+def test_the_term_stays_over_a_pause_and_changes_when_another_job_held_the_lease(leased: Store, of: Claim) -> None:
+    first = of(BLUE).term()
+    renewed(leased, BLUE, LEASE_S + 60, first)
+    assert of(BLUE).term() == first
+    renewed(leased, BLUE, LEASE_S + 60, first)
+    between = of(GREEN).term()
+    renewed(leased, GREEN, LEASE_S + 60, between)
+    assert first < between < of(BLUE).term()
+
+
+def test_of_many_jobs_that_start_at_once_one_gets_the_lease(leased: Store, of: Claim) -> None:
+    jobs = [of(Holder(f"job {number}")) for number in range(8)]
+    gate = threading.Barrier(len(jobs))
+
+    def start(job: HeldLease) -> bool:
+        gate.wait()
+        try:
+            job.term()
+        except LeaseHeld:
+            return False
+        return True
+
+    with ThreadPoolExecutor(len(jobs)) as threads:
+        won = list(threads.map(start, jobs))
+    assert won.count(True) == 1
+    assert named(leased) == Holder(f"job {won.index(True)}")
+
+
+def test_the_lease_of_a_process_that_was_killed_on_this_machine_is_free_at_once(leased: Store, of: Claim) -> None:
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    here = Holder.of_this_process()
+    try:
+        holder = Holder(here.name, process.pid)
+        renewed(leased, holder)
+        with pytest.raises(LeaseHeld, match=f"lease: process {process.pid} on "):
+            of(here).term()
+    finally:
+        process.kill()
+        process.communicate()
+    of(here).term()
+    assert named(leased) == here
+    renewed(leased, Holder("another-machine#1", process.pid))
+    with pytest.raises(LeaseHeld):
+        of(here).term()
+
+
+def test_a_start_waits_for_a_lease_that_nobody_renews_and_is_refused_when_its_holder_does(
+    leased: Store, of: Claim
+) -> None:
+    renewed(leased, BLUE, LEASE_S - 1.5)
+    of(GREEN).take()
+    assert named(leased) == GREEN
+    alive = of(GREEN, renew_s=0.5)
+    alive.term()
+    with pytest.raises(LeaseHeld, match="green"):
+        of(BLUE).take()
+
+
+def test_an_idle_job_keeps_its_lease(leased: Store, of: Claim) -> None:
+    of(BLUE, renew_s=0.1).take()
+    renewed(leased, BLUE, LEASE_S - 1)
+    time.sleep(1.5)
+    with pytest.raises(LeaseHeld):
+        of(GREEN).term()
+
+
+def test_a_process_that_ends_lets_go_and_a_job_that_ends_leaves_its_lease_to_its_other_processes(
+    instance: Bigtable, leased: Store, of: Claim
+) -> None:
+    here = Holder.of_this_process()
+    with Lease(instance, here).taken():
+        assert named(leased) == here
+    assert named(leased) is None
+    with Lease(instance, BLUE).taken():
+        pass
+    assert named(leased) == BLUE
+
+
+def test_nothing_goes_on_under_a_lease_that_has_ended(of: Claim) -> None:
+    held = of(BLUE)
+    held.take()
+    held.end()
+    with pytest.raises(RuntimeError, match="lease: expected no more elements"):
+        held.term()
+
+
+def test_a_bundle_is_not_written_while_another_job_holds_the_lease(instance: Bigtable, leased: Store) -> None:
+    renewed(leased, BLUE)
+    writes = [(PROFILE, "u#a", b"green's", 1000)]
+    lease = Lease(instance, GREEN)
+    with pytest.raises(RuntimeError, match="lease: the job blue"):
+        run(lambda p: p | script(writes) | WriteToBigtable(instance, after_commit=False, lease=lease))
+    assert leased.read(PROFILE, "u#a") is None
+
+
+def test_a_dataflow_job_goes_by_its_name_and_any_other_by_its_process() -> None:
+    named_job = ["--runner=DataflowRunner", "--job_name=freshet-pipeline", "--region=us-central1"]
+    assert holder_of(PipelineOptions(named_job)) == Holder("freshet-pipeline in us-central1")
+    assert holder_of(PipelineOptions([])) == holder_of(PipelineOptions(["--job_name=x"])) == Holder.of_this_process()
+    assert Holder.of_this_process().pid == os.getpid()
+    with pytest.raises(ValueError, match="job_name: expected a name for the Dataflow job"):
+        holder_of(PipelineOptions(["--runner=DataflowRunner"]))

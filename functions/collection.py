@@ -19,6 +19,7 @@ from functions.protocols.contract import Reading, Translated
 from functions.user_agents import UserAgents
 from pipeline.core.consent import DENIED, GRANTED, Consent
 from pipeline.core.events import Event, InvalidEvent, WireEvent, accept_event, accept_wire, clock_shift
+from pipeline.core.user_tokens import check_user_token
 
 MAX_EXPANDED_BYTES = 4 * 1024 * 1024
 """What the events of a request that stand for several of ours may come to: a small body must not become a big one."""
@@ -42,6 +43,7 @@ class Terms(msgspec.Struct, frozen=True):
         keeps_bot: a back end's own mark in `metadata.bot` stays.
         secret: a back end's write key, which is kept nowhere: where its SDK has it in an ordinary field (Snowplow's app
             id), the field is left out.
+        user_key: by which an event that names a user has to prove it; None: nobody asks.
     """
 
     privacy: Privacy = Privacy()
@@ -54,20 +56,22 @@ class Terms(msgspec.Struct, frozen=True):
     agents: UserAgents | None = None
     keeps_bot: bool = False
     secret: str | None = None
+    user_key: bytes | None = None
 
 
 OPEN_TERMS = Terms()
 
 
 class Rejection(msgspec.Struct, frozen=True):
-    """One event that broke the contract: where it stood, why, what it was (None where it may not be logged), and what
-    its visitor agreed to."""
+    """One event that broke the contract: where it stood, why, what it was (None where it may not be logged), what its
+    visitor agreed to, and whether a user id of it lacks its proof."""
 
     index: int
     event_id: str | None
     error: InvalidEvent
     payload: bytes | None
     consent: Consent = GRANTED
+    unproven: bool = False
 
 
 class Sorted(msgspec.Struct):
@@ -124,7 +128,8 @@ def sort_slices(found: Sorted, reading: Reading, ingest_time: datetime, terms: T
                 found.withheld += 1
             else:
                 payload = request.letter(translated.source) if allowed.analytics else None
-                found.rejected.append(Rejection(index, _readable_id(translated), error, payload, allowed))
+                unproven = not request.is_proven(translated)
+                found.rejected.append(Rejection(index, _readable_id(translated), error, payload, allowed, unproven))
             found.consent = _both(found.consent, allowed)
             continue
         if len(events) > 1:
@@ -161,13 +166,13 @@ class _Request:
         if terms.replay_window_s is not None and not self.history:
             _check_replay(translated.sent_at or self.reading.sent_at, self.ingest_time, terms.replay_window_s)
         if translated.wire is not None and terms.plan is None and not self.history:
-            quick = self._accept_wire(translated.wire)
+            quick = self._accept_wire(translated, translated.wire)
             if quick is not None:
                 return quick
         shift = self.shift
         if translated.sent_at is not None and not self.history:
             shift = clock_shift(translated.sent_at, self.ingest_time)
-        return self._accept_facts(_facts(translated), shift)
+        return self._accept_facts(translated, shift)
 
     def consent(self, translated: Translated) -> Consent:
         """What the visitor of a rejected event agreed to, as far as it can be read."""
@@ -180,6 +185,23 @@ class _Request:
             allowed = _both(allowed, consent)
         return allowed
 
+    def is_proven(self, translated: Translated) -> bool:
+        """Whether a rejected event names no user without a proof; of one that cannot be read nobody knows."""
+        if self.terms.user_key is None:
+            return True
+        try:
+            for fields in _facts(translated):
+                self._check_user(fields.get("user_id"), translated)
+        except InvalidEvent:
+            return False
+        return translated.error is None
+
+    def _check_user(self, user_id: Any, translated: Translated) -> None:
+        """An id that is no text is left for the contract to refuse."""
+        key, given = self.terms.user_key, translated.user_token
+        if key is not None and isinstance(user_id, str):
+            check_user_token(key, user_id, self.reading.user_token if given is None else given)
+
     def letter(self, source: Any) -> bytes:
         """A rejected event as it may be kept."""
         fields = self.terms.privacy.fields
@@ -188,11 +210,12 @@ class _Request:
             keyless = _without_value(keyless, self.terms.secret)
         return _payload(fields.query_letter(keyless)) if isinstance(keyless, str) else fields.letter(_payload(keyless))
 
-    def _accept_wire(self, wire: WireEvent) -> tuple[list[Event], Consent] | None:
+    def _accept_wire(self, translated: Translated, wire: WireEvent) -> tuple[list[Event], Consent] | None:
         terms = self.terms
         consent = wire_consent(wire.metadata, self.reading.consent, terms.signal, terms.privacy.default)
         if consent.is_none:
             return [], consent
+        self._check_user(wire.user_id, translated)
         if terms.visitor_id is not None and wire.user_id is None and wire.anonymous_id is None:
             wire.anonymous_id = terms.visitor_id
         terms.privacy.fields.apply_wire(wire)
@@ -202,15 +225,16 @@ class _Request:
         self._finish(event, consent)
         return [event], consent
 
-    def _accept_facts(self, facts: Sequence[dict[str, Any]], shift: timedelta | None) -> tuple[list[Event], Consent]:
+    def _accept_facts(self, translated: Translated, shift: timedelta | None) -> tuple[list[Event], Consent]:
         events: list[Event] = []
         allowed = GRANTED
-        for fields in facts:
+        for fields in _facts(translated):
             terms = self.terms
             consent = event_consent(fields, self.reading.consent, terms.signal, terms.privacy.default)
             allowed = _both(allowed, consent)
             if consent.is_none:
                 continue
+            self._check_user(fields.get("user_id"), translated)
             if terms.visitor_id is not None and fields.get("user_id") is None and fields.get("anonymous_id") is None:
                 fields["anonymous_id"] = terms.visitor_id
             if terms.plan is not None:
@@ -241,7 +265,7 @@ class _Request:
 def _facts(translated: Translated) -> Sequence[dict[str, Any]]:
     if translated.wire is None:
         return translated.facts
-    fields = msgspec.structs.asdict(translated.wire)
+    fields = {name: getattr(translated.wire, name) for name in WireEvent.__struct_fields__}
     fields["timestamp"] = msgspec.to_builtins(fields["timestamp"])
     return [{name: value for name, value in fields.items() if value is not None}]
 

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from functions.admission import Admission, Refused
 from functions.answers import Cors, CorsHeaders, WireResponse, response
 from functions.bodies import MAX_BODY_BYTES, decoded
-from functions.collection import Sorted, Terms, sort_slices
+from functions.collection import Rejection, Sorted, Terms, sort_slices
 from functions.config import Config
 from functions.cookie import anonymous_id_from, cookie_answer, is_secure
 from functions.countries import Countries
@@ -202,7 +202,7 @@ class Collector:
         if found.rejected:
             self._log_rejected(call, found)
         letters = [
-            message(r.payload, letter_attributes(route, call.path, site, r.error, received_at, r.consent))
+            message(r.payload, self._letter_attributes(call, route, site, received_at, r))
             for r in found.rejected
             if r.payload is not None
         ]
@@ -225,8 +225,17 @@ class Collector:
         if not consent.analytics:
             return Refused(refusal)
         payload = keyless(privacy.fields.letter(text), keys)
-        attributes = letter_attributes(route, incoming.path, site, error, incoming.received_at, consent)
+        unproven = privacy.user_key is not None and not site.server
+        attributes = letter_attributes(
+            route, incoming.path, site, error, incoming.received_at, consent, unproven=unproven
+        )
         return Refused(refusal, letter=message(payload, attributes))
+
+    def _letter_attributes(
+        self, call: Call, route: Route, site: Site, received_at: datetime, rejection: Rejection
+    ) -> dict[str, str]:
+        error, consent, unproven = rejection.error, rejection.consent, rejection.unproven
+        return letter_attributes(route, call.path, site, error, received_at, consent, unproven=unproven)
 
     def _attributes(
         self, call: Call, route: Route, site: Site, reading: Reading, received_at: datetime
@@ -252,7 +261,15 @@ class Collector:
         bot = BY_RATE if self._admission.is_too_busy(call.scope) else sender.bot
         visitor_id = self._visitor_id(sent_id)
         return Terms(
-            privacy, sender.signal, site.plan, site.replay_window_s, visitor_id, sender.context, bot, self._agents
+            privacy,
+            sender.signal,
+            site.plan,
+            site.replay_window_s,
+            visitor_id,
+            sender.context,
+            bot,
+            self._agents,
+            user_key=privacy.user_key,
         )
 
     def _sent_id(self, incoming: Incoming, site: Site) -> str | None:

@@ -9,10 +9,10 @@ from pathlib import Path
 from functions.cookie import CookieOptions
 from functions.invalid import InvalidConfig as InvalidConfig
 from functions.privacy import Privacy
+from functions.secret_keys import secret_key
 from functions.sites import Sites, checked_origin
 
 PUBLISH_DEADLINE_S = 5.0
-MIN_ADDRESS_KEY_BYTES, MAX_ADDRESS_KEY_BYTES = 16, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Config:
         marks_bots: whether requests that are no person's are marked.
         country_header: the load balancer's header with the visitor's country; None: not looked at.
         countries_file: a database in MaxMind's format, by which an address is a country; None: not looked up.
-        privacy: consent, signals, fields that are cut, dropped or hashed.
+        privacy: consent, signals, fields that are cut, dropped or hashed, the key that proves user ids.
         cookie: the first-party cookie with the anonymous id; None: no cookies.
         publish_deadline_s: seconds until an unconfirmed publish turns into a 503.
     """
@@ -69,7 +69,7 @@ class Config:
             pubsub_emulator_host=environ.get("PUBSUB_EMULATOR_HOST") or None,
             cors_origins=_origins(environ.get("FRESHET_CORS_ORIGINS", "")),
             backfill_key=environ.get("FRESHET_BACKFILL_KEY") or None,
-            address_key=_secret(environ, "FRESHET_ADDRESS_KEY"),
+            address_key=secret_key(environ, "FRESHET_ADDRESS_KEY"),
             sites=_sites(environ),
             address_requests_per_s=_rate(environ, "FRESHET_ADDRESS_REQUESTS_PER_S"),
             address_burst=_rate(environ, "FRESHET_ADDRESS_BURST"),
@@ -98,14 +98,6 @@ def _required(environ: Mapping[str, str], key: str) -> str:
     if not value:
         raise InvalidConfig(f"{key}: required, expected a non-empty text")
     return value
-
-
-def _secret(environ: Mapping[str, str], key: str) -> bytes | None:
-    secret = environ.get(key, "").strip().encode()
-    if secret and not MIN_ADDRESS_KEY_BYTES <= len(secret) <= MAX_ADDRESS_KEY_BYTES:
-        expected = f"{MIN_ADDRESS_KEY_BYTES} to {MAX_ADDRESS_KEY_BYTES} bytes"
-        raise InvalidConfig(f"{key}: expected {expected}, got {len(secret)}")
-    return secret or None
 
 
 def _origins(text: str) -> frozenset[str]:

@@ -41,12 +41,20 @@ def event_attributes(
 
 
 def letter_attributes(
-    route: Route, path: str, site: Site, error: InvalidEvent, received_at: datetime, consent: Consent = GRANTED
+    route: Route,
+    path: str,
+    site: Site,
+    error: InvalidEvent,
+    received_at: datetime,
+    consent: Consent = GRANTED,
+    *,
+    unproven: bool = False,
 ) -> dict[str, str]:
     """Of a dead letter: why it is one, and what it takes to send it again.
 
     Args:
         consent: what the visitor agreed to, whether the event, its request or the browser said so.
+        unproven: whether a user id that it names lacks its proof.
     """
     attributes = {
         "source": "collector",
@@ -60,6 +68,8 @@ def letter_attributes(
         attributes["path"] = path
     if not consent.is_full:
         attributes["consent"] = msgspec.json.encode(consent).decode()
+    if unproven:
+        attributes["unproven"] = "user_id"
     return attributes
 
 

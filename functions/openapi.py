@@ -29,6 +29,7 @@ _REFUSALS: Mapping[int, str] = {
     503: "Not confirmed in time: send the same request again. Events that were stored already count once.",
 }
 _RETRIED = (429, 503)
+_PROVEN = "Proves the `user_id` where the collector asks for it: its HMAC-SHA256 under the shop's key, in hexadecimal."
 _PIXEL_FIELDS = ("event", "anonymous_id", "user_id", "session_id", "product_id", "timestamp", "event_id")
 _KEYS: list[dict[str, list[str]]] = [{}, {"writeKey": []}, {"writeKeyInQuery": []}]
 
@@ -101,7 +102,7 @@ def _pixel() -> dict[str, Any]:
         "description": "Without `event` a page_view, without `timestamp` now. Any other parameter becomes metadata. "
         "An event that breaks the contract goes to the dead letters, and the image comes all the same.",
         "security": _KEYS[:1] + _KEYS[2:],
-        "parameters": [*map(_pixel_parameter, _PIXEL_FIELDS), _METADATA_PARAMETER],
+        "parameters": [*map(_pixel_parameter, _PIXEL_FIELDS), _TOKEN_PARAMETER, _METADATA_PARAMETER],
         "responses": {
             "200": {"description": "An image of one transparent pixel.", **image},
             **{
@@ -222,6 +223,7 @@ _BODIES: dict[str, Any] = {
                     "properties": {"analytics": {"type": "boolean"}, "personalization": {"type": "boolean"}},
                 },
             },
+            "user_token": {"description": f"{_PROVEN} An event may have its own.", "x-expected": _TEXT},
         },
     },
 }
@@ -255,6 +257,7 @@ _ANSWERS: dict[str, Any] = {
         },
     },
 }
+_TOKEN_PARAMETER: dict[str, Any] = {"name": "user_token", "in": "query", "description": _PROVEN, "schema": _TEXT}
 _METADATA_PARAMETER: dict[str, Any] = {
     "name": "metadata",
     "in": "query",

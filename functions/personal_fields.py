@@ -10,6 +10,7 @@ from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
 
+from pipeline.core.user_tokens import USER_TOKEN
 from pipeline.runtime.addresses import IPV4_KEPT_BYTES, IPV6_KEPT_BYTES
 
 MAX_ADDRESS_LENGTH = 64
@@ -19,6 +20,9 @@ ADDRESS_FIELDS = frozenset(
     " x_forwarded_for $ip uip".split()
 )
 """Under these names, exactly so, an address stands wherever in an event."""
+TOKEN_FIELDS = frozenset({USER_TOKEN, f"up.{USER_TOKEN}"})
+"""Under these names a user's token stands, the second in GA4's short form. It proves an id; no event keeps it."""
+_CUT_FIELDS = ADDRESS_FIELDS | TOKEN_FIELDS
 
 PII_FIELDS = frozenset(
     "email emailaddress useremail phone phonenumber mobile mobilephone mobilenumber telephone fax"
@@ -68,7 +72,7 @@ _SEPARATORS = str.maketrans("", "", "_-$ .")
 
 
 def clean(root: Any, pii: frozenset[str] | None = None, names: frozenset[str] = frozenset()) -> None:
-    """Cut addresses, and remove what is named, in all objects and lists below, in place.
+    """Cut addresses, and remove tokens and what is named, in all objects and lists below, in place.
 
     Args:
         root: an object or a list.
@@ -78,7 +82,7 @@ def clean(root: Any, pii: frozenset[str] | None = None, names: frozenset[str] = 
     waiting: list[tuple[Any, frozenset[str] | None]] = [(root, pii)]
     for node, personal in waiting:
         if type(node) is dict:
-            if not ADDRESS_FIELDS.isdisjoint(node):
+            if not _CUT_FIELDS.isdisjoint(node):
                 _cut_in(node)
             if names and not names.isdisjoint(node):
                 _remove(node, [name for name in node if name in names])
@@ -94,11 +98,11 @@ def clean(root: Any, pii: frozenset[str] | None = None, names: frozenset[str] = 
 
 
 def cut_addresses(root: dict[str, Any]) -> None:
-    """`clean` of addresses alone, which is all that most events see."""
+    """`clean` of addresses and tokens alone, which is all that most events see."""
     waiting: list[Any] = [root]
     for node in waiting:
         if type(node) is dict:
-            if not ADDRESS_FIELDS.isdisjoint(node):
+            if not _CUT_FIELDS.isdisjoint(node):
                 _cut_in(node)
             node = node.values()
         for value in node:
@@ -108,8 +112,8 @@ def cut_addresses(root: dict[str, Any]) -> None:
 
 
 def _cut_in(node: dict[str, Any]) -> None:
-    for name in ADDRESS_FIELDS.intersection(node):
-        cut = truncated_address(node[name])
+    for name in _CUT_FIELDS.intersection(node):
+        cut = None if name in TOKEN_FIELDS else truncated_address(node[name])
         if cut is None:
             del node[name]
         else:

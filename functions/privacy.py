@@ -24,6 +24,7 @@ import msgspec
 
 from functions.field_policy import FieldPolicy
 from functions.invalid import InvalidConfig
+from functions.secret_keys import secret_key
 from pipeline.core.consent import DENIED, FIELD, GRANTED, Consent
 from pipeline.core.events import InvalidEvent
 
@@ -140,15 +141,17 @@ class Privacy:
         default: for visitors who said nothing; denied where the law asks for an agreement first.
         signals: whether DNT and GPC are honoured.
         fields: what is cut, dropped and hashed.
+        user_key: the secret, 16 to 64 bytes, of the tokens that prove user ids; None: nobody asks for them.
     """
 
     default: Consent = GRANTED
     signals: bool = True
     fields: FieldPolicy = field(default_factory=FieldPolicy)
+    user_key: bytes | None = field(default=None, repr=False)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Privacy:
-        """Of `FRESHET_DEFAULT_CONSENT`, `FRESHET_SIGNALS` and what `FieldPolicy.from_env` reads.
+        """Of `FRESHET_DEFAULT_CONSENT`, `FRESHET_SIGNALS`, `FRESHET_USER_KEY` and what `FieldPolicy.from_env` reads.
 
         Raises:
             InvalidConfig: naming the variable, and what was expected of it.
@@ -157,6 +160,7 @@ class Privacy:
             default=_one_of(environ, "FRESHET_DEFAULT_CONSENT", DEFAULTS),
             signals=_one_of(environ, "FRESHET_SIGNALS", SIGNALS),
             fields=FieldPolicy.from_env(environ),
+            user_key=secret_key(environ, "FRESHET_USER_KEY"),
         )
 
     def signal(self, headers: Mapping[str, str]) -> Signal | None:

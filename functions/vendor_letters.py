@@ -72,6 +72,8 @@ def _read(letter: StoredLetter, payload: bytes, now: datetime) -> tuple[list[Eve
     for translated in reading.events:
         try:
             events = _accepted(translated, reading, received_at, letter.shift_s)
+            for event in events:
+                letter.check_proven(event)
             good += [msgspec.structs.replace(event, ingest_time=now) for event in events]
             keep_consent(events, letter.consent())
         except InvalidEvent as error:

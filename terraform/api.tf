@@ -45,7 +45,20 @@ resource "google_secret_manager_secret_iam_member" "api_reads_field_key" {
   member    = google_service_account.api.member
 }
 
+# What a browser has to prove to the collector, it has to prove to the API.
+resource "google_secret_manager_secret_iam_member" "api_reads_user_key" {
+  secret_id = google_secret_manager_secret.user_key.secret_id
+  role      = "roles/secretmanager.secretAccessor"
+  member    = google_service_account.api.member
+}
+
 locals {
+  # Variables of the API that are secrets of the collector's, too.
+  api_secrets = {
+    for name, secret in local.collector_secrets : name => secret
+    if contains(["FRESHET_FIELD_KEY", "FRESHET_USER_KEY"], name) && secret.version != null
+  }
+
   # What visitors are promised is one promise: the API reads these as the collector does.
   api_privacy = {
     for name, value in var.collector_settings : name => value
@@ -103,13 +116,13 @@ resource "google_cloud_run_v2_service" "api" {
       }
 
       dynamic "env" {
-        for_each = var.field_key_version == null ? [] : [var.field_key_version]
+        for_each = local.api_secrets
         content {
-          name = "FRESHET_FIELD_KEY"
+          name = env.key
           value_source {
             secret_key_ref {
-              secret  = google_secret_manager_secret.field_key.secret_id
-              version = env.value
+              secret  = env.value.secret
+              version = env.value.version
             }
           }
         }
@@ -133,6 +146,7 @@ resource "google_cloud_run_v2_service" "api" {
     google_storage_bucket_iam_member.api_reads_models,
     google_vertex_ai_endpoint_iam_member.api_calls_ranker,
     google_secret_manager_secret_iam_member.api_reads_field_key,
+    google_secret_manager_secret_iam_member.api_reads_user_key,
   ]
 }
 

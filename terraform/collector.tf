@@ -108,6 +108,28 @@ resource "google_secret_manager_secret_iam_member" "collector_reads_field_key" {
   member    = google_service_account.collector.member
 }
 
+# What proves user ids: the shop's server makes a token of each with it, the collector and the API check them.
+resource "google_secret_manager_secret" "user_key" {
+  secret_id           = "freshet-user-key"
+  deletion_protection = var.deletion_protection
+
+  replication {
+    user_managed {
+      replicas {
+        location = var.region
+      }
+    }
+  }
+
+  depends_on = [google_project_service.this]
+}
+
+resource "google_secret_manager_secret_iam_member" "collector_reads_user_key" {
+  secret_id = google_secret_manager_secret.user_key.secret_id
+  role      = "roles/secretmanager.secretAccessor"
+  member    = google_service_account.collector.member
+}
+
 locals {
   # Variable of the collector -> its secret, and the version that it reads; null: not set.
   collector_secrets = {
@@ -115,6 +137,7 @@ locals {
     FRESHET_ADDRESS_KEY  = { secret = google_secret_manager_secret.address_key.secret_id, version = var.address_key_version }
     FRESHET_SITES        = { secret = google_secret_manager_secret.sites.secret_id, version = var.sites_version }
     FRESHET_FIELD_KEY    = { secret = google_secret_manager_secret.field_key.secret_id, version = var.field_key_version }
+    FRESHET_USER_KEY     = { secret = google_secret_manager_secret.user_key.secret_id, version = var.user_key_version }
   }
 }
 
@@ -174,6 +197,7 @@ resource "google_cloudfunctions2_function" "collector" {
     google_secret_manager_secret_iam_member.collector_reads_address_key,
     google_secret_manager_secret_iam_member.collector_reads_sites,
     google_secret_manager_secret_iam_member.collector_reads_field_key,
+    google_secret_manager_secret_iam_member.collector_reads_user_key,
     google_artifact_registry_repository_iam_member.builder_writes_images,
     google_storage_bucket_iam_member.builder_reads_artifacts,
     google_project_iam_member.builder_reads_function_sources,

@@ -198,6 +198,7 @@ run "what_is_asked_for_is_given" {
     address_key_version  = "2"
     sites_version        = "3"
     field_key_version    = "4"
+    user_key_version     = "5"
     collector_settings   = { FRESHET_DEFAULT_CONSENT = "denied" }
     pipeline_rules       = "gs://demo-project-freshet-artifacts/rules/1.yaml"
     deletion_protection  = false
@@ -244,6 +245,7 @@ run "what_is_asked_for_is_given" {
       FRESHET_ADDRESS_KEY  = "freshet-address-key/2"
       FRESHET_SITES        = "freshet-sites/3"
       FRESHET_FIELD_KEY    = "freshet-field-key/4"
+      FRESHET_USER_KEY     = "freshet-user-key/5"
     }
     error_message = "With a version of a secret, the collector is given it."
   }
@@ -256,12 +258,12 @@ run "what_is_asked_for_is_given" {
   assert {
     condition = (
       local.api_environment.FRESHET_DEFAULT_CONSENT == "denied" &&
-      anytrue([
+      toset([
         for env in google_cloud_run_v2_service.api.template[0].containers[0].env :
-        env.name == "FRESHET_FIELD_KEY" && length(env.value_source) == 1
-      ])
+        env.name if length(env.value_source) == 1
+      ]) == toset(["FRESHET_FIELD_KEY", "FRESHET_USER_KEY"])
     )
-    error_message = "The API keeps the collector's promises to visitors, with the same key."
+    error_message = "The API keeps the collector's promises to visitors, with the same keys."
   }
 
   assert {

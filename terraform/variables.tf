@@ -108,6 +108,12 @@ variable "field_key_version" {
   default     = null
 }
 
+variable "user_key_version" {
+  description = "Version of the secret with the key that user ids from browsers are proved with (FRESHET_USER_KEY, see docs/privacy.md), e.g. \"1\", once one was added. Null: the collector and the API take any user id."
+  type        = string
+  default     = null
+}
+
 variable "collector_settings" {
   description = "Further settings of the collector by their names, e.g. FRESHET_DEFAULT_CONSENT = \"denied\", FRESHET_DROP_FIELDS = \"pii\" or FRESHET_ADDRESS_REQUESTS_PER_S = \"50\"; docs/collection.md lists them. No secrets."
   type        = map(string)

@@ -13,10 +13,13 @@ id once.
 | `undelivered.py` | what is told of events that are given up |
 | `recommendations.py` | the question to the API |
 | `settings.py` | the constructor's arguments, checked |
+
+`user_token(key, user_id)` makes the token that a page needs for an account where the collector has `FRESHET_USER_KEY`.
 """
 
 from functions.client.freshet import Freshet
 from functions.client.recommendations import NoRecommendations
 from functions.client.undelivered import Undelivered
+from pipeline.core.user_tokens import user_token
 
-__all__ = ["Freshet", "NoRecommendations", "Undelivered"]
+__all__ = ["Freshet", "NoRecommendations", "Undelivered", "user_token"]

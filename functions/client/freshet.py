@@ -208,8 +208,12 @@ class Freshet:
         k: int = 20,
         exclude: Sequence[str] = (),
         consent: Mapping[str, bool] | None = None,
+        user_token: str | None = None,
     ) -> dict[str, Any]:
         """The API's answer: `recommendations` (ids), `ranked_feed`, `request_id` and more. Waits for it.
+
+        Args:
+            user_token: of `user_id`, where the API has `FRESHET_USER_KEY`; see `functions.client.user_token`.
 
         Raises:
             ValueError: for an argument that breaks the contract, naming it; without an `api_url`; or after `close`.
@@ -221,6 +225,7 @@ class Freshet:
             raise ValueError("client: expected an open one, got one that was closed")
         asked: dict[str, Any] = {"user_id": user_id, "anonymous_id": anonymous_id, "session_id": session_id}
         asked |= {"placement": placement, "product_id": product_id, "k": k, "exclude": list(exclude)}
+        asked["user_token"] = user_token
         asked["consent"] = None if consent is None else checked_consent(consent)
         return recommendations.ask(self._http, self._recommendations_url, asked)
 

@@ -17,6 +17,7 @@ from functions.protocols.values import as_id, as_number, as_object, as_text, che
 from functions.protocols.visitor_ids import somebody
 from pipeline.core.consent import FIELD
 from pipeline.core.events import InvalidEvent, derived_event_id, format_time
+from pipeline.core.user_tokens import USER_TOKEN
 
 IDENTIFY, GROUP_IDENTIFY, REVENUE = "$identify", "$groupidentify", "revenue_amount"
 
@@ -89,11 +90,13 @@ def _event(source: dict[str, Any], received_at: datetime) -> Translated:
     event_id = as_id(source.get("insert_id"))
     if event_id is None and told:
         event_id = derived_event_id(source)  # the same in a retry, whose `event_id` is the same as well
-    return Translated(source, written(_facts(name, source), shared, _context(source), event_id, source))
+    properties = dict(as_object(source.get("event_properties"), "event_properties"))
+    token = properties.pop(USER_TOKEN, None)
+    facts = _facts(name, source, properties)
+    return Translated(source, written(facts, shared, _context(source), event_id, source), user_token=token)
 
 
-def _facts(name: str, source: Mapping[str, Any]) -> Sequence[Fact]:
-    properties = as_object(source.get("event_properties"), "event_properties")
+def _facts(name: str, source: Mapping[str, Any], properties: Mapping[str, Any]) -> Sequence[Fact]:
     traits = _traits(as_object(source.get("user_properties"), "user_properties"))
     if name == IDENTIFY:
         return [Fact("identify", traits | consent_of(properties))]

@@ -52,6 +52,7 @@ class Translated(msgspec.Struct, frozen=True):
         error: why it cannot be one.
         sent_at: the client's clock at sending, where each event says it; else `Reading.sent_at` counts.
         wire: the event itself where it is written as ours are, in place of `facts`.
+        user_token: what proves its user id, unchecked; None: that of the request counts. It is in no fact.
     """
 
     source: Any
@@ -59,6 +60,7 @@ class Translated(msgspec.Struct, frozen=True):
     error: InvalidEvent | None = None
     sent_at: datetime | None = None
     wire: WireEvent | None = None
+    user_token: Any = None
 
 
 class Translations(Sequence[Translated]):
@@ -95,6 +97,7 @@ class Reading(msgspec.Struct, frozen=True):
             "personalization": bool}, unchecked.
         key_paths: where the vendor's SDK writes the key into its events, `("properties", "token")`; of an event that is
             a query, names of its fields. A server's key is a secret, so no dead letter has it.
+        user_token: what proves the user id of all events that bring no token of their own, unchecked.
     """
 
     events: Sequence[Translated]
@@ -103,6 +106,7 @@ class Reading(msgspec.Struct, frozen=True):
     history: bool = False
     consent: Any = None
     key_paths: Sequence[tuple[str, ...]] = ()
+    user_token: Any = None
 
 
 class Rejected(msgspec.Struct, frozen=True):

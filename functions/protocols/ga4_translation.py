@@ -14,6 +14,7 @@ from functions.protocols.contract import Translated
 from functions.protocols.ga4_events import facts_of
 from functions.protocols.values import as_id, as_text, without_none
 from pipeline.core.events import InvalidEvent, format_time
+from pipeline.core.user_tokens import USER_TOKEN
 
 _AROUND = {
     "page_location": "url",
@@ -83,11 +84,14 @@ def translated(source: Any, hit: Hit, received_at: datetime) -> Translated:
     )
     around = hit.around | _taken(params)
     facts = facts_of(hit.name, params, hit.visitor["user_id"])
-    if hit.user_properties:
+    traits = dict(hit.user_properties)
+    token = traits.pop(USER_TOKEN, None)
+    if traits:
         first, *others = facts
-        facts = [Fact(first.event, first.metadata | {"traits": hit.user_properties}, first.product_id), *others]
+        facts = [Fact(first.event, first.metadata | {"traits": traits}, first.product_id), *others]
     shared = {**hit.visitor, "session_id": session_id, "timestamp": hit.timestamp or format_time(received_at)}
-    return Translated(source, written([_fitting(fact, around) for fact in facts], shared, {}, hit.identity, source))
+    fitting = [_fitting(fact, around) for fact in facts]
+    return Translated(source, written(fitting, shared, {}, hit.identity, source), user_token=token)
 
 
 def _taken(params: dict[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from functions.protocols.values import as_id, as_number, as_object, as_text, che
 from functions.protocols.visitor_ids import somebody
 from pipeline.core.consent import FIELD
 from pipeline.core.events import InvalidEvent, derived_event_id, format_time
+from pipeline.core.user_tokens import USER_TOKEN
 
 IDENTITY_EVENTS = frozenset(("$identify", "$create_alias", "$merge"))
 
@@ -27,7 +28,7 @@ _MS_FROM = 1e11
 
 _NOT_METADATA = frozenset(
     "token time distinct_id $insert_id $device_id $user_id $identified_id $anon_id $anon_distinct_id $distinct_ids"
-    " $had_persisted_distinct_id $session_id".split()
+    f" $had_persisted_distinct_id $session_id {USER_TOKEN}".split()
 )
 _CONTEXT = {
     "$current_url": "url",
@@ -109,13 +110,15 @@ def _event(source: dict[str, Any], token: str | None, received_at: datetime) -> 
     event_id = as_id(properties.get("$insert_id"))
     if event_id is None and (told or facts[0].event == "identify"):
         event_id = derived_event_id(source)  # does not depend on when it came, so that a retry has the same
-    return Translated(source, written(facts, shared, _context(properties), event_id, source))
+    facts_written = written(facts, shared, _context(properties), event_id, source)
+    return Translated(source, facts_written, user_token=properties.get(USER_TOKEN))
 
 
 def _profile_update(source: dict[str, Any], token: str | None, received_at: datetime) -> Translated:
     checked_size(source)
     _check_token(source, token)
     traits = without_none({n: value for kind in _SETS for n, value in as_object(source.get(kind), kind).items()})
+    user_token = traits.pop(USER_TOKEN, None)
     operations = without_none({kind.removeprefix("$"): source.get(kind) for kind in _OPERATIONS})
     if not traits and not operations:  # `$delete`, and what is yet to be invented
         return Translated(source)
@@ -127,7 +130,8 @@ def _profile_update(source: dict[str, Any], token: str | None, received_at: date
     shared["timestamp"] = told or format_time(received_at)
     context = without_none({"ip": _address(source.get("$ip"))})
     facts = [Fact("identify", metadata)]
-    return Translated(source, written(facts, shared, context, derived_event_id(source), source))
+    event_id = derived_event_id(source)
+    return Translated(source, written(facts, shared, context, event_id, source), user_token=user_token)
 
 
 def _check_token(source: Mapping[str, Any], token: str | None) -> None:

@@ -13,6 +13,7 @@ from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Ref
 from functions.protocols.surrogates import mended
 from functions.protocols.values import MAX_EVENTS, deeper_than
 from pipeline.core.events import MAX_DEPTH, MAX_EVENT_BYTES, InvalidEvent, WireEvent, parse_time
+from pipeline.core.user_tokens import USER_TOKEN
 
 PATHS = {"/v1/events": ("POST",)}
 KEY_HEADER = "x-freshet-key"
@@ -25,6 +26,13 @@ class _Body(msgspec.Struct):
     sent_at: Any = None
     backfill: Any = False
     consent: Any = None
+    user_token: Any = None
+
+
+class _Wire(WireEvent, forbid_unknown_fields=True):
+    """An event as our SDK writes it for an account whose token it has."""
+
+    user_token: Any = None
 
 
 class _Stated(msgspec.Struct):
@@ -35,7 +43,7 @@ class _Stated(msgspec.Struct):
     metadata: Any = None
 
 
-_wire_decoder = msgspec.json.Decoder(WireEvent)
+_wire_decoder = msgspec.json.Decoder(_Wire)
 _body_decoder = msgspec.json.Decoder(_Body)
 _event_decoder = msgspec.json.Decoder(dict[str, Any])
 _stated_decoder = msgspec.json.Decoder(_Stated)
@@ -61,7 +69,7 @@ def write_key(incoming: Incoming) -> str | None:
 
 
 def read_batch(body: bytes, key: str | None = None) -> Reading:
-    """Split a body: `{"events": [...], "sent_at"?, "consent"?, "backfill"?}`, or one event on its own.
+    """Split a body: `{"events": [...], "sent_at"?, "consent"?, "user_token"?, "backfill"?}`, or one event on its own.
 
     Raises:
         InvalidEvent: the body as a whole cannot be used; field `body`, `events`, `sent_at` or `backfill`.
@@ -84,7 +92,7 @@ def read_batch(body: bytes, key: str | None = None) -> Reading:
         raise InvalidEvent("backfill", "expected true or false", outer.backfill)
     sent_at = None if outer.sent_at is None else parse_time("sent_at", outer.sent_at)
     events = [_translated(bytes(event)) for event in outer.events]
-    return Reading(events, key, sent_at, outer.backfill, outer.consent)
+    return Reading(events, key, sent_at, outer.backfill, outer.consent, user_token=outer.user_token)
 
 
 def accepted(incoming: Incoming, outcome: Outcome) -> Answer:
@@ -132,10 +140,13 @@ def _read_event(payload: bytes) -> Translated:
     """The quick way for what most clients write, else as an object; the one takes nothing that the other refuses."""
     if len(payload) <= MAX_EVENT_BYTES and payload.count(b"{") + payload.count(b"[") <= MAX_DEPTH:
         try:
-            return Translated(payload, wire=_wire_decoder.decode(payload))
+            wire = _wire_decoder.decode(payload)
+            return Translated(payload, wire=wire, user_token=wire.user_token)
         except _UNREADABLE:
             pass
-    return Translated(payload, (_decode(payload),))
+    fields = _decode(payload)
+    token = fields.pop(USER_TOKEN, None)
+    return Translated(payload, (fields,), user_token=token)
 
 
 def _decode(payload: bytes) -> dict[str, Any]:

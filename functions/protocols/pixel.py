@@ -9,6 +9,7 @@ from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Ref
 from functions.protocols.values import as_number, read_form, read_json
 from pipeline.core.consent import FIELD
 from pipeline.core.events import NUMBER_METADATA, InvalidEvent, format_time
+from pipeline.core.user_tokens import USER_TOKEN
 
 PATHS = {"/v1/pixel.gif": ("GET", "HEAD")}
 KEY_PATHS = (("key",),)
@@ -28,7 +29,7 @@ _ANSWERS = {"true": True, "1": True, "false": False, "0": False}
 
 
 def read(incoming: Incoming) -> Reading:
-    """One event of the query: the contract's fields under their names, all else metadata, `key` the write key.
+    """One event of the query: the contract's fields under their names, `key` and `user_token`, all else metadata.
 
     Without `event` it is a `page_view`, without `timestamp` it happens now, and without an `event_id` each request is
     an event of its own: a mail program that asks twice counts twice. Consent is `consent.analytics=false` and
@@ -40,7 +41,7 @@ def read(incoming: Incoming) -> Reading:
     if len(incoming.query) > MAX_QUERY_LENGTH:
         raise InvalidEvent("query", f"expected at most {MAX_QUERY_LENGTH} characters", len(incoming.query))
     given = read_form(incoming.query, "query")
-    key = given.pop("key", None)
+    key, token = given.pop("key", None), given.pop(USER_TOKEN, None)
     fields: dict[str, Any] = {name: given.pop(name) for name in FIELDS if given.get(name)}
     fields.setdefault("event", "page_view")
     fields.setdefault("timestamp", format_time(incoming.received_at))
@@ -50,7 +51,7 @@ def read(incoming: Incoming) -> Reading:
         return Reading((Translated(incoming.query, (consent,), error),), key, key_paths=KEY_PATHS)
     told = {name: _value(name, value) for name, value in given.items() if value and name not in FIELDS}
     fields |= consent | {"metadata": told | consent["metadata"]}
-    return Reading((Translated(incoming.query, (fields,)),), key, key_paths=KEY_PATHS)
+    return Reading((Translated(incoming.query, (fields,), user_token=token),), key, key_paths=KEY_PATHS)
 
 
 def accepted(incoming: Incoming, outcome: Outcome) -> Answer:

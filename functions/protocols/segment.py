@@ -31,6 +31,7 @@ from functions.protocols.values import (
 )
 from functions.protocols.visitor_ids import somebody
 from pipeline.core.events import MAX_ID_LENGTH, InvalidEvent, derived_event_id, format_time
+from pipeline.core.user_tokens import USER_TOKEN
 
 TYPES = ("track", "page", "screen", "identify", "alias", "group")
 BATCHES = frozenset(("/v1/batch", "/v1/b", "/v1/import", "/beacon/v1/batch"))
@@ -134,6 +135,7 @@ def _stated_consent(source: Any, batch: Any = None) -> dict[str, Any] | None:
 def _message(source: dict[str, Any], received_at: datetime, batch: dict[str, Any], kind: str | None) -> Translated:
     kind = kind or source.get("type")
     context = {**as_object(batch.get("context"), "context"), **as_object(source.get("context"), "context")}
+    token = context.pop(USER_TOKEN, None)
     around = surroundings(context, source.get("integrations") or batch.get("integrations"))
     facts = _facts(kind, source, around.rest.get("traits"))
     told = _told_time(source, batch)
@@ -146,7 +148,8 @@ def _message(source: dict[str, Any], received_at: datetime, batch: dict[str, Any
     facts = [Fact(first.event, around.rest | first.metadata, first.product_id), *others]
     known = around.known | without_none({"channel": as_text(source.get("channel"))})
     whole = [_fitting(fact, known) for fact in facts]
-    return Translated(source, written(whole, shared, {}, event_id, source), sent_at=_sent_at(source.get("sentAt")))
+    sent_at = _sent_at(source.get("sentAt"))
+    return Translated(source, written(whole, shared, {}, event_id, source), sent_at=sent_at, user_token=token)
 
 
 def _facts(kind: Any, source: dict[str, Any], traits: Any) -> list[Fact]:

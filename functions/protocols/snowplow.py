@@ -29,6 +29,7 @@ from functions.protocols.values import (
     without_none,
 )
 from pipeline.core.events import MAX_ID_LENGTH, InvalidEvent, format_time, parse_time
+from pipeline.core.user_tokens import USER_TOKEN
 
 PATHS = {"/com.snowplowanalytics.snowplow/tp2": ("POST", "GET", "HEAD"), "/i": ("GET", "HEAD")}
 
@@ -66,7 +67,7 @@ def read(incoming: Incoming) -> Reading:
     """The events of a `payload_data` envelope, or the one of a query.
 
     The write key is the query's `key`, else the first event's `aid` (the app id). The query's `heartbeat_s` says for
-    how long a page ping stands.
+    how long a page ping stands, its `user_token` is that of all events.
 
     Raises:
         InvalidEvent: the request as a whole cannot be read.
@@ -81,7 +82,8 @@ def read(incoming: Incoming) -> Reading:
         raise InvalidEvent("query", "expected an event", None)
     first = given[0] if given and isinstance(given[0], dict) else {}
     events = Translations(given, lambda event: _translated(event, incoming.received_at, heartbeat_s))
-    return Reading(events, query.get("key") or as_text(first.get("aid")), key_paths=KEY_PATHS)
+    key = query.get("key") or as_text(first.get("aid"))
+    return Reading(events, key, key_paths=KEY_PATHS, user_token=query.get(USER_TOKEN))
 
 
 def accepted(incoming: Incoming, outcome: Outcome) -> Answer:

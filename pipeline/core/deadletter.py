@@ -6,6 +6,7 @@ import base64
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -21,6 +22,7 @@ from pipeline.core.events import (
     format_time,
     parse_time,
 )
+from pipeline.core.user_tokens import USER_TOKEN
 
 MAX_EVENTS = 500
 MAX_MESSAGE_BYTES = 1024 * 1024
@@ -33,7 +35,7 @@ NATIVE = "native"
 T = TypeVar("T")
 _UNREADABLE = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
 _NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?(e[+-]?[0-9]{1,2})?", re.IGNORECASE)
-_ORIGIN = ("site", "protocol", "path", "consent")
+_ORIGIN = ("site", "protocol", "path", "consent", "unproven")
 _object_decoder = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -121,7 +123,7 @@ class StoredLetter(msgspec.Struct, frozen=True, kw_only=True):
         return self.origin().get("protocol", NATIVE)
 
     def origin(self) -> dict[str, str]:
-        """`protocol`, `path`, `site` and `consent`, as far as the attributes tell where the payload was sent to."""
+        """`protocol`, `path`, `site`, `consent` and `unproven`, as far as the attributes tell where it was sent to."""
         try:
             attributes = _object_decoder.decode(self.attributes)
         except _UNREADABLE:
@@ -135,6 +137,15 @@ class StoredLetter(msgspec.Struct, frozen=True, kw_only=True):
             return None if stated is None else _object_decoder.decode(stated)
         except _UNREADABLE:
             return {}
+
+    def check_proven(self, event: Event) -> None:
+        """A replay must not do for a user id what its sender could not.
+
+        Raises:
+            InvalidEvent: field `user_token`, where the event names a user and the letter says that it lacks the proof.
+        """
+        if event.user_id is not None and "unproven" in self.origin():
+            raise InvalidEvent(USER_TOKEN, "expected an event without the user id, which nothing proves", None)
 
     def received(self, now: datetime) -> datetime:
         """When it was rejected; `now` where that is no time, or still to come."""
@@ -243,7 +254,8 @@ def examine(letter: StoredLetter, repairs: Repairs, now: datetime) -> Examined:
         return Examined(letter, [], [Refused(error, payload)], 0)
     before = [payload] if inside is None else inside
     if_it_passes = Repairs(shift_s=repairs.shift_s if inside is None and letter.field == "timestamp" else 0.0)
-    after = [_mended(raw, repairs, if_it_passes, received_at) for raw in before]
+    read = partial(_read, letter=letter, received_at=received_at)
+    after = [_mended(raw, repairs, if_it_passes, read) for raw in before]
     changed = sum(old is not new for old, (new, _) in zip(before, after, strict=True))
     if changed:
         raws = [raw for raw, _ in after]
@@ -322,12 +334,12 @@ def _events_inside(payload: bytes) -> tuple[list[bytes] | None, Any]:
 
 
 def _mended(
-    raw: bytes, repairs: Repairs, if_it_passes: Repairs, received_at: datetime
+    raw: bytes, repairs: Repairs, if_it_passes: Repairs, read: Callable[[bytes], Event | InvalidEvent]
 ) -> tuple[bytes, Event | InvalidEvent]:
     """The event's bytes after repairs (the same object where nothing changed), and what they read as."""
     try:
         fields = _fields(raw)
-        found = _read(raw, received_at)
+        found = read(raw)
         mended = (if_it_passes if isinstance(found, Event) else repairs).apply(fields)
         if mended == fields:
             return raw, found
@@ -338,15 +350,16 @@ def _mended(
         return raw, error
     except _UNREADABLE as error:
         return raw, InvalidEvent("body", f"expected what JSON can hold ({type(error).__name__})")
-    return changed, _read(changed, received_at)
+    return changed, read(changed)
 
 
-def _read(raw: bytes, received_at: datetime) -> Event | InvalidEvent:
+def _read(raw: bytes, letter: StoredLetter, received_at: datetime) -> Event | InvalidEvent:
     """The event that passes the contract, or why it does not."""
     if len(raw) > MAX_EVENT_BYTES + ADDED_BYTES:
         return InvalidEvent("body", f"expected at most {MAX_EVENT_BYTES} bytes an event", len(raw))
     try:
         event = accept_event(_fields(raw), ingest_time=received_at, backfill=True)
+        letter.check_proven(event)
         msgspec.json.encode(event)
     except InvalidEvent as error:
         return error

@@ -35,14 +35,18 @@ run "nobody_may_do_more_than_needed" {
       google_secret_manager_secret_iam_member.collector_reads_backfill_key.secret_id == "freshet-backfill-key" &&
       google_secret_manager_secret_iam_member.collector_reads_address_key.secret_id == "freshet-address-key" &&
       google_secret_manager_secret_iam_member.collector_reads_sites.secret_id == "freshet-sites" &&
-      google_secret_manager_secret_iam_member.collector_reads_field_key.secret_id == "freshet-field-key"
+      google_secret_manager_secret_iam_member.collector_reads_field_key.secret_id == "freshet-field-key" &&
+      google_secret_manager_secret_iam_member.collector_reads_user_key.secret_id == "freshet-user-key"
     )
-    error_message = "The collector reads its four secrets one by one."
+    error_message = "The collector reads its five secrets one by one."
   }
 
   assert {
-    condition     = google_secret_manager_secret_iam_member.api_reads_field_key.secret_id == "freshet-field-key"
-    error_message = "The API reads one secret."
+    condition = (
+      google_secret_manager_secret_iam_member.api_reads_field_key.secret_id == "freshet-field-key" &&
+      google_secret_manager_secret_iam_member.api_reads_user_key.secret_id == "freshet-user-key"
+    )
+    error_message = "The API reads two secrets."
   }
 
   assert {

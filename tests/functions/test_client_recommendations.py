@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from functions.client import Freshet, NoRecommendations
+from functions.client import Freshet, NoRecommendations, user_token
 from tests.functions.answering import NOWHERE, server
 
 
 def test_recommendations_are_the_api_s_answer() -> None:
     said = b'{"recommendations":["p1"]}'
     with server(lambda *_: (200, {}, said)) as asked, Freshet(NOWHERE, "key", asked.url) as client:
-        assert client.recommend(user_id="u1", placement="cart", k=3) == {"recommendations": ["p1"]}
+        token = user_token(b"sixteen bytes or more", "u1")
+        answer = client.recommend(user_id="u1", user_token=token, placement="cart", k=3)
+        assert answer == {"recommendations": ["p1"]}
     ((headers, body),) = asked
     assert headers["path"] == "/v1/recommendations" and "x-freshet-key" not in headers
-    assert body["user_id"] == "u1" and body["placement"] == "cart" and body["k"] == 3
+    assert (body["user_id"], body["user_token"]) == ("u1", token)
+    assert body["placement"] == "cart" and body["k"] == 3
 
 
 def test_without_an_answer_there_is_an_error_with_the_status() -> None:

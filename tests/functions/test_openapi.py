@@ -34,6 +34,12 @@ def component(document: dict[str, Any], name: str) -> jsonschema_rs.Draft202012V
     return jsonschema_rs.Draft202012Validator({**document, "$ref": f"#/components/schemas/{name}"}, offline=True)
 
 
+def test_a_batch_and_the_pixel_have_a_place_for_the_token_of_a_user(document: dict[str, Any]) -> None:
+    assert "user_token" in document["components"]["schemas"]["Batch"]["properties"]
+    pixel_parameters = document["paths"]["/v1/pixel.gif"]["get"]["parameters"]
+    assert "user_token" in [parameter["name"] for parameter in pixel_parameters]
+
+
 def test_it_is_valid_openapi_3_1(document: dict[str, Any]) -> None:
     loaded = schemathesis.openapi.from_dict(document)
     loaded.validate()

@@ -60,6 +60,17 @@ def only(found: Examined) -> Event:
     return event
 
 
+def test_a_letter_whose_user_is_unproven_is_replayed_without_the_user_id_alone() -> None:
+    track = TRACK | {"anonymousId": "a1"}
+    unproven = letter(track, "/v1/t", field="user_token")
+    unproven = msgspec.structs.replace(
+        unproven, attributes=json.dumps(json.loads(unproven.attributes) | {"unproven": "user_id"})
+    )
+    assert reasons(examine_vendors(unproven, Repairs(), NOW))[0].startswith("user_token: expected an event without")
+    event = only(examine_vendors(unproven, Repairs(drop=("userId",)), NOW))
+    assert (event.user_id, event.anonymous_id) == (None, "a1")
+
+
 # ---- read as the collector reads them ----------------------------------------------------------------------------
 
 

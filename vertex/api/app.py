@@ -25,7 +25,15 @@ from pipeline.runtime.concurrency import LimitsRequests
 from pipeline.store import AsyncStore, now_ms
 from vertex.api.breaker import Unavailable
 from vertex.api.config import Config
-from vertex.api.contract import InvalidRequest, ProfileRequest, parse_profile_request, parse_request, profile_keys
+from vertex.api.contract import (
+    InvalidRequest,
+    ProfileRequest,
+    UnprovenUser,
+    check_user,
+    parse_profile_request,
+    parse_request,
+    profile_keys,
+)
 from vertex.api.endpoint import Endpoint
 from vertex.api.items import ItemCache, TrendingCache
 from vertex.api.models import LatestModel
@@ -114,6 +122,7 @@ class Api:
         watch = Stopwatch()
         async with self._body(request) as body:
             question = parse_request(body, self._config.allow_as_of)
+        check_user(question, self._config.privacy.user_key)
         signal = self._config.privacy.signal(request.headers)
         watch.lap("parse")
         answer = await self._recommender.answer(question, watch, signal)
@@ -130,6 +139,7 @@ class Api:
         if not self._config.profile_view:
             return _error(404, InvalidRequest("path", "not open here: FRESHET_PROFILE_VIEW is not set", "/v1/profile"))
         question = await self._profile_question(request)
+        check_user(question, self._config.privacy.user_key)
         at_ms = round(question.as_of.timestamp() * 1000) if question.as_of else now_ms()
         fields = self._config.privacy.fields
         user_id, anonymous_id = (fields.apply_id(name, getattr(question, name)) for name in ("user_id", "anonymous_id"))
@@ -220,6 +230,7 @@ def create_app(config: Config) -> Starlette:
         exception_handlers={
             InvalidRequest: lambda _, error: _error(400, error),
             BodyRefused: _refused_body,
+            UnprovenUser: lambda _, error: _error(error.status, error),
             Unavailable: _unavailable,
         },
     )

@@ -45,7 +45,8 @@ class Config:
         bigtable_deadline_s: what one read may take before the answer goes without it.
         max_items: how many items are kept in memory (about 10 kB each).
         host, port: to listen on; FRESHET_HOST and PORT, which Cloud Run sets.
-        privacy: consent by default, signals, and fields that are dropped or hashed: as the collector has them.
+        privacy: consent by default, signals, fields that are dropped or hashed, the key that proves user ids: as the
+            collector has them.
     """
 
     project: str

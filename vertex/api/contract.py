@@ -10,6 +10,7 @@ import msgspec
 
 from functions.privacy import Stated, event_consent
 from pipeline.core.events import MAX_ID_LENGTH, InvalidEvent, parse_time
+from pipeline.core.user_tokens import check_user_token
 
 MAX_K = 100
 MAX_PENDING = 200
@@ -24,16 +25,25 @@ class InvalidRequest(InvalidEvent):
     """A request that breaks the contract: field, expectation and value."""
 
 
+class UnprovenUser(InvalidRequest):
+    """A user id without a token (401), or with one that is not its own (403)."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        self.status = status
+        super().__init__("user_token", reason)
+
+
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """One question for recommendations.
 
     `events` are the visitor's last events, as the collector takes them, which may not have been processed yet; what
     they lack of `user_id`, `anonymous_id` and `session_id` they take from the request. `sent_at` is the client's clock
     at sending, by which theirs is repaired. `as_of` asks for the answer of another moment. `consent` is what the
-    visitor agreed to, for the answer and for all events that do not say so themselves.
+    visitor agreed to, for the answer and for all events that do not say so themselves. `user_token` proves the user id.
     """
 
     user_id: Id | None = None
+    user_token: str | None = None
     anonymous_id: Id | None = None
     session_id: Id | None = None
     placement: Id = "home"
@@ -55,6 +65,7 @@ class ProfileRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A look at one visitor's stored profile, and whether the event `event_id` is in it."""
 
     user_id: Id | None = None
+    user_token: str | None = None
     anonymous_id: Id | None = None
     event_id: Id | None = None
     as_of: datetime | None = None
@@ -67,6 +78,20 @@ class ProfileRequest(msgspec.Struct, frozen=True, kw_only=True):
 def profile_keys(user_id: str | None, anonymous_id: str | None) -> list[str]:
     """`u#<user_id>`, `a#<anonymous_id>`: those that are given."""
     return [f"{kind}#{value}" for kind, value in (("u", user_id), ("a", anonymous_id)) if value]
+
+
+def check_user(request: Request | ProfileRequest, key: bytes | None) -> None:
+    """Ask for the proof of a user id where there is a key for it.
+
+    Raises:
+        UnprovenUser: see there.
+    """
+    if key is None or request.user_id is None:
+        return
+    try:
+        check_user_token(key, request.user_id, request.user_token)
+    except InvalidEvent as error:
+        raise UnprovenUser(401 if request.user_token is None else 403, error.reason) from None
 
 
 _decoder = msgspec.json.Decoder()

@@ -161,7 +161,8 @@ class Recommender:
     def _banner(self, request: Request, visitor: Visitor, slate: Slate) -> Banner:
         """Of the profile, or of the slate alone where the visitor may be anybody who guessed a user id."""
         ids = [shown.id for shown in slate.shown]
-        if request.user_id is None or self._config.profile_view:
+        is_proven = request.user_id is None or self._config.privacy.user_key is not None
+        if is_proven or self._config.profile_view:
             return choose_banner(visitor.profile, ids, self._item, visitor.now_ms)
         return banner_of_slate(ids, self._item)
 

@@ -83,6 +83,15 @@ def test_an_event_that_was_refused_for_its_age_passes_as_a_backfill_and_keeps_it
     assert found.good[0].ingest_time == NOW and (found.refused, found.changed) == ([], 0)
 
 
+def test_a_letter_whose_user_is_unproven_is_replayed_without_the_user_id_alone() -> None:
+    unproven = letter(event(user_id="u1"), attributes=json.dumps({"unproven": "user_id"}))
+    assert reasons(examine(unproven, Repairs(), NOW)) == [
+        "user_token: expected an event without the user id, which nothing proves"
+    ]
+    found = examine(unproven, Repairs(drop=("user_id",)), NOW)
+    assert [(e.user_id, e.anonymous_id) for e in found.good] == [(None, "a")] and found.changed == 1
+
+
 def test_a_clock_that_ran_ahead_when_the_letter_came_is_still_wrong_later_until_it_is_shifted() -> None:
     ahead = event(timestamp="2024-12-31T23:30:00Z")  # half an hour after it was received, half an hour ago now
     assert reasons(tried(ahead)) == ["timestamp: expected at most 5 min after ingest"]

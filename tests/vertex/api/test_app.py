@@ -12,6 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
+from functions.privacy import Privacy
+from pipeline.core.user_tokens import user_token
 from pipeline.runtime.bodies import Bodies
 from pipeline.runtime.concurrency import MAX_REQUESTS
 from vertex.api.app import MAX_BODY_BYTES, create_app
@@ -47,6 +49,24 @@ async def test_profiles_are_shown_only_where_that_was_switched_on(tmp_path: Path
     assert [answer.status_code for answer in closed] == [404, 404]
     assert "FRESHET_PROFILE_VIEW" in closed[0].json()["error"]["reason"]
     assert [answer.status_code for answer in opened] == [503, 503]  # Bigtable was asked
+
+
+@pytest.mark.usefixtures("nowhere")
+@pytest.mark.parametrize("path", ["/v1/recommendations", "/v1/profile"])
+async def test_where_there_is_a_key_a_user_id_counts_with_its_own_token_alone(tmp_path: Path, path: str) -> None:
+    key = b"sixteen bytes or more"
+    browser, who = {"anonymous_id": "a1"}, {"user_id": "anna"}
+    theirs = {"user_token": user_token(key, "another")}
+    async with api(tmp_path, profile_view=True, privacy=Privacy(user_key=key)) as client:
+        missing, wrong = [await client.post(path, json=asked) for asked in (who, who | theirs)]
+        proven, unnamed = [
+            await client.post(path, json=asked) for asked in (who | {"user_token": user_token(key, "anna")}, browser)
+        ]
+
+    assert [missing.status_code, wrong.status_code] == [401, 403]
+    for refused in (missing, wrong):
+        assert (refused.json()["error"]["field"], refused.json()["error"]["value"]) == ("user_token", None)
+    assert proven.status_code == unnamed.status_code == (200 if path == "/v1/recommendations" else 503)
 
 
 @pytest.mark.usefixtures("nowhere")

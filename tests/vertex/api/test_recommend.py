@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from functions.collection import sort_events
+from functions.privacy import Privacy
 from functions.protocols.native import read_batch
 from pipeline.core.catalog import Item
 from pipeline.core.features import Context, feature_matrix
@@ -130,10 +131,12 @@ async def test_a_banner_for_a_user_id_that_anybody_may_guess_follows_from_the_sl
     service = Service(shop(profiles=profiles), profile_view=False)
 
     account, browser = [await ask(service, k=3, **who) for who in ({"user_id": "u1"}, {"anonymous_id": "a1"})]
+    keyed = Service(shop(profiles=profiles), profile_view=False, privacy=Privacy(user_key=b"sixteen bytes or more"))
+    proven = await ask(keyed, user_id="u1", k=3)
 
     best = service.reader.rows[account["recommendations"][0]].item
     assert account["personalized_banner"].id == f"category:{best.category}"
-    assert browser["personalized_banner"].id == "cart:p5"
+    assert browser["personalized_banner"].id == proven["personalized_banner"].id == "cart:p5"
 
 
 class TestVisitor:

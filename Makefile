@@ -82,8 +82,8 @@ web/sdk/node_modules/.installed: web/sdk/package.json web/sdk/package-lock.json
 sdk: web/sdk/node_modules/.installed ## Build the browser SDK into web/sdk/dist, and print its size
 	@npm run --silent --prefix web/sdk build
 
-up: setup ## Start everything and stay until Ctrl-C or `make down` (PORTS=auto, or PORTS=store=9000,api=9081)
-	@$(STACK) up $(if $(PORTS),--ports $(PORTS)) $(if $(ONLY),--only $(ONLY))
+up: setup ## Start everything and stay until Ctrl-C or `make down` (ORIGIN=http://localhost:3000 for your page, PORTS=auto, or PORTS=store=9000,api=9081)
+	@$(STACK) up $(if $(PORTS),--ports $(PORTS)) $(if $(ONLY),--only $(ONLY)) $(if $(ORIGIN),--origin "$(ORIGIN)")
 
 down: ## Stop what `make up` started
 	@if [ -x $(PYTHON) ]; then $(STACK) down; fi

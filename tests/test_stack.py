@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -108,8 +109,9 @@ def test_setup_names_what_is_missing_and_fails(tmp_path: Path) -> None:
     command = [sys.executable, "tests/stack/prerequisites.py", "check"]
     done = subprocess.run(command, cwd=REPO, env=bare, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    for name in ("Java", "the Google Cloud SDK", "Python 3.11", "Python 3.13"):
+    for name in ("Java", "the Google Cloud SDK", "Python 3.11", "Python 3.13", "npm", "Chromium"):
         assert f"{name} is missing" in done.stderr
+    assert "gcloud components install pubsub-emulator bigtable-emulator" in done.stderr
 
 
 # ports
@@ -213,6 +215,41 @@ def test_a_part_that_ends_by_itself_is_named_with_the_end_of_its_log(name: str) 
 def _checked(stack: Stack) -> bool:
     stack.check()
     return False
+
+
+def test_a_page_of_an_origin_that_is_given_may_call_collector_and_api_as_the_store_may(name: str) -> None:
+    command = [sys.executable, "-m", "tests.stack", "up", "--name", name, "--ports", "auto"]
+    parts = ["--only", "pubsub,bigtable,collector,api", "--origin", "http://localhost:3000/,https://shop.test"]
+    with subprocess.Popen([*command, *parts], cwd=REPO, stdout=subprocess.DEVNULL) as running:
+        try:
+            assert _until(lambda: presence.is_up(name) and (stack_folder(name) / "env.json").exists(), 120)
+            env = load_env(name)
+            for origin in ("http://localhost:3000", "https://shop.test", env["FRESHET_STORE_URL"]):
+                assert _allowed(f"{env['FRESHET_COLLECTOR_URL']}/v1/events", origin) == origin
+                assert _allowed(f"{env['FRESHET_API_URL']}/v1/recommendations", origin) == origin
+            assert _allowed(f"{env['FRESHET_COLLECTOR_URL']}/v1/events", "http://localhost:3001") is None
+        finally:
+            running.terminate()
+
+
+def _allowed(url: str, origin: str) -> str | None:
+    """The origin that a preflight's answer allows."""
+    headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+    request = urllib.request.Request(url, headers=headers, method="OPTIONS")
+    try:
+        answer = urllib.request.urlopen(request, timeout=10)
+    except urllib.error.HTTPError as refused:
+        answer = refused
+    with answer:
+        found: str | None = answer.headers["Access-Control-Allow-Origin"]
+    return found
+
+
+def test_an_origin_that_is_none_is_refused_before_anything_starts(name: str) -> None:
+    command = [sys.executable, "-m", "tests.stack", "up", "--name", name, "--origin", "localhost:3000"]
+    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "origin: expected scheme://host or scheme://host:port" in done.stderr
 
 
 def test_two_stacks_of_one_name_are_refused(name: str) -> None:

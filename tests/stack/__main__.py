@@ -16,7 +16,7 @@ from tests.stack.presence import StackError
 from tests.stack.stack import ANSWER_S, APPS, EMULATORS, Stack, running_stack
 
 WATCH_S = 0.3
-OVERRIDABLE = ("FRESHET_CORS_ORIGINS", "FRESHET_BACKFILL_KEY")
+OVERRIDABLE = ("FRESHET_BACKFILL_KEY",)
 """What the stack has a value of its own for, and whoever starts it may have another."""
 
 
@@ -24,11 +24,18 @@ def up(options: argparse.Namespace) -> int:
     """Starts the stack, shows what runs where, and stays until told to stop or until a process ends."""
     began = time.monotonic()
     own = {name: os.environ[name] for name in OVERRIDABLE if os.environ.get(name)}
-    with running_stack(options.name, options.ports, options.only, own, say=_say) as stack:
+    with running_stack(options.name, options.ports, options.only, own, _say, _origins(options.origin)) as stack:
         _say(f"up after {time.monotonic() - began:.1f} s\n\n{stack.table()}\n")
         _say(f"logs are in {(stack.folder / 'logs').relative_to(REPO)}; Ctrl-C or `make down` stops all of it")
         _watch(stack)
     return 0
+
+
+def _origins(text: str) -> list[str]:
+    """Origins with commas between, as browsers write them. Raises ValueError for what is none."""
+    from functions.sites import checked_origin  # not for `down`, which is to be quick
+
+    return [checked_origin("origin", origin) for origin in text.split(",") if origin.strip()]
 
 
 def _watch(stack: Stack) -> None:
@@ -102,6 +109,9 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--wait", action="store_true", help="until the emulators answer")
         if run is up:
             command.add_argument("--ports", default="default", help="auto, or name=port,...")
+            command.add_argument(
+                "--origin", default="", help="pages that may call collector and API beside the store's"
+            )
         if run is execute:
             command.add_argument("command", nargs="*")
     return parser

@@ -30,8 +30,12 @@ def stack_folder(name: str) -> Path:
     return REPO / "build" / "stack" / name
 
 
-def service_environment(ports: Ports) -> dict[str, str]:
-    """Where everything is and what it is called: all that a client of the stack needs."""
+def service_environment(ports: Ports, origins: Iterable[str] = ()) -> dict[str, str]:
+    """Where everything is and what it is called: all that a client of the stack needs.
+
+    `origins`: whose pages may call collector and API beside the store's.
+    """
+    store = (f"http://{HOST}:{ports.store}", f"http://localhost:{ports.store}")
     return {
         "GOOGLE_CLOUD_PROJECT": "demo-project",
         "PUBSUB_EMULATOR_HOST": f"{HOST}:{ports.pubsub}",
@@ -50,7 +54,7 @@ def service_environment(ports: Ports) -> dict[str, str]:
         "FRESHET_COLLECTOR_URL": f"http://{HOST}:{ports.collector}",
         "FRESHET_API_URL": f"http://{HOST}:{ports.api}",
         "FRESHET_STORE_URL": f"http://{HOST}:{ports.store}",
-        "FRESHET_CORS_ORIGINS": f"http://{HOST}:{ports.store},http://localhost:{ports.store}",
+        "FRESHET_CORS_ORIGINS": ",".join([*store, *origins]),
         "FRESHET_BACKFILL_KEY": "local-backfill",
         "FRESHET_ALLOW_AS_OF": "1",
         "FRESHET_PROFILE_VIEW": "1",

@@ -18,7 +18,11 @@ from typing import TYPE_CHECKING
 
 REPO = Path(__file__).resolve().parents[2]
 
-SDK_HOW = "see https://cloud.google.com/sdk/docs/install, or set CLOUDSDK_ROOT to its folder"
+SDK_HOW = (
+    "see https://cloud.google.com/sdk/docs/install, or set CLOUDSDK_ROOT to its folder; then its two emulators:"
+    " gcloud components install pubsub-emulator bigtable-emulator, or"
+    " apt-get install google-cloud-cli-pubsub-emulator google-cloud-cli-bigtable-emulator"
+)
 JAVA_HOW = "the Pub/Sub emulator needs it: apt-get install default-jre-headless, or brew install openjdk"
 CHROMIUM_HOW = "the browser test needs it: apt-get install chromium, or set CHROMIUM to the program's path"
 BIGQUERY_HOW = "run `make setup`, which makes .venv-bigquery on Python 3.13"
@@ -168,12 +172,14 @@ def install_chromium() -> None:
 
 
 def _check() -> int:
-    """All that must be there before `make setup` can make the rest."""
+    """All that must be there before `make setup` can make the rest; then also what only the tests lack."""
     pythons = [partial(python, version) for version in ("3.11", "3.13")]
     problems = _missing([java, pubsub_emulator, bigtable_emulator, *pythons], os.environ)
-    for problem in problems:
+    if not problems:
+        return 0
+    for problem in [*problems, *_missing([npm, chromium], os.environ)]:
         print(f"setup: {problem}", file=sys.stderr)
-    return 1 if problems else 0
+    return 1
 
 
 def _chromium() -> int:

@@ -33,6 +33,7 @@ class Stack:
         parts: which processes of the Procfile; all of them unless said.
         extra_env: added to what every process is told.
         say: gets a line of progress now and then.
+        origins: whose pages may call collector and API beside the store's.
     """
 
     def __init__(
@@ -42,13 +43,14 @@ class Stack:
         parts: Iterable[str] = (*EMULATORS, *APPS),
         extra_env: Mapping[str, str] | None = None,
         say: Callable[[str], None] = lambda line: None,
+        origins: Iterable[str] = (),
     ) -> None:
         self.name = name
         self.ports = ports or Ports()
         self.folder = environment.stack_folder(name)
         self.parts = _in_order(parts)
         self.env = {
-            **environment.service_environment(self.ports),
+            **environment.service_environment(self.ports, origins),
             **environment.files_environment(name),
             **(extra_env or {}),
         }
@@ -204,6 +206,7 @@ def running_stack(
     parts: Iterable[str] = (*EMULATORS, *APPS),
     extra_env: Mapping[str, str] | None = None,
     say: Callable[[str], None] = lambda line: None,
+    origins: Iterable[str] = (),
 ) -> Iterator[Stack]:
     """A stack for the time of a `with` block, on free ports unless said.
 
@@ -212,7 +215,7 @@ def running_stack(
     """
     with (
         _interrupted_by(signal.SIGTERM, signal.SIGHUP, signal.SIGINT),
-        Stack(name, parse_ports(ports), parts, extra_env, say) as stack,
+        Stack(name, parse_ports(ports), parts, extra_env, say, origins) as stack,
     ):
         yield stack
 

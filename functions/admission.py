@@ -14,7 +14,7 @@ from functions.protocols.native import KEY_HEADER
 from functions.protocols.values import basic_user
 from functions.sites import Site, UnknownKey
 from pipeline.runtime.addresses import sender_of
-from pipeline.runtime.limits import TokenBuckets
+from pipeline.runtime.limits import TokenBuckets, buckets_of
 
 
 class Refused(Exception):
@@ -50,9 +50,9 @@ class Admission:
         self._sites = config.sites
         self._backfill_key = config.backfill_key
         self._clock_s = clock_s
-        self._per_address = _buckets(config.address_requests_per_s, config.address_burst)
+        self._per_address = buckets_of(config.address_requests_per_s, config.address_burst)
         self._per_site: dict[str, TokenBuckets] = {}
-        self._bot_rate = _buckets(config.bot_requests_per_s, None)
+        self._bot_rate = buckets_of(config.bot_requests_per_s, None)
 
     def check_address(self, scope: Any) -> None:
         """Before anything of the body is read.
@@ -102,7 +102,7 @@ class Admission:
         if site.requests_per_s is not None:
             buckets = self._per_site.get(site.name)
             if buckets is None:
-                made = _buckets(site.requests_per_s, site.burst)
+                made = buckets_of(site.requests_per_s, site.burst)
                 assert made is not None
                 buckets = self._per_site[site.name] = made
             _check_rate(buckets.take(key or "", self._clock_s()), "write_key")
@@ -127,10 +127,6 @@ def presented_keys(incoming: Incoming) -> list[str | None]:
     """All that may be a write key in a request whose body tells nothing."""
     keys: list[str | None] = [incoming.headers.get(KEY_HEADER), basic_user(incoming.headers)]
     return keys + [unquote_plus(pair.partition("=")[2]) for pair in incoming.query[:4096].split("&")[:64]]
-
-
-def _buckets(rate_per_s: float | None, burst: float | None) -> TokenBuckets | None:
-    return None if rate_per_s is None else TokenBuckets(rate_per_s, burst or max(2 * rate_per_s, 1.0))
 
 
 def _check_rate(wait_s: float, sender: str) -> None:

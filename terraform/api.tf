@@ -52,11 +52,36 @@ resource "google_secret_manager_secret_iam_member" "api_reads_user_key" {
   member    = google_service_account.api.member
 }
 
+# Back ends' keys, whose rates hold in place of their addresses'.
+resource "google_secret_manager_secret" "api_keys" {
+  secret_id           = "freshet-api-keys"
+  deletion_protection = var.deletion_protection
+
+  replication {
+    user_managed {
+      replicas {
+        location = var.region
+      }
+    }
+  }
+
+  depends_on = [google_project_service.this]
+}
+
+resource "google_secret_manager_secret_iam_member" "api_reads_api_keys" {
+  secret_id = google_secret_manager_secret.api_keys.secret_id
+  role      = "roles/secretmanager.secretAccessor"
+  member    = google_service_account.api.member
+}
+
 locals {
-  # Variables of the API that are secrets of the collector's, too.
+  # Variable of the API -> its secret, and the version that it reads; two are the collector's, too.
   api_secrets = {
-    for name, secret in local.collector_secrets : name => secret
-    if contains(["FRESHET_FIELD_KEY", "FRESHET_USER_KEY"], name) && secret.version != null
+    for name, secret in {
+      FRESHET_FIELD_KEY = local.collector_secrets.FRESHET_FIELD_KEY
+      FRESHET_USER_KEY  = local.collector_secrets.FRESHET_USER_KEY
+      FRESHET_API_KEYS  = { secret = google_secret_manager_secret.api_keys.secret_id, version = var.api_keys_version }
+    } : name => secret if secret.version != null
   }
 
   # What visitors are promised is one promise: the API reads these as the collector does.
@@ -147,6 +172,7 @@ resource "google_cloud_run_v2_service" "api" {
     google_vertex_ai_endpoint_iam_member.api_calls_ranker,
     google_secret_manager_secret_iam_member.api_reads_field_key,
     google_secret_manager_secret_iam_member.api_reads_user_key,
+    google_secret_manager_secret_iam_member.api_reads_api_keys,
   ]
 }
 

@@ -199,6 +199,7 @@ run "what_is_asked_for_is_given" {
     sites_version        = "3"
     field_key_version    = "4"
     user_key_version     = "5"
+    api_keys_version     = "6"
     collector_settings   = { FRESHET_DEFAULT_CONSENT = "denied" }
     pipeline_rules       = "gs://demo-project-freshet-artifacts/rules/1.yaml"
     deletion_protection  = false
@@ -261,7 +262,7 @@ run "what_is_asked_for_is_given" {
       toset([
         for env in google_cloud_run_v2_service.api.template[0].containers[0].env :
         env.name if length(env.value_source) == 1
-      ]) == toset(["FRESHET_FIELD_KEY", "FRESHET_USER_KEY"])
+      ]) == toset(["FRESHET_FIELD_KEY", "FRESHET_USER_KEY", "FRESHET_API_KEYS"])
     )
     error_message = "The API keeps the collector's promises to visitors, with the same keys."
   }

@@ -114,6 +114,12 @@ variable "user_key_version" {
   default     = null
 }
 
+variable "api_keys_version" {
+  description = "Version of the secret with back ends' keys (FRESHET_API_KEYS, see docs/deploy.md), e.g. \"1\", once one was added. Null: back ends are counted by address."
+  type        = string
+  default     = null
+}
+
 variable "collector_settings" {
   description = "Further settings of the collector by their names, e.g. FRESHET_DEFAULT_CONSENT = \"denied\", FRESHET_DROP_FIELDS = \"pii\" or FRESHET_ADDRESS_REQUESTS_PER_S = \"50\"; docs/collection.md lists them. No secrets."
   type        = map(string)
@@ -148,7 +154,7 @@ variable "api_image" {
 }
 
 variable "api_settings" {
-  description = "Further settings of the API by their names, e.g. FRESHET_SCORE_WEIGHTS. The default gives an answer over the network more time than one on the loopback."
+  description = "Further settings of the API by their names, e.g. FRESHET_SCORE_WEIGHTS or FRESHET_ADDRESS_REQUESTS_PER_S. The default gives an answer over the network more time than one on the loopback."
   type        = map(string)
   default = {
     FRESHET_VERTEX_DEADLINE_S = "0.15"

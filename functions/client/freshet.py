@@ -38,6 +38,7 @@ class Freshet:
     Args:
         collector_url, api_url: where they answer, e.g. `https://collector.example`.
         write_key: one of the site's keys for servers.
+        api_key: one of the API's `FRESHET_API_KEYS`, whose rate then holds in place of this machine's address'.
         batch_size: events of one request, 1 to 500.
         flush_s: how long an event waits for others to go with, from 0.
         queue_limit: events that are held while the collector cannot be reached; the oldest are dropped for new ones.
@@ -60,10 +61,12 @@ class Freshet:
         queue_limit: int = 10_000,
         timeout_s: float = 5.0,
         on_error: OnError | None = None,
+        api_key: str | None = None,
     ) -> None:
         self._events_url = checked_url("collector_url", collector_url) + "/v1/events"
         self._recommendations_url = None if api_url is None else checked_url("api_url", api_url) + "/v1/recommendations"
-        self._write_key = checked_key(write_key)
+        self._write_key = checked_key("write_key", write_key)
+        self._api_key = None if api_key is None else checked_key("api_key", api_key)
         check_range("batch_size", batch_size, 1, MAX_EVENTS)
         check_range("flush_s", flush_s, 0.0, 3600.0)
         check_range("queue_limit", queue_limit, 1, 10_000_000)
@@ -227,7 +230,7 @@ class Freshet:
         asked |= {"placement": placement, "product_id": product_id, "k": k, "exclude": list(exclude)}
         asked["user_token"] = user_token
         asked["consent"] = None if consent is None else checked_consent(consent)
-        return recommendations.ask(self._http, self._recommendations_url, asked)
+        return recommendations.ask(self._http, self._recommendations_url, asked, self._api_key)
 
 
 # ---- the process's clients -------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ class NoRecommendations(Exception):
         super().__init__(reason)
 
 
-def ask(http: httpx.Client, url: str, question: Mapping[str, Any]) -> dict[str, Any]:
+def ask(http: httpx.Client, url: str, question: Mapping[str, Any], key: str | None) -> dict[str, Any]:
     """The API's answer. Nothing is tried twice, for a page is waiting.
 
     Raises:
@@ -29,8 +29,9 @@ def ask(http: httpx.Client, url: str, question: Mapping[str, Any]) -> dict[str, 
     """
     body = encoded(question, {})
     parse_request(body, allow_as_of=False)
+    headers = {"content-type": "application/json"} | ({} if key is None else {"x-freshet-key": key})
     try:
-        answer = http.post(url, content=body, headers={"content-type": "application/json"})
+        answer = http.post(url, content=body, headers=headers)
         if answer.status_code != 200:
             raise NoRecommendations(f"the API answered {answer.status_code}", answer.status_code)
         return msgspec.json.decode(answer.content, type=dict[str, Any])

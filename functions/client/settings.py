@@ -16,11 +16,11 @@ def checked_url(name: str, value: str) -> str:
     return str(url).rstrip("/")
 
 
-def checked_key(write_key: str) -> str:
+def checked_key(name: str, key: str) -> str:
     """What a header can carry. The key itself is in no message."""
-    if not isinstance(write_key, str) or not write_key.isascii() or not write_key.isprintable() or not write_key:
-        raise ValueError("write_key: expected a text of printable ASCII characters")
-    return write_key
+    if not isinstance(key, str) or not key.isascii() or not key.isprintable() or not key:
+        raise ValueError(f"{name}: expected a text of printable ASCII characters")
+    return key
 
 
 def check_range(name: str, value: float, least: float, most: float) -> None:

@@ -44,3 +44,8 @@ class TokenBuckets:
 
     def __len__(self) -> int:
         return len(self._buckets)
+
+
+def buckets_of(rate_per_s: float | None, burst: float | None) -> TokenBuckets | None:
+    """Buckets of a configured rate, by default with a burst of twice the rate; None without a rate."""
+    return None if rate_per_s is None else TokenBuckets(rate_per_s, burst or max(2 * rate_per_s, 1.0))

@@ -44,9 +44,10 @@ run "nobody_may_do_more_than_needed" {
   assert {
     condition = (
       google_secret_manager_secret_iam_member.api_reads_field_key.secret_id == "freshet-field-key" &&
-      google_secret_manager_secret_iam_member.api_reads_user_key.secret_id == "freshet-user-key"
+      google_secret_manager_secret_iam_member.api_reads_user_key.secret_id == "freshet-user-key" &&
+      google_secret_manager_secret_iam_member.api_reads_api_keys.secret_id == "freshet-api-keys"
     )
-    error_message = "The API reads two secrets."
+    error_message = "The API reads three secrets."
   }
 
   assert {

@@ -72,6 +72,7 @@ def test_of_a_wrong_order_no_line_is_queued(order: tuple[Any, Any], field: str) 
         {"api_url": "https://"},
         {"write_key": "schlüssel"},
         {"write_key": ""},
+        {"api_key": ""},
         {"batch_size": 0},
         {"batch_size": 501},
         {"batch_size": 1.5},

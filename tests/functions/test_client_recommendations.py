@@ -20,6 +20,13 @@ def test_recommendations_are_the_api_s_answer() -> None:
     assert body["placement"] == "cart" and body["k"] == 3
 
 
+def test_the_apis_own_key_goes_along_where_there_is_one() -> None:
+    with server(lambda *_: (200, {}, b"{}")) as asked, Freshet(NOWHERE, "key", asked.url, api_key="other") as client:
+        client.recommend(user_id="u1")
+    ((headers, _),) = asked
+    assert headers["x-freshet-key"] == "other"
+
+
 def test_without_an_answer_there_is_an_error_with_the_status() -> None:
     with (
         server(lambda *_: (503, {}, b"")) as asked,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from random import Random
@@ -38,6 +39,7 @@ from vertex.api.endpoint import Endpoint
 from vertex.api.items import ItemCache, TrendingCache
 from vertex.api.models import LatestModel
 from vertex.api.ranking import Ranker
+from vertex.api.rates import Rates, Wait
 from vertex.api.reader import Reader
 from vertex.api.recommend import Recommender
 from vertex.api.tally import Tally
@@ -46,6 +48,7 @@ from vertex.api.visitor import Visitors, readable_time
 
 log = logging.getLogger(__name__)
 
+HEALTH = "/healthz"
 MAX_BODY_BYTES = 1_000_000
 GARBAGE_THRESHOLD = 50_000
 # What the start may wait for the catalog; without it the service starts all the same.
@@ -206,7 +209,7 @@ def create_app(config: Config) -> Starlette:
                 Route("/v1/recommendations", api.recommend, methods=["POST"]),
                 Route("/v1/profile", api.profile, methods=["GET", "POST"]),
                 Route("/v1/items/{item_id:path}", api.item),
-                Route("/healthz", api.health),
+                Route(HEALTH, api.health),
             ]
         )
         async with api.running():
@@ -217,14 +220,15 @@ def create_app(config: Config) -> Starlette:
         allow_origins=list(config.cors_origins),
         allow_methods=["GET", "POST"],
         allow_headers=["content-type"],
-        expose_headers=["server-timing"],
+        expose_headers=["server-timing", "retry-after"],
         max_age=86_400,
     )
     return Starlette(
         lifespan=lifespan,
         middleware=[
             cors,
-            Middleware(LimitsRequests, refusal=_busy(), free_paths=["/healthz"]),
+            Middleware(LimitsRates, rates=Rates(config, time.monotonic)),
+            Middleware(LimitsRequests, refusal=_busy(), free_paths=[HEALTH]),
             Middleware(AnswersFaults),
         ],  # a page that may not read an answer cannot tell it from an outage
         exception_handlers={
@@ -234,6 +238,21 @@ def create_app(config: Config) -> Starlette:
             Unavailable: _unavailable,
         },
     )
+
+
+class LimitsRates:
+    """Answers 429 to who asks too much, before anything is read; ASGI."""
+
+    def __init__(self, app: ASGIApp, rates: Rates) -> None:
+        self._app = app
+        self._rates = rates
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse it."""
+        counts = scope["type"] == "http" and scope["path"] != HEALTH
+        wait = self._rates.check(scope) if counts else None
+        answer = self._app if wait is None else _too_many(wait)
+        await answer(scope, receive, send)
 
 
 class AnswersFaults:
@@ -286,6 +305,12 @@ def _refused_body(_: HttpRequest, error: Exception) -> Response:
 def _busy() -> Response:
     response = _error(503, InvalidRequest("server", "expected fewer requests at a time"))
     response.headers["retry-after"] = str(RETRY_AFTER_S)
+    return response
+
+
+def _too_many(wait: Wait) -> Response:
+    response = _error(429, InvalidRequest(wait.field, "expected fewer requests"))
+    response.headers["retry-after"] = str(wait.seconds)
     return response
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, fields
 from functions.invalid import InvalidConfig as InvalidConfig
 from functions.privacy import Privacy
 
+MIN_KEY_LENGTH = 16
+MIN_RATE_PER_S = 0.001
 FLAGS = {"": False, "0": False, "false": False, "1": True, "true": True}
 
 
@@ -44,6 +46,9 @@ class Config:
         vertex_deadline_s: what the ranker may take before the in-process one answers.
         bigtable_deadline_s: what one read may take before the answer goes without it.
         max_items: how many items are kept in memory (about 10 kB each).
+        api_keys: of back ends, which ask for many visitors from one address; they come in `X-Freshet-Key`.
+        address_requests_per_s, address_burst: what one address may ask of one instance; None: no limit.
+        key_requests_per_s, key_burst: what a back end's key may, in place of its address; None: no limit.
         host, port: to listen on; FRESHET_HOST and PORT, which Cloud Run sets.
         privacy: consent by default, signals, fields that are dropped or hashed, the key that proves user ids: as the
             collector has them.
@@ -65,6 +70,11 @@ class Config:
     bigtable_deadline_s: float = 0.2
     max_items: int = 20_000
     privacy: Privacy = field(default_factory=Privacy)
+    api_keys: tuple[str, ...] = field(default=(), repr=False)
+    address_requests_per_s: float | None = None
+    address_burst: float | None = None
+    key_requests_per_s: float | None = None
+    key_burst: float | None = None
     host: str = "127.0.0.1"
     port: int = 8081
 
@@ -92,6 +102,11 @@ class Config:
             bigtable_deadline_s=_number(environ, "FRESHET_BIGTABLE_DEADLINE_S", 0.2, 0.001, 60.0),
             max_items=int(_number(environ, "FRESHET_MAX_ITEMS", 20_000, 1, 10_000_000)),
             privacy=Privacy.from_env(environ),
+            api_keys=_keys(environ, "FRESHET_API_KEYS"),
+            address_requests_per_s=_rate(environ, "FRESHET_ADDRESS_REQUESTS_PER_S", MIN_RATE_PER_S),
+            address_burst=_rate(environ, "FRESHET_ADDRESS_BURST", 1.0),
+            key_requests_per_s=_rate(environ, "FRESHET_KEY_REQUESTS_PER_S", MIN_RATE_PER_S),
+            key_burst=_rate(environ, "FRESHET_KEY_BURST", 1.0),
             host=environ.get("FRESHET_HOST") or "127.0.0.1",
             port=int(_number(environ, "PORT", 8081, 1, 65_535)),
         )
@@ -129,6 +144,18 @@ def _endpoint(text: str | None) -> str | None:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip().rstrip("/") for name in text.split(",") if name.strip())
+
+
+def _keys(environ: Mapping[str, str], key: str) -> tuple[str, ...]:
+    keys = tuple(filter(None, map(str.strip, environ.get(key, "").split(","))))
+    if any(len(each) < MIN_KEY_LENGTH or not each.isascii() for each in keys):
+        raise InvalidConfig(f"{key}: expected keys of at least {MIN_KEY_LENGTH} ASCII characters, with commas between")
+    return keys
+
+
+def _rate(environ: Mapping[str, str], key: str, low: float) -> float | None:
+    text = environ.get(key)
+    return _between(key, text, low, 1e6) if text else None
 
 
 def _flag(environ: Mapping[str, str], key: str) -> bool:

@@ -127,3 +127,22 @@ async def test_bodies_beyond_what_may_be_held_at_once_are_503(tmp_path: Path, mo
     async with api(tmp_path) as client:
         answer = await client.post("/v1/recommendations", json={"user_id": "somebody"})
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+
+
+@pytest.mark.usefixtures("nowhere")
+async def test_beyond_an_addresss_rate_the_answer_is_429_that_a_page_may_read_and_health_is_not_counted(
+    tmp_path: Path,
+) -> None:
+    settings: dict[str, Any] = {"address_requests_per_s": 0.1, "address_burst": 1.0, "cors_origins": ("http://shop",)}
+    async with api(tmp_path, **settings) as client:
+        healthy = [await client.get("/healthz") for _ in range(3)]
+        first = await client.get("/v1/items/p1")
+        asked = {"user_id": "anna"}
+        refused = await client.post("/v1/recommendations", json=asked, headers={"origin": "http://shop"})
+    assert {answer.status_code for answer in healthy} == {200}
+    assert first.status_code == 404
+    assert refused.status_code == 429
+    assert 9 <= int(refused.headers["retry-after"]) <= 10
+    assert refused.json()["error"] == {"field": "address", "reason": "expected fewer requests", "value": None}
+    assert refused.headers["access-control-allow-origin"] == "http://shop"
+    assert "retry-after" in refused.headers["access-control-expose-headers"]

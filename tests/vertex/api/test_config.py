@@ -42,6 +42,12 @@ def test_weights_that_are_not_named_keep_their_default() -> None:
         ("FRESHET_VERTEX_ENDPOINT", "endpoints/1"),
         ("FRESHET_VERTEX_DEADLINE_S", "0"),
         ("FRESHET_MAX_ITEMS", "0"),
+        ("FRESHET_ADDRESS_REQUESTS_PER_S", "0"),
+        ("FRESHET_ADDRESS_BURST", "0.5"),
+        ("FRESHET_KEY_REQUESTS_PER_S", "many"),
+        ("FRESHET_KEY_BURST", "-1"),
+        ("FRESHET_API_KEYS", "a key of sixteen characters and more, short"),
+        ("PORT", "70000"),
     ],
 )
 def test_an_unusable_value_fails_with_the_name_of_its_variable(name: str, value: str) -> None:
@@ -56,3 +62,13 @@ def test_origins_and_placements_are_lists() -> None:
 
     assert config.cors_origins == ("http://a", "http://b")
     assert config.hide_seen == {"cart", "product"}
+
+
+def test_rates_are_off_unless_set() -> None:
+    config = Config.from_env(ENV)
+    assert (config.address_requests_per_s, config.key_requests_per_s, config.api_keys) == (None, None, ())
+    config = Config.from_env(
+        {**ENV, "FRESHET_ADDRESS_REQUESTS_PER_S": "5", "FRESHET_API_KEYS": "k" * 16 + ", " + "l" * 16}
+    )
+    assert (config.address_requests_per_s, config.api_keys) == (5.0, ("k" * 16, "l" * 16))
+    assert "kkkk" not in repr(config)

@@ -1,0 +1,56 @@
+"""How much one sender may ask: a back end by its key, anybody else by address."""
+
+from __future__ import annotations
+
+import hmac
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from pipeline.runtime.addresses import sender_of
+from pipeline.runtime.limits import buckets_of
+from vertex.api.config import Config
+
+KEY_HEADER = b"x-freshet-key"
+
+
+class Wait(NamedTuple):
+    """A sender that asks too much: `field` names what it is known by, `seconds` until its next request's turn."""
+
+    field: str
+    seconds: int
+
+
+class Rates:
+    """Counts requests by sender, for one process.
+
+    Args:
+        config: keys, rates, bursts.
+        clock_s: a clock that never goes back, in seconds.
+    """
+
+    def __init__(self, config: Config, clock_s: Callable[[], float]) -> None:
+        self._keys = [key.encode() for key in config.api_keys]
+        self._per_key = buckets_of(config.key_requests_per_s, config.key_burst)
+        self._per_address = buckets_of(config.address_requests_per_s, config.address_burst)
+        self._clock_s = clock_s
+
+    def check(self, scope: Any) -> Wait | None:
+        """Count a request; None where it is within the rate.
+
+        Args:
+            scope: ASGI's, of a request.
+        """
+        key = self._known_key(dict(scope["headers"]))
+        field, buckets = ("address", self._per_address) if key is None else ("key", self._per_key)
+        if buckets is None:
+            return None
+        wait_s = buckets.take(sender_of(scope) if key is None else key, self._clock_s())
+        return Wait(field, math.ceil(wait_s)) if wait_s > 0.0 else None
+
+    def _known_key(self, headers: Mapping[bytes, bytes]) -> str | None:
+        given = headers.get(KEY_HEADER)
+        if given is None:
+            return None
+        found = [key for key in self._keys if hmac.compare_digest(key, given)]
+        return found[0].decode() if found else None

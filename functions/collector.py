@@ -22,7 +22,7 @@ from functions.collection import Rejection, Sorted, Terms, sort_slices
 from functions.config import Config
 from functions.cookie import anonymous_id_from, cookie_answer, is_secure
 from functions.countries import Countries
-from functions.headers import Headers
+from functions.headers import Headers, by_name
 from functions.letters import event_attributes, keyless, letter_attributes
 from functions.privacy import unreadable_consent
 from functions.problems import problem
@@ -63,7 +63,7 @@ class Call:
         self.scope = scope
         self.path: str = scope["path"]
         self.method: str = scope["method"]
-        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.headers: dict[bytes, bytes] = by_name(scope["headers"])
         self.route: Route | None = ROUTES.get(self.path)
         self.body = b""
         self.cookie: str | None = None

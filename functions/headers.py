@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+SIGNALS = (b"sec-gpc", b"dnt")
+"""A visitor's word counts in whichever line of a request it stands."""
+
+
+def by_name(raw: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """The lines of a request, with lower-case names; of those that came several times the last, of signals all.
+
+    Several are one list with commas, as a proxy may have joined them (RFC 9110, section 5.3).
+    """
+    found = dict(raw)
+    if len(found) < len(raw):
+        for name in found.keys() & SIGNALS:
+            found[name] = b",".join(value for given, value in raw if given == name)
+    return found
 
 
 class Headers(Mapping[str, str]):

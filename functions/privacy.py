@@ -33,7 +33,7 @@ SIGNALS = {"": True, "honour": True, "ignore": False}
 
 
 class Signal(Enum):
-    """What a browser says for its visitor with every request."""
+    """What a browser says for its visitor with every request, by its header; the one that binds first."""
 
     GPC = "sec-gpc"
     DNT = "dnt"
@@ -50,11 +50,14 @@ def signalled(headers: Mapping[str, str]) -> Signal | None:
     """The signal of a request, of two the one that binds; None where there is none.
 
     Args:
-        headers: lower-case names. Only the value 1 is a signal (W3C Global Privacy Control, the Sec-GPC header field).
+        headers: lower-case names. Only the value 1 is a signal (W3C Global Privacy Control, the Sec-GPC header field);
+            of several with commas between any.
     """
-    if headers.get("sec-gpc") == "1":
-        return Signal.GPC
-    return Signal.DNT if headers.get("dnt") == "1" else None
+    return next((signal for signal in Signal if _is_sent(headers.get(signal.value))), None)
+
+
+def _is_sent(value: str | None) -> bool:
+    return value is not None and (value == "1" or "1" in map(str.strip, value.split(",")))
 
 
 def event_consent(

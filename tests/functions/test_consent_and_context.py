@@ -42,6 +42,16 @@ def stored(topics: Topics, messages: int = 1) -> list[Event]:
     return [event for message in topics.events(messages) for event in decode_message(message.data)]
 
 
+@pytest.mark.parametrize("name", ["Sec-GPC", "DNT"])
+def test_a_signal_counts_in_whichever_line_of_a_request_it_stands(
+    client: httpx.Client, topics: Topics, name: str
+) -> None:
+    for lines in (["0, 1"], ["1", "0"], ["0", "1"]):
+        answer = client.post("/v1/events", json=event(), headers=[(name, line) for line in lines])
+        assert answer.json() == {"accepted": 1, "rejected": 0, "withheld": 1, "errors": []}
+    topics.events(0)
+
+
 def test_an_event_gets_its_agent_language_and_campaign_and_keeps_what_it_says_itself(
     client: httpx.Client, topics: Topics
 ) -> None:

@@ -38,6 +38,11 @@ BOTH, NEITHER = {"analytics": True, "personalization": True}, {"analytics": Fals
         ({"dnt": "0", "sec-gpc": "0"}, None),
         ({"dnt": "null"}, None),
         ({"sec-gpc": "?1", "dnt": "true"}, None),
+        ({"sec-gpc": " 1 "}, Signal.GPC),
+        ({"dnt": "1\t"}, Signal.DNT),
+        ({"sec-gpc": "0, 1", "dnt": "1"}, Signal.GPC),
+        ({"dnt": "1,0"}, Signal.DNT),
+        ({"dnt": "0, 11", "sec-gpc": ", "}, None),
     ],
 )
 def test_only_the_value_1_is_a_signal_and_the_one_that_binds_goes_first(

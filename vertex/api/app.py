@@ -20,6 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from functions.headers import Headers, by_name
 from pipeline.core.profile import UserProfile
 from pipeline.runtime.bodies import RETRY_AFTER_S, Bodies, BodyRefused
 from pipeline.runtime.concurrency import LimitsRequests
@@ -126,7 +127,7 @@ class Api:
         async with self._body(request) as body:
             question = parse_request(body, self._config.allow_as_of)
         check_user(question, self._config.privacy.user_key)
-        signal = self._config.privacy.signal(request.headers)
+        signal = self._config.privacy.signal(Headers(by_name(request.scope["headers"])))
         watch.lap("parse")
         answer = await self._recommender.answer(question, watch, signal)
         response = _respond(answer)

@@ -170,8 +170,13 @@ async def test_the_headers_of_a_browser_are_heard(tmp_path: Path, monkeypatch: p
     async with api(tmp_path) as client, api(tmp_path, privacy=Privacy(signals=False)) as deaf:
         heard = await client.post("/v1/recommendations", json={"user_id": "u"}, headers={"Sec-GPC": "1"})
         silent = await client.post("/v1/recommendations", json={"user_id": "u"}, headers={"Sec-GPC": "0"})
+        twice = [("Sec-GPC", "1"), ("Sec-GPC", "0")]
+        heard_too = await client.post("/v1/recommendations", json={"user_id": "u"}, headers=twice[::-1])
+        heard_also = await client.post("/v1/recommendations", json={"user_id": "u"}, headers=twice)
         ignored = await deaf.post("/v1/recommendations", json={"user_id": "u"}, headers={"Sec-GPC": "1"})
-    assert [answer.json()["variant"] for answer in (heard, silent, ignored)] == [
+    assert [answer.json()["variant"] for answer in (heard, heard_too, heard_also, silent, ignored)] == [
+        "popular",
+        "popular",
         "popular",
         "personalized",
         "personalized",

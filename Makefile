@@ -128,7 +128,7 @@ catalog: setup ## Load products into the running stack: make catalog FILE=produc
 train: setup ## Train a model from what the running stack's BigQuery holds
 	@$(STACK) exec -- $(PYTHON) -m vertex.training
 
-backfill: setup ## Fold the archived log again in batch, the pipeline stopped: make backfill SINCE=7d (FILE=..., PROJECT=...)
+backfill: setup ## Fold the archived log again in batch, while no pipeline runs: make backfill SINCE=7d (FILE=..., PROJECT=...)
 	@[ -n "$(SINCE)$(FILE)" ] || { echo "say since when, or which file: make backfill SINCE=7d (or a date)"; exit 2; }
 	@$(INSTALLATION) $(PYTHON) -m pipeline.backfill $(if $(FILE),--file "$(FILE)",--since "$(SINCE)") \
 		$(if $(UNTIL),--until "$(UNTIL)") $(ARGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -37,7 +38,13 @@ class ReadLog(beam.PTransform):
         if not since < until:
             raise ValueError(f"since: expected a time before until, {until.isoformat()}, got {since.isoformat()}")
         self._table, self._project = f"{project}.{dataset}.events", project
+        self._span = since.isoformat(), until.isoformat()
         self._slices = list(slices(since, until))
+
+    def count(self) -> int:
+        """How many rows it will read: a query that scans the times of the span alone."""
+        [(count,)] = _rows(self._project, f"select count(*) from `{self._table}`", self._span)
+        return int(count)
 
     def expand(self, begin: PBegin) -> Any:
         read = beam.ParDo(_ReadSlice(self._project, self._table))
@@ -55,6 +62,13 @@ class ReadFile(beam.PTransform):
         super().__init__()
         self._path = path
 
+    def count(self) -> int | None:
+        """How many lines it will read; None for a file elsewhere, which is not read twice to know."""
+        if not os.path.exists(self._path):
+            return None
+        with open(self._path, "rb") as lines:
+            return sum(1 for _ in lines)
+
     def expand(self, begin: PBegin) -> Any:
         return begin | beam.io.ReadFromText(self._path) | beam.ParDo(_ParseLine())
 
@@ -66,19 +80,12 @@ class _ReadSlice(LeanDoFn):
         self._invalid = Counter("backfill", "invalid")
 
     def process(self, span: tuple[str, str]) -> Iterator[bytes]:
-        bounds = zip(("since", "until"), span, strict=True)
-        times = [bigquery.ScalarQueryParameter(name, "TIMESTAMP", bound) for name, bound in bounds]
-        sql = f"select {COLUMNS} from `{self._table}` where timestamp >= @since and timestamp < @until"
-        client = bigquery_client(self._project)
-        try:
-            for row in client.query_and_wait(sql, job_config=bigquery.QueryJobConfig(query_parameters=times)):
-                self._read.inc()
-                try:
-                    yield encode_event(event_of(row))
-                except (msgspec.DecodeError, msgspec.ValidationError):
-                    self._invalid.inc()
-        finally:
-            client.close()
+        for row in _rows(self._project, f"select {COLUMNS} from `{self._table}`", span):
+            self._read.inc()
+            try:
+                yield encode_event(event_of(row))
+            except (msgspec.DecodeError, msgspec.ValidationError):
+                self._invalid.inc()
 
 
 class _ParseLine(LeanDoFn):
@@ -96,6 +103,18 @@ class _ParseLine(LeanDoFn):
             self._invalid.inc()
             return
         yield encode_event(event)
+
+
+def _rows(project: str, select: str, span: tuple[str, str]) -> Iterator[Any]:
+    """What a query finds of a span of event time."""
+    bounds = zip(("since", "until"), span, strict=True)
+    times = [bigquery.ScalarQueryParameter(name, "TIMESTAMP", bound) for name, bound in bounds]
+    client = bigquery_client(project)
+    try:
+        sql = f"{select} where timestamp >= @since and timestamp < @until"
+        yield from client.query_and_wait(sql, job_config=bigquery.QueryJobConfig(query_parameters=times))
+    finally:
+        client.close()
 
 
 def event_of(row: Mapping[str, Any]) -> Event:

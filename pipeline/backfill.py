@@ -15,7 +15,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -40,7 +40,7 @@ from pipeline.decoding import known_items
 from pipeline.dofn import LeanDoFn
 from pipeline.folding import RANKS, add_rank, sums
 from pipeline.lease import Lease, LeaseHeld, lease_of
-from pipeline.metrics import Counter, snapshot
+from pipeline.metrics import Counter, Reporter, snapshot
 from pipeline.options import CLOUD_TRENDING_SHARDS, FreshetOptions
 from pipeline.rewind import moment
 from pipeline.rules_file import rules_of
@@ -49,6 +49,7 @@ from pipeline.store import ITEM, PROFILE, STATS, TRENDING, Bigtable, cell, revis
 BROWSERS, POINTERS = "browsers", "pointers"
 MAX_WAITING_EVENTS = 5_000
 MAX_WRITES = 500
+PROGRESS_S = 3.0
 
 Row = tuple[str, str, bytes, int]  # (kind, key, encoded state, newest event time in ms)
 ItemSum = tuple[ItemStats, bytes]  # statistics, and the encoded stub or nothing
@@ -374,8 +375,9 @@ def run(argv: list[str], environ: dict[str, str]) -> int:
     shards = [] if local else [f"--trending_shards={CLOUD_TRENDING_SHARDS}"]
     options = PipelineOptions([f"--project={known.project}", *shards, *rest]).view_as(FreshetOptions)
     options.bigtable_instance, options.dataset = known.instance, known.dataset
+    runner = FnApiRunner() if local else None
     try:
-        with lease_of(options).taken(), beam.Pipeline(FnApiRunner() if local else None, options) as pipeline:
+        with lease_of(options).taken(), _progress(source), beam.Pipeline(runner, options) as pipeline:
             build(pipeline, source, options)
     except LeaseHeld as held:
         print(f"backfill: {held}", file=sys.stderr)
@@ -386,7 +388,26 @@ def run(argv: list[str], environ: dict[str, str]) -> int:
     return 0
 
 
-def _source(known: argparse.Namespace, now: datetime) -> beam.PTransform:
+def _progress(source: ReadLog | ReadFile) -> Reporter:
+    """Prints how far the backfill is every few seconds; nothing where its steps run elsewhere, as on Dataflow."""
+    total, before = source.count(), snapshot()
+
+    def tell() -> None:
+        done = {name: count - before.get(name, 0) for name, count in snapshot().items() if "backfill/" in name}
+        if any(done.values()):
+            print(progress_line(done, total), flush=True)
+
+    return Reporter(PROGRESS_S, tell)
+
+
+def progress_line(done: Mapping[str, int], total: int | None) -> str:
+    """How many events of how many are read and folded, and how many rows written."""
+    of = "" if total is None else f" of {total:,}"
+    read, folded, written = (done.get(f"backfill/{name}", 0) for name in ("read", "events", "written"))
+    return f"backfill: read {read:,}{of} events, folded {folded:,}, wrote {written:,} rows"
+
+
+def _source(known: argparse.Namespace, now: datetime) -> ReadLog | ReadFile:
     """What reads the events. Raises ValueError, naming the argument that does not fit."""
     if known.file is not None:
         if not os.path.exists(known.file) and "://" not in known.file:

@@ -10,6 +10,7 @@ import json
 import logging
 import threading
 from collections import Counter as Sums
+from collections.abc import Callable
 from math import frexp
 from typing import Any
 
@@ -62,11 +63,16 @@ def snapshot() -> dict[str, Any]:
     return found
 
 
-class Reporter:
-    """Logs a snapshot every `every_s` seconds while a `with` block runs, and once when it ends."""
+def report() -> None:
+    """Log one line, JSON as Cloud Logging reads it."""
+    logger.info(json.dumps({"severity": "INFO", "message": "pipeline", "metrics": snapshot()}))
 
-    def __init__(self, every_s: float = REPORT_EVERY_S) -> None:
-        self._every_s, self._ended = every_s, threading.Event()
+
+class Reporter:
+    """Calls `tell`, which logs a snapshot, every `every_s` seconds while a `with` block runs, and once when it ends."""
+
+    def __init__(self, every_s: float = REPORT_EVERY_S, tell: Callable[[], None] = report) -> None:
+        self._every_s, self._tell, self._ended = every_s, tell, threading.Event()
         self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
 
     def __enter__(self) -> Reporter:
@@ -76,16 +82,11 @@ class Reporter:
     def __exit__(self, *error: object) -> None:
         self._ended.set()
         self._thread.join(timeout=5.0)
-        report()
+        self._tell()
 
     def _run(self) -> None:
         while not self._ended.wait(self._every_s):
-            report()
-
-
-def report() -> None:
-    """Log one line, JSON as Cloud Logging reads it."""
-    logger.info(json.dumps({"severity": "INFO", "message": "pipeline", "metrics": snapshot()}))
+            self._tell()
 
 
 def _below(buckets: Sums[int], share: float) -> int:

@@ -15,7 +15,7 @@ from google.cloud import bigquery
 
 from pipeline import backfill
 from pipeline.archive import MAX_SLICES, ReadLog, decode_event, encode_event, event_of, slices
-from pipeline.backfill import account_of, fold_messages, messages_of
+from pipeline.backfill import account_of, fold_messages, messages_of, progress_line
 from pipeline.core.catalog import Item
 from pipeline.core.events import Event
 from pipeline.core.fold import fold
@@ -143,7 +143,7 @@ def test_an_item_of_the_catalog_stays_as_it_is(
 
 
 def test_a_file_of_events_is_read_as_the_log_is_and_broken_lines_are_left_out(
-    source: Bigtable, store: Store, dataset: str, tag: str, tmp_path: Path
+    source: Bigtable, store: Store, dataset: str, tag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     events = [event(n, tag=tag, user_id=f"{tag}u") for n in range(3)]
     lines = [msgspec.json.encode(found).decode() for found in events]
@@ -151,6 +151,19 @@ def test_a_file_of_events_is_read_as_the_log_is_and_broken_lines_are_left_out(
     path.write_text("\n".join([*lines, "{", "[]", '{"event": "click"}', lines[0]]) + "\n")
     assert run(source, dataset, f"--file={path}") == 0
     assert_same(profile(store, f"u#{tag}u"), folded(events))
+    assert "backfill: read 7 of 7 events, folded 3, wrote " in capsys.readouterr().out
+
+
+def test_how_much_of_the_log_there_is_to_read_is_known_before(
+    source: Bigtable, dataset: str, tag: str, log: Any, emulators: Mapping[str, str]
+) -> None:
+    day = START + timedelta(days=40)
+    log([event(n, tag=tag, user_id="u", timestamp=day + timedelta(hours=n)) for n in range(3)])
+    read = ReadLog(emulators["GOOGLE_CLOUD_PROJECT"], dataset, day, day + timedelta(hours=2))
+    assert read.count() == 2
+    assert progress_line({"backfill/read": 1_500, "backfill/events": 9}, 2_000) == (
+        "backfill: read 1,500 of 2,000 events, folded 9, wrote 0 rows"
+    )
 
 
 def test_arguments_that_do_not_fit_are_refused_with_their_name(

@@ -78,6 +78,13 @@ def test_the_log_line_is_json_with_the_counts_and_no_payload(
     assert "secret" not in caplog.text and visitor.key not in caplog.text
 
 
+def test_a_reporter_tells_what_it_is_given_to_tell() -> None:
+    told: list[int] = []
+    with Reporter(every_s=60.0, tell=lambda: told.append(1)):
+        assert told == []
+    assert told == [1]
+
+
 def test_a_reporter_tells_again_and_again_and_once_more_at_the_end(tag: str, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "pipeline.metrics"):
         with Reporter(every_s=0.02):

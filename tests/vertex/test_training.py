@@ -487,6 +487,8 @@ def test_the_command_changes_nothing_with_too_little_data_and_publishes_with_eno
     assert command.main(env) == 0
     printed = capsys.readouterr().out
     assert "serving_auc" in printed and f"published {tmp_path}/" in printed
+    for step in (f"reading events: 0 of {len(log):,}", "beginnings: 0 of 4", "replaying slates: 0 of "):
+        assert step in printed
     model = latest_model(tmp_path)
     assert model.kind == "lightgbm"
     assert model.manifest["data"]["events"] == len(log)

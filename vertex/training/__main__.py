@@ -38,7 +38,7 @@ def main(environ: Mapping[str, str]) -> int:
     say(f"reading {config.dataset}.events and the catalog")
     try:
         catalog = read_catalog(config)
-        model = train(read_events(config), catalog, now=datetime.now(UTC), seed=config.seed, say=say)
+        model = train(read_events(config, say), catalog, now=datetime.now(UTC), seed=config.seed, say=say)
     except NotEnoughData as error:
         print(f"train: too little data: {error}; no model was written, the one in use stays", file=sys.stderr)
         return TOO_LITTLE_DATA

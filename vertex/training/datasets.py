@@ -18,6 +18,7 @@ from pipeline.core.catalog import Item
 from pipeline.core.events import Event
 from pipeline.core.features import FEATURE_NAMES, Context, Matrix, Vector, feature_matrix
 from vertex.training.contexts import Candidates, choice
+from vertex.training.progress import Say, told
 from vertex.training.replay import World
 
 IMPRESSIONS, VIEWS = "impressions", "views"
@@ -126,6 +127,7 @@ def examples(
     catalog: Mapping[str, Item],
     vectors: Sequence[VectorsFrom] = (),
     seed: int = 0,
+    say: Say = lambda line: None,
 ) -> Dataset:
     """Replay the log and describe each slate by what was known when it was asked for.
 
@@ -134,13 +136,14 @@ def examples(
         slates: in order of time, all of one kind.
         vectors: in order of time; a slate uses the last that it may.
         seed: for the candidates drawn where nothing was shown.
+        say: gets a line of progress every few seconds.
     """
     log = Log(events, catalog)
     rng = random.Random(seed)
     blocks: list[Matrix] = []
     labels: list[list[int]] = []
     times_ms: list[int] = []
-    for slate in slates:
+    for slate in told(slates, len(slates), "replaying slates", say):
         log.forward(slate.time_ms)
         known = vectors_at(vectors, slate.time_ms)
         items = slate.items or log.choice(slate, known, rng)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -27,6 +27,7 @@ from vertex.training.datasets import (
 )
 from vertex.training.evaluate import evaluate
 from vertex.training.folder import Files, model_files
+from vertex.training.progress import Say, told
 
 # Shares of the log, in order of time, after which vectors are learnt anew for the slates that follow. What
 # comes before the first only warms up: there, no item has a history and no visitor a past.
@@ -36,7 +37,6 @@ LEARN, STOP = 0.7, 0.15
 PARTS = ("learning", "stopping", "evaluation")
 MIN_CLICKED = {"learning": 60, "stopping": 10, "evaluation": 10}
 
-Say = Callable[[str], None]
 Metrics = dict[str, dict[str, float]]
 
 
@@ -60,7 +60,7 @@ def train(events: Sequence[Event], catalog: Mapping[str, Item], *, now: datetime
     """
     log = in_order(events)
     say(f"log: {len(log):,} events; catalog: {len(catalog):,} items")
-    data = replayed(log, catalog, seed)
+    data = replayed(log, catalog, seed, say)
     say(f"examples: {_counted(data)}")
     ranker, metrics = learn(data, seed, say)
     vectors = item2vec.fit(log, seed)
@@ -82,11 +82,11 @@ def train(events: Sequence[Event], catalog: Mapping[str, Item], *, now: datetime
     return Trained(manifest, model_files(manifest, ranker, vectors))
 
 
-def replayed(log: Sequence[Event], catalog: Mapping[str, Item], seed: int) -> Dataset:
+def replayed(log: Sequence[Event], catalog: Mapping[str, Item], seed: int, say: Say = lambda line: None) -> Dataset:
     """The examples of an ordered log, all but those of its warm-up."""
-    vectors = _vectors_over_time(log, seed)
+    vectors = _vectors_over_time(log, seed, say)
     warm = [slate for slate in _slates(log) if vectors and slate.time_ms >= vectors[0].time_ms]
-    return examples(log, warm[-MAX_SLATES:], catalog, vectors, seed)
+    return examples(log, warm[-MAX_SLATES:], catalog, vectors, seed, say)
 
 
 def learn(data: Dataset, seed: int, say: Say) -> tuple[ctr.ClickModel, Metrics]:
@@ -131,10 +131,11 @@ def _slates(log: Sequence[Event]) -> list[Slate]:
     return shown if clicked >= sum(MIN_CLICKED.values()) else viewed_slates(log)
 
 
-def _vectors_over_time(log: Sequence[Event], seed: int) -> list[VectorsFrom]:
+def _vectors_over_time(log: Sequence[Event], seed: int, say: Say) -> list[VectorsFrom]:
     """Vectors learnt from ever longer beginnings of the log, for the slates that follow each."""
     found = []
-    for share in VECTORS_AFTER if log else ():
+    shares = VECTORS_AFTER if log else ()
+    for share in told(shares, len(shares), "learning vectors of the log's beginnings", say):
         time_ms = log[int(len(log) * share)].time_ms
         before = bisect_left(log, time_ms, key=lambda event: event.time_ms)
         found.append(VectorsFrom(time_ms, item2vec.fit(log[:before], seed)))

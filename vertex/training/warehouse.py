@@ -13,6 +13,7 @@ from pipeline.core.catalog import Item, decode_item
 from pipeline.core.events import Event
 from pipeline.store import ITEM, Store
 from vertex.training.config import Config
+from vertex.training.progress import Say, told
 
 _METADATA = ("category", "brand", "price", "query", "request_id", "placement", "variant", "position")
 _COLUMNS = (
@@ -49,7 +50,7 @@ where timestamp >= timestamp '2000-01-01 00:00:00+00'
 """
 
 
-def read_events(config: Config) -> list[Event]:
+def read_events(config: Config, say: Say = lambda line: None) -> list[Event]:
     """The trusted events of the newest `config.days` days of the log, each once, ordered by time and id.
 
     Older ones than the view `events_trusted` shows are not among them (Terraform's `history_days`).
@@ -64,7 +65,8 @@ def read_events(config: Config) -> list[Event]:
         bigquery.ScalarQueryParameter("until", "TIMESTAMP", newest["newest"]),
     ]
     job = bigquery.QueryJobConfig(query_parameters=bounds)
-    return events_of(client.query_and_wait(_EVENTS.format(dataset=config.dataset), job_config=job))
+    rows = client.query_and_wait(_EVENTS.format(dataset=config.dataset), job_config=job)
+    return events_of(told(rows, rows.total_rows or 0, "reading events", say))
 
 
 def events_of(rows: Iterable[bigquery.Row]) -> list[Event]:

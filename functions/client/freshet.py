@@ -38,7 +38,7 @@ class Freshet:
     Args:
         collector_url, api_url: where they answer, e.g. `https://collector.example`.
         write_key: one of the site's keys for servers.
-        api_key: one of the API's `FRESHET_API_KEYS`, whose rate then holds in place of this machine's address'.
+        api_key: one of the API's keys for back ends, whose rate then holds in place of this machine's address'.
         batch_size: events of one request, 1 to 500.
         flush_s: how long an event waits for others to go with, from 0.
         queue_limit: events that are held while the collector cannot be reached; the oldest are dropped for new ones.

@@ -188,8 +188,8 @@ def messages_of(facts: list[Fact]) -> list[list[Fact]]:
     messages: dict[datetime, list[Fact]] = {}
     known: set[str] = set()
     for fact in arrived:
-        if fact[0].event_id not in known:
-            known.add(fact[0].event_id)
+        if fact[0].identity not in known:
+            known.add(fact[0].identity)
             messages.setdefault(_arrival(fact[0]), []).append(fact)
     return list(messages.values())
 

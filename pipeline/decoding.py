@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from hashlib import blake2b
 from typing import Any
 
 import apache_beam as beam
@@ -60,8 +61,8 @@ class DecodeMessages(LeanDoFn):
         items = known_items(self._source, time.monotonic(), {event.product_id for event in events if event.product_id})
         facts: list[Fact] = [(event, items.get(event.product_id or "")) for event in events]
         self._measure(message, facts)
-        site = attributes.get("site")
-        rows = [event_row(event, item, site) for event, item in facts if may_log(event)]
+        site, sender = attributes.get("site"), attributes.get("sender")
+        rows = [event_row(event, item, site, sender) for event, item in facts if may_log(event)]
         self._not_logged.inc(len(facts) - len(rows))
         yield TaggedOutput(LOG, rows)
         folded = [fact for fact in facts if may_fold(fact[0])]
@@ -92,8 +93,12 @@ class DecodeMessages(LeanDoFn):
             self._lag.update(now - round(message.publish_time.timestamp() * 1000))
 
 
-def event_row(event: Event, item: Item | None, site: str | None = None) -> RowToInsert:
-    """The row of the events table, with the event id as insert id; `site` is the message's, where it names one."""
+def event_row(event: Event, item: Item | None, site: str | None = None, sender: str | None = None) -> RowToInsert:
+    """The row of the events table. `site` and `sender` are the message's, where it names them.
+
+    The insert id is of all that the view `events_unique` tells events apart by, so that BigQuery drops no row for one
+    that another sender or visitor wrote under the same event id.
+    """
     metadata = event.metadata
     row = {
         "event_id": event.event_id,
@@ -116,8 +121,17 @@ def event_row(event: Event, item: Item | None, site: str | None = None) -> RowTo
         "propensity": metadata.get("propensity"),
         "metadata": msgspec.json.encode(metadata).decode() if metadata else None,
         "site": site,
+        "sender": sender,
     }
-    return RowToInsert(event.event_id, row)
+    return RowToInsert(_insert_id(site or "", sender or "", profile_key(event), event.identity), row)
+
+
+def _insert_id(*parts: str) -> str:
+    """32 hexadecimal digits, for BigQuery takes 128 characters and the parts may have more.
+
+    No field of an event holds a line break.
+    """
+    return blake2b("\n".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def dead_letter_rows(message: PubsubMessage) -> list[RowToInsert]:

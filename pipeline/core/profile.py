@@ -21,7 +21,7 @@ from pipeline.core.decay import (
     tape_merge,
 )
 from pipeline.core.embedding import item_vector
-from pipeline.core.events import Event
+from pipeline.core.events import Event, identity_of
 from pipeline.core.session_totals import SessionTotals, dwell_ms, readable_session_id, session_key, watched_ms
 from pipeline.core.taste import LONG, SHORT, Taste
 from pipeline.core.vocabulary import (
@@ -55,7 +55,7 @@ _EPOCH_S = 946_684_800
 _SEEN_WIDTH, _SLATE_WIDTH, _PURCHASE_WIDTH = 4, 10, 10
 _VERSION = b"\x02"  # the first byte of a stored profile; one of release 0.1.0 begins with an array's mark
 
-Stamp = tuple[int, int, str]  # (event time in ms, hash of the event id, value): the maximum is the last
+Stamp = tuple[int, int, str]  # (event time in ms, hash of the event, value): the maximum is the last
 _NEVER: Stamp = (0, 0, "")
 
 
@@ -102,10 +102,10 @@ class UserProfile(msgspec.Struct, array_like=True):
     recent: dict[str, int] = {}  # item -> newest touch, in seconds since 2000
     cart: dict[str, CartEntry] = {}
     sessions: dict[str, SessionTotals] = {}
-    seen: bytes = b""  # hashes of the event ids that arrived last, 4 bytes each
+    seen: bytes = b""  # hashes of the events that arrived last, 4 bytes each; those of 0.2.0 are of the id alone
     impressions: bytes = b""  # tape of (time, hash of item, hash of request id)
     slate_clicks: bytes = b""  # the same, of clicks on what was recommended
-    purchases: bytes = b""  # tape of (time, hash of item, hash of event id)
+    purchases: bytes = b""  # tape of (time, hash of item, hash of the event)
     queries: dict[str, int] = {}  # search -> newest time, in seconds since 2000
     first_touch: FirstTouch | None = None
     days: ActiveDays = msgspec.field(default_factory=ActiveDays)
@@ -124,8 +124,8 @@ class UserProfile(msgspec.Struct, array_like=True):
 
         Category, brand and price come from `item`, else from the event's metadata.
         """
-        event_hash = _hash(event.event_id)
-        if self._has_seen(event_hash):
+        event_hash = _hash(event.identity)
+        if self._has_seen(event_hash) or self._has_seen(_hash(event.event_id)):
             return False
         time_ms = event.time_ms
         self.seen = self.seen[-_SEEN_WIDTH * (MAX_SEEN_IDS - 1) :] + event_hash
@@ -217,9 +217,9 @@ class UserProfile(msgspec.Struct, array_like=True):
 
     # -- reading -------------------------------------------------------------------------------------------------
 
-    def contains(self, event_id: str) -> bool:
-        """Whether the event is among those folded (within the newest `MAX_SEEN_IDS`)."""
-        return self._has_seen(_hash(event_id))
+    def contains(self, event_id: str, event: str, product_id: str | None = None) -> bool:
+        """Whether the event of this id, name and product is among those folded (the last `MAX_SEEN_IDS` to arrive)."""
+        return self._has_seen(_hash(identity_of(event_id, event, product_id)))
 
     @property
     def last_category(self) -> str:
@@ -513,9 +513,9 @@ def _add_counts(into: dict[int, int], counts: dict[int, int]) -> None:
         into[key] = into.get(key, 0) + count
 
 
-def _hash(event_id: str) -> bytes:
-    """32 bits of the event id: two of a visitor's 200 remembered events collide once in 10^5 visitors."""
-    return blake2b(event_id.encode("utf-8", "surrogatepass"), digest_size=4).digest()
+def _hash(identity: str) -> bytes:
+    """32 bits of an event's identity: two of a visitor's 200 remembered events collide once in 10^5 visitors."""
+    return blake2b(identity.encode("utf-8", "surrogatepass"), digest_size=4).digest()
 
 
 _encoder = msgspec.msgpack.Encoder()

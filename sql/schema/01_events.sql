@@ -21,7 +21,8 @@ create table if not exists `${dataset}.events` (
   position int64 options (description = 'Place in the slate, from 0'),
   propensity float64 options (description = 'Probability with which the item was put there, in (0, 1]'),
   metadata string options (description = 'All metadata of the event, as JSON text'),
-  site string options (description = 'Site whose write key the event came with; default where the collector is open')
+  site string options (description = 'Site whose write key the event came with; default where the collector is open'),
+  sender string options (description = 'Kind of the write key: server for a back end, browser for all others; null in rows from before the column')
 )
 partition by date(timestamp)
 cluster by event, visitor

@@ -1,5 +1,5 @@
 -- purpose: the log without the doubles that at-least-once delivery leaves
--- grain:   one row per event_id; of doubles the one ingested first
+-- grain:   one row per site, event_id, event and product_id if a server sent it, otherwise one for each visitor of these
 -- inputs:  events, of the last ${history_days} days
 with
 
@@ -9,10 +9,25 @@ events as (
   where timestamp >= timestamp_sub(current_timestamp(), interval ${history_days} day)
 ),
 
+-- Whoever reads a page can make up an event id: a server's event replaces browsers', which replace each other's never.
+with_origin as (
+  select
+    *,
+    if(
+      logical_or(coalesce(sender = 'server', false)) over (partition by site, event_id, event, product_id),
+      null,
+      visitor
+    ) as only_visitor
+  from events
+),
+
 first_ingested as (
   select *
-  from events
-  qualify row_number() over (partition by event_id order by ingest_time, timestamp) = 1
+  from with_origin
+  qualify row_number() over (
+    partition by site, event_id, event, product_id, only_visitor
+    order by coalesce(sender = 'server', false) desc, ingest_time, timestamp
+  ) = 1
 )
 
 select
@@ -35,5 +50,6 @@ select
   position,
   propensity,
   metadata,
-  site
+  site,
+  sender
 from first_ingested

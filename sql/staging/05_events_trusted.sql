@@ -1,5 +1,5 @@
 -- purpose: the events of people who agreed to personalization: no bot's, and none of a visitor marked by an anomaly rule
--- grain:   one row per event_id
+-- grain:   as events_unique
 -- inputs:  events_unique; anomalies, of the last ${history_days} days and the 30 more that a mark can last
 with
 
@@ -62,5 +62,6 @@ select
   position,
   propensity,
   metadata,
-  site
+  site,
+  sender
 from unmarked

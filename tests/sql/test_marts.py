@@ -73,6 +73,52 @@ def test_each_site_counts_its_own_as_the_documentation_does(tables: Warehouse) -
     assert [row["site"] for row in tables.rows("events_trusted", "event_id")] == ["shop", "shop", "news", "shop", None]
 
 
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize(
+    ("squatter", "remain"),
+    [
+        ({"site": "shop", "visitor": "u#1"}, []),  # tells the same order of the same visitor
+        ({"site": "shop", "visitor": "a#squatter"}, []),
+        ({"site": "shop", "visitor": "u#1", "event": "page_view"}, ["page_view"]),
+        ({"site": "shop", "visitor": "u#1", "product_id": "p9"}, ["purchase"]),
+        ({"site": "news", "visitor": "u#1"}, ["purchase"]),
+        ({"site": None, "visitor": "u#1"}, ["purchase"]),
+    ],
+)
+def test_no_browsers_event_displaces_a_servers_of_the_same_id(
+    tables: Warehouse, squatter: dict[str, Any], remain: list[str], before: bool
+) -> None:
+    sold = event("o1#p1#0", "purchase", product_id="p1", site="shop", sender="server", price=5.0)
+    forged = {**sold, "sender": "browser", "price": 0.0, **squatter}
+    early, late = "2025-01-01T12:00:01Z", "2025-01-01T12:00:09Z"
+    tables.insert("events", [{**forged, "ingest_time": early if before else late}])
+    tables.insert("events", [{**sold, "ingest_time": at} for at in (late, early)])  # the server's came twice
+
+    rows = tables.rows("events_unique", "sender, site")
+
+    of_server = [row for row in rows if row["sender"] == "server"]
+    assert [(row["visitor"], row["price"]) for row in of_server] == [("u#1", 5.0)]
+    assert [row["event"] for row in rows if row["sender"] == "browser"] == remain
+
+
+def test_of_one_event_id_each_browsers_visitor_keeps_the_event_that_came_first(tables: Warehouse) -> None:
+    times = ["2025-01-01T12:00:01Z", "2025-01-01T12:00:02Z", "2025-01-01T12:00:03Z"]
+    told = [("a#1", "first"), ("a#2", "first"), ("a#1", "again")]
+    for sender in ("browser", None):  # None: written before the column was there
+        sent = {"product_id": "p1", "site": "shop", "sender": sender}
+        tables.insert(
+            "events",
+            [
+                event(f"o1 of {sender}", "purchase", visitor, ingest_time=at, query=query, **sent)
+                for (visitor, query), at in zip(told, times, strict=True)
+            ],
+        )
+
+    rows = tables.rows("events_unique", "event_id, visitor")
+
+    assert [(row["visitor"], row["query"]) for row in rows] == [("a#1", "first"), ("a#2", "first")] * 2
+
+
 def mark(visitor: str | None, found_at: str, marked_until: str | None, anomaly_id: str = "m1") -> dict[str, Any]:
     row = {"id": anomaly_id, "visitor": visitor, "rule": "event_rate_1m", "severity": "high", "found_at": found_at}
     return {**row, "marked_until": marked_until}

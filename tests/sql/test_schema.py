@@ -17,7 +17,7 @@ from tests.sql.conftest import Warehouse
 FILES = sorted(schema.FOLDER.glob("*/*.sql"))
 CONTRACT = {
     "events": "event_id event visitor user_id anonymous_id session_id product_id timestamp ingest_time"
-    " category brand price query request_id placement variant position propensity metadata site",
+    " category brand price query request_id placement variant position propensity metadata site sender",
     "sessions": "visitor session_start session_end events views clicks carts purchases impressions items"
     " categories revenue dwell_s top_category first_event emitted_at",
     "dead_letters": "received_at source field reason payload encoding attributes",

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.catalog import Item
-from pipeline.core.events import Event
+from pipeline.core.events import Event, profile_key
 from pipeline.core.features import FEATURE_NAMES, Context, Matrix, Vector, feature_matrix
 from vertex.training.contexts import Candidates, choice
 from vertex.training.progress import Say, told
@@ -78,9 +78,9 @@ class Dataset:
 
 
 def in_order(events: Iterable[Event]) -> list[Event]:
-    """The events by time and id, each id once."""
+    """The events by time and id, each of a visitor's once."""
     ordered = sorted(events, key=lambda event: (event.time_ms, event.event_id))
-    return list({event.event_id: event for event in ordered}.values())
+    return list({(profile_key(event), event.identity): event for event in ordered}.values())
 
 
 def logged_slates(events: Sequence[Event]) -> list[Slate]:

@@ -227,15 +227,30 @@ class Collector:
         payload = keyless(privacy.fields.letter(text), keys)
         unproven = privacy.user_key is not None and not site.server
         attributes = letter_attributes(
-            route, incoming.path, site, error, incoming.received_at, consent, unproven=unproven
+            route,
+            incoming.path,
+            site,
+            error,
+            incoming.received_at,
+            consent,
+            sender=site.sender(call.headers),
+            unproven=unproven,
         )
         return Refused(refusal, letter=message(payload, attributes))
 
     def _letter_attributes(
         self, call: Call, route: Route, site: Site, received_at: datetime, rejection: Rejection
     ) -> dict[str, str]:
-        error, consent, unproven = rejection.error, rejection.consent, rejection.unproven
-        return letter_attributes(route, call.path, site, error, received_at, consent, unproven=unproven)
+        return letter_attributes(
+            route,
+            call.path,
+            site,
+            rejection.error,
+            received_at,
+            rejection.consent,
+            sender=site.sender(call.headers),
+            unproven=rejection.unproven,
+        )
 
     def _attributes(
         self, call: Call, route: Route, site: Site, reading: Reading, received_at: datetime
@@ -245,7 +260,10 @@ class Collector:
         # What comes from a back end or from us tells nothing of the visitors' network.
         if secret is not None and not site.server and not reading.history and b"sp-anonymous" not in call.headers:
             address = address_key(address_of(call.scope), secret)
-        return event_attributes(route, site, received_at, trace, history=reading.history, address=address)
+        sender = site.sender(call.headers)
+        return event_attributes(
+            route, site, received_at, trace, sender=sender, history=reading.history, address=address
+        )
 
     # ---- on which terms? ---------------------------------------------------------------------------------------
 

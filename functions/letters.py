@@ -19,16 +19,18 @@ MAX_TOLD = 256
 
 
 def event_attributes(
-    route: Route, site: Site, received_at: datetime, trace_id: str, *, history: bool, address: str | None
+    route: Route, site: Site, received_at: datetime, trace_id: str, *, sender: str, history: bool, address: str | None
 ) -> dict[str, str]:
     """Of a message of accepted events.
 
     Args:
+        sender: see `Site.sender`.
         address: the key of the visitor's network, where it is known; see `addresses.address_key`.
     """
     attributes = {
         "schema_version": SCHEMA_VERSION,
         "site": site.name,
+        "sender": sender,
         "ingest_time": format_time(received_at),
         "trace_id": trace_id,
         "protocol": route.name,
@@ -48,11 +50,13 @@ def letter_attributes(
     received_at: datetime,
     consent: Consent = GRANTED,
     *,
+    sender: str,
     unproven: bool = False,
 ) -> dict[str, str]:
     """Of a dead letter: why it is one, and what it takes to send it again.
 
     Args:
+        sender: see `Site.sender`.
         consent: what the visitor agreed to, whether the event, its request or the browser said so.
         unproven: whether a user id that it names lacks its proof.
     """
@@ -63,6 +67,7 @@ def letter_attributes(
         "received_at": format_time(received_at),
         "protocol": route.name,
         "site": site.name,
+        "sender": sender,
     }
     if route.name != "native":
         attributes["path"] = path

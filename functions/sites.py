@@ -61,6 +61,14 @@ class Site(msgspec.Struct, frozen=True):
     replay_window_s: float | None = None
     plan: Plan | None = None
 
+    def sender(self, headers: Mapping[bytes, bytes]) -> str:
+        """Who answers for the ids of a request's events: `server`, or `browser` for what anybody could have sent.
+
+        A back end that passes on what came from browsers says so with the header `X-Freshet-Sender: browser`.
+        """
+        passed_on = headers.get(b"x-freshet-sender") == b"browser"
+        return "server" if self.server and not passed_on else "browser"
+
 
 class UnknownKey(Exception):
     """The key is missing, or no site's."""

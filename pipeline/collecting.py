@@ -63,11 +63,12 @@ class Collector:
             return None
         return Collector(url, environ.get("FRESHET_WRITE_KEY") or None, environ.get("FRESHET_BACKFILL_KEY") or None)
 
-    def send(self, events: Sequence[Event], now: datetime) -> dict[int, str]:
+    def send(self, events: Sequence[Event], now: datetime, *, by_server: bool = True) -> dict[int, str]:
         """Have a message of events stored. They may be of any age; each counts once, however often it is sent.
 
         Args:
             events: at most 500, and 1 MB as they go over Pub/Sub.
+            by_server: whether a back end sent them first; a server's write key must not speak for a browser's events.
 
         Returns:
             What was rejected: place -> field and reason. It is a dead letter of its own now.
@@ -77,6 +78,7 @@ class Collector:
         """
         headers = {"content-type": "application/json", "x-freshet-key": self.write_key}
         headers["x-freshet-backfill-key"] = self.backfill_key
+        headers["x-freshet-sender"] = None if by_server else "browser"
         try:
             answer = requests.post(
                 self.url.rstrip("/") + PATH,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -124,6 +124,14 @@ class Tally:
     rejected: int = 0
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Attributes of the message that an event came with, or was to come with; None where the letter has none."""
+
+    site: str | None
+    sender: str | None
+
+
 class LetterBox:
     """The dead letters of an installation; blocking."""
 
@@ -192,20 +200,19 @@ class LetterBox:
     def _publish_all(
         self, publisher: PublisherClient, letters: Sequence[Examined], now: Callable[[], datetime], tally: Tally
     ) -> None:
-        """One message after the other, each of one site and confirmed."""
-        of_sites: dict[str | None, list[Event]] = {}
+        """One message after the other, each of one site and sender and confirmed."""
+        by_origin: dict[Origin, list[Event]] = {}
         for letter in letters:
-            of_sites.setdefault(letter.letter.origin().get("site"), []).extend(letter.replayable)
-        for site, events in of_sites.items():
+            by_origin.setdefault(_origin(letter), []).extend(letter.replayable)
+        for origin, events in by_origin.items():
             for batch in messages(events):
-                self._publish(publisher, batch, now(), site)
+                self._publish(publisher, batch, now(), origin)
                 tally.messages += 1
                 tally.events += len(batch)
 
-    def _publish(self, publisher: PublisherClient, events: list[Event], now: datetime, site: str | None) -> None:
+    def _publish(self, publisher: PublisherClient, events: list[Event], now: datetime, origin: Origin) -> None:
         attributes = {"schema_version": "1", "ingest_time": format_time(now), "backfill": "1", "replayed": "1"}
-        if site is not None:
-            attributes["site"] = site
+        attributes |= {name: value for name, value in asdict(origin).items() if value is not None}
         message = PubsubMessage(data=encode_message(events), attributes=attributes)
         publisher.publish(topic=self._at.topic(), messages=[message], timeout=PUBLISH_S)
 
@@ -282,15 +289,30 @@ def _stored(row: bigquery.Row) -> StoredLetter:
     )
 
 
+def _origin(found: Examined) -> Origin:
+    origin = found.letter.origin()
+    return Origin(origin.get("site"), origin.get("sender"))
+
+
 def _send_all(
     collector: Collector, letters: Sequence[Examined], now: Callable[[], datetime], tally: Tally
 ) -> Counter[str]:
-    """One request after the other, each confirmed; how many events of which letter were rejected."""
+    """One request after the other, each of one sender and confirmed; how many events of which letter were rejected."""
+    rejected: Counter[str] = Counter()
+    for by_server in (True, False):
+        of_sender = [letter for letter in letters if (_origin(letter).sender == "server") is by_server]
+        rejected += _send_of(of_sender, collector, now, tally, by_server=by_server)
+    return rejected
+
+
+def _send_of(
+    letters: Sequence[Examined], collector: Collector, now: Callable[[], datetime], tally: Tally, *, by_server: bool
+) -> Counter[str]:
     owners = iter([letter.letter.letter_id for letter in letters for _ in letter.replayable])
     rejected: Counter[str] = Counter()
     for batch in messages(event for letter in letters for event in letter.replayable):
         owners_of_batch = list(islice(owners, len(batch)))
-        places = collector.send(batch, now())
+        places = collector.send(batch, now(), by_server=by_server)
         rejected.update(owners_of_batch[place] for place in places)
         tally.messages += 1
         tally.events += len(batch) - len(places)

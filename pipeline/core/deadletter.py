@@ -35,7 +35,7 @@ NATIVE = "native"
 T = TypeVar("T")
 _UNREADABLE = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
 _NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?(e[+-]?[0-9]{1,2})?", re.IGNORECASE)
-_ORIGIN = ("site", "protocol", "path", "consent", "unproven")
+_ORIGIN = ("site", "sender", "protocol", "path", "consent", "unproven")
 _object_decoder = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -123,7 +123,7 @@ class StoredLetter(msgspec.Struct, frozen=True, kw_only=True):
         return self.origin().get("protocol", NATIVE)
 
     def origin(self) -> dict[str, str]:
-        """`protocol`, `path`, `site`, `consent` and `unproven`, as far as the attributes tell where it was sent to."""
+        """`protocol`, `path`, `site`, `sender`, `consent` and `unproven`, as far as the attributes tell them."""
         try:
             attributes = _object_decoder.decode(self.attributes)
         except _UNREADABLE:

@@ -43,7 +43,16 @@ def test_a_single_event_becomes_one_message_with_its_ingest_time(client: httpx.C
     assert stored.event_id == "e1"
     assert stored.ingest_time is not None
     assert abs(stored.ingest_time - datetime.now(UTC)) < timedelta(seconds=10)
-    assert set(message.attributes) == {"schema_version", "site", "ingest_time", "trace_id", "protocol", "address"}
+    assert set(message.attributes) == {
+        "schema_version",
+        "site",
+        "sender",
+        "ingest_time",
+        "trace_id",
+        "protocol",
+        "address",
+    }
+    assert message.attributes["sender"] == "browser"  # of an open collector's senders nobody is known
     assert message.attributes["schema_version"] == "1"
     assert datetime.fromisoformat(message.attributes["ingest_time"]).tzinfo is not None
     topics.dead_letters(0)

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.functions.conftest import BROWSER_KEY, NEWS_KEY, ORIGIN, SERVER_KEY, SLOW_KEY
+from tests.functions.conftest import BACKFILL_KEY, BROWSER_KEY, NEWS_KEY, ORIGIN, SERVER_KEY, SLOW_KEY
 from tests.functions.pubsub import Topics
 
 SECURITY = {
@@ -37,6 +37,39 @@ def test_a_key_in_the_header_or_in_the_query_names_the_site(guarded: httpx.Clien
     assert guarded.post(f"/v1/events?key={NEWS_KEY}", json={"events": []}).status_code == 202
     assert guarded.post(f"/v1/events?key={BROWSER_KEY}", json=event()).status_code == 202
     assert [message.attributes["site"] for message in guarded_topics.events(2)] == ["shop", "shop"]
+
+
+@pytest.mark.parametrize(
+    ("key", "headers", "sender"),
+    [
+        (SERVER_KEY, {}, "server"),
+        (SERVER_KEY, {"x_freshet_sender": "browser"}, "browser"),
+        (SERVER_KEY, {"x_freshet_sender": "server"}, "server"),
+        (BROWSER_KEY, {}, "browser"),
+        (BROWSER_KEY, {"x_freshet_sender": "server"}, "browser"),
+        (BROWSER_KEY, {"x_freshet_backfill_key": BACKFILL_KEY}, "browser"),
+    ],
+)
+def test_a_message_and_a_letter_tell_whether_a_servers_key_answers_for_their_ids(
+    guarded: httpx.Client, guarded_topics: Topics, key: str, headers: dict[str, str], sender: str
+) -> None:
+    post(
+        guarded,
+        key,
+        {"events": [event(), event(event_id="")], "backfill": "x_freshet_backfill_key" in headers},
+        **headers,
+    )
+    assert (
+        guarded.post(
+            "/v1/events",
+            content=b"{",
+            headers={"x-freshet-key": key} | {name.replace("_", "-"): value for name, value in headers.items()},
+        ).status_code
+        == 400
+    )
+    [message] = guarded_topics.events(1)
+    assert message.attributes["sender"] == sender
+    assert [letter.attributes["sender"] for letter in guarded_topics.dead_letters(2)] == [sender] * 2
 
 
 @pytest.mark.parametrize("key", [None, "wrong-key-1", BROWSER_KEY + "x"])

@@ -189,6 +189,19 @@ def test_events_that_arrived_together_are_one_message_and_doubles_count_where_th
     assert [[found.event_id for found, _ in message] for message in messages] == [["e1", "e2"], ["e3"]]
 
 
+def test_an_id_that_came_first_with_another_event_takes_no_event_from_batch_or_stream() -> None:
+    at = {"user_id": "u", "event_id": "o1#p1#0", "product_id": "p1"}
+    forged = event(1, "page_view", ingest_time=START, **at)
+    sold = [event(n, "purchase", ingest_time=START + timedelta(minutes=n), **at) for n in (2, 3)]
+    facts = [(found, None) for found in (*reversed(sold), forged)]
+    batch, _ = fold_messages(list(facts), Rules(), "u#u")
+    stream = UserProfile()
+    for fact in reversed(facts):
+        fold(stream, [fact])
+    assert (batch.total("purchase"), batch.total("page_view")) == (1, 1)
+    assert_same(batch.copy(), stream.copy())
+
+
 def test_a_browser_belongs_to_the_account_that_arrived_first() -> None:
     early = event(5, user_id="early", ingest_time=START)
     late = event(1, user_id="late", ingest_time=START + timedelta(hours=1))

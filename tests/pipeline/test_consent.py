@@ -84,7 +84,7 @@ class TestDecode:
 
         counts = run(connect)
         ids = [of_account.event_id, of_browser.event_id] if logged else []
-        assert [row.insert_id for rows in outputs[LOG] for row in rows] == ids
+        assert [row.row["event_id"] for rows in outputs[LOG] for row in rows] == ids
         assert outputs["accounts"] == ([(visitor.key, facts(of_account))] if folded else [])
         assert outputs[BY_BROWSER] == ([(visitor.browser, facts(of_browser))] if folded else [])
         watched = [("net", [(visitor.key, START_MS + 1000), (visitor.browser, START_MS + 2000)])]

@@ -155,14 +155,26 @@ def test_replayed_letters_are_one_message_with_their_ids_and_a_second_replay_rep
     assert sorted(desk.published(1)[0]) == ["e1", "e2", "e3"]
 
 
-def test_letters_of_two_sites_are_two_messages_each_with_its_site(desk: Desk) -> None:
-    for name, site in (("e1", "shop"), ("e2", "news"), ("e3", "shop")):
+def test_letters_of_two_sites_or_senders_are_messages_each_with_its_own(desk: Desk) -> None:
+    origins = {
+        "e1": {"site": "shop", "sender": "server"},
+        "e2": {"site": "news", "sender": "browser"},
+        "e3": {"site": "shop", "sender": "server"},
+        "e4": {"site": "shop", "sender": "browser"},
+        "e5": {"site": "shop"},  # rejected before letters told their sender
+    }
+    for name, attributes in origins.items():
         fault, at = InvalidEvent("timestamp", "expected"), RECEIVED
-        letter = DeadLetter.of(json.dumps(event(name)).encode(), fault, desk.source, at, {"site": site})
+        letter = DeadLetter.of(json.dumps(event(name)).encode(), fault, desk.source, at, attributes)
         desk.insert("dead_letters", letter.row())
     assert desk.run("replay") == 0
-    found = {m.attributes["site"]: [e.event_id for e in decode_message(m.data)] for m in desk.topics.events(2)}
-    assert {site: sorted(ids) for site, ids in found.items()} == {"shop": ["e1", "e3"], "news": ["e2"]}
+    messages = desk.topics.events(4)
+    found = {e.event_id: m.attributes for m in messages for e in decode_message(m.data)}
+    told = {
+        name: {key: attributes[key] for key in ("site", "sender") if key in attributes}
+        for name, attributes in found.items()
+    }
+    assert told == origins
 
 
 def test_a_letter_that_is_shown_tells_its_site_and_protocol(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:

@@ -234,6 +234,15 @@ def test_letters_of_several_protocols_and_our_own_go_together(desk: Desk) -> Non
     assert desk.records() == [("replayed", 1, 0)] * 3
 
 
+def test_an_operators_server_key_does_not_make_a_browsers_letter_a_servers(desk: Desk) -> None:
+    desk.reject("POST", "/v1/batch", segment(messageId="m1"))
+    desk.reject("POST", "/v1/batch", segment(messageId="m2") | {"writeKey": BROWSER_KEY})
+    assert desk.run("replay", "--set", "userId=anna") == 0
+    messages = desk.topics.events(2)
+    senders = {e.event_id: m.attributes["sender"] for m in messages for e in decode_message(m.data)}
+    assert senders == {"m1": "server", "m2": "browser"}
+
+
 def test_a_clock_that_ran_ahead_is_shifted_in_a_file_and_replayed(desk: Desk, tmp_path: Path) -> None:
     desk.reject("POST", "/v1/batch", segment(userId="anna", timestamp=(NOW + timedelta(days=2)).isoformat()))
     file = tmp_path / "letters.jsonl"

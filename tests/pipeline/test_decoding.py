@@ -10,6 +10,7 @@ from operator import itemgetter
 from typing import Any
 
 import apache_beam as beam
+import msgspec
 import pytest
 from apache_beam.io.gcp.pubsub import PubsubMessage
 from google.cloud import bigquery
@@ -32,7 +33,7 @@ from pipeline.decoding import (
 from pipeline.sinks import WriteRows
 from pipeline.store import Bigtable, Store, item_write
 from pipeline.transforms import Decode
-from tests.pipeline.steps import RUNNERS, START_MS, Visitor, collect, facts, message, outputs, run, script
+from tests.pipeline.steps import RUNNERS, START, START_MS, Visitor, collect, facts, message, outputs, run, script
 
 
 def decode(source: Bigtable, *messages: PubsubMessage) -> Counter[str]:
@@ -51,7 +52,7 @@ def test_a_message_becomes_one_element_a_visitor_and_one_list_of_rows(source: Bi
     counts = decode(source, message(mine[0], other, mine[1]))
     assert outputs["accounts"] == [(visitor.key, facts(*mine))]
     assert outputs[BY_BROWSER] == [(visitor.browser, facts(other))]
-    assert [[row.insert_id for row in rows] for rows in outputs[LOG]] == [
+    assert [[row.row["event_id"] for row in rows] for rows in outputs[LOG]] == [
         [mine[0].event_id, other.event_id, mine[1].event_id]
     ]
     assert outputs[INVALID] == outputs[BY_ADDRESS] == []
@@ -195,9 +196,7 @@ def test_a_full_cache_starts_anew_and_still_answers_for_the_whole_message(
 def test_a_row_of_the_log_says_all_that_the_event_said(visitor: Visitor) -> None:
     metadata = {"price": 3, "position": 2.0, "propensity": 0.5, "query": "q", "request_id": "r", "placement": "home"}
     event = visitor.did("impression", "p", 0.5, metadata={**metadata, "variant": "v", "category": "c", "x": [1]})
-    insert_id, row = event_row(event, None, "shop")
-    assert insert_id == event.event_id
-    assert row == {
+    assert event_row(event, None, "shop", "browser").row == {
         "event_id": event.event_id,
         "event": "impression",
         "visitor": visitor.key,
@@ -219,26 +218,49 @@ def test_a_row_of_the_log_says_all_that_the_event_said(visitor: Visitor) -> None
         "metadata": '{"price":3,"position":2.0,"propensity":0.5,"query":"q","request_id":"r","placement":"home",'
         '"variant":"v","category":"c","x":[1]}',
         "site": "shop",
+        "sender": "browser",
     }
 
 
+def test_rows_share_an_insert_id_only_where_the_view_counts_them_as_one_event(visitor: Visitor) -> None:
+    sold = visitor.did("purchase", "p", user_id="u" * 256, session_id="s1", event_id="o1#p#0" * 40)
+    later = msgspec.structs.replace(sold, session_id="s2", ingest_time=START + timedelta(hours=1), metadata={"x": 1})
+    others = [
+        event_row(sold, None, "shop", "browser"),
+        event_row(sold, None, "shop"),
+        event_row(sold, None, "news", "server"),
+        event_row(sold, None, None, "server"),
+        *(
+            event_row(msgspec.structs.replace(sold, **other), None, "shop", "server")
+            for other in ({"user_id": "v"}, {"event_id": "o2"}, {"event": "click"}, {"product_id": "q"})
+        ),
+    ]
+    insert_id = event_row(sold, None, "shop", "server").insert_id
+    assert event_row(later, None, "shop", "server").insert_id == insert_id
+    assert insert_id is not None and len(insert_id) <= 128
+    assert len({insert_id, *(row.insert_id for row in others)}) == 1 + len(others)
+
+
 @pytest.mark.parametrize("runner", RUNNERS)
-def test_the_log_names_for_each_event_the_site_of_the_message_that_it_came_with(
+def test_the_log_names_for_each_event_site_and_sender_of_the_message_that_it_came_with(
     source: Bigtable, bigquery_server: bigquery.Client, dataset: str, visitor: Visitor, runner: type
 ) -> None:
     shop, news, nobody = [[visitor.did("scroll", at_s=n), visitor.anonymously("click")] for n in range(3)]
-    bundle = [message(*shop, site="shop"), message(*nobody), message(*news, site="news")]
-    again = [message(shop[0], site="shop"), PubsubMessage(encode_message(nobody), None, "m", None)]  # as a rewind does
+    of_shop = {"site": "shop", "sender": "server"}
+    bundle = [message(*shop, **of_shop), message(*nobody), message(*news, site="news", sender="browser")]
+    again = [message(shop[0], **of_shop), PubsubMessage(encode_message(nobody), None, "m", None)]  # as a rewind does
 
     def connect(pipeline: beam.Pipeline) -> None:
         decoded = pipeline | script(bundle, again) | Decode(source)
         decoded[LOG] | WriteRows("demo-project", dataset, "events", "insert_rows")
 
     run(connect, runner)
-    query = f"select distinct event_id, site from `{dataset}.events` where starts_with(event_id, '{visitor.tag}')"
-    found = [(row["event_id"], row["site"]) for row in bigquery_server.query_and_wait(query)]
-    sites = {"shop": shop, "news": news, None: nobody}
-    assert sorted(found, key=itemgetter(0)) == [(e.event_id, site) for site, events in sites.items() for e in events]
+    columns = "distinct event_id, site, sender"
+    query = f"select {columns} from `{dataset}.events` where starts_with(event_id, '{visitor.tag}')"
+    found = [(row["event_id"], row["site"], row["sender"]) for row in bigquery_server.query_and_wait(query)]
+    origins = {("shop", "server"): shop, ("news", "browser"): news, (None, None): nobody}
+    wanted = [(event.event_id, *origin) for origin, events in origins.items() for event in events]
+    assert sorted(found, key=itemgetter(0)) == wanted
 
 
 @pytest.mark.parametrize(

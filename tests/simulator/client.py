@@ -162,9 +162,10 @@ class Client:
             self.tally.served_by[answer.served_by] = self.tally.served_by.get(answer.served_by, 0) + 1
         return answer
 
-    async def profile(self, identity: dict[str, str], event_id: str) -> dict[str, Any]:
-        """The visitor's live profile, and under `contains_event` whether it holds `event_id`."""
-        query = "&".join(f"{name}={value}" for name, value in {**identity, "event_id": event_id}.items())
+    async def profile(self, identity: dict[str, str], event: WireEvent) -> dict[str, Any]:
+        """The visitor's live profile, and under `contains_event` whether it holds `event`."""
+        asked = {name: event[name] for name in ("event_id", "event", "product_id") if event.get(name) is not None}
+        query = "&".join(f"{name}={value}" for name, value in {**identity, **asked}.items())
         return await self._object(f"{self._api}/v1/profile?{query}")
 
     async def health(self) -> dict[str, Any]:

@@ -102,7 +102,7 @@ class Prober:
         confirmed = time.monotonic()
 
         async def in_profile() -> bool:
-            return bool((await self._client.profile(identity, event["event_id"])).get("contains_event"))
+            return bool((await self._client.profile(identity, event)).get("contains_event"))
 
         async def in_recommendation() -> bool:
             answer = await self._client.recommend(question, timed=False)

@@ -109,7 +109,7 @@ class Backlog:
             await asyncio.sleep(POLL_S)
 
     async def _in_profile(self, event: WireEvent) -> bool:
-        found = await self._client.profile({"user_id": event["user_id"]}, event["event_id"])
+        found = await self._client.profile({"user_id": event["user_id"]}, event)
         return bool(found.get("contains_event"))
 
 

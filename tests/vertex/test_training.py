@@ -109,6 +109,12 @@ def test_impressions_of_no_request_are_no_slate() -> None:
     assert logged_slates([event("impression", 0, product_id="p1")]) == []
 
 
+def test_visitors_who_share_an_event_id_keep_their_events() -> None:
+    mine = shown("r1", 0, "p1")[0]
+    others = [msgspec.structs.replace(mine, **other) for other in ({"user_id": "other"}, {"product_id": "p2"})]
+    assert len(in_order([mine, *others, mine])) == 3
+
+
 def test_doubles_of_an_event_count_once() -> None:
     twice = shown("r1", 0, "p1") * 2
     assert in_order(twice) == twice[:1]

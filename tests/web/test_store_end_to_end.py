@@ -92,7 +92,7 @@ def test_one_click_changes_the_page_and_reaches_profile_and_log(shop: Stack, pag
 
     anonymous_id = page.evaluate("() => JSON.parse(localStorage['freshet.identity']).anonymousId")
     view_id = view.get_attribute("data-event-id") or ""
-    question = {"anonymous_id": anonymous_id, "event_id": view_id}
+    question = {"anonymous_id": anonymous_id, "event_id": view_id, "event": "view_product", "product_id": item}
     profile = httpx.get(f"{shop.env['FRESHET_API_URL']}/v1/profile", params=question, timeout=10).json()
     assert profile["contains_event"] is True
     assert profile["last_item"] == item

@@ -148,7 +148,7 @@ class Api:
         fields = self._config.privacy.fields
         user_id, anonymous_id = (fields.apply_id(name, getattr(question, name)) for name in ("user_id", "anonymous_id"))
         profile = await self._visitors.stored(profile_keys(user_id, anonymous_id))
-        return _respond(describe_profile(profile, question.event_id, at_ms))
+        return _respond(describe_profile(profile, question, at_ms))
 
     async def _profile_question(self, request: HttpRequest) -> ProfileRequest:
         if request.method != "POST":
@@ -182,7 +182,7 @@ class Api:
         )
 
 
-def describe_profile(profile: UserProfile | None, event_id: str | None, at_ms: int) -> dict[str, Any]:
+def describe_profile(profile: UserProfile | None, asked: ProfileRequest, at_ms: int) -> dict[str, Any]:
     """The profile for people: an unknown visitor's is empty."""
     known = profile if profile is not None else UserProfile()
     described = known.describe(at_ms)
@@ -191,12 +191,19 @@ def describe_profile(profile: UserProfile | None, event_id: str | None, at_ms: i
     ]
     return {
         "found": profile is not None,
-        "contains_event": known.contains(event_id) if event_id else None,
+        "contains_event": contains_event(known, asked),
         "newest_event_time": readable_time(known.newest_ms),
         "last_event_id": known.last_event[1] or None,
         **described,
         "encoded_bytes": len(known.encode()) if profile is not None else 0,
     }
+
+
+def contains_event(profile: UserProfile, asked: ProfileRequest) -> bool | None:
+    """Whether the profile holds the event that the request names; None where it names none."""
+    if asked.event_id is None or asked.event is None:
+        return None
+    return profile.contains(asked.event_id, asked.event, asked.product_id)
 
 
 def create_app(config: Config) -> Starlette:

@@ -62,12 +62,14 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProfileRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A look at one visitor's stored profile, and whether the event `event_id` is in it."""
+    """A look at one visitor's stored profile, and whether the event of this id, name and product is in it."""
 
     user_id: Id | None = None
     user_token: str | None = None
     anonymous_id: Id | None = None
     event_id: Id | None = None
+    event: Id | None = None
+    product_id: Id | None = None
     as_of: datetime | None = None
 
     def profile_keys(self) -> list[str]:
@@ -121,6 +123,8 @@ def parse_profile_request(question: bytes | Mapping[str, Any], allow_as_of: bool
     request = _convert(raw, ProfileRequest, allow_as_of)
     if not request.profile_keys():
         raise InvalidRequest("user_id", "expected user_id or anonymous_id", None)
+    if request.event_id is not None and request.event is None:
+        raise InvalidRequest("event", "required beside event_id: the event's name", None)
     return request
 
 

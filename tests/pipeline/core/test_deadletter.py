@@ -365,8 +365,8 @@ def test_the_consent_beside_the_events_of_a_whole_body_goes_along() -> None:
     assert replayed_consent({"events": [event()], "consent": ONLY_COUNTED}) == ONLY_COUNTED
 
 
-def test_what_a_split_leaves_behind_remembers_site_and_consent() -> None:
-    told = {"site": "shop", "consent": json.dumps(ONLY_COUNTED)}
+def test_what_a_split_leaves_behind_remembers_site_sender_and_consent() -> None:
+    told = {"site": "shop", "sender": "server", "consent": json.dumps(ONLY_COUNTED)}
     body = json.dumps({"events": [event(), event(event_id="e2", timestamp="soon")]})
     stored = StoredLetter(letter_id="l", received_at="2024-12-31T23:00:00Z", payload=body, attributes=json.dumps(told))
     [rest] = examine(stored, Repairs(split=True), NOW).remainders(NOW)

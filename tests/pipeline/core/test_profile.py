@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from pipeline.core.catalog import Item
 from pipeline.core.decay import DAY_MS, HOUR_MS, MINUTE_MS
 from pipeline.core.events import Event
+from pipeline.core.fold import fold, item_sums
+from pipeline.core.items import ITEM_CODES
 from pipeline.core.profile import (
     MAX_CART_ITEMS,
     MAX_IMPRESSIONS,
@@ -122,7 +124,7 @@ def test_an_empty_profile_is_neutral_on_either_side(stream: list[Fact]) -> None:
 def test_a_profile_is_read_as_it_was_written_and_every_event_in_it_is_known(stream: list[Fact]) -> None:
     profile = profile_of(stream)
     assert UserProfile.decode(profile.encode()) == profile == profile.copy()
-    assert all(profile.contains(found.event_id) for found, _ in stream)
+    assert all(profile.contains(found.event_id, found.event, found.product_id) for found, _ in stream)
     assert not any(profile.add(found, item) for found, item in stream)
     assert UserProfile.decode(profile.encode()) == profile_of(stream)
     assert profile.events_total == len(stream)
@@ -165,7 +167,37 @@ def test_every_view_of_a_profile_is_finite_and_in_range(stream: list[Fact]) -> N
 def test_an_event_added_twice_says_so_and_counts_once() -> None:
     profile, view = UserProfile(), event(product_id="p1")
     assert profile.add(view) and not profile.add(view)
-    assert profile.events_total == 1 and profile.contains(view.event_id) and not profile.contains("other")
+    assert profile.events_total == 1 and profile.contains(view.event_id, "view_product", "p1")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"event_id": "o1#p1#1"},
+        {"name": "page_view"},
+        {"name": "page_view", "product_id": None},
+        {"product_id": "p2"},
+        {"product_id": "p1", "name": "made_up"},
+    ],
+)
+def test_only_an_event_that_says_the_same_takes_the_place_of_another_of_its_id(other: dict[str, Any]) -> None:
+    bought = {"name": "purchase", "event_id": "o1#p1#0", "product_id": "p1"}
+    sold, forged = event(at_s=5, **bought), event(at_s=1, **{**bought, **other})
+    assert forged.identity != sold.identity
+    for stream in ((forged, sold), (sold, forged)):
+        profile = of(*stream)
+        assert profile.total("purchase") == 1 + (forged.event == "purchase")
+        assert profile.contains("o1#p1#0", "purchase", "p1") and not profile.contains("o1#p1#0", "purchase", "p3")
+
+
+def test_an_order_told_by_browser_and_server_counts_once_whatever_else_they_say() -> None:
+    bought = {"name": "purchase", "event_id": "o1#p1#0", "product_id": "p1"}
+    by_browser = event(at_s=1, anonymous_id="a", session_id="s1", metadata={"price": 5.0}, **bought)
+    by_server = event(at_s=3, session_id=None, metadata={"price": 6.0, "order_id": "o1"}, **bought)
+    profile = UserProfile()
+    folded = [fold(profile, [(told, None)]) for told in (by_browser, by_server)]
+    assert profile.total("purchase") == 1
+    assert item_sums(folded)["p1"].counts.totals == {ITEM_CODES["purchase"]: 1}
 
 
 def test_a_duplicate_is_known_while_it_is_among_the_last_to_arrive_and_not_beyond() -> None:
@@ -173,7 +205,7 @@ def test_a_duplicate_is_known_while_it_is_among_the_last_to_arrive_and_not_beyon
     for second in range(MAX_SEEN_IDS + 1):
         profile.add(event("scroll", second, f"e{second}"))
     profile = profile.copy()
-    assert not profile.contains("e0") and profile.contains("e1")
+    assert not profile.contains("e0", "scroll") and profile.contains("e1", "scroll")
     assert not profile.add(event("scroll", 1, "e1"))
     assert profile.add(event("scroll", 0, "e0"))
 
@@ -183,18 +215,19 @@ def test_a_late_event_is_remembered_as_long_as_any_other() -> None:
     for second in range(1, MAX_SEEN_IDS):
         profile.add(event("scroll", second, f"e{second}"))
     profile.add(event("scroll", -40 * 3600, "late"))
-    assert profile.contains("e1") and profile.contains("late")
+    assert profile.contains("e1", "scroll") and profile.contains("late", "scroll")
     assert not profile.copy().add(event("scroll", -40 * 3600, "late"))
     profile.add(event("scroll", 500, "next"))
-    assert not profile.contains("e1") and profile.contains("late")
+    assert not profile.contains("e1", "scroll") and profile.contains("late", "scroll")
 
 
 def test_of_two_merged_profiles_both_memories_are_kept_the_own_for_longer() -> None:
     own = of(*(event("scroll", n, f"own{n}") for n in range(MAX_SEEN_IDS // 2)))
     other = of(*(event("scroll", n, f"other{n}") for n in range(MAX_SEEN_IDS)))
     own.merge(other)
-    assert all(own.contains(f"own{n}") for n in range(MAX_SEEN_IDS // 2))
-    assert not own.contains("other99") and all(own.contains(f"other{n}") for n in range(100, MAX_SEEN_IDS))
+    assert all(own.contains(f"own{n}", "scroll") for n in range(MAX_SEEN_IDS // 2))
+    assert not own.contains("other99", "scroll")
+    assert all(own.contains(f"other{n}", "scroll") for n in range(100, MAX_SEEN_IDS))
 
 
 # bounds

@@ -68,11 +68,14 @@ def test_another_moment_may_be_asked_for_where_that_is_allowed() -> None:
         parse(allow_as_of=True, as_of="yesterday")
 
 
-@pytest.mark.parametrize("question", [{"user_id": "1", "event_id": "e1"}, b'{"user_id": "1", "event_id": "e1"}'])
+@pytest.mark.parametrize(
+    "question",
+    [{"user_id": "1", "event_id": "e1", "event": "click"}, b'{"user_id": "1", "event_id": "e1", "event": "click"}'],
+)
 def test_a_look_at_a_profile_is_read_from_a_query_or_a_body(question: bytes | dict[str, str]) -> None:
     request = parse_profile_request(question, False)
 
-    assert request == ProfileRequest(user_id="1", event_id="e1")
+    assert request == ProfileRequest(user_id="1", event_id="e1", event="click")
     assert request.profile_keys() == ["u#1"]
 
 
@@ -84,6 +87,8 @@ def test_a_look_at_a_profile_is_read_from_a_query_or_a_body(question: bytes | di
         ({"user_id": "u" * 257}, "user_id"),
         ({"anonymous_id": "a" * 257}, "anonymous_id"),
         ({"user_id": "1", "event_id": "e" * 257}, "event_id"),
+        ({"user_id": "1", "event_id": "e1"}, "event"),
+        ({"user_id": "1", "event_id": "e1", "event": "click", "product_id": "p" * 257}, "product_id"),
         ({"user_id": "1", "as_of": "2025-01-01T00:00:00Z"}, "as_of"),
         (b'{"anonymous_id": 7}', "anonymous_id"),
         (b"7", "body"),

@@ -10,11 +10,13 @@ import warnings
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
 
+from pipeline.core.events import Event
 from pipeline.core.profile import UserProfile
 from pipeline.store import PROFILE, Store, cell, now_ms
 from tests.bench.shop import Shop
@@ -79,6 +81,16 @@ def ask(client: httpx.Client, **question: Any) -> Answer:
     return answer
 
 
+def bought(event_id: str, product_id: str) -> UserProfile:
+    """The profile of a visitor who has bought one product."""
+    profile = UserProfile()
+    known = Event(
+        event_id=event_id, event="purchase", user_id="buyer", product_id=product_id, timestamp=datetime.now(UTC)
+    )
+    profile.add(known)
+    return profile
+
+
 def eventually(client: httpx.Client, expected: Callable[[Answer], bool]) -> Answer:
     """The first answer as expected; every one until then is an answer too."""
     deadline = time.monotonic() + RECOVERY_S
@@ -114,16 +126,28 @@ def test_a_click_that_is_not_stored_yet_changes_the_answer(client: httpx.Client)
     assert after["profile"]["pending"] == 1
 
 
-def test_the_profile_is_readable_and_says_whether_it_holds_an_event(client: httpx.Client) -> None:
-    profile = client.get("/v1/profile", params={"user_id": "visitor3", "event_id": "nobody-sent-this"}).json()
+def test_the_profile_is_readable(client: httpx.Client) -> None:
+    profile = client.get("/v1/profile", params={"user_id": "visitor3"}).json()
 
     assert profile["found"] is True
-    assert profile["contains_event"] is False
+    assert profile["contains_event"] is None
     assert profile["events_total"] == ask(client)["profile"]["events_total"]
     assert profile["recent_items"][0].keys() == {"id", "time"}
     assert 0 < profile["encoded_bytes"] < 8192
-    asked = {"user_id": "visitor3", "event_id": profile["last_event_id"]}
-    assert client.post("/v1/profile", json=asked).json()["contains_event"] is True
+
+
+@pytest.mark.parametrize(
+    ("named", "contained"),
+    [({}, True), ({"event_id": "e2"}, False), ({"event": "click"}, False), ({"product_id": "p9"}, False)],
+)
+def test_the_profile_says_whether_it_holds_an_event(
+    client: httpx.Client, service: Stack, named: dict[str, str], contained: bool
+) -> None:
+    write_profile(service, "u#buyer", bought("e1", "p1").encode())
+    asked = {"user_id": "buyer", "event_id": "e1", "event": "purchase", "product_id": "p1", **named}
+
+    assert client.post("/v1/profile", json=asked).json()["contains_event"] is contained
+    assert client.get("/v1/profile", params=asked).json()["contains_event"] is contained
 
 
 def test_a_browser_merged_into_an_account_is_served_as_the_account(client: httpx.Client, service: Stack) -> None:
@@ -134,8 +158,6 @@ def test_a_browser_merged_into_an_account_is_served_as_the_account(client: httpx
     assert ask(client, anonymous_id="merged")["profile"] == account
     assert ask(client, user_id="visitor4", anonymous_id="merged")["profile"] == other != account
     assert ask(client, user_id="new", anonymous_id="merged")["profile"]["found"] is False
-    seen = client.post("/v1/profile", json={"anonymous_id": "merged", "event_id": account["last_event_id"]}).json()
-    assert seen["contains_event"] is True
 
 
 def test_a_profile_of_the_first_release_is_served(client: httpx.Client, service: Stack) -> None:

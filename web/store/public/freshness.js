@@ -61,7 +61,7 @@ export class Freshness {
     for (const { everyMs, forMs } of [FIRST_POLLS, LATER_POLLS]) {
       const untilMs = performance.now() + forMs;
       while (performance.now() < untilMs) {
-        const profile = await this.freshet.profile({ eventId: last.id });
+        const profile = await this.freshet.profile({ eventId: last.id, event: last.event, productId: last.itemId });
         if (profile?.contains_event) return this.arrived(batch, profile);
         await pause(everyMs);
       }

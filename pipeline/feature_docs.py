@@ -20,7 +20,7 @@ _NEWEST, _HEAVIEST, _HASHES = "the newest", "the heaviest", "those with the smal
 
 # (of, what, how many, which remain, whether that depends on the order of the stream)
 BOUNDS: tuple[tuple[str, str, int, str, str], ...] = (
-    ("visitor", "event ids remembered, against duplicates", profile.MAX_SEEN_IDS, "those that arrived last", "yes"),
+    ("visitor", "events remembered, against duplicates", profile.MAX_SEEN_IDS, "those that arrived last", "yes"),
     ("visitor", "recent items", profile.MAX_RECENT_ITEMS, _NEWEST, "no"),
     ("visitor", "items that went into or out of the cart", profile.MAX_CART_ITEMS, _NEWEST, "no"),
     ("visitor", "searches", profile.MAX_QUERIES, _NEWEST, "no"),

@@ -150,7 +150,7 @@ VISITOR_FEATURES: tuple[VisitorFeature, ...] = (
     VisitorFeature(
         "last_category",
         "category last touched on purpose",
-        "value at the greatest (event time, hash of event id)",
+        "value at the greatest (event time, hash of the event)",
         "text",
         "",
         "",
@@ -159,7 +159,7 @@ VISITOR_FEATURES: tuple[VisitorFeature, ...] = (
     VisitorFeature(
         "last_item",
         "item last touched on purpose",
-        "value at the greatest (event time, hash of event id)",
+        "value at the greatest (event time, hash of the event)",
         "item id",
         "",
         "",
@@ -168,7 +168,7 @@ VISITOR_FEATURES: tuple[VisitorFeature, ...] = (
     VisitorFeature(
         "last_query",
         "newest search",
-        "value at the greatest (event time, hash of event id)",
+        "value at the greatest (event time, hash of the event)",
         "text",
         "",
         "",

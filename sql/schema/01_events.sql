@@ -10,19 +10,19 @@ create table if not exists `${dataset}.events` (
   session_id string options (description = 'The session as the client counts it'),
   product_id string options (description = 'The product the event is about'),
   timestamp timestamp not null options (description = 'Event time: when it happened, client clock repaired'),
-  ingest_time timestamp options (description = 'When the collector accepted it'),
-  category string options (description = 'Category of the product, from the event or else from the catalog'),
-  brand string options (description = 'Brand of the product, from the event or else from the catalog'),
-  price float64 options (description = 'Price of one piece, in the currency of the shop'),
+  ingest_time timestamp options (description = 'When the collector accepted it, or it was replayed from the dead letters'),
+  category string options (description = 'Category of the product, from the catalog or else from the event'),
+  brand string options (description = 'Brand of the product, from the catalog or else from the event'),
+  price float64 options (description = 'Price of one piece in the currency of the shop, from the event or else from the catalog'),
   query string options (description = 'What was searched for'),
   request_id string options (description = 'The slate that the event answers to'),
   placement string options (description = 'Where on the page the slate was shown, e.g. home'),
   variant string options (description = 'Arm of the experiment that made the slate, e.g. personalized'),
   position int64 options (description = 'Place in the slate, from 0'),
-  propensity float64 options (description = 'Probability with which the item was put there, in (0, 1]'),
+  propensity float64 options (description = 'Probability with which the item was put there, meant to be in (0, 1]'),
   metadata string options (description = 'All metadata of the event, as JSON text'),
-  site string options (description = 'Site whose write key the event came with; default where the collector is open'),
-  sender string options (description = 'Kind of the write key: server for a back end, browser for all others; null in rows from before the column')
+  site string options (description = 'Site whose write key the event came with, or default; null in older rows'),
+  sender string options (description = 'Who answers for the event id: server, by its write key, or browser; null in older rows')
 )
 partition by date(timestamp)
 cluster by event, visitor

@@ -11,11 +11,11 @@ create table if not exists `${dataset}.sessions` (
   carts int64 options (description = 'add_to_cart events'),
   purchases int64 options (description = 'purchase events'),
   impressions int64 options (description = 'impression events'),
-  items int64 options (description = 'Different products touched'),
-  categories int64 options (description = 'Different categories touched'),
-  revenue float64 options (description = 'Sum of price times quantity of the purchases, in the currency of the shop'),
-  dwell_s float64 options (description = 'Seconds of attention'),
-  top_category string options (description = 'Category with the most events'),
+  items int64 options (description = 'Different products clicked, viewed, put into the cart, bought or played, up to 500'),
+  categories int64 options (description = 'Different categories of these events, up to 500'),
+  revenue float64 options (description = 'Price (else that of the catalog) times quantity, summed over the purchases'),
+  dwell_s float64 options (description = 'Seconds that the dwell events report'),
+  top_category string options (description = 'Category with the most of these events'),
   first_event string options (description = 'Name of the first event'),
   emitted_at timestamp options (description = 'When this summary was made; the newest one holds')
 )

@@ -3,7 +3,7 @@
 -- inputs:  the pipeline, from the topic of dead letters
 create table if not exists `${dataset}.dead_letters` (
   received_at timestamp not null options (description = 'When it was rejected'),
-  source string options (description = 'Who rejected it: collector or pipeline'),
+  source string options (description = 'Who rejected it: collector or pipeline; unknown where the message names nobody'),
   field string options (description = 'Field that broke the contract'),
   reason string options (description = 'What was expected of the field'),
   payload string options (description = 'The bytes as they came, see encoding'),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import uuid
 from datetime import UTC, date, datetime, timedelta
@@ -260,6 +261,65 @@ def test_an_impression_counts_as_clicked_once_however_often_it_is_clicked(tables
     assert popular["ctr_high"] == pytest.approx(0.79345, abs=1e-5)
 
 
+def bought(
+    order: str, product: str, visitor: str = "u#1", sender: str | None = "server", **more: Any
+) -> dict[str, Any]:
+    """One product of an order, with the value of the whole."""
+    metadata = {"order_id": order, "order_value": 30.5, "currency": "EUR", "quantity": 2, **more}
+    sold = event(f"{order}#{product}#0", "purchase", visitor, product_id=product, price=5.0, site="shop", sender=sender)
+    return {**sold, "metadata": json.dumps({name: value for name, value in metadata.items() if value is not None})}
+
+
+def test_an_orders_value_counts_once_however_many_products_it_has(tables: Warehouse) -> None:
+    order = [bought("o1", product) for product in ("p1", "p2", "p3")]
+    tables.insert("events", [*order, order[0]])
+    tables.insert("events", [bought("o2", "p1", order_value=None, quantity=None, currency=None)])
+    tables.insert("events", [{**bought("o3", "p1"), "event": "add_to_cart"}, event("e4", "purchase", product_id="p1")])
+
+    first, second = tables.rows("orders", "order_id")
+
+    assert first == {
+        "site": "shop",
+        "order_id": "o1",
+        "visitor": "u#1",
+        "sender": "server",
+        "ordered_at": datetime(2025, 1, 1, 12, tzinfo=UTC),
+        "purchases": 3,
+        "products": 3,
+        "pieces": 6.0,
+        "order_value": 30.5,
+        "products_value": 30.0,
+        "currency": "EUR",
+    }
+    assert (second["order_id"], second["order_value"], second["products_value"]) == ("o2", None, 5.0)
+
+
+def test_orders_are_summed_as_the_documentation_does(tables: Warehouse) -> None:
+    [query] = re.findall(r"```sql\n(.+?)```", (REPO / "docs" / "tracking-plan.md").read_text(), re.DOTALL)
+    now = datetime.now(UTC).isoformat()
+    order = [bought("o1", product) for product in ("p1", "p2")]
+    others = [bought("o2", "p1", order_value=None), bought("o3", "p1", currency="USD")]
+    tables.insert("events", [{**sold, "timestamp": now} for sold in (*order, *others)])
+
+    rows = tables.client.query_and_wait(query.replace("freshet.", f"{tables.dataset}."))
+
+    assert sorted(tuple(row.values()) for row in rows) == [("EUR", 2, 40.5), ("USD", 1, 30.5)]
+
+
+def test_an_order_that_a_server_sent_is_the_servers_alone_and_any_other_its_visitors(tables: Warehouse) -> None:
+    forged = {"visitor": "a#stranger", "sender": "browser", "order_value": 9e9}
+    tables.insert("events", [bought("o1", "p1"), bought("o1", "p1", "a#1", "browser")])
+    tables.insert("events", [bought("o1", "p9", **forged), bought("o2", "p1", **forged)])
+    tables.insert(
+        "events", [bought("o2", product, "a#1", sender) for product, sender in (("p1", "browser"), ("p2", None))]
+    )
+
+    rows = tables.rows("orders", "order_id, visitor")
+
+    told = [(row["order_id"], row["visitor"], row["order_value"], row["products"]) for row in rows]
+    assert told == [("o1", "u#1", 30.5, 1), ("o2", "a#1", 30.5, 2), ("o2", "a#stranger", 9e9, 1)]
+
+
 def test_the_newest_summary_of_a_session_holds(tables: Warehouse) -> None:
     noon, one, two = "2025-01-01T12:00:00Z", "2025-01-01T13:00:00Z", "2025-01-01T14:00:00Z"
     tables.insert(
@@ -336,5 +396,6 @@ def test_views_look_no_further_back_than_they_are_told(bigquery_server: bigquery
 
 
 def test_an_empty_warehouse_answers_with_no_rows(tables: Warehouse) -> None:
-    for mart, key in (("funnel_daily", "day"), ("ctr_by_variant", "variant"), ("sessions_daily", "day")):
+    marts = {"funnel_daily": "day", "ctr_by_variant": "variant", "sessions_daily": "day", "orders": "order_id"}
+    for mart, key in marts.items():
         assert tables.rows(mart, key) == []

@@ -121,6 +121,7 @@ def test_statements_come_as_tables_then_staging_then_marts() -> None:
         "funnel_daily",
         "ctr_by_variant",
         "sessions_daily",
+        "orders",
     ]
 
 

@@ -106,7 +106,7 @@ def test_of_one_event_id_each_browsers_visitor_keeps_the_event_that_came_first(t
     times = ["2025-01-01T12:00:01Z", "2025-01-01T12:00:02Z", "2025-01-01T12:00:03Z"]
     told = [("a#1", "first"), ("a#2", "first"), ("a#1", "again")]
     for sender in ("browser", None):  # None: written before the column was there
-        sent = {"product_id": "p1", "site": "shop", "sender": sender}
+        sent: dict[str, Any] = {"product_id": "p1", "site": "shop", "sender": sender}
         tables.insert(
             "events",
             [
@@ -307,7 +307,7 @@ def test_orders_are_summed_as_the_documentation_does(tables: Warehouse) -> None:
 
 
 def test_an_order_that_a_server_sent_is_the_servers_alone_and_any_other_its_visitors(tables: Warehouse) -> None:
-    forged = {"visitor": "a#stranger", "sender": "browser", "order_value": 9e9}
+    forged: dict[str, Any] = {"visitor": "a#stranger", "sender": "browser", "order_value": 9e9}
     tables.insert("events", [bought("o1", "p1"), bought("o1", "p1", "a#1", "browser")])
     tables.insert("events", [bought("o1", "p9", **forged), bought("o2", "p1", **forged)])
     tables.insert(

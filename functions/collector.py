@@ -29,7 +29,7 @@ from functions.problems import problem
 from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Rejected
 from functions.protocols.values import MAX_EVENTS
 from functions.publisher import MAX_CALL_MESSAGES, PublishFailed, message
-from functions.routes import OWN_PATHS, ROUTES, Route
+from functions.routes import OWN_PATHS, ROUTES, Route, foreign_tracker
 from functions.senders import Senders
 from functions.sites import Site
 from functions.tracing import given_trace_id, trace_id
@@ -170,7 +170,7 @@ class Collector:
         """What is asked of the collector itself, and what nobody answers."""
         methods = OWN_PATHS.get(call.path) if call.route is None else call.route.methods
         if methods is None:
-            raise Refused.because(404, "path", "expected one of the paths in /openapi.json")
+            raise Refused.because(404, "path", _no_such_path(call.path))
         if call.method == "OPTIONS":
             return Answer(204)
         if call.method not in methods:
@@ -342,6 +342,16 @@ async def _sorted(reading: Reading, received_at: datetime, terms: Terms) -> Sort
 def parts(whole: list[T], size: int) -> Iterator[list[T]]:
     """Consecutive parts of at most `size`."""
     return (whole[start : start + size] for start in range(0, len(whole), size))
+
+
+def _no_such_path(path: str) -> str:
+    tracker = foreign_tracker(path)
+    if tracker is None:
+        return "expected one of the paths in /openapi.json"
+    return (
+        f"{tracker}'s protocol is not read; send its events to /v1/events or, by a forwarder that speaks Segment,"
+        " to /v1/batch: docs/protocols/others.md"
+    )
 
 
 def _as_refused(error: Refused | BodyRefused | PublishFailed) -> Refused:

@@ -22,6 +22,39 @@ PROTOCOLS: Mapping[str, VendorProtocol] = {
 OWN_PATHS: Mapping[str, tuple[str, ...]] = {"/healthz": ("GET", "HEAD"), "/openapi.json": ("GET", "HEAD")}
 
 
+FOREIGN_PATHS: Mapping[str, str] = {
+    "/matomo.php": "Matomo",
+    "/piwik.php": "Matomo",
+    "/ppms.php": "Piwik PRO",
+    "/e": "PostHog",
+    "/i/v0/e": "PostHog",
+    "/capture": "PostHog",
+    "/decide": "PostHog",
+    "/flags": "PostHog",
+    "/b/ss": "Adobe Analytics",
+    "/ee": "Adobe Experience Platform",
+    "/h": "Heap",
+    "/api/track": "Heap",
+    "/v3/js": "mParticle",
+    "/v2/events": "mParticle",
+    "/v2/bulkevents": "mParticle",
+    "/event": "Tealium",
+    "/vdata/i.gif": "Tealium",
+    "/api/event": "Plausible",
+    "/api/send": "Umami",
+}
+"""Trackers whose protocol is not read, by the path, or its beginning, that they send to."""
+
+
+def foreign_tracker(path: str) -> str | None:
+    """The tracker that sends to this path or to one below it, where it is a well-known one."""
+    path = path.lower().rstrip("/")
+    for known, tracker in FOREIGN_PATHS.items():
+        if path == known or path.startswith(f"{known}/"):
+            return tracker
+    return None
+
+
 class Route(NamedTuple):
     """A path's protocol, by name, and its methods."""
 

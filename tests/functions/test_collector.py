@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from functions.routes import ROUTES, foreign_tracker
 from pipeline.core.events import decode_message
 from pipeline.runtime.addresses import address_key
 from tests.functions.conftest import ADDRESS_KEY, BACKFILL_KEY, DEADLINE_S, ORIGIN
@@ -197,6 +198,32 @@ def test_healthz_answers_get_and_head(client: httpx.Client) -> None:
 @pytest.mark.parametrize("path", ["/", "/v1/events/", "/v2/events", "/v1", "/healthz/x", "/favicon.ico"])
 def test_other_paths_are_not_found(client: httpx.Client, path: str) -> None:
     assert client.get(path).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "tracker"),
+    [
+        ("/matomo.php", "Matomo"),
+        ("/e/", "PostHog"),
+        ("/capture", "PostHog"),
+        ("/b/ss/suite/1/JS-2.22/s1", "Adobe Analytics"),
+        ("/v3/JS/key/events", "mParticle"),
+    ],
+)
+def test_a_path_of_a_tracker_that_is_not_supported_is_answered_with_what_to_use(
+    client: httpx.Client, path: str, tracker: str
+) -> None:
+    answer = client.get(path)
+    assert answer.status_code == 404
+    assert answer.json()["detail"] == (
+        f"path: {tracker}'s protocol is not read; send its events to /v1/events or, by a forwarder that speaks Segment,"
+        " to /v1/batch: docs/protocols/others.md"
+    )
+    assert client.get("/extra").json()["detail"] == "path: expected one of the paths in /openapi.json"
+
+
+def test_no_path_of_an_unsupported_tracker_stands_in_the_way_of_a_supported_one() -> None:
+    assert [path for path in ROUTES if foreign_tracker(path)] == []
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -259,9 +260,12 @@ def test_two_stacks_of_one_name_are_refused(name: str) -> None:
         first.check()
 
 
-def test_the_environment_can_be_loaded_while_the_stack_is_up_and_not_after(name: str) -> None:
+def test_the_environment_can_be_loaded_by_its_owner_while_the_stack_is_up_and_not_after(name: str) -> None:
+    stack_folder(name).mkdir(mode=0o755, parents=True)
     with running_stack(name, parts=["bigtable"]) as stack:
         assert load_env(name) == stack.env
+        assert stat.S_IMODE(stack.folder.stat().st_mode) == 0o700
+        assert stat.S_IMODE((stack.folder / "env.json").stat().st_mode) == 0o600
         assert presence.is_up(name)
     assert not presence.is_up(name)
     with pytest.raises(NotUp, match=f"'{name}' is up: start it with `make up`"):

@@ -12,12 +12,14 @@ A folder may lie on disk or under `gs://`. With no trained model the prior that 
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -353,7 +355,15 @@ def drop_copy(path: str) -> None:
 
 def _copy_of(path: str) -> Path:
     digest = hashlib.sha256(path.encode()).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / "freshet-models" / digest
+    return _copies(tempfile.gettempdir()) / digest
+
+
+@cache
+def _copies(parent: str) -> Path:
+    """A new folder for this process's copies, which no other user could have filled; it goes when the process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="freshet-models-", dir=parent))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _download(path: str, copy: Path) -> None:

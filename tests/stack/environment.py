@@ -92,11 +92,18 @@ def procfile_environment(name: str, ports: Ports, parts: Iterable[str]) -> dict[
 
 def write_env(name: str, env: Mapping[str, str]) -> None:
     """Writes `build/stack/<name>/env.json`; replaced in one step, so that a reader sees all of it or none."""
-    target = stack_folder(name) / "env.json"
-    target.parent.mkdir(parents=True, exist_ok=True)
+    target = make_private(stack_folder(name)) / "env.json"
     draft = target.with_suffix(".draft")
+    draft.touch(0o600)
     draft.write_text(json.dumps(dict(env), indent=1, sort_keys=True) + "\n", encoding="utf-8")
     draft.replace(target)
+
+
+def make_private(folder: Path) -> Path:
+    """Make the folder, for this user alone: environment and logs hold keys, the emulators' files what visitors did."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)  # also where an earlier release has made it
+    return folder
 
 
 def load_env(name: str = DEFAULT) -> dict[str, str]:

@@ -179,7 +179,7 @@ class Stack:
         (self.folder / "state.json").write_text(json.dumps(state), encoding="utf-8")
 
     def _take_lock(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        environment.make_private(self.folder)
         lock = lock_file(self.name).open("w")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,7 +66,22 @@ def test_of_downloaded_versions_only_the_one_in_use_is_kept(storage: FakeStorage
         model.refresh()
         assert model().version == version
 
-    assert len(list((tmp_path / "freshet-models").iterdir())) == 1
+    [copies] = tmp_path.glob("freshet-models-*")
+    assert len(list(copies.iterdir())) == 1
+
+
+def test_downloaded_models_lie_where_no_other_user_can_write_and_no_other_process_looks(
+    storage: FakeStorage, tmp_path: Path
+) -> None:
+    publish_version(FOLDER, "v1")
+    LatestModel(FOLDER).refresh()
+    [copies] = tmp_path.glob("freshet-models-*")
+    assert stat.S_IMODE(copies.stat().st_mode) == 0o700
+    code = "from vertex.model import _copies; print(_copies(input()))"
+    other = subprocess.run([sys.executable, "-c", code], input=str(tmp_path), stdout=subprocess.PIPE, text=True)
+    found = Path(other.stdout.strip())
+    assert found.parent == tmp_path and found != copies
+    assert not found.exists(), "it goes with its process"
 
 
 def test_versions_on_disk_are_never_deleted(tmp_path: Path) -> None:

@@ -92,8 +92,9 @@ def _event(source: dict[str, Any], received_at: datetime) -> Translated:
         event_id = derived_event_id(source)  # the same in a retry, whose `event_id` is the same as well
     properties = dict(as_object(source.get("event_properties"), "event_properties"))
     token = properties.pop(USER_TOKEN, None)
-    facts = _facts(name, source, properties)
-    return Translated(source, written(facts, shared, _context(source), event_id, source), user_token=token)
+    around = _context(source) | _page(properties)
+    found = written(_facts(name, source, properties), shared, around, event_id, source)
+    return Translated(source, found, user_token=token)
 
 
 def _facts(name: str, source: Mapping[str, Any], properties: Mapping[str, Any]) -> Sequence[Fact]:
@@ -127,14 +128,23 @@ def _plain(properties: Mapping[str, Any]) -> dict[str, Any]:
     """Amplitude's own properties under plain names; what the site calls so itself comes first."""
     found: dict[str, Any] = {}
     for name, value in properties.items():
-        plain = _PAGE_NAMES.get(name) or name.removeprefix(_PREFIX).lower().replace(" ", "_")
+        if name in _PAGE_NAMES:
+            continue
+        plain = name.removeprefix(_PREFIX).lower().replace(" ", "_")
         if name.startswith(_PREFIX):
             found.setdefault(plain, value)
         else:
             found[name] = value
-    if "url" not in found and "page_url" in found:
-        found["url"] = found["page_url"]
     return found
+
+
+def _page(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """What its libraries say of the page or screen."""
+    addresses = ("[Amplitude] Page URL", "page_url")
+    found = {"url": next((text for name in addresses if (text := as_text(properties.get(name)))), None)}
+    found["referrer"] = as_text(properties.get("referrer"))
+    found |= {ours: text for theirs, ours in _PAGE_NAMES.items() if (text := as_text(properties.get(theirs)))}
+    return without_none(found)
 
 
 def _traits(properties: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,9 +26,9 @@ MAX_PRODUCTS = 100
 MAX_FACTS = 5000
 """Of one request. A small body may list many products, and each becomes an event of ours."""
 
-_OF_THE_ORDER = frozenset("order_id order_value currency coupon".split())
+_OF_EACH_PRODUCT = ("order_id", "order_value", "currency", "coupon", "placement", "request_id")
 _NUMBERS = NUMBER_METADATA | {"order_value"}
-_TEXTS = TEXT_METADATA | {"product_name", "product_variant", "order_id", "currency", "coupon"}
+_TEXTS = TEXT_METADATA | {"product_variant", "order_id", "currency", "coupon"}
 
 
 class Fact(msgspec.Struct, frozen=True):
@@ -55,7 +55,7 @@ def facts_of(name: str, properties: Mapping[str, Any]) -> Sequence[Fact]:
     if event in PRODUCT_EVENTS:
         return _of_products(event, properties) or [Fact(_custom(name), kept(properties))]
     if event == "click":
-        known, rest = _known(properties, ("product_id", "category", "brand", "position"))
+        known, rest = _known(properties, ("product_id", "title", "category", "brand", "price", "position"))
         return [Fact("click", kept(rest) | known, known.pop("product_id", None))]
     if event == "search":
         known, rest = _known(properties, ("query",))
@@ -94,12 +94,14 @@ def written(
 
     Args:
         shared: `timestamp` and who; those that are None are left out.
-        metadata: of each fact; a fact's own come first.
+        metadata: of each fact; a fact's own come first. Beside a product `title` is the product's, and the page's is
+            `page_title`.
         event_id: the vendor's; several facts of it are numbered, so that they are the same when it is sent again.
         source: the vendor's event, from which the id follows where several facts have none.
     """
     if event_id is None and len(facts) > 1:
         event_id = derived_event_id(source)
+    beside_product = {"page_title" if name == "title" else name: value for name, value in metadata.items()}
     return [
         without_none(
             {
@@ -107,11 +109,22 @@ def written(
                 "event_id": event_id if len(facts) == 1 else f"{str(event_id)[: MAX_ID_LENGTH - 4]}:{number}",
                 **shared,
                 "product_id": fact.product_id,
-                "metadata": without_none({**metadata, **fact.metadata}),
+                "metadata": without_none({**(beside_product if fact.product_id else metadata), **fact.metadata}),
             }
         )
         for number, fact in enumerate(facts)
     ]
+
+
+def from_zero(metadata: dict[str, Any]) -> dict[str, Any]:
+    """The `position` of a vendor whose lists begin with 1 as ours, which begin with 0.
+
+    Beside a `request_id` it is the place in a slate of ours, as it was told to the site.
+    """
+    position = metadata.get("position")
+    if not isinstance(position, (int, float)) or "request_id" in metadata:
+        return metadata
+    return metadata | {"position": max(position - 1, 0)}
 
 
 def within_bounds(translated: Iterable[Translated]) -> Iterator[Translated]:
@@ -139,11 +152,11 @@ def _of_products(event: str, properties: Mapping[str, Any]) -> Sequence[Fact]:
 
 
 def _of_list(event: str, properties: Mapping[str, Any], list_name: str) -> Sequence[Fact]:
-    """The order's properties and the consent go with each product, the event's other ones with the first alone."""
+    """Order, list, request and consent go with each product, the event's other properties with the first alone."""
     products = properties[list_name]
     if len(products) > MAX_PRODUCTS:
         raise InvalidEvent("products", f"expected at most {MAX_PRODUCTS} products", len(products))
-    order, rest = _known({n: v for n, v in properties.items() if n != list_name}, tuple(_OF_THE_ORDER))
+    order, rest = _known({n: v for n, v in properties.items() if n != list_name}, _OF_EACH_PRODUCT)
     order |= consent_of(properties)
     facts = []
     for number, product in enumerate(products):

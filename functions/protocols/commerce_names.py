@@ -16,6 +16,8 @@ _SPELLINGS = {
     "search": "search|searched|products searched|product searched|product search|search performed|performed search"
     "|search submitted|site search",
     "scroll": "scroll|scrolled|page scrolled|mp scroll",
+    "impression": "impression|product impression|product list viewed|viewed product list|product list view"
+    "|view item list|item list viewed",
     "view_product": "view product|viewed product|product view|product viewed|product detail viewed"
     "|product details viewed|product page viewed|product page view|view item|viewed item|item view|item viewed"
     "|view product page|viewed product page|item detail viewed|item details viewed",
@@ -41,13 +43,15 @@ _PROPERTIES = {
     "quantity": "quantity qty productquantity itemquantity",
     "category": "category productcategory itemcategory categoryname",
     "brand": "brand productbrand itembrand brandname",
-    "product_name": "productname itemname",
+    "title": "title productname itemname",
     "product_variant": "productvariant variant itemvariant",
     "position": "position",
     "order_id": "orderid transactionid",
     "order_value": "ordervalue ordertotal revenue total",
     "currency": "currency currencycode",
     "coupon": "coupon couponcode",
+    "placement": "placement",
+    "request_id": "requestid",
     "query": "query searchquery searchterm searchterms searchstring searchtext searchkeyword keyword keywords term",
 }
 """Ours, and the letters and digits of what else it is called, the likeliest first."""
@@ -55,7 +59,7 @@ _PROPERTIES = {
 _RANKED = {
     spelling: (name, rank) for name, spellings in _PROPERTIES.items() for rank, spelling in enumerate(spellings.split())
 }
-_WITHIN_A_PRODUCT = {"id": ("product_id", 90), "name": ("product_name", 90), "title": ("product_name", 91)}
+_WITHIN_A_PRODUCT = {"id": ("product_id", 90), "name": ("title", 90)}
 """What is plain only of an entry of a list of products."""
 
 _LISTS = {"products": 0, "items": 1, "productlist": 2, "lineitems": 3, "contents": 4}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -90,8 +89,7 @@ def translated(source: Any, hit: Hit, received_at: datetime) -> Translated:
         first, *others = facts
         facts = [Fact(first.event, first.metadata | {"traits": traits}, first.product_id), *others]
     shared = {**hit.visitor, "session_id": session_id, "timestamp": hit.timestamp or format_time(received_at)}
-    fitting = [_fitting(fact, around) for fact in facts]
-    return Translated(source, written(fitting, shared, {}, hit.identity, source), user_token=token)
+    return Translated(source, written(facts, shared, around, hit.identity, source), user_token=token)
 
 
 def _taken(params: dict[str, Any]) -> dict[str, Any]:
@@ -109,10 +107,3 @@ def language_of(value: Any) -> str | None:
     """As RFC 5646 writes it; a tag says `en-us`. None for what is no text."""
     text = as_text(value)
     return None if text is None else preferred_language(text[:MAX_ACCEPT_LANGUAGE_LENGTH]) or text
-
-
-def _fitting(fact: Fact, around: Mapping[str, Any]) -> Fact:
-    """With what is known around it. Beside a product `title` is the product's, and the page's is `page_title`."""
-    if fact.product_id is not None and "title" in around:
-        around = {"page_title" if name == "title" else name: value for name, value in around.items()}
-    return Fact(fact.event, {**around, **fact.metadata}, fact.product_id)

@@ -147,9 +147,8 @@ def _message(source: dict[str, Any], received_at: datetime, batch: dict[str, Any
     first, *others = facts
     facts = [Fact(first.event, around.rest | first.metadata, first.product_id), *others]
     known = around.known | without_none({"channel": as_text(source.get("channel"))})
-    whole = [_fitting(fact, known) for fact in facts]
     sent_at = _sent_at(source.get("sentAt"))
-    return Translated(source, written(whole, shared, {}, event_id, source), sent_at=sent_at, user_token=token)
+    return Translated(source, written(facts, shared, known, event_id, source), sent_at=sent_at, user_token=token)
 
 
 def _facts(kind: Any, source: dict[str, Any], traits: Any) -> list[Fact]:
@@ -177,13 +176,6 @@ def _page(kind: str, source: dict[str, Any], properties: dict[str, Any]) -> dict
         metadata["screen_name"] = metadata.pop("page_name")
         metadata["title"] = metadata.get("title") or as_text(named["name"])
     return without_none(metadata)
-
-
-def _fitting(fact: Fact, known: dict[str, Any]) -> Fact:
-    """With what is known around it. Beside a product `title` is the product's, and the page's is `page_title`."""
-    if fact.product_id is not None and "title" in known:
-        known = {"page_title" if name == "title" else name: value for name, value in known.items()}
-    return Fact(fact.event, known | without_none(fact.metadata), fact.product_id)
 
 
 def _who(kind: Any, source: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:

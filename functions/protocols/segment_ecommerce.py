@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from functions.protocols.commerce_facts import MAX_PRODUCTS, Fact, kept
+from functions.protocols.commerce_facts import MAX_PRODUCTS, Fact, from_zero, kept
 from functions.protocols.commerce_names import event_of, named_properties
 from functions.protocols.values import as_id, as_number
 from pipeline.core.events import MAX_NUMBER, PRODUCT_EVENTS, InvalidEvent
@@ -50,6 +50,7 @@ _OF_EACH_PRODUCT = {
 }
 """What a list says of each of its products; the first alone carries the rest."""
 _ANY_LIST = frozenset("cart_id currency coupon".split())
+_EVERY_LIST = frozenset(("request_id",))
 
 _AMOUNTS = frozenset(
     "list_price discount order_value order_tax order_shipping order_discount position_s length_s".split()
@@ -72,9 +73,9 @@ def facts_of_track(name: str, properties: Mapping[str, Any]) -> Sequence[Fact]:
     """
     event = _event_named(name)
     if event in PRODUCT_EVENTS:
-        return _of_products(event, properties) or [Fact(_own(name), as_metadata(properties))]
+        return _counted(_of_products(event, properties)) or [Fact(_own(name), as_metadata(properties))]
     if event == "click":
-        return [_of_click(name, properties)]
+        return _counted([_of_click(name, properties)])
     if event == "search":
         queries = named_properties(properties).get("query", [])
         return [Fact("search", as_metadata(_renamed(properties, dict.fromkeys(queries, "query"))))]
@@ -106,6 +107,14 @@ def _joined(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
     one, other = first.get("unmapped"), second.get("unmapped")
     both = {"unmapped": {**one, **other}} if isinstance(one, dict) and isinstance(other, dict) else {}
     return first | second | both
+
+
+def _counted(facts: Sequence[Fact]) -> Sequence[Fact]:
+    """With places in lists as we count them: the specification's first one is 1."""
+    return [
+        Fact(fact.event, from_zero(fact.metadata) if fact.product_id else fact.metadata, fact.product_id)
+        for fact in facts
+    ]
 
 
 def _event_named(name: str) -> str | None:
@@ -162,7 +171,8 @@ def _of_list(event: str, properties: Mapping[str, Any], lines: Sequence[Any]) ->
     named = [found for found in products if found.product_id is not None]
     fields = {name: value for name, value in properties.items() if name != "products"}
     shared = as_metadata(_renamed(fields, _ORDER_FIELDS if event == "purchase" else _LIST_FIELDS))
-    each = {n: v for n, v in shared.items() if n in _OF_EACH_PRODUCT.get(event, _ANY_LIST)}
+    names = _OF_EACH_PRODUCT.get(event, _ANY_LIST) | _EVERY_LIST
+    each = {name: value for name, value in shared.items() if name in names}
     first = shared | ({"products_without_id": nameless} if nameless else {})
     return [
         Fact(event, _joined(each if number else first, found.metadata), found.product_id)

@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from functions.protocols.commerce_facts import Fact, written
 from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Translated, Translations
 from functions.protocols.pixel import GIF
 from functions.protocols.refused_events import refused_event
 from functions.protocols.snowplow_contexts import Contexts, read_contexts
-from functions.protocols.snowplow_ecommerce import PRODUCT_KINDS, Fact
+from functions.protocols.snowplow_ecommerce import PRODUCT_KINDS
 from functions.protocols.snowplow_events import facts_of, stated_consent
 from functions.protocols.values import (
     as_id,
@@ -28,7 +29,7 @@ from functions.protocols.values import (
     time_of,
     without_none,
 )
-from pipeline.core.events import MAX_ID_LENGTH, InvalidEvent, format_time, parse_time
+from pipeline.core.events import InvalidEvent, format_time, parse_time
 from pipeline.core.user_tokens import USER_TOKEN
 
 PATHS = {"/com.snowplowanalytics.snowplow/tp2": ("POST", "GET", "HEAD"), "/i": ("GET", "HEAD")}
@@ -133,21 +134,10 @@ def _event(fields: dict[str, Any], received_at: datetime, heartbeat_s: float) ->
     shared = _who(fields, contexts, facts) | {"timestamp": _timestamp(fields, received_at)}
     surroundings = _surroundings(fields, contexts)
     kept = contexts.kept(without=PRODUCT_KINDS if facts[0].product_id else ())
-    event_id = as_id(fields.get("eid"))
-    written = []
-    for number, fact in enumerate(facts):
-        metadata = surroundings | fact.metadata | (kept if number == 0 else {})
-        ids = {"event_id": _numbered(event_id, number, len(facts)), "product_id": fact.product_id}
-        written.append(without_none({"event": fact.event, **ids, **shared, "metadata": metadata}))
-    return Translated(fields, written, sent_at=_sent_at(fields))
-
-
-def _numbered(event_id: str | None, number: int, count: int) -> str | None:
-    """The id of the number-th of an event's facts: the same whenever the event is sent again."""
-    if event_id is None or count == 1:
-        return event_id
-    suffix = f":{number}"
-    return event_id[: MAX_ID_LENGTH - len(suffix)] + suffix
+    first, *others = facts
+    facts = [Fact(first.event, first.metadata | kept, first.product_id), *others]
+    found = written(facts, shared, surroundings, as_id(fields.get("eid")), fields)
+    return Translated(fields, found, sent_at=_sent_at(fields))
 
 
 def _who(fields: Mapping[str, Any], contexts: Contexts, facts: Sequence[Fact]) -> dict[str, Any]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
-
+from functions.protocols.commerce_facts import Fact, from_zero
 from functions.protocols.snowplow_contexts import Contexts, renamed
 from functions.protocols.values import as_id, as_number, as_text
 from pipeline.core.events import NUMBER_METADATA, PRODUCT_EVENTS, TEXT_METADATA, InvalidEvent
@@ -49,7 +48,7 @@ _MAY_LACK_PRODUCTS = frozenset(("list_view", "transaction"))
 _PER_PRODUCT = PRODUCT_EVENTS | {"click", "refund"}
 
 _PRODUCT_FIELDS = {
-    "name": "product_name",
+    "name": "title",
     "category": "category",
     "brand": "brand",
     "price": "price",
@@ -121,7 +120,7 @@ _TRANSACTION_FIELDS = {
 }
 _ITEM_FIELDS = {
     "ti_id": "order_id",
-    "ti_nm": "product_name",
+    "ti_nm": "title",
     "ti_ca": "category",
     "ti_pr": "price",
     "ti_qu": "quantity",
@@ -130,14 +129,6 @@ _ITEM_FIELDS = {
 _OTHER_NUMBERS = frozenset(
     "list_price cart_value order_value order_quantity order_tax order_shipping order_discount refund_value step".split()
 )
-
-
-class Fact(msgspec.Struct, frozen=True):
-    """One event of ours, but for who, where and when."""
-
-    event: str
-    metadata: dict[str, Any]
-    product_id: str | None = None
 
 
 def ecommerce_facts(action: Mapping[str, Any], contexts: Contexts, enhanced: bool = False) -> Sequence[Fact]:
@@ -154,7 +145,7 @@ def ecommerce_facts(action: Mapping[str, Any], contexts: Contexts, enhanced: boo
     shared = typed(renamed(action, {"name": "placement"}) | _of_entities(contexts))
     products = [product(data) for data in products_of(contexts)] if event in _PER_PRODUCT else []
     if products:
-        return [Fact(event, shared | fact.metadata, fact.product_id) for fact in products]
+        return [Fact(event, from_zero(shared | fact.metadata), fact.product_id) for fact in products]
     if event in PRODUCT_EVENTS and kind not in _MAY_LACK_PRODUCTS:
         raise InvalidEvent("product", f"required for {event}", None)
     return [Fact(kind if event in PRODUCT_EVENTS else event, shared)]

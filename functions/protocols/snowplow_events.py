@@ -6,12 +6,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from functions.protocols.commerce_facts import Fact, from_zero
 from functions.protocols.snowplow_contexts import Contexts, SelfDescribing, described, embedded, renamed
 from functions.protocols.snowplow_ecommerce import (
     ACTION,
     CART_EVENTS,
     ENHANCED_ACTION,
-    Fact,
     cart_fact,
     ecommerce_facts,
     item_fact,
@@ -189,7 +189,12 @@ def _click(event: SelfDescribing, contexts: Contexts) -> Fact:
 
 
 def _identify(event: SelfDescribing, contexts: Contexts) -> Fact:
-    return Fact("identify", _told(event))
+    """What it says of the account but its id are traits, in an object of their own or not."""
+    named = event.fields.get("traits")
+    traits = {name: value for name, value in event.fields.items() if name not in ("id", "traits")}
+    traits |= named if isinstance(named, dict) else {}
+    who = {"schema": event.schema, "data": {"id": event.fields.get("id")}}
+    return Fact("identify", who | ({"traits": traits} if traits else {}))
 
 
 def _consent_preferences(event: SelfDescribing, contexts: Contexts) -> Fact:
@@ -250,7 +255,7 @@ def _with_product(fact: Fact, contexts: Contexts) -> Fact:
     found = products_of(contexts)
     if len(found) == 1 and product_id_of(found[0]):
         about = product(found[0])
-        return Fact(fact.event, about.metadata | fact.metadata, about.product_id)
+        return Fact(fact.event, from_zero(about.metadata) | fact.metadata, about.product_id)
     data = fact.metadata.get("data")
     product_id = as_id(data.get("product_id")) if isinstance(data, dict) else None
     return Fact(fact.event, fact.metadata, product_id)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from functions.protocols.commerce_facts import MAX_FACTS, MAX_PRODUCTS, facts_of, kept, within_bounds, written
+from functions.protocols.commerce_facts import MAX_FACTS, MAX_PRODUCTS, Fact, facts_of, kept, within_bounds, written
 from functions.protocols.commerce_names import event_of, named_properties, product_list_of
 from functions.protocols.contract import Translated
 from functions.protocols.visitor_ids import somebody
@@ -52,7 +52,7 @@ def test_id_and_name_mean_a_product_only_within_a_list_of_products() -> None:
     assert named_properties({"id": 1, "name": 2}) == {}
     assert named_properties({"id": 1, "name": 2}, within_a_product=True) == {
         "product_id": ["id"],
-        "product_name": ["name"],
+        "title": ["name"],
     }
 
 
@@ -99,9 +99,22 @@ def test_an_order_is_a_purchase_of_each_product_and_its_own_properties_go_once()
     order = {"order_id": "o1", "order_value": 30, "currency": "EUR"}
     assert [fact.metadata for fact in facts] == [
         {**order, "gift": True, "price": 10, "quantity": 2},
-        {**order, "product_name": "Lamp", "product_variant": "oak"},
+        {**order, "title": "Lamp", "product_variant": "oak"},
         order,
     ]
+
+
+def test_a_list_that_was_shown_is_an_impression_of_each_product_with_its_slate() -> None:
+    slate = {"request_id": "r1", "placement": "home"}
+    facts = facts_of("Product List Viewed", slate | {"sorted": True, "products": [{"sku": "a", "position": 0}, "b"]})
+    assert [(fact.event, fact.product_id) for fact in facts] == [("impression", "a"), ("impression", "b")]
+    assert [fact.metadata for fact in facts] == [slate | {"sorted": True, "position": 0}, slate]
+
+
+def test_beside_a_product_the_pages_title_has_a_name_of_its_own() -> None:
+    page = {"title": "Shop"}
+    named, bare = written([Fact("a", {"title": "Lamp"}, "p1"), Fact("b", {})], {}, page, "e", None)
+    assert (named["metadata"], bare["metadata"]) == ({"title": "Lamp", "page_title": "Shop"}, {"title": "Shop"})
 
 
 def test_what_the_visitor_agreed_to_goes_with_every_product() -> None:

@@ -368,8 +368,8 @@ def test_a_list_that_was_viewed_is_an_impression_of_each_product() -> None:
     }
     first, second = events_of(track("Product List Viewed", properties))
     assert (first.event, first.product_id, second.event, second.product_id) == ("impression", "p1", "impression", "p2")
-    assert first.metadata == {"placement": "hot", "category": "lamps", "position": 1, "sorts": ["price"]}
-    assert second.metadata == {"placement": "hot", "category": "oak", "position": 2}
+    assert first.metadata == {"placement": "hot", "category": "lamps", "position": 0, "sorts": ["price"]}
+    assert second.metadata == {"placement": "hot", "category": "oak", "position": 1}
 
 
 @pytest.mark.parametrize("count", [MAX_PRODUCTS, MAX_PRODUCTS + 1])
@@ -633,6 +633,20 @@ def test_what_is_no_json_object_cannot_be_read(body: bytes) -> None:
     with pytest.raises(InvalidEvent) as error:
         segment.read(incoming(body))
     assert error.value.field == "body"
+
+
+def test_a_place_in_a_slate_of_ours_is_counted_as_we_told_it() -> None:
+    """The specification's first place is 1; a site has those of our slates from us, who count from 0."""
+    [clicked] = events_of(track("Product Clicked", {"product_id": "p1", "position": 2, "request_id": "r1"}))
+    assert clicked.metadata == {"position": 2, "request_id": "r1"}
+    [elsewhere] = events_of(track("Product Clicked", {"product_id": "p1", "position": 2}))
+    assert elsewhere.metadata == {"position": 1}
+    products = [{"product_id": "p1", "position": 0}, {"product_id": "p2", "position": 1}]
+    shown = events_of(track("Product List Viewed", {"request_id": "r1", "products": products}))
+    assert [event.metadata for event in shown] == [
+        {"request_id": "r1", "position": 0},
+        {"request_id": "r1", "position": 1},
+    ]
 
 
 @pytest.mark.parametrize("count", [MAX_VENDOR_EVENTS, MAX_VENDOR_EVENTS + 1])

@@ -319,8 +319,8 @@ def test_a_product_view_has_the_product_s_fields_under_our_names() -> None:
     lamp = product(name="Lamp", category="home/lamps", brand="Oak", variant="sand", list_price=30, position=2, size="M")
     seen = event(action("product_view", lamp))
     assert (seen.event, seen.event_id, seen.product_id) == ("view_product", EID, "p1")
-    told = {"product_name": "Lamp", "category": "home/lamps", "brand": "Oak", "product_variant": "sand", "size": "M"}
-    assert (told | {"price": 20.5, "list_price": 30, "position": 2, "currency": "EUR"}).items() <= seen.metadata.items()
+    told = {"title": "Lamp", "category": "home/lamps", "brand": "Oak", "product_variant": "sand", "size": "M"}
+    assert (told | {"price": 20.5, "list_price": 30, "position": 1, "currency": "EUR"}).items() <= seen.metadata.items()
     assert "variant" not in seen.metadata
     assert "contexts" not in seen.metadata
 
@@ -491,7 +491,8 @@ def test_consent_withdrawn_from_everything_is_consent_to_nothing() -> None:
 
 
 def test_an_identify_event_names_the_account() -> None:
-    said = event(self_describing(f"{SNOWPLOW}/identify", id="u5"))
+    said = event(self_describing(f"{SNOWPLOW}/identify", id="u5", plan="gold", traits={"size": 3}))
+    assert said.metadata["traits"] == {"plan": "gold", "size": 3}
     assert (said.event, said.user_id, said.anonymous_id) == ("identify", "u5", WEB["duid"])
 
 

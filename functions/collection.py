@@ -18,7 +18,7 @@ from functions.protocols.commerce_facts import within_bounds
 from functions.protocols.contract import Reading, Translated
 from functions.user_agents import UserAgents
 from pipeline.core.consent import DENIED, GRANTED, Consent
-from pipeline.core.events import Event, InvalidEvent, WireEvent, accept_event, accept_wire, clock_shift
+from pipeline.core.events import Event, InvalidEvent, TooMuch, WireEvent, accept_event, accept_wire, clock_shift
 from pipeline.core.user_tokens import check_user_token
 
 MAX_EXPANDED_BYTES = 4 * 1024 * 1024
@@ -107,8 +107,7 @@ def sort_slices(found: Sorted, reading: Reading, ingest_time: datetime, terms: T
     that it stands for. Of a visitor who agreed to nothing nothing is kept, not even in the dead letter.
 
     Raises:
-        InvalidEvent: field `events`, when they stand for too many of ours, or would come to more than
-            `MAX_EXPANDED_BYTES`.
+        TooMuch: field `events`, when they stand for too many of ours, or would come to more than `MAX_EXPANDED_BYTES`.
     """
     if terms.signal is Signal.GPC:  # binds whatever an event says: nothing is looked at
         found.accepted = found.withheld = len(reading.events)
@@ -135,7 +134,7 @@ def sort_slices(found: Sorted, reading: Reading, ingest_time: datetime, terms: T
         if len(events) > 1:
             expanded_bytes += sum(len(_encoder.encode(event)) for event in events)
             if expanded_bytes > MAX_EXPANDED_BYTES:
-                raise InvalidEvent("events", f"expected them to come to at most {MAX_EXPANDED_BYTES} bytes", None)
+                raise TooMuch("events", f"expected them to come to at most {MAX_EXPANDED_BYTES} bytes", None)
         if consent is not GRANTED:
             found.consent = _both(found.consent, consent)
             found.withheld += consent.is_none

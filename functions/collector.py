@@ -34,7 +34,7 @@ from functions.senders import Senders
 from functions.sites import Site
 from functions.tracing import given_trace_id, trace_id
 from functions.user_agents import UserAgents
-from pipeline.core.events import InvalidEvent, encode_message
+from pipeline.core.events import Event, InvalidEvent, TooMuch, check_work, encode_message
 from pipeline.runtime.addresses import address_key, address_of
 from pipeline.runtime.bodies import RETRY_AFTER_S, Bodies, BodyRefused
 
@@ -191,14 +191,15 @@ class Collector:
         sent_id = self._sent_id(incoming, site)
         try:
             found = await _sorted(reading, received_at, self._terms(call, reading, site, sent_id))
-        except InvalidEvent as error:
-            raise Refused.because(413, error.field, error.reason) from None
+            bodies = [_message_body(part) for part in parts(found.events, MAX_EVENTS)]
+        except TooMuch as error:
+            raise _too_much(error) from None
         if self._config.cookie is not None and not site.server:
             self._add_cookie(call, incoming, sent_id, found)
         events: list[Any] = []
         if found.events:
             attributes = self._attributes(call, route, site, reading, received_at)
-            events = [message(encode_message(part), attributes) for part in parts(found.events, MAX_EVENTS)]
+            events = [message(body, attributes) for body in bodies]
         if found.rejected:
             self._log_rejected(call, found)
         letters = [
@@ -215,8 +216,8 @@ class Collector:
 
         Not where anything that can still be told is against it: for whom it speaks, nobody knows any more.
         """
-        if error.field == "events" and error.reason.startswith("expected at most"):
-            return Refused(Refusal(413, error.field, error.reason, value=error.value))
+        if isinstance(error, TooMuch):
+            return _too_much(error)
         refusal = Refusal(400, error.field, error.reason, value=error.value)
         site, keys = self._admission.site_of_unread(incoming, call.headers)
         privacy, text = self._config.privacy, incoming.body or incoming.query.encode("latin-1")
@@ -358,6 +359,21 @@ def _as_refused(error: Refused | BodyRefused | PublishFailed) -> Refused:
     if isinstance(error, Refused):
         return error
     return _refused_body(error) if isinstance(error, BodyRefused) else _not_stored()
+
+
+def _message_body(events: list[Event]) -> bytes:
+    """Of one message to Pub/Sub; a small request may stand for much, and the pipeline is bounded as well.
+
+    Raises:
+        TooMuch: more than `check_work` allows.
+    """
+    body = encode_message(events)
+    check_work(body, "events")
+    return body
+
+
+def _too_much(error: TooMuch) -> Refused:
+    return Refused(Refusal(413, error.field, error.reason, value=error.value))
 
 
 def _refused_body(error: BodyRefused) -> Refused:

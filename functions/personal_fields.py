@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from ipaddress import ip_address
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import Any
 
 from pipeline.core.user_tokens import USER_TOKEN
@@ -47,15 +47,23 @@ def truncated_address(value: Any) -> str | None:
     """
     if not isinstance(value, str) or len(value) > MAX_ADDRESS_LENGTH:
         return None
+    text = value.strip()
     try:
-        found = ip_address(value.strip())
-    except ValueError:
+        if ":" not in text:
+            return _network(AF_INET, inet_pton(AF_INET, text), IPV4_KEPT_BYTES)
+        packed = inet_pton(AF_INET6, text.partition("%")[0])
+    except (OSError, ValueError):  # a text with a NUL is a ValueError
         return None
-    if found.version == 6:
-        if found.ipv4_mapped is None:
-            return str(ip_address(found.packed[:IPV6_KEPT_BYTES] + bytes(16 - IPV6_KEPT_BYTES)))
-        found = found.ipv4_mapped
-    return str(ip_address(found.packed[:IPV4_KEPT_BYTES] + bytes(4 - IPV4_KEPT_BYTES)))
+    if packed.startswith(_MAPPED):
+        return _network(AF_INET, packed[len(_MAPPED) :], IPV4_KEPT_BYTES)
+    return _network(AF_INET6, packed, IPV6_KEPT_BYTES)
+
+
+def _network(family: int, packed: bytes, kept_bytes: int) -> str:
+    return inet_ntop(family, packed[:kept_bytes].ljust(len(packed), b"\0"))
+
+
+_MAPPED = bytes(10) + b"\xff\xff"
 
 
 def plain_name(name: str) -> str:

@@ -112,19 +112,31 @@ def unreadable_consent(text: bytes, signal: Signal | None, default: Consent = GR
     """
     if signal is not None:
         return DENIED
-    texts = (text, unquote_to_bytes(text[:_MAX_QUOTED_BYTES])) if b"%" in text else (text,)
-    denied = {name.lower() for one in texts for name in _SAYS_NO.findall(one)}
+    texts = [text.lower()]
+    if b"%" in text:
+        texts.append(unquote_to_bytes(text[:_MAX_QUOTED_BYTES]).lower())
+    denied = {name for name in _SAYS_NO if any(_says_no(name, one) for one in texts)}
     return Consent(
-        default.analytics and b"analytics" not in denied, default.personalization and b"personalization" not in denied
+        default.analytics and "analytics" not in denied, default.personalization and "personalization" not in denied
     )
+
+
+def _says_no(name: str, text: bytes) -> bool:
+    """Where a word stands more often than any request of ours says it, it is taken for a no and not searched for."""
+    return text.count(name.encode()) > _MAX_MENTIONS or _SAYS_NO[name].search(text) is not None
 
 
 _MAX_QUOTED_BYTES = 64 * 1024
 """More than a query can have; to undo the quoting of a whole body would hold up all other requests."""
-_SAYS_NO = re.compile(
-    rb"(?<![a-z0-9_])(analytics|personalization)[\\\"']{0,4}\s{0,9}[:=]\s{0,9}[\\\"']{0,4}(?:false|0|no|denied)(?![a-z0-9_.])",
-    re.IGNORECASE,
-)
+_MAX_MENTIONS = 2000
+_SAYS_NO = {
+    # The word first and then what stands before it: a search for a fixed text takes a tenth of the time.
+    name: re.compile(
+        rb"%b(?<![a-z0-9_]%b)[\\\"']{0,4}\s{0,9}[:=]\s{0,9}[\\\"']{0,4}(?:false|0|no|denied)(?![a-z0-9_.])"
+        % (name.encode(), name.encode())
+    )
+    for name in ("analytics", "personalization")
+}
 
 
 def record(metadata: dict[str, Any], consent: Consent, batch_consent: Any = None) -> None:

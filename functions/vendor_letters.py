@@ -16,7 +16,6 @@ import msgspec
 
 from functions.protocols import ga4, pixel, segment, snowplow
 from functions.protocols.contract import Incoming, Reading, Translated
-from functions.protocols.values import deeper_than
 from functions.routes import ROUTES
 from pipeline.core import field_paths
 from pipeline.core.deadletter import (
@@ -28,7 +27,7 @@ from pipeline.core.deadletter import (
     keep_consent,
     number_of,
 )
-from pipeline.core.events import MAX_DEPTH, Event, InvalidEvent, accept_event, clock_shift
+from pipeline.core.events import MAX_DEPTH, Event, InvalidEvent, accept_event, clock_shift, deeper_than
 
 _FLAT = frozenset((ga4.COLLECT, *snowplow.PATHS, *pixel.PATHS))
 """Paths whose events are forms, also where they are kept as JSON: a dot in a name is a part of it."""

@@ -18,6 +18,7 @@ from pipeline.core.events import (
     PRODUCT_EVENTS,
     TEXT_METADATA,
     InvalidEvent,
+    TooMuch,
     derived_event_id,
 )
 
@@ -131,13 +132,13 @@ def within_bounds(translated: Iterable[Translated]) -> Iterator[Translated]:
     """Each of them, until they come to too much.
 
     Raises:
-        InvalidEvent: field `events`, when they stand for more than `MAX_FACTS`: the sender has to split them.
+        TooMuch: field `events`, when they stand for more than `MAX_FACTS`: the sender has to split them.
     """
     facts = 0
     for one in translated:
         facts += len(one.facts)
         if facts > MAX_FACTS:
-            raise InvalidEvent("events", f"expected at most {MAX_FACTS} products", None)
+            raise TooMuch("events", f"expected at most {MAX_FACTS} products", None)
         yield one
 
 

@@ -39,7 +39,7 @@ from functions.protocols.values import (
     without_none,
 )
 from functions.protocols.visitor_ids import somebody
-from pipeline.core.events import InvalidEvent, derived_event_id, parse_event
+from pipeline.core.events import InvalidEvent, TooMuch, derived_event_id, parse_event
 
 COLLECT, MEASUREMENT, VALIDATION = "/g/collect", "/mp/collect", "/debug/mp/collect"
 PATHS = {COLLECT: ("POST", "GET"), MEASUREMENT: ("POST",), VALIDATION: ("POST",)}

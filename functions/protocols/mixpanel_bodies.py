@@ -10,7 +10,7 @@ from functions.protocols.contract import Incoming
 from functions.protocols.mixpanel_events import stated_consent, token_of
 from functions.protocols.refused_events import object_of_any_depth, refused_event
 from functions.protocols.values import checked_list, from_base64, read_form, read_json
-from pipeline.core.events import InvalidEvent
+from pipeline.core.events import InvalidEvent, TooMuch
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -55,6 +55,8 @@ def read_given(incoming: Incoming) -> Given:
 def _of_json(body: bytes, lines_allowed: bool) -> list[Any]:
     try:
         return _as_list(read_json(body))
+    except TooMuch:
+        raise
     except InvalidEvent as error:
         if error.field == "body" and lines_allowed and body[:1] == b"{" and b"\n" in body:
             return [_of_line(line) for line in checked_list(_lines(body), "events")]

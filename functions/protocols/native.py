@@ -11,8 +11,17 @@ import msgspec
 from functions.problems import problem, safe
 from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Translated
 from functions.protocols.surrogates import mended
-from functions.protocols.values import MAX_EVENTS, deeper_than
-from pipeline.core.events import MAX_DEPTH, MAX_EVENT_BYTES, InvalidEvent, WireEvent, parse_time
+from functions.protocols.values import MAX_EVENTS
+from pipeline.core.events import (
+    MAX_DEPTH,
+    MAX_EVENT_BYTES,
+    InvalidEvent,
+    TooMuch,
+    WireEvent,
+    check_work,
+    deeper_than,
+    parse_time,
+)
 from pipeline.core.user_tokens import USER_TOKEN
 
 PATHS = {"/v1/events": ("POST",)}
@@ -74,6 +83,7 @@ def read_batch(body: bytes, key: str | None = None) -> Reading:
     Raises:
         InvalidEvent: the body as a whole cannot be used; field `body`, `events`, `sent_at` or `backfill`.
     """
+    check_work(body)
     try:
         outer = _body_decoder.decode(body)
     except _UNREADABLE as error:
@@ -87,7 +97,7 @@ def read_batch(body: bytes, key: str | None = None) -> Reading:
             raise alone.error
         return Reading((alone,), key)
     if len(outer.events) > MAX_EVENTS:
-        raise InvalidEvent("events", f"expected at most {MAX_EVENTS}", len(outer.events))
+        raise TooMuch("events", f"expected at most {MAX_EVENTS}", len(outer.events))
     if not isinstance(outer.backfill, bool):
         raise InvalidEvent("backfill", "expected true or false", outer.backfill)
     sent_at = None if outer.sent_at is None else parse_time("sent_at", outer.sent_at)

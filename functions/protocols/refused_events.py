@@ -8,7 +8,7 @@ import msgspec
 
 from functions.protocols.contract import Translated
 from functions.protocols.surrogates import mended
-from pipeline.core.events import InvalidEvent
+from pipeline.core.events import InvalidEvent, check_work
 
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _decoder = msgspec.json.Decoder()
@@ -29,7 +29,11 @@ def object_of_any_depth(data: bytes) -> dict[str, Any] | None:
     """A JSON object that may nest deeper than events do, to look for a consent in; None for what is none.
 
     It may be too deep to be written as JSON again: what is kept of it is `data`.
+
+    Raises:
+        TooMuch: more than `check_work` allows.
     """
+    check_work(data)
     try:
         value = _decoder.decode(mended(data) or data)
     except _UNREADABLE:

@@ -14,7 +14,7 @@ from functions.protocols.commerce_facts import Fact, written
 from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Translated, Translations
 from functions.protocols.pixel import GIF
 from functions.protocols.refused_events import refused_event
-from functions.protocols.snowplow_contexts import Contexts, read_contexts
+from functions.protocols.snowplow_contexts import Contexts, embedded_json, read_contexts
 from functions.protocols.snowplow_ecommerce import PRODUCT_KINDS
 from functions.protocols.snowplow_events import facts_of, stated_consent
 from functions.protocols.values import (
@@ -29,7 +29,7 @@ from functions.protocols.values import (
     time_of,
     without_none,
 )
-from pipeline.core.events import InvalidEvent, format_time, parse_time
+from pipeline.core.events import InvalidEvent, check_work, format_time, parse_time
 from pipeline.core.user_tokens import USER_TOKEN
 
 PATHS = {"/com.snowplowanalytics.snowplow/tp2": ("POST", "GET", "HEAD"), "/i": ("GET", "HEAD")}
@@ -81,6 +81,7 @@ def read(incoming: Incoming) -> Reading:
         given = [query]
     else:
         raise InvalidEvent("query", "expected an event", None)
+    check_work(b"".join(embedded_json(event) for event in given if isinstance(event, dict)), "data")
     first = given[0] if given and isinstance(given[0], dict) else {}
     events = Translations(given, lambda event: _translated(event, incoming.received_at, heartbeat_s))
     key = query.get("key") or as_text(first.get("aid"))

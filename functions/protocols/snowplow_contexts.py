@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 
-from functions.protocols.values import from_base64, read_object
+from functions.protocols.values import as_text, from_base64, read_object
 from pipeline.core.events import InvalidEvent
 
 MAX_KEPT_BYTES = 16 * 1024
@@ -106,6 +107,15 @@ def embedded(fields: Mapping[str, Any], plain: str, encoded: str) -> SelfDescrib
             raise InvalidEvent(name, "expected JSON in a text", text)
         return described(read_object(text if name == plain else from_base64(text, name), name), name)
     return None
+
+
+def embedded_json(fields: Mapping[str, Any]) -> bytes:
+    """All JSON that an event carries as texts, unread; what is no base64 is left out, for it will not be read."""
+    plain = [fields[name].encode("utf-8", "replace") for name in ("ue_pr", "co") if isinstance(fields.get(name), str)]
+    for name in ("ue_px", "cx"):
+        with suppress(InvalidEvent):
+            plain.append(from_base64(as_text(fields.get(name)) or "", name))
+    return b"".join(plain)
 
 
 def read_contexts(fields: Mapping[str, Any]) -> Contexts:

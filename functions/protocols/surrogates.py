@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import re
 
-REPLACEMENT = rb"\ufffd"
-_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
-# Every escape from its backslash on, so that the `u` after an escaped backslash is none; a pair is one character.
-_ESCAPE = re.compile(rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|[^u])")
+_HALF_FOUND = re.compile(rb"\\u[dD][89a-fA-F]")
+_HALF = re.compile(
+    rb"\\u[dD](?:"
+    rb"[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})|"
+    rb"[c-fC-F][0-9a-fA-F]{2}(?<!\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    rb")"
+)
+"""A first half without its second, or a second without its first."""
+_BACKSLASH, _HIDDEN = rb"\\", b"\xff\xff"
+"""An escaped backslash, so that the `u` after it is none; and what no JSON holds, in its place."""
 
 
 def mended(json: bytes | str) -> bytes | None:
     """The same JSON with U+FFFD for each half; None where it holds none. In linear time."""
     data = json.encode("utf-8", "replace") if isinstance(json, str) else json
-    if _HALF.search(data) is None:
+    if _HALF_FOUND.search(data) is None or b"\xff" in data:
         return None
-    changed = _ESCAPE.sub(_whole, data)
-    return None if changed == data else changed
-
-
-def _whole(found: re.Match[bytes]) -> bytes:
-    escape = found[0]
-    return REPLACEMENT if len(escape) == 6 and _HALF.match(escape) else escape
+    hidden = data.replace(_BACKSLASH, _HIDDEN)
+    changed = _HALF.sub(rb"\\ufffd", hidden)
+    return None if changed == hidden else changed.replace(_HIDDEN, _BACKSLASH)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl
@@ -12,7 +12,16 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from functions.protocols.surrogates import mended
-from pipeline.core.events import MAX_DEPTH, MAX_EVENT_BYTES, MAX_ID_LENGTH, InvalidEvent, format_time
+from pipeline.core.events import (
+    MAX_DEPTH,
+    MAX_EVENT_BYTES,
+    MAX_ID_LENGTH,
+    InvalidEvent,
+    TooMuch,
+    check_work,
+    deeper_than,
+    format_time,
+)
 
 MAX_EVENTS = 500
 """Of one request of our own protocol, and of one message to Pub/Sub."""
@@ -30,8 +39,9 @@ def read_json(data: bytes | str, field: str = "body") -> Any:
     """Any JSON value of at most `MAX_DEPTH` + 3 levels (an event within a batch).
 
     Raises:
-        InvalidEvent: naming `field`.
+        InvalidEvent: naming `field`; `TooMuch` where it is more than `check_work` allows.
     """
+    check_work(data if isinstance(data, bytes) else data.encode("utf-8", "surrogatepass"), field)
     try:
         value = _decoder.decode(data)
     except _UNREADABLE as error:
@@ -75,12 +85,12 @@ def checked_list(value: Any, field: str) -> list[Any]:
     """A list of at most `MAX_VENDOR_EVENTS` values.
 
     Raises:
-        InvalidEvent: naming `field`.
+        InvalidEvent: naming `field`; `TooMuch` for a longer list.
     """
     if not isinstance(value, list):
         raise InvalidEvent(field, "expected a list", value)
     if len(value) > MAX_VENDOR_EVENTS:
-        raise InvalidEvent(field, f"expected at most {MAX_VENDOR_EVENTS} events", len(value))
+        raise TooMuch(field, f"expected at most {MAX_VENDOR_EVENTS} events", len(value))
     return value
 
 
@@ -91,7 +101,7 @@ def check_shared(shared_bytes: int, events: int) -> None:
         InvalidEvent: field `events`, where that comes to more than `MAX_SHARED_BYTES`.
     """
     if shared_bytes * events > MAX_SHARED_BYTES:
-        raise InvalidEvent("events", f"expected at most {MAX_SHARED_BYTES} bytes with what they share", None)
+        raise TooMuch("events", f"expected at most {MAX_SHARED_BYTES} bytes with what they share", None)
 
 
 def as_object(value: Any, field: str) -> dict[str, Any]:
@@ -200,19 +210,3 @@ def checked_size(source: Any, field: str = "body") -> None:
     size = len(msgspec.json.encode(source))
     if size > MAX_EVENT_BYTES:
         raise InvalidEvent(field, f"expected at most {MAX_EVENT_BYTES} bytes an event", size)
-
-
-def deeper_than(value: Any, limit: int) -> bool:
-    """Whether objects and lists nest more than `limit` levels; without recursion, for the nesting is not trusted."""
-    level: list[Any] = [value]
-    for _ in range(limit):
-        level = [child for node in level for child in _children(node) if isinstance(child, (dict, list))]
-        if not level:
-            return False
-    return True
-
-
-def _children(node: Any) -> Iterable[Any]:
-    if isinstance(node, dict):
-        return node.values()
-    return node if isinstance(node, list) else ()

@@ -7,10 +7,7 @@ by repetition, so that it travels as a few kilobytes. Timestamps are `NOW`.
 from __future__ import annotations
 
 import base64
-import gzip
 from collections.abc import Callable, Iterator, Mapping
-from itertools import islice
-from urllib.parse import quote_plus
 
 import msgspec
 
@@ -75,7 +72,7 @@ VALUES: Mapping[str, Callable[[int], bytes]] = {
 """By what a JSON value of so many bytes is full of."""
 
 
-# ---- what a protocol's clients wrap around an event's properties --------------------------------------------------------
+# ---- what a protocol's clients wrap around an event's properties -------------------------------------------------
 
 
 def _native(values: list[bytes]) -> Iterator[FuzzRequest]:

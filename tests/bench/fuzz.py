@@ -31,7 +31,7 @@ from functions.publisher import message
 from functions.routes import PROTOCOLS
 from functions.schemas import EVENTS
 from functions.user_agents import UserAgents
-from pipeline.core.events import InvalidEvent, decode_message, encode_message
+from pipeline.core.events import InvalidEvent, TooMuch, check_work, decode_message, encode_message
 from tests.bench.fuzz_corpus import NOW, FuzzRequest, corpus
 from tests.bench.fuzz_mutations import mutated
 from tests.simulator.report import machine_line
@@ -169,6 +169,8 @@ def drive(protocol: VendorProtocol, request: FuzzRequest) -> str:
     try:
         reading = protocol.read(incoming)
         return _sorted(protocol, incoming, reading)
+    except TooMuch as error:
+        return _told(protocol.refused(incoming, Refusal(413, error.field, error.reason)), "refused")
     except InvalidEvent as error:
         presented_keys(incoming)
         message(incoming.body or incoming.query.encode("latin-1"), _letter(error))
@@ -179,7 +181,8 @@ def drive(protocol: VendorProtocol, request: FuzzRequest) -> str:
 def _sorted(protocol: VendorProtocol, incoming: Incoming, reading: Reading) -> str:
     found = sort_events(reading, NOW, _terms(incoming.headers, reading))
     if found.events:
-        data = bytes(encode_message(found.events))
+        data = encode_message(found.events)
+        check_work(data, "events")
         message(data, {"protocol": "x"})
         if len(decode_message(data)) != len(found.events):
             raise Unfit("the pipeline reads other events")

@@ -550,7 +550,7 @@ def test_embedded_json_that_cannot_be_read_is_named(fields: dict[str, Any]) -> N
 
 
 def test_nesting_is_bounded_in_and_out_of_base64() -> None:
-    deep = '{"schema":"iglu:a/b/jsonschema/1-0-0","data":' + "[" * 20_000 + "]" * 20_000 + "}"
+    deep = '{"schema":"iglu:a/b/jsonschema/1-0-0","data":' + "[" * 10_000 + "]" * 10_000 + "}"
     assert error(WEB | {"e": "pv", "co": deep}).field == "co"
     coded_deep = base64.urlsafe_b64encode(deep.encode()).decode()
     assert error(WEB | {"e": "pv", "cx": coded_deep}).field == "cx"

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from functions.protocols.values import as_text, from_base64, read_object
+from functions.protocols.values import from_base64, read_object
 from pipeline.core.events import InvalidEvent
 
 MAX_KEPT_BYTES = 16 * 1024
@@ -111,11 +111,13 @@ def embedded(fields: Mapping[str, Any], plain: str, encoded: str) -> SelfDescrib
 
 def embedded_json(fields: Mapping[str, Any]) -> bytes:
     """All JSON that an event carries as texts, unread; what is no base64 is left out, for it will not be read."""
-    plain = [fields[name].encode("utf-8", "replace") for name in ("ue_pr", "co") if isinstance(fields.get(name), str)]
+    found = [fields[name].encode("utf-8", "replace") for name in ("ue_pr", "co") if isinstance(fields.get(name), str)]
     for name in ("ue_px", "cx"):
-        with suppress(InvalidEvent):
-            plain.append(from_base64(as_text(fields.get(name)) or "", name))
-    return b"".join(plain)
+        text = fields.get(name)
+        if isinstance(text, str):
+            with suppress(InvalidEvent):
+                found.append(from_base64(text, name))
+    return b"".join(found)
 
 
 def read_contexts(fields: Mapping[str, Any]) -> Contexts:

@@ -100,10 +100,12 @@ def _ga4(values: list[bytes]) -> Iterator[FuzzRequest]:
 def _snowplow(values: list[bytes]) -> Iterator[FuzzRequest]:
     context = b'{"schema":"iglu:a/contexts/jsonschema/1","data":[{"schema":"iglu:a/b/jsonschema/1","data":%s}]}'
     event = b'{"e":"pv","p":"web","duid":"a1","eid":"e%d","cx":"%s"}'
-    envelope = b'{"schema":"iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4","data":[%s]}'
-    path = "/com.snowplowanalytics.snowplow/tp2"
-    encoded = [base64.urlsafe_b64encode(context % value[: len(value)]) for value in values]
-    yield _json(path, envelope, [event % (n, text) for n, text in enumerate(encoded)])
+    encoded = [base64.urlsafe_b64encode(context % value) for value in values]
+    yield _json(_TP2, _SNOWPLOW, [event % (n, text) for n, text in enumerate(encoded)])
+
+
+_TP2 = "/com.snowplowanalytics.snowplow/tp2"
+_SNOWPLOW = b'{"schema":"iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4","data":[%s]}'
 
 
 def _mixpanel(values: list[bytes]) -> Iterator[FuzzRequest]:
@@ -150,7 +152,126 @@ def collector_attacks() -> Iterator[Attack]:
 
 def _particular() -> Iterator[Attack]:
     for name, value in VALUES.items():
-        if name not in ("half characters",):
-            yield Attack("native", f"a body of {name}", FuzzRequest("POST", "/v1/events", "", {}, value(BODY_BYTES)))
+        yield Attack("native", f"a body of {name}", FuzzRequest("POST", "/v1/events", "", {}, value(BODY_BYTES)))
     click = b'{"event":"click","anonymous_id":"a1","timestamp":"%s"}' % TIME
     yield Attack("native", "500 small events", _json("/v1/events", b'{"events":[%s]}', [click] * 500))
+    yield from _rejected()
+    yield from _products()
+    yield from _forms()
+    yield from _headers()
+
+
+def _rejected() -> Iterator[Attack]:
+    for name in ("objects", "keys", "one text", "personal names", "addresses", "escapes"):
+        value = VALUES[name](1800)
+        events = [b'{"event":"click","anonymous_id":"a1","x":%s}' % value] * 480
+        yield Attack("native", f"480 rejected events of {name}", _json("/v1/events", b'{"events":[%s]}', events))
+        events = [b'{"type":"nothing","anonymousId":"a1","x":%s}' % value] * 480
+        yield Attack("segment", f"480 rejected events of {name}", _json("/v1/batch", b'{"batch":[%s]}', events))
+        events = [b'{"device_id":"a1","x":%s}' % value] * 480
+        yield Attack("amplitude", f"480 rejected events of {name}", _json("/2/httpapi", b'{"events":[%s]}', events))
+        broken = b'{"events":[%s]' % b",".join(events)
+        yield Attack("native", f"a body that breaks off, of {name}", FuzzRequest("POST", "/v1/events", "", {}, broken))
+    yield Attack("native", "500 numbers", _json("/v1/events", b'{"events":[%s]}', [b"1"] * 500))
+
+
+def _products() -> Iterator[Attack]:
+    for count, products in ((10, 100), (50, 100), (480, 10), (480, 100)):
+        for name, product in (("ids", b'"p1"'), ("products", b'{"product_id":"p1","price":1,"name":"a"}')):
+            value = repeated(product, min(BODY_BYTES // count - 200, (len(product) + 1) * products))
+            title = f"{count} orders of {products} {name}"
+            for endpoint in ("segment", "mixpanel", "amplitude"):
+                for request in PROTOCOLS[endpoint]([value] * count):
+                    body = request.body.replace(b'"x":', b'"products":')
+                    yield Attack(endpoint, title, msgspec.structs.replace(request, body=body))
+    shared = b'{"context":{"x":%s},"batch":[%%s]}' % VALUES["one text"](500_000)
+    track = b'{"type":"track","event":"a","anonymousId":"a1"}'
+    yield Attack("segment", "500 events with one context of 500 kB", _json("/v1/batch", shared, [track] * 500))
+    shared = b'{"context":%s,"batch":[%%s]}' % VALUES["keys"](100_000)
+    yield Attack("segment", "500 events with one context of many keys", _json("/v1/batch", shared, [track] * 500))
+    item = b'{"item_id":"p1","price":1,"item_name":"a"}'
+    event = b'{"name":"purchase","params":{"items":%s}}' % repeated(item, (len(item) + 1) * 200)
+    for count in (10, 25, 100):
+        request = _json("/mp/collect", b'{"client_id":"1.2","events":[%s]}', [event] * count)
+        yield Attack("ga4", f"{count} orders of 200 items", request)
+    entity = b'{"schema":"iglu:com.snowplowanalytics.snowplow.ecommerce/product/jsonschema/1","data":{"id":"p"}}'
+    action = _action(b"product_view")
+    for count, products in ((10, 100), (100, 60), (480, 10)):
+        context = b'{"schema":"iglu:a/contexts/jsonschema/1","data":%s}' % repeated(
+            entity, (len(entity) + 1) * products
+        )
+        cx, ue = base64.urlsafe_b64encode(context), base64.urlsafe_b64encode(action)
+        event = b'{"e":"ue","p":"web","duid":"a1","eid":"e1","cx":"%s","ue_px":"%s"}' % (cx, ue)
+        body = _SNOWPLOW % b",".join([event] * min(count, BODY_BYTES // (len(event) + 1)))
+        yield Attack("snowplow", f"{count} views of {products} products", FuzzRequest("POST", _TP2, "", {}, body))
+
+
+def _action(kind: bytes) -> bytes:
+    schema = b"iglu:com.snowplowanalytics.snowplow.ecommerce/snowplow_ecommerce_action/jsonschema/1"
+    return b'{"schema":"iglu:a/unstruct_event/jsonschema/1","data":{"schema":"%s","data":{"type":"%s"}}}' % (
+        schema,
+        kind,
+    )
+
+
+def _forms() -> Iterator[Attack]:
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    pieces = {"pairs": b"a=b&", "ampersands": b"&", "escapes": b"%41", "pluses": b"+", "data": b"data=%5B%5D&"}
+    for name, piece in pieces.items():
+        body = piece * (BODY_BYTES // len(piece))
+        yield Attack("mixpanel", f"a form of {name}", FuzzRequest("POST", "/track", "", form, b"data=" + body))
+        yield Attack("mixpanel", f"a line of {name}", FuzzRequest("POST", "/track", "", form, body))
+    lines = {
+        "names": b"en=a",
+        "items": b"en=purchase&pr1=" + b"idp1~nmLamp~pr2.5~" * 100,
+        "pairs": b"en=a&" + b"a=b&" * 500,
+        "keys": b"en=a&" + b"&".join(b"ep.k%d=1" % n for n in range(200)),
+        "properties": b"en=a&" + b"&".join(b"up.k%d=1" % n for n in range(200)),
+        "many items": b"en=purchase&" + b"&".join(b"pr%d=idp1" % n for n in range(1, 200)),
+        "escapes": b"en=a&ep.a=" + b"%41" * 600,
+        "tildes": b"en=purchase&pr1=id" + b"~" * 1800,
+    }
+    for name, line in lines.items():
+        body = b"\n".join([line] * min(500, BODY_BYTES // (len(line) + 1)))
+        request = FuzzRequest("POST", "/g/collect", "tid=G-1&cid=1.2", {"content-type": "text/plain"}, body)
+        yield Attack("ga4", f"lines of {name}", request)
+    for name, query in {
+        "pairs": "a=b&" * 2000,
+        "escapes": "a=" + "%41" * 2600,
+        "lists": "consent=" + "[1]," * 1900,
+        "keys": "&".join(f"k{n}=1" for n in range(900)),
+        "numbers": "price=" + "9" * 7000,
+    }.items():
+        for endpoint, path in (
+            ("pixel", "/v1/pixel.gif"),
+            ("ga4", "/g/collect"),
+            ("snowplow", "/i"),
+            ("mixpanel", "/track"),
+        ):
+            yield Attack(
+                endpoint, f"a query of {name}", FuzzRequest("GET", path, f"anonymous_id=a1&e=pv&{query}", {}, b"")
+            )
+
+
+def _headers() -> Iterator[Attack]:
+    click = b'{"event":"click","anonymous_id":"a1","timestamp":"%s"}' % TIME
+    for name, value in {
+        "user-agent": "Mozilla/5.0 (" + "a1 (b;c) " * 900,
+        "accept-language": "en-US,en;q=0.9," * 500,
+        "cookie": "a=b; " * 1600 + "freshet_id=a1",
+        "x-forwarded-for": "192.0.2.1, " * 700,
+        "authorization": "Basic " + "A" * 8000,
+        "traceparent": "00-" + "a" * 8000,
+        "origin": "https://" + "a" * 8000,
+        "sec-gpc": "1" * 8000,
+    }.items():
+        yield Attack("native", f"a long {name}", FuzzRequest("POST", "/v1/events", "", {name: value}, click))
+    url = b"https://a.example/?" + b"utm_source=&" * 5000
+    event = b'{"event_id":"e%d","event":"page_view","anonymous_id":"a1","timestamp":"%s","metadata":{"url":"%s"}}'
+    events = [event % (n, TIME, url) for n in range(16)]
+    yield Attack("native", "16 events of campaigns", _json("/v1/events", b'{"events":[%s]}', events))
+    events = [event % (n, TIME, url[:1900]) for n in range(480)]
+    yield Attack("native", "480 events of campaigns", _json("/v1/events", b'{"events":[%s]}', events))
+    agent = b'{"event_id":"e%d","event":"click","anonymous_id":"a1","timestamp":"%s","metadata":{"user_agent":"%d%s"}}'
+    events = [agent % (n, TIME, n, b"Mozilla/5.0 (a; b) c " * 25) for n in range(480)]
+    yield Attack("native", "480 events of user agents", _json("/v1/events", b'{"events":[%s]}', events))

@@ -34,7 +34,7 @@ from functions.senders import Senders
 from functions.sites import Site
 from functions.tracing import given_trace_id, trace_id
 from functions.user_agents import UserAgents
-from pipeline.core.events import Event, InvalidEvent, TooMuch, check_work, encode_message
+from pipeline.core.events import MESSAGE_TIMES, Event, InvalidEvent, TooMuch, check_work, encode_message
 from pipeline.runtime.addresses import address_key, address_of
 from pipeline.runtime.bodies import RETRY_AFTER_S, Bodies, BodyRefused
 
@@ -368,7 +368,7 @@ def _message_body(events: list[Event]) -> bytes:
         TooMuch: more than `check_work` allows.
     """
     body = encode_message(events)
-    check_work(body, "events")
+    check_work(body, "events", MESSAGE_TIMES)
     return body
 
 

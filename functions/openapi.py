@@ -11,6 +11,7 @@ import msgspec
 
 from functions.problems import CONTENT_TYPE
 from functions.protocols.values import MAX_EVENTS
+from pipeline.core.events import MAX_CONTAINERS, MAX_VALUES
 from functions.schemas import BESIDE, COMMON, EVENTS, VERSION, documents
 
 Paths = Mapping[str, Mapping[str, tuple[str, ...]]]
@@ -22,7 +23,7 @@ _REFUSALS: Mapping[int, str] = {
     401: "The write key is missing, or no site's.",
     403: "A page of another site, or a backfill without its key.",
     408: "The body took too long.",
-    413: "Over 1 MB, unpacked, or over 500 events: split the batch.",
+    413: f"Over 1 MB, unpacked, {MAX_EVENTS} events, {MAX_CONTAINERS} objects and lists or {MAX_VALUES} values: split it.",
     415: "A Content-Encoding other than gzip, deflate, br and identity.",
     429: "Too many requests with this key, or from this address.",
     500: "A fault of the collector's.",

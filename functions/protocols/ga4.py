@@ -30,6 +30,7 @@ from functions.protocols.refused_events import refused_event
 from functions.protocols.values import (
     as_object,
     as_text,
+    check_form,
     check_shared,
     checked_list,
     checked_size,
@@ -39,7 +40,7 @@ from functions.protocols.values import (
     without_none,
 )
 from functions.protocols.visitor_ids import somebody
-from pipeline.core.events import InvalidEvent, TooMuch, derived_event_id, parse_event
+from pipeline.core.events import InvalidEvent, derived_event_id, parse_event
 
 COLLECT, MEASUREMENT, VALIDATION = "/g/collect", "/mp/collect", "/debug/mp/collect"
 PATHS = {COLLECT: ("POST", "GET"), MEASUREMENT: ("POST",), VALIDATION: ("POST",)}
@@ -101,11 +102,12 @@ def refused(incoming: Incoming, refusal: Refusal) -> Answer:
 
 def _hits(incoming: Incoming, shared: dict[str, str]) -> Sequence[Translated]:
     """Of each line of the body, which says what the query does not; without a body the query is one."""
+    check_form(incoming.body)
     lines = [line for given in incoming.body.split(b"\n") if (line := given.strip())]
     if not lines and not shared:
         raise InvalidEvent("query", "expected an event", None)
     checked_list(lines, "events")
-    check_shared(len(incoming.query), len(lines))
+    check_shared(incoming.query.encode("utf-8", "surrogatepass"), len(lines))
     agent = incoming.headers.get("user-agent")
     base = derived_event_id(shared)
 
@@ -156,7 +158,7 @@ def _measured(incoming: Incoming) -> Sequence[Translated]:
     events = [given] if isinstance(given, dict) else given
     if not isinstance(events, list):
         return [refused_event(body, InvalidEvent("events", "expected a list", given), _stated_consent(body))]
-    check_shared(len(_encoder.encode(body)), len(checked_list(events, "events")))
+    check_shared(_encoder.encode(body), len(checked_list(events, "events")))
     base = derived_event_id(body)
 
     def measurement(numbered: tuple[int, Any]) -> Translated:

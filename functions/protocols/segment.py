@@ -71,7 +71,7 @@ def read(incoming: Incoming) -> Reading:
         return Reading([unlisted], key, None, history, key_paths=KEY_PATHS)
     given = checked_list(batch, "events")  # the collector answers 413 to too many `events`
     shared = {name: body[name] for name in _SHARED if name in body}
-    check_shared(len(_encoder.encode(shared)) if shared else 0, len(given))
+    check_shared(_encoder.encode(shared), len(given))
     taken = Translations(given, lambda one: message(one, incoming.received_at, body))
     return Reading(taken, key, _sent_at(body.get("sentAt")), history, key_paths=KEY_PATHS)
 

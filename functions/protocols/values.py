@@ -16,6 +16,7 @@ from pipeline.core.events import (
     MAX_DEPTH,
     MAX_EVENT_BYTES,
     MAX_ID_LENGTH,
+    MAX_VALUES,
     InvalidEvent,
     TooMuch,
     check_work,
@@ -30,6 +31,15 @@ MAX_VENDOR_EVENTS = 2500
 MAX_SHARED_BYTES = 1024 * 1024
 """What a request says once for all of its events, times their number: a small request must not become a big one."""
 MAX_QUERY_FIELDS = 1000
+"""Of one query or form."""
+MAX_FORM_FIELDS, MAX_FORM_ESCAPES, MAX_ITEM_FIELDS = 10_000, 50_000, 20_000
+"""In one body that is a form, or lines of them: fields, percent-encoded bytes, and fields of GA4's items."""
+_FORM_BOUNDS = (
+    (b"&", "fields", MAX_FORM_FIELDS),
+    (b"%", "percent-encoded bytes", MAX_FORM_ESCAPES),
+    (b"~", "fields of items", MAX_ITEM_FIELDS),
+)
+_SEPARATORS = (b",", b"{", b"[", b"&")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _decoder = msgspec.json.Decoder()
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -72,6 +82,7 @@ def read_form(text: str | bytes, field: str = "body") -> dict[str, str]:
     Raises:
         InvalidEvent: naming `field`, for what is no UTF-8 or has more than `MAX_QUERY_FIELDS` fields.
     """
+    check_form(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"), field)
     try:
         decoded = text.decode() if isinstance(text, bytes) else text
         pairs = parse_qsl(decoded, keep_blank_values=True, errors="strict", max_num_fields=MAX_QUERY_FIELDS)
@@ -94,14 +105,27 @@ def checked_list(value: Any, field: str) -> list[Any]:
     return value
 
 
-def check_shared(shared_bytes: int, events: int) -> None:
-    """What a request says once stands with each of its events.
+def check_shared(shared: bytes, events: int) -> None:
+    """What a request says once, as JSON or as a query, stands with each of its events.
 
     Raises:
-        InvalidEvent: field `events`, where that comes to more than `MAX_SHARED_BYTES`.
+        TooMuch: field `events`, where that comes to more than `MAX_SHARED_BYTES` or `MAX_VALUES`.
     """
-    if shared_bytes * events > MAX_SHARED_BYTES:
+    if len(shared) * events > MAX_SHARED_BYTES:
         raise TooMuch("events", f"expected at most {MAX_SHARED_BYTES} bytes with what they share", None)
+    if sum(map(shared.count, _SEPARATORS)) * events > MAX_VALUES:
+        raise TooMuch("events", f"expected at most {MAX_VALUES} values with what they share", None)
+
+
+def check_form(text: bytes, field: str = "body") -> None:
+    """`check_work`, of a form or of lines of queries.
+
+    Raises:
+        TooMuch: naming `field`, above `MAX_FORM_FIELDS`, `MAX_FORM_ESCAPES` or `MAX_ITEM_FIELDS`.
+    """
+    for mark, name, most in _FORM_BOUNDS:
+        if text.count(mark) > most:
+            raise TooMuch(field, f"expected at most {most} {name}", text.count(mark))
 
 
 def as_object(value: Any, field: str) -> dict[str, Any]:

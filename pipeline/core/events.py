@@ -18,9 +18,11 @@ MAX_NUMBER = 1e15
 MAX_DEPTH = 32
 MAX_EVENT_BYTES = 64 * 1024
 MAX_CONTAINERS = 15_000
-"""Objects and lists in one request, or in one message: each of them costs a thousand times its two bytes."""
+"""Objects and lists in one request: each may be of two bytes, and costs a microsecond."""
 MAX_VALUES = 50_000
-"""Values in one request, or in one message, objects and lists included."""
+"""Values in one request, objects and lists included."""
+MESSAGE_TIMES = 2
+"""So many times as many may be in one message: an order becomes several events, and the collector adds to each."""
 MAX_ESCAPED_HALVES = 20_000
 """Escapes of the kind that two of stand for one character: the half ones among them are mended, at 0.3 us each."""
 MAX_LONG_NUMBERS = 500
@@ -283,7 +285,7 @@ def decode_message(data: bytes) -> list[Event]:
     Raises:
         InvalidEvent: field `body` when the bytes are no such message.
     """
-    check_work(data)
+    check_work(data, times=MESSAGE_TIMES)
     try:
         events = _message_decoder.decode(data).events
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
@@ -293,23 +295,29 @@ def decode_message(data: bytes) -> list[Event]:
     return events
 
 
-def check_work(json: bytes, field: str = "body") -> None:
+def check_work(json: bytes, field: str = "body", times: int = 1) -> None:
     """Refuse JSON that would take long for its size, before it is parsed: 1 MB of `[1],[1],` takes 0.3 s.
 
-    What is counted is every comma, bracket and brace, also within texts: an upper bound, for a fraction of a
-    millisecond a megabyte.
+    What is counted is every comma, bracket and brace, also within texts: an upper bound, in about a millisecond a
+    megabyte.
+
+    Args:
+        json: a whole request or message.
+        field: its name.
+        times: so many times as many objects, lists and values may be in it.
 
     Raises:
         TooMuch: naming `field`, above `MAX_CONTAINERS`, `MAX_VALUES`, `MAX_ESCAPED_HALVES` or `MAX_LONG_NUMBERS`.
     """
     if len(json) <= MAX_CONTAINERS:
         return
+    most_containers, most_values = times * MAX_CONTAINERS, times * MAX_VALUES
     containers = json.count(b"[") + json.count(b"{")
-    if containers > MAX_CONTAINERS:
-        raise TooMuch(field, f"expected at most {MAX_CONTAINERS} objects and lists", containers)
+    if containers > most_containers:
+        raise TooMuch(field, f"expected at most {most_containers} objects and lists", containers)
     values = containers + json.count(b",")
-    if values > MAX_VALUES:
-        raise TooMuch(field, f"expected at most {MAX_VALUES} values", values)
+    if values > most_values:
+        raise TooMuch(field, f"expected at most {most_values} values", values)
     if json.count(rb"\ud") + json.count(rb"\uD") > MAX_ESCAPED_HALVES:
         raise TooMuch(field, f"expected at most {MAX_ESCAPED_HALVES} escaped surrogates", None)
     if _long_numbers(json) > MAX_LONG_NUMBERS:
@@ -318,7 +326,7 @@ def check_work(json: bytes, field: str = "body") -> None:
 
 def _long_numbers(json: bytes) -> int:
     plain = json.translate(_DIGITS_ALIKE, b"+-")
-    exponents = len(_LONG_EXPONENT.findall(plain)) if plain.count(b"0e0") > MAX_LONG_NUMBERS else 0
+    exponents = len(_LONG_EXPONENT.findall(plain)) if plain.count(b"0e000") > MAX_LONG_NUMBERS else 0
     return exponents + plain.count(_HUNDRED_DIGITS)
 
 
@@ -455,6 +463,20 @@ def _shifted(timestamp: Any, shift: timedelta) -> datetime:
         raise InvalidEvent("timestamp", "expected a time near that of ingest", timestamp) from None
 
 
+def _beginning(value: Any) -> str:
+    """A value as JSON, no more of it than is shown: it may be a megabyte."""
+    text = ""
+    for part in _shown_encoder.iterencode(value):
+        text += part
+        if len(text) > MAX_SHOWN:
+            break
+    return text
+
+
+MAX_SHOWN = 80
+_shown_encoder = json.JSONEncoder(ensure_ascii=False, default=repr)
+
+
 def _shown(value: Any) -> str | None:
     """A short form of an offending value: a text as it is, bytes that are no text in base64, all else as JSON."""
     if value is None:
@@ -463,7 +485,7 @@ def _shown(value: Any) -> str | None:
         text = value[:80].decode("utf-8", "ignore")
         value = text if text.isprintable() and text else base64.b64encode(value[:64]).decode()
     try:
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=repr)
+        text = value if isinstance(value, str) else _beginning(value)
     except (TypeError, ValueError, RecursionError):  # an integer of thousands of digits, a list a thousand deep
         text = f"unprintable {type(value).__name__}"
-    return text if len(text) <= 80 else text[:77] + "..."
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."

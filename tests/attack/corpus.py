@@ -56,7 +56,7 @@ VALUES: Mapping[str, Callable[[int], bytes]] = {
     "numbers": lambda size: repeated(b"1", size),
     "floats": lambda size: repeated(b"1.7976931348623157e+308", size),
     "long integers": lambda size: repeated(b"1" * 19, size),
-    "huge integers": lambda size: repeated(b"9" * 4000, size),
+    "huge integers": lambda size: repeated(b"9" * min(4000, size - 2), size),
     "short texts": lambda size: repeated(b'"a"', size),
     "keys": lambda size: numbered(b'"k%d":1', size),
     "the same key": lambda size: repeated(b'"a":1', size, b"{}"),
@@ -130,7 +130,7 @@ PROTOCOLS: Mapping[str, Callable[[list[bytes]], Iterator[FuzzRequest]]] = {
     "mixpanel": _mixpanel,
     "amplitude": _amplitude,
 }
-_COUNTS = (1, 16, 480)
+_COUNTS = (16, 480)
 
 
 def _json(path: str, envelope: bytes, events: list[bytes]) -> FuzzRequest:
@@ -138,7 +138,7 @@ def _json(path: str, envelope: bytes, events: list[bytes]) -> FuzzRequest:
 
 
 def collector_attacks() -> Iterator[Attack]:
-    """Of every protocol, with one event, 16 and 480 of each value; then what only one protocol knows."""
+    """Of every protocol, with 16 events and with 480 of each value; then what only one protocol knows."""
     for endpoint, wrap in PROTOCOLS.items():
         for name, value in VALUES.items():
             for count in _COUNTS:
@@ -275,3 +275,58 @@ def _headers() -> Iterator[Attack]:
     agent = b'{"event_id":"e%d","event":"click","anonymous_id":"a1","timestamp":"%s","metadata":{"user_agent":"%d%s"}}'
     events = [agent % (n, TIME, n, b"Mozilla/5.0 (a; b) c " * 25) for n in range(480)]
     yield Attack("native", "480 events of user agents", _json("/v1/events", b'{"events":[%s]}', events))
+
+
+# ---- the API and the predictor -------------------------------------------------------------------------------------
+
+
+def recommendation_attacks(time: bytes = TIME) -> Iterator[Attack]:
+    """For `POST /v1/recommendations`: pending events of each value at `time`, and what stands beside them."""
+    event = b'{"event_id":"e%d","event":"click","timestamp":"%s","metadata":{"x":%s}}'
+    for name, value in VALUES.items():
+        events = [event % (n, time, value(4600)) for n in range(200)]
+        yield _asked(f"200 events of {name}", b'"events":[%s]' % b",".join(events))
+        yield _asked(f"events that are {name}", b'"events":[%s]' % value(API_BYTES))
+        yield _asked(f"exclude of {name}", b'"exclude":%s' % value(API_BYTES))
+    yield _asked("200 views", b'"events":[%s]' % b",".join(_view(n, time) for n in range(200)))
+    yield _asked("8,000 views", b'"events":[%s]' % b",".join([_view(1, time)] * 8000))
+
+
+API_BYTES = 950_000
+
+
+def _view(number: int, time: bytes) -> bytes:
+    view = b'{"event_id":"e%d","event":"view_product","product_id":"p%d","timestamp":"%s"}'
+    return view % (number, number, time)
+
+
+def _asked(name: str, members: bytes) -> Attack:
+    body = b'{"anonymous_id":"a1",%s}' % members
+    return Attack("api", name, FuzzRequest("POST", "/v1/recommendations", "", {}, body))
+
+
+def profile_attacks() -> Iterator[Attack]:
+    """For `POST /v1/profile`."""
+    for name, value in VALUES.items():
+        body = b'{"anonymous_id":"a1","event_id":%s}' % value(API_BYTES)
+        yield Attack("api", f"a profile of {name}", FuzzRequest("POST", "/v1/profile", "", {}, body))
+
+
+def prediction_attacks(columns: int) -> Iterator[Attack]:
+    """For `predict` of a model of so many features."""
+    row = repeated(b"1", 2 * columns + 1)
+    for name, value in VALUES.items():
+        yield _instances(name, value(API_BYTES))
+    for rows in (200, 5000):
+        yield _instances(f"{rows} rows", repeated(row, (len(row) + 1) * rows))
+
+
+def _instances(name: str, instances: bytes) -> Attack:
+    return Attack("predictor", name, FuzzRequest("POST", "/predict", "", {}, b'{"instances":%s}' % instances))
+
+
+def message_attacks() -> Iterator[Attack]:
+    """Bodies of messages to Pub/Sub, by somebody who may publish: to be decoded by the pipeline."""
+    for name, value in VALUES.items():
+        for request in _native([value(BODY_BYTES // 480 - 200)] * 480):
+            yield Attack("pipeline", f"480 events of {name}", request)

@@ -31,7 +31,7 @@ from functions.publisher import message
 from functions.routes import PROTOCOLS
 from functions.schemas import EVENTS
 from functions.user_agents import UserAgents
-from pipeline.core.events import InvalidEvent, TooMuch, check_work, decode_message, encode_message
+from pipeline.core.events import MESSAGE_TIMES, InvalidEvent, TooMuch, check_work, decode_message, encode_message
 from tests.bench.fuzz_corpus import NOW, FuzzRequest, corpus
 from tests.bench.fuzz_mutations import mutated
 from tests.simulator.report import machine_line
@@ -182,7 +182,7 @@ def _sorted(protocol: VendorProtocol, incoming: Incoming, reading: Reading) -> s
     found = sort_events(reading, NOW, _terms(incoming.headers, reading))
     if found.events:
         data = encode_message(found.events)
-        check_work(data, "events")
+        check_work(data, "events", MESSAGE_TIMES)
         message(data, {"protocol": "x"})
         if len(decode_message(data)) != len(found.events):
             raise Unfit("the pipeline reads other events")

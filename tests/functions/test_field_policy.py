@@ -52,8 +52,24 @@ class TestAddresses:
         assert cut is not None and ip_address(cut) == expected
         assert truncated_address(cut) == cut
 
+    def test_the_zone_of_an_address_goes(self) -> None:
+        assert truncated_address("fe80:1:2:3::4%eth0") == "fe80:1:2::"
+
     @pytest.mark.parametrize(
-        "value", ["", "here", "1.2.3.4:80", "1.2.3.4, 5.6.7.8", "1" * 100_000, 16909060, None, ["::"]]
+        "value",
+        [
+            "",
+            "here",
+            "1.2.3.4:80",
+            "1.2.3.4, 5.6.7.8",
+            "1.2.3.4%x",
+            "01.2.3.4",
+            "::1\0",
+            "1" * 100_000,
+            16909060,
+            None,
+            ["::"],
+        ],
     )
     def test_what_is_no_address_is_dropped(self, value: Any) -> None:
         assert truncated_address(value) is None

@@ -183,6 +183,12 @@ def test_of_a_request_that_cannot_be_read_a_no_in_its_text_counts(
     assert unreadable_consent(text, signal, default) == expected
 
 
+def test_a_word_that_stands_too_often_to_be_searched_for_counts_as_a_no() -> None:
+    assert unreadable_consent(b"analytics " * 2000, None) == GRANTED
+    assert unreadable_consent(b"analytics " * 2001, None) == Consent(False, True)
+    assert unreadable_consent(b"Personalization " * 2001, None) == Consent(True, False)
+
+
 @given(
     st.recursive(st.none() | st.booleans() | st.text(max_size=3), lambda v: st.dictionaries(st.text(max_size=14), v))
 )

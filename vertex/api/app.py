@@ -30,6 +30,7 @@ from vertex.api.config import Config
 from vertex.api.contract import (
     InvalidRequest,
     ProfileRequest,
+    TooLarge,
     UnprovenUser,
     check_user,
     parse_profile_request,
@@ -241,6 +242,7 @@ def create_app(config: Config) -> Starlette:
         ],  # a page that may not read an answer cannot tell it from an outage
         exception_handlers={
             InvalidRequest: lambda _, error: _error(400, error),
+            TooLarge: lambda _, error: _error(413, error),
             BodyRefused: _refused_body,
             UnprovenUser: lambda _, error: _error(error.status, error),
             Unavailable: _unavailable,

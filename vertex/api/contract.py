@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 
 from functions.privacy import Stated, event_consent
-from pipeline.core.events import MAX_ID_LENGTH, InvalidEvent, parse_time
+from pipeline.core.events import MAX_ID_LENGTH, InvalidEvent, TooMuch, check_work, parse_time
 from pipeline.core.user_tokens import check_user_token
 
 MAX_K = 100
@@ -23,6 +23,10 @@ Variant = Literal["personalized", "popular"]
 
 class InvalidRequest(InvalidEvent):
     """A request that breaks the contract: field, expectation and value."""
+
+
+class TooLarge(InvalidRequest):
+    """A request of more than one may hold."""
 
 
 class UnprovenUser(InvalidRequest):
@@ -130,7 +134,10 @@ def parse_profile_request(question: bytes | Mapping[str, Any], allow_as_of: bool
 
 def _object(body: bytes) -> dict[str, Any]:
     try:
+        check_work(body)
         raw = _decoder.decode(body)
+    except TooMuch as error:
+        raise TooLarge(error.field, error.reason, None) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest("body", f"expected JSON ({error})", body) from None
     if not isinstance(raw, dict):

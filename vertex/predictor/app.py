@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from pipeline.core.events import TooMuch
 from pipeline.core.features import FEATURE_NAMES
 from pipeline.runtime.bodies import RETRY_AFTER_S, Bodies, BodyRefused
 from pipeline.runtime.concurrency import LimitsRequests
@@ -97,6 +98,8 @@ def json_predict(model: Model, body: bytes) -> Response:
     """The answer to `{"instances": [...]}`."""
     try:
         matrix = parse_instances(body)
+    except TooMuch as error:
+        raise HTTPException(413, str(error)) from None
     except InvalidInstances as error:
         raise HTTPException(400, str(error)) from None
     answer = {"predictions": model.predict(matrix).tolist(), "modelVersionId": model.version}

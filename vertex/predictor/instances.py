@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.core.events import check_work
 from pipeline.core.features import COLUMN, FEATURE_NAMES
 
 Matrix = NDArray[np.float32]
@@ -28,7 +29,9 @@ def parse_instances(body: bytes) -> Matrix:
 
     Raises:
         InvalidInstances: for anything else, and for numbers that float32 does not hold.
+        TooMuch: for more than `check_work` allows.
     """
+    check_work(body)
     try:
         request = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -1,0 +1,168 @@
+"""What a request may hold: the bounds by name, and what stays within them."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from pipeline.core.events import (
+    MAX_CONTAINERS,
+    MAX_DEPTH,
+    MAX_ESCAPED_HALVES,
+    MAX_LONG_NUMBERS,
+    MAX_VALUES,
+    MESSAGE_TIMES,
+    InvalidEvent,
+    TooMuch,
+    check_work,
+    decode_message,
+    deeper_than,
+)
+from tests.attack.corpus import BODY_BYTES, TIME, VALUES, collector_attacks, repeated
+from tests.attack.driving import cheapest, collect, collector
+from tests.bench import payloads
+from tests.bench.fuzz_corpus import NOW, FuzzRequest
+
+JSON = {"content-type": "application/json"}
+
+
+def asked(method: str, target: str, body: bytes, headers: dict[str, str] = JSON) -> Any:
+    path, _, query = target.partition("?")
+    return cheapest(lambda: collect(collector(), FuzzRequest(method, path, query, headers, body))).answer
+
+
+def list_of(piece: bytes, count: int) -> bytes:
+    return b"[" + b",".join([piece] * count) + b"]"
+
+
+class TestTheBounds:
+    @pytest.mark.parametrize(
+        ("piece", "most", "told"),
+        [
+            (b"[]", MAX_CONTAINERS - 1, "objects and lists"),
+            (b"{}", MAX_CONTAINERS - 1, "objects and lists"),
+            (b"1", MAX_VALUES, "values"),
+            (b"1e300", MAX_LONG_NUMBERS, "numbers"),
+            (b"-1.5E+00300 ", MAX_LONG_NUMBERS, "numbers"),
+            (b"7" * 100, MAX_LONG_NUMBERS, "numbers"),
+            (rb'"\ud83d"', MAX_ESCAPED_HALVES, "surrogates"),
+        ],
+    )
+    def test_what_reaches_a_bound_passes_and_one_more_is_refused(self, piece: bytes, most: int, told: str) -> None:
+        padding = b" " * MAX_CONTAINERS
+        check_work(padding + list_of(piece, most))
+        with pytest.raises(TooMuch, match=rf"body: expected at most \d+ .*{told}"):
+            check_work(padding + list_of(piece, most + 1))
+
+    def test_what_is_too_short_to_cost_is_not_counted(self) -> None:
+        check_work(b"[" * MAX_CONTAINERS)
+
+    def test_digits_and_ids_in_texts_are_no_long_numbers(self) -> None:
+        check_work(list_of(b'"3e4567f0-1e300-9e999"', 20_000))
+
+    def test_a_message_may_hold_twice_as_much(self) -> None:
+        check_work(list_of(b"[]", MESSAGE_TIMES * MAX_CONTAINERS - 1), times=MESSAGE_TIMES)
+        with pytest.raises(InvalidEvent, match="body: expected at most 30000 objects and lists"):
+            decode_message(b'{"events":%s}' % list_of(b"[]", MESSAGE_TIMES * MAX_CONTAINERS))
+
+
+def nested(levels: int) -> Any:
+    value: Any = []
+    for number in range(levels - 1):
+        value = [1, value] if number % 2 else {"a": value, "b": 1}
+    return value
+
+
+@pytest.mark.parametrize("levels", [1, 2, 3, MAX_DEPTH, 100_000])
+def test_depth_is_told_to_the_level(levels: int) -> None:
+    assert not deeper_than(nested(levels), levels)
+    assert deeper_than(nested(levels), levels - 1)
+    assert not deeper_than("text", 0)
+
+
+REFUSED = {
+    "native": ("/v1/events", b'{"x":%s}'),
+    "segment": ("/v1/batch", b'{"batch":[{"x":%s}]}'),
+    "segment, a lone call": ("/v1/track", b'{"x":%s}'),
+    "ga4": ("/mp/collect", b'{"events":[{"x":%s}]}'),
+    "mixpanel": ("/track", b'[{"x":%s}]'),
+    "mixpanel, a lone event": ("/track", b'{"x":%s}'),
+    "amplitude": ("/2/httpapi", b'{"events":[{"x":%s}]}'),
+}
+
+
+@pytest.mark.parametrize("place", REFUSED)
+@pytest.mark.parametrize("value", ["lists", "objects", "deep lists", "numbers", "floats", "huge integers"])
+async def test_a_request_of_too_much_is_refused_by_name_in_the_vendors_form(place: str, value: str) -> None:
+    path, around = REFUSED[place]
+    answer = asked("POST", path, around % VALUES[value](BODY_BYTES - 1000))
+
+    assert answer.status_code == 413
+    assert b"body" in answer.body
+    assert b"expected at most" in answer.body
+
+
+async def test_snowplow_is_told_400_for_what_its_texts_hold() -> None:
+    hidden = base64.urlsafe_b64encode(VALUES["lists"](1400))
+    event = b'{"e":"pv","duid":"a1","cx":"%s"}' % hidden
+    envelope = b'{"schema":"iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4","data":%s}'
+    answer = asked("POST", "/com.snowplowanalytics.snowplow/tp2", envelope % list_of(event, 480))
+
+    assert (answer.status_code, answer.body) == (400, b"data: expected at most 15000 objects and lists\n")
+
+
+async def test_lines_are_counted_together() -> None:
+    line = b'{"event":"a","properties":{"token":"t","distinct_id":"u1","x":%s}}' % VALUES["lists"](2000)
+    answer = asked("POST", "/import", b"\n".join([line] * 480), {"content-type": "application/x-ndjson"})
+
+    assert answer.status_code == 413
+    assert b"objects and lists" in answer.body
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (b"en=a&" + b"a=b&" * 40, b"10000 fields"),
+        (b"en=a&ep.a=" + b"%41" * 200, b"50000 percent-encoded bytes"),
+        (b"en=purchase&pr1=id1" + b"~k0a~v0b" * 50, b"20000 fields of items"),
+    ],
+)
+async def test_the_fields_of_lines_are_counted_together(line: bytes, told: bytes) -> None:
+    answer = asked("POST", "/g/collect?tid=G-1&cid=1.2", b"\n".join([line] * 400), {"content-type": "text/plain"})
+
+    assert answer.status_code == 413
+    assert told in answer.body
+
+
+async def test_what_a_batch_says_once_is_counted_with_each_of_its_events() -> None:
+    context = b",".join(b'"k%d":1' % number for number in range(900))
+    events = list_of(b'{"type":"track","event":"a","anonymousId":"a1"}', 60)
+    answer = asked("POST", "/v1/batch", b'{"context":{%s},"batch":%s}' % (context, events))
+
+    assert answer.status_code == 413
+    assert b"50000 values with what they share" in answer.body
+
+
+async def test_the_largest_usual_requests_are_accepted() -> None:
+    metadata = {f"property_{number}": f"a value, of {number}" for number in range(25)}
+    event = {"event": "click", "anonymous_id": "a1", "timestamp": TIME.decode(), "metadata": metadata}
+    answer = asked("POST", "/v1/events", json.dumps({"events": [event] * 500}).encode())
+    assert json.loads(answer.body) == {"accepted": 500, "rejected": 0, "errors": []}
+
+    order = b'{"event_type":"Order Completed","device_id":"a1","event_properties":{"products":%s}}'
+    products = repeated(b'{"product_id":"p1","name":"Lamp, small","price":2.5,"quantity":2}', 6600)
+    answer = asked("POST", "/2/httpapi", b'{"api_key":"k","events":%s}' % list_of(order % products, 30))
+    assert json.loads(answer.body)["events_ingested"] == 30
+
+
+@pytest.mark.parametrize("name", ["segment", "ga4", "snowplow", "mixpanel", "amplitude"])
+async def test_a_vendors_batch_of_its_usual_events_is_accepted(name: str) -> None:
+    target, content_type, body = payloads._VENDORS[name](list(range(200)), NOW)
+    assert asked("POST", target, body, {"content-type": content_type}).status_code in (200, 204)
+
+
+def test_the_corpus_fits_into_requests() -> None:
+    assert max(attack.request.size for attack in collector_attacks()) <= 1024 * 1024

@@ -1,0 +1,108 @@
+"""No request, however it is made, takes a server long; the figures are those of `python -m tests.bench.attack`."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+
+from functions.field_policy import FieldPolicy
+from functions.privacy import Privacy
+from pipeline.core.events import InvalidEvent, decode_message
+from pipeline.core.features import FEATURE_NAMES
+from tests.attack.corpus import (
+    Attack,
+    collector_attacks,
+    message_attacks,
+    prediction_attacks,
+    profile_attacks,
+    recommendation_attacks,
+)
+from tests.attack.driving import Cost, cheapest, cheapest_awaited, collect, collector, spared_garbage_collector
+from tests.vertex.api.fakes import NOW_MS, Service, shop
+from vertex.api.contract import InvalidRequest, parse_profile_request, parse_request
+from vertex.api.timing import Stopwatch
+from vertex.model import prior_model
+from vertex.predictor.app import HTTPException, json_predict
+
+MAX_STEP_S = 0.15
+"""Five times what is promised: other programs share the machine. Without its bounds it would be 0.3 to 10 s."""
+MAX_REQUEST_S = 1.0
+"""Of an order of products in several steps, of which each is bounded by `MAX_STEP_S`."""
+STRICT = Privacy(
+    fields=FieldPolicy(("pii", "metadata.secret"), ("user_id", "metadata.account"), b"a secret of the tests")
+)
+
+
+@pytest.fixture(autouse=True)
+def spared() -> Iterator[None]:
+    with spared_garbage_collector():
+        yield
+
+
+def slow(costs: dict[str, Cost]) -> dict[str, str]:
+    return {
+        name: f"{cost.longest_s * 1e3:.0f} ms of {cost.processor_s * 1e3:.0f} ms"
+        for name, cost in costs.items()
+        if cost.longest_s > MAX_STEP_S or cost.processor_s > MAX_REQUEST_S
+    }
+
+
+@pytest.mark.parametrize("endpoint", ["native", "pixel", "segment", "ga4", "snowplow", "mixpanel", "amplitude"])
+async def test_no_request_holds_up_the_collector(endpoint: str) -> None:
+    asked = collector()
+    attacks = [attack for attack in collector_attacks() if attack.endpoint == endpoint]
+    costs = {attack.name: cheapest(lambda attack=attack: collect(asked, attack.request)) for attack in attacks}
+
+    assert slow(costs) == {}
+    assert {cost.answer.status_code for cost in costs.values()} <= {200, 202, 204, 400, 413}
+
+
+async def test_nor_one_that_drops_and_hashes_fields() -> None:
+    asked = collector(STRICT)
+    attacks = [attack for attack in collector_attacks() if attack.endpoint == "native"]
+    costs = {attack.name: cheapest(lambda attack=attack: collect(asked, attack.request)) for attack in attacks}
+
+    assert slow(costs) == {}
+
+
+async def test_no_question_holds_up_the_api() -> None:
+    service = Service(shop())
+    await service.items.load()
+
+    async def ask(attack: Attack) -> object:
+        try:
+            if "profile" in attack.name:
+                return parse_profile_request(attack.request.body, False)
+            return await service.recommender.answer(parse_request(attack.request.body, False), Stopwatch())
+        except InvalidRequest as error:
+            return error
+
+    now = datetime.fromtimestamp(NOW_MS / 1000, UTC).isoformat().encode()
+    attacks = itertools.chain(recommendation_attacks(now), profile_attacks())
+    assert slow({attack.name: await cheapest_awaited(lambda attack=attack: ask(attack)) for attack in attacks}) == {}
+
+
+async def test_no_prediction_holds_up_the_predictor() -> None:
+    model = prior_model()
+
+    async def predict(attack: Attack) -> object:
+        try:
+            return json_predict(model, attack.request.body)
+        except HTTPException as error:
+            return error
+
+    attacks = prediction_attacks(len(FEATURE_NAMES))
+    assert slow({attack.name: cheapest(lambda attack=attack: predict(attack)) for attack in attacks}) == {}
+
+
+async def test_no_message_holds_up_the_pipeline() -> None:
+    async def decode(attack: Attack) -> object:
+        try:
+            return decode_message(attack.request.body)
+        except InvalidEvent as error:
+            return error
+
+    assert slow({attack.name: cheapest(lambda attack=attack: decode(attack)) for attack in message_attacks()}) == {}

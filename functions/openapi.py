@@ -11,8 +11,8 @@ import msgspec
 
 from functions.problems import CONTENT_TYPE
 from functions.protocols.values import MAX_EVENTS
-from pipeline.core.events import MAX_CONTAINERS, MAX_VALUES
 from functions.schemas import BESIDE, COMMON, EVENTS, VERSION, documents
+from pipeline.core.events import MAX_CONTAINERS, MAX_VALUES
 
 Paths = Mapping[str, Mapping[str, tuple[str, ...]]]
 """Name of a protocol -> its paths -> their methods, e.g. `{"segment": {"/v1/batch": ("POST",)}}`."""
@@ -23,7 +23,7 @@ _REFUSALS: Mapping[int, str] = {
     401: "The write key is missing, or no site's.",
     403: "A page of another site, or a backfill without its key.",
     408: "The body took too long.",
-    413: f"Over 1 MB, unpacked, {MAX_EVENTS} events, {MAX_CONTAINERS} objects and lists or {MAX_VALUES} values: split it.",
+    413: f"Over 1 MB, {MAX_EVENTS} events, {MAX_CONTAINERS} objects and lists, or {MAX_VALUES} values: split it.",
     415: "A Content-Encoding other than gzip, deflate, br and identity.",
     429: "Too many requests with this key, or from this address.",
     500: "A fault of the collector's.",

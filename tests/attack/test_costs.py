@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
+from starlette.exceptions import HTTPException
 
 from functions.field_policy import FieldPolicy
 from functions.privacy import Privacy
@@ -25,7 +27,7 @@ from tests.vertex.api.fakes import NOW_MS, Service, shop
 from vertex.api.contract import InvalidRequest, parse_profile_request, parse_request
 from vertex.api.timing import Stopwatch
 from vertex.model import prior_model
-from vertex.predictor.app import HTTPException, json_predict
+from vertex.predictor.app import json_predict
 
 MAX_STEP_S = 0.15
 """Five times what is promised: other programs share the machine. Without its bounds it would be 0.3 to 10 s."""
@@ -54,7 +56,7 @@ def slow(costs: dict[str, Cost]) -> dict[str, str]:
 async def test_no_request_holds_up_the_collector(endpoint: str) -> None:
     asked = collector()
     attacks = [attack for attack in collector_attacks() if attack.endpoint == endpoint]
-    costs = {attack.name: cheapest(lambda attack=attack: collect(asked, attack.request)) for attack in attacks}
+    costs = {attack.name: cheapest(partial(collect, asked, attack.request)) for attack in attacks}
 
     assert slow(costs) == {}
     assert {cost.answer.status_code for cost in costs.values()} <= {200, 202, 204, 400, 413}
@@ -63,7 +65,7 @@ async def test_no_request_holds_up_the_collector(endpoint: str) -> None:
 async def test_nor_one_that_drops_and_hashes_fields() -> None:
     asked = collector(STRICT)
     attacks = [attack for attack in collector_attacks() if attack.endpoint == "native"]
-    costs = {attack.name: cheapest(lambda attack=attack: collect(asked, attack.request)) for attack in attacks}
+    costs = {attack.name: cheapest(partial(collect, asked, attack.request)) for attack in attacks}
 
     assert slow(costs) == {}
 
@@ -82,7 +84,7 @@ async def test_no_question_holds_up_the_api() -> None:
 
     now = datetime.fromtimestamp(NOW_MS / 1000, UTC).isoformat().encode()
     attacks = itertools.chain(recommendation_attacks(now), profile_attacks())
-    assert slow({attack.name: await cheapest_awaited(lambda attack=attack: ask(attack)) for attack in attacks}) == {}
+    assert slow({attack.name: await cheapest_awaited(partial(ask, attack)) for attack in attacks}) == {}
 
 
 async def test_no_prediction_holds_up_the_predictor() -> None:
@@ -95,7 +97,7 @@ async def test_no_prediction_holds_up_the_predictor() -> None:
             return error
 
     attacks = prediction_attacks(len(FEATURE_NAMES))
-    assert slow({attack.name: cheapest(lambda attack=attack: predict(attack)) for attack in attacks}) == {}
+    assert slow({attack.name: cheapest(partial(predict, attack)) for attack in attacks}) == {}
 
 
 async def test_no_message_holds_up_the_pipeline() -> None:
@@ -105,4 +107,4 @@ async def test_no_message_holds_up_the_pipeline() -> None:
         except InvalidEvent as error:
             return error
 
-    assert slow({attack.name: cheapest(lambda attack=attack: decode(attack)) for attack in message_attacks()}) == {}
+    assert slow({attack.name: cheapest(partial(decode, attack)) for attack in message_attacks()}) == {}

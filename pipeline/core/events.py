@@ -429,8 +429,6 @@ def _check_metadata(metadata: dict[str, Any]) -> None:
             raise InvalidEvent(f"metadata.{name}", f"expected at most {MAX_DEPTH} levels of nesting in an event", None)
 
 
-
-
 def _check_number(name: str, value: Any) -> None:
     if not _is_finite_number(value):
         raise InvalidEvent(f"metadata.{name}", "expected a finite number", value)

@@ -12,6 +12,8 @@ MAX_HEAD_BYTES = 64 * 1024
 """Of a request's target and headers."""
 MAX_HEADERS = 100
 """Of one request, trailers among them."""
+MAX_PIPELINED = 10
+"""Requests of one connection that wait for the answer of an earlier one."""
 HEAD_DEADLINE_S = 10.0
 """From the opening of a connection, or a request's first byte, to the end of its headers."""
 KEEP_ALIVE_S = 620
@@ -24,7 +26,7 @@ GRACE_S = 8
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection. uvicorn's own parser neither counts headers' bytes nor closes who sends them slowly."""
+    """One connection. uvicorn's own neither counts headers and waiting requests nor closes who sends them slowly."""
 
     head_deadline_s = HEAD_DEADLINE_S
     max_kept_connections = MAX_KEPT_CONNECTIONS
@@ -62,11 +64,13 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Raise, which makes uvicorn answer 400 and close, where the head is too large."""
+        """Raise, which makes uvicorn answer 400 and close, where the head is too large or too many wait."""
         self._stop_waiting()
         self._unparsed_bytes = 0
         if len(self.headers) > MAX_HEADERS or self._head_bytes() > MAX_HEAD_BYTES:
             raise ValueError("too many bytes or fields in the headers")
+        if len(self.pipeline) >= MAX_PIPELINED:
+            raise ValueError("too many requests at once")
         super().on_headers_complete()
         if len(self.connections) > self.max_kept_connections:
             self.cycle.keep_alive = False

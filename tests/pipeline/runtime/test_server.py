@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import uvicorn
 
-from pipeline.runtime.server import MAX_HEAD_BYTES, MAX_HEADERS, SETTINGS, BoundedProtocol
+from pipeline.runtime.server import MAX_HEAD_BYTES, MAX_HEADERS, MAX_PIPELINED, SETTINGS, BoundedProtocol
 
 DEADLINE_S = 0.5
 PATIENCE_S = 10.0
@@ -196,6 +196,18 @@ def test_trailers_without_end_are_not_gathered(port: int) -> None:
             sent += 10
             time.sleep(0.0005)
     assert sent < 10_000
+
+
+def test_requests_sent_ahead_of_answers_are_answered_in_turn_and_bounded(port: int) -> None:
+    with connected(port) as connection:
+        connection.sendall((GET + b"\r\n") * MAX_PIPELINED + GET + b"connection: close\r\n\r\n")
+        assert rest(connection).count(OK) == MAX_PIPELINED + 1
+    sent = 0
+    with connected(port) as connection, suppress(ConnectionError):
+        while sent < 1_000_000:
+            connection.sendall((GET + b"\r\n") * 1000)
+            sent += 1000
+    assert sent < 1_000_000
 
 
 def test_with_many_connections_open_each_is_closed_after_its_answer(port: int) -> None:

@@ -265,7 +265,7 @@ def test_an_event_seen_in_the_profile_is_not_sent_along_any_more(page: Page, sit
     open_blank(page, site)
     event_id = page.evaluate("() => freshet.track('click', { product_id: 'i01' })")
     wait_for(lambda: bool(site.fake.events), page)
-    asked = {"eventId": event_id, "event": "click", "productId": "i01"}
+    asked = {"event_id": event_id, "event": "click", "product_id": "i01"}
     profile = page.evaluate("(asked) => freshet.profile(asked)", asked)
     assert profile["contains_event"] is True and profile["last_item"] == "i01"
     page.evaluate("() => freshet.recommend()")

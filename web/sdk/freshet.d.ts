@@ -193,7 +193,7 @@ export interface Freshet {
   /** Shows recommendations in an element, anew after events; with `banner` the banner that comes with them. */
   slot(element: Element, question: SlotQuestion, banner?: boolean): Stop | null;
   /** The stored profile, where the API shows it; with an event's id, name and product whether that event is in it. */
-  profile(question?: { eventId?: string; event?: EventName; productId?: string }): Promise<Record<string, any> | null>;
+  profile(event?: { event_id: string; event: EventName; product_id?: string }): Promise<Record<string, any> | null>;
   /** The events that may not have been processed yet. */
   pending(): Record<string, unknown>[] | null;
   /** The profile holds these events. */

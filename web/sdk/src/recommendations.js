@@ -45,13 +45,13 @@ export function addRecommendations(core, methods) {
 
   /**
    * The visitor's stored profile, or null, also where the API does not show profiles (FRESHET_PROFILE_VIEW) and where
-   * the visitor has not agreed to one. With an event's `eventId`, name and product, `contains_event` says whether
-   * that event is in.
+   * the visitor has not agreed to one. With an `event_id` and that event's name (`event`) and `product_id`,
+   * `contains_event` says whether the event is in.
    */
-  methods.profile = async ({ eventId, event, productId } = {}) => {
+  methods.profile = async (event) => {
     if (!mayPersonalize(core.agreed())) return null;
-    const answer = await ask("/v1/profile", { ...core.whom(), event_id: eventId, event, product_id: productId });
-    if (answer.contains_event) core.settle(eventId);
+    const answer = await ask("/v1/profile", { ...event, ...core.whom() });
+    if (answer.contains_event) core.settle(event.event_id);
     return answer;
   };
 }

@@ -58,10 +58,11 @@ export class Freshness {
   async follow(batch) {
     const last = batch.findLast((entry) => !entry.refused);
     if (!last) return;
+    const event = { event_id: last.id, event: last.event, product_id: last.itemId };
     for (const { everyMs, forMs } of [FIRST_POLLS, LATER_POLLS]) {
       const untilMs = performance.now() + forMs;
       while (performance.now() < untilMs) {
-        const profile = await this.freshet.profile({ eventId: last.id, event: last.event, productId: last.itemId });
+        const profile = await this.freshet.profile(event);
         if (profile?.contains_event) return this.arrived(batch, profile);
         await pause(everyMs);
       }

@@ -21,6 +21,7 @@ from functions.personal_fields import (
     replace_at,
 )
 from pipeline.core.events import NUMBER_METADATA, WireEvent
+from pipeline.core.untrusted_json import UNREADABLE, read, repeats
 
 MIN_FIELD_KEY_BYTES, MAX_FIELD_KEY_BYTES = 16, 64
 HASH_BYTES = 16
@@ -113,15 +114,15 @@ class FieldPolicy:
         what stands there and is neither text nor number is removed. What is no JSON stays as it is.
         """
         try:
-            event = _decoder.decode(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            event = read(payload)
+        except UNREADABLE:
             return payload
         if not isinstance(event, (dict, list)):
             return payload
         before = _encoder.encode(event)
         self._clean(event)
         after = _encoder.encode(event)
-        return payload if after == before else after
+        return payload if after == before and not repeats(payload, event) else after
 
     def query_letter(self, text: str) -> str:
         """`letter`, of an event that is a query."""
@@ -157,7 +158,6 @@ class FieldPolicy:
         return HASH_PREFIX + digest.hexdigest()
 
 
-_decoder = msgspec.json.Decoder()
 _encoder = msgspec.json.Encoder()
 
 

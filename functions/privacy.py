@@ -112,9 +112,10 @@ def unreadable_consent(text: bytes, signal: Signal | None, default: Consent = GR
     """
     if signal is not None:
         return DENIED
-    texts = [text.lower()]
-    if b"%" in text:
-        texts.append(unquote_to_bytes(text[:_MAX_QUOTED_BYTES]).lower())
+    if text.count(rb"\u00") > _MAX_ESCAPES:
+        return DENIED
+    texts = [text, unquote_to_bytes(text[:_MAX_QUOTED_BYTES])] if b"%" in text else [text]
+    texts = [_ESCAPED.sub(_unescaped, one).lower() for one in texts]
     denied = {name for name in _SAYS_NO if any(_says_no(name, one) for one in texts)}
     return Consent(
         default.analytics and "analytics" not in denied, default.personalization and "personalization" not in denied
@@ -128,6 +129,10 @@ def _says_no(name: str, text: bytes) -> bool:
 
 _MAX_QUOTED_BYTES = 64 * 1024
 """More than a query can have; to undo the quoting of a whole body would hold up all other requests."""
+_MAX_ESCAPES = 20_000
+"""More than this, to be undone, would hold up all other requests: it is taken for a no."""
+_ESCAPED = re.compile(rb"(?<!\\)\\++u00([2-7][0-9a-fA-F])")
+"""A character of ASCII as JSON may write it, also in a text within a text."""
 _MAX_MENTIONS = 2000
 _SAYS_NO = {
     # The word first and then what stands before it: a search for a fixed text takes a tenth of the time.
@@ -137,6 +142,10 @@ _SAYS_NO = {
     )
     for name in ("analytics", "personalization")
 }
+
+
+def _unescaped(found: re.Match[bytes]) -> bytes:
+    return bytes.fromhex(found[1].decode())
 
 
 def record(metadata: dict[str, Any], consent: Consent, batch_consent: Any = None) -> None:

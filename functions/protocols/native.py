@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
@@ -10,8 +11,8 @@ import msgspec
 
 from functions.problems import problem, safe
 from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Translated
-from functions.protocols.surrogates import mended
 from functions.protocols.values import MAX_EVENTS
+from pipeline.core.consent import FIELD
 from pipeline.core.events import (
     MAX_DEPTH,
     MAX_EVENT_BYTES,
@@ -22,6 +23,9 @@ from pipeline.core.events import (
     deeper_than,
     parse_time,
 )
+from pipeline.core.surrogates import mended
+from pipeline.core.untrusted_json import CONSENT, UNREADABLE, has_escaped_letter, may_hide_consent
+from pipeline.core.untrusted_json import read as read_json
 from pipeline.core.user_tokens import USER_TOKEN
 
 PATHS = {"/v1/events": ("POST",)}
@@ -54,10 +58,7 @@ class _Stated(msgspec.Struct):
 
 _wire_decoder = msgspec.json.Decoder(_Wire)
 _body_decoder = msgspec.json.Decoder(_Body)
-_event_decoder = msgspec.json.Decoder(dict[str, Any])
-_stated_decoder = msgspec.json.Decoder(_Stated)
 _encoder = msgspec.json.Encoder()
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def read(incoming: Incoming) -> Reading:
@@ -86,7 +87,7 @@ def read_batch(body: bytes, key: str | None = None) -> Reading:
     check_work(body)
     try:
         outer = _body_decoder.decode(body)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         whole = mended(body)
         if whole is None:
             raise InvalidEvent("body", f"expected an event or a batch as a JSON object ({error})", body) from None
@@ -101,7 +102,13 @@ def read_batch(body: bytes, key: str | None = None) -> Reading:
     if not isinstance(outer.backfill, bool):
         raise InvalidEvent("backfill", "expected true or false", outer.backfill)
     sent_at = None if outer.sent_at is None else parse_time("sent_at", outer.sent_at)
-    events = [_translated(bytes(event)) for event in outer.events]
+    payloads = [bytes(event) for event in outer.events]
+    beside = _beside(body, payloads)
+    within = body.count(CONSENT) - beside.count(CONSENT)
+    if may_hide_consent(beside) or (within and within != sum(payload.count(CONSENT) for payload in payloads)):
+        outer.consent = _consent_of_all(body)
+    is_plain = not within and not has_escaped_letter(body)
+    events = [_translated(payload, is_plain) for payload in payloads]
     return Reading(events, key, sent_at, outer.backfill, outer.consent, user_token=outer.user_token)
 
 
@@ -129,9 +136,24 @@ def refused(incoming: Incoming, refusal: Refusal) -> Answer:
     return problem(refusal)
 
 
-def _translated(payload: bytes) -> Translated:
+def _consent_of_all(body: bytes) -> Any:
+    """Of a body that may say it twice; all of it has to be JSON for that, also what is not looked at else."""
     try:
-        return _read_event(payload)
+        return read_json(body).get(FIELD)
+    except UNREADABLE as error:
+        raise InvalidEvent("body", f"expected JSON ({error})", body) from None
+
+
+def _beside(body: bytes, payloads: Sequence[bytes]) -> bytes:
+    """What a body says beside its events, and of them what blanks are between them."""
+    before, _, rest = body.partition(b'"events"')
+    return before + rest[sum(map(len, payloads)) :]
+
+
+def _translated(payload: bytes, is_plain: bool = False) -> Translated:
+    """An event, of which it may be known already that it holds no consent."""
+    try:
+        return _read_event(payload, is_plain)
     except InvalidEvent as error:
         return Translated(payload, _stated(payload), error)
 
@@ -139,20 +161,21 @@ def _translated(payload: bytes) -> Translated:
 def _stated(payload: bytes) -> tuple[dict[str, Any], ...]:
     """Of an event that is refused its id, and what it says of its visitor's consent."""
     try:
-        found = _stated_decoder.decode(payload)
-    except _UNREADABLE:
+        found = msgspec.convert(read_json(payload), _Stated)
+    except (*UNREADABLE, msgspec.ValidationError):
         return ()
     inner = found.metadata.get("consent") if isinstance(found.metadata, dict) else None
     return ({"event_id": found.event_id, "consent": found.consent, "metadata": {"consent": inner}},)
 
 
-def _read_event(payload: bytes) -> Translated:
+def _read_event(payload: bytes, is_plain: bool) -> Translated:
     """The quick way for what most clients write, else as an object; the one takes nothing that the other refuses."""
-    if len(payload) <= MAX_EVENT_BYTES and payload.count(b"{") + payload.count(b"[") <= MAX_DEPTH:
+    is_small = len(payload) <= MAX_EVENT_BYTES and payload.count(b"{") + payload.count(b"[") <= MAX_DEPTH
+    if is_small and (is_plain or not may_hide_consent(payload)):
         try:
             wire = _wire_decoder.decode(payload)
             return Translated(payload, wire=wire, user_token=wire.user_token)
-        except _UNREADABLE:
+        except UNREADABLE:
             pass
     fields = _decode(payload)
     token = fields.pop(USER_TOKEN, None)
@@ -163,9 +186,11 @@ def _decode(payload: bytes) -> dict[str, Any]:
     if len(payload) > MAX_EVENT_BYTES:
         raise InvalidEvent("body", f"expected at most {MAX_EVENT_BYTES} bytes an event", len(payload))
     try:
-        fields: dict[str, Any] = _event_decoder.decode(payload)
-    except _UNREADABLE as error:
+        fields = read_json(payload)
+    except UNREADABLE as error:
         raise InvalidEvent("body", f"expected a JSON object ({error})", payload) from None
+    if not isinstance(fields, dict):
+        raise InvalidEvent("body", "expected a JSON object", payload)
     if payload.count(b"{") + payload.count(b"[") > MAX_DEPTH and deeper_than(fields, MAX_DEPTH):
         raise InvalidEvent("body", f"expected at most {MAX_DEPTH} levels of nesting", payload)
     return fields

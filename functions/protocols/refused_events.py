@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from functions.protocols.contract import Translated
-from functions.protocols.surrogates import mended
 from pipeline.core.events import InvalidEvent, check_work
-
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-_decoder = msgspec.json.Decoder()
+from pipeline.core.untrusted_json import UNREADABLE, read
 
 
 def refused_event(source: Any, error: InvalidEvent, consent: Any = None) -> Translated:
@@ -35,7 +30,7 @@ def object_of_any_depth(data: bytes) -> dict[str, Any] | None:
     """
     check_work(data)
     try:
-        value = _decoder.decode(mended(data) or data)
-    except _UNREADABLE:
+        value = read(data)
+    except UNREADABLE:
         return None
     return value if isinstance(value, dict) else None

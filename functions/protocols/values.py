@@ -11,7 +11,6 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from functions.protocols.surrogates import mended
 from pipeline.core.events import (
     MAX_DEPTH,
     MAX_EVENT_BYTES,
@@ -23,6 +22,7 @@ from pipeline.core.events import (
     deeper_than,
     format_time,
 )
+from pipeline.core.untrusted_json import UNREADABLE, read
 
 MAX_EVENTS = 500
 """Of one request of our own protocol, and of one message to Pub/Sub."""
@@ -41,8 +41,6 @@ _FORM_BOUNDS = (
 )
 _SEPARATORS = (b",", b"{", b"[", b"&")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_decoder = msgspec.json.Decoder()
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def read_json(data: bytes | str, field: str = "body") -> Any:
@@ -53,12 +51,9 @@ def read_json(data: bytes | str, field: str = "body") -> Any:
     """
     check_work(data if isinstance(data, bytes) else data.encode("utf-8", "surrogatepass"), field)
     try:
-        value = _decoder.decode(data)
-    except _UNREADABLE as error:
-        whole = mended(data)
-        if whole is None:
-            raise InvalidEvent(field, f"expected JSON ({error})", data) from None
-        return read_json(whole, field)
+        value = read(data)
+    except UNREADABLE as error:
+        raise InvalidEvent(field, f"expected JSON ({error})", data) from None
     if deeper_than(value, MAX_DEPTH + 3):
         raise InvalidEvent(field, f"expected at most {MAX_DEPTH} levels of nesting", None)
     return value

@@ -10,6 +10,7 @@ import msgspec
 
 from functions.privacy import Stated, event_consent
 from pipeline.core.events import MAX_ID_LENGTH, InvalidEvent, TooMuch, check_work, parse_time
+from pipeline.core.untrusted_json import UNREADABLE, read
 from pipeline.core.user_tokens import check_user_token
 
 MAX_K = 100
@@ -100,9 +101,6 @@ def check_user(request: Request | ProfileRequest, key: bytes | None) -> None:
         raise UnprovenUser(401 if request.user_token is None else 403, error.reason) from None
 
 
-_decoder = msgspec.json.Decoder()
-
-
 def parse_request(body: bytes, allow_as_of: bool) -> Request:
     """Read one request.
 
@@ -135,10 +133,10 @@ def parse_profile_request(question: bytes | Mapping[str, Any], allow_as_of: bool
 def _object(body: bytes) -> dict[str, Any]:
     try:
         check_work(body)
-        raw = _decoder.decode(body)
+        raw = read(body)
     except TooMuch as error:
         raise TooLarge(error.field, error.reason, None) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise InvalidRequest("body", f"expected JSON ({error})", body) from None
     if not isinstance(raw, dict):
         raise InvalidRequest("body", "expected a JSON object", raw)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from functions.collection import Sorted, Terms, sort_events
 from functions.protocols.native import read_batch
-from functions.protocols.surrogates import mended
 from functions.protocols.values import read_json
 from pipeline.core.events import MAX_DEPTH, MAX_EVENT_BYTES
+from pipeline.core.surrogates import mended
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 DENIED = {"analytics": False, "personalization": False}
@@ -34,6 +34,31 @@ def nested(levels: int) -> Any:
     for _ in range(levels):
         value = {"a": value}
     return value
+
+
+@pytest.mark.parametrize("name", ['"consent"', '"cons\\u0065nt"'])
+def test_a_denial_is_not_lost_to_a_consent_that_comes_again(name: str) -> None:
+    no, yes = json.dumps(DENIED), '{"analytics": true, "personalization": true}'
+    own = json.dumps(event())
+    bodies = (
+        f'{{{name}: {no}, {own[1:-1]}, "consent": {yes}}}',
+        f'{{{name}: {no}, "events": [{own}], "consent": {yes}}}',
+        f'{{"events": [{{{name}: {no}, {own[1:-1]}, "consent": {yes}}}]}}',
+        f'{{"events": [{{"metadata": {{{name}: {no}}}, {own[1:-1]}, "metadata": {{"consent": {yes}}}}}]}}',
+        f'{{{name}: {{"analytics": false, "analytics": true, "personalization": false}}, "events": [{own}]}}',
+        f'{{"events": [1, {own}], {name}: {no}, "consent": {yes}}}',
+    )
+    for body in bodies:
+        found = took(body.encode())
+        assert (found.events, found.rejected) == ([], []), body
+        assert found.withheld == found.accepted
+
+
+def test_a_rejected_event_is_kept_as_its_consent_was_read() -> None:
+    twice = '"consent": {"analytics": true, "personalization": false}, "consent": {"personalization": true}'
+    (rejection,) = took(f'{{"events": [{{"event": 1, "user_id": "u1", {twice}}}]}}'.encode()).rejected
+    assert rejection.payload is not None and not rejection.consent.personalization
+    assert json.loads(rejection.payload)["consent"] == {"analytics": True, "personalization": False}
 
 
 # ---- half a character ------------------------------------------------------------------------------------------------

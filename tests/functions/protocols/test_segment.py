@@ -84,6 +84,14 @@ def test_an_id_that_is_nobodys_is_none(given: Any) -> None:
         events_of(track("Signed Up", userId=given))
 
 
+def test_a_denial_is_not_lost_to_a_consent_that_comes_again() -> None:
+    agreed = [{"consent": {"categoryPreferences": {"Analytics": said, "Advertising": False}}} for said in (False, True)]
+    no, yes = map(json.dumps, agreed)
+    body = f'{{"event": "Lit", "userId": "u1", "context": {no}, "context": {yes}}}'
+    found = sort_events(segment.read(Incoming("POST", "/v1/track", "", {}, body.encode(), NOW)), NOW)
+    assert (found.events, found.withheld) == ([], 1)
+
+
 def test_numbers_are_ids_as_texts() -> None:
     found = the_event(track("Signed Up", userId=17, messageId=18))
     assert (found.user_id, found.event_id) == ("17", "18")

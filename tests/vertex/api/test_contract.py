@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from functions.privacy import Stated
+from functions.protocols.native import read_batch
 from vertex.api.contract import InvalidRequest, ProfileRequest, Request, parse_profile_request, parse_request
 
 
@@ -23,6 +25,18 @@ def test_an_empty_question_asks_for_twenty_items_for_the_home_page() -> None:
 
 def test_null_is_as_good_as_absent_and_unknown_fields_are_no_mistake() -> None:
     assert parse(product_id=None, colour="blue") == Request()
+
+
+def test_half_a_character_in_a_pending_event_is_mended_as_the_collector_mends_it() -> None:
+    event = {"event": "search", "anonymous_id": "a1", "metadata": {"query": "abc\ud83d"}}
+    body = json.dumps({"anonymous_id": "a1", "events": [event]}).encode()
+    mended, collected = parse_request(body, False).events[0], read_batch(json.dumps(event).encode()).events[0].facts[0]
+    assert mended["metadata"] == collected["metadata"] == {"query": "abc\ufffd"}
+
+
+def test_a_denial_is_not_lost_to_a_consent_that_comes_again() -> None:
+    body = b'{"consent": {"personalization": false}, "cons\\u0065nt": {"personalization": true}}'
+    assert parse_request(body, False).consent == Stated(personalization=False)
 
 
 def test_both_ids_name_two_profiles_the_account_first() -> None:

@@ -1,0 +1,96 @@
+"""JSON of clients: half characters mended, and a name that stands twice in an object read so that no denial is lost.
+
+RFC 8259 (section 4) leaves open what a repeated name means; most readers take the last value. A visitor's no that is
+followed by a yes is still a no, so here a denial stays, objects of one name are one, and the rest is as most have it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from pipeline.core.surrogates import mended
+
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What `read` raises."""
+
+CONSENT = b"consent"
+"""What is looked for first: an event without it has no consent to hide."""
+_CONSENT_NAMES = (b'"consent"', b'"analytics"', b'"personalization"', b'"metadata"')
+_ESCAPED_LETTERS = (b"\\u006", b"\\u007", b"\\u004", b"\\u005")
+_YES_DENIES = "non_personalized_ads"
+_JOINED = "deniedConsentIds"
+_decoder = msgspec.json.Decoder()
+_encoder = msgspec.json.Encoder()
+
+
+def read(data: bytes | str) -> Any:
+    """Any JSON value.
+
+    Raises:
+        msgspec.DecodeError, UnicodeDecodeError, RecursionError: it is none.
+    """
+    try:
+        value = _decoder.decode(data)
+    except UNREADABLE:
+        whole = mended(data)
+        if whole is None:
+            raise
+        return read(whole)
+    return _merged(data) if repeats(data, value) else value
+
+
+def repeats(data: bytes | str, value: Any) -> bool:
+    """Whether names stand twice in what `value` was decoded from; it may also be so for a quotation mark in escapes."""
+    quotes = data.count('"') if isinstance(data, str) else data.count(b'"')
+    return quotes != _encoder.encode(value).count(b'"')
+
+
+def may_hide_consent(event: bytes) -> bool:
+    """Whether a name of a consent may stand twice in an event, or is written in escapes; rarely, and quickly told."""
+    if has_escaped_letter(event):
+        return True
+    return CONSENT in event and any(event.count(name) > 1 for name in _CONSENT_NAMES)
+
+
+def has_escaped_letter(data: bytes) -> bool:
+    """Whether an ASCII letter is written as an escape, which no client does."""
+    return b"\\" in data and b"\\u00" in data and any(escape in data for escape in _ESCAPED_LETTERS)
+
+
+def _merged(data: bytes | str) -> Any:
+    try:
+        return json.loads(data, object_pairs_hook=_object)
+    except ValueError as error:
+        raise msgspec.DecodeError(str(error)) from None
+
+
+def _object(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    return _with({}, pairs)
+
+
+def _with(found: dict[str, Any], pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Put them in, in place: a copy for each repetition would cost the square of their number."""
+    for name, value in pairs:
+        found[name] = _both(name, found[name], value) if name in found else value
+    return found
+
+
+def _both(name: str, one: Any, other: Any) -> Any:
+    """The later value, but for a denial, an object, and null after anything."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return _with(one, other.items())
+    if name == _JOINED and isinstance(one, list) and isinstance(other, list):
+        one += other
+        return one
+    kept = next((value for value in (one, other) if _is_denial(name, value) or isinstance(value, dict)), other)
+    return one if kept is None else kept
+
+
+def _is_denial(name: str, value: Any) -> bool:
+    if name == _YES_DENIES:
+        return value is True
+    return value is False or value == "DENIED"

@@ -44,7 +44,7 @@ from pipeline.metrics import Counter, Reporter, snapshot
 from pipeline.options import CLOUD_TRENDING_SHARDS, FreshetOptions
 from pipeline.rewind import moment
 from pipeline.rules_file import rules_of
-from pipeline.store import ITEM, PROFILE, STATS, TRENDING, Bigtable, cell, revise
+from pipeline.store import PROFILE, STATS, STUB, TRENDING, Bigtable, cell, revise
 
 BROWSERS, POINTERS = "browsers", "pointers"
 MAX_WAITING_EVENTS = 5_000
@@ -205,7 +205,7 @@ def item_rows(item: tuple[str, tuple[ItemStats, bytes]]) -> list[Row]:
     item_id, (stats, stub) = item
     rows: list[Row] = [(STATS, item_id, stats.encode(), stats.newest_ms)]
     if stub and stats.counts.totals:
-        rows.append((ITEM, item_id, stub, 0))
+        rows.append((STUB, item_id, stub, stats.newest_ms))
     return rows
 
 
@@ -320,7 +320,10 @@ class _Rank(LeanDoFn):
 
 
 class _WriteRows(LeanDoFn):
-    """Writes rows above what is there; what a profile knows and the log does not (cooldowns, marks) is kept."""
+    """Writes rows above what is there.
+
+    Kept is what a profile knows and the log does not (cooldowns, marks), and what a stub said first.
+    """
 
     def __init__(self, lease: Lease) -> None:
         self._lease = lease
@@ -346,10 +349,10 @@ class _WriteRows(LeanDoFn):
             stored = store.read_many(kind, list(rows))
             for key, (value, newest_ms) in rows.items():
                 before, revision = stored.get(key, (b"", 0))
-                if kind == ITEM:
-                    writes += [] if before else [cell(kind, key, value, 1)]
-                    continue
-                value = _with_memory(value, before) if kind == PROFILE and before else value
+                if before and kind == PROFILE:
+                    value = _with_memory(value, before)
+                elif before and kind == STUB:
+                    value = before
                 writes.append(cell(kind, key, value, revise(newest_ms, revision)))
         self._written.inc(store.write(writes))
         self._pending = {}

@@ -19,7 +19,7 @@ from pipeline import store as bigtable
 from pipeline.core.bots import is_bot
 from pipeline.core.catalog import Item, encode_item, stub_item
 from pipeline.core.decay import DAY_MS
-from pipeline.core.fold import Fact, Folded, Pair, adopt, category_of, fold, item_sums, of_people
+from pipeline.core.fold import Fact, Folded, Pair, adopt, catalog_category, fold, item_sums, of_people
 from pipeline.core.items import ItemStats, Trending
 from pipeline.core.profile import UserProfile
 from pipeline.core.rules import Rules, anomalies, due, is_marked, next_check
@@ -248,18 +248,24 @@ class FoldItemRows(KeptState):
         kept = self._load(bigtable.STATS, item_id, state)
         total = ItemStats.decode(kept.value) if kept.value else ItemStats()
         unseen = not total.counts.totals  # there may be neighbours: bundles of a session overtake
+        day = total.newest_ms // DAY_MS
         total.merge(ItemStats.decode(addition))
         add_rank(self._ranks, item_id, total, self._shards)
         yield from self._keep(kept, total.encode(), total.newest_ms, state, flush, final, expiry)
-        if stub and unseen and total.counts.totals:
-            # Time 1 ms: whatever the catalog says, now or later, lies above the stub.
-            yield bigtable.ITEM, item_id, stub, 1
+        # Bigtable forgets a stub by its cell's time, so it is written anew on each day that the item is seen.
+        if stub and total.counts.totals and (unseen or total.newest_ms // DAY_MS > day):
+            yield bigtable.STUB, item_id, self._first_stub(item_id, stub), kept.revision
 
     def finish_bundle(self) -> Iterator[Any]:
         now = Timestamp(time.time())
         for row, scope in self._ranks.items():
             yield TaggedOutput(RANKS, WindowedValue((row, scope.encode()), now, _GLOBAL))
         self._ranks = {}
+
+    def _first_stub(self, item_id: str, stub: bytes) -> bytes:
+        """The stub that is stored, else this one: later events do not rename an item."""
+        stored = self._keeping.source.store().read(bigtable.STUB, item_id)
+        return stub if stored is None else stored[0]
 
 
 class FoldScopes(KeptState):
@@ -291,12 +297,15 @@ def sums(folded: Iterable[Folded], shards: int) -> tuple[dict[str, ItemStats], d
 
 
 def scope_counts(folded: Iterable[Folded], items: dict[str, ItemStats], shards: int) -> dict[str, Trending]:
-    """Counts by scope's row: each item's partial counts where its facts are of one category, else fact by fact."""
+    """Counts by scope's row: each item's partial counts where its facts are of one category, else fact by fact.
+
+    Categories are the catalog's: there are as many scopes as it has categories, whatever events say.
+    """
     categories: dict[str, set[str]] = {}
     for new, _ in folded:
         for fact in new:
             if fact[0].product_id is not None:
-                categories.setdefault(fact[0].product_id, set()).add(category_of(fact))
+                categories.setdefault(fact[0].product_id, set()).add(catalog_category(fact))
     by_category: dict[tuple[str, int], Trending] = {}
 
     def scope(category: str, item_id: str) -> Trending:
@@ -313,7 +322,7 @@ def scope_counts(folded: Iterable[Folded], items: dict[str, ItemStats], shards: 
             if item_id in mixed:
                 alone = ItemStats()
                 alone.add(fact[0])
-                _count(scope(category_of(fact), item_id), alone)
+                _count(scope(catalog_category(fact), item_id), alone)
     return _with_all(by_category)
 
 

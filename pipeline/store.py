@@ -3,10 +3,14 @@
 | table    | row key                | family:column | value                   | cell timestamp            |
 |----------|------------------------|---------------|-------------------------|---------------------------|
 | profiles | profile key (`u#`, `a#`) | p:s         | encoded `UserProfile`   | revision (see `revise`)   |
-| items    | item id                | c:i, s:s      | `Item`, `ItemStats`     | load time, revision       |
+| items    | item id                | c:i           | `Item` of the catalog   | load time                 |
+|          |                        | s:s, s:i      | `ItemStats`, a stub     | revision                  |
 | trending | `scope#shard`          | t:s           | encoded `Trending`      | revision                  |
 | policies | policy name            | b:s           | bandit posterior        | revision                  |
 | leases   | `pipeline`             | l:g           | `Grant`, as JSON        | renewal, see `lease`      |
+
+A stub is what events say of an item that the catalog does not hold. Families `p`, `s` and `t` expire by the age of
+their cells, which is event time; the catalog's family `c` never does (docs/decisions/unknown-items.md).
 """
 
 from __future__ import annotations
@@ -36,6 +40,7 @@ from google.cloud.bigtable.data import (
 from google.cloud.bigtable.data.row_filters import (
     CellsColumnLimitFilter,
     ColumnQualifierRegexFilter,
+    ConditionalRowFilter,
     FamilyNameRegexFilter,
     LiteralValueFilter,
     RowFilter,
@@ -44,6 +49,7 @@ from google.cloud.bigtable.data.row_filters import (
 )
 
 from pipeline.core.catalog import Item, decode_item, encode_item
+from pipeline.core.decay import DAY_MS
 from pipeline.core.items import ItemRow, ItemStats, Trending
 from pipeline.core.profile import UserProfile
 
@@ -54,20 +60,26 @@ TABLES: dict[str, tuple[str, ...]] = {
     "policies": ("b",),
     "leases": ("l",),
 }
+# Of items and scopes, the families that are forgotten some days after the last event.
+ITEM_FAMILIES = ("s", "t")
 GLOBAL_SCOPE = "global#all"
 
 Cell = tuple[bytes, int]  # (encoded value, timestamp in ms)
 
-PROFILE, ITEM, STATS, TRENDING, LEASE = "profile", "item", "stats", "trending", "lease"
+PROFILE, ITEM, STATS, STUB, TRENDING, LEASE = "profile", "item", "stats", "stub", "trending", "lease"
 # What is stored -> (table, family, column)
 _CELLS: dict[str, tuple[str, str, bytes]] = {
     PROFILE: ("profiles", "p", b"s"),
     ITEM: ("items", "c", b"i"),
     STATS: ("items", "s", b"s"),
+    STUB: ("items", "s", b"i"),
     TRENDING: ("trending", "t", b"s"),
     LEASE: ("leases", "l", b"g"),
 }
 _NEWEST = CellsColumnLimitFilter(1)
+# Stubs that an older release wrote stand in the catalog's family at 1 ms.
+_LOADED = TimestampRangeFilter(start=datetime.fromtimestamp(0.002, UTC))
+_OF_CATALOG = ConditionalRowFilter(RowFilterChain([FamilyNameRegexFilter("c"), _LOADED]), true_filter=_NEWEST)
 _MAX_BULK = 500
 _MAX_WRITERS = 4
 _SWAP_S = 10.0
@@ -106,19 +118,26 @@ def item_write(item: Item, now_ms: int) -> tuple[str, RowMutationEntry]:
     return cell(ITEM, item.item_id, encode_item(item), now_ms)
 
 
-def ensure_tables(project: str, instance: str) -> list[str]:
+def ensure_tables(project: str, instance: str, item_ttl_days: float | None = None) -> list[str]:
     """Create the missing tables (one version a cell), and return their names. For emulators and tests.
 
-    On Google Cloud, Terraform creates the tables.
+    `item_ttl_days`, where given, is the age at which statistics, stubs and scopes are forgotten. On Google Cloud,
+    Terraform creates the tables.
     """
     from google.cloud import bigtable
-    from google.cloud.bigtable.column_family import MaxVersionsGCRule
+    from google.cloud.bigtable.column_family import GCRuleUnion, MaxAgeGCRule, MaxVersionsGCRule
 
+    one_version = MaxVersionsGCRule(1)
+    rules: dict[str, Any] = {}
+    if item_ttl_days is not None:
+        expiring = GCRuleUnion([one_version, MaxAgeGCRule(timedelta(days=item_ttl_days))])
+        rules = dict.fromkeys(ITEM_FAMILIES, expiring)
     admin = bigtable.Client(project=project, admin=True).instance(instance)
     existing = {table.table_id for table in admin.list_tables()}
     missing = [name for name in TABLES if name not in existing]
     for name in missing:
-        admin.table(name).create(column_families={family: MaxVersionsGCRule(1) for family in TABLES[name]})
+        families = {family: rules.get(family, one_version) for family in TABLES[name]}
+        admin.table(name).create(column_families=families)
     return missing
 
 
@@ -213,12 +232,19 @@ _stores: dict[tuple[str, str, str | None], Store] = {}
 class AsyncStore:
     """Reads for serving, on the running event loop. One item that cannot be decoded must not hide the others.
 
+    Args:
+        project, instance: which Bigtable.
+        item_ttl_days: statistics, stubs and scopes older than this are left out, for garbage collection may be late;
+            None reads them all.
+
     Attributes:
-        unreadable: how many rows were left out because of that.
+        unreadable: how many rows were left out because they could not be decoded.
     """
 
-    def __init__(self, project: str, instance: str) -> None:
+    def __init__(self, project: str, instance: str, item_ttl_days: float | None = None) -> None:
         self.unreadable = 0
+        self._ttl_ms = round(item_ttl_days * DAY_MS) if item_ttl_days is not None else None
+        self._shards: list[int] | None = None
         self._client = BigtableDataClientAsync(project=project)
         self._tables = {name: self._client.get_table(instance, name) for name in TABLES}
 
@@ -230,7 +256,7 @@ class AsyncStore:
         return UserProfile.decode(value[0]) if value is not None else None
 
     async def read_items(self, ids: Sequence[str], timeout_s: float = 1.0) -> dict[str, ItemRow]:
-        """Catalog and stats of those items that exist."""
+        """Catalog and stats of those items that exist, stubs among them."""
         found: dict[str, ItemRow] = {}
         for batch in _batches(sorted(set(ids))):
             query = ReadRowsQuery(row_keys=list(batch), row_filter=_NEWEST)
@@ -239,27 +265,53 @@ class AsyncStore:
                     found[row.row_key.decode()] = readable
         return found
 
-    async def scan_items(self) -> AsyncIterator[ItemRow]:
-        """Every item that can be read."""
-        async for row in await self._tables["items"].read_rows_stream(ReadRowsQuery(row_filter=_NEWEST)):
+    async def scan_items(self, with_stubs: bool) -> AsyncIterator[ItemRow]:
+        """Every item of the catalog that can be read; `with_stubs`, also those that only events name."""
+        query = ReadRowsQuery(row_filter=_NEWEST if with_stubs else _OF_CATALOG)
+        async for row in await self._tables["items"].read_rows_stream(query):
             if (readable := self._readable(row)) is not None:
                 yield readable
 
     async def read_trending(self, scope: str, timeout_s: float = 1.0) -> Trending:
-        """The scope's shards, merged; empty when nothing is trending there."""
-        shards = RowRange(start_key=f"{scope}#", end_key=f"{scope}$", end_is_inclusive=False)
-        query = ReadRowsQuery(row_ranges=[shards], row_filter=_NEWEST)
+        """The scope's shards, merged; empty when nothing is trending there.
+
+        A category is read by exact keys: a range would hold the rows of all categories whose names begin alike, and
+        names are free. The scope of all has a shard wherever a category has one, and no name lies in its range.
+        """
+        if scope == GLOBAL_SCOPE:
+            return await self._read_global(timeout_s)
+        if self._shards is None:
+            await self._read_global(timeout_s)
         total = Trending()
-        _, family, column = _CELLS[TRENDING]
-        for row in await self._tables["trending"].read_rows(query, operation_timeout=timeout_s):
-            value = _newest(row, family, column)
-            # A category may itself hold a "#": only the shard's digits may follow the scope.
-            if value is not None and row.row_key.decode()[len(scope) + 1 :].isdigit():
-                try:
-                    total.merge(Trending.decode(value[0]))
-                except _UNREADABLE:
-                    self.unreadable += 1
+        keys: list[str | bytes] = [trending_key(scope, shard) for shard in self._shards or ()]
+        if not keys:
+            return total
+        for row in await self._trending_rows(ReadRowsQuery(row_keys=keys, row_filter=_NEWEST), timeout_s):
+            self._merge(total, row)
         return total
+
+    async def _read_global(self, timeout_s: float) -> Trending:
+        """The scope of all; the shards that it has are noted."""
+        every = RowRange(start_key=f"{GLOBAL_SCOPE}#", end_key=f"{GLOBAL_SCOPE}$", end_is_inclusive=False)
+        total = Trending()
+        rows = await self._trending_rows(ReadRowsQuery(row_ranges=[every], row_filter=_NEWEST), timeout_s)
+        for row in rows:
+            self._merge(total, row)
+        self._shards = [int(row.row_key.decode().rpartition("#")[2]) for row in rows]
+        return total
+
+    async def _trending_rows(self, query: ReadRowsQuery, timeout_s: float) -> list[Row]:
+        return await self._tables["trending"].read_rows(query, operation_timeout=timeout_s)
+
+    def _merge(self, total: Trending, row: Row) -> None:
+        _, family, column = _CELLS[TRENDING]
+        value = self._state(row, family, column)
+        if value is None:
+            return
+        try:
+            total.merge(Trending.decode(value))
+        except _UNREADABLE:
+            self.unreadable += 1
 
     async def ping(self, timeout_s: float = 0.5) -> None:
         """Read one row; raises when Bigtable does not answer in time."""
@@ -271,19 +323,29 @@ class AsyncStore:
 
     def _readable(self, row: Row) -> ItemRow | None:
         try:
-            return _item_row(row)
+            return self._item_row(row)
         except _UNREADABLE:
             self.unreadable += 1
             return None
 
+    def _item_row(self, row: Row) -> ItemRow | None:
+        """The item; None where there is nothing but statistics that have expired."""
+        loaded, counted = _newest(row, "c", b"i"), self._state(row, "s", b"s")
+        stats = ItemStats.decode(counted) if counted is not None else ItemStats()
+        item = decode_item(loaded[0]) if loaded is not None else Item(row.row_key.decode(), stub=True)
+        if not item.stub:
+            return ItemRow(item, stats)
+        said = self._state(row, "s", b"i")
+        if counted is None:
+            return None
+        return ItemRow(decode_item(said) if said is not None else item, stats)
 
-def _item_row(row: Row) -> ItemRow:
-    key = row.row_key.decode()
-    item, stats = _newest(row, "c", b"i"), _newest(row, "s", b"s")
-    return ItemRow(
-        decode_item(item[0]) if item is not None else Item(key, stub=True),
-        ItemStats.decode(stats[0]) if stats is not None else ItemStats(),
-    )
+    def _state(self, row: Row, family: str, column: bytes) -> bytes | None:
+        """The newest value of a family that expires; None where it has."""
+        found = _newest(row, family, column)
+        if found is None or (self._ttl_ms is not None and found[1] < now_ms() - self._ttl_ms):
+            return None
+        return found[0]
 
 
 def _holds(family: str, column: bytes, cell: Cell | None) -> RowFilter:

@@ -90,12 +90,18 @@ locals {
     if contains(["FRESHET_DEFAULT_CONSENT", "FRESHET_SIGNALS", "FRESHET_DROP_FIELDS", "FRESHET_HASH_FIELDS"], name)
   }
 
-  api_environment = merge(var.api_settings, local.api_privacy, {
+  # Without a number, the API takes as many items as its memory holds.
+  api_bounds = {
+    for name, value in { FRESHET_MAX_ITEMS = var.max_items } : name => tostring(value) if value != null
+  }
+
+  api_environment = merge(var.api_settings, local.api_privacy, local.api_bounds, {
     GOOGLE_CLOUD_PROJECT      = var.project_id
     FRESHET_BIGTABLE_INSTANCE = google_bigtable_instance.freshet.name
     FRESHET_MODEL_DIR         = "gs://${google_storage_bucket.artifacts.name}/models"
     FRESHET_VERTEX_ENDPOINT   = "projects/${var.project_id}/locations/${var.region}/endpoints/${google_vertex_ai_endpoint.ranker.name}"
     FRESHET_CORS_ORIGINS      = join(",", var.cors_origins)
+    FRESHET_ITEM_TTL_DAYS     = tostring(var.item_ttl_days)
   })
 }
 
@@ -127,7 +133,7 @@ resource "google_cloud_run_v2_service" "api" {
       }
 
       resources {
-        limits            = { cpu = "2", memory = "1Gi" }
+        limits            = { cpu = "2", memory = var.api_memory }
         cpu_idle          = false # it refreshes items and models between requests
         startup_cpu_boost = true
       }

@@ -30,9 +30,17 @@ locals {
 
   newest_version = { max_version = 1 }
 
-  # A cell's time is that of the newest event in it, so a profile's age counts from the visitor's last event.
+  # A cell's time is that of the newest event in it, so age counts from the last event of the visitor or item. The
+  # catalog's family, items/c, keeps the time of its load and does not expire.
+  ttl_days = {
+    "profiles/p" = var.profile_ttl_days
+    "items/s"    = var.item_ttl_days
+    "trending/t" = var.item_ttl_days
+  }
+
   gc_rules = {
-    profiles = { mode = "union", rules = [local.newest_version, { max_age = "${var.profile_ttl_days * 24}h" }] }
+    for family, days in local.ttl_days :
+    family => { mode = "union", rules = [local.newest_version, { max_age = "${days * 24}h" }] }
   }
 
   bigtable_families = merge([
@@ -63,7 +71,7 @@ resource "google_bigtable_gc_policy" "this" {
   instance_name   = google_bigtable_instance.freshet.name
   table           = google_bigtable_table.this[each.value.table].name
   column_family   = each.value.family
-  gc_rules        = jsonencode(lookup(local.gc_rules, each.value.table, { rules = [local.newest_version] }))
+  gc_rules        = jsonencode(lookup(local.gc_rules, each.key, { rules = [local.newest_version] }))
   deletion_policy = "ABANDON" # deleted with its table
 }
 

@@ -155,6 +155,19 @@ run "nothing_grows_for_ever" {
 
   assert {
     condition = alltrue([
+      for family in ["items/s", "trending/t"] :
+      jsondecode(google_bigtable_gc_policy.this[family].gc_rules).rules[1].max_age == "2160h"
+    ])
+    error_message = "What events say of an item or a scope is forgotten 90 days after the last of them."
+  }
+
+  assert {
+    condition     = length(jsondecode(google_bigtable_gc_policy.this["items/c"].gc_rules).rules) == 1
+    error_message = "The catalog is never forgotten by age."
+  }
+
+  assert {
+    condition = alltrue([
       for table in google_bigquery_table.this :
       table.time_partitioning[0].type == "DAY" && length(table.clustering) > 0 && table.deletion_protection
     ])
@@ -191,6 +204,9 @@ run "what_is_asked_for_is_given" {
 
   variables {
     profile_ttl_days     = 30
+    item_ttl_days        = 20
+    max_items            = 5000
+    api_memory           = "2Gi"
     log_retention_days   = 10
     mart_history_days    = 7
     pipeline_subnetwork  = "regions/us-central1/subnetworks/private"
@@ -220,6 +236,22 @@ run "what_is_asked_for_is_given" {
   assert {
     condition     = jsondecode(google_bigtable_gc_policy.this["profiles/p"].gc_rules).rules[1].max_age == "720h"
     error_message = "profile_ttl_days sets the age at which a profile is forgotten."
+  }
+
+  assert {
+    condition = (
+      jsondecode(google_bigtable_gc_policy.this["items/s"].gc_rules).rules[1].max_age == "480h" &&
+      local.api_environment.FRESHET_ITEM_TTL_DAYS == "20"
+    )
+    error_message = "item_ttl_days sets the age at which Bigtable forgets and the API stops reading."
+  }
+
+  assert {
+    condition = (
+      local.api_environment.FRESHET_MAX_ITEMS == "5000" &&
+      google_cloud_run_v2_service.api.template[0].containers[0].resources[0].limits.memory == "2Gi"
+    )
+    error_message = "max_items and api_memory are the API's."
   }
 
   assert {
@@ -306,6 +338,9 @@ run "bad_values_are_refused" {
     max_delivery_attempts = 4
     bigtable_nodes        = { min = 0, max = 1 }
     profile_ttl_days      = 0
+    item_ttl_days         = 0
+    max_items             = 0
+    api_memory            = "1GB"
 
     message_retention_days = 8
   }
@@ -331,5 +366,8 @@ run "bad_values_are_refused" {
     var.max_delivery_attempts,
     var.bigtable_nodes,
     var.profile_ttl_days,
+    var.item_ttl_days,
+    var.max_items,
+    var.api_memory,
   ]
 }

@@ -177,6 +177,28 @@ variable "api_instances" {
   }
 }
 
+variable "api_memory" {
+  description = "Memory of an instance of the API. A third of it is for items, about 10 kB each: 35,000 in 1Gi."
+  type        = string
+  default     = "1Gi"
+
+  validation {
+    condition     = can(regex("^[1-9][0-9]*(Mi|Gi)$", var.api_memory))
+    error_message = "api_memory: expected a size such as 512Mi or 2Gi."
+  }
+}
+
+variable "max_items" {
+  description = "Items of the catalog that an instance of the API keeps in memory; null: as many as fit into a third of api_memory. What is beyond it is recommended seldom or never, which is an error in the log."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.max_items == null ? true : 1 <= var.max_items && floor(var.max_items) == var.max_items
+    error_message = "max_items: expected a whole number, 1 or more."
+  }
+}
+
 variable "vertex_endpoint_id" {
   description = "Id of the Vertex AI endpoint, up to 10 digits, not starting with 0. Unique in the region of the project."
   type        = string
@@ -328,5 +350,16 @@ variable "profile_ttl_days" {
   validation {
     condition     = 1 <= var.profile_ttl_days && floor(var.profile_ttl_days) == var.profile_ttl_days
     error_message = "profile_ttl_days: expected a whole number of days, 1 or more."
+  }
+}
+
+variable "item_ttl_days" {
+  description = "Days after the last event at which an item's statistics, a product that no catalog holds, and a trending scope are forgotten."
+  type        = number
+  default     = 90
+
+  validation {
+    condition     = 1 <= var.item_ttl_days && floor(var.item_ttl_days) == var.item_ttl_days
+    error_message = "item_ttl_days: expected a whole number of days, 1 or more."
   }
 }

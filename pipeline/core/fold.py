@@ -113,6 +113,15 @@ def category_of(fact: Fact) -> str:
     return (item.category if item is not None else "") or event.text("category")
 
 
+def catalog_category(fact: Fact) -> str:
+    """The category that the catalog says of the fact's item; empty where it says none.
+
+    Only these have scopes: what an event says, its sender has chosen, and there is no end of names to choose.
+    """
+    _, item = fact
+    return item.category if item is not None else ""
+
+
 def item_sums(folded: Iterable[Folded]) -> dict[str, ItemStats]:
     """Partial item statistics by item id of some folded messages."""
     stats: dict[str, ItemStats] = defaultdict(ItemStats)
@@ -120,7 +129,7 @@ def item_sums(folded: Iterable[Folded]) -> dict[str, ItemStats]:
     for new, pairs in folded:
         for event, item in new:
             if event.product_id is not None:
-                stats[event.product_id].add(event, category_of((event, item)))
+                stats[event.product_id].add(event, catalog_category((event, item)))
         for item_id, other, kind, weight, time_ms in pairs:
             links[item_id].append((other, kind, weight, time_ms))
             links[other].append((item_id, kind, weight, time_ms))

@@ -117,7 +117,7 @@ def context_vector(stats: ItemStats) -> list[float]:
 ITEM_FEATURES: tuple[ItemFeature[ItemStats], ...] = (
     ItemFeature(
         "category",
-        "category of the item's newest event that told one",
+        "the catalog's category of the item, at its newest event",
         "value at the greatest event time",
         "text",
         "",

@@ -161,7 +161,7 @@ class ItemStats(msgspec.Struct, array_like=True):
 
     @property
     def category(self) -> str:
-        """The category of its newest event, or the empty string."""
+        """The category that the catalog gave it at its newest event, or the empty string."""
         return self.category_at[1]
 
     def neighbours(self, now_ms: int) -> dict[str, float]:

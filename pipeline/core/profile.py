@@ -411,6 +411,8 @@ class UserProfile(msgspec.Struct, array_like=True):
         price = event.number("price") or (item.price if item is not None else 0.0)
         entry = CartEntry(time_ms, inside, _cents(price * event.number("quantity", 1.0)) if inside else 0)
         self.cart[item_id] = max(entry, self.cart.get(item_id, entry))
+        if len(self.cart) > 2 * MAX_CART_ITEMS:
+            self.cart = _newest(self.cart, MAX_CART_ITEMS, _by_value)
 
     def _trace(self, event: Event, time_ms: int) -> None:
         if self.first_touch is not None and self.first_touch.time_ms < time_ms:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
@@ -15,6 +15,7 @@ from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
 from apache_beam.testing.test_stream import TestStream as Script
 
 from pipeline import store as bigtable
+from pipeline.core.catalog import Item, decode_item
 from pipeline.core.events import Event, encode_message
 from pipeline.core.fold import Fact, fold, item_sums
 from pipeline.core.items import ItemStats, Trending
@@ -123,8 +124,13 @@ def facts(*events: Event) -> tuple[str, list[Fact]]:
 def browsing(visitor: Visitor) -> list[Event]:
     """A visit of 30 events on six products, each shown, viewed and clicked, some bought."""
     names = ["impression", "view_product", "click", "add_to_cart", "purchase"]
-    categories = [f"{visitor.tag}.c{n}" for n in range(2)]
-    return [visitor.did(names[n % 5], f"p{n % 6}", 10 * n, metadata={"category": categories[n % 2]}) for n in range(30)]
+    return [visitor.did(names[n % 5], f"p{n % 6}", 10 * n) for n in range(30)]
+
+
+def browsed(visitor: Visitor) -> dict[str, Item]:
+    """The catalog of these six products, in two categories."""
+    items = [Item(visitor.product(f"p{n}"), category=f"{visitor.tag}.c{n % 2}") for n in range(6)]
+    return {item.item_id: item for item in items}
 
 
 def disordered(events: list[Event], seed: int) -> list[PubsubMessage]:
@@ -174,10 +180,11 @@ def features(
 class Clean:
     """What the features are when one visitor's events are folded in order, in one place."""
 
-    def __init__(self, events: Iterable[Event], shards: int = 1) -> None:
+    def __init__(self, events: Iterable[Event], shards: int = 1, catalog: Mapping[str, Item] | None = None) -> None:
         profile = UserProfile()
         in_order = sorted(events, key=lambda event: (event.timestamp, event.event_id))
-        folded = [fold(profile, [(event, None)]) for event in in_order]
+        items = catalog or {}
+        folded = [fold(profile, [(event, items.get(event.product_id or ""))]) for event in in_order]
         assert all(found.new for found in folded), "an event twice"
         self.profile = profile.copy()
         stats = item_sums(folded)
@@ -196,6 +203,11 @@ def stored_profile(store: Store, key: str) -> UserProfile:
 def stored_items(store: Store, item_ids: Iterable[str]) -> dict[str, ItemStats]:
     found = store.read_many(bigtable.STATS, list(item_ids))
     return {item_id: ItemStats.decode(value) for item_id, (value, _) in found.items()}
+
+
+def stored_stubs(store: Store, item_ids: Iterable[str]) -> dict[str, Item]:
+    found = store.read_many(bigtable.STUB, list(item_ids))
+    return {item_id: decode_item(value) for item_id, (value, _) in found.items()}
 
 
 def stored_scopes(store: Store, rows: Iterable[str]) -> dict[str, Trending]:

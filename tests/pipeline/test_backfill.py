@@ -28,6 +28,7 @@ from pipeline.lease import KEY, HeldLease, Holder
 from pipeline.sinks import insert
 from pipeline.store import ITEM, LEASE, PROFILE, STATS, TRENDING, Bigtable, Store, cell, item_write
 from tests.pipeline.core.streams import assert_same
+from tests.pipeline.steps import stored_stubs
 
 START = datetime(2025, 1, 1, 12, 0, tzinfo=UTC)
 
@@ -84,6 +85,8 @@ def test_the_log_becomes_the_rows_that_the_stream_would_have_written(
     known = [event(n, tag=tag, anonymous_id=f"{tag}a", user_id=f"{tag}u") for n in range(4, 7)]
     late = event(2, tag=tag, anonymous_id=f"{tag}a", event_id=f"{tag}late", ingest_time=START + timedelta(hours=1))
     everything = [*anonymous, *known, late]
+    loaded = [Item(f"{tag}p{n}", category=f"{tag}c{n % 2}") for n in (0, 2, 3)]  # not p1
+    store.write([item_write(item, 1000) for item in loaded])
     log(everything + Random(1).sample(everything, 4))
 
     assert run(source, dataset, "--since=2025-01-01", "--until=2025-01-02") == 0
@@ -96,9 +99,11 @@ def test_the_log_becomes_the_rows_that_the_stream_would_have_written(
     assert sum(sum(totals.values()) for totals in counted) == 8
     first = ItemStats.decode(stats[0][0]) if stats[0] else ItemStats()
     assert set(first.neighbour_weights.sums) == {f"{tag}p{n}" for n in (1, 2, 3)}
-    assert store.read_items([f"{tag}p1"])[f"{tag}p1"].stub
+    assert stored_stubs(store, [f"{tag}p{n}" for n in range(4)]).keys() == {f"{tag}p1"}
     [scope] = [Trending.decode(found[0]) for found in [store.read(TRENDING, f"category#{tag}c0#00")] if found]
     assert set(scope.scores) == {f"{tag}p0", f"{tag}p2"} and sum(scope.counts.totals.values()) == 5
+    other = store.read(TRENDING, f"category#{tag}c1#00")
+    assert other is not None and set(Trending.decode(other[0]).scores) == {f"{tag}p3"}
 
 
 def test_running_it_again_changes_nothing_and_lies_above_what_was_there(

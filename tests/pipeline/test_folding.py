@@ -9,7 +9,7 @@ from apache_beam.testing.test_stream import TestStream as Script
 from pipeline import store as bigtable
 from pipeline.core.profile import UserProfile
 from pipeline.keeping import Keeping
-from pipeline.store import Bigtable, Store
+from pipeline.store import Bigtable, Store, item_write, now_ms
 from pipeline.transforms import FoldProfiles, Profiles
 from tests.pipeline.core.streams import assert_same
 from tests.pipeline.steps import (
@@ -18,6 +18,7 @@ from tests.pipeline.steps import (
     START_MS,
     Clean,
     Visitor,
+    browsed,
     browsing,
     collect,
     disordered,
@@ -43,9 +44,12 @@ def assert_stored(store: Store, key: str, clean: Clean) -> None:
 def test_what_is_stored_of_a_disordered_stream_is_that_of_the_clean_one(
     source: Bigtable, store: Store, visitor: Visitor
 ) -> None:
-    clean = browsing(visitor)
+    clean, catalog = browsing(visitor), browsed(visitor)
+    store.write([item_write(item, now_ms()) for item in catalog.values()])
     features(source, disordered(clean, 1))
-    assert_stored(store, visitor.key, Clean(clean))
+    expected = Clean(clean, catalog=catalog)
+    assert len(expected.scopes) == 3  # two categories and all
+    assert_stored(store, visitor.key, expected)
 
 
 def test_a_duplicate_goes_no_further_whether_in_the_same_message_or_another(source: Bigtable, visitor: Visitor) -> None:
@@ -61,10 +65,11 @@ def test_a_duplicate_goes_no_further_whether_in_the_same_message_or_another(sour
 def test_a_new_pipeline_continues_exactly_where_the_last_one_stored(
     source: Bigtable, store: Store, visitor: Visitor
 ) -> None:
-    clean = browsing(visitor)
+    clean, catalog = browsing(visitor), browsed(visitor)
+    store.write([item_write(item, now_ms()) for item in catalog.values()])
     features(source, disordered(clean[:17], 2))
     counts = features(source, disordered(clean[10:], 3))
-    assert_stored(store, visitor.key, Clean(clean))
+    assert_stored(store, visitor.key, Clean(clean, catalog=catalog))
     assert sum(len(new.facts) for _, new in outputs["new"]) == 13
     assert counts["fold/warm_started"] == 1
     assert counts["items/warm_started"] == 6

@@ -8,13 +8,14 @@ import pytest
 
 from pipeline import store as bigtable
 from pipeline.core.catalog import Item, decode_item
+from pipeline.core.decay import DAY_MS
 from pipeline.core.events import Event
 from pipeline.core.fold import Pair
 from pipeline.core.items import BOUGHT, TOUCHED, ItemStats, Trending
 from pipeline.folding import NewFacts, add_rank, shard_of
 from pipeline.keeping import Keeping
 from pipeline.store import Bigtable, Store, ensure_tables, item_write
-from pipeline.transforms import Decode, FoldItems
+from pipeline.transforms import Decode, FoldItems, WriteToBigtable
 from tests.pipeline.core.streams import assert_same
 from tests.pipeline.steps import (
     RUNNERS,
@@ -30,6 +31,7 @@ from tests.pipeline.steps import (
     script,
     stored_items,
     stored_scopes,
+    stored_stubs,
 )
 
 
@@ -41,20 +43,25 @@ def alone(source: Bigtable, tag: str) -> Bigtable:
     return found
 
 
+def catalog_of(tag: str, products: int = 9) -> dict[str, Item]:
+    """The products of `shoppers`, in three categories."""
+    items = [Item(f"{tag}-p{n}", category=f"{tag}.c{n % 3}") for n in range(products)]
+    return {item.item_id: item for item in items}
+
+
 def new(visitor: Visitor, *events: Event, pairs: list[Pair] | None = None, trusted: bool = True) -> Any:
     """What the fold of a message hands on."""
     return visitor.key, NewFacts([(event, None) for event in events], pairs or [], trusted)
 
 
 def shoppers(tag: str, products: int = 9) -> list[tuple[Visitor, list[Event]]]:
-    """Six visitors who view, cart and buy some of the products, of three categories."""
+    """Six visitors who view, cart and buy some of the products."""
     found = []
     for n in range(6):
         visitor = Visitor(f"{tag}{n}")
         names = ("view_product", "impression", "click", "add_to_cart", "purchase")
         events = [
-            visitor.did(names[m % 5], at_s=60 * n + m, metadata={"category": f"{tag}.c{(n + m) % products % 3}"})
-            for m in range(10)
+            visitor.did(names[m % 5], at_s=60 * n + m, metadata={"category": f"{tag}.said{m}"}) for m in range(10)
         ]
         found.append((visitor, [_of(event, f"{tag}-p{(n + m) % products}") for m, event in enumerate(events)]))
     return found
@@ -75,10 +82,11 @@ def total(parts: list[ItemStats]) -> ItemStats:
 def test_scopes_hold_what_is_computed_from_the_item_rows_and_shards_share_no_item(
     alone: Bigtable, tag: str, shards: int
 ) -> None:
-    everything = shoppers(tag)
+    everything, catalog = shoppers(tag), catalog_of(tag)
+    alone.store().write([item_write(item, bigtable.now_ms()) for item in catalog.values()])
     features(alone, disordered([event for _, events in everything for event in events], 5), shards=shards)
     items = {key: ItemStats.decode(value) for key, value in alone.store().scan(bigtable.STATS)}
-    clean = [Clean(events, shards).items for _, events in everything]
+    clean = [Clean(events, shards, catalog).items for _, events in everything]
     ids = {item_id for found in clean for item_id in found}
     assert_same(items, {item_id: total([found[item_id] for found in clean if item_id in found]) for item_id in ids})
 
@@ -148,15 +156,30 @@ def test_an_event_without_a_product_changes_no_item(source: Bigtable, visitor: V
 def test_an_item_that_changes_its_category_counts_each_event_where_it_was(
     source: Bigtable, store: Store, visitor: Visitor
 ) -> None:
-    categories = [f"{visitor.tag}.old", f"{visitor.tag}.new"]
-    views = [
-        visitor.did("view_product", "p", n, metadata={"category": category}) for n, category in enumerate(categories)
+    categories, product = [f"{visitor.tag}.old", f"{visitor.tag}.new"], visitor.product("p")
+    facts = [
+        (visitor.did("view_product", "p", n), Item(product, category=category)) for n, category in enumerate(categories)
     ]
-    features(source, [message(*views)])
+    folded = visitor.key, NewFacts(facts, [], True)
+    run(lambda p: p | script([folded]) | FoldItems(Keeping(source)) | WriteToBigtable(source, after_commit=False))
     rows = [bigtable.trending_key(bigtable.category_scope(category), 0) for category in categories]
     scopes = stored_scopes(store, rows)
     assert [scopes[row].counts.totals for row in rows] == [{0: 1}, {0: 1}]
-    assert visitor.product("p") in scopes[rows[1]].scores
+    assert product in scopes[rows[1]].scores
+
+
+def test_a_category_that_only_events_name_has_no_scope(alone: Bigtable, tag: str) -> None:
+    visitor, known = Visitor(tag), Item(f"{tag}-known", category="lamps")
+    alone.store().write([item_write(known, bigtable.now_ms()), item_write(Item(f"{tag}-bare"), bigtable.now_ms())])
+    said = [
+        visitor.did("view_product", name, n, metadata={"category": f"lamps#{n}"})
+        for n, name in enumerate(("known", "bare", "unknown"))
+    ]
+    features(alone, [message(*said)])
+    assert {key for key, _ in alone.store().scan(bigtable.TRENDING)} == {"global#all#00", "category#lamps#00"}
+    of_all = stored_scopes(alone.store(), ["global#all#00"])["global#all#00"]
+    assert set(of_all.scores) == {visitor.product(name) for name in ("known", "bare", "unknown")}
+    alone.store().close()
 
 
 # stubs
@@ -167,7 +190,8 @@ def test_an_item_the_catalog_does_not_hold_gets_a_stub_which_a_load_overwrites(
 ) -> None:
     item_id = visitor.product("new")
     features(source, [message(visitor.did("view_product", "new", metadata={"category": "c", "price": 2}))])
-    assert store.read_items([item_id]) == {item_id: Item(item_id, category="c", price=2.0, stub=True)}
+    assert stored_stubs(store, [item_id]) == {item_id: Item(item_id, category="c", price=2.0, stub=True)}
+    assert store.read_items([item_id]) == {}
     loaded = Item(item_id, title="Lamp", category="home")
     store.write([item_write(loaded, bigtable.now_ms())])
     features(source, [message(visitor.did("view_product", "new", 1, metadata={"category": "c"}))])
@@ -182,11 +206,24 @@ def test_an_item_whose_neighbours_came_before_its_own_first_event_gets_its_stub_
     pair = Pair(visitor.product("own"), visitor.product("other"), TOUCHED, 1.0, START_MS)
     stream = script([new(visitor, visitor.did("view_product", "other", 1), pairs=[pair])], [new(visitor, own)])
     run(lambda p: collect(p | stream | FoldItems(Keeping(source)), "writes"))
-    stubs = [decode_item(value) for kind, _, value, _ in outputs["writes"] if kind == bigtable.ITEM]
+    stubs = [decode_item(value) for kind, _, value, _ in outputs["writes"] if kind == bigtable.STUB]
     assert {stub.item_id: stub.category for stub in stubs} == {
         visitor.product("other"): "",
         visitor.product("own"): "c",
     }
+
+
+def test_a_stub_is_as_old_as_its_last_day_and_as_the_first_event_told_it(
+    source: Bigtable, store: Store, visitor: Visitor
+) -> None:
+    item_id, day_s = visitor.product("new"), DAY_MS / 1000
+    titles = {0.0: "first", 1.0: "same day", day_s: "next day", day_s + 1: "same next day"}
+    views = [visitor.did("view_product", "new", at_s, metadata={"title": title}) for at_s, title in titles.items()]
+    features(source, [message(view) for view in views])
+    assert stored_stubs(store, [item_id])[item_id].title == "first"
+    [(_, written_ms)] = store.read_many(bigtable.STUB, [item_id]).values()
+    assert written_ms == START_MS + DAY_MS
+    assert [kind for kind, *_ in outputs["item writes"]].count(bigtable.STUB) == 2
 
 
 def test_a_stub_does_not_hide_an_item_that_the_catalog_already_held(

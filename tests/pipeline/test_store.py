@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from math import log2
 from typing import Any
 
 import pytest
 from google.api_core.exceptions import GoogleAPICallError
+from google.cloud.bigtable import Client
+from google.cloud.bigtable.column_family import GCRuleUnion, MaxAgeGCRule, MaxVersionsGCRule
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import store as bigtable
-from pipeline.core.catalog import Item
+from pipeline.core.catalog import Item, encode_item
+from pipeline.core.decay import DAY_MS
 from pipeline.core.items import TRENDING_HALF_LIFE_MS, ItemRow, ItemStats, Trending
 from pipeline.core.profile import UserProfile
-from pipeline.store import AsyncStore, Bigtable, Store, cell, ensure_tables, item_write, revise, trending_key
+from pipeline.store import AsyncStore, Bigtable, Store, cell, ensure_tables, item_write, now_ms, revise, trending_key
 from tests.pipeline.core.streams import START_MS, event, laws
+
+FLOOD_ROWS, FLOOD_ROW_BYTES = 4_000, 10_000
 
 
 @pytest.fixture
@@ -126,14 +133,72 @@ async def test_serving_reads_items_with_what_is_there_of_them(serving: AsyncStor
     stats = ItemStats()
     stats.add(event(product_id="p"))
     known, counted = f"{tag}-known", f"{tag}-counted"
-    store.write([item_write(Item(known, "Lamp"), 1), cell(bigtable.STATS, counted, stats.encode(), 1)])
+    told, stub = f"{tag}-told", Item(f"{tag}-told", "Vase", stub=True)
+    store.write([item_write(Item(known, "Lamp"), now_ms()), cell(bigtable.STATS, counted, stats.encode(), 1)])
+    store.write([cell(bigtable.STATS, told, stats.encode(), 1), cell(bigtable.STUB, told, encode_item(stub), 1)])
     expected = {
         known: ItemRow(Item(known, "Lamp"), ItemStats()),
         counted: ItemRow(Item(counted, stub=True), stats),
+        told: ItemRow(stub, stats),
     }
-    assert await serving.read_items([known, counted, f"{tag}-absent"]) == expected
-    scanned = {row.item.item_id: row async for row in serving.scan_items()}
-    assert {key: scanned[key] for key in expected} == expected
+    assert await serving.read_items([*expected, f"{tag}-absent"]) == expected
+    assert await scanned(serving, tag, with_stubs=True) == expected
+
+
+async def scanned(serving: AsyncStore, tag: str, with_stubs: bool) -> dict[str, ItemRow]:
+    """The rows of a scan whose ids begin with the tag."""
+    found = {row.item.item_id: row async for row in serving.scan_items(with_stubs)}
+    return {key: row for key, row in found.items() if key.startswith(tag)}
+
+
+async def test_a_scan_of_the_catalog_meets_no_stub_of_this_release_or_an_older_one(
+    serving: AsyncStore, store: Store, tag: str
+) -> None:
+    stats = ItemStats()
+    stats.add(event(product_id="p"))
+    lamp, new, old = (f"{tag}-{name}" for name in ("lamp", "new", "old"))
+    store.write(cell(bigtable.STATS, key, stats.encode(), 7) for key in (lamp, new, old))
+    store.write([item_write(Item(lamp, "Lamp"), now_ms()), item_write(Item(old, "Vase", stub=True), 1)])
+    store.write([cell(bigtable.STUB, new, encode_item(Item(new, stub=True)), 7)])
+    assert await scanned(serving, tag, with_stubs=False) == {lamp: ItemRow(Item(lamp, "Lamp"), stats)}
+    everything = await scanned(serving, tag, with_stubs=True)
+    assert {key: row.item.stub for key, row in everything.items()} == {lamp: False, new: True, old: True}
+    assert everything[old].item.title == "Vase"
+
+
+async def test_what_has_expired_is_not_read_and_the_catalog_never_does(
+    source: Bigtable, store: Store, tag: str
+) -> None:
+    serving, stats = AsyncStore(*source, item_ttl_days=30), ItemStats()
+    stats.add(event(product_id="p"))
+    days = {"fresh": 29, "stale": 31, "lamp": 31}
+    for name, age in days.items():
+        at_ms = now_ms() - age * DAY_MS
+        key, stub = f"{tag}-{name}", encode_item(Item(f"{tag}-{name}", stub=True))
+        store.write([cell(bigtable.STATS, key, stats.encode(), at_ms), cell(bigtable.STUB, key, stub, at_ms)])
+        row = trending_key(bigtable.category_scope(f"{tag}{name}"), 0)
+        store.write([cell(bigtable.TRENDING, row, trending_of(a=1.0).encode(), at_ms)])
+    store.write([item_write(Item(f"{tag}-lamp"), now_ms() - 900 * DAY_MS)])
+    store.write([cell(bigtable.TRENDING, trending_key(bigtable.GLOBAL_SCOPE, 0), trending_of().encode(), now_ms())])
+    expected = {
+        f"{tag}-fresh": ItemRow(Item(f"{tag}-fresh", stub=True), stats),
+        f"{tag}-lamp": ItemRow(Item(f"{tag}-lamp"), ItemStats()),
+    }
+    assert await serving.read_items([f"{tag}-{name}" for name in days]) == expected
+    assert await scanned(serving, tag, with_stubs=True) == expected
+    scopes = [await serving.read_trending(bigtable.category_scope(f"{tag}{name}")) for name in ("fresh", "stale")]
+    assert [len(scope.scores) for scope in scopes] == [1, 0]
+    await serving.close()
+
+
+def test_tables_forget_statistics_stubs_and_scopes_by_age_and_never_the_catalog(source: Bigtable, tag: str) -> None:
+    ensure_tables(source.project, f"expiring-{tag}", item_ttl_days=90)
+    admin = Client(project=source.project, admin=True).instance(f"expiring-{tag}")
+    families = {table: admin.table(table).list_column_families() for table in ("items", "trending")}
+    by_age = MaxAgeGCRule(timedelta(days=90))
+    expiring = GCRuleUnion([MaxVersionsGCRule(1), by_age])
+    assert families["items"]["s"].gc_rule == families["trending"]["t"].gc_rule == expiring
+    assert families["items"]["c"].gc_rule == MaxVersionsGCRule(1)
 
 
 async def test_what_cannot_be_decoded_is_counted_and_hides_nothing_else(
@@ -142,14 +207,15 @@ async def test_what_cannot_be_decoded_is_counted_and_hides_nothing_else(
     good, broken, scope = f"{tag}-good", f"{tag}-broken", bigtable.category_scope(tag)
     store.write(
         [
-            item_write(Item(good, "Lamp"), 1),
-            cell(bigtable.ITEM, broken, b"\xc1", 1),
+            item_write(Item(good, "Lamp"), 2),
+            cell(bigtable.ITEM, broken, b"\xc1", 2),
             cell(bigtable.TRENDING, trending_key(scope, 0), trending_of(a=1.0).encode(), 1),
             cell(bigtable.TRENDING, trending_key(scope, 1), b"\xc1", 1),
+            *(cell(bigtable.TRENDING, trending_key(bigtable.GLOBAL_SCOPE, n), Trending().encode(), 1) for n in (0, 1)),
         ]
     )
     assert set(await serving.read_items([good, broken])) == {good}
-    assert {row.item.item_id async for row in serving.scan_items() if row.item.item_id.startswith(tag)} == {good}
+    assert set(await scanned(serving, tag, with_stubs=False)) == {good}
     assert [item_id for item_id, _ in (await serving.read_trending(scope)).top(START_MS, 9)] == ["a"]
     assert serving.unreadable == 3
 
@@ -163,12 +229,31 @@ async def test_serving_merges_the_shards_of_a_scope_and_of_no_other(
         (trending_key(scope, 11), trending_of(a=2.0)),
         (trending_key(deeper, 0), trending_of(deeper=1.0)),
         (trending_key(bigtable.category_scope(f"{tag}0"), 0), trending_of(longer=1.0)),
+        *((trending_key(bigtable.GLOBAL_SCOPE, shard), Trending()) for shard in (0, 11)),
     ]
     store.write([cell(bigtable.TRENDING, key, state.encode(), 1) for key, state in writes])
     top = (await serving.read_trending(scope)).top(START_MS, 10)
     assert [(item_id, round(score, 6)) for item_id, score in top] == [("a", 2.0), ("b", 1.0), ("c", 0.5)]
     assert [item_id for item_id, _ in (await serving.read_trending(deeper)).top(START_MS, 9)] == ["deeper"]
     assert (await serving.read_trending(bigtable.category_scope(f"{tag}-none"))).top(START_MS, 9) == []
+
+
+async def test_categories_whose_names_begin_alike_cost_a_reader_nothing(
+    serving: AsyncStore, store: Store, tag: str
+) -> None:
+    scope = bigtable.category_scope(tag)
+    store.write([cell(bigtable.TRENDING, trending_key(bigtable.GLOBAL_SCOPE, 0), Trending().encode(), 1)])
+    store.write([cell(bigtable.TRENDING, trending_key(scope, 0), trending_of(a=1.0).encode(), 1)])
+    flood = (trending_key(f"{scope}#{n}", 0) for n in range(FLOOD_ROWS))
+    store.write(cell(bigtable.TRENDING, row, bytes(FLOOD_ROW_BYTES), 1) for row in flood)
+    await serving.read_trending(bigtable.GLOBAL_SCOPE)
+    began = time.monotonic()
+    top = (await serving.read_trending(scope, timeout_s=5.0)).top(START_MS, 9)
+    read_s, began = time.monotonic() - began, time.monotonic()
+    store.count("trending")
+    scan_s = time.monotonic() - began
+    assert [item_id for item_id, _ in top] == ["a"]
+    assert read_s < scan_s / 5
 
 
 async def test_a_ping_is_answered_and_without_tables_refused(serving: AsyncStore, source: Bigtable, tag: str) -> None:

@@ -16,7 +16,7 @@ from tests.stack.presence import StackError
 from tests.stack.stack import ANSWER_S, APPS, EMULATORS, Stack, running_stack
 
 WATCH_S = 0.3
-OVERRIDABLE = ("FRESHET_BACKFILL_KEY",)
+OVERRIDABLE = ("FRESHET_BACKFILL_KEY", "FRESHET_ITEM_TTL_DAYS", "FRESHET_MAX_ITEMS")
 """What the stack has a value of its own for, and whoever starts it may have another."""
 
 

@@ -85,7 +85,9 @@ def make_bigtable_tables(env: Environment) -> None:
     host = env["BIGTABLE_EMULATOR_HOST"]
     with _own_environment("BIGTABLE_EMULATOR_HOST", host), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Connecting to Bigtable emulator", RuntimeWarning)
-        store.ensure_tables(env["GOOGLE_CLOUD_PROJECT"], env["FRESHET_BIGTABLE_INSTANCE"])
+        ttl_days = env.get("FRESHET_ITEM_TTL_DAYS")
+        age = None if ttl_days is None else float(ttl_days)
+        store.ensure_tables(env["GOOGLE_CLOUD_PROJECT"], env["FRESHET_BIGTABLE_INSTANCE"], age)
 
 
 @contextlib.contextmanager

@@ -58,6 +58,8 @@ def service_environment(ports: Ports, origins: Iterable[str] = ()) -> dict[str, 
         "FRESHET_BACKFILL_KEY": "local-backfill",
         "FRESHET_ALLOW_AS_OF": "1",
         "FRESHET_PROFILE_VIEW": "1",
+        # Logs of years ago are replayed here.
+        "FRESHET_ITEM_TTL_DAYS": "36500",
         "AIP_HTTP_PORT": str(ports.predictor),
         "AIP_HEALTH_ROUTE": "/healthz",
         "AIP_PREDICT_ROUTE": "/predict",

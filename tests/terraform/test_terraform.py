@@ -159,6 +159,7 @@ def test_the_api_starts_with_the_environment_it_is_given() -> None:
     environ = dict.fromkeys(names, "value") | {
         "FRESHET_VERTEX_ENDPOINT": "projects/demo-project/locations/us-central1/endpoints/1001",
         "FRESHET_MODEL_DIR": "gs://demo-project-freshet-artifacts/models",
+        "FRESHET_ITEM_TTL_DAYS": "90",
     }
     assert ApiConfig.from_env(environ).project == "value"
     assert {name for name in names if name.startswith("FRESHET_")} <= names_read_in("vertex/api")

@@ -73,7 +73,9 @@ class Api:
             else None
         )
         self._model = LatestModel(config.model_dir)
-        self._reader = Reader(lambda: AsyncStore(config.project, config.instance), config.bigtable_deadline_s)
+        self._reader = Reader(
+            lambda: AsyncStore(config.project, config.instance, config.item_ttl_days), config.bigtable_deadline_s
+        )
         self._items = ItemCache(self._reader, config.max_items)
         self._trending = TrendingCache(self._reader)
         self._ranker = Ranker(endpoint, self._model, config.vertex_deadline_s)
@@ -120,7 +122,7 @@ class Api:
                 await self._reader.ping()
                 await self._items.load()
         except Exception as error:  # an empty shop that fills up is better than none
-            log.warning("starting without the catalog: %s", error)
+            log.error("starting without the catalog: %s", reason_of(error))
 
     async def recommend(self, request: HttpRequest) -> Response:
         """`POST /v1/recommendations`."""
@@ -177,10 +179,15 @@ class Api:
                 "status": "ok",
                 "bigtable": self._reader.is_up,
                 "vertex": self._ranker.is_up,
-                "items": len(self._items),
+                **self._items.describe(),
                 "model_version": self._model().version,
             }
         )
+
+
+def reason_of(error: Exception) -> str:
+    """The error's message; its type where it has none, as a timeout's."""
+    return str(error) or type(error).__name__
 
 
 def describe_profile(profile: UserProfile | None, asked: ProfileRequest, at_ms: int) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 
 from functions.invalid import InvalidConfig as InvalidConfig
 from functions.privacy import Privacy
+from vertex.api.memory import items_that_fit, memory_bytes
 
 MIN_KEY_LENGTH = 16
 MIN_RATE_PER_S = 0.001
@@ -45,7 +46,8 @@ class Config:
         explore_rate: the share of slates that give one slot to an item few have seen, in [0, 1].
         vertex_deadline_s: what the ranker may take before the in-process one answers.
         bigtable_deadline_s: what one read may take before the answer goes without it.
-        max_items: how many items are kept in memory (about 10 kB each).
+        max_items: how many items of the catalog are kept in memory (about 10 kB each).
+        item_ttl_days: statistics of items, stubs and trending scopes older than this count as forgotten.
         api_keys: of back ends, which ask for many visitors from one address; they come in `X-Freshet-Key`.
         address_requests_per_s, address_burst: what one address may ask of one instance; None: no limit.
         key_requests_per_s, key_burst: what a back end's key may, in place of its address; None: no limit.
@@ -69,6 +71,7 @@ class Config:
     vertex_deadline_s: float = 0.05
     bigtable_deadline_s: float = 0.2
     max_items: int = 20_000
+    item_ttl_days: float = 90.0
     privacy: Privacy = field(default_factory=Privacy)
     api_keys: tuple[str, ...] = field(default=(), repr=False)
     address_requests_per_s: float | None = None
@@ -100,7 +103,8 @@ class Config:
             explore_rate=_number(environ, "FRESHET_EXPLORE_RATE", 0.1, 0.0, 1.0),
             vertex_deadline_s=_number(environ, "FRESHET_VERTEX_DEADLINE_S", 0.05, 0.001, 60.0),
             bigtable_deadline_s=_number(environ, "FRESHET_BIGTABLE_DEADLINE_S", 0.2, 0.001, 60.0),
-            max_items=int(_number(environ, "FRESHET_MAX_ITEMS", 20_000, 1, 10_000_000)),
+            max_items=int(_number(environ, "FRESHET_MAX_ITEMS", items_that_fit(memory_bytes()), 1, 10_000_000)),
+            item_ttl_days=_number(environ, "FRESHET_ITEM_TTL_DAYS", 90.0, 1.0, 36_500.0),
             privacy=Privacy.from_env(environ),
             api_keys=_keys(environ, "FRESHET_API_KEYS"),
             address_requests_per_s=_rate(environ, "FRESHET_ADDRESS_REQUESTS_PER_S", MIN_RATE_PER_S),

@@ -6,8 +6,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from heapq import nlargest
+from heapq import heappush, heappushpop, nlargest
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -37,10 +39,17 @@ RESCAN_SHARE = 10
 RESHELVE_S = 5.0
 REFRESH_S = 0.1
 REFRESH_BATCH = 40
+# Of a batch, the places that rows not in memory have when all are wanted; and so many ids of either kind may wait.
+LATER_SHARE = 10
+MAX_WANTED = 2_000
 # How old what is trending may be before it is read again, and before that is waited for.
 TRENDING_SOFT_S, TRENDING_HARD_S = 1.0, 10.0
 CATEGORY_SOFT_S = 3.0
+# After a read that failed, nobody waits for the scope for so long.
+TRENDING_RETRY_S = 3.0
 MAX_SCOPES = 2_000
+# So many items that no catalog holds are kept: where there is a catalog, only for their neighbours.
+MAX_STUBS, MAX_STUBS_BESIDE_CATALOG = 20_000, 1_000
 # So many ids of items that do not exist are remembered, so that they are not asked for again and again.
 MAX_MISSING = 1_000
 
@@ -62,22 +71,19 @@ class Shelves:
     by_category: dict[str, list[str]] = field(default_factory=dict)
     new: list[str] = field(default_factory=list)
     new_by_category: dict[str, list[str]] = field(default_factory=dict)
-    has_catalog: bool = False
     priors: RatePriors = field(default_factory=RatePriors)
     contexts: VectorIndex = field(default_factory=VectorIndex.empty)
 
 
 def build_shelves(rows: Iterable[ItemRow], at_ms: int) -> Shelves:
-    """Put the rows on shelves; stubs stand there only while there is nothing else.
+    """Put the rows on shelves.
 
     `at_ms` is the moment to which the views decay; it changes the numbers, not their order.
     """
     rows = list(rows)
-    in_stock = [row for row in rows if row.item.in_stock]
-    has_catalog = any(not row.item.stub for row in in_stock)
-    shown = [row for row in in_stock if not (has_catalog and row.item.stub)]
+    shown = [row for row in rows if row.item.in_stock]
     shown.sort(key=lambda row: (-row.stats.views(at_ms), row.item.item_id))
-    shelves = Shelves(has_catalog=has_catalog, priors=fitted_priors(rows), contexts=build_contexts(shown))
+    shelves = Shelves(priors=fitted_priors(rows), contexts=build_contexts(shown))
     for row in shown:
         _append(shelves.popular, row)
         _append(shelves.by_category.setdefault(row.item.category, []), row)
@@ -106,9 +112,12 @@ def _append(shelf: list[str], row: ItemRow) -> None:
 class ItemCache:
     """Item rows by id, bounded, with the age of each.
 
+    Items of the catalog and stubs (known from events alone) have places of their own: no stub displaces an item of
+    the catalog. Without a catalog the place of stubs is larger, and the most wanted of them have it.
+
     Args:
         reader: where rows come from.
-        max_items: how many to keep; the longest unread go first. Items looked for and not there take no such place.
+        max_items: how many items of the catalog to keep; the longest unread go first.
         clock: monotonic seconds.
     """
 
@@ -116,31 +125,45 @@ class ItemCache:
         self._reader = reader
         self._max_items = max_items
         self._clock = clock
-        self._rows: dict[str, ItemRow] = {}  # oldest read first
+        self._rows: dict[str, ItemRow] = {}  # of the catalog, oldest read first
+        self._stubs: dict[str, ItemRow] = {}  # oldest read first
         self._missing: dict[str, None] = {}  # looked for and not there, oldest read first
-        self._read_at: dict[str, float] = {}  # of both
-        self._wanted: dict[str, None] = {}
+        self._read_at: dict[str, float] = {}  # of all three
+        self._wanted: dict[str, None] = {}  # the visitors' own, and what is in memory
+        self._wanted_later: dict[str, None] = {}  # the others: there is no end of them
+        self._in_table: int | None = None  # items of the catalog at the last whole scan
+        self._categories: set[str] = set()
         self._rescan_at = self._reshelve_at = _NEVER
         self.shelves = Shelves()
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._rows) + len(self._stubs)
+
+    @property
+    def has_catalog(self) -> bool:
+        """Whether the table holds any item of a catalog; assumed until it has been read to its end."""
+        return self._in_table != 0 or bool(self._rows)
+
+    @property
+    def categories(self) -> AbstractSet[str]:
+        """The catalog's categories, also those of items that do not fit."""
+        return self._categories
 
     def get(self, item_id: str) -> ItemRow | None:
         """The row as last read, however old; None for an unknown item."""
-        return self._rows.get(item_id)
+        return self._rows.get(item_id) or self._stubs.get(item_id)
 
     def rows(self, ids: Iterable[str]) -> list[ItemRow]:
         """The rows of those that are known, in the order of `ids`."""
-        rows = self._rows
-        return [row for row in (rows.get(item_id) for item_id in ids) if row is not None]
+        return [row for row in map(self.get, ids) if row is not None]
 
     def want(self, ids: Iterable[str], max_age_s: float) -> None:
-        """Ask for fresh rows of those read more than `max_age_s` ago; they come in the background."""
-        read_at, oldest = self._read_at, self._clock() - max_age_s
-        for item_id in ids:
-            if read_at.get(item_id, _NEVER) < oldest:
-                self._wanted[item_id] = None
+        """Ask for fresh rows of those read more than `max_age_s` ago; they come in the background.
+
+        Those that are not in memory come after the others. Beyond `MAX_WANTED` of either kind, an id is not noted.
+        """
+        for item_id in self._older(ids, max_age_s):
+            _note(self._wanted if self.get(item_id) is not None else self._wanted_later, item_id)
 
     async def ensure(self, ids: Sequence[str], soft_s: float, hard_s: float) -> None:
         """Wait for the rows that are missing or older than `hard_s`; want those older than `soft_s`.
@@ -148,32 +171,55 @@ class ItemCache:
         Raises:
             Unavailable: what could be had is had; the rest stays as it was.
         """
-        oldest = self._clock() - hard_s
-        stale = [item_id for item_id in ids if self._read_at.get(item_id, _NEVER) < oldest]
+        stale = self._older(ids, hard_s)
         if stale:
             await self._read(stale)
-        self.want(ids, soft_s)
+        for item_id in self._older(ids, soft_s):
+            _note(self._wanted, item_id)
 
     async def load(self) -> None:
-        """Read all items, as many as fit, and put them on their shelves. Raises `Unavailable`."""
-        await self._reader.scan(self._take)
+        """Read the catalog, as much as fits, or stubs where there is none, and put them on shelves.
+
+        Raises `Unavailable`.
+        """
+        scan = _CatalogScan()
+        await self._reader.scan(lambda row: self._take(row, scan), with_stubs=False)
+        self._in_table, self._categories = scan.items, scan.categories
+        if not self.has_catalog:
+            await self._load_stubs()
+        self._forget_oldest(self._stubs, self._max_stubs)
         self.reshelve()
+        self._report_full()
 
     def reshelve(self) -> None:
-        """Put what is known on its shelves anew."""
-        self.shelves = build_shelves(self._rows.values(), now_ms())
+        """Put on the shelves what may be shown: the catalog, or stubs where there is none."""
+        rows = self._rows if self.has_catalog else self._stubs
+        self.shelves = build_shelves(rows.values(), now_ms())
+
+    def describe(self) -> dict[str, Any]:
+        """The state for `/healthz`: rows in memory, the catalog's size where it is known, bounds that are reached."""
+        return {
+            "items": len(self),
+            "stubs": len(self._stubs),
+            "catalog": self._in_table,
+            "full": list(self._full()),
+        }
 
     async def refresh(self) -> None:
         """Read the next of the wanted rows. Raises `Unavailable`."""
-        batch = list(self._wanted)[:REFRESH_BATCH]
+        share = min(LATER_SHARE, len(self._wanted_later))
+        batch = [*islice(self._wanted, REFRESH_BATCH - share)]
+        later = [*islice(self._wanted_later, REFRESH_BATCH - len(batch))]
         for item_id in batch:
             del self._wanted[item_id]
-        if batch:
-            await self._read(batch, background=True)
+        for item_id in later:
+            del self._wanted_later[item_id]
+        if batch or later:
+            await self._read([*batch, *later], background=True)
 
     async def keep_fresh(self) -> None:
         """Refresh, rescan and reshelve in turn; runs until cancelled."""
-        self._rescan_at = self._clock() + (RESCAN_S if len(self) else 0.0)
+        self._rescan_at = self._clock() + (RESCAN_S if self._scanned() else 0.0)
         self._reshelve_at = self._clock() + RESHELVE_S
         while True:
             await asyncio.sleep(REFRESH_S)
@@ -199,10 +245,10 @@ class ItemCache:
 
     async def _rescan(self) -> None:
         """Load, and set the time to do it again: soon after a change or a failure, seldom when it takes long."""
-        before, began, pause_s = len(self), self._clock(), RESCAN_GROWING_S
+        before, began, pause_s = self._scanned(), self._clock(), RESCAN_GROWING_S
         try:
             await self.load()
-            pause_s = RESCAN_S if len(self) == before > 0 else RESCAN_GROWING_S
+            pause_s = RESCAN_S if self._scanned() == before > 0 else RESCAN_GROWING_S
         finally:
             took_s = self._clock() - began
             self._rescan_at = self._clock() + max(pause_s, RESCAN_SHARE * took_s)
@@ -212,27 +258,104 @@ class ItemCache:
         for item_id in ids:
             self._put(item_id, found.get(item_id))
 
-    def _take(self, row: ItemRow) -> bool:
+    async def _load_stubs(self) -> None:
+        """Read the stubs, and keep the most wanted."""
+        kept: list[tuple[float, str]] = []  # a heap by popularity
+        limit = self._max_stubs
+
+        def take(row: ItemRow) -> bool:
+            entry = (row.stats.log2_popularity() or 0.0, row.item.item_id)
+            if len(kept) < limit:
+                heappush(kept, entry)
+            else:
+                weakest = heappushpop(kept, entry)
+                if weakest == entry:
+                    return True
+                self._forget(self._stubs, weakest[1])
+            self._put(row.item.item_id, row)
+            return True
+
+        await self._reader.scan(take, with_stubs=True)
+
+    @property
+    def _max_stubs(self) -> int:
+        return min(MAX_STUBS_BESIDE_CATALOG if self.has_catalog else MAX_STUBS, self._max_items)
+
+    def _full(self) -> dict[str, str]:
+        """What fills its place, and the sentence for the log."""
+        full = {}
+        if self._in_table is not None and self._in_table > self._max_items:
+            full["catalog"] = (
+                f"the catalog holds {self._in_table} items and {self._max_items} fit into memory: the others are not"
+                " recommended. Raise FRESHET_MAX_ITEMS, or the memory that it follows from"
+            )
+        if len(self._stubs) >= self._max_stubs:
+            full["stubs"] = f"{len(self._stubs)} items that no catalog holds fill their place in memory"
+        return full
+
+    def _scanned(self) -> int:
+        """How many items the last whole scan found, stubs where there is no catalog."""
+        return self._in_table or (len(self._stubs) if self._in_table == 0 else 0)
+
+    def _report_full(self) -> None:
+        for sentence in self._full().values():
+            log.error("%s", sentence)
+
+    def _older(self, ids: Iterable[str], max_age_s: float) -> list[str]:
+        read_at, oldest = self._read_at, self._clock() - max_age_s
+        return [item_id for item_id in ids if read_at.get(item_id, _NEVER) < oldest]
+
+    def _take(self, row: ItemRow, scan: _CatalogScan) -> bool:
         """Keep a scanned row that is known or fits; the scan goes on either way, to what is known."""
+        scan.items += 1
+        scan.categories.add(row.item.category)
         if row.item.item_id in self._rows or len(self._rows) < self._max_items:
             self._put(row.item.item_id, row)
         return True
 
     def _put(self, item_id: str, row: ItemRow | None) -> None:
-        self._rows.pop(item_id, None)
-        self._missing.pop(item_id, None)
+        for place in (self._rows, self._stubs, self._missing):
+            place.pop(item_id, None)
         self._read_at[item_id] = self._clock()
-        if row is not None:
-            self._rows[item_id] = row
-            self._forget_oldest(self._rows, self._max_items)
-        else:
+        if row is None:
             self._missing[item_id] = None
             self._forget_oldest(self._missing, MAX_MISSING)
+        elif row.item.stub:
+            self._stubs[item_id] = row
+            self._forget_oldest(self._stubs, self._max_stubs)
+        else:
+            self._rows[item_id] = row
+            self._categories.add(row.item.category)
+            self._forget_oldest(self._rows, self._max_items)
 
-    def _forget_oldest(self, known: dict[str, Any], limit: int) -> None:
-        while len(known) > limit:
-            oldest = next(iter(known))
-            del known[oldest], self._read_at[oldest]
+    def _forget_oldest(self, place: dict[str, Any], limit: int) -> None:
+        while len(place) > limit:
+            self._forget(place, next(iter(place)))
+
+    def _forget(self, place: dict[str, Any], item_id: str) -> None:
+        del place[item_id], self._read_at[item_id]
+
+
+@dataclass
+class _CatalogScan:
+    """Items and categories met in one scan of the catalog."""
+
+    items: int = 0
+    categories: set[str] = field(default_factory=set)
+
+
+def _note(queue: dict[str, None], item_id: str) -> None:
+    if len(queue) < MAX_WANTED:
+        queue[item_id] = None
+
+
+@dataclass
+class _Scope:
+    """A scope as last read, and when: at all, and with success."""
+
+    ranked: Ranked = field(default_factory=dict)
+    tried_at: float = _NEVER
+    read_at: float = _NEVER
 
 
 class TrendingCache:
@@ -244,42 +367,54 @@ class TrendingCache:
     def __init__(self, reader: Reads, clock: Callable[[], float] = time.monotonic) -> None:
         self._reader = reader
         self._clock = clock
-        self._ranked: dict[str, tuple[float, Ranked]] = {}
+        self._scopes: dict[str, _Scope] = {}  # longest untried first
         self._reads: dict[str, asyncio.Task[None]] = {}
 
     async def top(self, scopes: Sequence[str]) -> dict[str, Ranked]:
         """Each scope's items, best first; waits only for what is unknown or older than `TRENDING_HARD_S`.
 
-        Without Bigtable it is what was last known, or nothing.
+        Without Bigtable it is what was last known, or nothing; it is asked again after `TRENDING_RETRY_S`.
         """
         now = self._clock()
-        ages = {scope: now - self._ranked[scope][0] if scope in self._ranked else None for scope in scopes}
-        for scope, age in ages.items():
-            if age is None or age > (TRENDING_SOFT_S if scope == GLOBAL_SCOPE else CATEGORY_SOFT_S):
-                self._start(scope)
-        late = [self._reads[scope] for scope, age in ages.items() if age is None or age > TRENDING_HARD_S]
-        if late:
-            await asyncio.wait(late)
+        waiting = []
+        for scope in scopes:
+            known = self._scopes.get(scope, _Scope())
+            age_s = now - known.read_at
+            if age_s > (TRENDING_SOFT_S if scope == GLOBAL_SCOPE else CATEGORY_SOFT_S):
+                self._start(scope, now - known.tried_at)
+            if age_s > TRENDING_HARD_S and scope in self._reads:
+                waiting.append(self._reads[scope])
+        if waiting:
+            await asyncio.wait(waiting)
         return {scope: self.known(scope) for scope in scopes}
 
     def known(self, scope: str) -> Ranked:
-        """What was last read of the scope."""
-        return self._ranked[scope][1] if scope in self._ranked else {}
+        """The scope's items as last read."""
+        return self._scopes[scope].ranked if scope in self._scopes else {}
 
-    def _start(self, scope: str) -> None:
-        if scope not in self._reads:
-            task = self._reads[scope] = asyncio.create_task(self._read(scope))
-            task.add_done_callback(lambda _: self._reads.pop(scope, None))
+    def _start(self, scope: str, since_tried_s: float) -> None:
+        """Read the scope, unless that is going on or has failed a moment ago."""
+        failed = scope in self._scopes and self._scopes[scope].tried_at > self._scopes[scope].read_at
+        if scope in self._reads or (failed and since_tried_s < TRENDING_RETRY_S):
+            return
+        task = self._reads[scope] = asyncio.create_task(self._read(scope))
+        task.add_done_callback(lambda _: self._reads.pop(scope, None))
 
     async def _read(self, scope: str) -> None:
+        known = self._scopes.get(scope, _Scope())
         try:
             trending = await self._reader.trending(scope)
         except Unavailable as error:
             log.debug("trending in %s stays as it is: %s", scope, error)
+            self._keep(scope, _Scope(known.ranked, self._clock(), known.read_at))
             return
         top = trending.top(trending.newest_ms, SHELF)
         best = max((score for _, score in top), default=0.0) or 1.0
-        self._ranked.pop(scope, None)
-        self._ranked[scope] = (self._clock(), {item_id: score / best for item_id, score in top})
-        if len(self._ranked) > MAX_SCOPES:
-            del self._ranked[next(iter(self._ranked))]
+        now = self._clock()
+        self._keep(scope, _Scope({item_id: score / best for item_id, score in top}, now, now))
+
+    def _keep(self, scope: str, found: _Scope) -> None:
+        self._scopes.pop(scope, None)
+        self._scopes[scope] = found
+        if len(self._scopes) > MAX_SCOPES:
+            del self._scopes[next(iter(self._scopes))]

@@ -38,8 +38,8 @@ class Reads(Protocol):
     async def trending(self, scope: str) -> Trending:
         """What is trending in the scope."""
 
-    async def scan(self, take: Callable[[ItemRow], bool]) -> None:
-        """Give every item to `take` until it returns False."""
+    async def scan(self, take: Callable[[ItemRow], bool], with_stubs: bool) -> None:
+        """Give every item of the catalog to `take` until it returns False; `with_stubs`, every item that is known."""
 
 
 class Reader:
@@ -78,10 +78,10 @@ class Reader:
         deadline_s = self._deadline_s
         return await self._guarded(lambda: self._store.read_trending(scope, deadline_s), deadline_s)
 
-    async def scan(self, take: Callable[[ItemRow], bool]) -> None:
-        """Give every item to `take` until it returns False."""
+    async def scan(self, take: Callable[[ItemRow], bool], with_stubs: bool) -> None:
+        """Give every item of the catalog to `take` until it returns False; `with_stubs`, every item that is known."""
         store, before = self._store, self._store.unreadable
-        await self._guarded(lambda: _feed(store.scan_items(), take), SCAN_S)
+        await self._guarded(lambda: _feed(store.scan_items(with_stubs), take), SCAN_S)
         if store.unreadable > before:
             log.error("%d items cannot be read: expected what this version writes", store.unreadable - before)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -25,7 +25,7 @@ from vertex.api.breaker import Unavailable
 from vertex.api.candidates import MAX_CANDIDATES, Candidate, Situation, gather, top_categories
 from vertex.api.config import Config
 from vertex.api.contract import Request
-from vertex.api.items import ItemCache, TrendingCache
+from vertex.api.items import ItemCache, Ranked, TrendingCache
 from vertex.api.ranking import PARTS, Ranker, score_parts
 from vertex.api.tally import Tally
 from vertex.api.timing import Stopwatch
@@ -216,7 +216,7 @@ class Recommender:
         recent = [item_id for item_id, _ in profile.recent_items(now_ms, RECENT_SEEDS)]
         seeds = list(dict.fromkeys([*recent, *profile.in_cart()]))
         categories = top_categories(profile)
-        scopes = {name: category_scope(name) for name in categories}
+        scopes = {name: category_scope(name) for name in categories if name in self._items.categories}
         ranked, _ = await asyncio.gather(self._trending.top([GLOBAL_SCOPE, *scopes.values()]), self._fetch(seeds))
         return Situation(
             profile,
@@ -225,10 +225,17 @@ class Recommender:
             vectors=self._model().vectors,
             contexts=self._items.shelves.contexts,
             trending=ranked[GLOBAL_SCOPE],
-            trending_in={name: ranked[scope] for name, scope in scopes.items()},
+            trending_in=self._trending_in(categories, ranked),
             popular=self._items.shelves.popular,
             shelves=self._items.shelves.by_category,
         )
+
+    def _trending_in(self, categories: Iterable[str], ranked: Mapping[str, Ranked]) -> dict[str, Iterable[str]]:
+        """What is trending in each category: its scope, or, without a catalog, its items of the scope of all."""
+        if self._items.has_catalog:
+            return {name: ranked.get(category_scope(name), {}) for name in categories}
+        rows = self._items.rows(ranked[GLOBAL_SCOPE])
+        return {name: [row.item.item_id for row in rows if row.item.category == name] for name in categories}
 
     async def _fetch(self, seeds: Sequence[str]) -> None:
         try:
@@ -250,7 +257,7 @@ class Recommender:
         What is not in memory is not sellable until it is, which is asked for.
         """
         get, want = self._items.get, self._items.want
-        stubs = self._config.recommend_stubs or not self._items.shelves.has_catalog
+        stubs = self._config.recommend_stubs or not self._items.has_catalog
 
         def is_sellable(item_id: str) -> bool:
             if item_id in hidden:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pipeline.core.catalog import Item, stub_item
 from pipeline.core.events import Event, profile_key
 from pipeline.core.features import RECENT_SEEDS
-from pipeline.core.fold import Pair, adopt, category_of, fold
+from pipeline.core.fold import Pair, adopt, catalog_category, fold
 from pipeline.core.items import MAX_NEIGHBOURS_KEPT, ItemRow, ItemStats, RatePriors
 from pipeline.core.profile import UserProfile
 from vertex.priors import fitted_priors
@@ -106,7 +106,7 @@ class World:
         item = self._items.get(product_id)
         if item is None:
             item = self._items[product_id] = stub_item(event)
-        self._touched(product_id).add(event, category_of((event, None if item.stub else item)))
+        self._touched(product_id).add(event, catalog_category((event, None if item.stub else item)))
 
     def _link(self, pairs: Iterable[Pair]) -> None:
         for pair in pairs:

@@ -100,10 +100,10 @@ class FakeReader:
         await self._reading(scope)
         return self.scopes.get(scope, Trending())
 
-    async def scan(self, take: Callable[[ItemRow], bool]) -> None:
+    async def scan(self, take: Callable[[ItemRow], bool], with_stubs: bool) -> None:
         await self._reading("scan")
         for each in self.rows.values():
-            if not take(each):
+            if (with_stubs or not each.item.stub) and not take(each):
                 return
 
     async def _reading(self, *what: str) -> None:

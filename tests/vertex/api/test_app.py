@@ -16,7 +16,8 @@ from functions.privacy import Privacy
 from pipeline.core.user_tokens import user_token
 from pipeline.runtime.bodies import Bodies
 from pipeline.runtime.concurrency import MAX_REQUESTS
-from vertex.api.app import MAX_BODY_BYTES, create_app
+from vertex.api.app import MAX_BODY_BYTES, create_app, reason_of
+from vertex.api.breaker import Unavailable
 from vertex.api.config import Config
 from vertex.api.recommend import Recommender
 
@@ -146,3 +147,21 @@ async def test_beyond_an_addresss_rate_the_answer_is_429_that_a_page_may_read_an
     assert refused.json()["error"] == {"field": "address", "reason": "expected fewer requests", "value": None}
     assert refused.headers["access-control-allow-origin"] == "http://shop"
     assert "retry-after" in refused.headers["access-control-expose-headers"]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"), [(TimeoutError(), "TimeoutError"), (Unavailable("bigtable: closed"), "bigtable: closed")]
+)
+def test_a_failure_is_named_also_when_it_brings_no_message(error: Exception, reason: str) -> None:
+    assert reason_of(error) == reason
+
+
+@pytest.mark.usefixtures("nowhere")
+async def test_a_start_without_the_catalog_says_why_and_health_says_that_it_is_not_known(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with api(tmp_path) as client:
+        health = (await client.get("/healthz")).json()
+
+    assert "starting without the catalog: bigtable: " in caplog.text
+    assert (health["items"], health["catalog"], health["full"]) == (0, None, [])

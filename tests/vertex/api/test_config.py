@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vertex.api.config import Config, InvalidConfig, Weights
+from vertex.api.memory import items_that_fit, memory_bytes
 
 ENV = {"GOOGLE_CLOUD_PROJECT": "demo-project"}
 
@@ -48,6 +49,7 @@ def test_weights_that_are_not_named_keep_their_default() -> None:
         ("FRESHET_KEY_BURST", "-1"),
         ("FRESHET_API_KEYS", "a key of sixteen characters and more, short"),
         ("PORT", "70000"),
+        ("FRESHET_ITEM_TTL_DAYS", "0"),
     ],
 )
 def test_an_unusable_value_fails_with_the_name_of_its_variable(name: str, value: str) -> None:
@@ -72,3 +74,8 @@ def test_rates_are_off_unless_set() -> None:
     )
     assert (config.address_requests_per_s, config.api_keys) == (5.0, ("k" * 16, "l" * 16))
     assert "kkkk" not in repr(config)
+
+
+def test_the_number_of_items_follows_from_memory_unless_it_is_given() -> None:
+    assert Config.from_env(ENV).max_items == items_that_fit(memory_bytes())
+    assert Config.from_env({**ENV, "FRESHET_MAX_ITEMS": "500"}).max_items == 500

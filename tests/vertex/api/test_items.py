@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from pipeline.core.catalog import Item
 from pipeline.core.decay import DAY_MS
 from pipeline.core.items import TOUCHED, ItemRow
 from pipeline.store import GLOBAL_SCOPE
@@ -15,9 +16,12 @@ from tests.vertex.api.fakes import NOW_MS, FakeReader, event, item, row, trendin
 from vertex.api.breaker import Unavailable
 from vertex.api.items import (
     MAX_MISSING,
+    MAX_WANTED,
+    REFRESH_BATCH,
     REFRESH_S,
     RESCAN_GROWING_S,
     RESCAN_SHARE,
+    TRENDING_RETRY_S,
     ItemCache,
     TrendingCache,
     build_contexts,
@@ -121,9 +125,9 @@ class TestItemCache:
 
     async def test_a_scan_that_takes_long_or_fails_is_not_begun_again_at_once(self) -> None:
         class SlowReader(FakeReader):
-            async def scan(inner, take: Callable[[ItemRow], bool]) -> None:
+            async def scan(inner, take: Callable[[ItemRow], bool], with_stubs: bool) -> None:
                 self.clock.now += 30.0
-                await super().scan(take)
+                await super().scan(take, with_stubs)
 
         slow = SlowReader([row(item(1))])
         slow.is_up = False
@@ -166,6 +170,134 @@ class TestItemCache:
         assert self.cache.get("p1") is not None
 
 
+def stub(index: int, views: int = 1) -> ItemRow:
+    return row(item(index, stub=True), views)
+
+
+class TestStubs:
+    def setup_method(self) -> None:
+        self.clock = Clock()
+        self.reader = FakeReader([stub(index) for index in range(30)] + [row(item(index)) for index in range(30, 34)])
+        self.cache = ItemCache(self.reader, 4, self.clock)
+
+    async def test_the_catalog_is_in_memory_whatever_stubs_come_first_in_the_table(self) -> None:
+        await self.cache.load()
+
+        assert [name for name in self.reader.rows if self.cache.get(name)] == ["p30", "p31", "p32", "p33"]
+        assert self.cache.shelves.popular == ["p30", "p31", "p32", "p33"]
+        assert self.cache.describe() == {"items": 4, "stubs": 0, "catalog": 4, "full": []}
+
+    async def test_stubs_that_are_asked_for_displace_no_item_of_the_catalog(self) -> None:
+        await self.cache.load()
+
+        await self.cache.ensure([f"p{index}" for index in range(30)], 1.0, 5.0)
+        self.cache.reshelve()
+
+        assert self.cache.shelves.popular == ["p30", "p31", "p32", "p33"]
+        assert self.cache.describe()["stubs"] == 4
+
+    async def test_without_a_catalog_the_most_wanted_stubs_are_kept_and_shown(self) -> None:
+        self.reader.rows = {each.item.item_id: each for each in [stub(0), stub(1), *(stub(n, 2) for n in (7, 8, 9, 5))]}
+
+        await self.cache.load()
+
+        assert set(self.cache.shelves.popular) == {"p5", "p7", "p8", "p9"}
+        assert len(self.cache) == 4
+
+    async def test_stubs_are_no_shop_until_the_table_is_known_to_hold_no_catalog(self) -> None:
+        self.reader.is_up = False
+        with pytest.raises(Unavailable):
+            await self.cache.load()
+        self.reader.is_up = True
+        await self.cache.ensure(["p1"], 1.0, 5.0)
+        self.cache.reshelve()
+
+        assert self.cache.has_catalog
+        assert self.cache.shelves.popular == []
+
+    async def test_stubs_leave_the_shelves_when_a_catalog_comes_even_one_that_is_sold_out(self) -> None:
+        rows, self.reader.rows = self.reader.rows, {"p1": stub(1)}
+        await self.cache.load()
+        assert self.cache.shelves.popular == ["p1"]
+
+        self.reader.rows = {**rows, "p30": row(item(30, in_stock=False))}
+        await self.cache.load()
+
+        assert self.cache.has_catalog
+        assert self.cache.shelves.popular == ["p31", "p32", "p33"]
+
+    async def test_a_bound_that_is_reached_is_an_error_in_the_log_and_is_described(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        cache = ItemCache(self.reader, 3, self.clock)
+
+        await cache.load()
+        assert cache.describe() == {"items": 3, "stubs": 0, "catalog": 4, "full": ["catalog"]}
+        assert "the catalog holds 4 items and 3 fit into memory" in caplog.text
+        assert {record.levelname for record in caplog.records} == {"ERROR"}
+
+        self.reader.rows = {f"p{index}": stub(index) for index in range(5)}
+        alone = ItemCache(self.reader, 3, self.clock)
+        await alone.load()
+        assert alone.describe() == {"items": 3, "stubs": 3, "catalog": 0, "full": ["stubs"]}
+        assert "3 items that no catalog holds fill their place" in caplog.text
+
+    async def test_the_categories_are_the_catalogs_also_of_items_that_do_not_fit(self) -> None:
+        cache = ItemCache(self.reader, 1, self.clock)
+        self.reader.rows["other"] = row(Item("other", category="said", stub=True))
+
+        await cache.load()
+        await cache.ensure(["other"], 1.0, 5.0)
+
+        assert cache.categories == {"c0", "c1", "c2", "c3"}
+
+
+class TestWanted:
+    def setup_method(self) -> None:
+        self.clock = Clock()
+        self.reader = FakeReader([row(item(index)) for index in range(10)])
+        self.cache = ItemCache(self.reader, 10, self.clock)
+
+    async def test_what_is_in_memory_is_refreshed_however_many_unknown_items_are_wanted(self) -> None:
+        await self.cache.load()
+        self.clock.now += 20.0
+        self.cache.want((f"none{index}" for index in range(10 * MAX_WANTED)), 15.0)
+        self.cache.want(["p3"], 15.0)
+
+        await self.cache.refresh()
+
+        assert "p3" in self.reader.read
+        assert len([name for name in self.reader.read if name.startswith("none")]) == REFRESH_BATCH - 1
+
+    async def test_unknown_items_are_read_however_many_known_ones_are_wanted(self) -> None:
+        reader = FakeReader([row(item(index)) for index in range(99)])
+        cache = ItemCache(reader, 99, self.clock)
+        await cache.load()
+        self.clock.now += 20.0
+        cache.want((f"p{index}" for index in range(99)), 15.0)
+        cache.want(["new"], 15.0)
+
+        await cache.refresh()
+
+        assert "new" in reader.read
+
+    async def test_memory_is_flat_under_visitors_who_name_ever_new_items(self) -> None:
+        sizes = []
+        for minute in range(10):
+            for second in range(60):
+                self.clock.now += 1.0
+                names = [f"{minute}-{second}-{index}" for index in range(50)]
+                self.reader.rows |= {name: row(Item(name, stub=True), views=1) for name in names[:20]}
+                await self.cache.ensure(names[:30], 1.0, 5.0)
+                self.cache.want(names[30:], 60.0)
+                await self.cache.refresh()
+            held = [value for value in vars(self.cache).values() if isinstance(value, dict | set)]
+            sizes.append(sum(map(len, held)))
+
+        assert sizes[1:] == sizes[1:2] * 9
+        assert sizes[-1] < 2 * 10 + 2 * MAX_MISSING + 2 * MAX_WANTED
+
+
 class TestShelves:
     def test_items_stand_by_views_and_what_is_out_of_stock_does_not_stand_there(self) -> None:
         rows = [row(item(0), 1), row(item(4), 3), row(item(8), 2), row(item(12, in_stock=False), 9)]
@@ -179,12 +311,6 @@ class TestShelves:
         shelves = build_shelves([row(item(0), impressions=19), row(item(1), impressions=20)], NOW_MS)
 
         assert shelves.new == ["p0"]
-
-    def test_stubs_are_shown_only_while_there_is_no_catalog(self) -> None:
-        stub = row(item(1, stub=True))
-
-        assert build_shelves([stub], NOW_MS).popular == ["p1"]
-        assert build_shelves([stub, row(item(2))], NOW_MS).popular == ["p2"]
 
     def test_context_vectors_are_those_of_items_in_stock_that_have_company(self) -> None:
         kept = row(item(0), neighbours=["p1", "p2"])
@@ -249,6 +375,17 @@ class TestTrending:
         assert await self.top() == ["p1", "p2"]
         self.clock.now += 11.0
         assert await self.top() == ["p9"]
+
+    async def test_a_scope_that_could_not_be_read_is_waited_for_again_only_after_some_seconds(self) -> None:
+        self.reader.is_up = False
+        assert await self.top() == []
+        self.reader.is_up = True
+
+        self.clock.now += TRENDING_RETRY_S - 0.1
+        assert await self.top() == []
+        assert self.reader.read == []
+        self.clock.now += 0.1
+        assert await self.top() == ["p1", "p2"]
 
     async def test_without_bigtable_it_is_what_was_last_known_or_nothing(self) -> None:
         await self.top()

@@ -34,7 +34,7 @@ class FakeStore:
         self._raise()
         return UserProfile()
 
-    async def scan_items(self) -> AsyncIterator[ItemRow]:
+    async def scan_items(self, with_stubs: bool) -> AsyncIterator[ItemRow]:
         self._raise()
         self.unreadable += 2
         yield row(item(1))
@@ -89,7 +89,7 @@ async def test_a_scan_says_how_many_items_it_left_out(caplog: pytest.LogCaptureF
         found.append(row)
         return True
 
-    await reader_of(FakeStore).scan(take)
+    await reader_of(FakeStore).scan(take, with_stubs=False)
 
     assert found == [row(item(1))]
     assert "2 items cannot be read" in caplog.text
@@ -144,7 +144,7 @@ async def test_items_are_kept_fresh_after_an_error_that_nobody_expected() -> Non
         def __init__(self) -> None:
             self.scans = 0
 
-        async def scan(self, take: Callable[[ItemRow], bool]) -> None:
+        async def scan(self, take: Callable[[ItemRow], bool], with_stubs: bool) -> None:
             self.scans += 1
             raise ValueError("odd")
 

@@ -18,6 +18,7 @@ from functions.protocols.native import read_batch
 from pipeline.core.catalog import Item
 from pipeline.core.features import Context, feature_matrix
 from pipeline.core.profile import UserProfile
+from pipeline.store import GLOBAL_SCOPE
 from tests.stack.prerequisites import REPO
 from tests.vertex.api.fakes import (
     NOW_MS,
@@ -29,6 +30,7 @@ from tests.vertex.api.fakes import (
     local_ranker,
     row,
     shop,
+    trending_of,
     visitor,
     wire,
 )
@@ -300,7 +302,39 @@ class TestShown:
         reader.rows["p0"] = row(item(0, stub=True), views=500)
 
         assert "p0" not in (await ask(Service(reader), k=100))["recommendations"]
-        assert "p0" in (await ask(Service(reader, recommend_stubs=True), k=100))["recommendations"]
+        service = Service(reader, recommend_stubs=True)
+        await ask(service)
+        await service.items.refresh()
+        assert "p0" in (await ask(service, k=100))["recommendations"]
+
+    async def test_stubs_are_not_shown_while_the_catalog_has_not_been_read(self) -> None:
+        reader = FakeReader([row(item(0, stub=True), views=500)], known(event("view_product", "p0")))
+        reader.scopes[GLOBAL_SCOPE] = trending_of("p0")
+        service = Service(reader)
+
+        for _ in range(2):
+            answer = await service.recommender.answer(Request(user_id="u1"), Stopwatch())
+            await service.items.refresh()
+
+        assert service.items.get("p0") is not None
+        assert answer["recommendations"] == []
+
+    async def test_without_a_catalog_what_is_trending_in_a_category_is_shown_by_what_events_said(self) -> None:
+        rows = [row(item(index, stub=True), views=1 + index) for index in range(200)]
+        reader = FakeReader(rows, known(event("view_product", "p3", metadata={"category": "c3"})))
+        reader.scopes[GLOBAL_SCOPE] = trending_of("p8", "p11", "p7", "p4")
+
+        answer = await ask(Service(reader, weights=Weights(0, 0, 0, 0)), user_id="u1", k=6)
+
+        assert [shown.id for shown in answer["ranked_feed"] if shown.source == "category"][:2] == ["p11", "p7"]
+
+    async def test_only_scopes_of_the_catalogs_categories_are_read(self) -> None:
+        reader = shop()
+        pending = [wire("view_product", "p3", 2), wire("view_product", "x", 1, metadata={"category": "evil"})]
+
+        await ask(Service(reader), user_id="u1", events=pending)
+
+        assert {name for name in reader.read if name.startswith("category#")} == {"category#c3"}
 
     async def test_an_item_that_memory_lacks_is_shown_once_it_was_read(self) -> None:
         service = Service(shop())

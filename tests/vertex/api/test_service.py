@@ -205,7 +205,16 @@ def test_a_page_of_the_store_may_call(client: httpx.Client, service: Stack) -> N
 def test_health_says_which_parts_answer(client: httpx.Client) -> None:
     health = client.get("/healthz").json()
 
-    assert health == {"status": "ok", "bigtable": True, "vertex": True, "items": 300, "model_version": "bench"}
+    assert health == {
+        "status": "ok",
+        "bigtable": True,
+        "vertex": True,
+        "items": 300,
+        "stubs": 0,
+        "catalog": 300,
+        "full": [],
+        "model_version": "bench",
+    }
 
 
 def test_without_the_predictor_the_process_ranks_until_it_is_back(client: httpx.Client, service: Stack) -> None:

@@ -301,7 +301,8 @@ class AsyncStore:
         return total
 
     async def _trending_rows(self, query: ReadRowsQuery, timeout_s: float) -> list[Row]:
-        return await self._tables["trending"].read_rows(query, operation_timeout=timeout_s)
+        rows: list[Row] = await self._tables["trending"].read_rows(query, operation_timeout=timeout_s)
+        return rows
 
     def _merge(self, total: Trending, row: Row) -> None:
         _, family, column = _CELLS[TRENDING]

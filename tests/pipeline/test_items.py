@@ -10,7 +10,7 @@ from pipeline import store as bigtable
 from pipeline.core.catalog import Item, decode_item
 from pipeline.core.decay import DAY_MS
 from pipeline.core.events import Event
-from pipeline.core.fold import Pair
+from pipeline.core.fold import Fact, Pair
 from pipeline.core.items import BOUGHT, TOUCHED, ItemStats, Trending
 from pipeline.folding import NewFacts, add_rank, shard_of
 from pipeline.keeping import Keeping
@@ -157,7 +157,7 @@ def test_an_item_that_changes_its_category_counts_each_event_where_it_was(
     source: Bigtable, store: Store, visitor: Visitor
 ) -> None:
     categories, product = [f"{visitor.tag}.old", f"{visitor.tag}.new"], visitor.product("p")
-    facts = [
+    facts: list[Fact] = [
         (visitor.did("view_product", "p", n), Item(product, category=category)) for n, category in enumerate(categories)
     ]
     folded = visitor.key, NewFacts(facts, [], True)

@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+import msgspec
 from starlette.requests import Request
 
 from functions.admission import Admission, Refused
@@ -191,7 +192,7 @@ class Collector:
         sent_id = self._sent_id(incoming, site)
         try:
             found = await _sorted(reading, received_at, self._terms(call, reading, site, sent_id))
-            bodies = [_message_body(part) for part in parts(found.events, MAX_EVENTS)]
+            bodies = [_message_body(events) for events in _messages_of(found.events, received_at)]
         except TooMuch as error:
             raise _too_much(error) from None
         if self._config.cookie is not None and not site.server:
@@ -359,6 +360,13 @@ def _as_refused(error: Refused | BodyRefused | PublishFailed) -> Refused:
     if isinstance(error, Refused):
         return error
     return _refused_body(error) if isinstance(error, BodyRefused) else _not_stored()
+
+
+def _messages_of(events: list[Event], received_at: datetime) -> Iterator[list[Event]]:
+    """The events of each message. A backfill tells messages by their arrival: each has its own, by a millisecond."""
+    for number, part in enumerate(parts(events, MAX_EVENTS)):
+        arrived_at = received_at + timedelta(milliseconds=number)
+        yield [msgspec.structs.replace(event, ingest_time=arrived_at) for event in part] if number else part
 
 
 def _message_body(events: list[Event]) -> bytes:

@@ -28,6 +28,7 @@ from functions.protocols.ga4_translation import Hit, language_of, named, transla
 from functions.protocols.places import country_of
 from functions.protocols.refused_events import refused_event
 from functions.protocols.values import (
+    MAX_EVENTS,
     as_object,
     as_text,
     check_form,
@@ -106,7 +107,7 @@ def _hits(incoming: Incoming, shared: dict[str, str]) -> Sequence[Translated]:
     lines = [line for given in incoming.body.split(b"\n") if (line := given.strip())]
     if not lines and not shared:
         raise InvalidEvent("query", "expected an event", None)
-    checked_list(lines, "events")
+    checked_list(lines, "events", MAX_EVENTS)
     check_shared(incoming.query.encode("utf-8", "surrogatepass"), len(lines))
     agent = incoming.headers.get("user-agent")
     base = derived_event_id(shared)
@@ -158,7 +159,7 @@ def _measured(incoming: Incoming) -> Sequence[Translated]:
     events = [given] if isinstance(given, dict) else given
     if not isinstance(events, list):
         return [refused_event(body, InvalidEvent("events", "expected a list", given), _stated_consent(body))]
-    check_shared(_encoder.encode(body), len(checked_list(events, "events")))
+    check_shared(_encoder.encode(body), len(checked_list(events, "events", MAX_EVENTS)))
     base = derived_event_id(body)
 
     def measurement(numbered: tuple[int, Any]) -> Translated:

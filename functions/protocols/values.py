@@ -87,16 +87,16 @@ def read_form(text: str | bytes, field: str = "body") -> dict[str, str]:
     return dict(pairs)
 
 
-def checked_list(value: Any, field: str) -> list[Any]:
-    """A list of at most `MAX_VENDOR_EVENTS` values.
+def checked_list(value: Any, field: str, most: int = MAX_VENDOR_EVENTS) -> list[Any]:
+    """A list of at most `most` values.
 
     Raises:
         InvalidEvent: naming `field`; `TooMuch` for a longer list.
     """
     if not isinstance(value, list):
         raise InvalidEvent(field, "expected a list", value)
-    if len(value) > MAX_VENDOR_EVENTS:
-        raise TooMuch(field, f"expected at most {MAX_VENDOR_EVENTS} events", len(value))
+    if len(value) > most:
+        raise TooMuch(field, f"expected at most {most} events", len(value))
     return value
 
 

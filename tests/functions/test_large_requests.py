@@ -36,6 +36,9 @@ def test_the_largest_batch_of_segments_arrives_whole_in_messages_of_500_events(
     assert (answer.status_code, answer.json()) == (200, {"success": True})
     messages = [decode_message(message.data) for message in topics.events(MAX_VENDOR_EVENTS // MAX_EVENTS)]
     assert [len(events) for events in messages] == [MAX_EVENTS] * (MAX_VENDOR_EVENTS // MAX_EVENTS)
+    arrivals = [{event.ingest_time for event in events} for events in messages]
+    assert [len(arrival) for arrival in arrivals] == [1] * len(messages)
+    assert len(set.union(*arrivals)) == len(messages)  # by which a backfill tells messages apart
     ids = {event.event_id for events in messages for event in events}
     assert ids == {f"m{number}" for number in range(MAX_VENDOR_EVENTS)}
 

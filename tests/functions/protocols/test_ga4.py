@@ -18,7 +18,7 @@ from functions.protocols.commerce_facts import MAX_FACTS
 from functions.protocols.contract import Incoming, Outcome, Reading, Refusal, Rejected
 from functions.protocols.ga4_events import MAX_ITEMS
 from functions.protocols.ga4_hits import item_of
-from functions.protocols.values import MAX_SHARED_BYTES, MAX_VENDOR_EVENTS
+from functions.protocols.values import MAX_EVENTS, MAX_SHARED_BYTES
 from pipeline.core.events import Event, InvalidEvent, accept_event
 
 NOW = datetime(2025, 1, 1, 12, tzinfo=UTC)
@@ -454,14 +454,14 @@ def test_a_bad_event_leaves_the_others() -> None:
     assert [one.source["events"] for one in bad][:2] == [[7], [{"name": ""}]]
 
 
-@pytest.mark.parametrize("count", [MAX_VENDOR_EVENTS, MAX_VENDOR_EVENTS + 1])
+@pytest.mark.parametrize("count", [MAX_EVENTS, MAX_EVENTS + 1])
 @pytest.mark.parametrize("form", ["mp", "gtag"])
-def test_a_request_has_at_most_two_thousand_five_hundred_events(count: int, form: str) -> None:
+def test_a_request_has_at_most_five_hundred_events(count: int, form: str) -> None:
     request = measured(*[{"name": "a"}] * count) if form == "mp" else gtag(PAGE, *[b"en=a"] * count)
-    if count == MAX_VENDOR_EVENTS:
+    if count == MAX_EVENTS:
         assert len(accept(ga4.read(request))) == count
         return
-    with pytest.raises(InvalidEvent, match="events: expected at most 2500 events"):
+    with pytest.raises(InvalidEvent, match="events: expected at most 500 events"):
         ga4.read(request)
 
 

@@ -10,11 +10,14 @@ from pipeline.runtime.bodies import BodyRefused
 
 MAX_BODY_BYTES = 1024 * 1024
 """Of one request, and of what it unpacks to."""
+FREE_UNPACKED_BYTES, MAX_RATIO = 64 * 1024, 64
+"""A body unpacks to at most so much, and so many times what was sent: events of people shrink to a tenth or a thirtieth,
+and 3 kB that become 1 MB are there to cost."""
 ENCODINGS = ("identity", "gzip", "br", "deflate")
 
 
 def decoded(body: bytes, encoding: bytes) -> bytes:
-    """What `body` unpacks to; unpacking stops above `MAX_BODY_BYTES`, so a small bomb stays small.
+    """What `body` unpacks to; unpacking stops at the bounds above, so a small bomb stays small.
 
     Raises:
         BodyRefused: 415 for an encoding that is none of `ENCODINGS`, 413, or 400 for bytes that are not so encoded.
@@ -34,10 +37,10 @@ def decoded(body: bytes, encoding: bytes) -> bytes:
 def _inflated(body: bytes, window_bits: int) -> bytes:
     unpacker = zlib.decompressobj(window_bits)
     try:
-        plain = unpacker.decompress(body, MAX_BODY_BYTES + 1)
+        plain = unpacker.decompress(body, _most(body) + 1)
     except zlib.error:
         raise _not_as_encoded() from None
-    if len(plain) > MAX_BODY_BYTES:
+    if len(plain) > _most(body):
         raise _too_large()
     if not unpacker.eof or unpacker.unused_data:
         raise _not_as_encoded()
@@ -50,10 +53,10 @@ def _unbrotlied(body: bytes) -> bytes:
     size, given = 0, body
     try:
         while True:
-            part = unpacker.process(given, output_buffer_limit=MAX_BODY_BYTES + 1 - size)
+            part = unpacker.process(given, output_buffer_limit=_most(body) + 1 - size)
             size += len(part)
             parts.append(part)
-            if size > MAX_BODY_BYTES:
+            if size > _most(body):
                 raise _too_large()
             if unpacker.is_finished():
                 return b"".join(parts)
@@ -64,8 +67,13 @@ def _unbrotlied(body: bytes) -> bytes:
         raise _not_as_encoded() from None
 
 
+def _most(body: bytes) -> int:
+    return min(MAX_BODY_BYTES, FREE_UNPACKED_BYTES + MAX_RATIO * len(body))
+
+
 def _too_large() -> BodyRefused:
-    return BodyRefused(413, "body", f"expected at most {MAX_BODY_BYTES} bytes, unpacked")
+    expected = f"at most {MAX_BODY_BYTES} bytes, unpacked, and {MAX_RATIO} times what was sent"
+    return BodyRefused(413, "body", f"expected {expected}")
 
 
 def _not_as_encoded() -> BodyRefused:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import random
 import zlib
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from functions.bodies import MAX_BODY_BYTES, decoded
+from functions.bodies import FREE_UNPACKED_BYTES, MAX_BODY_BYTES, decoded
 from pipeline.runtime.bodies import Bodies, BodyRefused
 
 PACKERS = {b"gzip": gzip.compress, b"br": brotli.compress, b"deflate": zlib.compress}
@@ -31,11 +32,20 @@ async def test_a_packed_body_is_unpacked_and_counts_as_what_it_unpacks_to(encodi
 
 @pytest.mark.parametrize("encoding", PACKERS)
 def test_unpacking_stops_at_the_limit(encoding: bytes) -> None:
-    assert len(decoded(PACKERS[encoding](b" " * MAX_BODY_BYTES), encoding)) == MAX_BODY_BYTES
+    noise = random.Random(1).randbytes(MAX_BODY_BYTES // 32)
+    assert len(decoded(PACKERS[encoding](noise.ljust(MAX_BODY_BYTES)), encoding)) == MAX_BODY_BYTES
     for size in (MAX_BODY_BYTES + 1, 100 * MAX_BODY_BYTES):
         with pytest.raises(BodyRefused) as caught:
-            decoded(PACKERS[encoding](b" " * size), encoding)
+            decoded(PACKERS[encoding](noise.ljust(size)), encoding)
         assert caught.value.status == 413
+
+
+@pytest.mark.parametrize("encoding", PACKERS)
+def test_a_few_bytes_do_not_become_many(encoding: bytes) -> None:
+    assert len(decoded(PACKERS[encoding](b" " * FREE_UNPACKED_BYTES), encoding)) == FREE_UNPACKED_BYTES
+    with pytest.raises(BodyRefused, match="64 times what was sent") as caught:
+        decoded(PACKERS[encoding](b" " * MAX_BODY_BYTES), encoding)
+    assert caught.value.status == 413
 
 
 @pytest.mark.parametrize("encoding", PACKERS)

@@ -9,12 +9,13 @@ import json
 import sys
 from collections.abc import Callable
 
-from tests.bench import api, backfill, collector, engines, freshness, pipeline, profiles, sdk, steps
+from tests.bench import api, attack, backfill, collector, engines, freshness, pipeline, profiles, sdk, steps
 from tests.bench.rows import Row
 from tests.simulator.report import REPORTS, machine_line, table
 
 BENCHES: dict[str, Callable[[], list[Row]]] = {
     "collector": collector.run,
+    "attack": attack.run,
     "steps": steps.run,
     "sdk": sdk.run,
     "api": api.run,

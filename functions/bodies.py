@@ -11,8 +11,8 @@ from pipeline.runtime.bodies import BodyRefused
 MAX_BODY_BYTES = 1024 * 1024
 """Of one request, and of what it unpacks to."""
 FREE_UNPACKED_BYTES, MAX_RATIO = 64 * 1024, 64
-"""A body unpacks to at most so much, and so many times what was sent: events of people shrink to a tenth or a thirtieth,
-and 3 kB that become 1 MB are there to cost."""
+"""A body unpacks to at most so much and so many times what was sent: real events shrink to a tenth or a thirtieth, and
+3 kB that become 1 MB are there to cost."""
 ENCODINGS = ("identity", "gzip", "br", "deflate")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import apache_beam as beam
+import msgspec
 import pytest
 from apache_beam.testing.test_stream import TestStream as Script
 
@@ -137,6 +138,29 @@ def test_when_another_job_has_held_the_lease_the_row_is_read_again_and_what_wait
 
     run(connect)
     assert written(tag) == ([1, 101, 102] if flush_s else [1, 2, 101, 102])
+
+
+class State:
+    """A key's state, outside of a runner."""
+
+    def __init__(self, value: bytes) -> None:
+        self.value = value
+
+    def read(self) -> bytes:
+        return self.value
+
+    def write(self, value: bytes) -> None:
+        self.value = value
+
+
+def test_what_a_release_without_leases_left_waiting_is_written_by_the_job_that_updates_it_in_place(tag: str) -> None:
+    Terms.current = 5
+    nowhere = Bigtable("p", "i")
+    fold = Sum(Keeping(nowhere, lease=Terms(nowhere, Holder("blue"))))
+    fold.start_bundle()
+    waiting = State(msgspec.msgpack.encode((bigtable.PROFILE, tag, b"7", 3, 0, True)))
+    assert list(fold.flush(waiting)) == [(bigtable.PROFILE, tag, b"7", 3)]
+    assert list(fold.flush(waiting)) == []
 
 
 def test_a_change_after_the_interval_is_written_at_once(source: Bigtable, tag: str) -> None:

@@ -11,13 +11,17 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
+import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from pipeline.core.items import Trending
+from pipeline.folding import FoldScopes
+from pipeline.keeping import Keeping
 from pipeline.lease import KEY, LEASE_S, Grant, HeldLease, Holder, Lease, LeaseHeld, decoder, encoder, holder_of
 from pipeline.store import LEASE, PROFILE, Bigtable, Store, ensure_tables, now_ms
 from pipeline.transforms import WriteToBigtable
-from tests.pipeline.steps import run, script
+from tests.pipeline.steps import collect, outputs, run, script
 
 BLUE, GREEN = Holder("blue in us-central1"), Holder("green in us-central1")
 
@@ -189,6 +193,15 @@ def test_a_bundle_is_not_written_while_another_job_holds_the_lease(instance: Big
     with pytest.raises(RuntimeError, match="lease: the job blue"):
         run(lambda p: p | script(writes) | WriteToBigtable(instance, after_commit=False, lease=lease))
     assert leased.read(PROFILE, "u#a") is None
+
+
+def test_nothing_is_folded_while_another_job_holds_the_lease(instance: Bigtable, leased: Store, tag: str) -> None:
+    renewed(leased, BLUE)
+    partial = [(tag, Trending().encode())]
+    fold = beam.ParDo(FoldScopes(Keeping(instance, lease=Lease(instance, GREEN))))
+    with pytest.raises(RuntimeError, match="lease: the job blue"):
+        run(lambda p: collect(p | script(partial) | fold, "writes"))
+    assert outputs["writes"] == []
 
 
 def test_a_dataflow_job_goes_by_its_name_and_any_other_by_its_process() -> None:

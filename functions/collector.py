@@ -190,13 +190,16 @@ class Collector:
             raise self._unreadable(call, route, incoming, error) from None
         site = self._admission.site_of(reading, call.headers)
         sent_id = self._sent_id(incoming, site)
+        terms = self._terms(call, reading, site, sent_id)
         try:
-            found = await _sorted(reading, received_at, self._terms(call, reading, site, sent_id))
+            found = await _sorted(reading, received_at, terms)
             bodies = [_message_body(events) for events in _messages_of(found.events, received_at)]
         except TooMuch as error:
             raise _too_much(error) from None
         if self._config.cookie is not None and not site.server:
-            self._add_cookie(call, incoming, sent_id, found)
+            anonymous_id = self._cookie_id(call, found, terms.visitor_id)
+            secure = is_secure(incoming.headers)
+            call.cookie = cookie_answer(anonymous_id, sent_id, found.consent, self._config.cookie, secure=secure)
         events: list[Any] = []
         if found.events:
             attributes = self._attributes(call, route, site, reading, received_at)
@@ -302,11 +305,13 @@ class Collector:
         """For events that name nobody: the cookie's, or a new one, where cookies are configured."""
         return (sent_id or f"{self._random_bits(128):032x}") if self._config.cookie is not None else None
 
-    def _add_cookie(self, call: Call, incoming: Incoming, sent_id: str | None, found: Sorted) -> None:
-        assert self._config.cookie is not None
+    def _cookie_id(self, call: Call, found: Sorted, visitor_id: str | None) -> str | None:
+        """The anonymous id for the cookie. An id in an address may be anybody's: any page or mail can show an image."""
         named = next((event.anonymous_id for event in found.events if event.anonymous_id is not None), None)
-        secure = is_secure(incoming.headers)
-        call.cookie = cookie_answer(named, sent_id, found.consent, self._config.cookie, secure=secure)
+        if call.method == "POST":
+            return named
+        own = self._config.privacy.fields.apply_id("anonymous_id", visitor_id)
+        return own if named == own else None
 
     # ---- how it is told ----------------------------------------------------------------------------------------
 

@@ -6,12 +6,16 @@ import json
 import random
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlencode
 
+import pytest
 from starlette.requests import Request
 
 from functions.collector import Collector
 from functions.config import Config
 from functions.cookie import CookieOptions
+from functions.field_policy import FieldPolicy
+from functions.privacy import Privacy
 from pipeline.core.events import decode_message
 
 NOW = datetime(2025, 1, 1, 12, 0, 0, tzinfo=UTC)
@@ -27,21 +31,25 @@ class Kept:
         self.messages += messages
 
 
-async def ask(fields: dict[str, Any], **headers: str) -> tuple[str | None, list[str | None]]:
+async def ask(
+    fields: dict[str, Any], path: str = "/v1/events", privacy: Privacy | None = None, **headers: str
+) -> tuple[str | None, list[str | None]]:
     """The Set-Cookie header, and the anonymous ids of what was stored."""
     kept = Kept()
-    config = Config("demo-project", "events", "dead-letters", cookie=CookieOptions())
+    config = Config("demo-project", "events", "dead-letters", cookie=CookieOptions(), privacy=privacy or Privacy())
     collector = Collector(config, kept, lambda: NOW, lambda: 0.0, random.Random(7).getrandbits)
-    body = json.dumps({"event_id": "e1", "event": "click", "timestamp": NOW.isoformat()} | fields).encode()
+    told = {"event_id": "e1", "event": "click", "timestamp": NOW.isoformat()} | fields
+    body = json.dumps(told).encode()
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": body}
 
     named = {"host": "events.shop.example", "user-agent": "app"} | headers
     raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in named.items()]
-    scope = {"type": "http", "method": "POST", "path": "/v1/events", "query_string": b"", "headers": raw}
+    method, query = ("POST", "") if path == "/v1/events" else ("GET", urlencode(told))
+    scope = {"type": "http", "method": method, "path": path, "query_string": query.encode(), "headers": raw}
     answer = await collector(Request(scope | {"client": ("192.0.2.1", 1)}, receive))
-    assert answer.status_code == 202
+    assert answer.status_code in (200, 202)
     cookie = dict(answer.headers).get(b"set-cookie")
     ids = [event.anonymous_id for message in kept.messages for event in decode_message(message.data)]
     return cookie.decode() if cookie else None, ids
@@ -71,3 +79,17 @@ async def test_who_denies_something_gets_no_cookie_and_loses_the_one_that_was() 
     signalled, ids = await ask({"anonymous_id": "a1"}, cookie="freshet_id=a1", sec_gpc="1")
     assert ids == []
     assert signalled is not None and "Max-Age=0" in signalled
+
+
+HASHED = Privacy(fields=FieldPolicy(hash=["anonymous_id"], key=b"k" * 16))
+
+
+@pytest.mark.parametrize("privacy", [Privacy(), HASHED])
+async def test_a_pixel_gives_no_cookie_for_an_id_that_somebody_put_into_its_address(privacy: Privacy) -> None:
+    pixel = "/v1/pixel.gif"
+    for headers in ({}, {"cookie": "freshet_id=mine"}):
+        cookie, ids = await ask({"anonymous_id": "theirs"}, pixel, privacy, **headers)
+        assert cookie is None and len(ids) == 1
+    for headers in ({}, {"cookie": "freshet_id=mine"}):
+        cookie, (own,) = await ask({}, pixel, privacy, **headers)
+        assert cookie is not None and cookie.startswith(f"freshet_id={own};")

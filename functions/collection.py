@@ -203,8 +203,8 @@ class _Request:
         if key is not None and isinstance(user_id, str):
             check_user_token(key, user_id, self.reading.user_token if given is None else given)
 
-    def letter(self, source: Any) -> bytes:
-        """A rejected event as it may be kept."""
+    def letter(self, source: Any) -> bytes | None:
+        """A rejected event as it may be kept, if it may."""
         fields = self.terms.privacy.fields
         keyless = without_keys(source, self.reading.key_paths, self.reading.write_key)
         if isinstance(keyless, dict):

@@ -218,7 +218,8 @@ class Collector:
     def _unreadable(self, call: Call, route: Route, incoming: Incoming, error: InvalidEvent) -> Refused:
         """A request of which nothing can be read goes to the dead letter whole, where it may come from a site.
 
-        Not where anything that can still be told is against it: for whom it speaks, nobody knows any more.
+        Not where anything that can still be told is against it: for whom it speaks, nobody knows any more. Nor where
+        fields of it would have to be dropped or hashed, which nobody can find.
         """
         if isinstance(error, TooMuch):
             return _too_much(error)
@@ -227,9 +228,9 @@ class Collector:
         privacy, text = self._config.privacy, incoming.body or incoming.query.encode("latin-1")
         signal = None if site.server else privacy.signal(incoming.headers)
         consent = unreadable_consent(text, signal, privacy.default)
-        if not consent.analytics:
+        kept = privacy.fields.letter(text) if consent.analytics else None
+        if kept is None:
             return Refused(refusal)
-        payload = keyless(privacy.fields.letter(text), keys)
         unproven = privacy.user_key is not None and not site.server
         attributes = letter_attributes(
             route,
@@ -241,7 +242,7 @@ class Collector:
             sender=site.sender(call.headers),
             unproven=unproven,
         )
-        return Refused(refusal, letter=message(payload, attributes))
+        return Refused(refusal, letter=message(keyless(kept, keys), attributes))
 
     def _letter_attributes(
         self, call: Call, route: Route, site: Site, received_at: datetime, rejection: Rejection

@@ -46,14 +46,23 @@ class FieldPolicy:
         hash: what is replaced by its hash: texts and numbers (as their text); objects, lists and booleans are removed.
             The same value has the same hash wherever it stands, so a hashed `user_id` still is the same visitor.
         key: 16 to 64 bytes, the secret of the hashes.
+        keeps_unreadable: whether rejected input in which no field can be found is kept all the same. None: only where
+            no field is dropped or hashed.
 
     Raises:
         InvalidConfig: naming `FRESHET_DROP_FIELDS`, `FRESHET_HASH_FIELDS` or `FRESHET_FIELD_KEY`.
     """
 
-    __slots__ = ("_dropped", "_has_ids", "_hashed", "_key", "_names", "_pii", "_plain")
+    __slots__ = ("_dropped", "_has_ids", "_hashed", "_keeps_unreadable", "_key", "_names", "_pii", "_plain")
 
-    def __init__(self, drop: Iterable[str] = (), hash: Iterable[str] = (), key: bytes | None = None) -> None:
+    def __init__(
+        self,
+        drop: Iterable[str] = (),
+        hash: Iterable[str] = (),
+        key: bytes | None = None,
+        *,
+        keeps_unreadable: bool | None = None,
+    ) -> None:
         drop, hash = set(drop), set(hash)
         self._pii = PII in drop
         drop.discard(PII)
@@ -64,16 +73,20 @@ class FieldPolicy:
         self._names = frozenset(path[-1] for path in [*self._dropped, *self._hashed]) - IDS
         self._plain = not (self._dropped or self._hashed or self._pii)
         self._has_ids = any(path[0] in IDS for path in [*self._dropped, *self._hashed])
+        self._keeps_unreadable = self._plain if keeps_unreadable is None else keeps_unreadable
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> FieldPolicy:
         """Of `FRESHET_DROP_FIELDS` and `FRESHET_HASH_FIELDS` (names with commas between), `FRESHET_FIELD_KEY`.
 
+        And of `FRESHET_UNREADABLE` (keep or drop); with `FRESHET_USER_KEY` tokens are such fields, too.
+
         Raises:
             InvalidConfig: naming the variable.
         """
         drop, hash = (_names(environ.get(f"FRESHET_{what}_FIELDS", "")) for what in ("DROP", "HASH"))
-        return cls(drop, hash, environ.get("FRESHET_FIELD_KEY", "").strip().encode() or None)
+        key = environ.get("FRESHET_FIELD_KEY", "").strip().encode() or None
+        return cls(drop, hash, key, keeps_unreadable=_keeps_unreadable(environ))
 
     def apply(self, fields: dict[str, Any]) -> None:
         """Cut, drop and hash in an event as the client wrote it, in place. It never raises; twice is as once."""
@@ -105,20 +118,21 @@ class FieldPolicy:
         self.apply(fields)
         return fields.get(name)
 
-    def letter(self, payload: bytes) -> bytes:
+    def letter(self, payload: bytes) -> bytes | None:
         """A rejected event as it may go to the dead letter.
 
         Nobody knows what of a rejected or a vendor's event is which field of ours. So, wherever they stand, addresses
         are cut, and everything is removed that has the last name of a configured path (`email` of `metadata.email`),
         as are the fields of `pii`; ids are dropped or hashed where they have our names (`userId` is `user_id`), and
-        what stands there and is neither text nor number is removed. What is no JSON stays as it is.
+        what stands there and is neither text nor number is removed. What is no JSON stays as it is where it may be
+        kept, else there is None.
         """
         try:
             event = read(payload)
         except UNREADABLE:
-            return payload
+            event = None
         if not isinstance(event, (dict, list)):
-            return payload
+            return payload if self._keeps_unreadable else None
         before = _encoder.encode(event)
         self._clean(event)
         after = _encoder.encode(event)
@@ -191,6 +205,17 @@ def _is_hash(value: str) -> bool:
 
 
 _HEX = frozenset("0123456789abcdef")
+
+
+def _keeps_unreadable(environ: Mapping[str, str]) -> bool | None:
+    word = environ.get("FRESHET_UNREADABLE", "").strip().lower()
+    if word not in _UNREADABLE_WORDS:
+        raise InvalidConfig(f"FRESHET_UNREADABLE: expected keep or drop, got {word!r}")
+    is_asked = bool(environ.get("FRESHET_USER_KEY", "").strip())
+    return False if not word and is_asked else _UNREADABLE_WORDS[word]
+
+
+_UNREADABLE_WORDS = {"": None, "keep": True, "drop": False}
 
 
 def _names(text: str) -> list[str]:

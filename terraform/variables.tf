@@ -142,6 +142,7 @@ variable "collector_settings" {
       "FRESHET_HASH_FIELDS",
       "FRESHET_PUBLISH_DEADLINE_S",
       "FRESHET_SIGNALS",
+      "FRESHET_UNREADABLE",
     ], name)])
     error_message = "collector_settings: expected the names in docs/collection.md; secrets have variables of their own."
   }

@@ -219,12 +219,37 @@ class TestLetters:
     def test_an_id_may_be_dropped_from_a_letter_as_well(self) -> None:
         assert self.letter(FieldPolicy(["user_id"]), {"userId": 7, "x": 1}) == {"x": 1}
 
-    @pytest.mark.parametrize("payload", [b"", b"\xff", b'{ "a" : 1 }', b"[" * 100_000, b"7", b'{"a": 1e999}'])
-    def test_what_is_no_json_or_holds_nothing_of_the_kind_stays_to_the_byte(self, payload: bytes) -> None:
-        assert FieldPolicy(["pii"], ["user_id"], KEY).letter(payload) == payload
+    def test_what_holds_nothing_of_the_kind_stays_to_the_byte(self) -> None:
+        assert FieldPolicy(["pii"], ["user_id"], KEY).letter(b'{ "a" : 1 }') == b'{ "a" : 1 }'
+
+    @pytest.mark.parametrize("payload", [b"", b"\xff", b"[" * 100_000, b"7", b'{"email": "a@b.example"'])
+    def test_where_no_field_can_be_found_a_letter_is_kept_only_if_none_had_to_be_or_it_is_wanted(
+        self, payload: bytes
+    ) -> None:
+        for policy in (FieldPolicy(["pii"]), FieldPolicy([], ["user_id"], KEY), FieldPolicy(keeps_unreadable=False)):
+            assert policy.letter(payload) is None
+        for policy in (FieldPolicy(), FieldPolicy(["pii"], keeps_unreadable=True)):
+            assert policy.letter(payload) == payload
 
 
 class TestConfiguration:
+    @pytest.mark.parametrize(
+        ("environ", "kept"),
+        [
+            ({}, True),
+            ({"FRESHET_DROP_FIELDS": "pii"}, False),
+            ({"FRESHET_USER_KEY": "k" * 16}, False),
+            ({"FRESHET_DROP_FIELDS": "pii", "FRESHET_USER_KEY": "k" * 16, "FRESHET_UNREADABLE": "keep"}, True),
+            ({"FRESHET_UNREADABLE": "drop"}, False),
+        ],
+    )
+    def test_what_cannot_be_read_is_kept_as_the_environment_says(self, environ: dict[str, str], kept: bool) -> None:
+        assert (FieldPolicy.from_env(environ).letter(b"{") is not None) is kept
+
+    def test_another_word_for_what_cannot_be_read_is_refused_by_name(self) -> None:
+        with pytest.raises(InvalidConfig, match="FRESHET_UNREADABLE: expected keep or drop"):
+            FieldPolicy.from_env({"FRESHET_UNREADABLE": "yes"})
+
     def test_the_environment_names_fields_with_commas_between(self) -> None:
         environ = {
             "FRESHET_DROP_FIELDS": " pii, metadata.note ,",

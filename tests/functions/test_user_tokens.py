@@ -144,6 +144,15 @@ def stack() -> Iterator[Stack]:
     shutil.rmtree(stack.folder)
 
 
+def test_a_body_that_cannot_be_read_is_not_kept_with_the_token_that_it_may_hold(stack: Stack) -> None:
+    body = f'{{"user_token": "{TOKEN}", "events": ['
+    url = stack.env["FRESHET_COLLECTOR_URL"]
+    with Topics(stack.env) as topics, httpx.Client(base_url=url, trust_env=False, timeout=10.0) as client:
+        answer = client.post("/v1/events", content=body, headers={"x-freshet-key": "browser-key-1"})
+        assert answer.status_code == 400 and answer.json()["errors"][0]["field"] == "body"
+        topics.dead_letters(0)
+
+
 def test_a_browser_proves_its_user_and_a_back_end_speaks_for_others(stack: Stack) -> None:
     now = datetime.now(UTC).isoformat()
 

@@ -12,14 +12,13 @@ import msgspec
 
 from functions.invalid import InvalidConfig
 from functions.personal_fields import (
-    PII_FIELDS,
     Change,
     clean,
     cut_addresses,
-    plain_name,
     replace_anywhere,
     replace_at,
 )
+from functions.personal_names import PII_FIELDS, plain_name
 from pipeline.core.events import NUMBER_METADATA, WireEvent
 from pipeline.core.untrusted_json import UNREADABLE, read, repeats
 
@@ -42,7 +41,7 @@ class FieldPolicy:
     fields becomes metadata, so `metadata.email` is also an event's own `email`.
 
     Args:
-        drop: what is removed. The word `pii` stands for `PII_FIELDS`, anywhere in the metadata.
+        drop: what is removed. The word `pii` stands for what `personal_names` knows, anywhere in the metadata.
         hash: what is replaced by its hash: texts and numbers (as their text); objects, lists and booleans are removed.
             The same value has the same hash wherever it stands, so a hashed `user_id` still is the same visitor.
         key: 16 to 64 bytes, the secret of the hashes.

@@ -6,15 +6,14 @@ Everything walks without recursion and looks at each value once: events are not 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import Any
 
+from functions.personal_names import PII_IN_TRAITS, TRAITS, is_personal, plain_name
 from pipeline.core.user_tokens import USER_TOKEN
 from pipeline.runtime.addresses import IPV4_KEPT_BYTES, IPV6_KEPT_BYTES
 
 MAX_ADDRESS_LENGTH = 64
-MAX_NAME_LENGTH = 64
 ADDRESS_FIELDS = frozenset(
     "ip ip_address ipAddress client_ip clientIp clientIP user_ip userIp user_ipaddress remote_addr remote_ip"
     " x_forwarded_for $ip uip".split()
@@ -23,18 +22,6 @@ ADDRESS_FIELDS = frozenset(
 TOKEN_FIELDS = frozenset({USER_TOKEN, f"up.{USER_TOKEN}"})
 """Under these names a user's token stands, the second in GA4's short form. It proves an id; no event keeps it."""
 _CUT_FIELDS = ADDRESS_FIELDS | TOKEN_FIELDS
-
-PII_FIELDS = frozenset(
-    "email emailaddress useremail phone phonenumber mobile mobilephone mobilenumber telephone fax"
-    " firstname lastname middlename fullname givenname familyname surname maidenname"
-    " address addresses streetaddress street addressline1 addressline2 shippingaddress billingaddress"
-    " zip zipcode postcode postalcode birthday birthdate dateofbirth dob gender"
-    " ssn socialsecuritynumber taxid passport passportnumber iban cardnumber creditcard".split()
-)
-"""What `pii` stands for, anywhere in an event's metadata; compared by `plain_name`."""
-TRAITS = frozenset({"traits", "usertraits", "userproperties", "userattributes", "set", "setonce"})
-PII_IN_TRAITS = PII_FIELDS | {"name", "username", "avatar", "picture"}
-"""In what is told of a person, these too; elsewhere a name is mostly a product's."""
 
 Change = Callable[[Any], Any]
 """What comes in a value's place; None: nothing."""
@@ -66,19 +53,6 @@ def _network(family: int, packed: bytes, kept_bytes: int) -> str:
 _MAPPED = bytes(10) + b"\xff\xff"
 
 
-def plain_name(name: str) -> str:
-    """`firstName`, `first_name`, `First Name` and `$first_name` as `firstname`; of long names the beginning."""
-    return _plain_name(name[:MAX_NAME_LENGTH])
-
-
-@lru_cache(maxsize=4096)
-def _plain_name(name: str) -> str:
-    return name.lower().translate(_SEPARATORS)
-
-
-_SEPARATORS = str.maketrans("", "", "_-$ .")
-
-
 def clean(root: Any, pii: frozenset[str] | None = None, names: frozenset[str] = frozenset()) -> None:
     """Cut addresses, and remove tokens and what is named, in all objects and lists below, in place.
 
@@ -95,7 +69,7 @@ def clean(root: Any, pii: frozenset[str] | None = None, names: frozenset[str] = 
             if names and not names.isdisjoint(node):
                 _remove(node, [name for name in node if name in names])
             if personal is not None:
-                _remove(node, [name for name in node if plain_name(name) in personal])
+                _remove(node, [name for name in node if is_personal(name, personal)])
                 for name, value in node.items():
                     if type(value) is dict or type(value) is list:
                         waiting.append((value, PII_IN_TRAITS if plain_name(name) in TRAITS else personal))

@@ -1,0 +1,71 @@
+"""Which names of fields are personal, in any spelling and with whose it is before: `customerEmail`, `billing_zip`."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+MAX_NAME_LENGTH = 64
+
+PII_FIELDS = frozenset(
+    "email emailaddress useremail phone phonenumber mobile mobilephone mobilenumber telephone fax"
+    " firstname lastname middlename fullname givenname familyname surname maidenname"
+    " address addresses streetaddress street addressline addressline1 addressline2 shippingaddress billingaddress"
+    " zip zipcode postcode postalcode birthday birthdate dateofbirth dob gender"
+    " ssn socialsecuritynumber taxid passport passportnumber iban cardnumber creditcard".split()
+)
+"""What `pii` stands for, anywhere in an event's metadata; compared by `plain_name`."""
+TRAITS = frozenset({"traits", "usertraits", "userproperties", "userattributes", "set", "setonce"})
+PII_IN_TRAITS = PII_FIELDS | {"name", "username", "avatar", "picture"}
+"""In what is told of a person, these too; elsewhere a name is mostly a product's."""
+
+_ORDINARY = frozenset("phone mobile address addresses street zip gender name".split())
+"""At the end of a longer name they are personal where it says before them whose they are, as one of `_OWNERS`."""
+_OWNERS = frozenset(
+    "user customer contact billing shipping delivery invoice home work account member buyer recipient guest visitor"
+    " shopper subscriber payer sender owner holder cardholder person passenger patient employee lead cell"
+    " emergency".split()
+)
+_NOT_NAMED = frozenset("account delivery home shipping work cell lead emergency".split())
+"""What has names of its own: a way of shipping, an account."""
+_FLAGS = frozenset("is has had can no with without".split())
+"""Who asks whether there is one does not say which."""
+_LAST = frozenset("home work primary secondary private business".split())
+"""May stand after a personal name: `phone_home`."""
+_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_A-Za-z]+")
+
+
+def plain_name(name: str) -> str:
+    """`firstName`, `first_name`, `First Name` and `$first_name` as `firstname`; of long names the beginning."""
+    return _plain_name(name[:MAX_NAME_LENGTH])
+
+
+def is_personal(name: str, personal: frozenset[str]) -> bool:
+    """Whether a field's name is one of `personal` (plain names), or ends with one that says whose it is."""
+    return plain_name(name) in personal or _ends_personally(name[-MAX_NAME_LENGTH:])
+
+
+@lru_cache(maxsize=4096)
+def _plain_name(name: str) -> str:
+    return name.lower().translate(_SEPARATORS)
+
+
+_SEPARATORS = str.maketrans("", "", "_-$ .")
+
+
+@lru_cache(maxsize=4096)
+def _ends_personally(name: str) -> bool:
+    parts = [part.lower() for part in _PART.findall(name)]
+    while len(parts) > 1 and (parts[-1] in _LAST or parts[-1].isdigit()):
+        parts.pop()
+    if not parts or parts[0] in _FLAGS:
+        return False
+    return any(_is_personal_end(parts[:at], "".join(parts[at:])) for at in range(len(parts)))
+
+
+def _is_personal_end(before: list[str], end: str) -> bool:
+    if end not in _ORDINARY:
+        return end in PII_FIELDS
+    if not before:
+        return end in PII_FIELDS
+    return before[-1] in _OWNERS and not (end == "name" and before[-1] in _NOT_NAMED)

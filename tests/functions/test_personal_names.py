@@ -16,11 +16,12 @@ PERSONAL = """
     customerSSN payer_iban order_card_number
 """.split()
 ORDINARY = """
-    mailing_list_size email_count email_opened emailCampaignId email_template_name has_email is_mobile isMobile
-    has_phone device_mobile smartphone windows_phone phone_case_color mobile_app_version product_name item_name list_name
-    page_name category account_name shipping_name mac_address web_address address_id product_gender file_zip zip_file
-    main_street_store birthday_offer first_name_day_sale card_type order_id position headphones saxophone emailed
-    passport_cover_size genderless streetwear fullname_length iban_valid
+    mailing_list_size email_count email_opened emailCampaignId email_template_name has_email
+    is_mobile isMobile has_phone device_mobile smartphone windows_phone phone_case_color
+    mobile_app_version product_name item_name list_name page_name category account_name
+    shipping_name mac_address web_address address_id product_gender file_zip zip_file
+    main_street_store birthday_offer first_name_day_sale card_type order_id position headphones
+    saxophone emailed passport_cover_size genderless streetwear fullname_length iban_valid
 """.split()
 
 

@@ -102,6 +102,17 @@ def test_no_browsers_event_displaces_a_servers_of_the_same_id(
     assert [row["event"] for row in rows if row["sender"] == "browser"] == remain
 
 
+@pytest.mark.parametrize("sender", ["server", "browser", None])
+def test_events_that_share_an_id_and_differ_in_site_name_or_product_are_all_kept(
+    tables: Warehouse, sender: str | None
+) -> None:
+    sold = event("o1", "purchase", product_id="p1", site="shop", sender=sender)
+    others: list[dict[str, Any]] = [{"site": "news"}, {"site": None}, {"event": "click"}, {"product_id": "p2"}]
+    tables.insert("events", [{**sold, **other} for other in ({}, *others)])
+
+    assert len(tables.rows("events_unique", "event_id")) == 1 + len(others)
+
+
 def test_of_one_event_id_each_browsers_visitor_keeps_the_event_that_came_first(tables: Warehouse) -> None:
     times = ["2025-01-01T12:00:01Z", "2025-01-01T12:00:02Z", "2025-01-01T12:00:03Z"]
     told = [("a#1", "first"), ("a#2", "first"), ("a#1", "again")]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
+from pipeline.core.events import MAX_CONTAINERS, MAX_VALUES
 from tests.bench.fuzz_corpus import NOW, NOW_MS, FuzzRequest
 
 BODY_BYTES = 1024 * 1024 - 4096
@@ -60,16 +61,30 @@ VALUES: Mapping[str, Callable[[int], bytes]] = {
     "short texts": lambda size: repeated(b'"a"', size),
     "keys": lambda size: numbered(b'"k%d":1', size),
     "the same key": lambda size: repeated(b'"a":1', size, b"{}"),
+    "repeated names": lambda size: repeated(b'{"a":1,"a":2}', size),
+    "one name of many objects": lambda size: repeated(b'"a":{"b":1}', size, b"{}"),
+    "escaped names": lambda size: numbered(rb'"\u0061%d":1', size),
+    "consents": lambda size: repeated(b'"consent":{"analytics":true}', size, b"{}"),
     "addresses": lambda size: repeated(b'{"ip":"::1"}', size),
     "personal names": lambda size: repeated(b'{"email":"a"}', size),
     "one text": lambda size: _text(b"a", size),
     "escapes": lambda size: _text(rb"\u00e9", size),
+    "escaped letters": lambda size: _text(rb"\u0061", size),
     "half characters": lambda size: _text(rb"\ud83d", size),
     "markup": lambda size: _text(b"<>&", size),
     "commas in a text": lambda size: _text(b",:[{", size),
     "denials": lambda size: _text(rb"analytics\":   ", size),
 }
 """By what a JSON value of so many bytes is full of."""
+
+
+def _accepted_bytes(value: Callable[[int], bytes]) -> int:
+    """About as many of them as one request may hold."""
+    sample = value(EVENT_BYTES)
+    containers = sample.count(b"[") + sample.count(b"{")
+    values = containers + sample.count(b",")
+    share = min(0.9 * MAX_CONTAINERS / max(1, containers), 0.9 * MAX_VALUES / max(1, values))
+    return min(int(share * len(sample)), 16 * EVENT_BYTES * 2 // 3)
 
 
 # ---- what a protocol's clients wrap around an event's properties -------------------------------------------------
@@ -147,6 +162,8 @@ def collector_attacks() -> Iterator[Attack]:
                     size = size * 3 // 4 - 150
                 for request in wrap([value(size)] * count):
                     yield Attack(endpoint, f"{count} events of {name}", request)
+            for request in wrap([value(_accepted_bytes(value) // 16)] * 16):
+                yield Attack(endpoint, f"as many {name} as are taken", request)
     yield from _particular()
 
 

@@ -105,6 +105,13 @@ async def test_a_request_of_too_much_is_refused_by_name_in_the_vendors_form(plac
     assert b"expected at most" in answer.body
 
 
+async def test_names_may_stand_twice_only_where_there_are_few_values() -> None:
+    twice = b'{"event":"click","anonymous_id":"a1","timestamp":"%s","consent":null,"consent":{},"x":%s}'
+    few, many = (asked("POST", "/v1/events", twice % (TIME, list_of(b"1", count))) for count in (9000, 11_000))
+    assert few.status_code == 202
+    assert (many.status_code, b"where names stand twice" in many.body) == (413, True)
+
+
 async def test_snowplow_is_told_400_for_what_its_texts_hold() -> None:
     hidden = base64.urlsafe_b64encode(VALUES["lists"](1400))
     event = b'{"e":"pv","duid":"a1","cx":"%s"}' % hidden

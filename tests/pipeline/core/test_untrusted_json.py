@@ -80,6 +80,6 @@ def test_only_events_that_may_hide_a_consent_are_read_the_slow_way(event: bytes,
 
 def test_repeated_names_cost_time_in_proportion_to_their_number() -> None:
     started_s = time.process_time()
-    found = read(b"{" + b",".join(b'"a":{"%d":1}' % number for number in range(60_000)) + b"}")
-    assert time.process_time() - started_s < 2.0
-    assert len(found["a"]) == 60_000
+    found = read(b"{" + b",".join(b'"a":{"%d":1}' % number for number in range(9000)) + b"}")
+    assert time.process_time() - started_s < 0.3
+    assert len(found["a"]) == 9000

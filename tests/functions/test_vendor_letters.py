@@ -122,7 +122,7 @@ def test_an_event_is_as_old_as_it_says_and_taken_in_now() -> None:
 
 def test_a_wrong_clock_is_repaired_where_the_event_says_when_it_was_sent() -> None:
     ahead = timedelta(days=2)
-    wrong = TRACK | {"originalTimestamp": (AT + ahead).isoformat(), "sentAt": (RECEIVED + ahead).isoformat()}
+    wrong = TRACK | {"timestamp": (AT + ahead).isoformat(), "sentAt": (RECEIVED + ahead).isoformat()}
     assert only(tried(wrong, "/v1/batch")).timestamp == AT
     del wrong["sentAt"]
     [reason] = reasons(tried(wrong | {"timestamp": None}, "/v1/batch"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from heapq import heappush, heappushpop, nlargest
@@ -218,30 +218,25 @@ class ItemCache:
             await self._read([*batch, *later], background=True)
 
     async def keep_fresh(self) -> None:
-        """Refresh, rescan and reshelve in turn; runs until cancelled."""
+        """Refresh and reshelve, and beside that rescan; runs until cancelled."""
         self._rescan_at = self._clock() + (RESCAN_S if self._scanned() else 0.0)
         self._reshelve_at = self._clock() + RESHELVE_S
-        while True:
-            await asyncio.sleep(REFRESH_S)
-            try:
-                await self._freshen()
-            except Unavailable as error:
-                log.info("items stay as they are: %s", error)
-                await asyncio.sleep(1.0)
-            except Exception:  # one odd row must not leave all others as they are for ever
-                log.exception("items stay as they are")
-                await asyncio.sleep(1.0)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(_repeat(self._freshen))
+            tasks.create_task(_repeat(self._rescan_when_due))
 
     async def _freshen(self) -> None:
-        """What is due of the three. Raises `Unavailable`."""
+        """Put rows on their shelves when that is due, and read those that are wanted. Raises `Unavailable`."""
         if self._clock() >= self._reshelve_at:
             began = self._clock()
             self.reshelve()
             # With many items it takes its time: never more than a hundredth of all time.
             self._reshelve_at = self._clock() + max(RESHELVE_S, 100 * (self._clock() - began))
+        await self.refresh()
+
+    async def _rescan_when_due(self) -> None:
         if self._clock() >= self._rescan_at:
             await self._rescan()
-        await self.refresh()
 
     async def _rescan(self) -> None:
         """Load, and set the time to do it again: soon after a change or a failure, seldom when it takes long."""
@@ -249,6 +244,9 @@ class ItemCache:
         try:
             await self.load()
             pause_s = RESCAN_S if self._scanned() == before > 0 else RESCAN_GROWING_S
+        except Unavailable as error:
+            log.warning("the catalog could not be read to its end: %s", error)
+            raise
         finally:
             took_s = self._clock() - began
             self._rescan_at = self._clock() + max(pause_s, RESCAN_SHARE * took_s)
@@ -342,6 +340,20 @@ class _CatalogScan:
 
     items: int = 0
     categories: set[str] = field(default_factory=set)
+
+
+async def _repeat(step: Callable[[], Awaitable[None]]) -> None:
+    """Take the step again and again, after a failure a second later."""
+    while True:
+        await asyncio.sleep(REFRESH_S)
+        try:
+            await step()
+        except Unavailable as error:
+            log.info("items stay as they are: %s", error)
+            await asyncio.sleep(1.0)
+        except Exception:  # one odd row must not leave all others as they are for ever
+            log.exception("items stay as they are")
+            await asyncio.sleep(1.0)
 
 
 def _note(queue: dict[str, None], item_id: str) -> None:

@@ -146,6 +146,20 @@ class TestItemCache:
 
         assert len(cache) == 1
 
+    async def test_a_scan_that_takes_long_holds_up_no_row_that_is_wanted(self) -> None:
+        class EndlessReader(FakeReader):
+            async def scan(inner, take: Callable[[ItemRow], bool], with_stubs: bool) -> None:
+                await asyncio.sleep(3600)
+
+        cache = ItemCache(EndlessReader([row(item(1))]), 10, self.clock)
+        refreshing = asyncio.create_task(cache.keep_fresh())
+        await asyncio.sleep(2.5 * REFRESH_S)
+        cache.want(["p1"], 1.0)
+        await asyncio.sleep(2.5 * REFRESH_S)
+        refreshing.cancel()
+
+        assert cache.get("p1") is not None
+
     async def test_a_catalog_that_is_loaded_after_the_start_shows_within_seconds(self) -> None:
         rows, self.reader.rows = self.reader.rows, {}
         await self.cache.load()

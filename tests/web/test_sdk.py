@@ -102,7 +102,7 @@ def test_identify_names_the_account_in_every_later_event(page: Page, site: Site)
     page.evaluate("() => { freshet.identify('u1', { plan: 'gold' }); freshet.track('click'); }")
     wait_for(lambda: len(site.fake.events) == 2, page)
     identify, click = site.fake.events
-    assert identify["event"] == "identify" and identify["metadata"] == {"traits": {"plan": "gold"}}
+    assert identify["event"] == "identify" and identify["metadata"] == {"plan": "gold"}
     assert identify["user_id"] == click["user_id"] == "u1"
     assert identify["anonymous_id"] == click["anonymous_id"]
 

@@ -38,13 +38,13 @@ export function addEvents(core, methods) {
   methods.page = (fields) =>
     core.track("page_view", { url: location.href, title: document.title, referrer: document.referrer || null, ...fields });
 
-  /** Ties this visitor to an account from now on; `traits` are those of the identify event. */
+  /** Ties this visitor to an account from now on; `traits` travel as metadata of the identify event. */
   methods.identify = (userId, traits) => {
     if (!userId) throw new Error("no id");
     const { user_id, anonymous_id } = core.whom();
     core.renew(`${userId}`, anonymous_id);
     if (user_id && user_id != userId) core.emit("reset");
-    return core.track("identify", { traits });
+    return core.track("identify", traits);
   };
 
   /** Forgets account, anonymous id and session, as at logout on a shared device. */

@@ -77,6 +77,72 @@ def test_of_a_redirect_only_the_end_is_viewed_with_the_title_it_got(page: Page, 
     assert metadata(site.fake.named("page_view"), "title")[1] == "Drawn"
 
 
+SET = {
+    "before": "document.title = name; history.pushState({}, '', name);",
+    "after": "history.pushState({}, '', name); document.title = name;",
+    "late": "history.pushState({}, '', name); setTimeout(() => { document.title = name; }, 100);",
+}
+
+
+@pytest.mark.parametrize("wait_ms", [0, 60, 600])
+@pytest.mark.parametrize("order", SET)
+def test_each_view_has_its_own_title_however_soon_the_next_one_comes(
+    page: Page, site: Site, order: str, wait_ms: int
+) -> None:
+    if order == "late" and wait_ms < 100:
+        pytest.skip("a page that is left before it has a title")
+    open_blank(page, site, pages=True)
+    page.evaluate(
+        f"""async (waitMs) => {{
+            for (const name of ["a", "b", "c"]) {{
+                {SET[order]}
+                if (waitMs) await new Promise((resolve) => setTimeout(resolve, waitMs));
+            }}
+        }}""",
+        wait_ms,
+    )
+    wait_for(lambda: len(views(site)) == 4, page)
+    assert views(site) == metadata(site.fake.named("page_view"), "title") == ["blank", "a", "b", "c"]
+
+
+def test_a_page_that_sets_no_title_is_viewed_with_the_one_that_stands(page: Page, site: Site) -> None:
+    open_blank(page, site, pages=True)
+    for name in ("a", "b"):
+        page.evaluate("(name) => history.pushState({}, '', name)", name)
+        page.wait_for_timeout(60)
+    wait_for(lambda: len(views(site)) == 3, page)
+    assert views(site) == ["blank", "a", "b"]
+    assert metadata(site.fake.named("page_view"), "title") == ["blank"] * 3
+
+
+def test_a_title_that_comes_late_is_not_the_next_pages(page: Page, site: Site) -> None:
+    open_html(page, site, "<title>test</title><button>x</button>", pages=True)
+    wait_for(lambda: len(views(site)) == 1, page)
+    page.evaluate("() => { document.title = '(1) test'; }")
+    page.evaluate(
+        """() => document.querySelector("button").addEventListener("click", () => {
+            history.pushState({}, "", "a");
+            setTimeout(() => { document.title = "a"; }, 20);
+            setTimeout(() => history.pushState({}, "", "b"), 100);
+        })"""
+    )
+    page.click("button")
+    wait_for(lambda: len(views(site)) == 3, page)
+    assert metadata(site.fake.named("page_view"), "title")[1] == "a"
+
+
+@pytest.mark.parametrize("end", ["() => { location.href = 'about:blank'; }", "() => freshet.close()", None])
+def test_a_view_that_waits_for_its_title_leaves_with_the_page(page: Page, site: Site, end: str | None) -> None:
+    open_blank(page, site, pages=True)
+    page.evaluate("() => { history.pushState({}, '', 'a'); document.title = 'a'; }")
+    if end:
+        page.evaluate(end)
+    else:
+        hide(page)
+    wait_for(lambda: len(views(site)) == 2, page, within_s=0.4)
+    assert metadata(site.fake.named("page_view"), "title") == ["blank", "a"]
+
+
 def test_the_hosts_history_works_as_before(page: Page, site: Site) -> None:
     open_blank(page, site, pages=True)
     outcome = page.evaluate(

@@ -29,7 +29,7 @@ for (const [name, { entry, format }] of Object.entries(BUILDS)) {
     minifySyntax: true,
   });
   const options = { module: true, toplevel: true, ecma: 2020 };
-  const compress = { passes: 3, unsafe: true, pure_getters: true, hoist_funs: true, keep_fargs: false, booleans_as_integers: true, unsafe_arrows: true };
+  const compress = { passes: 3, unsafe: true, pure_getters: true, hoist_funs: true, keep_fargs: false, booleans_as_integers: true, unsafe_arrows: true, reduce_funcs: false };
   const { code } = await minify(bundled.outputFiles[0].text, { ...options, compress, mangle: true });
   await writeFile(`${folder}/${name}`, code);
   console.log(`${name}: ${code.length} bytes, ${gzipSync(code, { level: 9 }).length} gzipped`);

@@ -10,9 +10,12 @@ import { CONSENT } from "./storage.js";
 
 const DEFAULTS = { granted: 3, denied: 0 }; // of the option `consent`; any other word: pending
 
-export const asObject = (bits) => ({ analytics: !!(bits & 1), personalization: mayPersonalize(bits) });
+export const asObject = (bits) =>
+  bits == null ? null : { analytics: bits % 2 > 0, personalization: mayPersonalize(bits) };
+
 /** Only a clear yes is one: Tag Manager's variables are texts, and "false" and "denied" are no yes. */
 const isGrant = (word) => /^(true|granted)$/.test(word);
+
 export const mayPersonalize = (bits) => bits > 1;
 
 /** Gives `core` its `decided`, `agreed`, `follow` and `consent`. */
@@ -36,8 +39,7 @@ export function addConsent(core, methods) {
       core.remember(CONSENT, { ...asObject(before), ...decision });
       core.follow(before);
     }
-    const bits = core.agreed();
-    return bits == null ? null : asObject(bits);
+    return asObject(core.agreed());
   };
 
   /** Follows a decision, which may be another tab's; `before` is what held until then. */

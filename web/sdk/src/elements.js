@@ -26,7 +26,7 @@ const KINDS = {
 };
 const WORDS = [...Object.keys(KINDS), "click", "search", "k"];
 const NUMBERS = /price|discount|quantity|position|propensity/;
-const selectorOf = (kind) => `[${PREFIX}${kind}]`;
+const selectorOf = (kind) => "[" + PREFIX + kind + "]";
 const FOUND = Object.keys(KINDS).map(selectorOf).join();
 
 /** The fields that an element and those around it name; the inner ones count, empty ones do not. */
@@ -44,7 +44,7 @@ export function fieldsOf(element) {
 
 /** Hears clicks: on elements that ask for it, and in what is recommended. */
 export function watchClicks(core) {
-  core.listen(document, "click", ({ target }) => {
+  core.listen("click", ({ target }) => {
     const element = core.elements && target.closest?.(selectorOf("click"));
     const fields = core.fieldsAt(target);
     if (element || fields) core.track((element && element.getAttribute(PREFIX + "click")) || "click", { ...fields, ...fieldsOf(element) });
@@ -54,7 +54,7 @@ export function watchClicks(core) {
 /** Finds all other elements that ask for something. */
 export function watchElements(core) {
   const known = new WeakMap(); // element -> the product it was about
-  let sweeping;
+  let sweeping = 0; // the handle of the sweep to come
 
   const found = core.guarded((element) => {
     for (const kind in KINDS) {
@@ -65,7 +65,7 @@ export function watchElements(core) {
 
   /** Looks for elements that are new, or about another product; each is looked at in an idle moment of its own. */
   function sweep() {
-    sweeping = false;
+    sweeping = 0;
     for (const element of document.querySelectorAll(FOUND)) {
       const product = element.getAttribute(PREFIX + "product");
       if (known.get(element) === product) continue;
@@ -74,15 +74,10 @@ export function watchElements(core) {
     }
   }
 
-  function sweepSoon() {
-    if (!sweeping) whenIdle(sweep);
-    sweeping = true;
-  }
-
-  const observer = new MutationObserver(sweepSoon);
+  const observer = new MutationObserver(() => (sweeping ||= whenIdle(sweep)));
   observer.observe(document, { childList: true, subtree: true, attributeFilter: [PREFIX + "product"] });
   core.stops.push(() => observer.disconnect());
-  core.listen(document, "submit", ({ target }) => {
+  core.listen("submit", ({ target }) => {
     const field = target.getAttribute(PREFIX + "search");
     if (field !== null) core.track("search", { ...fieldsOf(target), query: new FormData(target).get(field || "q") });
   });

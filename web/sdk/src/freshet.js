@@ -59,10 +59,10 @@ function watch(core) {
   }
 
   // Fires also when the page comes back from the browser's cache of pages.
-  core.listen(document, "visibilitychange", () => (isVisible() ? back() : core.outOfSight()));
-  core.listen(window, "pagehide", core.leave);
-  core.listen(window, "online", back);
-  core.listen(window, "storage", ({ key }) => {
+  core.listen("visibilitychange", () => (isVisible() ? back() : core.outOfSight()));
+  core.listen("pagehide", core.leave);
+  core.listen("online", back);
+  core.listen("storage", ({ key }) => {
     const before = core.agreed();
     core.reread(key);
     if (core.agreed() !== before) core.follow(before);
@@ -70,7 +70,7 @@ function watch(core) {
   watchClicks(core);
 
   const start = core.guarded(() => core.pages && watchPages(core));
-  if (document.prerendering) core.listen(document, "prerenderingchange", start);
+  if (document.prerendering) core.listen("prerenderingchange", start);
   else start();
   const settle = core.guarded(() => {
     if (core.agreed() === 0) core.erase();

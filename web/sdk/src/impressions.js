@@ -33,9 +33,7 @@ export function addImpressions(core, methods) {
   }
 
   /** The fields of a click there, or nothing. */
-  core.fieldsAt = (element) => {
-    for (; element; element = element.parentElement) if (clickable.has(element)) return clickable.get(element);
-  };
+  core.fieldsAt = (element) => element && (clickable.get(element) ?? core.fieldsAt(element.parentElement));
 
   function onIntersection({ target, intersectionRatio }) {
     const watch = watches.get(target);

@@ -29,8 +29,11 @@ export function addListeners(core, methods) {
     };
   };
 
-  /** Listens, guarded, before the page's own listeners do, and never in their way. Returns a function that stops it. */
-  core.listen = (target, name, action) => {
+  /**
+   * Listens, guarded, before the page's own listeners do, and never in their way: on the window, which hears on the way down
+   * what happens to the document and its elements too. Returns a function that stops it.
+   */
+  core.listen = (name, action, target = window) => {
     const how = [name, core.guarded(action, name), { passive: true, capture: true }];
     target.addEventListener(...how);
     const stop = () => target.removeEventListener(...how);

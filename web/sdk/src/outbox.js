@@ -22,12 +22,12 @@ export function addOutbox(core, methods) {
   const address = addressOf(core.collector) + "/v1/events" + (core.writeKey ? "?key=" + encodeURIComponent(core.writeKey) : "");
   const inFlight = new Set(); // batches
   let queue = [];
-  let flushTimer = 0;
-  let retryTimer = 0;
-  let keepTimer = 0;
+  let flushTimer;
+  let retryTimer;
+  let keepTimer;
   let notBeforeMs = 0;
   let attempts = 0;
-  let kept = false;
+  let kept;
 
   core.found = (lines) => {
     putBack(lines.map((wire) => ({ id: JSON.parse(wire).event_id, event: JSON.parse(wire).event, wire })));
@@ -71,8 +71,7 @@ export function addOutbox(core, methods) {
   };
 
   function bodyOf(batch) {
-    const bits = core.decided();
-    const head = JSON.stringify({ sent_at: new Date(), consent: bits == null ? bits : asObject(bits) });
+    const head = JSON.stringify({ sent_at: new Date(), consent: asObject(core.decided()) });
     return `${head.slice(0, -1)},"events":[${batch.map(({ wire }) => wire)}]}`;
   }
 
@@ -91,7 +90,7 @@ export function addOutbox(core, methods) {
         throw error;
       }
       attempts = 0;
-      answer = ok ? (await response.json().catch(() => 0)) || {} : { refused: error.message };
+      answer = ok ? (await response.json().catch(() => 0)) || {} : { refused: `answered ${status}` };
     } catch (error) {
       if (inFlight.has(batch)) retryLater(batch, error);
     }

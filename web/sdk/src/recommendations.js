@@ -23,7 +23,7 @@ export function addRecommendations(core, methods) {
     const events = mayPersonalize(bits) ? core.pending() : [];
     const asked_ms = performance.now();
     const answer = await ask("/v1/recommendations", {
-      ...(mayPersonalize(bits) ? core.whom() : { consent: asObject(bits) }),
+      ...(mayPersonalize(bits) ? core.whom() : { consent: asObject(+bits) }),
       placement,
       product_id: productId,
       k,

@@ -17,7 +17,7 @@ export function fill(template, values) {
       const { nodeName: name, nodeValue: text } = node;
       if (text && !/^on|style|srcdoc/.test(name)) {
         node.nodeValue = text.replace(PLACE, (place, key) => {
-          const value = `${values[key] ?? ""}`;
+          const value = values[key] ?? "";
           if (!/href|src|action|poster/.test(name)) return value;
           return place !== text ? encodeURIComponent(value) : WEB_ADDRESS.test(value) ? value : "";
         });

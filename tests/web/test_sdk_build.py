@@ -206,7 +206,7 @@ def test_calls_before_the_script_has_loaded_are_made_as_of_then(page: Page, buil
     wait_for(lambda: bool(held), page)
     page.wait_for_timeout(700)
     held[0].continue_()
-    names = ("early", "late", "later")
+    names = ("early", "late", "later", "page_view")
     wait_for(lambda: all(built.fake.named(name) for name in names), page)
     page.wait_for_function("() => window.answer")
     assert len(page.evaluate("() => answer.recommendations")) == 2

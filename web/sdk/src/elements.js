@@ -24,7 +24,7 @@ const KINDS = {
     core.slot(element, { placement, productId, variant, k: +element.getAttribute(PREFIX + "k") || 20 }),
   banner: (core, element, _, placement) => core.slot(element, { placement }, true),
 };
-const WORDS = [...Object.keys(KINDS), "click", "search", "k"];
+const WORDS = ["click", "search", "k"];
 const NUMBERS = /price|discount|quantity|position|propensity/;
 const selectorOf = (kind) => "[" + PREFIX + kind + "]";
 const FOUND = Object.keys(KINDS).map(selectorOf).join();
@@ -35,7 +35,7 @@ export function fieldsOf(element) {
   for (; element; element = element.parentElement) {
     for (const { name, value } of element.attributes) {
       const field = name.slice(PREFIX.length).replace(/-/g, "_");
-      if (!value || !name.startsWith(PREFIX) || WORDS.includes(field)) continue;
+      if (!value || !name.startsWith(PREFIX) || field in KINDS || WORDS.includes(field)) continue;
       fields[field === "product" ? "product_id" : field] ??= (NUMBERS.test(field) && +value === +value) ? +value : value;
     }
   }

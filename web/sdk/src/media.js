@@ -10,7 +10,7 @@ export function addMedia(core, methods) {
     let playingSince = 0;
 
     /** At every sign of life: it played since the last one, if it was playing then. */
-    function report(name, atLeastMs = 0) {
+    function report(name, atLeastMs) {
       const atMs = performance.now();
       if (playingSince) watchedMs += Math.min(atMs - playingSince, LONGEST_STEP_MS);
       playingSince = element.paused || element.seeking ? 0 : atMs;

@@ -123,7 +123,7 @@ export function addOutbox(core, methods) {
     putBack(batch);
     keepSoon();
     notBeforeMs = Math.max(notBeforeMs, Date.now() + askedMs);
-    retryTimer ||= ((attempts += 1), setTimeout(core.retryNow, Math.max(backoffMs, askedMs)));
+    if (!retryTimer) retryTimer = setTimeout(core.retryNow, Math.max(backoffMs, askedMs), (attempts += 1));
     core.fail("collector", error);
   }
 

@@ -21,7 +21,8 @@ export function watchPages(core) {
   let url; // of the page that is open
   let viewed; // the one that was told last
   let untold = 0; // the fields of the open page's view, until it is told
-  let told = document.title; // the title that was told last
+  let told; // the title that was told last
+  let seen; // the title when the page was opened, or clicked upon since
   let visibleSince = 0;
   let deepest = 0;
   let scrollTimer = 0;
@@ -29,9 +30,7 @@ export function watchPages(core) {
 
   const addressOf = () => location.href.replace(core.hash ? "" : /#.*/, "");
 
-  function show() {
-    if (isVisible()) visibleSince ||= performance.now();
-  }
+  const show = () => isVisible() && (visibleSince ||= performance.now());
 
   function hide() {
     const dwell_ms = Math.round(performance.now() - visibleSince);
@@ -43,8 +42,8 @@ export function watchPages(core) {
   const moved = core.guarded((how) => {
     if (addressOf() === url) return;
     const isRedirect = how === "replaceState" && Date.now() - untold.timestamp < REDIRECT_MS;
-    // Of the page that is over: a title that was new along with its address, else what it has got since.
-    if (!isRedirect) view(untold.title === told ? document.title : untold.title);
+    // A page that has got a title keeps it: the next one's may stand already.
+    if (!isRedirect) view(seen === told ? document.title : seen);
     if (url) hide();
     show();
     url = addressOf();
@@ -52,10 +51,10 @@ export function watchPages(core) {
     scrollTimer = clearTimeout(scrollTimer);
     untold = url !== viewed && {
       url: location.href,
-      title: document.title,
       timestamp: Date.now(),
       ...(viewed && { referrer: viewed }),
     };
+    seen = document.title;
     viewTimer = setTimeout(view, TITLE_MS);
   });
 
@@ -64,8 +63,8 @@ export function watchPages(core) {
     clearTimeout(viewTimer);
     viewed = url;
     if (!untold) return;
-    core.page({ ...untold, title });
-    told = title;
+    untold.title = told = title;
+    core.page(untold);
     untold = 0;
   });
 
@@ -87,6 +86,7 @@ export function watchPages(core) {
     });
     core.stops.push(() => history[name] === wrapped && (history[name] = original));
   }
+  core.listen("click", () => (seen = document.title));
   core.listen("popstate", moved); // which a change of the hash fires too
   // From the browser's cache of pages: a visit like one that had to load.
   core.listen("pageshow", ({ persisted }) => persisted && moved((url = viewed = "")));

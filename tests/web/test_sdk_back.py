@@ -72,6 +72,7 @@ def test_it_is_viewed_anew_goes_on_and_doubles_nothing(page: Page, site: Site) -
         track(page, turn)
         track(page, turn + 1, name="scroll")
     wait_for(lambda: 5 in arrived(site) and 6 in arrived(site, "scroll"), page)
+    wait_for(lambda: len(site.fake.named("page_view")) == 3, page)
     page.wait_for_timeout(500)
     assert arrived(site) == {1: 1, 3: 1, 5: 1} and arrived(site, "scroll") == {2: 1, 4: 1, 6: 1}
     assert metadata(site.fake.named("page_view"), "title") == ["first"] * 3

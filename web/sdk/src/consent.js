@@ -11,7 +11,7 @@ import { CONSENT } from "./storage.js";
 const DEFAULTS = { granted: 3, denied: 0 }; // of the option `consent`; any other word: pending
 
 export const asObject = (bits) =>
-  bits == null ? null : { analytics: bits % 2 > 0, personalization: mayPersonalize(bits) };
+  bits == null ? bits : { analytics: bits % 2 > 0, personalization: mayPersonalize(bits) };
 
 /** Only a clear yes is one: Tag Manager's variables are texts, and "false" and "denied" are no yes. */
 const isGrant = (word) => /^(true|granted)$/.test(word);
@@ -39,7 +39,7 @@ export function addConsent(core, methods) {
       core.remember(CONSENT, { ...asObject(before), ...decision });
       core.follow(before);
     }
-    return asObject(core.agreed());
+    return asObject(core.agreed() ?? null);
   };
 
   /** Follows a decision, which may be another tab's; `before` is what held until then. */

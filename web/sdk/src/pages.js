@@ -26,7 +26,7 @@ export function watchPages(core) {
   let visibleSince = 0;
   let deepest = 0;
   let scrollTimer = 0;
-  let viewTimer = 0;
+  let viewTimer;
 
   const addressOf = () => location.href.replace(core.hash ? "" : /#.*/, "");
 

@@ -18,7 +18,7 @@ export function addSlots(core, methods) {
   const spots = new Set(); // {place, asks, isBanner, cards, shown}
   let turn = 0;
   let timer = 0;
-  let late = false; // something happened while nobody was looking
+  let late; // something happened while nobody was looking
 
   /** Shows recommendations in an element, or the banner that comes with them; returns a function that stops it. */
   methods.slot = (element, question, isBanner) => {

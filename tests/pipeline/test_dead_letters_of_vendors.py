@@ -101,6 +101,7 @@ def place() -> Iterator[Stack]:
     env = {
         "FRESHET_HASH_FIELDS": "anonymous_id",
         "FRESHET_FIELD_KEY": FIELD_KEY,
+        "FRESHET_UNREADABLE": "keep",
         "FRESHET_SITES": json.dumps(SITES),
     }
     with Stack(f"test-letters-{os.getpid()}", free_ports(), ("pubsub", "bigquery", "collector"), env) as stack:

@@ -26,6 +26,8 @@ MAX_EXPANDED_BYTES = 4 * 1024 * 1024
 
 SLICE_EVENTS = 50
 """The sender's or ours, between which others may be served: about 5 ms of a processor where an event is usual."""
+SLICE_BYTES = 8 * 1024
+"""The same for large events: what an event costs grows with its size."""
 
 
 class Terms(msgspec.Struct, frozen=True):
@@ -99,8 +101,12 @@ def sort_events(reading: Reading, ingest_time: datetime, terms: Terms = OPEN_TER
     return found
 
 
-def sort_slices(found: Sorted, reading: Reading, ingest_time: datetime, terms: Terms) -> Iterator[None]:
-    """Accept, withhold or reject each event into `found`, with a pause after each `SLICE_EVENTS`.
+def sort_slices(
+    found: Sorted, reading: Reading, ingest_time: datetime, terms: Terms, body_bytes: int = 0
+) -> Iterator[None]:
+    """Accept, withhold or reject each event into `found`, with a pause after each `SLICE_EVENTS` or `SLICE_BYTES`.
+
+    The bytes are those of the mean event, `body_bytes` over the number of events.
 
     Where `sent_at` shows a client clock that is off by more than `CLOCK_TOLERANCE`, the timestamps are shifted by the
     difference; history keeps its timestamps. An event of the sender's is accepted whole or rejected whole, with all
@@ -114,12 +120,13 @@ def sort_slices(found: Sorted, reading: Reading, ingest_time: datetime, terms: T
         found.consent = DENIED
         return
     request = _Request(reading, ingest_time, terms)
-    expanded_bytes = done = 0
+    large = SLICE_EVENTS * body_bytes / (SLICE_BYTES * max(1, len(reading.events)))
+    expanded_bytes, done = 0, 0.0
     for index, translated in enumerate(within_bounds(reading.events)):
-        done += max(1, len(translated.facts))
+        done += max(1, large, len(translated.facts))
         if done > SLICE_EVENTS:
             yield
-            done = 0
+            done = 0.0
         try:
             events, consent = request.accept(translated)
         except InvalidEvent as error:

@@ -192,7 +192,7 @@ class Collector:
         sent_id = self._sent_id(incoming, site)
         terms = self._terms(call, reading, site, sent_id)
         try:
-            found = await _sorted(reading, received_at, terms)
+            found = await _sorted(reading, received_at, terms, len(call.body))
             bodies = [_message_body(events) for events in _messages_of(found.events, received_at)]
         except TooMuch as error:
             raise _too_much(error) from None
@@ -339,10 +339,10 @@ class Collector:
         return {"logging.googleapis.com/trace": f"projects/{self._config.project}/traces/{trace}"} if trace else {}
 
 
-async def _sorted(reading: Reading, received_at: datetime, terms: Terms) -> Sorted:
+async def _sorted(reading: Reading, received_at: datetime, terms: Terms, body_bytes: int) -> Sorted:
     """Sort a request's events, and serve others between its slices."""
     found = Sorted()
-    for _ in sort_slices(found, reading, received_at, terms):
+    for _ in sort_slices(found, reading, received_at, terms, body_bytes):
         await asyncio.sleep(0)
     return found
 

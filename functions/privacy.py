@@ -115,7 +115,7 @@ def unreadable_consent(text: bytes, signal: Signal | None, default: Consent = GR
     if text.count(rb"\u00") > _MAX_ESCAPES:
         return DENIED
     texts = [text, unquote_to_bytes(text[:_MAX_QUOTED_BYTES])] if b"%" in text else [text]
-    texts = [_ESCAPED.sub(_unescaped, one).lower() for one in texts]
+    texts = [(_ESCAPED.sub(_unescaped, one) if rb"\u00" in one else one).lower() for one in texts]
     denied = {name for name in _SAYS_NO if any(_says_no(name, one) for one in texts)}
     return Consent(
         default.analytics and "analytics" not in denied, default.personalization and "personalization" not in denied

@@ -92,13 +92,12 @@ def _with(found: dict[str, Any], pairs: Iterable[tuple[str, Any]]) -> dict[str, 
 
 def _both(name: str, one: Any, other: Any) -> Any:
     """The later value, but for a denial, an object, and null after anything."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        return _with(one, other.items())
+    if type(one) is dict:
+        return _with(one, other.items()) if type(other) is dict else one
     if name == _JOINED and isinstance(one, list) and isinstance(other, list):
         one += other
         return one
-    kept = next((value for value in (one, other) if _is_denial(name, value) or isinstance(value, dict)), other)
-    return one if kept is None else kept
+    return one if other is None or _is_denial(name, one) else other
 
 
 def _is_denial(name: str, value: Any) -> bool:

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from starlette.requests import Request
 
-from functions.collection import SLICE_EVENTS
+from functions.collection import SLICE_BYTES, SLICE_EVENTS
 from functions.collector import Collector
 from functions.config import Config
 from functions.protocols.values import MAX_EVENTS, MAX_VENDOR_EVENTS
@@ -104,13 +104,24 @@ async def test_dead_letters_travel_in_calls_of_as_many_messages_as_pubsub_takes(
     assert kept.calls == [("dead-letters", MAX_CALL_MESSAGES)] * 2 + [("dead-letters", 500)]
 
 
-async def test_others_are_served_between_the_slices_of_a_large_request(collector: Collector, kept: Kept) -> None:
-    large = asyncio.create_task(ask(collector, "/v1/batch", segment_batch(MAX_VENDOR_EVENTS, NOW)))
+async def served_meanwhile(collector: Collector, batch: Any) -> int:
+    """Single events of others that are answered while a batch is."""
+    large = asyncio.create_task(ask(collector, "/v1/batch", batch))
     served = 0
     while not large.done():
         click = {"event": "click", "user_id": "u1", "timestamp": NOW.isoformat()}
         assert await asyncio.create_task(ask(collector, "/v1/events", click)) == 202
         served += 1
     assert await large == 200
+    return served
+
+
+async def test_others_are_served_between_the_slices_of_a_large_request(collector: Collector, kept: Kept) -> None:
+    served = await served_meanwhile(collector, segment_batch(MAX_VENDOR_EVENTS, NOW))
     assert ("events", MAX_VENDOR_EVENTS // MAX_EVENTS) in kept.calls
     assert served >= MAX_VENDOR_EVENTS // SLICE_EVENTS // 2
+
+
+async def test_others_are_served_between_a_few_large_events(collector: Collector, kept: Kept) -> None:
+    large = [{"type": "track", "event": "Lamp", "userId": "u1", "properties": {"text": "x" * SLICE_BYTES}}] * 20
+    assert await served_meanwhile(collector, {"batch": large}) >= len(large) // 2

@@ -87,13 +87,17 @@ class Cors:
         self._any = b"*" in {o.encode() for o in origins}
         self._listed = frozenset(origin.encode("latin-1", "ignore") for origin in origins)
 
+    def lists(self, origin: bytes) -> bool:
+        """Whether it is the origin of a page of ours; `*` lists none."""
+        return origin in self._listed
+
     def headers(self, origin: bytes | None, preflight_methods: str | None = None) -> CorsHeaders:
         """The headers for a request of `origin`; with `preflight_methods` for the question before it."""
         if not self._listed:
             return ()
         if origin is None:
             return _VARY
-        if origin in self._listed:
+        if self.lists(origin):
             allowed = (*_VARY, (b"access-control-allow-origin", origin), _CREDENTIALS)
         elif self._any:
             allowed = _ANY

@@ -307,10 +307,15 @@ class Collector:
         return (sent_id or f"{self._random_bits(128):032x}") if self._config.cookie is not None else None
 
     def _cookie_id(self, call: Call, found: Sorted, visitor_id: str | None) -> str | None:
-        """The anonymous id for the cookie. An id in an address may be anybody's: any page or mail can show an image."""
+        """The anonymous id for the cookie.
+
+        An id that a request brings may be anybody's: any page or mail can show an image, any page can send a form. So
+        it counts only from a listed page, which browsers name with every POST, and not out of an image's address.
+        """
         named = next((event.anonymous_id for event in found.events if event.anonymous_id is not None), None)
-        if call.method == "POST":
-            return named
+        origin = call.headers.get(b"origin")
+        if call.method == "POST" and origin is not None:
+            return named if self._cors.lists(origin) else None
         own = self._config.privacy.fields.apply_id("anonymous_id", visitor_id)
         return own if named == own else None
 

@@ -28,14 +28,13 @@ from functions.letters import event_attributes, keyless, letter_attributes
 from functions.privacy import unreadable_consent
 from functions.problems import problem
 from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Rejected
-from functions.protocols.values import MAX_EVENTS
 from functions.publisher import MAX_CALL_MESSAGES, PublishFailed, message
 from functions.routes import OWN_PATHS, ROUTES, Route, foreign_tracker
 from functions.senders import Senders
 from functions.sites import Site
 from functions.tracing import given_trace_id, trace_id
 from functions.user_agents import UserAgents
-from pipeline.core.events import MESSAGE_TIMES, Event, InvalidEvent, TooMuch, check_work, encode_message
+from pipeline.core.events import MAX_EVENTS, MESSAGE_TIMES, Event, InvalidEvent, TooMuch, check_work, encode_message
 from pipeline.runtime.addresses import address_key, address_of
 from pipeline.runtime.bodies import RETRY_AFTER_S, Bodies, BodyRefused
 

@@ -10,9 +10,8 @@ from typing import Any
 import msgspec
 
 from functions.problems import CONTENT_TYPE
-from functions.protocols.values import MAX_EVENTS
 from functions.schemas import BESIDE, COMMON, EVENTS, VERSION, documents
-from pipeline.core.events import MAX_CONTAINERS, MAX_VALUES
+from pipeline.core.events import MAX_CONTAINERS, MAX_EVENTS, MAX_VALUES
 
 Paths = Mapping[str, Mapping[str, tuple[str, ...]]]
 """Name of a protocol -> its paths -> their methods, e.g. `{"segment": {"/v1/batch": ("POST",)}}`."""

@@ -24,7 +24,7 @@ from functions.client.payloads import checked_consent, event_payload, order_payl
 from functions.client.sender import Sender
 from functions.client.settings import check_range, checked_key, checked_url
 from functions.client.undelivered import OnError, tell, undelivered
-from functions.protocols.values import MAX_EVENTS
+from pipeline.core.events import MAX_EVENTS
 
 logger = logging.getLogger(__name__)
 

@@ -28,7 +28,6 @@ from functions.protocols.ga4_translation import Hit, language_of, named, transla
 from functions.protocols.places import country_of
 from functions.protocols.refused_events import refused_event
 from functions.protocols.values import (
-    MAX_EVENTS,
     as_object,
     as_text,
     check_form,
@@ -41,7 +40,7 @@ from functions.protocols.values import (
     without_none,
 )
 from functions.protocols.visitor_ids import somebody
-from pipeline.core.events import InvalidEvent, derived_event_id, parse_event
+from pipeline.core.events import MAX_EVENTS, InvalidEvent, derived_event_id, parse_event
 
 COLLECT, MEASUREMENT, VALIDATION = "/g/collect", "/mp/collect", "/debug/mp/collect"
 PATHS = {COLLECT: ("POST", "GET"), MEASUREMENT: ("POST",), VALIDATION: ("POST",)}

@@ -11,11 +11,11 @@ import msgspec
 
 from functions.problems import problem, safe
 from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Translated
-from functions.protocols.values import MAX_EVENTS
 from pipeline.core.consent import FIELD
 from pipeline.core.events import (
     MAX_DEPTH,
     MAX_EVENT_BYTES,
+    MAX_EVENTS,
     InvalidEvent,
     TooMuch,
     WireEvent,

@@ -24,8 +24,6 @@ from pipeline.core.events import (
 )
 from pipeline.core.untrusted_json import UNREADABLE, read
 
-MAX_EVENTS = 500
-"""Of one request of our own protocol, and of one message to Pub/Sub."""
 MAX_VENDOR_EVENTS = 2500
 """Of one request of a vendor's protocol: the largest number that a vendor documents, Segment's."""
 MAX_SHARED_BYTES = 1024 * 1024

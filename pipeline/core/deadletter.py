@@ -14,17 +14,21 @@ import msgspec
 from pipeline.core.consent import FIELD, Consent
 from pipeline.core.events import (
     MAX_EVENT_BYTES,
+    MAX_EVENTS,
+    MESSAGE_TIMES,
     NUMBER_METADATA,
     Event,
     InvalidEvent,
+    Work,
     accept_event,
+    check_work,
     derived_event_id,
+    encode_message,
     format_time,
     parse_time,
 )
 from pipeline.core.user_tokens import USER_TOKEN
 
-MAX_EVENTS = 500
 MAX_MESSAGE_BYTES = 1024 * 1024
 MAX_SHIFT_S = 10 * 365 * 86_400.0
 ADDED_BYTES = 256
@@ -287,25 +291,49 @@ def keep_consent(events: Iterable[Event], stated: Any) -> None:
 
 
 def parcels(letters: Iterable[Examined]) -> Iterator[list[Examined]]:
-    """Letters in lists whose events fill a message: up to 500 events and 1 MB, or one letter that has more."""
-    return _packed(letters, lambda found: (len(found.replayable), len(found.letter.payload)))
+    """Letters in lists whose events fill a message, or one letter that has more."""
+    return _packed(
+        letters, lambda found: _weight(len(found.replayable), found.letter.payload.encode("utf-8", "replace"))
+    )
 
 
 def messages(events: Iterable[Event]) -> Iterator[list[Event]]:
-    """Events in lists of up to 500 and 1 MB, each to become one Pub/Sub message."""
-    return _packed(events, lambda event: (1, len(msgspec.json.encode(event))))
+    """Events in lists of up to 500, 1 MB and the work of a request, each to become one Pub/Sub message or request.
+
+    One event that has more work than that is a list of its own, and fits a message if it was examined.
+    """
+    return _packed(events, lambda event: _weight(1, encode_message([event])))
 
 
-def _packed(things: Iterable[T], weigh: Callable[[T], tuple[int, int]]) -> Iterator[list[T]]:
+class _Weight(NamedTuple):
+    """How much a message or a part of it holds."""
+
+    events: int
+    size_bytes: int
+    work: Work
+
+    def plus(self, other: _Weight) -> _Weight:
+        return _Weight(self.events + other.events, self.size_bytes + other.size_bytes, self.work + other.work)
+
+    @property
+    def fits(self) -> bool:
+        return self.events <= MAX_EVENTS and self.size_bytes <= MAX_MESSAGE_BYTES and self.work.fits
+
+
+def _weight(events: int, json: bytes) -> _Weight:
+    return _Weight(events, len(json), Work.of(json))
+
+
+def _packed(things: Iterable[T], weigh: Callable[[T], _Weight]) -> Iterator[list[T]]:
     batch: list[T] = []
-    events = size = 0
+    held = _Weight(0, 0, Work())
     for thing in things:
-        more_events, more_size = weigh(thing)
-        if batch and (events + more_events > MAX_EVENTS or size + more_size > MAX_MESSAGE_BYTES):
+        more = weigh(thing)
+        held = held.plus(more)
+        if batch and not held.fits:
             yield batch
-            batch, events, size = [], 0, 0
+            batch, held = [], more
         batch.append(thing)
-        events, size = events + more_events, size + more_size
     if batch:
         yield batch
 
@@ -360,7 +388,7 @@ def _read(raw: bytes, letter: StoredLetter, received_at: datetime) -> Event | In
     try:
         event = accept_event(_fields(raw), ingest_time=received_at, backfill=True)
         letter.check_proven(event)
-        msgspec.json.encode(event)
+        check_work(encode_message([event]), times=MESSAGE_TIMES)
     except InvalidEvent as error:
         return error
     except _UNREADABLE as error:

@@ -17,6 +17,8 @@ MAX_ID_LENGTH = 256
 MAX_TEXT_LENGTH = 256
 MAX_NUMBER = 1e15
 MAX_DEPTH = 32
+MAX_EVENTS = 500
+"""Of one request of our own protocol, and of one message to Pub/Sub."""
 MAX_EVENT_BYTES = 64 * 1024
 MAX_CONTAINERS = 15_000
 """Objects and lists in one request: each may be of two bytes, and costs a microsecond."""
@@ -296,41 +298,80 @@ def decode_message(data: bytes) -> list[Event]:
     return events
 
 
-def check_work(json: bytes, field: str = "body", times: int = 1) -> None:
-    """Refuse JSON that would take long for its size, before it is parsed: 1 MB of `[1],[1],` takes 0.3 s.
+class Work(msgspec.Struct, frozen=True):
+    """The parts of JSON that cost more than their bytes: 1 MB of `[1],[1],` takes 0.3 s to parse.
 
-    What is counted is every comma, bracket and brace, also within texts: an upper bound, in about a millisecond a
-    megabyte.
+    Every comma, bracket and brace is counted, also within texts: an upper bound, in about a millisecond a megabyte.
+    The values are with the objects and lists among them.
+    """
+
+    containers: int = 0
+    values: int = 0
+    escaped_halves: int = 0
+    long_numbers: int = 0
+
+    @staticmethod
+    def of(json: bytes) -> Work:
+        """Of a whole request or message."""
+        containers = json.count(b"[") + json.count(b"{")
+        escaped_halves = json.count(rb"\ud") + json.count(rb"\uD")
+        return Work(containers, containers + json.count(b","), escaped_halves, _long_numbers(json))
+
+    def __add__(self, other: Work) -> Work:
+        return Work(
+            self.containers + other.containers,
+            self.values + other.values,
+            self.escaped_halves + other.escaped_halves,
+            self.long_numbers + other.long_numbers,
+        )
+
+    def check(self, field: str = "body", times: int = 1) -> None:
+        """See `check_work`."""
+        most_containers, most_values = times * MAX_CONTAINERS, times * MAX_VALUES
+        if self.containers > most_containers:
+            raise TooMuch(field, f"expected at most {most_containers} objects and lists", self.containers)
+        if self.values > most_values:
+            raise TooMuch(field, f"expected at most {most_values} values", self.values)
+        if self.escaped_halves > MAX_ESCAPED_HALVES:
+            raise TooMuch(field, f"expected at most {MAX_ESCAPED_HALVES} escaped surrogates", None)
+        if self.long_numbers > MAX_LONG_NUMBERS:
+            expected = f"expected at most {MAX_LONG_NUMBERS} numbers of 100 digits or an exponent of 3"
+            raise TooMuch(field, expected, None)
+
+    @property
+    def fits(self) -> bool:
+        """Whether a request may hold as much, and so a message."""
+        try:
+            self.check()
+        except TooMuch:
+            return False
+        return True
+
+
+def check_work(json: bytes, field: str = "body", times: int = 1) -> None:
+    """Refuse JSON that would take long for its size, before it is parsed.
 
     Args:
-        json: a whole request or message.
+        json: a whole request or message; a short one is not counted.
         field: its name.
         times: so many times as many objects, lists and values may be in it.
 
     Raises:
         TooMuch: naming `field`, above `MAX_CONTAINERS`, `MAX_VALUES`, `MAX_ESCAPED_HALVES` or `MAX_LONG_NUMBERS`.
     """
-    if len(json) <= MAX_CONTAINERS:
-        return
-    most_containers, most_values = times * MAX_CONTAINERS, times * MAX_VALUES
-    containers = json.count(b"[") + json.count(b"{")
-    if containers > most_containers:
-        raise TooMuch(field, f"expected at most {most_containers} objects and lists", containers)
-    values = containers + json.count(b",")
-    if values > most_values:
-        raise TooMuch(field, f"expected at most {most_values} values", values)
-    if json.count(rb"\ud") + json.count(rb"\uD") > MAX_ESCAPED_HALVES:
-        raise TooMuch(field, f"expected at most {MAX_ESCAPED_HALVES} escaped surrogates", None)
-    if _long_numbers(json) > MAX_LONG_NUMBERS:
-        raise TooMuch(field, f"expected at most {MAX_LONG_NUMBERS} numbers of 100 digits or an exponent of 3", None)
+    if len(json) > MAX_CONTAINERS:
+        Work.of(json).check(field, times)
 
 
 def _long_numbers(json: bytes) -> int:
-    """Their number, counted no further than just above `MAX_LONG_NUMBERS` of one kind."""
+    """Their number, counted no further than just above `MAX_LONG_NUMBERS` of one kind.
+
+    The few that look like long exponents count as such; where there are many it is worth a closer look.
+    """
     plain = json.translate(_DIGITS_ALIKE, b"+-")
-    hundreds = plain.count(_HUNDRED_DIGITS)
-    if plain.count(b"0e000") <= MAX_LONG_NUMBERS:
-        return hundreds
+    hundreds, exponents = plain.count(_HUNDRED_DIGITS), plain.count(b"0e000")
+    if exponents <= MAX_LONG_NUMBERS:
+        return hundreds + exponents
     found = islice(_LONG_EXPONENT.finditer(plain), MAX_LONG_NUMBERS + 1)
     return hundreds + sum(1 for _ in found)
 

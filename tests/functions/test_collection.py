@@ -15,12 +15,12 @@ from functions.collection import Rejection, Terms
 from functions.privacy import Privacy
 from functions.protocols.contract import Reading
 from functions.protocols.native import read_batch
-from functions.protocols.values import MAX_EVENTS
 from pipeline.core.consent import DENIED, Consent
 from pipeline.core.events import (
     CLOCK_TOLERANCE,
     MAX_DEPTH,
     MAX_EVENT_BYTES,
+    MAX_EVENTS,
     Event,
     InvalidEvent,
     decode_message,

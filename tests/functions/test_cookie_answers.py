@@ -111,7 +111,7 @@ async def test_no_form_of_another_page_gives_a_visitor_the_id_that_it_brings(pat
     theirs = {"anonymous_id": "theirs"} if path == "/v1/events" else GA4
     headers = {} if origin is None else {"origin": origin}
     for own in ({}, {"cookie": "freshet_id=mine"}):
-        cookie, ids = await ask(theirs, path, **headers, **own)
+        cookie, ids = await ask(theirs, path, None, **headers, **own)
         assert cookie is None and ids == ["theirs"]
     cookie, ids = await ask(theirs, path, origin=PAGE)
     assert cookie is not None and cookie.startswith("freshet_id=theirs;")

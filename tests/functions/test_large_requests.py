@@ -15,9 +15,9 @@ from starlette.requests import Request
 from functions.collection import SLICE_BYTES, SLICE_EVENTS
 from functions.collector import Collector
 from functions.config import Config
-from functions.protocols.values import MAX_EVENTS, MAX_VENDOR_EVENTS
+from functions.protocols.values import MAX_VENDOR_EVENTS
 from functions.publisher import MAX_CALL_MESSAGES
-from pipeline.core.events import decode_message
+from pipeline.core.events import MAX_EVENTS, decode_message
 from tests.functions.pubsub import Topics
 
 NOW = datetime(2025, 1, 1, 12, 0, 0, tzinfo=UTC)

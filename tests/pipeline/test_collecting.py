@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from functions.bodies import MAX_BODY_BYTES
 from pipeline.collecting import Collector, CollectorError, request_body
 from pipeline.core.deadletter import messages
-from pipeline.core.events import Event
+from pipeline.core.events import Event, check_work
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -108,3 +109,11 @@ def test_what_fits_a_message_fits_a_request(size: int) -> None:
     assert len(batches) > 1
     assert max(len(request_body(batch, NOW)) for batch in batches) <= MAX_BODY_BYTES
     assert sum(len(msgspec.json.decode(request_body(batch, NOW))["events"]) for batch in batches) == 1200
+
+
+@pytest.mark.parametrize("value", [[[]] * 100, [1] * 5000, "\\ud83d" * 3000])
+def test_what_fits_a_message_is_no_more_work_than_a_request(value: Any) -> None:
+    batches = list(messages(event(f"e{number}", text=value) for number in range(400)))
+    assert 1 < len(batches) < 200
+    for batch in batches:
+        check_work(request_body(batch, NOW))

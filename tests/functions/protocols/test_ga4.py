@@ -18,8 +18,8 @@ from functions.protocols.commerce_facts import MAX_FACTS
 from functions.protocols.contract import Incoming, Outcome, Reading, Refusal, Rejected
 from functions.protocols.ga4_events import MAX_ITEMS
 from functions.protocols.ga4_hits import item_of
-from functions.protocols.values import MAX_EVENTS, MAX_SHARED_BYTES
-from pipeline.core.events import Event, InvalidEvent, accept_event
+from functions.protocols.values import MAX_SHARED_BYTES
+from pipeline.core.events import MAX_EVENTS, Event, InvalidEvent, accept_event
 
 NOW = datetime(2025, 1, 1, 12, tzinfo=UTC)
 NOW_US = 1735732800000000

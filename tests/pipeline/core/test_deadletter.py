@@ -13,7 +13,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.deadletter import DeadLetter, Examined, Repairs, StoredLetter, examine, messages, parcels
-from pipeline.core.events import Event, InvalidEvent, decode_message, derived_event_id, encode_message
+from pipeline.core.events import (
+    Event,
+    InvalidEvent,
+    decode_message,
+    derived_event_id,
+    encode_message,
+)
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
 RECEIVED = NOW - timedelta(hours=1)
@@ -306,6 +312,31 @@ def test_messages_hold_up_to_500_events_and_a_megabyte() -> None:
     assert [len(batch) for batch in messages(accepted(1001))] == [500, 500, 1]
     assert [len(batch) for batch in messages(accepted(40, "x" * 50_000))] == [20, 20]
     assert list(messages([])) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "batches"),
+    [
+        ([[]] * 11_000, [1, 1, 1]),
+        ([1] * 40_000, [1, 1, 1]),
+        ([[]] * 6_000, [2, 1]),
+        ("\\ud83d" * 9_000, [2, 1]),
+        ([1e300] * 300, [1, 1, 1]),
+    ],
+)
+def test_a_message_holds_no_more_work_than_whoever_reads_it_takes(value: Any, batches: list[int]) -> None:
+    events = [msgspec.structs.replace(one, metadata={"x": value}) for one in accepted(3)]
+    found = list(messages(events))
+    assert [len(batch) for batch in found] == batches
+    for batch in found:
+        assert decode_message(encode_message(batch)) == batch
+
+
+def test_an_event_that_no_message_may_hold_is_refused() -> None:
+    deep = json.loads("[" * 29 + "]" * 29)
+    found = tried(json.dumps(event(metadata={"x": [deep] * 1040}), separators=(",", ":")).encode())
+    assert found.good == []
+    assert reasons(found)[0].startswith("body: expected at most 30000 objects and lists")
 
 
 def test_letters_share_a_message_until_it_is_full() -> None:

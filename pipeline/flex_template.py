@@ -6,16 +6,16 @@ import argparse
 import os
 import sys
 
-from pipeline.main import run
+from pipeline import main as pipeline
 
 
 def main(argv: list[str]) -> None:
-    """Run the pipeline on the project that `--project` names."""
+    """Run the pipeline on the project that `--project` names; a job that is refused says why, in one line."""
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--project", required=True)
     known, _ = parser.parse_known_args(argv)
     os.environ.setdefault("GOOGLE_CLOUD_PROJECT", known.project)
-    run(argv)
+    pipeline.main(argv)
 
 
 if __name__ == "__main__":

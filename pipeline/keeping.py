@@ -86,6 +86,7 @@ class KeptState(LeanDoFn):
         self._keeping = keeping
         self._warm = Counter(step, "warm_started")
         self._coalesced = Counter(step, "coalesced")
+        self._superseded = Counter(step, "superseded")
         self._term = 0
 
     def start_bundle(self) -> None:
@@ -103,13 +104,17 @@ class KeptState(LeanDoFn):
         return Kept(kind, key, *stored, term=self._term)
 
     def _current(self, state: ReadModifyWriteRuntimeState) -> Kept | None:
-        """What is kept, unless another job has held the lease since: then the row may say more."""
+        """What is kept, unless another job has held the lease since: then it is dropped, for the row may say more."""
         encoded: bytes | None = state.read()
         if encoded is None:
             return None
         kept = _decoder.decode(encoded)
-        from_before = kept.term == 0  # by a release without leases, of which this job is an update in place
-        return kept if from_before or kept.term == self._term else None
+        if kept.term in (0, self._term):  # 0: by a release without leases, of which this job is an update in place
+            kept.term = self._term
+            return kept
+        self._superseded.inc(int(kept.waits))  # acknowledged, and in no row
+        state.clear()
+        return None
 
     def _keep(
         self,

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
@@ -32,6 +33,8 @@ STALE_S = 10.0  # a process that has not renewed it for so long renews it before
 END_S = 2.0  # at the end a process tries to let go of it for so long
 LOOK_S = 1.0  # a job that waits for a lease looks so often
 KEY = "pipeline"
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_PROCESS_IDS = Path("/proc/self/ns/pid")
 
 
 class Holder(msgspec.Struct, frozen=True):
@@ -43,14 +46,14 @@ class Holder(msgspec.Struct, frozen=True):
     @staticmethod
     def of_this_process() -> Holder:
         """The process that asks."""
-        return Holder(_machine(), os.getpid())
+        return Holder(machine(), os.getpid())
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.name}" if self.pid else f"the job {self.name}"
 
     def has_ended(self) -> bool:
         """True for a process of this machine that runs no more; of others only the lease's age tells."""
-        if not self.pid or self.name != _machine():
+        if not self.pid or self.name != machine():
             return False
         try:
             os.kill(self.pid, 0)
@@ -98,8 +101,10 @@ class HeldLease:
 
         It changes only when another job has held the lease in between. Raises LeaseHeld.
         """
-        if time.monotonic() - self._renewed_s > STALE_S:
-            self._renew()
+        if self._is_stale():
+            with self._lock:
+                if self._is_stale():  # else another bundle, or the thread, has renewed it meanwhile
+                    self._renew()
         return self._term
 
     def take(self) -> None:
@@ -130,17 +135,33 @@ class HeldLease:
         finally:
             self._lock.release()
 
+    def has_ended(self) -> bool:
+        """True once `end` was called."""
+        return self._ended.is_set()
+
+    def _is_stale(self) -> bool:
+        return time.monotonic() - self._renewed_s > STALE_S
+
     def _renew(self) -> None:
-        with self._lock:
-            began_s = time.monotonic()
-            self._renewed_s = -math.inf
-            if self._ended.is_set():
-                raise RuntimeError("lease: expected no more elements from a pipeline that has ended")
+        """Renew it now; call it with the lock."""
+        if self._ended.is_set():
+            raise RuntimeError("lease: expected no more elements from a pipeline that has ended")
+        began_s = time.monotonic()
+        try:
             while not self._claim():
                 pass  # another process changed the row between our read and our write
-            self._renewed_s = began_s
-            if self._renewer.ident is None:
-                self._renewer.start()
+        except LeaseHeld as held:
+            self._lose(held)
+            raise
+        self._renewed_s = began_s
+        if self._renewer.ident is None:
+            self._renewer.start()
+
+    def _lose(self, held: LeaseHeld) -> None:
+        """Note that another job has it: the next bundle asks first."""
+        if self._cell is not None:
+            logger.error("lost its lease: %s", held)
+        self._renewed_s, self._cell = -math.inf, None
 
     def _claim(self) -> bool:
         """Write the row, unless it is another's; False when it changed meanwhile."""
@@ -165,7 +186,7 @@ class HeldLease:
 
     def _renew_until_ended(self) -> None:
         while not self._ended.wait(self._renew_s):
-            with suppress(GoogleAPIError, RuntimeError):  # `term` tries again, and raises
+            with self._lock, suppress(GoogleAPIError, RuntimeError):  # `term` tries again, and raises
                 self._renew()
 
 
@@ -176,7 +197,10 @@ class Lease(msgspec.Struct, frozen=True):
     holder: Holder
 
     def held(self) -> HeldLease:
-        """This process's part in it, made on first use and kept."""
+        """This process's part in it, made on first use and kept.
+
+        It is kept when it has ended, too: a bundle that still runs then fails rather than take the lease again.
+        """
         with _lock:
             if self not in _held:
                 _held[self] = HeldLease(self.target.store(), self.holder)
@@ -185,13 +209,14 @@ class Lease(msgspec.Struct, frozen=True):
     @contextmanager
     def taken(self) -> Iterator[None]:
         """Hold the lease while the block runs. Raises LeaseHeld."""
+        with _lock:
+            if self in _held and _held[self].has_ended():
+                del _held[self]
         held = self.held()
         held.take()
         try:
             yield
         finally:
-            with _lock:
-                del _held[self]
             held.end()
 
 
@@ -220,10 +245,13 @@ def lease_of(options: FreshetOptions) -> Lease:
     return Lease(target, holder_of(options))
 
 
-def _machine() -> str:
-    """This machine, or this container of it: where a process id means one process."""
+def machine(boot_id: Path = _BOOT_ID) -> str:
+    """This machine since its start, or this container of it: where a process id means one process.
+
+    Its host name alone where Linux does not tell more.
+    """
     with suppress(OSError):
-        return f"{platform.node()}#{os.stat('/proc/self/ns/pid').st_ino}"
+        return f"{platform.node()}#{boot_id.read_text().strip()}#{_PROCESS_IDS.stat().st_ino}"
     return platform.node()
 
 

@@ -14,8 +14,9 @@ from apache_beam.testing.test_stream import TestStream as Script
 from pipeline import store as bigtable
 from pipeline.core.items import ItemStats
 from pipeline.direct import LeanDirectRunner
-from pipeline.keeping import Keeping, KeptState
+from pipeline.keeping import Keeping, Kept, KeptState
 from pipeline.lease import Holder, Lease
+from pipeline.metrics import snapshot
 from pipeline.store import Bigtable, Store, cell
 from pipeline.transforms import WriteToBigtable
 from tests.pipeline.steps import LONG_S, RUNNERS, Visitor, collect, disordered, features, message, outputs, run, script
@@ -136,21 +137,25 @@ def test_when_another_job_has_held_the_lease_the_row_is_read_again_and_what_wait
         given = pipeline | script(*elements) | beam.ParDo(HandOver(source))
         collect(given | beam.ParDo(Sum(keeping)), "writes")
 
-    run(connect)
+    counts = run(connect)
     assert written(tag) == ([1, 101, 102] if flush_s else [1, 2, 101, 102])
+    assert counts["sum/superseded"] == (1 if flush_s else 0)
 
 
 class State:
     """A key's state, outside of a runner."""
 
     def __init__(self, value: bytes) -> None:
-        self.value = value
+        self.value: bytes | None = value
 
-    def read(self) -> bytes:
+    def read(self) -> bytes | None:
         return self.value
 
     def write(self, value: bytes) -> None:
         self.value = value
+
+    def clear(self) -> None:
+        self.value = None
 
 
 def test_what_a_release_without_leases_left_waiting_is_written_by_the_job_that_updates_it_in_place(tag: str) -> None:
@@ -161,6 +166,19 @@ def test_what_a_release_without_leases_left_waiting_is_written_by_the_job_that_u
     waiting = State(msgspec.msgpack.encode((bigtable.PROFILE, tag, b"7", 3, 0, True)))
     assert list(fold.flush(waiting)) == [(bigtable.PROFILE, tag, b"7", 3)]
     assert list(fold.flush(waiting)) == []
+    assert waiting.value is not None
+    assert msgspec.msgpack.decode(waiting.value, type=Kept).term == 5
+
+
+def test_what_waited_from_an_earlier_term_is_counted_once_whichever_timers_come(tag: str) -> None:
+    Terms.current = 5
+    nowhere = Bigtable("p", "i")
+    fold = Sum(Keeping(nowhere, lease=Terms(nowhere, Holder("blue"))))
+    fold.start_bundle()
+    before = snapshot().get("sum/superseded", 0)
+    waiting = State(msgspec.msgpack.encode(Kept(bigtable.PROFILE, tag, b"7", 3, 0, waits=True, term=4)))
+    assert [*fold.flush(waiting), *fold.finish(waiting)] == []
+    assert snapshot()["sum/superseded"] - before == 1
 
 
 def test_a_change_after_the_interval_is_written_at_once(source: Bigtable, tag: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Protocol
 
 import apache_beam as beam
@@ -18,8 +20,20 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from pipeline.core.items import Trending
 from pipeline.folding import FoldScopes
 from pipeline.keeping import Keeping
-from pipeline.lease import KEY, LEASE_S, Grant, HeldLease, Holder, Lease, LeaseHeld, decoder, encoder, holder_of
-from pipeline.store import LEASE, PROFILE, Bigtable, Store, ensure_tables, now_ms
+from pipeline.lease import (
+    KEY,
+    LEASE_S,
+    Grant,
+    HeldLease,
+    Holder,
+    Lease,
+    LeaseHeld,
+    decoder,
+    encoder,
+    holder_of,
+    machine,
+)
+from pipeline.store import LEASE, PROFILE, Bigtable, Cell, Store, ensure_tables, now_ms
 from pipeline.transforms import WriteToBigtable
 from tests.pipeline.steps import collect, outputs, run, script
 
@@ -59,6 +73,27 @@ def of(leased: Store) -> Iterator[Claim]:
     yield make
     for held in made:
         held.end()
+
+
+class SlowStore(Store):
+    """The lease's row alone, in memory; each read takes 20 ms, and `swaps` counts what was written."""
+
+    def __init__(self) -> None:
+        self.row: Cell | None = None
+        self.swaps = 0
+        self._lock = threading.Lock()
+
+    def read(self, kind: str, key: str) -> Cell | None:
+        time.sleep(0.02)
+        return self.row
+
+    def swap(self, kind: str, key: str, before: Cell | None, after: Cell | None, patience_s: float = 600.0) -> bool:
+        with self._lock:
+            if self.row != before:
+                return False
+            self.row = after
+            self.swaps += 1
+            return True
 
 
 def renewed(store: Store, holder: Holder, ago_s: float = 0.0, since_ms: int = 1) -> None:
@@ -184,6 +219,80 @@ def test_nothing_goes_on_under_a_lease_that_has_ended(of: Claim) -> None:
     held.end()
     with pytest.raises(RuntimeError, match="lease: expected no more elements"):
         held.term()
+
+
+def test_nothing_takes_a_lease_again_that_the_pipeline_has_let_go_of_until_another_pipeline_takes_it(
+    instance: Bigtable, leased: Store
+) -> None:
+    lease = Lease(instance, Holder.of_this_process())
+    with lease.taken():
+        pass
+    with pytest.raises(RuntimeError, match="lease: expected no more elements"):
+        lease.held().term()
+    assert named(leased) is None
+    with lease.taken():
+        assert named(leased) == lease.holder
+
+
+def test_bundles_that_ask_during_a_renewal_wait_for_it_and_renew_nothing_themselves() -> None:
+    store = SlowStore()
+    held = HeldLease(store, BLUE, renew_s=60.0)
+    gate = threading.Barrier(8)
+
+    def ask() -> int:
+        gate.wait()
+        return held.term()
+
+    with ThreadPoolExecutor(8) as threads:
+        terms = [asked.result() for asked in [threads.submit(ask) for _ in range(8)]]
+    held.end()
+    assert len(set(terms)) == 1
+    assert store.swaps == 1
+
+
+def test_renewals_come_as_often_however_many_bundles_ask() -> None:
+    store = SlowStore()
+    held = HeldLease(store, BLUE, renew_s=0.2)
+    end_s = time.monotonic() + 1.0
+
+    def ask() -> None:
+        while time.monotonic() < end_s:
+            held.term()
+            time.sleep(0.001)
+
+    with ThreadPoolExecutor(8) as threads:
+        for asked in [threads.submit(ask) for _ in range(8)]:
+            asked.result()
+    held.end()
+    assert 2 <= store.swaps <= 6
+
+
+def test_a_lease_that_is_lost_is_logged_once_though_no_bundle_asks(caplog: pytest.LogCaptureFixture) -> None:
+    store = SlowStore()
+    held = HeldLease(store, BLUE, renew_s=0.05)
+    held.take()
+    store.row = encoder.encode(Grant(GREEN, now_ms())), now_ms() + 1
+    with caplog.at_level(logging.ERROR, "pipeline.lease"):
+        time.sleep(0.6)
+    with pytest.raises(LeaseHeld):
+        held.term()
+    held.end()
+    [record] = caplog.records
+    assert record.getMessage().startswith("lost its lease: lease: the job green in us-central1 folds")
+
+
+def test_two_machines_of_one_host_name_are_two_holders(leased: Store, of: Claim, tmp_path: Path) -> None:
+    boot_id = tmp_path / "boot_id"
+    boot_id.write_text("another\n")
+    here = Holder.of_this_process()
+    of(here).term()
+    with pytest.raises(LeaseHeld):
+        of(Holder(machine(boot_id), here.pid)).term()
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    renewed(leased, Holder(machine(boot_id), ended.pid))
+    with pytest.raises(LeaseHeld):
+        of(here).term()
 
 
 def test_a_bundle_is_not_written_while_another_job_holds_the_lease(instance: Bigtable, leased: Store) -> None:

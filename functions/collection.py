@@ -13,7 +13,7 @@ from functions.bots import event_bot_reason
 from functions.enrichment import enrich_event, merge
 from functions.letters import keyless
 from functions.plan import Plan
-from functions.privacy import Privacy, Signal, event_consent, record, unread_consent, wire_consent
+from functions.privacy import Privacy, Signal, event_consent, record, unread_consent, unreadable_consent, wire_consent
 from functions.protocols.commerce_facts import within_bounds
 from functions.protocols.contract import Reading, Translated
 from functions.user_agents import UserAgents
@@ -183,9 +183,11 @@ class _Request:
         return self._accept_facts(translated, shift)
 
     def consent(self, translated: Translated) -> Consent:
-        """What the visitor of a rejected event agreed to, as far as it can be read."""
-        allowed = GRANTED
-        for fields in _facts(translated) or ({},):
+        """What the visitor of a rejected event agreed to, as far as it can be read; else its text is searched."""
+        facts, allowed = _facts(translated), GRANTED
+        if not facts and isinstance(translated.source, bytes):
+            allowed = unreadable_consent(translated.source, None)
+        for fields in facts or ({},):
             try:
                 consent = event_consent(fields, self.reading.consent, self.terms.signal, self.terms.privacy.default)
             except InvalidEvent:  # the rejection names it

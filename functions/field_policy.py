@@ -19,7 +19,7 @@ from functions.personal_fields import (
     replace_at,
 )
 from functions.personal_names import PII_FIELDS, plain_name
-from pipeline.core.events import NUMBER_METADATA, WireEvent
+from pipeline.core.events import NUMBER_METADATA, TooMuch, WireEvent
 from pipeline.core.untrusted_json import UNREADABLE, read, repeats
 
 MIN_FIELD_KEY_BYTES, MAX_FIELD_KEY_BYTES = 16, 64
@@ -123,12 +123,12 @@ class FieldPolicy:
         Nobody knows what of a rejected or a vendor's event is which field of ours. So, wherever they stand, addresses
         are cut, and everything is removed that has the last name of a configured path (`email` of `metadata.email`),
         as are the fields of `pii`; ids are dropped or hashed where they have our names (`userId` is `user_id`), and
-        what stands there and is neither text nor number is removed. What is no JSON stays as it is where it may be
-        kept, else there is None.
+        what stands there and is neither text nor number is removed. What is no JSON, or cannot be
+        read within bounds, stays as it is where it may be kept, else there is None.
         """
         try:
             event = read(payload)
-        except UNREADABLE:
+        except (*UNREADABLE, TooMuch):
             event = None
         if not isinstance(event, (dict, list)):
             return payload if self._keeps_unreadable else None

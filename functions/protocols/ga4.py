@@ -23,7 +23,7 @@ from functions.protocols.contract import (
     Translated,
     Translations,
 )
-from functions.protocols.ga4_hits import consent_of, params_of, user_properties_of
+from functions.protocols.ga4_hits import CONSENT_JOINS, consent_of, params_of, user_properties_of
 from functions.protocols.ga4_translation import Hit, language_of, named, translated
 from functions.protocols.places import country_of
 from functions.protocols.refused_events import refused_event
@@ -72,7 +72,7 @@ def read(incoming: Incoming) -> Reading:
     """
     if len(incoming.query) > MAX_QUERY_LENGTH:
         raise InvalidEvent("query", f"expected at most {MAX_QUERY_LENGTH} characters", len(incoming.query))
-    query = read_form(incoming.query.encode("utf-8", "surrogatepass"), "query")
+    query = read_form(incoming.query.encode("utf-8", "surrogatepass"), "query", CONSENT_JOINS)
     if incoming.path == COLLECT:
         return Reading(_hits(incoming, query), query.get("tid"), key_paths=KEY_PATHS)
     key = query.get("api_secret")
@@ -123,7 +123,7 @@ def _hit(
 ) -> Translated:
     source: Any = line
     try:
-        own = read_form(line)
+        own = read_form(line, joins=CONSENT_JOINS)
         source = fields = {**shared, **own}
         checked_size(fields)
         identity = derived_event_id({"request": base, "place": number, "event": own})

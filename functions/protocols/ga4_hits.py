@@ -7,11 +7,11 @@ https://www.simoahava.com/analytics/consent-mode-v2-google-tags/ (consent).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from functions.protocols.places import country_of
-from functions.protocols.values import as_number
+from functions.protocols.values import Joins, as_number
 
 _PARAMS = {
     "dl": "page_location",
@@ -128,6 +128,29 @@ def consent_of(hit: Mapping[str, str]) -> dict[str, bool] | None:
         "personalization": _least(ads if states[3] is None else states[3], False if hit.get("npa") == "1" else None),
     }
     return {name: state for name, state in said.items() if state is not None} or None
+
+
+def _join_codes(pattern: re.Pattern[str], places: Collection[int], denied: str) -> Callable[[Sequence[str]], str]:
+    """Makes one text of several codes: each place from the last that has it, or from one that denies there."""
+
+    def join(texts: Sequence[str]) -> str:
+        codes = [text for text in texts if pattern.match(text)]
+        columns = ([code[at] for code in codes if len(code) > at] for at in range(max(map(len, codes), default=0)))
+        joined = (
+            next((letter for letter in column if at in places and letter in denied), column[-1])
+            for at, column in enumerate(columns)
+        )
+        return "".join(joined) or texts[-1]
+
+    return join
+
+
+CONSENT_JOINS: Joins = {
+    "gcs": _join_codes(re.compile("G1"), (2, 3), "0"),
+    "gcd": _join_codes(_GCD, (2, 4, 6, 8), _DENIED),
+    "npa": _join_codes(re.compile("[01]$"), (0,), "1"),
+}
+"""What a consent that comes several times in a hit says: no denial is lost."""
 
 
 def _granted(code: str, granted: str, denied: str) -> bool | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
@@ -24,7 +23,13 @@ from pipeline.core.events import (
     parse_time,
 )
 from pipeline.core.surrogates import mended
-from pipeline.core.untrusted_json import CONSENT, UNREADABLE, has_escaped_letter, may_hide_consent
+from pipeline.core.untrusted_json import (
+    CONSENT,
+    UNREADABLE,
+    has_escaped_letter,
+    may_hide_consent,
+    may_hide_consent_beside,
+)
 from pipeline.core.untrusted_json import read as read_json
 from pipeline.core.user_tokens import USER_TOKEN
 
@@ -103,11 +108,9 @@ def read_batch(body: bytes, key: str | None = None) -> Reading:
         raise InvalidEvent("backfill", "expected true or false", outer.backfill)
     sent_at = None if outer.sent_at is None else parse_time("sent_at", outer.sent_at)
     payloads = [bytes(event) for event in outer.events]
-    beside = _beside(body, payloads)
-    within = body.count(CONSENT) - beside.count(CONSENT)
-    if may_hide_consent(beside) or (within and within != sum(payload.count(CONSENT) for payload in payloads)):
+    if may_hide_consent_beside(body, payloads):
         outer.consent = _consent_of_all(body)
-    is_plain = not within and not has_escaped_letter(body)
+    is_plain = not has_escaped_letter(body) and not any(CONSENT in payload for payload in payloads)
     events = [_translated(payload, is_plain) for payload in payloads]
     return Reading(events, key, sent_at, outer.backfill, outer.consent, user_token=outer.user_token)
 
@@ -144,16 +147,12 @@ def _consent_of_all(body: bytes) -> Any:
         raise InvalidEvent("body", f"expected JSON ({error})", body) from None
 
 
-def _beside(body: bytes, payloads: Sequence[bytes]) -> bytes:
-    """What a body says beside its events, and of them what blanks are between them."""
-    before, _, rest = body.partition(b'"events"')
-    return before + rest[sum(map(len, payloads)) :]
-
-
 def _translated(payload: bytes, is_plain: bool = False) -> Translated:
     """An event, of which it may be known already that it holds no consent."""
     try:
         return _read_event(payload, is_plain)
+    except TooMuch as error:  # to read it again costs as much again
+        return Translated(payload, (), error)
     except InvalidEvent as error:
         return Translated(payload, _stated(payload), error)
 
@@ -162,7 +161,7 @@ def _stated(payload: bytes) -> tuple[dict[str, Any], ...]:
     """Of an event that is refused its id, and what it says of its visitor's consent."""
     try:
         found = msgspec.convert(read_json(payload), _Stated)
-    except (*UNREADABLE, msgspec.ValidationError):
+    except (*UNREADABLE, msgspec.ValidationError, TooMuch):
         return ()
     inner = found.metadata.get("consent") if isinstance(found.metadata, dict) else None
     return ({"event_id": found.event_id, "consent": found.consent, "metadata": {"consent": inner}},)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Translated
-from functions.protocols.values import as_number, read_form, read_json
+from functions.protocols.values import Joins, as_number, read_form, read_json
 from pipeline.core.consent import FIELD
 from pipeline.core.events import NUMBER_METADATA, InvalidEvent, format_time
+from pipeline.core.untrusted_json import read as read_untrusted
 from pipeline.core.user_tokens import USER_TOKEN
 
 PATHS = {"/v1/pixel.gif": ("GET", "HEAD")}
@@ -23,6 +26,7 @@ GIF = (
 )
 """1 x 1, transparent."""
 
+_encoder = msgspec.json.Encoder()
 _PART = f"{FIELD}."
 _QUESTIONS = ("analytics", "personalization")
 _ANSWERS = {"true": True, "1": True, "false": False, "0": False}
@@ -33,14 +37,14 @@ def read(incoming: Incoming) -> Reading:
 
     Without `event` it is a `page_view`, without `timestamp` it happens now, and without an `event_id` each request is
     an event of its own: a mail program that asks twice counts twice. Consent is `consent.analytics=false` and
-    `consent.personalization=false`, or `consent` as JSON.
+    `consent.personalization=false`, or `consent` as JSON; of one that comes several times a denial counts.
 
     Raises:
         InvalidEvent: the query cannot be read.
     """
     if len(incoming.query) > MAX_QUERY_LENGTH:
         raise InvalidEvent("query", f"expected at most {MAX_QUERY_LENGTH} characters", len(incoming.query))
-    given = read_form(incoming.query, "query")
+    given = read_form(incoming.query, "query", _JOINS)
     key, token = given.pop("key", None), given.pop(USER_TOKEN, None)
     fields: dict[str, Any] = {name: given.pop(name) for name in FIELDS if given.get(name)}
     fields.setdefault("event", "page_view")
@@ -94,6 +98,23 @@ def _whole(text: str) -> Any:
     if not isinstance(value, dict):
         return value
     return {name: bool(given) if type(given) is int and given in (0, 1) else given for name, given in value.items()}
+
+
+def _join_wholes(texts: Sequence[str]) -> str:
+    """One object of several: JSON in which a name comes again is read so that no denial is lost."""
+    members = b",".join(b'"%s":%s' % (FIELD.encode(), _encoder.encode(_whole(text))) for text in texts if text)
+    joined = read_untrusted(b"{%s}" % members).get(FIELD)
+    return "" if joined is None else _encoder.encode(joined).decode()
+
+
+def _join_answers(texts: Sequence[str]) -> str:
+    """The first denial, else the last that says something."""
+    said = [text for text in texts if text]
+    denials = [text for text in said if _ANSWERS.get(text.lower()) is False]
+    return next(iter(denials + said[-1:]), "")
+
+
+_JOINS: Joins = {FIELD: _join_wholes} | {f"{_PART}{question}": _join_answers for question in _QUESTIONS}
 
 
 def _value(name: str, text: str) -> Any:

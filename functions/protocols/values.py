@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl
@@ -37,6 +37,8 @@ _FORM_BOUNDS = (
     (b"%", "percent-encoded bytes", MAX_FORM_ESCAPES),
     (b"~", "fields of items", MAX_ITEM_FIELDS),
 )
+Joins = Mapping[str, Callable[[Sequence[str]], str]]
+_NO_JOINS: Joins = {}
 _SEPARATORS = (b",", b"{", b"[", b"&")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -69,8 +71,13 @@ def read_object(data: bytes | str, field: str = "body") -> dict[str, Any]:
     return value
 
 
-def read_form(text: str | bytes, field: str = "body") -> dict[str, str]:
+def read_form(text: str | bytes, field: str = "body", joins: Joins = _NO_JOINS) -> dict[str, str]:
     """The fields of a query string or a form; of one that comes several times, the last.
+
+    Args:
+        text: UTF-8.
+        field: what it is called in an error.
+        joins: by the name of a field that may come several times, the one value that all of its values make.
 
     Raises:
         InvalidEvent: naming `field`, for what is no UTF-8 or has more than `MAX_QUERY_FIELDS` fields.
@@ -82,7 +89,17 @@ def read_form(text: str | bytes, field: str = "body") -> dict[str, str]:
     except ValueError as error:  # UnicodeDecodeError is one
         reason = "expected UTF-8" if isinstance(error, UnicodeError) else f"expected at most {MAX_QUERY_FIELDS} fields"
         raise InvalidEvent(field, reason, text) from None
-    return dict(pairs)
+    fields = dict(pairs)
+    return fields if len(fields) == len(pairs) else fields | _joined(pairs, joins)
+
+
+def _joined(pairs: Iterable[tuple[str, str]], joins: Joins) -> dict[str, str]:
+    """The fields that `joins` names."""
+    given: dict[str, list[str]] = {}
+    for name, value in pairs:
+        if name in joins:
+            given.setdefault(name, []).append(value)
+    return {name: joins[name](values) for name, values in given.items() if len(values) > 1}
 
 
 def checked_list(value: Any, field: str, most: int = MAX_VENDOR_EVENTS) -> list[Any]:

@@ -7,7 +7,7 @@ followed by a yes is still a no, so here a denial stays, objects of one name are
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -22,8 +22,11 @@ UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 CONSENT = b"consent"
 """What is looked for first: an event without it has no consent to hide."""
-_CONSENT_NAMES = (b'"consent"', b'"analytics"', b'"personalization"', b'"metadata"')
+_OUTER_NAMES = (b'"consent"', b'"analytics"', b'"personalization"')
+_CONSENT_NAMES = (*_OUTER_NAMES, b'"metadata"')
 _ESCAPED_LETTERS = (b"\\u006", b"\\u007", b"\\u004", b"\\u005")
+_BACKSLASH, _ESCAPED_MARK = rb"\\", rb"\u0022"
+"""An escaped backslash, after which `u0022` is text; and a quotation mark."""
 _YES_DENIES = "non_personalized_ads"
 _JOINED = "deniedConsentIds"
 _decoder = msgspec.json.Decoder()
@@ -44,9 +47,9 @@ def read(data: bytes | str) -> Any:
         if whole is None:
             raise
         return read(whole)
-    if not repeats(data, value):
-        return value
     plain = data if isinstance(data, bytes) else data.encode("utf-8", "replace")
+    if not repeats(plain, value):
+        return value
     if plain.count(b",") > MAX_REPEATING_VALUES:
         raise TooMuch(
             "body", f"expected at most {MAX_REPEATING_VALUES} values where names stand twice in an object", None
@@ -54,10 +57,15 @@ def read(data: bytes | str) -> Any:
     return _merged(data)
 
 
-def repeats(data: bytes | str, value: Any) -> bool:
-    """Whether names stand twice in what `value` was decoded from; it may also be so for a quotation mark in escapes."""
-    quotes = data.count('"') if isinstance(data, str) else data.count(b'"')
-    return quotes != _encoder.encode(value).count(b'"')
+def repeats(data: bytes, value: Any) -> bool:
+    """Whether names stand twice in what `value` was decoded from: then it has fewer quotation marks."""
+    return _quotation_marks(data) != _encoder.encode(value).count(b'"')
+
+
+def _quotation_marks(json: bytes) -> int:
+    """Those in escapes count as well: .NET and PHP write every one within a text as `\\u0022`."""
+    marks = json.count(b'"')
+    return marks + json.replace(_BACKSLASH, b"").count(_ESCAPED_MARK) if _ESCAPED_MARK in json else marks
 
 
 def may_hide_consent(event: bytes) -> bool:
@@ -65,6 +73,23 @@ def may_hide_consent(event: bytes) -> bool:
     if has_escaped_letter(event):
         return True
     return CONSENT in event and any(event.count(name) > 1 for name in _CONSENT_NAMES)
+
+
+def may_hide_consent_beside(body: bytes, events: Sequence[bytes]) -> bool:
+    """`may_hide_consent`, of what a body says beside its `events`; it holds each of them as it is here."""
+    if has_escaped_letter(body) and any(_beside(escape, body, events) for escape in _ESCAPED_LETTERS):
+        return True
+    if CONSENT not in body:
+        return False
+    several = [name for name in _OUTER_NAMES if body.count(name) > 1]
+    if not several or not _beside(CONSENT, body, events):
+        return False
+    return any(_beside(name, body, events) > 1 for name in several)
+
+
+def _beside(piece: bytes, body: bytes, events: Sequence[bytes]) -> int:
+    """So many times it stands in a body and in none of its events, wherever those stand."""
+    return body.count(piece) - sum([event.count(piece) for event in events])
 
 
 def has_escaped_letter(data: bytes) -> bool:

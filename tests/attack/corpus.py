@@ -70,6 +70,7 @@ VALUES: Mapping[str, Callable[[int], bytes]] = {
     "one text": lambda size: _text(b"a", size),
     "escapes": lambda size: _text(rb"\u00e9", size),
     "escaped letters": lambda size: _text(rb"\u0061", size),
+    "escaped quotation marks": lambda size: _text(rb"\u0022", size),
     "half characters": lambda size: _text(rb"\ud83d", size),
     "markup": lambda size: _text(b"<>&", size),
     "commas in a text": lambda size: _text(b",:[{", size),
@@ -189,6 +190,11 @@ def _rejected() -> Iterator[Attack]:
         yield Attack("amplitude", f"480 rejected events of {name}", _json("/2/httpapi", b'{"events":[%s]}', events))
         broken = b'{"events":[%s]' % b",".join(events)
         yield Attack("native", f"a body that breaks off, of {name}", FuzzRequest("POST", "/v1/events", "", {}, broken))
+    for name in ("the same key", "repeated names"):
+        broken = b'{"sent_at":"x","events":[%s]}' % VALUES[name](80_000)
+        yield Attack("native", f"a time that is none beside {name}", FuzzRequest("POST", "/v1/events", "", {}, broken))
+    event = b'{"event":"click","anonymous_id":"a1","x":1,%s}' % VALUES["the same key"](63_000)[1:-1]
+    yield Attack("native", "4 rejected events of the same key", _json("/v1/events", b'{"events":[%s]}', [event] * 4))
     yield Attack("native", "500 numbers", _json("/v1/events", b'{"events":[%s]}', [b"1"] * 500))
 
 

@@ -21,6 +21,7 @@ from pipeline.core.events import (
     decode_message,
     deeper_than,
 )
+from pipeline.core.untrusted_json import MAX_REPEATING_VALUES
 from tests.attack.corpus import BODY_BYTES, TIME, VALUES, collector_attacks, repeated
 from tests.attack.driving import cheapest, collect, collector
 from tests.bench import payloads
@@ -110,6 +111,14 @@ async def test_names_may_stand_twice_only_where_there_are_few_values() -> None:
     few, many = (asked("POST", "/v1/events", twice % (TIME, list_of(b"1", count))) for count in (9000, 11_000))
     assert few.status_code == 202
     assert (many.status_code, b"where names stand twice" in many.body) == (413, True)
+
+
+async def test_a_quotation_mark_in_an_escape_is_no_name_that_stands_twice() -> None:
+    properties = b",".join(b'"p%d":1' % number for number in range(15))
+    track = b'{"type":"track","event":"a","anonymousId":"a1","properties":{"title":"%s",%s}}'
+    events = list_of(track % (rb"55\u0022 TV", properties), 700)
+    assert events.count(b",") > MAX_REPEATING_VALUES
+    assert asked("POST", "/v1/batch", b'{"batch":%s}' % events).status_code == 200
 
 
 async def test_snowplow_is_told_400_for_what_its_texts_hold() -> None:

@@ -16,8 +16,10 @@ from functions.field_policy import FieldPolicy
 from functions.invalid import InvalidConfig
 from functions.personal_fields import ADDRESS_FIELDS, truncated_address
 from pipeline.core.events import WireEvent
+from pipeline.core.untrusted_json import MAX_REPEATING_VALUES
 
 KEY = b"k" * 16
+TOO_MUCH = b"{%s}" % b",".join([b'"a":1'] * (MAX_REPEATING_VALUES + 2))
 U1 = "h_1a42f939958c71d4fd4b4885b111cf09"  # keyed BLAKE2b of "u1"
 
 JSON = st.recursive(
@@ -222,7 +224,7 @@ class TestLetters:
     def test_what_holds_nothing_of_the_kind_stays_to_the_byte(self) -> None:
         assert FieldPolicy(["pii"], ["user_id"], KEY).letter(b'{ "a" : 1 }') == b'{ "a" : 1 }'
 
-    @pytest.mark.parametrize("payload", [b"", b"\xff", b"[" * 100_000, b"7", b'{"email": "a@b.example"'])
+    @pytest.mark.parametrize("payload", [b"", b"\xff", b"[" * 100_000, b"7", b'{"email": "a@b.example"', TOO_MUCH])
     def test_where_no_field_can_be_found_a_letter_is_kept_only_if_none_had_to_be_or_it_is_wanted(
         self, payload: bytes
     ) -> None:

@@ -391,6 +391,35 @@ def test_consent_of_a_tag(fields: dict[str, str], consent: Any) -> None:
     assert gtag_event(en="a", **fields).metadata.get("consent") == consent
 
 
+NO, ONLY_ADS, ONLY_ANALYTICS = (
+    {"analytics": analytics, "personalization": ads}
+    for analytics, ads in ((False, False), (False, True), (True, False))
+)
+
+
+@pytest.mark.parametrize(
+    ("query", "consent"),
+    [
+        ("gcs=G100&gcs=G111", NO),
+        ("gcs=G110&gcs=G101", NO),
+        ("gcs=G1-0&gcs=G1--&gcs=G111", ONLY_ADS),
+        ("gcs=G101&gcs=everything&gcs=G1", ONLY_ANALYTICS),
+        ("gcs=G111&gcs=&npa=1&npa=0", ONLY_ANALYTICS),
+        ("gcs=G111&npa=1&npa=no", ONLY_ANALYTICS),
+        ("gcd=13r3p3r3r5&gcd=13t3t3t3t5", ONLY_ADS),
+        ("gcd=13p3p3p3q5&gcd=13t3t3t3t5l1&gcd=1", NO),
+        ("gcs=&gcs=what", None),
+    ],
+)
+def test_of_a_tags_consent_that_comes_several_times_the_denial_counts(query: str, consent: Any) -> None:
+    page = urlencode(PAGE | {"en": "a"})
+    of_query = Incoming("GET", "/g/collect", f"{page}&{query}", {}, b"", NOW)
+    of_line = Incoming("POST", "/g/collect", page, {}, query.encode(), NOW)
+    for incoming in (of_query, of_line):
+        [translated] = ga4.read(incoming).events
+        assert [fact["metadata"].get("consent") for fact in translated.facts] == [consent]
+
+
 @pytest.mark.parametrize("line", [{"ep.name": "?"}, b"en=%ff"])
 def test_of_a_visitor_who_agreed_to_nothing_not_even_what_is_wrong_is_kept(line: Any) -> None:
     kept = sort_events(ga4.read(gtag(PAGE, line)), NOW)

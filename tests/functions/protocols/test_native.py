@@ -15,6 +15,7 @@ from functions.protocols.native import read_batch
 from functions.protocols.values import read_json
 from pipeline.core.events import MAX_DEPTH, MAX_EVENT_BYTES
 from pipeline.core.surrogates import mended
+from pipeline.core.untrusted_json import MAX_REPEATING_VALUES
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 DENIED = {"analytics": False, "personalization": False}
@@ -52,6 +53,47 @@ def test_a_denial_is_not_lost_to_a_consent_that_comes_again(name: str) -> None:
         found = took(body.encode())
         assert (found.events, found.rejected) == ([], []), body
         assert found.withheld == found.accepted
+
+
+@pytest.mark.parametrize("blanks", [0, 1, 150, 300, 1000])
+def test_nor_do_blanks_between_events_hide_it(blanks: int) -> None:
+    no, yes, blank = json.dumps(DENIED), '{"analytics": true, "personalization": true}', " " * blanks
+    own = json.dumps(event(metadata={}))
+    twice = own.replace('"metadata": {}', f'"metadata": {{"consent": {no}, "consent": {yes}}}')
+    for body in (f'{{"events": [{blank}{twice}]}}', f'{{"events": [{twice},{blank}{own}{blank}], "sent_at": null}}'):
+        found = took(body.encode())
+        assert (found.withheld, found.rejected) == (1, []), body
+    outer = f'{{"events": [{blank}{own},{blank}{own}], "consent": {no}, "consent": {yes}}}'
+    assert took(outer.encode()).withheld == 2
+
+
+TOO_MUCH = ",".join(['"a": 1'] * (MAX_REPEATING_VALUES + 2))
+
+
+@pytest.mark.parametrize("size", [0, MAX_EVENT_BYTES])
+def test_an_event_of_too_many_repeated_names_leaves_its_batch_alone(size: int) -> None:
+    much = f'{{"title": "{"x" * size}", {TOO_MUCH}}}'
+    found = took(f'{{"events": [{json.dumps(event())}, {much}, {json.dumps(event())}]}}'.encode())
+    assert len(found.events) == 2
+    [rejection] = found.rejected
+    assert (rejection.index, rejection.error.field, rejection.payload) == (1, "body", much.encode())
+
+
+@pytest.mark.parametrize(
+    ("stated", "rejected", "kept"),
+    [
+        ('"analytics": false, "personalization": false', 0, 0),
+        ('"analytics": false', 1, 0),
+        ('"personalization": false', 1, 1),
+    ],
+)
+def test_the_text_of_an_event_that_cannot_be_read_is_searched_for_a_denial(
+    stated: str, rejected: int, kept: int
+) -> None:
+    found = took(f'{{"events": [{{"consent": {{{stated}}}, {TOO_MUCH}}}]}}'.encode())
+    assert (found.events, found.withheld, len(found.rejected)) == ([], 1 - rejected, rejected)
+    assert sum(rejection.payload is not None for rejection in found.rejected) == kept
+    assert all(rejection.consent.personalization is not bool(kept) for rejection in found.rejected)
 
 
 def test_a_rejected_event_is_kept_as_its_consent_was_read() -> None:

@@ -242,7 +242,7 @@ class _Resolve(LeanDoFn):
         for event, one in found:
             yield profile_key(event) if event.user_id or not account else account, one
         if account:
-            newest_ms = max((event.time_ms for event in events if not event.user_id), default=0)
+            newest_ms = max(event.time_ms for event in events)
             pointer = UserProfile(newest_ms=newest_ms, account=account)
             yield TaggedOutput(POINTERS, (PROFILE, f"a#{anonymous_id}", pointer.encode(), newest_ms))
 

@@ -299,16 +299,17 @@ def sums(folded: Iterable[Folded], shards: int) -> tuple[dict[str, ItemStats], d
 def scope_counts(folded: Iterable[Folded], items: dict[str, ItemStats], shards: int) -> dict[str, Trending]:
     """Counts by scope's row: each item's partial counts where its facts are of one category, else fact by fact.
 
-    Categories are the catalog's: there are as many scopes as it has categories, whatever events say.
+    Categories are the catalog's: there are as many scopes as it has categories, whatever events say. What the catalog
+    does not hold counts in a scope of its own, whatever it is called.
     """
-    categories: dict[str, set[str]] = {}
+    categories: dict[str, set[str | None]] = {}
     for new, _ in folded:
         for fact in new:
             if fact[0].product_id is not None:
                 categories.setdefault(fact[0].product_id, set()).add(catalog_category(fact))
-    by_category: dict[tuple[str, int], Trending] = {}
+    by_category: dict[tuple[str | None, int], Trending] = {}
 
-    def scope(category: str, item_id: str) -> Trending:
+    def scope(category: str | None, item_id: str) -> Trending:
         return by_category.setdefault((category, shard_of(item_id, shards)), Trending())
 
     mixed = {item_id for item_id, found in categories.items() if len(found) > 1}
@@ -323,7 +324,7 @@ def scope_counts(folded: Iterable[Folded], items: dict[str, ItemStats], shards: 
                 alone = ItemStats()
                 alone.add(fact[0])
                 _count(scope(catalog_category(fact), item_id), alone)
-    return _with_all(by_category)
+    return _by_row(by_category)
 
 
 def _count(scope: Trending, stats: ItemStats) -> None:
@@ -331,24 +332,33 @@ def _count(scope: Trending, stats: ItemStats) -> None:
     scope.newest_ms = max(scope.newest_ms, stats.newest_ms)
 
 
-def _with_all(by_category: dict[tuple[str, int], Trending]) -> dict[str, Trending]:
-    """By scope's row; everything counts in the scope of all, too. What counted nothing is left out."""
+def _by_row(by_category: dict[tuple[str | None, int], Trending]) -> dict[str, Trending]:
+    """By scope's row. What counted nothing is left out."""
     rows: dict[str, Trending] = {}
     for (category, shard), partial in by_category.items():
         if partial.counts.totals:
-            rows.setdefault(bigtable.trending_key(bigtable.GLOBAL_SCOPE, shard), Trending()).merge(partial)
-            if category:
-                rows[bigtable.trending_key(bigtable.category_scope(category), shard)] = partial
+            for scope in _scopes(category):
+                rows.setdefault(bigtable.trending_key(scope, shard), Trending()).merge(partial)
     return rows
 
 
+def _scopes(category: str | None) -> list[str]:
+    """The scopes of an item of this category; None is an item that the catalog does not hold."""
+    if category is None:
+        return [bigtable.STUB_SCOPE]
+    return [bigtable.GLOBAL_SCOPE, *([bigtable.category_scope(category)] if category else [])]
+
+
 def add_rank(ranks: dict[str, Trending], item_id: str, stats: ItemStats, shards: int) -> None:
-    """Note an item's popularity, from all of its history, in the rows of its scopes."""
+    """Note an item's popularity, from all of its history, in the rows of its scopes.
+
+    Made-up products would fill the catalog's scope, whose shards keep 300 each: they have another. An item that the
+    catalog comes to hold moves at its next event, with its whole popularity, and grows no more where it was.
+    """
     popularity = stats.log2_popularity()
     if popularity is None:
         return
-    scopes = [bigtable.GLOBAL_SCOPE, *([bigtable.category_scope(stats.category)] if stats.category else [])]
-    for scope in scopes:
+    for scope in _scopes(stats.category if stats.in_catalog else None):
         row = bigtable.trending_key(scope, shard_of(item_id, shards))
         total = ranks.setdefault(row, Trending())
         total.newest_ms = max(total.newest_ms, stats.newest_ms)

@@ -62,7 +62,8 @@ TABLES: dict[str, tuple[str, ...]] = {
 }
 # Of items and scopes, the families that are forgotten some days after the last event.
 ITEM_FAMILIES = ("s", "t")
-GLOBAL_SCOPE = "global#all"
+# The scope of the catalog's items, and that of products that only events name: there is no end of these.
+GLOBAL_SCOPE, STUB_SCOPE = "global#all", "stubs#all"
 
 Cell = tuple[bytes, int]  # (encoded value, timestamp in ms)
 
@@ -80,6 +81,8 @@ _NEWEST = CellsColumnLimitFilter(1)
 # Stubs that an older release wrote stand in the catalog's family at 1 ms.
 _LOADED = TimestampRangeFilter(start=datetime.fromtimestamp(0.002, UTC))
 _OF_CATALOG = ConditionalRowFilter(RowFilterChain([FamilyNameRegexFilter("c"), _LOADED]), true_filter=_NEWEST)
+# Bigtable passes by the rows of made-up products at some 10,000 a second: a scan has to reach the catalog behind them.
+SCAN_S = 300.0
 _MAX_BULK = 500
 _MAX_WRITERS = 4
 _SWAP_S = 10.0
@@ -265,23 +268,30 @@ class AsyncStore:
                     found[row.row_key.decode()] = readable
         return found
 
-    async def scan_items(self, with_stubs: bool) -> AsyncIterator[ItemRow]:
-        """Every item of the catalog that can be read; `with_stubs`, also those that only events name."""
+    async def scan_items(self, with_stubs: bool, timeout_s: float = SCAN_S) -> AsyncIterator[ItemRow]:
+        """Every item of the catalog that can be read; `with_stubs`, also those that only events name.
+
+        One attempt has all of the time: a second may begin at the first row again, where a server does not say which
+        rows its filter has passed by.
+        """
         query = ReadRowsQuery(row_filter=_NEWEST if with_stubs else _OF_CATALOG)
-        async for row in await self._tables["items"].read_rows_stream(query):
+        stream = self._tables["items"].read_rows_stream(query, attempt_timeout=timeout_s, operation_timeout=timeout_s)
+        async for row in await stream:
             if (readable := self._readable(row)) is not None:
                 yield readable
 
     async def read_trending(self, scope: str, timeout_s: float = 1.0) -> Trending:
-        """The scope's shards, merged; empty when nothing is trending there.
+        """The scope's shards, merged; empty when nothing is trending there. `STUB_SCOPE` is read with the catalog's.
 
         A category is read by exact keys: a range would hold the rows of all categories whose names begin alike, and
-        names are free. The scope of all has a shard wherever a category has one, and no name lies in its range.
+        names are free. The catalog's scope has a shard wherever a category has one, and no name lies in its range.
         """
         if scope == GLOBAL_SCOPE:
-            return await self._read_global(timeout_s)
+            return await self._read_ranges([GLOBAL_SCOPE], timeout_s)
+        if scope == STUB_SCOPE:
+            return await self._read_ranges([GLOBAL_SCOPE, STUB_SCOPE], timeout_s)
         if self._shards is None:
-            await self._read_global(timeout_s)
+            await self._read_ranges([GLOBAL_SCOPE], timeout_s)
         total = Trending()
         keys: list[str | bytes] = [trending_key(scope, shard) for shard in self._shards or ()]
         if not keys:
@@ -290,14 +300,14 @@ class AsyncStore:
             self._merge(total, row)
         return total
 
-    async def _read_global(self, timeout_s: float) -> Trending:
-        """The scope of all; the shards that it has are noted."""
-        every = RowRange(start_key=f"{GLOBAL_SCOPE}#", end_key=f"{GLOBAL_SCOPE}$", end_is_inclusive=False)
+    async def _read_ranges(self, scopes: Sequence[str], timeout_s: float) -> Trending:
+        """Scopes whose range no name can enter, the catalog's among them; the shards that they have are noted."""
+        ranges = [RowRange(f"{scope}#", f"{scope}$", end_is_inclusive=False) for scope in scopes]
         total = Trending()
-        rows = await self._trending_rows(ReadRowsQuery(row_ranges=[every], row_filter=_NEWEST), timeout_s)
+        rows = await self._trending_rows(ReadRowsQuery(row_ranges=ranges, row_filter=_NEWEST), timeout_s)
         for row in rows:
             self._merge(total, row)
-        self._shards = [int(row.row_key.decode().rpartition("#")[2]) for row in rows]
+        self._shards = sorted({int(row.row_key.decode().rpartition("#")[2]) for row in rows})
         return total
 
     async def _trending_rows(self, query: ReadRowsQuery, timeout_s: float) -> list[Row]:

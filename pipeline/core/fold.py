@@ -113,13 +113,13 @@ def category_of(fact: Fact) -> str:
     return (item.category if item is not None else "") or event.text("category")
 
 
-def catalog_category(fact: Fact) -> str:
-    """The category that the catalog says of the fact's item; empty where it says none.
+def catalog_category(fact: Fact) -> str | None:
+    """The category that the catalog says of the fact's item, empty where it says none; None where it has no such item.
 
     Only these have scopes: what an event says, its sender has chosen, and there is no end of names to choose.
     """
     _, item = fact
-    return item.category if item is not None else ""
+    return item.category if item is not None else None
 
 
 def item_sums(folded: Iterable[Folded]) -> dict[str, ItemStats]:

@@ -120,14 +120,14 @@ class ItemStats(msgspec.Struct, array_like=True):
     bought_weights: DecayedSums[str] = msgspec.field(default_factory=DecayedSums)
     context: DecayedVector = msgspec.field(default_factory=DecayedVector)
 
-    def add(self, event: Event, category: str = "") -> None:
-        """Count one event, of an item of `category` where that is known."""
+    def add(self, event: Event, category: str | None = None) -> None:
+        """Count one event; `category` is what the catalog says, None where it does not hold the item."""
         code = ITEM_CODES.get(event.event)
         if code is None:
             return
         time_ms = event.time_ms
         self.newest_ms = max(self.newest_ms, time_ms)
-        if category:
+        if category is not None:
             self.category_at = max(self.category_at, (time_ms, category))
         self.counts.add(code, time_ms)
         weight = POPULARITY.get(code)
@@ -161,8 +161,13 @@ class ItemStats(msgspec.Struct, array_like=True):
 
     @property
     def category(self) -> str:
-        """The category that the catalog gave it at its newest event, or the empty string."""
+        """The category that the catalog gave it at its newest event there, or the empty string."""
         return self.category_at[1]
+
+    @property
+    def in_catalog(self) -> bool:
+        """Whether the catalog held the item at any of its events."""
+        return self.category_at[0] > 0
 
     def neighbours(self, now_ms: int) -> dict[str, float]:
         """Decayed weight of the 50 items most touched with this one, heaviest first (ties by id)."""
@@ -217,7 +222,7 @@ class ItemStats(msgspec.Struct, array_like=True):
 
 
 class Trending(msgspec.Struct, array_like=True):
-    """One scope (a category, or all): counts of its events, and its 300 most popular items.
+    """One scope (a category, the catalog, what no catalog holds): counts of its events, its 300 most popular items.
 
     `scores` holds `ItemStats.log2_popularity` of each item, computed where all of the item's history is. It never
     falls, so the greatest value seen is the newest, and the 300 greatest are the same in whatever order they come: an

@@ -28,7 +28,7 @@ from pipeline.lease import KEY, HeldLease, Holder
 from pipeline.sinks import insert
 from pipeline.store import ITEM, LEASE, PROFILE, STATS, TRENDING, Bigtable, Store, cell, item_write
 from tests.pipeline.core.streams import assert_same
-from tests.pipeline.steps import stored_stubs
+from tests.pipeline.steps import features, message, stored_stubs
 
 START = datetime(2025, 1, 1, 12, 0, tzinfo=UTC)
 
@@ -104,6 +104,19 @@ def test_the_log_becomes_the_rows_that_the_stream_would_have_written(
     assert set(scope.scores) == {f"{tag}p0", f"{tag}p2"} and sum(scope.counts.totals.values()) == 5
     other = store.read(TRENDING, f"category#{tag}c1#00")
     assert other is not None and set(Trending.decode(other[0]).scores) == {f"{tag}p3"}
+
+
+def test_the_link_of_a_browser_that_never_was_without_an_account_has_the_time_that_the_stream_gives_it(
+    source: Bigtable, store: Store, dataset: str, tag: str, log: Any
+) -> None:
+    known = [event(n, tag=tag, anonymous_id=f"{tag}a", user_id=f"{tag}u") for n in range(3)]
+    features(source, [message(*known)])
+    streamed = store.read(PROFILE, f"a#{tag}a")
+    store.swap(PROFILE, f"a#{tag}a", streamed, None)
+    log(known)
+    assert run(source, dataset, "--since=2025-01-01", "--until=2025-01-02") == 0
+    assert streamed is not None and streamed[1] == known[-1].time_ms
+    assert store.read(PROFILE, f"a#{tag}a") == streamed
 
 
 def test_running_it_again_changes_nothing_and_lies_above_what_was_there(

@@ -10,9 +10,9 @@ from pipeline import store as bigtable
 from pipeline.core.catalog import Item, decode_item
 from pipeline.core.decay import DAY_MS
 from pipeline.core.events import Event
-from pipeline.core.fold import Fact, Pair
+from pipeline.core.fold import Fact, Folded, Pair
 from pipeline.core.items import BOUGHT, TOUCHED, ItemStats, Trending
-from pipeline.folding import NewFacts, add_rank, shard_of
+from pipeline.folding import NewFacts, add_rank, shard_of, sums
 from pipeline.keeping import Keeping
 from pipeline.store import Bigtable, Store, ensure_tables, item_write
 from pipeline.transforms import Decode, FoldItems, WriteToBigtable
@@ -176,10 +176,34 @@ def test_a_category_that_only_events_name_has_no_scope(alone: Bigtable, tag: str
         for n, name in enumerate(("known", "bare", "unknown"))
     ]
     features(alone, [message(*said)])
-    assert {key for key, _ in alone.store().scan(bigtable.TRENDING)} == {"global#all#00", "category#lamps#00"}
-    of_all = stored_scopes(alone.store(), ["global#all#00"])["global#all#00"]
-    assert set(of_all.scores) == {visitor.product(name) for name in ("known", "bare", "unknown")}
+    scopes = {key: Trending.decode(value) for key, value in alone.store().scan(bigtable.TRENDING)}
+    assert {row: set(scope.scores) for row, scope in scopes.items()} == {
+        "global#all#00": {visitor.product("known"), visitor.product("bare")},
+        "category#lamps#00": {visitor.product("known")},
+        "stubs#all#00": {visitor.product("unknown")},
+    }
+    assert [sum(scope.counts.totals.values()) for _, scope in sorted(scopes.items())] == [1, 2, 1]
     alone.store().close()
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_an_item_that_the_catalog_comes_to_hold_moves_with_its_whole_popularity(order: tuple[int, int]) -> None:
+    visitor = Visitor("v")
+    product = visitor.product("p")
+    facts: list[Fact] = [
+        (visitor.did("view_product", "p", 0), None),
+        (visitor.did("view_product", "p", 1), Item(product, category="")),
+    ]
+    whole, told = ItemStats(), dict[str, Trending]()
+    for n in order:
+        items, counted = sums([Folded([facts[n]], [])], 1)
+        whole.merge(items[product])
+        assert counted.keys() == {"stubs#all#00" if n == 0 else "global#all#00"}
+        add_rank(told, product, whole, 1)
+    assert told["global#all#00"].scores == {product: whole.log2_popularity()}
+    last = dict[str, Trending]()
+    add_rank(last, product, whole, 1)
+    assert last.keys() == {"global#all#00"}
 
 
 # stubs

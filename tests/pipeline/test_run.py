@@ -76,6 +76,10 @@ def _counted(items: dict[str, ItemStats]) -> int:
     return sum(sum(stats.counts.totals.values()) for stats in items.values())
 
 
+def _totals(scopes: dict[str, Trending]) -> dict[str, dict[int, int]]:
+    return {row: scope.counts.totals for row, scope in scopes.items()}
+
+
 class Found:
     """What the tables hold."""
 
@@ -98,8 +102,7 @@ class Found:
             return (
                 sum(profile.events_total for profile in self.profiles().values()) >= expected.events()
                 and _counted(self.items()) >= expected.item_events()
-                and self.scopes().keys() >= expected.scopes.keys()
-                and self.scopes()[ALL].counts.totals == expected.scopes[ALL].counts.totals
+                and _totals(self.scopes()) == _totals(expected.scopes)
             )
 
         wait_until(arrived, check)

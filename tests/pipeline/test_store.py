@@ -8,6 +8,7 @@ from datetime import timedelta
 from math import log2
 from typing import Any
 
+import grpc
 import pytest
 from google.api_core.exceptions import GoogleAPICallError
 from google.cloud.bigtable import Client
@@ -20,7 +21,18 @@ from pipeline.core.catalog import Item, encode_item
 from pipeline.core.decay import DAY_MS
 from pipeline.core.items import TRENDING_HALF_LIFE_MS, ItemRow, ItemStats, Trending
 from pipeline.core.profile import UserProfile
-from pipeline.store import AsyncStore, Bigtable, Store, cell, ensure_tables, item_write, now_ms, revise, trending_key
+from pipeline.store import (
+    SCAN_S,
+    AsyncStore,
+    Bigtable,
+    Store,
+    cell,
+    ensure_tables,
+    item_write,
+    now_ms,
+    revise,
+    trending_key,
+)
 from tests.pipeline.core.streams import START_MS, event, laws
 
 FLOOD_ROWS, FLOOD_ROW_BYTES = 4_000, 10_000
@@ -236,6 +248,46 @@ async def test_serving_merges_the_shards_of_a_scope_and_of_no_other(
     assert [(item_id, round(score, 6)) for item_id, score in top] == [("a", 2.0), ("b", 1.0), ("c", 0.5)]
     assert [item_id for item_id, _ in (await serving.read_trending(deeper)).top(START_MS, 9)] == ["deeper"]
     assert (await serving.read_trending(bigtable.category_scope(f"{tag}-none"))).top(START_MS, 9) == []
+
+
+async def test_what_no_catalog_holds_is_read_with_the_catalogs_scope_and_never_by_it(
+    source: Bigtable, tag: str
+) -> None:
+    own = Bigtable(source.project, f"scopes-{tag}")
+    ensure_tables(*own)
+    serving = AsyncStore(*own)
+    made_up, known = trending_of(made_up=9.0, p=1.0), trending_of(p=2.0)
+    for scope, state in ((bigtable.STUB_SCOPE, made_up), (bigtable.GLOBAL_SCOPE, known)):
+        own.store().write([cell(bigtable.TRENDING, trending_key(scope, 3), state.encode(), 1)])
+
+    async def top(scope: str) -> list[str]:
+        return [item_id for item_id, _ in (await serving.read_trending(scope)).top(START_MS, 9)]
+
+    assert await top(bigtable.GLOBAL_SCOPE) == ["p"]
+    assert await top(bigtable.STUB_SCOPE) == ["made_up", "p"]
+    own.store().close()
+    await serving.close()
+
+
+async def test_the_whole_time_of_a_scan_is_that_of_its_first_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    attempts_s = []
+
+    async def no_rows(request: bytes, context: Any) -> AsyncIterator[bytes]:
+        attempts_s.append(context.time_remaining())
+        return
+        yield b""
+
+    methods = {"ReadRows": grpc.unary_stream_rpc_method_handler(no_rows)}
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("google.bigtable.v2.Bigtable", methods),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    monkeypatch.setenv("BIGTABLE_EMULATOR_HOST", f"127.0.0.1:{port}")
+    serving = AsyncStore("demo-project", "empty")
+    assert [row async for row in serving.scan_items(with_stubs=False)] == []
+    await serving.close()
+    await server.stop(None)
+    assert attempts_s == [pytest.approx(SCAN_S, abs=10.0)]
 
 
 async def test_categories_whose_names_begin_alike_cost_a_reader_nothing(

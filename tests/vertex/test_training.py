@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from google.cloud import bigquery
 
+from pipeline.core.catalog import Item
 from pipeline.core.events import Event, format_time, profile_key
 from pipeline.core.features import COLUMN, FEATURE_NAMES, Context, feature_matrix
 from pipeline.core.fold import fold, item_sums
@@ -30,7 +31,7 @@ from vertex.priors import fitted_priors
 from vertex.training import __main__ as command
 from vertex.training import item2vec
 from vertex.training.config import Config
-from vertex.training.contexts import choice
+from vertex.training.contexts import Candidates, choice
 from vertex.training.ctr import MONOTONE, PRIOR, ClickModel, fitted_prior
 from vertex.training.datasets import (
     IMPRESSIONS,
@@ -213,6 +214,18 @@ def test_the_world_is_what_the_pipeline_would_hold(log: list[Event]) -> None:
 
 
 # -- logs of views alone -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("catalog", [{}, {"known": Item("known")}])
+def test_beside_a_catalog_no_product_that_only_events_name_is_offered_as_trending(catalog: dict[str, Item]) -> None:
+    world = World(catalog)
+    candidates = Candidates(world)
+    for number, name in enumerate(["known", *["made-up"] * 9]):
+        viewed = event("view_product", number, product_id=name)
+        world.add(viewed)
+        candidates.add(viewed, world.item(name))
+    offered = candidates.at(UserProfile(), {}, viewed.time_ms)
+    assert offered == (["known"] if catalog else ["made-up", "known"])
 
 
 def test_views_that_follow_another_in_their_session_are_questions() -> None:

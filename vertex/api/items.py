@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline.core.embedding import CONTEXT_DIM
 from pipeline.core.items import IMPRESSION, ItemRow, RatePriors
-from pipeline.store import GLOBAL_SCOPE, now_ms
+from pipeline.store import GLOBAL_SCOPE, STUB_SCOPE, now_ms
 from vertex.api.breaker import Unavailable
 from vertex.api.reader import Reads
 from vertex.model import VectorIndex
@@ -141,7 +141,9 @@ class ItemCache:
 
     @property
     def has_catalog(self) -> bool:
-        """Whether the table holds any item of a catalog; assumed until it has been read to its end."""
+        """Whether the table holds any item of a catalog; assumed until it has been read to its end, and then where all
+        that it holds is of another release.
+        """
         return self._in_table != 0 or bool(self._rows)
 
     @property
@@ -183,8 +185,10 @@ class ItemCache:
         Raises `Unavailable`.
         """
         scan = _CatalogScan()
-        await self._reader.scan(lambda row: self._take(row, scan), with_stubs=False)
-        self._in_table, self._categories = scan.items, scan.categories
+        unreadable = await self._reader.scan(lambda row: self._take(row, scan), with_stubs=False)
+        # A catalog of which nothing can be read is one, too: stubs do not take its place.
+        self._in_table = scan.items or (None if unreadable else 0)
+        self._categories = scan.categories
         if not self.has_catalog:
             await self._load_stubs()
         self._forget_oldest(self._stubs, self._max_stubs)
@@ -331,7 +335,9 @@ class ItemCache:
             self._forget(place, next(iter(place)))
 
     def _forget(self, place: dict[str, Any], item_id: str) -> None:
-        del place[item_id], self._read_at[item_id]
+        """Forget an item that is in this place; beside a scan, another read may have moved it."""
+        if item_id in place:
+            del place[item_id], self._read_at[item_id]
 
 
 @dataclass
@@ -392,7 +398,7 @@ class TrendingCache:
         for scope in scopes:
             known = self._scopes.get(scope, _Scope())
             age_s = now - known.read_at
-            if age_s > (TRENDING_SOFT_S if scope == GLOBAL_SCOPE else CATEGORY_SOFT_S):
+            if age_s > (TRENDING_SOFT_S if scope in (GLOBAL_SCOPE, STUB_SCOPE) else CATEGORY_SOFT_S):
                 self._start(scope, now - known.tried_at)
             if age_s > TRENDING_HARD_S and scope in self._reads:
                 waiting.append(self._reads[scope])

@@ -11,7 +11,7 @@ import msgspec
 
 from pipeline.core.items import ItemRow, Trending
 from pipeline.core.profile import UserProfile
-from pipeline.store import AsyncStore
+from pipeline.store import SCAN_S, AsyncStore
 from vertex.api.breaker import Breaker, Unavailable
 
 log = logging.getLogger(__name__)
@@ -20,8 +20,6 @@ T = TypeVar("T")
 
 WATCH_S = 1.0
 PING_S = 0.5
-# Bigtable passes by the rows of made-up products at some 10,000 a second: a scan has to reach the catalog behind them.
-SCAN_S = 300.0
 BULK_S = 1.0
 # A channel whose server is gone waits ever longer before it tries again; a new one tries at once.
 RECONNECT_AFTER_PINGS = 3
@@ -39,8 +37,11 @@ class Reads(Protocol):
     async def trending(self, scope: str) -> Trending:
         """What is trending in the scope."""
 
-    async def scan(self, take: Callable[[ItemRow], bool], with_stubs: bool) -> None:
-        """Give every item of the catalog to `take` until it returns False; `with_stubs`, every item that is known."""
+    async def scan(self, take: Callable[[ItemRow], bool], with_stubs: bool) -> int:
+        """Give every item of the catalog to `take` until it returns False; `with_stubs`, every item that is known.
+
+        Returns how many rows were left out because they cannot be read.
+        """
 
 
 class Reader:
@@ -79,12 +80,17 @@ class Reader:
         deadline_s = self._deadline_s
         return await self._guarded(lambda: self._store.read_trending(scope, deadline_s), deadline_s)
 
-    async def scan(self, take: Callable[[ItemRow], bool], with_stubs: bool) -> None:
-        """Give every item of the catalog to `take` until it returns False; `with_stubs`, every item that is known."""
+    async def scan(self, take: Callable[[ItemRow], bool], with_stubs: bool) -> int:
+        """Give every item of the catalog to `take` until it returns False; `with_stubs`, every item that is known.
+
+        Returns how many rows were left out because they cannot be read.
+        """
         store, before = self._store, self._store.unreadable
         await self._guarded(lambda: _feed(store.scan_items(with_stubs), take), SCAN_S)
-        if store.unreadable > before:
-            log.error("%d items cannot be read: expected what this version writes", store.unreadable - before)
+        unreadable = store.unreadable - before
+        if unreadable:
+            log.error("%d items cannot be read: expected what this version writes", unreadable)
+        return unreadable
 
     async def ping(self) -> None:
         """Ask for one row, also when the breaker is open."""

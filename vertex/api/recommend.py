@@ -19,7 +19,7 @@ from functions.privacy import Signal, event_consent
 from pipeline.core.catalog import Item
 from pipeline.core.features import RECENT_SEEDS, Context, feature_matrix
 from pipeline.core.profile import UserProfile
-from pipeline.store import GLOBAL_SCOPE, category_scope
+from pipeline.store import GLOBAL_SCOPE, STUB_SCOPE, category_scope
 from vertex.api.banner import Banner, banner_of_slate, choose_banner
 from vertex.api.breaker import Unavailable
 from vertex.api.candidates import MAX_CANDIDATES, Candidate, Situation, gather, top_categories
@@ -201,7 +201,8 @@ class Recommender:
 
     async def _popular(self, request: Request, fallback: str = "") -> Slate:
         """What is trending for all, the same for everybody, then what was viewed most; from memory if need be."""
-        trending = (await self._trending.top([GLOBAL_SCOPE]))[GLOBAL_SCOPE]
+        scope = self._scope_of_all()
+        trending = (await self._trending.top([scope]))[scope]
         allowed = self._sellable({*request.exclude, request.product_id})
         ids = filter(allowed, dict.fromkeys(chain(trending, self._items.shelves.popular)))
         shown = []
@@ -216,25 +217,28 @@ class Recommender:
         recent = [item_id for item_id, _ in profile.recent_items(now_ms, RECENT_SEEDS)]
         seeds = list(dict.fromkeys([*recent, *profile.in_cart()]))
         categories = top_categories(profile)
-        scopes = {name: category_scope(name) for name in categories if name in self._items.categories}
-        ranked, _ = await asyncio.gather(self._trending.top([GLOBAL_SCOPE, *scopes.values()]), self._fetch(seeds))
+        scopes = [category_scope(name) for name in categories if name in self._items.categories]
+        of_all = self._scope_of_all()
+        ranked, _ = await asyncio.gather(self._trending.top([of_all, *scopes]), self._fetch(seeds))
         return Situation(
             profile,
             now_ms,
             seeds={row.item.item_id: row.stats for row in self._items.rows(seeds)},
             vectors=self._model().vectors,
             contexts=self._items.shelves.contexts,
-            trending=ranked[GLOBAL_SCOPE],
-            trending_in=self._trending_in(categories, ranked),
+            trending=ranked[of_all],
+            trending_in=self._trending_in(categories, ranked, ranked[of_all]),
             popular=self._items.shelves.popular,
             shelves=self._items.shelves.by_category,
         )
 
-    def _trending_in(self, categories: Iterable[str], ranked: Mapping[str, Ranked]) -> dict[str, Iterable[str]]:
-        """What is trending in each category: its scope, or, without a catalog, its items of the scope of all."""
+    def _trending_in(
+        self, categories: Iterable[str], ranked: Mapping[str, Ranked], overall: Ranked
+    ) -> dict[str, Iterable[str]]:
+        """What is trending in each category: its scope, or, without a catalog, its items of those trending overall."""
         if self._items.has_catalog:
             return {name: ranked.get(category_scope(name), {}) for name in categories}
-        rows = self._items.rows(ranked[GLOBAL_SCOPE])
+        rows = self._items.rows(overall)
         return {name: [row.item.item_id for row in rows if row.item.category == name] for name in categories}
 
     async def _fetch(self, seeds: Sequence[str]) -> None:
@@ -257,7 +261,7 @@ class Recommender:
         What is not in memory is not sellable until it is, which is asked for.
         """
         get, want = self._items.get, self._items.want
-        stubs = self._config.recommend_stubs or not self._items.has_catalog
+        stubs = self._shows_stubs()
 
         def is_sellable(item_id: str) -> bool:
             if item_id in hidden:
@@ -269,6 +273,13 @@ class Recommender:
             return row.item.in_stock and (stubs or not row.item.stub)
 
         return is_sellable
+
+    def _scope_of_all(self) -> str:
+        """What is trending overall is read here: made-up products are ranked apart, so that they displace nothing."""
+        return STUB_SCOPE if self._shows_stubs() else GLOBAL_SCOPE
+
+    def _shows_stubs(self) -> bool:
+        return self._config.recommend_stubs or not self._items.has_catalog
 
     def _explore(
         self,

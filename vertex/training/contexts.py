@@ -37,7 +37,8 @@ class Candidates:
         item_id = event.product_id
         stats = self._world.stats.get(item_id) if item_id is not None else None
         popularity = stats.log2_popularity() if stats is not None else None
-        if item_id is not None and popularity is not None:
+        is_offered = item is None or not item.stub or not self._world.has_catalog
+        if item_id is not None and popularity is not None and is_offered:
             for scope in {"", category_of((event, item))}:
                 self._trending.setdefault(scope, Trending()).rank(item_id, popularity)
         self._added += 1

@@ -26,12 +26,16 @@ class World:
     Args:
         catalog: what is known of the items. The log does not say what a price was earlier, so all of the
             past is seen with the catalog of today.
+
+    Attributes:
+        has_catalog: whether it holds any item that is no stub.
     """
 
     def __init__(self, catalog: Mapping[str, Item]) -> None:
         self.profiles: dict[str, UserProfile] = {}
         self.stats: dict[str, ItemStats] = {}
         self._items = dict(catalog)
+        self.has_catalog = any(not item.stub for item in catalog.values())
         self._priors, self._priors_at = RatePriors(), 0
         self._added = 0
 

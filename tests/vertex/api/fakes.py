@@ -14,7 +14,7 @@ from pipeline.core.catalog import Item
 from pipeline.core.events import Event
 from pipeline.core.items import TOUCHED, ItemRow, ItemStats, Trending
 from pipeline.core.profile import UserProfile
-from pipeline.store import GLOBAL_SCOPE
+from pipeline.store import GLOBAL_SCOPE, STUB_SCOPE
 from vertex.api.breaker import Unavailable
 from vertex.api.config import Config
 from vertex.api.items import ItemCache, TrendingCache
@@ -98,13 +98,17 @@ class FakeReader:
 
     async def trending(self, scope: str) -> Trending:
         await self._reading(scope)
-        return self.scopes.get(scope, Trending())
+        total = Trending()
+        for each in [GLOBAL_SCOPE, STUB_SCOPE] if scope == STUB_SCOPE else [scope]:
+            total.merge(self.scopes.get(each, Trending()))
+        return total
 
-    async def scan(self, take: Callable[[ItemRow], bool], with_stubs: bool) -> None:
+    async def scan(self, take: Callable[[ItemRow], bool], with_stubs: bool) -> int:
         await self._reading("scan")
         for each in self.rows.values():
             if (with_stubs or not each.item.stub) and not take(each):
-                return
+                break
+        return 0
 
     async def _reading(self, *what: str) -> None:
         await asyncio.sleep(0)

@@ -125,9 +125,9 @@ class TestItemCache:
 
     async def test_a_scan_that_takes_long_or_fails_is_not_begun_again_at_once(self) -> None:
         class SlowReader(FakeReader):
-            async def scan(inner, take: Callable[[ItemRow], bool], with_stubs: bool) -> None:
+            async def scan(inner, take: Callable[[ItemRow], bool], with_stubs: bool) -> int:
                 self.clock.now += 30.0
-                await super().scan(take, with_stubs)
+                return await super().scan(take, with_stubs)
 
         slow = SlowReader([row(item(1))])
         slow.is_up = False
@@ -148,8 +148,9 @@ class TestItemCache:
 
     async def test_a_scan_that_takes_long_holds_up_no_row_that_is_wanted(self) -> None:
         class EndlessReader(FakeReader):
-            async def scan(inner, take: Callable[[ItemRow], bool], with_stubs: bool) -> None:
+            async def scan(inner, take: Callable[[ItemRow], bool], with_stubs: bool) -> int:
                 await asyncio.sleep(3600)
+                return 0
 
         cache = ItemCache(EndlessReader([row(item(1))]), 10, self.clock)
         refreshing = asyncio.create_task(cache.keep_fresh())
@@ -228,6 +229,30 @@ class TestStubs:
 
         assert self.cache.has_catalog
         assert self.cache.shelves.popular == []
+
+    async def test_stubs_are_no_shop_where_nothing_of_the_catalog_can_be_read(self) -> None:
+        class NewerCatalog(FakeReader):
+            async def scan(self, take: Callable[[ItemRow], bool], with_stubs: bool) -> int:
+                return await super().scan(take, with_stubs) + 3
+
+        cache = ItemCache(NewerCatalog([stub(1)]), 4, self.clock)
+        await cache.load()
+
+        assert cache.has_catalog
+        assert cache.shelves.popular == []
+
+    async def test_a_stub_that_is_read_anew_beside_the_scan_stops_it_not(self) -> None:
+        class BusyReader(FakeReader):
+            async def scan(self, take: Callable[[ItemRow], bool], with_stubs: bool) -> int:
+                for index in range(4 if with_stubs else 0):
+                    take(stub(index, views=1 + index))
+                await cache.ensure(["p0"], 0.0, -1.0)  # gone meanwhile
+                return await super().scan(take, with_stubs)
+
+        cache = ItemCache(BusyReader([stub(index, views=9) for index in range(10, 14)]), 4, self.clock)
+        await cache.load()
+
+        assert set(cache.shelves.popular) == {"p10", "p11", "p12", "p13"}
 
     async def test_stubs_leave_the_shelves_when_a_catalog_comes_even_one_that_is_sold_out(self) -> None:
         rows, self.reader.rows = self.reader.rows, {"p1": stub(1)}

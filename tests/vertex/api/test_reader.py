@@ -89,7 +89,7 @@ async def test_a_scan_says_how_many_items_it_left_out(caplog: pytest.LogCaptureF
         found.append(row)
         return True
 
-    await reader_of(FakeStore).scan(take, with_stubs=False)
+    assert await reader_of(FakeStore).scan(take, with_stubs=False) == 2
 
     assert found == [row(item(1))]
     assert "2 items cannot be read" in caplog.text

@@ -17,8 +17,11 @@ from functions.privacy import Privacy
 from functions.protocols.native import read_batch
 from pipeline.core.catalog import Item
 from pipeline.core.features import Context, feature_matrix
+from pipeline.core.fold import Folded
+from pipeline.core.items import MAX_TRENDING, VIEW, Trending
 from pipeline.core.profile import UserProfile
-from pipeline.store import GLOBAL_SCOPE
+from pipeline.folding import add_rank, sums
+from pipeline.store import GLOBAL_SCOPE, STUB_SCOPE
 from tests.stack.prerequisites import REPO
 from tests.vertex.api.fakes import (
     NOW_MS,
@@ -322,11 +325,34 @@ class TestShown:
     async def test_without_a_catalog_what_is_trending_in_a_category_is_shown_by_what_events_said(self) -> None:
         rows = [row(item(index, stub=True), views=1 + index) for index in range(200)]
         reader = FakeReader(rows, known(event("view_product", "p3", metadata={"category": "c3"})))
-        reader.scopes[GLOBAL_SCOPE] = trending_of("p8", "p11", "p7", "p4")
+        reader.scopes[STUB_SCOPE] = trending_of("p8", "p11", "p7", "p4")
 
         answer = await ask(Service(reader, weights=Weights(0, 0, 0, 0)), user_id="u1", k=6)
 
         assert [shown.id for shown in answer["ranked_feed"] if shown.source == "category"][:2] == ["p11", "p7"]
+
+    async def test_made_up_products_however_wanted_displace_nothing_of_the_catalog_that_is_trending(self) -> None:
+        rows = [row(item(index), views=20) for index in range(20)]
+        rows += [row(item(index, stub=True), views=60) for index in range(100, 400)]
+        facts = [
+            (event("view_product", each.item.item_id, n), None if each.item.stub else each.item)
+            for each in rows
+            for n in range(each.stats.counts.totals[VIEW])
+        ]
+        items, scopes = sums([Folded(facts, [])], 1)
+        for item_id, stats in items.items():
+            add_rank(scopes, item_id, stats, 1)
+        reader = FakeReader(rows)
+        stored = {key.removesuffix("#00"): Trending.decode(scope.encode()) for key, scope in scopes.items()}
+        reader.scopes = stored
+
+        popular = await ask(Service(reader), variant="popular", k=20)
+        shown = await ask(Service(reader, weights=Weights(0, 0, 0, 0)), k=20)
+
+        assert stored[GLOBAL_SCOPE].scores.keys() == {f"p{index}" for index in range(20)}
+        assert len(stored[STUB_SCOPE].scores) == MAX_TRENDING
+        assert all(entry.score > 0.9 for entry in popular["ranked_feed"]) and len(popular["ranked_feed"]) == 20
+        assert {entry.source for entry in shown["ranked_feed"]} == {"trending"}
 
     async def test_only_scopes_of_the_catalogs_categories_are_read(self) -> None:
         reader = shop()

@@ -107,6 +107,32 @@ def test_identify_names_the_account_in_every_later_event(page: Page, site: Site)
     assert identify["anonymous_id"] == click["anonymous_id"]
 
 
+def test_the_token_of_an_account_goes_with_every_event_and_question_also_on_the_next_page(
+    page: Page, site: Site
+) -> None:
+    open_blank(page, site)
+    page.evaluate("() => { freshet.identify('u1', null, 't1'); freshet.flush(); }")
+    open_blank(page, site)
+    page.evaluate("async () => { freshet.page(); await freshet.recommend(); }")
+    with page.expect_request("**/v1/profile") as profile:
+        page.evaluate("() => freshet.profile()")
+    wait_for(lambda: len(site.fake.events) == 2, page)
+    told = [*site.fake.events, *site.fake.asked, *site.fake.asked[-1]["events"], profile.value.post_data_json]
+    assert {(said["user_id"], said["user_token"]) for said in told} == {("u1", "t1")}
+
+
+@pytest.mark.parametrize("call", ["freshet.reset()", "freshet.identify('u2')"])
+def test_a_token_goes_with_no_other_account(page: Page, site: Site, call: str) -> None:
+    open_blank(page, site)
+    page.evaluate(
+        f"async () => {{ freshet.identify('u1', {{}}, 't1'); {call}; freshet.page(); await freshet.recommend(); }}"
+    )
+    wait_for(lambda: bool(site.fake.named("page_view")), page)
+    told = [*site.fake.events, *site.fake.asked]
+    assert [said.get("user_token") for said in told if said.get("user_id") == "u1"] == ["t1"]
+    assert all("user_token" not in said for said in told if said.get("user_id") != "u1")
+
+
 def test_reset_starts_a_new_anonymous_visitor(page: Page, site: Site) -> None:
     open_blank(page, site)
     before = page.evaluate("() => { freshet.identify('u1'); return [freshet.anonymousId, freshet.sessionId]; }")

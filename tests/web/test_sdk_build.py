@@ -412,21 +412,26 @@ SLOT_AND_BANNER = """<div data-freshet-slot="home" data-freshet-k="2"><template>
 def test_what_was_recommended_to_another_leaves_the_page_at_once_and_is_asked_anew(
     page: Page, built: Site, call: str
 ) -> None:
+    open_build(page, built, "freshet.global.js", pages=False)
+    page.evaluate("() => freshet.identify('u1')")
     built.fake.pages["test"] = SLOT_AND_BANNER
     open_build(page, built, "freshet.global.js", pages=False, impressionMs=600)
-    page.evaluate("() => freshet.identify('u1')")
-    page.wait_for_timeout(500)
-    page.wait_for_selector("b")
+    page.wait_for_selector("b")  # it is found last, so nothing more is asked of itself
     asked = len(built.fake.asked)
     left = page.evaluate(f"() => {{ {call}; return document.querySelectorAll('a, b').length; }}")
     assert left == 0 and page.locator("template").count() == 2
     page.wait_for_selector("a")
     assert len(built.fake.asked) == asked + 1 and page.locator("a").count() == 2
     assert built.fake.asked[-1].get("user_id") == ("u2" if "u2" in call else None)
+
+    def told(name: str) -> list[dict[str, Any]]:
+        return [event for event in built.fake.named(name) if event.get("user_id") != "u1"]
+
+    # The old cards' time would have come before the new ones'.
+    wait_for(lambda: len(told("impression")) >= 3, page)
     page.click("a")
-    page.wait_for_timeout(800)
-    told = [*built.fake.named("click"), *built.fake.named("impression")]
-    assert {event["metadata"]["request_id"] for event in told if event.get("user_id") != "u1"} == {f"r{asked + 1}"}
+    wait_for(lambda: bool(told("click")), page)
+    assert {event["metadata"]["request_id"] for event in [*told("click"), *told("impression")]} == {f"r{asked + 1}"}
 
 
 def test_an_answer_that_comes_after_a_reset_is_not_shown(page: Page, built: Site) -> None:

@@ -18,6 +18,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from pipeline.core.events import Event, decode_message
+from pipeline.core.user_tokens import user_token
 from tests.conftest import CHROMIUM_ARGS
 from tests.functions.pubsub import Topics
 from tests.stack import Stack
@@ -27,14 +28,15 @@ from tests.web.servers import serving
 
 pytestmark = pytest.mark.browser
 
+USER_KEY = "sixteen bytes or more"
 SOURCE = REPO / "web" / "sdk" / "src"
 PAGE = "<!doctype html><title>page</title><body style='height:3000px'><a href='/other'>other</a></body>"
 
 
 @pytest.fixture(scope="module")
 def collecting() -> Iterator[Stack]:
-    """A collector that takes events from pages of any origin, and its Pub/Sub emulator."""
-    env = {"FRESHET_CORS_ORIGINS": "*"}
+    """A collector that takes events from pages of any origin, of accounts that are proved, and its Pub/Sub emulator."""
+    env = {"FRESHET_CORS_ORIGINS": "*", "FRESHET_USER_KEY": USER_KEY}
     with Stack(f"test-sdk-{os.getpid()}", free_ports(), ("pubsub", "collector"), env) as stack:
         yield stack
         stack.check()
@@ -91,6 +93,19 @@ def stored(topics: Topics, expected: int) -> list[Event]:
 
 def numbers(events: list[Event]) -> list[int]:
     return sorted(int(event.metadata["n"]) for event in events if "n" in event.metadata)
+
+
+def test_an_account_is_taken_with_the_token_that_the_shop_made_for_it_and_with_no_other(
+    page: Page, host: str, collecting: Stack, topics: Topics
+) -> None:
+    open_page(page, host, collecting)
+    page.evaluate("() => freshet.on('rejected', ({ reason }) => (window.reason = reason))")
+    page.evaluate("token => freshet.identify('u2', null, token)", user_token(USER_KEY.encode(), "u1"))
+    page.wait_for_function("() => window.reason")
+    assert page.evaluate("() => window.reason").startswith("user_token: ")
+    page.evaluate("token => freshet.identify('u1', null, token)", user_token(USER_KEY.encode(), "u1"))
+    (event,) = stored(topics, 1)
+    assert (event.event, event.user_id, event.metadata.get("user_token")) == ("identify", "u1", None)
 
 
 def test_what_waits_when_a_page_is_left_arrives_once(

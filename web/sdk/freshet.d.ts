@@ -177,8 +177,11 @@ export interface Freshet {
   search(query: string, fields?: Fields): string | null;
   /** One purchase for each line; the order's other fields go with each. */
   purchase(order: Order): (string | null)[] | null;
-  /** This browser is the account's from now on. */
-  identify(userId: string | number, traits?: Fields): string | null;
+  /**
+   * This browser is the account's from now on. `token`: the HMAC of the id that the shop's server makes, where the collector
+   * has a FRESHET_USER_KEY; it holds until the next `identify` or `reset`.
+   */
+  identify(userId: string | number, traits?: Fields | null, token?: string | null): string | null;
   /** New ids, as at logout. */
   reset(): void;
   /**

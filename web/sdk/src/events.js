@@ -38,13 +38,16 @@ export function addEvents(core, methods) {
   methods.page = (fields) =>
     core.track("page_view", { url: location.href, title: document.title, referrer: document.referrer || null, ...fields });
 
-  /** Ties this visitor to an account from now on; `traits` travel as metadata of the identify event. */
-  methods.identify = (userId, traits) => {
+  /**
+   * Ties this visitor to an account from now on; `traits` travel as metadata of the identify event, `token` is the
+   * shop's proof of the account, which goes with its id until the next login or logout.
+   */
+  methods.identify = (userId, traits, token) => {
     if (!userId) throw new Error("no id");
     const { user_id, anonymous_id } = core.whom();
-    core.renew(`${userId}`, anonymous_id);
+    core.renew(`${userId}`, anonymous_id, token);
     if (user_id && user_id != userId) core.emit("reset");
-    return core.track("identify", traits);
+    return core.track("identify", { ...traits });
   };
 
   /** Forgets account, anonymous id and session, as at logout on a shared device. */

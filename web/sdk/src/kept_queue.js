@@ -37,8 +37,7 @@ export function addKeptQueue(core) {
 
   /** What is kept now is for whoever comes. */
   core.abandon = () => {
-    release?.();
-    release = null;
+    release = release?.();
     key = QUEUE + makeId();
   };
 

@@ -83,14 +83,14 @@ export function addOutbox(core, methods) {
       const body = bodyOf(batch);
       batch.carried = body.length < KEEPALIVE_CHARACTERS;
       const response = await post(core, address, body, batch.carried);
-      const { status, ok } = response;
+      const { status } = response;
       const error = new Error(`answered ${status}`);
       if (/408|429|5../.test(status)) {
         error.waitFor = response.headers.get("Retry-After");
         throw error;
       }
       attempts = 0;
-      answer = ok ? (await response.json().catch(() => 0)) || {} : { refused: `answered ${status}` };
+      answer = response.ok ? (await response.json().catch(() => 0)) || {} : { refused: `answered ${status}` };
     } catch (error) {
       if (inFlight.has(batch)) retryLater(batch, error);
     }
@@ -123,7 +123,7 @@ export function addOutbox(core, methods) {
     putBack(batch);
     keepSoon();
     notBeforeMs = Math.max(notBeforeMs, Date.now() + askedMs);
-    if (!retryTimer) retryTimer = setTimeout(core.retryNow, Math.max(backoffMs, askedMs), (attempts += 1));
+    retryTimer ||= setTimeout(core.retryNow, Math.max(backoffMs, askedMs), (attempts += 1));
     core.fail("collector", error);
   }
 

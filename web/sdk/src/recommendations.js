@@ -32,9 +32,9 @@ export function addRecommendations(core, methods) {
       events,
       sent_at: new Date(), // by which the API repairs a wrong clock
     });
-    const { request_id, variant: chosen, ranked_feed: feed, personalized_banner: banner } = answer;
+    const { request_id, variant: chosen, personalized_banner: banner } = answer;
     const tell = (entry, fields) => (entry.fields = { request_id, variant: chosen, ...fields });
-    for (const entry of feed) {
+    for (const entry of answer.ranked_feed) {
       const { id: product_id, position, propensity } = entry;
       tell(entry, { product_id, placement, position, propensity });
     }

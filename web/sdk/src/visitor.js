@@ -21,10 +21,10 @@ export function addVisitor(core) {
     visit.lastMs = atMs; // in memory; other tabs learn of it with the next write
     if (atMs - writtenMs > TOUCH_MS) core.remember(SESSION, visit, (writtenMs = atMs));
     if (!core.recall(IDENTITY)) core.renew();
-    const { anonymousId, userId } = core.recall(IDENTITY);
-    return { user_id: userId, anonymous_id: anonymousId, session_id: visit.id };
+    const { userId: user_id, anonymousId: anonymous_id, token: user_token } = core.recall(IDENTITY);
+    return { user_id, anonymous_id, user_token, session_id: visit.id };
   };
 
   /** From now on this is that account's browser, or without any somebody else's. */
-  core.renew = (userId, anonymousId = makeId()) => core.remember(IDENTITY, { anonymousId, userId });
+  core.renew = (userId, anonymousId = makeId(), token) => core.remember(IDENTITY, { userId, anonymousId, token });
 }

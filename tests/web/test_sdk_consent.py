@@ -108,8 +108,18 @@ def test_events_in_flight_when_the_visitor_withdraws_are_not_sent_again(page: Pa
 def test_a_later_agreement_does_not_bring_back_what_waited_before_the_withdrawal(page: Page, site: Site) -> None:
     site.fake.failures = 1
     open_blank(page, site, flushMs=60_000, retryMs=50)
-    page.evaluate("() => { freshet.track('scroll', { n: 1 }); freshet.flush(); freshet.track('scroll', { n: 2 }); }")
-    page.evaluate("([no, yes]) => { freshet.consent(no); freshet.consent(yes); }", [NOBODY, EVERYTHING])
+    page.evaluate(
+        """async ([no, yes]) => {
+            const failed = new Promise((resolve) => freshet.on("error", resolve));
+            freshet.track("scroll", { n: 1 });
+            freshet.flush();
+            freshet.track("scroll", { n: 2 });
+            await failed; // and before it is repeated
+            freshet.consent(no);
+            freshet.consent(yes);
+        }""",
+        [NOBODY, EVERYTHING],
+    )
     track(page, 3)
     wait_for(lambda: bool(site.fake.events), page)
     page.wait_for_timeout(500)

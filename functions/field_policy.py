@@ -17,6 +17,7 @@ from functions.personal_fields import (
     cut_addresses,
     replace_anywhere,
     replace_at,
+    without_tokens,
 )
 from functions.personal_names import PII_FIELDS, plain_name
 from pipeline.core.events import NUMBER_METADATA, TooMuch, WireEvent
@@ -123,15 +124,15 @@ class FieldPolicy:
         Nobody knows what of a rejected or a vendor's event is which field of ours. So, wherever they stand, addresses
         are cut, and everything is removed that has the last name of a configured path (`email` of `metadata.email`),
         as are the fields of `pii`; ids are dropped or hashed where they have our names (`userId` is `user_id`), and
-        what stands there and is neither text nor number is removed. What is no JSON, or cannot be
-        read within bounds, stays as it is where it may be kept, else there is None.
+        what stands there and is neither text nor number is removed. What is no JSON, or cannot be read within bounds,
+        stays as it is, less users' tokens, where it may be kept, else there is None.
         """
         try:
             event = read(payload)
         except (*UNREADABLE, TooMuch):
             event = None
         if not isinstance(event, (dict, list)):
-            return payload if self._keeps_unreadable else None
+            return without_tokens(payload) if self._keeps_unreadable else None
         before = _encoder.encode(event)
         self._clean(event)
         after = _encoder.encode(event)

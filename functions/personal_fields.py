@@ -5,6 +5,7 @@ Everything walks without recursion and looks at each value once: events are not 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import Any
@@ -22,6 +23,15 @@ ADDRESS_FIELDS = frozenset(
 TOKEN_FIELDS = frozenset({USER_TOKEN, f"up.{USER_TOKEN}"})
 """Under these names a user's token stands, the second in GA4's short form. It proves an id; no event keeps it."""
 _CUT_FIELDS = ADDRESS_FIELDS | TOKEN_FIELDS
+_TOKEN_NAME = USER_TOKEN.encode()
+_QUOTES = rb"(?:[\\\"'\s]++|%(?:25)*+(?:2[027]|5[Cc]))*+"
+_WRITTEN_TOKEN = re.compile(
+    rb"(%b%b(?:[:=]|%%(?:25)*3[ADad])%b)" % (_TOKEN_NAME, _QUOTES, _QUOTES)
+    + rb"(?:\{[^}]*+|(?<=\")[^\\\"]*+|[^\\\"'\s&,;%}\]]*+)"
+)
+"""A token by its name, in JSON, in JSON within a text, in a query, or in JSON in a query."""
+MAX_WRITTEN_TOKENS = 5000
+"""Twice as many as a request has events; to cut more would hold up all other requests."""
 
 Change = Callable[[Any], Any]
 """What comes in a value's place; None: nothing."""
@@ -51,6 +61,16 @@ def _network(family: int, packed: bytes, kept_bytes: int) -> str:
 
 
 _MAPPED = bytes(10) + b"\xff\xff"
+
+
+def without_tokens(text: bytes) -> bytes | None:
+    """What is no JSON, less the tokens that stand after their name. In base64 none is found.
+
+    None where the name stands more than `MAX_WRITTEN_TOKENS` times.
+    """
+    if text.count(_TOKEN_NAME) > MAX_WRITTEN_TOKENS:
+        return None
+    return _WRITTEN_TOKEN.sub(rb"\1***", text)
 
 
 def clean(root: Any, pii: frozenset[str] | None = None, names: frozenset[str] = frozenset()) -> None:

@@ -75,6 +75,7 @@ VALUES: Mapping[str, Callable[[int], bytes]] = {
     "markup": lambda size: _text(b"<>&", size),
     "commas in a text": lambda size: _text(b",:[{", size),
     "denials": lambda size: _text(rb"analytics\":   ", size),
+    "tokens": lambda size: _text(rb"user_token\":" + b" " * 200, size),
 }
 """By what a JSON value of so many bytes is full of."""
 

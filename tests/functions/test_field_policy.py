@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from functions.field_policy import FieldPolicy
 from functions.invalid import InvalidConfig
-from functions.personal_fields import ADDRESS_FIELDS, truncated_address
+from functions.personal_fields import ADDRESS_FIELDS, MAX_WRITTEN_TOKENS, truncated_address
 from pipeline.core.events import WireEvent
 from pipeline.core.untrusted_json import MAX_REPEATING_VALUES
 
@@ -232,6 +233,38 @@ class TestLetters:
             assert policy.letter(payload) is None
         for policy in (FieldPolicy(), FieldPolicy(["pii"], keeps_unreadable=True)):
             assert policy.letter(payload) == payload
+
+    @pytest.mark.parametrize(
+        "payload",
+        [
+            b'{"user_token":"SECRET","events":[',
+            b'{"user_token" : "SECRET, SECRET", "events":[',
+            b'{"events":[], "user_token":\n"SECRET',
+            b"{'user_token': 'SECRET'}",
+            b'[{"user_properties":{"user_token":{"set_at":1,"value":"SECRET"},"plan":"a"}',
+            rb'{"data":"{\"user_token\":\"SECRET\",\"kept\":1}"',
+            rb'{"data":"{\"a\":\"{\\\"user_token\\\": \\\"SECRET\\\"}\"}"',
+            rb'"a text with {\"user_token\":\"SECRET\"}"',
+            b"user_id=u1&user_token=SECRET&a=%ff",
+            b"en=lit&up.user_token=SECRET\nen=lit&up.user_token=SECRET",
+            b"data=%7B%22user_token%22%3A%22SECRET%22",
+            b"data=%257B%2522user_token%2522%253a%2522SECRET%2522",
+        ],
+    )
+    def test_what_cannot_be_read_loses_its_tokens_and_nothing_else(self, payload: bytes) -> None:
+        kept = FieldPolicy(["pii"], keeps_unreadable=True).letter(payload)
+        assert kept == SECRET.sub(b"***", payload)
+
+    def test_a_word_that_is_no_tokens_name_stays(self) -> None:
+        for payload in (b"user_tokens_count=5&user_token", b'{"user_tokens":"1", "user_token"'):
+            assert FieldPolicy().letter(payload) == payload
+
+    def test_more_tokens_than_any_request_has_are_not_cut_but_not_kept_either(self) -> None:
+        for count, is_kept in ((MAX_WRITTEN_TOKENS, True), (MAX_WRITTEN_TOKENS + 1, False)):
+            assert (FieldPolicy().letter(b'"user_token":"SECRET",' * count) is not None) is is_kept
+
+
+SECRET = re.compile(rb'{"set_at":1,"value":"SECRET"|SECRET(, SECRET)?')
 
 
 class TestConfiguration:

@@ -14,6 +14,9 @@ PERSONAL = """
     billingName guest_name contactName delivery_address customerAddress home_street billing_zip shippingZipCode
     billing_postal_code customer_address_line1 user_gender customerBirthday member_date_of_birth employeeDOB
     customerSSN payer_iban order_card_number
+    emails customerEmails phone_numbers billingPhoneNumbers customer_phones first_names delivery_addresses
+    email_addresses customer_mail customerMails customerPhoneNo guest_mobile_no postal_code_customer
+    emailCustomer phone_billing first_name_guest_2 zip_shipping
 """.split()
 ORDINARY = """
     mailing_list_size email_count email_opened emailCampaignId email_template_name has_email
@@ -22,6 +25,9 @@ ORDINARY = """
     shipping_name mac_address web_address address_id product_gender file_zip zip_file
     main_street_store birthday_offer first_name_day_sale card_type order_id position headphones
     saxophone emailed passport_cover_size genderless streetwear fullname_length iban_valid
+    mail mails direct_mail mailings mobile_user mobile_customers has_emails is_customer_phone product_names list_names
+    web_addresses email_delivery email_subscriber phone_holder product_name_customer customers users
+    customer user_contact has_phone_no shipping_no
 """.split()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from functions.cookie import CookieOptions
 from functions.invalid import InvalidConfig as InvalidConfig
+from functions.numbers import burst, rate_per_s
 from functions.privacy import Privacy
 from functions.secret_keys import secret_key
 from functions.sites import Sites, checked_origin
@@ -71,9 +72,9 @@ class Config:
             backfill_key=environ.get("FRESHET_BACKFILL_KEY") or None,
             address_key=secret_key(environ, "FRESHET_ADDRESS_KEY"),
             sites=_sites(environ),
-            address_requests_per_s=_rate(environ, "FRESHET_ADDRESS_REQUESTS_PER_S"),
-            address_burst=_rate(environ, "FRESHET_ADDRESS_BURST"),
-            bot_requests_per_s=_rate(environ, "FRESHET_BOT_REQUESTS_PER_S"),
+            address_requests_per_s=rate_per_s(environ, "FRESHET_ADDRESS_REQUESTS_PER_S"),
+            address_burst=burst(environ, "FRESHET_ADDRESS_BURST"),
+            bot_requests_per_s=rate_per_s(environ, "FRESHET_BOT_REQUESTS_PER_S"),
             marks_bots=_choice(environ, "FRESHET_BOTS", ("mark", "ignore")) == "mark",
             country_header=environ.get("FRESHET_COUNTRY_HEADER", "").strip().lower() or None,
             countries_file=environ.get("FRESHET_COUNTRIES_FILE") or None,
@@ -127,19 +128,6 @@ def _sites(environ: Mapping[str, str]) -> Sites:
         return Sites.parse(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise InvalidConfig(f"FRESHET_SITES_FILE: expected a file that can be read, got {path!r} ({error})") from None
-
-
-def _rate(environ: Mapping[str, str], key: str) -> float | None:
-    text = environ.get(key)
-    if not text:
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0.0 < value <= 1e6:
-        raise InvalidConfig(f"{key}: expected a number above 0 and up to a million, got {text!r}")
-    return value
 
 
 def _choice(environ: Mapping[str, str], key: str, words: tuple[str, ...]) -> str:

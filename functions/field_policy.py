@@ -20,10 +20,10 @@ from functions.personal_fields import (
     without_tokens,
 )
 from functions.personal_names import PII_FIELDS, plain_name
+from functions.secret_keys import secret_key
 from pipeline.core.events import NUMBER_METADATA, TooMuch, WireEvent
 from pipeline.core.untrusted_json import UNREADABLE, read, repeats
 
-MIN_FIELD_KEY_BYTES, MAX_FIELD_KEY_BYTES = 16, 64
 HASH_BYTES = 16
 HASH_PREFIX = "h_"
 """By it a hash is known as one, so that what was hashed once (an event sent again) is not hashed again."""
@@ -76,17 +76,21 @@ class FieldPolicy:
         self._keeps_unreadable = self._plain if keeps_unreadable is None else keeps_unreadable
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str]) -> FieldPolicy:
+    def from_env(cls, environ: Mapping[str, str], *, proves_users: bool = False) -> FieldPolicy:
         """Of `FRESHET_DROP_FIELDS` and `FRESHET_HASH_FIELDS` (names with commas between), `FRESHET_FIELD_KEY`.
 
-        And of `FRESHET_UNREADABLE` (keep or drop); with `FRESHET_USER_KEY` tokens are such fields, too.
+        And of `FRESHET_UNREADABLE` (keep or drop).
+
+        Args:
+            environ: the environment.
+            proves_users: whether user ids are proved by tokens, which are fields to drop, too.
 
         Raises:
             InvalidConfig: naming the variable.
         """
         drop, hash = (_names(environ.get(f"FRESHET_{what}_FIELDS", "")) for what in ("DROP", "HASH"))
-        key = environ.get("FRESHET_FIELD_KEY", "").strip().encode() or None
-        return cls(drop, hash, key, keeps_unreadable=_keeps_unreadable(environ))
+        key = secret_key(environ, "FRESHET_FIELD_KEY")
+        return cls(drop, hash, key, keeps_unreadable=_keeps_unreadable(environ, proves_users))
 
     def apply(self, fields: dict[str, Any]) -> None:
         """Cut, drop and hash in an event as the client wrote it, in place. It never raises; twice is as once."""
@@ -207,12 +211,11 @@ def _is_hash(value: str) -> bool:
 _HEX = frozenset("0123456789abcdef")
 
 
-def _keeps_unreadable(environ: Mapping[str, str]) -> bool | None:
+def _keeps_unreadable(environ: Mapping[str, str], proves_users: bool) -> bool | None:
     word = environ.get("FRESHET_UNREADABLE", "").strip().lower()
     if word not in _UNREADABLE_WORDS:
         raise InvalidConfig(f"FRESHET_UNREADABLE: expected keep or drop, got {word!r}")
-    is_asked = bool(environ.get("FRESHET_USER_KEY", "").strip())
-    return False if not word and is_asked else _UNREADABLE_WORDS[word]
+    return False if not word and proves_users else _UNREADABLE_WORDS[word]
 
 
 _UNREADABLE_WORDS = {"": None, "keep": True, "drop": False}
@@ -238,6 +241,3 @@ def _check(drop: set[str], hash: set[str], key: bytes | None) -> None:
         raise InvalidConfig(f"FRESHET_HASH_FIELDS: expected no field that is a number, got {min(numbers)}")
     if hash and key is None:
         raise InvalidConfig("FRESHET_FIELD_KEY: required to hash fields, expected a non-empty text")
-    if key is not None and not MIN_FIELD_KEY_BYTES <= len(key) <= MAX_FIELD_KEY_BYTES:
-        expected = f"{MIN_FIELD_KEY_BYTES} to {MAX_FIELD_KEY_BYTES} bytes"
-        raise InvalidConfig(f"FRESHET_FIELD_KEY: expected {expected}, got {len(key)}")

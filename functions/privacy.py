@@ -180,11 +180,12 @@ class Privacy:
         Raises:
             InvalidConfig: naming the variable, and what was expected of it.
         """
+        user_key = secret_key(environ, "FRESHET_USER_KEY")
         return cls(
             default=_one_of(environ, "FRESHET_DEFAULT_CONSENT", DEFAULTS),
             signals=_one_of(environ, "FRESHET_SIGNALS", SIGNALS),
-            fields=FieldPolicy.from_env(environ),
-            user_key=secret_key(environ, "FRESHET_USER_KEY"),
+            fields=FieldPolicy.from_env(environ, proves_users=user_key is not None),
+            user_key=user_key,
         )
 
     def signal(self, headers: Mapping[str, str]) -> Signal | None:

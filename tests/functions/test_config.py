@@ -53,6 +53,20 @@ def test_an_address_key_of_another_length_is_refused_and_shown_to_nobody(text: s
     assert "kkkk" not in repr(Config.from_env(LEAST | {"FRESHET_ADDRESS_KEY": "k" * 16}))
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("FRESHET_ADDRESS_BURST", "0.5"),
+        ("FRESHET_ADDRESS_BURST", "many"),
+        ("FRESHET_ADDRESS_REQUESTS_PER_S", "0"),
+        ("FRESHET_BOT_REQUESTS_PER_S", "nan"),
+    ],
+)
+def test_a_limit_that_cannot_be_kept_is_refused_by_name(name: str, text: str) -> None:
+    with pytest.raises(InvalidConfig, match=f"{name}: expected a number from .*, got '{text}'"):
+        Config.from_env(LEAST | {name: text})
+
+
 @pytest.mark.parametrize("text", ["soon", "0", "-1", "61", "nan", "inf"])
 def test_a_deadline_that_makes_no_sense_is_refused_by_name(text: str) -> None:
     with pytest.raises(InvalidConfig, match="FRESHET_PUBLISH_DEADLINE_S: expected seconds above 0 and up to 60"):

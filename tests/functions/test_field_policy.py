@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from functions.field_policy import FieldPolicy
 from functions.invalid import InvalidConfig
 from functions.personal_fields import ADDRESS_FIELDS, MAX_WRITTEN_TOKENS, truncated_address
+from functions.privacy import Privacy
 from pipeline.core.events import WireEvent
 from pipeline.core.untrusted_json import MAX_REPEATING_VALUES
 
@@ -279,7 +280,7 @@ class TestConfiguration:
         ],
     )
     def test_what_cannot_be_read_is_kept_as_the_environment_says(self, environ: dict[str, str], kept: bool) -> None:
-        assert (FieldPolicy.from_env(environ).letter(b"{") is not None) is kept
+        assert (Privacy.from_env(environ).fields.letter(b"{") is not None) is kept
 
     def test_another_word_for_what_cannot_be_read_is_refused_by_name(self) -> None:
         with pytest.raises(InvalidConfig, match="FRESHET_UNREADABLE: expected keep or drop"):

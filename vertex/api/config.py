@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
 from functions.invalid import InvalidConfig as InvalidConfig
+from functions.numbers import between, burst, rate_per_s
 from functions.privacy import Privacy
 from vertex.api.memory import items_that_fit, memory_bytes
 
 MIN_KEY_LENGTH = 16
-MIN_RATE_PER_S = 0.001
 FLAGS = {"": False, "0": False, "false": False, "1": True, "true": True}
 
 
@@ -107,10 +107,10 @@ class Config:
             item_ttl_days=_number(environ, "FRESHET_ITEM_TTL_DAYS", 90.0, 1.0, 36_500.0),
             privacy=Privacy.from_env(environ),
             api_keys=_keys(environ, "FRESHET_API_KEYS"),
-            address_requests_per_s=_rate(environ, "FRESHET_ADDRESS_REQUESTS_PER_S", MIN_RATE_PER_S),
-            address_burst=_rate(environ, "FRESHET_ADDRESS_BURST", 1.0),
-            key_requests_per_s=_rate(environ, "FRESHET_KEY_REQUESTS_PER_S", MIN_RATE_PER_S),
-            key_burst=_rate(environ, "FRESHET_KEY_BURST", 1.0),
+            address_requests_per_s=rate_per_s(environ, "FRESHET_ADDRESS_REQUESTS_PER_S"),
+            address_burst=burst(environ, "FRESHET_ADDRESS_BURST"),
+            key_requests_per_s=rate_per_s(environ, "FRESHET_KEY_REQUESTS_PER_S"),
+            key_burst=burst(environ, "FRESHET_KEY_BURST"),
             host=environ.get("FRESHET_HOST") or "127.0.0.1",
             port=int(_number(environ, "PORT", 8081, 1, 65_535)),
         )
@@ -128,7 +128,7 @@ def parse_weights(text: str) -> Weights:
         name, _, value = part.partition("=")
         if name not in known:
             raise InvalidConfig(f"FRESHET_SCORE_WEIGHTS: expected a name of {', '.join(known)}, got {part!r}")
-        given[name] = _between("FRESHET_SCORE_WEIGHTS", value, 0.0, 1000.0)
+        given[name] = between("FRESHET_SCORE_WEIGHTS", value, 0.0, 1000.0)
     return Weights(**given)
 
 
@@ -157,11 +157,6 @@ def _keys(environ: Mapping[str, str], key: str) -> tuple[str, ...]:
     return keys
 
 
-def _rate(environ: Mapping[str, str], key: str, low: float) -> float | None:
-    text = environ.get(key)
-    return _between(key, text, low, 1e6) if text else None
-
-
 def _flag(environ: Mapping[str, str], key: str) -> bool:
     text = environ.get(key, "").lower()
     if text not in FLAGS:
@@ -171,14 +166,4 @@ def _flag(environ: Mapping[str, str], key: str) -> bool:
 
 def _number(environ: Mapping[str, str], key: str, default: float, low: float, high: float) -> float:
     text = environ.get(key)
-    return _between(key, text, low, high) if text else default
-
-
-def _between(key: str, text: str, low: float, high: float) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not low <= value <= high:
-        raise InvalidConfig(f"{key}: expected a number from {low:g} to {high:g}, got {text!r}")
-    return value
+    return between(key, text, low, high) if text else default

@@ -55,6 +55,11 @@ def test_without_repeated_names_it_is_plain_json(value: Any) -> None:
         assert not repeats(text.encode(), value)
 
 
+def test_a_backslash_before_u0022_is_no_quotation_mark() -> None:
+    for text in (rb'{"a": "\\u0022"}', rb'{"a": "\\\u0022"}', rb'{"a": "\u0022\\\\u0022"}'):
+        assert not repeats(text, json.loads(text))
+
+
 def _escaped_marks(text: str) -> str:
     """As .NET and PHP write JSON."""
     return r"\\".join(part.replace(r"\"", r"\u0022") for part in text.split(r"\\"))

@@ -20,9 +20,9 @@ MAX_DEPTH = 32
 MAX_EVENTS = 500
 """Of one request of our own protocol, and of one message to Pub/Sub."""
 MAX_EVENT_BYTES = 64 * 1024
-MAX_CONTAINERS = 15_000
+MAX_CONTAINERS = 20_000
 """Objects and lists in one request: each may be of two bytes, and costs a microsecond."""
-MAX_VALUES = 50_000
+MAX_VALUES = 75_000
 """Values in one request, objects and lists included."""
 MESSAGE_TIMES = 2
 """So many times as many may be in one message: an order becomes several events, and the collector adds to each."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from functions.protocols.values import MAX_VENDOR_EVENTS
 from pipeline.core.events import (
     MAX_CONTAINERS,
     MAX_DEPTH,
@@ -66,7 +67,9 @@ class TestTheBounds:
 
     def test_a_message_may_hold_twice_as_much(self) -> None:
         check_work(list_of(b"[]", MESSAGE_TIMES * MAX_CONTAINERS - 1), times=MESSAGE_TIMES)
-        with pytest.raises(InvalidEvent, match="body: expected at most 30000 objects and lists"):
+        with pytest.raises(
+            InvalidEvent, match=f"body: expected at most {MESSAGE_TIMES * MAX_CONTAINERS} objects and lists"
+        ):
             decode_message(b'{"events":%s}' % list_of(b"[]", MESSAGE_TIMES * MAX_CONTAINERS))
 
 
@@ -127,7 +130,7 @@ async def test_snowplow_is_told_400_for_what_its_texts_hold() -> None:
     envelope = b'{"schema":"iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4","data":%s}'
     answer = asked("POST", "/com.snowplowanalytics.snowplow/tp2", envelope % list_of(event, 480))
 
-    assert (answer.status_code, answer.body) == (400, b"data: expected at most 15000 objects and lists\n")
+    assert (answer.status_code, answer.body) == (400, b"data: expected at most %d objects and lists\n" % MAX_CONTAINERS)
 
 
 async def test_lines_are_counted_together() -> None:
@@ -154,12 +157,12 @@ async def test_the_fields_of_lines_are_counted_together(line: bytes, told: bytes
 
 
 async def test_what_a_batch_says_once_is_counted_with_each_of_its_events() -> None:
-    context = b",".join(b'"k%d":1' % number for number in range(900))
+    context = b",".join(b'"k%d":1' % number for number in range(1300))
     events = list_of(b'{"type":"track","event":"a","anonymousId":"a1"}', 60)
     answer = asked("POST", "/v1/batch", b'{"context":{%s},"batch":%s}' % (context, events))
 
     assert answer.status_code == 413
-    assert b"50000 values with what they share" in answer.body
+    assert b"%d values with what they share" % MAX_VALUES in answer.body
 
 
 async def test_the_largest_usual_requests_are_accepted() -> None:
@@ -178,6 +181,22 @@ async def test_the_largest_usual_requests_are_accepted() -> None:
 async def test_a_vendors_batch_of_its_usual_events_is_accepted(name: str) -> None:
     target, content_type, body = payloads._VENDORS[name](list(range(200)), NOW)
     assert asked("POST", target, body, {"content-type": content_type}).status_code in (200, 204)
+
+
+async def test_a_batch_of_as_many_events_as_segments_server_sdks_send_is_accepted() -> None:
+    event = {
+        "type": "track",
+        "event": "Product Viewed",
+        "userId": "u1",
+        "timestamp": TIME.decode(),
+        "messageId": "node-next-1735732800000-3c5b",
+        "properties": {"product_id": "p1", "name": "Lamp", "price": 9.5, "category": "lamps"},
+        "context": {"library": {"name": "@segment/analytics-node", "version": "2.2.0"}, "traits": {}},
+        "integrations": {},
+        "_metadata": {"nodeVersion": "20.18.0", "jsRuntime": "node"},
+    }
+    body = json.dumps({"batch": [event] * MAX_VENDOR_EVENTS, "sentAt": TIME.decode()}, separators=(",", ":"))
+    assert asked("POST", "/v1/batch", body.encode()).status_code == 200
 
 
 def test_the_corpus_fits_into_requests() -> None:

@@ -14,15 +14,13 @@ from collections.abc import AsyncIterator, Mapping
 import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from pipeline.core.events import TooMuch
 from pipeline.core.features import FEATURE_NAMES
-from pipeline.runtime.bodies import RETRY_AFTER_S, Bodies, BodyRefused
-from pipeline.runtime.concurrency import LimitsRequests
+from pipeline.runtime.bodies import Bodies, BodyRefused
 from vertex.model import Model
 from vertex.predictor.config import Config
 from vertex.predictor.instances import InvalidInstances, parse_instances
@@ -78,7 +76,6 @@ def make_app(config: Config, watch_every_s: float = CHECK_S) -> Starlette:
             Route(config.health_route, health),
             *(Route(path, predict, methods=["POST"]) for path in predict_paths),
         ],
-        middleware=[Middleware(LimitsRequests, refusal=_busy(), free_paths=[config.health_route])],
         exception_handlers={HTTPException: _refusal, BodyRefused: _refused_body, Exception: _failure},
         lifespan=lifespan,
     )
@@ -120,10 +117,6 @@ async def _refusal(_: Request, error: Exception) -> Response:
 async def _refused_body(_: Request, error: Exception) -> Response:
     assert isinstance(error, BodyRefused)
     return _error(error.status, f"{error.field}: {error.reason}", error.headers)
-
-
-def _busy() -> Response:
-    return _error(503, "server: expected fewer requests at a time", {"retry-after": str(RETRY_AFTER_S)})
 
 
 async def _failure(_: Request, error: Exception) -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from pipeline.runtime.bodies import BodyRefused
 from pipeline.runtime.concurrency import LimitsRequests
 
 
@@ -23,7 +24,30 @@ class App:
 
 
 async def call(limited: LimitsRequests, path: str = "/") -> None:
-    await limited({"type": "http", "path": path}, None, None)
+    await limited({"type": "http", "path": path, "headers": []}, None, None)
+
+
+class Body:
+    """A body that ends when the test lets it."""
+
+    def __init__(self) -> None:
+        self.may_end = asyncio.Event()
+
+    async def receive(self) -> dict[str, Any]:
+        await self.may_end.wait()
+        return {"type": "http.request", "body": b"{}"}
+
+
+async def post(limited: LimitsRequests, body: Body) -> None:
+    await limited({"type": "http", "path": "/", "headers": [(b"content-length", b"2")]}, body.receive, None)
+
+
+class ReadsBody(App):
+    """An app that reads the body first."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await super().__call__(scope, receive, send)
 
 
 async def test_what_comes_beyond_the_limit_is_refused_until_a_request_ends_well_or_badly() -> None:
@@ -49,3 +73,30 @@ async def test_a_free_path_is_answered_however_many_there_are() -> None:
     await call(limited, "/healthz")
     await under_way
     assert (app.calls, refusal.calls) == (2, 0)
+
+
+async def test_bodies_that_never_end_take_no_place() -> None:
+    app, refusal, silent = ReadsBody(), App(), Body()
+    app.may_answer.set()
+    limited = LimitsRequests(app, refusal, max_requests=1)
+    under_way = [asyncio.create_task(post(limited, silent)) for _ in range(3)]
+    await asyncio.sleep(0)
+    whole = Body()
+    whole.may_end.set()
+    await post(limited, whole)
+    assert (app.calls, refusal.calls) == (1, 0)
+    silent.may_end.set()
+    await asyncio.gather(*under_way)
+
+
+async def test_bodies_that_end_at_once_get_no_more_places_than_there_are() -> None:
+    app, refusal, silent = ReadsBody(), App(), Body()
+    limited = LimitsRequests(app, refusal, max_requests=2)
+    under_way = [asyncio.create_task(post(limited, silent)) for _ in range(5)]
+    await asyncio.sleep(0)
+    silent.may_end.set()
+    await asyncio.sleep(0.01)
+    app.may_answer.set()
+    ended = await asyncio.gather(*under_way, return_exceptions=True)
+    assert app.calls == 2
+    assert [error.status for error in ended if isinstance(error, BodyRefused)] == [503, 503, 503]

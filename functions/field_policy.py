@@ -21,7 +21,7 @@ from functions.personal_fields import (
 )
 from functions.personal_names import PII_FIELDS, plain_name
 from functions.secret_keys import secret_key
-from pipeline.core.events import NUMBER_METADATA, TooMuch, WireEvent
+from pipeline.core.events import MAX_EVENT_BYTES, NUMBER_METADATA, TooMuch, WireEvent
 from pipeline.core.untrusted_json import UNREADABLE, read, repeats
 
 HASH_BYTES = 16
@@ -128,19 +128,26 @@ class FieldPolicy:
         Nobody knows what of a rejected or a vendor's event is which field of ours. So, wherever they stand, addresses
         are cut, and everything is removed that has the last name of a configured path (`email` of `metadata.email`),
         as are the fields of `pii`; ids are dropped or hashed where they have our names (`userId` is `user_id`), and
-        what stands there and is neither text nor number is removed. What is no JSON, or cannot be read within bounds,
-        stays as it is, less users' tokens, where it may be kept, else there is None.
+        what stands there and is neither text nor number is removed. What is no JSON, cannot be read within bounds, or
+        is larger than an event and has names to be searched, stays as it is, less users' tokens, where it may be kept,
+        else there is None.
         """
-        try:
-            event = read(payload)
-        except (*UNREADABLE, TooMuch):
-            event = None
+        event = self._readable(payload)
         if not isinstance(event, (dict, list)):
             return without_tokens(payload) if self._keeps_unreadable else None
         before = _encoder.encode(event)
         self._clean(event)
         after = _encoder.encode(event)
         return payload if after == before and not repeats(payload, event) else after
+
+    def _readable(self, payload: bytes) -> Any:
+        """The JSON value of a rejected event; None where nobody can, or should, search it for names."""
+        if not self._plain and len(payload) > MAX_EVENT_BYTES:
+            return None
+        try:
+            return read(payload)
+        except (*UNREADABLE, TooMuch):
+            return None
 
     def query_letter(self, text: str) -> str:
         """`letter`, of an event that is a query."""

@@ -17,7 +17,7 @@ from functions.field_policy import FieldPolicy
 from functions.invalid import InvalidConfig
 from functions.personal_fields import ADDRESS_FIELDS, MAX_WRITTEN_TOKENS, truncated_address
 from functions.privacy import Privacy
-from pipeline.core.events import WireEvent
+from pipeline.core.events import MAX_EVENT_BYTES, WireEvent
 from pipeline.core.untrusted_json import MAX_REPEATING_VALUES
 
 KEY = b"k" * 16
@@ -263,6 +263,12 @@ class TestLetters:
     def test_more_tokens_than_any_request_has_are_not_cut_but_not_kept_either(self) -> None:
         for count, is_kept in ((MAX_WRITTEN_TOKENS, True), (MAX_WRITTEN_TOKENS + 1, False)):
             assert (FieldPolicy().letter(b'"user_token":"SECRET",' * count) is not None) is is_kept
+
+
+    def test_what_is_larger_than_an_event_is_not_searched_for_names(self) -> None:
+        large = {"ip": "192.0.2.1", "x": "y" * MAX_EVENT_BYTES}
+        assert FieldPolicy(["pii"]).letter(json.dumps(large).encode()) is None
+        assert self.letter(FieldPolicy(), large) == large | {"ip": "192.0.2.0"}
 
 
 SECRET = re.compile(rb'{"set_at":1,"value":"SECRET"|SECRET(, SECRET)?')

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from pipeline.core.events import Event, encode_message
+from pipeline.core.events import MAX_CONTAINERS, Event, encode_message
 from tests.faults.survival import (
     Survey,
     assert_nothing_lost_or_doubled,
@@ -29,7 +29,7 @@ from tests.stack import Stack
 PUBSUB_LIMIT = 10_000_000  # bytes of a message, on Google Cloud; the emulator has none
 LONG = "x" * 10_000
 IDS = "event_id user_id anonymous_id session_id product_id".split()
-NOT_KEPT = 413  # a request that is too large is refused as a whole
+NOT_KEPT = 413  # a request that is too large, or too much work, is refused as a whole
 
 Poison = tuple[bytes, str]  # what comes, and the field that is to blame
 
@@ -61,10 +61,15 @@ def unreadable(good: dict[str, Any]) -> Iterator[bytes]:
     """Bytes that are no JSON, or none of the right types."""
     yield from (b"not json", b"{", b"[]", b"7", b'"text"', b"null", b"\x00", b'{"events": "many"}')
     yield from (b"\xff\xfe\x00", b'{"event_id": "\xff\xfe"}', '{"é": '.encode("latin-1"))
-    yield b"[" * 50_000 + b"]" * 50_000
-    yield b'{"events": [' + b'{"metadata": ' * 50_000 + b"}" * 50_000 + b"]}"
+    yield nested(10_000)
+    yield b'{"events": [' + b'{"metadata": ' * 10_000 + b"}" * 10_000 + b"]}"
     text = json.dumps({**good, "event_id": "poison", "price": "PRICE"})
     yield from (text.replace('"PRICE"', number).encode() for number in ("NaN", "Infinity", "-Infinity", "1e999"))
+
+
+def nested(levels: int) -> bytes:
+    """Lists in lists."""
+    return b"[" * levels + b"]" * levels
 
 
 def messages(good: dict[str, Any]) -> list[Poison]:
@@ -76,9 +81,9 @@ def messages(good: dict[str, Any]) -> list[Poison]:
     deep: Any = "here"
     for _ in range(200):
         deep = [deep]
-    nested = (json.dumps({"events": [{**first, "metadata": {"deep": deep}}]}).encode(), "metadata.deep")
+    deepest = (json.dumps({"events": [{**first, "metadata": {"deep": deep}}]}).encode(), "metadata.deep")
     huge = b'{"events": "' + b"x" * (PUBSUB_LIMIT - 14) + b'"}'
-    return [*beside, *typed, nested, (huge, "body"), *((body, "body") for body in unreadable(good))]
+    return [*beside, *typed, deepest, (huge, "body"), *((body, "body") for body in unreadable(good))]
 
 
 def assert_kept_whole(found: Survey, bad: Sequence[Poison], source: str) -> None:
@@ -127,7 +132,7 @@ def assert_refused_with_reason(answer: httpx.Response) -> None:
 def test_poison_in_requests_is_refused_with_a_reason_and_all_good_events_arrive(apps: Stack) -> None:
     events = visits(8)
     bad = requests(wire(events[0]))
-    too_large = [b"x" * PUBSUB_LIMIT, json.dumps({"events": 600 * [{}]}).encode()]
+    too_large = [b"x" * PUBSUB_LIMIT, json.dumps({"events": 600 * [{}]}).encode(), nested(2 * MAX_CONTAINERS)]
     batches = [events[at : at + 10] for at in range(0, len(events), 10)]
     good = [json.dumps({"events": [wire(event) for event in batch]}).encode() for batch in batches]
     with survey(apps) as found:

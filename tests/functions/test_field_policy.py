@@ -264,7 +264,6 @@ class TestLetters:
         for count, is_kept in ((MAX_WRITTEN_TOKENS, True), (MAX_WRITTEN_TOKENS + 1, False)):
             assert (FieldPolicy().letter(b'"user_token":"SECRET",' * count) is not None) is is_kept
 
-
     def test_what_is_larger_than_an_event_is_not_searched_for_names(self) -> None:
         large = {"ip": "192.0.2.1", "x": "y" * MAX_EVENT_BYTES}
         assert FieldPolicy(["pii"]).letter(json.dumps(large).encode()) is None

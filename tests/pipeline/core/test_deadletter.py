@@ -336,7 +336,8 @@ def test_a_message_holds_no_more_work_than_whoever_reads_it_takes(value: Any, ba
 
 
 def test_an_event_that_no_message_may_hold_is_refused() -> None:
-    found = tried(json.dumps(event(metadata={"x": [1e300] * (MAX_LONG_NUMBERS + 1)})).encode())
+    metadata = {"x": [1e300] * (MAX_LONG_NUMBERS + 1), "text": "y" * MAX_CONTAINERS}
+    found = tried(json.dumps(event(metadata=metadata)).encode())
     assert found.good == []
     assert reasons(found)[0].startswith(f"body: expected at most {MAX_LONG_NUMBERS} numbers")
 

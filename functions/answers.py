@@ -88,7 +88,7 @@ class Cors:
         self._listed = frozenset(origin.encode("latin-1", "ignore") for origin in origins)
 
     def lists(self, origin: bytes) -> bool:
-        """Whether it is the origin of a page of ours; `*` lists none."""
+        """True for the origin of a listed page; `*` lists none."""
         return origin in self._listed
 
     def headers(self, origin: bytes | None, preflight_methods: str | None = None) -> CorsHeaders:

@@ -17,7 +17,7 @@ ENCODINGS = ("identity", "gzip", "br", "deflate")
 
 
 def decoded(body: bytes, encoding: bytes) -> bytes:
-    """What `body` unpacks to; unpacking stops at the bounds above, so a small bomb stays small.
+    """The bytes that `body` unpacks to; unpacking stops at the bounds above, so a small bomb stays small.
 
     Raises:
         BodyRefused: 415 for an encoding that is none of `ENCODINGS`, 413, or 400 for bytes that are not so encoded.

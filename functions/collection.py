@@ -196,7 +196,7 @@ class _Request:
         return allowed
 
     def is_proven(self, translated: Translated) -> bool:
-        """Whether a rejected event names no user without a proof; of one that cannot be read nobody knows."""
+        """True for a rejected event that names no user without a proof; False for one that cannot be read."""
         if self.terms.user_key is None:
             return True
         try:

@@ -29,9 +29,9 @@ _OWNERS = frozenset(
     " emergency".split()
 )
 _NOT_NAMED = frozenset("account delivery home shipping work cell lead emergency".split())
-"""What has names of its own: a way of shipping, an account."""
+"""Things with names of their own: a way of shipping, an account."""
 _FLAGS = frozenset("is has had can no with without".split())
-"""Who asks whether there is one does not say which."""
+"""Before a name they make a flag: `has_email` holds no address."""
 _LAST = frozenset("home work primary secondary private business".split())
 """May stand after a personal name: `phone_home`."""
 _OWNERS_LAST = frozenset("user customer contact billing shipping buyer recipient guest shopper".split())
@@ -45,7 +45,7 @@ def plain_name(name: str) -> str:
 
 
 def is_personal(name: str, personal: frozenset[str]) -> bool:
-    """Whether a field's name is one of `personal` (plain names), or ends with one that says whose it is."""
+    """True where a field's name is one of `personal` (plain names), or ends with one and says whose it is."""
     return plain_name(name) in personal or _ends_personally(name[-MAX_NAME_LENGTH:])
 
 

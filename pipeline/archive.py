@@ -42,7 +42,7 @@ class ReadLog(beam.PTransform):
         self._slices = list(slices(since, until))
 
     def count(self) -> int:
-        """How many rows it will read: a query that scans the times of the span alone."""
+        """The number of rows that it will read: a query that scans the times of the span alone."""
         [(count,)] = _rows(self._project, f"select count(*) from `{self._table}`", self._span)
         return int(count)
 
@@ -63,7 +63,7 @@ class ReadFile(beam.PTransform):
         self._path = path
 
     def count(self) -> int | None:
-        """How many lines it will read; None for a file elsewhere, which is not read twice to know."""
+        """The number of lines that it will read; None for a file elsewhere, which is not read twice to know."""
         if not os.path.exists(self._path):
             return None
         with open(self._path, "rb") as lines:
@@ -106,7 +106,7 @@ class _ParseLine(LeanDoFn):
 
 
 def _rows(project: str, select: str, span: tuple[str, str]) -> Iterator[Any]:
-    """What a query finds of a span of event time."""
+    """Rows that a query finds of a span of event time."""
     bounds = zip(("since", "until"), span, strict=True)
     times = [bigquery.ScalarQueryParameter(name, "TIMESTAMP", bound) for name, bound in bounds]
     client = bigquery_client(project)

@@ -404,7 +404,7 @@ def _progress(source: ReadLog | ReadFile) -> Reporter:
 
 
 def progress_line(done: Mapping[str, int], total: int | None) -> str:
-    """How many events of how many are read and folded, and how many rows written."""
+    """Progress: events read, of how many, events folded, rows written."""
     of = "" if total is None else f" of {total:,}"
     read, folded, written = (done.get(f"backfill/{name}", 0) for name in ("read", "events", "written"))
     return f"backfill: read {read:,}{of} events, folded {folded:,}, wrote {written:,} rows"

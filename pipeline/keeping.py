@@ -104,7 +104,7 @@ class KeptState(LeanDoFn):
         return Kept(kind, key, *stored, term=self._term)
 
     def _current(self, state: ReadModifyWriteRuntimeState) -> Kept | None:
-        """What is kept, unless another job has held the lease since: then it is dropped, for the row may say more."""
+        """The kept state, unless another job has held the lease since: then it is dropped, for the row may say more."""
         encoded: bytes | None = state.read()
         if encoded is None:
             return None

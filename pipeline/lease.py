@@ -38,7 +38,7 @@ _PROCESS_IDS = Path("/proc/self/ns/pid")
 
 
 class Holder(msgspec.Struct, frozen=True):
-    """Who folds: a Dataflow job by its name, or one process of one machine (`pid` above 0)."""
+    """The job that folds: a Dataflow job by its name, or one process of one machine (`pid` above 0)."""
 
     name: str
     pid: int = 0
@@ -65,7 +65,7 @@ class Holder(msgspec.Struct, frozen=True):
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """What the row says: the holder, and since when in ms, which tells one term from the next."""
+    """The row's content: the holder, and since when in ms, which tells one term from the next."""
 
     holder: Holder
     since_ms: int
@@ -174,7 +174,7 @@ class HeldLease:
         return True
 
     def _grant(self, now: int, found: Cell | None) -> Grant:
-        """What the row shall say: the same as now for its holder. Raises LeaseHeld."""
+        """The row's next content: the same as now for its holder. Raises LeaseHeld."""
         if found is None:
             return Grant(self._holder, now)
         grant, renewed_ms = decoder.decode(found[0]), found[1]

@@ -150,7 +150,7 @@ CONSENT_JOINS: Joins = {
     "gcd": _join_codes(_GCD, (2, 4, 6, 8), _DENIED),
     "npa": _join_codes(re.compile("[01]$"), (0,), "1"),
 }
-"""What a consent that comes several times in a hit says: no denial is lost."""
+"""The consent of a hit that states it several times: no denial is lost."""
 
 
 def _granted(code: str, granted: str, denied: str) -> bool | None:

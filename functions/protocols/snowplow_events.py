@@ -189,7 +189,7 @@ def _click(event: SelfDescribing, contexts: Contexts) -> Fact:
 
 
 def _identify(event: SelfDescribing, contexts: Contexts) -> Fact:
-    """What it says of the account but its id are traits, in an object of their own or not."""
+    """Traits: all that it says of the account but its id, in an object of their own or not."""
     named = event.fields.get("traits")
     traits = {name: value for name, value in event.fields.items() if name not in ("id", "traits")}
     traits |= named if isinstance(named, dict) else {}

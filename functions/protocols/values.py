@@ -27,7 +27,7 @@ from pipeline.core.untrusted_json import UNREADABLE, read
 MAX_VENDOR_EVENTS = 2500
 """Of one request of a vendor's protocol: the largest number that a vendor documents, Segment's."""
 MAX_SHARED_BYTES = 1024 * 1024
-"""What a request says once for all of its events, times their number: a small request must not become a big one."""
+"""The bytes that a request says once for all of its events, times their number: a small request must not become a big one."""
 MAX_QUERY_FIELDS = 1000
 """Of one query or form."""
 MAX_FORM_FIELDS, MAX_FORM_ESCAPES, MAX_ITEM_FIELDS = 10_000, 50_000, 20_000
@@ -116,7 +116,7 @@ def checked_list(value: Any, field: str, most: int = MAX_VENDOR_EVENTS) -> list[
 
 
 def check_shared(shared: bytes, events: int) -> None:
-    """What a request says once, as JSON or as a query, stands with each of its events.
+    """Bound the bytes that a request says once, as JSON or as a query: they stand with each of its events.
 
     Raises:
         TooMuch: field `events`, where that comes to more than `MAX_SHARED_BYTES` or `MAX_VALUES`.

@@ -306,7 +306,7 @@ def messages(events: Iterable[Event]) -> Iterator[list[Event]]:
 
 
 class _Weight(NamedTuple):
-    """How much a message or a part of it holds."""
+    """The size of a message or of a part of it."""
 
     events: int
     size_bytes: int

@@ -139,7 +139,7 @@ _encoder = msgspec.json.Encoder()
 
 
 def identity_of(event_id: str, event: str, product_id: str | None) -> str:
-    """What makes an event of a visitor the same one when it comes again: id, name and product.
+    """The identity of an event of a visitor, by which it is the same one when it comes again: id, name and product.
 
     Not the id alone: the id of a purchase follows from the order's number, and an event that says something else must
     not take its place. No field of an event holds the line break between them.
@@ -340,7 +340,7 @@ class Work(msgspec.Struct, frozen=True):
 
     @property
     def fits(self) -> bool:
-        """Whether a request may hold as much, and so a message."""
+        """True where a request may hold as much, and so a message."""
         try:
             self.check()
         except TooMuch:
@@ -382,7 +382,7 @@ _HUNDRED_DIGITS = b"0" * 100
 
 
 def deeper_than(value: Any, limit: int) -> bool:
-    """Whether objects and lists nest more than `limit` levels; without recursion, for the nesting is not trusted."""
+    """True where objects and lists nest more than `limit` levels; without recursion, for the nesting is not trusted."""
     level = [value] if type(value) in _NESTING else []
     for _ in range(limit):
         if not level:

@@ -166,7 +166,7 @@ class ItemStats(msgspec.Struct, array_like=True):
 
     @property
     def in_catalog(self) -> bool:
-        """Whether the catalog held the item at any of its events."""
+        """True where the catalog held the item at any of its events."""
         return self.category_at[0] > 0
 
     def neighbours(self, now_ms: int) -> dict[str, float]:

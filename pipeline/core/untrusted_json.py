@@ -18,10 +18,10 @@ from pipeline.core.surrogates import mended
 MAX_REPEATING_VALUES = 10_000
 """In JSON that repeats names, which no client does: its reader takes a microsecond and more for each."""
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What `read` raises."""
+"""The errors that `read` raises."""
 
 CONSENT = b"consent"
-"""What is looked for first: an event without it has no consent to hide."""
+"""Searched for first: an event without it has no consent to hide."""
 _OUTER_NAMES = (b'"consent"', b'"analytics"', b'"personalization"')
 _CONSENT_NAMES = (*_OUTER_NAMES, b'"metadata"')
 _ESCAPED_LETTERS = (b"\\u006", b"\\u007", b"\\u004", b"\\u005")
@@ -58,7 +58,7 @@ def read(data: bytes | str) -> Any:
 
 
 def repeats(data: bytes, value: Any) -> bool:
-    """Whether names stand twice in what `value` was decoded from: then it has fewer quotation marks."""
+    """True where names stand twice in the JSON that `value` was decoded from: `value` has fewer quotation marks."""
     return _quotation_marks(data) != _encoder.encode(value).count(b'"')
 
 
@@ -69,7 +69,7 @@ def _quotation_marks(json: bytes) -> int:
 
 
 def may_hide_consent(event: bytes) -> bool:
-    """Whether a name of a consent may stand twice in an event, or is written in escapes; rarely, and quickly told."""
+    """True where a name of a consent may stand twice in an event, or is written in escapes; rare, and cheap to find."""
     if has_escaped_letter(event):
         return True
     return CONSENT in event and any(event.count(name) > 1 for name in _CONSENT_NAMES)
@@ -93,7 +93,7 @@ def _beside(piece: bytes, body: bytes, events: Sequence[bytes]) -> int:
 
 
 def has_escaped_letter(data: bytes) -> bool:
-    """Whether an ASCII letter is written as an escape, which no client does."""
+    """True where an ASCII letter is written as an escape, which no client does."""
     return b"\\" in data and b"\\u00" in data and any(escape in data for escape in _ESCAPED_LETTERS)
 
 

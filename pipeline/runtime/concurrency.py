@@ -1,4 +1,4 @@
-"""How many requests a process answers at a time."""
+"""A bound on the requests that a process answers at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a request may hold: the bounds by name, and what stays within them."""
+"""Bounds of a request, each by name, and usual requests within them."""
 
 from __future__ import annotations
 

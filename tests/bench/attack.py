@@ -1,4 +1,4 @@
-"""What hostile requests cost: the dearest of the attack corpus by endpoint, and everybody else's p99 meanwhile.
+"""Costs of hostile requests: the dearest of the attack corpus by endpoint, and everybody else's p99 meanwhile.
 
 The first figures are processor time in this process, of the whole request and of its longest step: between two steps
 the collector serves others. Beside each stands the median over the corpus. The others are of a collector of its own on

@@ -208,7 +208,7 @@ def describe_profile(profile: UserProfile | None, asked: ProfileRequest, at_ms: 
 
 
 def contains_event(profile: UserProfile, asked: ProfileRequest) -> bool | None:
-    """Whether the profile holds the event that the request names; None where it names none."""
+    """True where the profile holds the event that the request names; None where it names none."""
     if asked.event_id is None or asked.event is None:
         return None
     return profile.contains(asked.event_id, asked.event, asked.product_id)

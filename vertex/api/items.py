@@ -141,7 +141,7 @@ class ItemCache:
 
     @property
     def has_catalog(self) -> bool:
-        """Whether the table holds any item of a catalog; assumed until it has been read to its end, and then where all
+        """True where the table holds any item of a catalog; assumed until it has been read to its end, and then where all
         that it holds is of another release.
         """
         return self._in_table != 0 or bool(self._rows)
@@ -296,7 +296,7 @@ class ItemCache:
         return full
 
     def _scanned(self) -> int:
-        """How many items the last whole scan found, stubs where there is no catalog."""
+        """The number of items that the last whole scan found, stubs where there is no catalog."""
         return self._in_table or (len(self._stubs) if self._in_table == 0 else 0)
 
     def _report_full(self) -> None:

@@ -1,4 +1,4 @@
-"""How many items fit into the memory that this process may use."""
+"""The number of items that fit into the memory of this process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LIMITS = ("memory.max", "memory/memory.limit_in_bytes")
 
 
 def items_that_fit(memory: int) -> int:
-    """How many items to keep with so many bytes of memory, at least 1."""
+    """The number of items to keep with so many bytes of memory, at least 1."""
     return max(memory // ITEM_SHARE // ITEM_BYTES, 1)
 
 

@@ -1,4 +1,4 @@
-"""How much one sender may ask: a back end by its key, anybody else by address."""
+"""Rates of requests: of a back end by its key, of anybody else by address."""
 
 from __future__ import annotations
 

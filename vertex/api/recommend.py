@@ -151,7 +151,7 @@ class Recommender:
         return answer | self._reasons(visitor, slate) if self._config.profile_view else answer
 
     def _reasons(self, visitor: Visitor, slate: Slate) -> dict[str, Any]:
-        """What the slate follows from: key figures of the profile, and how each item was found and scored."""
+        """Grounds of the slate: key figures of the profile, and how each item was found and scored."""
         return {
             "ranked_feed": slate.shown,
             "candidates": slate.candidates,

@@ -1,4 +1,4 @@
-"""How far a long loop is, told every few seconds."""
+"""Progress of a long loop, logged every few seconds."""
 
 from __future__ import annotations
 

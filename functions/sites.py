@@ -62,7 +62,7 @@ class Site(msgspec.Struct, frozen=True):
     plan: Plan | None = None
 
     def sender(self, headers: Mapping[bytes, bytes]) -> str:
-        """The sender who answers for the ids of a request's events: `server`, or `browser` for what anybody could have sent.
+        """The sender of a request's events: `server`, or `browser` for what anybody could have sent.
 
         A back end that passes on what came from browsers says so with the header `X-Freshet-Sender: browser`.
         """

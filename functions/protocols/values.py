@@ -27,7 +27,7 @@ from pipeline.core.untrusted_json import UNREADABLE, read
 MAX_VENDOR_EVENTS = 2500
 """Of one request of a vendor's protocol: the largest number that a vendor documents, Segment's."""
 MAX_SHARED_BYTES = 1024 * 1024
-"""The bytes that a request says once for all of its events, times their number: a small request must not become a big one."""
+"""Of all that a request says once, times the number of its events: a small request must not become a big one."""
 MAX_QUERY_FIELDS = 1000
 """Of one query or form."""
 MAX_FORM_FIELDS, MAX_FORM_ESCAPES, MAX_ITEM_FIELDS = 10_000, 50_000, 20_000

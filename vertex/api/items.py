@@ -141,8 +141,9 @@ class ItemCache:
 
     @property
     def has_catalog(self) -> bool:
-        """True where the table holds any item of a catalog; assumed until it has been read to its end, and then where all
-        that it holds is of another release.
+        """True where the table holds any item of a catalog.
+
+        Assumed until the table has been read to its end, and after that where all that it holds is of another release.
         """
         return self._in_table != 0 or bool(self._rows)
 

@@ -72,8 +72,8 @@ def _most(body: bytes) -> int:
 
 
 def _too_large() -> BodyRefused:
-    expected = f"at most {MAX_BODY_BYTES} bytes, unpacked, and {MAX_RATIO} times what was sent"
-    return BodyRefused(413, "body", f"expected {expected}")
+    free = f"{FREE_UNPACKED_BYTES} and {MAX_RATIO} times what was sent"
+    return BodyRefused(413, "body", f"expected at most {MAX_BODY_BYTES} bytes, and unpacked at most {free}")
 
 
 def _not_as_encoded() -> BodyRefused:

@@ -153,8 +153,16 @@ def record(metadata: dict[str, Any], consent: Consent, batch_consent: Any = None
 
     After the event is read and has its id: what is derived from the content is not to depend on what the request said.
     """
-    if FIELD in metadata or batch_consent is not None or not consent.is_full:
+    if FIELD not in metadata and batch_consent is None and consent.is_full:
+        return
+    if not consent.is_full or _says_anything(metadata.get(FIELD)) or _says_anything(batch_consent):
         metadata[FIELD] = {"analytics": consent.analytics, "personalization": consent.personalization}
+    else:
+        metadata.pop(FIELD, None)  # `{}` and null: a default is no visitor's yes
+
+
+def _says_anything(stated: Any) -> bool:
+    return isinstance(stated, dict) and any(stated.get(name) is not None for name in Consent.__struct_fields__)
 
 
 @dataclass(frozen=True, slots=True)

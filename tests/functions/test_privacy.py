@@ -211,6 +211,12 @@ class TestRecord:
         record(metadata, GRANTED)
         assert metadata == {"category": "c"}
 
+    @pytest.mark.parametrize("empty", [{}, None, {"analytics": None}])
+    def test_nor_does_one_whose_consent_says_nothing(self, empty: Any) -> None:
+        metadata = {"category": "c", "consent": empty}
+        record(metadata, GRANTED, empty)
+        assert metadata == {"category": "c"}
+
     def test_what_was_denied_or_said_is_written_whole(self) -> None:
         for before, consent, batch in (
             ({}, Consent(False, True), None),

@@ -15,7 +15,7 @@ from honcho.process import Popen
 
 from tests.stack.environment import REPO
 
-GRACE_S = 8.0
+GRACE_S = 10.0  # a server takes up to 8 s to end
 TAIL_LINES = 25
 
 

@@ -77,7 +77,8 @@ def test_one_click_changes_the_page_and_reaches_profile_and_log(shop: Stack, pag
     page.wait_for_function(
         """([before, headline]) => {
             const shown = [...document.querySelectorAll(".picks .card")].map((card) => card.dataset.item);
-            return shown.join() !== before.join() && document.querySelector(".banner h2").innerText !== headline;
+            const title = document.querySelector(".banner h2");
+            return shown.join() !== before.join() && title !== null && title.innerText !== headline;
         }""",
         arg=[before, headline],
     )

@@ -13,10 +13,10 @@ from functions.protocols.commerce_facts import Fact, consent_of, facts_of, kept,
 from functions.protocols.contract import Translated
 from functions.protocols.places import country_of
 from functions.protocols.refused_events import refused_event
-from functions.protocols.values import as_id, as_number, as_object, as_text, checked_size, time_of, without_none
+from functions.protocols.values import as_id, as_number, as_object, as_text, time_of, without_none
 from functions.protocols.visitor_ids import somebody
 from pipeline.core.consent import FIELD
-from pipeline.core.events import InvalidEvent, derived_event_id, format_time
+from pipeline.core.events import InvalidEvent, check_event_size, derived_event_id, format_time
 from pipeline.core.user_tokens import USER_TOKEN
 
 IDENTIFY, GROUP_IDENTIFY, REVENUE = "$identify", "$groupidentify", "revenue_amount"
@@ -79,7 +79,7 @@ def _stated_consent(source: Any) -> Any:
 
 
 def _event(source: dict[str, Any], received_at: datetime) -> Translated:
-    checked_size(source)
+    check_event_size(source)
     name = as_id(source.get("event_type"))
     if name is None:
         raise InvalidEvent("event_type", "required", None)

@@ -33,14 +33,13 @@ from functions.protocols.values import (
     check_form,
     check_shared,
     checked_list,
-    checked_size,
     read_form,
     read_object,
     time_of,
     without_none,
 )
 from functions.protocols.visitor_ids import somebody
-from pipeline.core.events import MAX_EVENTS, InvalidEvent, derived_event_id, parse_event
+from pipeline.core.events import MAX_EVENTS, InvalidEvent, check_event_size, derived_event_id, parse_event
 
 COLLECT, MEASUREMENT, VALIDATION = "/g/collect", "/mp/collect", "/debug/mp/collect"
 PATHS = {COLLECT: ("POST", "GET"), MEASUREMENT: ("POST",), VALIDATION: ("POST",)}
@@ -125,7 +124,7 @@ def _hit(
     try:
         own = read_form(line, joins=CONSENT_JOINS)
         source = fields = {**shared, **own}
-        checked_size(fields)
+        check_event_size(fields)
         identity = derived_event_id({"request": base, "place": number, "event": own})
         return translated(source, _of_hit(fields, identity, agent), received_at)
     except InvalidEvent as error:
@@ -171,7 +170,7 @@ def _measured(incoming: Incoming) -> Sequence[Translated]:
 def _measurement(event: Any, body: dict[str, Any], base: str, number: int, received_at: datetime) -> Translated:
     source = {**body, "events": [event]}
     try:
-        checked_size(event)
+        check_event_size(event)
         identity = derived_event_id({"request": base, "place": number, "event": event})
         return translated(source, _of_event(as_object(event, "events"), body, identity), received_at)
     except InvalidEvent as error:

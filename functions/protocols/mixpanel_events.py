@@ -14,10 +14,10 @@ from functions.protocols.commerce_facts import Fact, consent_of, facts_of, kept,
 from functions.protocols.contract import Translated
 from functions.protocols.places import country_of
 from functions.protocols.refused_events import refused_event
-from functions.protocols.values import as_id, as_number, as_object, as_text, checked_size, time_of, without_none
+from functions.protocols.values import as_id, as_number, as_object, as_text, time_of, without_none
 from functions.protocols.visitor_ids import somebody
 from pipeline.core.consent import FIELD
-from pipeline.core.events import InvalidEvent, derived_event_id, format_time
+from pipeline.core.events import InvalidEvent, check_event_size, derived_event_id, format_time
 from pipeline.core.user_tokens import USER_TOKEN
 
 IDENTITY_EVENTS = frozenset(("$identify", "$create_alias", "$merge"))
@@ -95,7 +95,7 @@ def time_told(source: Any) -> str | None:
 
 
 def _event(source: dict[str, Any], token: str | None, received_at: datetime) -> Translated:
-    checked_size(source)
+    check_event_size(source)
     _check_token(source, token)
     name = as_id(source.get("event"))
     if name is None:
@@ -115,7 +115,7 @@ def _event(source: dict[str, Any], token: str | None, received_at: datetime) -> 
 
 
 def _profile_update(source: dict[str, Any], token: str | None, received_at: datetime) -> Translated:
-    checked_size(source)
+    check_event_size(source)
     _check_token(source, token)
     traits = without_none({n: value for kind in _SETS for n, value in as_object(source.get(kind), kind).items()})
     user_token = traits.pop(USER_TOKEN, None)

@@ -24,13 +24,12 @@ from functions.protocols.values import (
     basic_user,
     check_shared,
     checked_list,
-    checked_size,
     read_form,
     read_object,
     without_none,
 )
 from functions.protocols.visitor_ids import somebody
-from pipeline.core.events import MAX_ID_LENGTH, InvalidEvent, derived_event_id, format_time
+from pipeline.core.events import MAX_ID_LENGTH, InvalidEvent, check_event_size, derived_event_id, format_time
 from pipeline.core.user_tokens import USER_TOKEN
 
 TYPES = ("track", "page", "screen", "identify", "alias", "group")
@@ -107,7 +106,7 @@ def message(source: Any, received_at: datetime, batch: Any = None, kind: str | N
         kind: one of `TYPES` where the path says it, else the message's `type` does.
     """
     try:
-        checked_size(source)
+        check_event_size(source)
         return _message(as_object(source, "message"), received_at, batch or {}, kind)
     except InvalidEvent as error:
         return refused_event(source, error, _stated_consent(source, batch))

@@ -23,13 +23,12 @@ from functions.protocols.values import (
     as_object,
     as_text,
     checked_list,
-    checked_size,
     read_form,
     read_object,
     time_of,
     without_none,
 )
-from pipeline.core.events import InvalidEvent, check_work, format_time, parse_time
+from pipeline.core.events import InvalidEvent, check_event_size, check_work, format_time, parse_time
 from pipeline.core.user_tokens import USER_TOKEN
 
 PATHS = {"/com.snowplowanalytics.snowplow/tp2": ("POST", "GET", "HEAD"), "/i": ("GET", "HEAD")}
@@ -129,7 +128,7 @@ def _translated(source: Any, received_at: datetime, heartbeat_s: float) -> Trans
 
 
 def _event(fields: dict[str, Any], received_at: datetime, heartbeat_s: float) -> Translated:
-    checked_size(fields)
+    check_event_size(fields)
     contexts = read_contexts(fields)
     facts = facts_of(fields, contexts, heartbeat_s)
     shared = _who(fields, contexts, facts) | {"timestamp": _timestamp(fields, received_at)}

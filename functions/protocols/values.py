@@ -9,11 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl
 
-import msgspec
-
 from pipeline.core.events import (
     MAX_DEPTH,
-    MAX_EVENT_BYTES,
     MAX_ID_LENGTH,
     MAX_VALUES,
     InvalidEvent,
@@ -233,14 +230,3 @@ def basic_user(headers: Mapping[str, str]) -> str | None:
 def without_none(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The fields that hold something."""
     return {name: value for name, value in fields.items() if value is not None}
-
-
-def checked_size(source: Any, field: str = "body") -> None:
-    """What a vendor's event may weigh.
-
-    Raises:
-        InvalidEvent: naming `field`, above `MAX_EVENT_BYTES` of JSON.
-    """
-    size = len(msgspec.json.encode(source))
-    if size > MAX_EVENT_BYTES:
-        raise InvalidEvent(field, f"expected at most {MAX_EVENT_BYTES} bytes an event", size)

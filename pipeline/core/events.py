@@ -363,6 +363,17 @@ def check_work(json: bytes, field: str = "body", times: int = 1) -> None:
         Work.of(json).check(field, times)
 
 
+def check_event_size(event: Any, field: str = "body") -> None:
+    """Refuse an event that weighs too much; what came as JSON of its own is measured there.
+
+    Raises:
+        InvalidEvent: naming `field`, above `MAX_EVENT_BYTES` of JSON.
+    """
+    size = len(_encoder.encode(event))
+    if size > MAX_EVENT_BYTES:
+        raise InvalidEvent(field, f"expected at most {MAX_EVENT_BYTES} bytes an event", size)
+
+
 def _long_numbers(json: bytes) -> int:
     """Their number, counted no further than just above `MAX_LONG_NUMBERS` of one kind.
 

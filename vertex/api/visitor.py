@@ -13,7 +13,15 @@ import msgspec
 
 from functions.privacy import Privacy, Signal, event_consent
 from pipeline.core.catalog import Item
-from pipeline.core.events import Event, InvalidEvent, accept_event, clock_shift, derived_event_id, format_time
+from pipeline.core.events import (
+    Event,
+    InvalidEvent,
+    accept_event,
+    check_event_size,
+    clock_shift,
+    derived_event_id,
+    format_time,
+)
 from pipeline.core.profile import UserProfile
 from vertex.api.breaker import Unavailable
 from vertex.api.contract import MAX_PENDING, Request
@@ -129,6 +137,7 @@ class Visitors:
         """Whether the event's visitor agreed; it is then as the collector would have published it."""
         if not isinstance(raw, dict):
             raise InvalidEvent("event", "expected a JSON object", raw)
+        check_event_size(raw)
         if not event_consent(raw, request.consent, signal, self._privacy.default).personalization:
             return False
         self._privacy.fields.apply(raw)

@@ -16,6 +16,7 @@ from functions.collection import sort_events
 from functions.privacy import Privacy
 from functions.protocols.native import read_batch
 from pipeline.core.catalog import Item
+from pipeline.core.events import MAX_EVENT_BYTES
 from pipeline.core.features import Context, feature_matrix
 from pipeline.core.fold import Folded
 from pipeline.core.items import MAX_TRENDING, VIEW, Trending
@@ -198,11 +199,12 @@ class TestVisitor:
         assert again["ranked_feed"] == without["ranked_feed"]
 
     async def test_broken_pending_events_are_counted_and_ignored(self) -> None:
-        broken = [{"event": "view_product"}, "no event", wire("view_product", "p1", 100 * 3600)]
+        too_heavy = {**wire("view_product", "p1", 1), "metadata": {"text": "x" * MAX_EVENT_BYTES}}
+        broken = [{"event": "view_product"}, "no event", wire("view_product", "p1", 100 * 3600), too_heavy]
 
         answer = await ask(Service(shop()), user_id="u1", events=broken)
 
-        assert answer["events_ignored"] == 3
+        assert answer["events_ignored"] == 4
         assert len(answer["recommendations"]) == 20
 
     async def test_both_ids_together_know_what_either_knows(self) -> None:

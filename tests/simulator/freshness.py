@@ -73,10 +73,10 @@ class Prober:
         self._timeout_s = timeout_s
         self._rng = random.Random(f"probes-{seed}")
 
-    async def run(self, seconds: float) -> Freshness:
-        """Probe for `seconds`; a probe that has begun is seen through."""
+    async def run(self, seconds: float, at_least: int = 0) -> Freshness:
+        """Probe for `seconds`, and on a busy machine until there were `at_least` probes; each is seen through."""
         end = time.monotonic() + seconds
-        while (began := time.monotonic()) < end:
+        while (began := time.monotonic()) < end or self.freshness.probes < at_least:
             await self._probe_once()
             pause = min(began + self._every_s, end) - time.monotonic()
             await asyncio.sleep(max(0.0, pause))

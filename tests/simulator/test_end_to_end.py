@@ -33,7 +33,7 @@ async def live(client: Client, run: str) -> tuple[Outcome, Freshness]:
     for message in history.messages(history.generate(world, sessions=10, until=time.time(), run=run)):
         await client.send(message, backfill=True)
     traffic = Traffic(client, world, Plan(8, events_per_s=30), run=run)
-    return await asyncio.gather(traffic.run(), Prober(client, world, run=run).run(8))
+    return await asyncio.gather(traffic.run(), Prober(client, world, run=run).run(8, at_least=4))
 
 
 @pytest.mark.end_to_end
@@ -53,4 +53,4 @@ async def test_shoppers_lose_no_event_and_every_probe_sees_its_view_change_the_r
     assert client.tally.accepted == client.tally.sent == len(client.tally.accepted_ids) > 500
     assert set(client.tally.accepted_ids) <= stored
     assert outcome.visits > outcome.broken_visits == 0
-    assert freshness.probes > 3 and freshness.lost == freshness.failed == 0
+    assert freshness.probes >= 4 and freshness.lost == freshness.failed == 0

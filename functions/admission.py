@@ -10,7 +10,7 @@ from urllib.parse import unquote_plus
 
 from functions.config import Config
 from functions.protocols.contract import Incoming, Reading, Refusal
-from functions.protocols.native import KEY_HEADER
+from functions.protocols.native.protocol import KEY_HEADER
 from functions.protocols.values import basic_user
 from functions.sites import Site, UnknownKey
 from pipeline.runtime.addresses import sender_of

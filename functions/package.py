@@ -17,6 +17,7 @@ REPO = Path(__file__).resolve().parents[1]
 SOURCES = (
     "functions/*.py",
     "functions/protocols/*.py",
+    "functions/protocols/*/*.py",
     "functions/schemas/*.py",
     "functions/schemas/*/*.json",
     "pipeline/__init__.py",

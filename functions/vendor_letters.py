@@ -14,8 +14,11 @@ from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
-from functions.protocols import ga4, pixel, segment, snowplow
 from functions.protocols.contract import Incoming, Reading, Translated
+from functions.protocols.ga4 import protocol as ga4
+from functions.protocols.pixel import protocol as pixel
+from functions.protocols.segment import protocol as segment
+from functions.protocols.snowplow import protocol as snowplow
 from functions.routes import ROUTES
 from pipeline.core import field_paths
 from pipeline.core.deadletter import (

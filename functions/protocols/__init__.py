@@ -1,1 +1,1 @@
-"""The vendors' protocols that the collector speaks: one module each, see `contract`."""
+"""Protocols of vendors and of our own: a folder each, see `contract`."""

@@ -1,6 +1,7 @@
-"""What every protocol of a vendor is: what it may read of a request, what it makes of it, how it answers.
+"""The contract of every protocol: the request it reads, the events it makes of it, the answer it gives.
 
-A protocol is one module beside this one, pure (no clock, no I/O, no environment), with four names:
+A protocol is a folder beside this module. Its `protocol.py` is pure (no clock, no I/O, no environment) and has four
+names:
 
     PATHS: Mapping[str, tuple[str, ...]]                 path -> the methods that are allowed there
     read(incoming: Incoming) -> Reading                  raises `InvalidEvent` for a body of which nothing can be read

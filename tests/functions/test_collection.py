@@ -14,7 +14,7 @@ from functions import collection
 from functions.collection import Rejection, Terms
 from functions.privacy import Privacy
 from functions.protocols.contract import Reading
-from functions.protocols.native import read_batch
+from functions.protocols.native.protocol import read_batch
 from pipeline.core.consent import DENIED, Consent
 from pipeline.core.events import (
     CLOCK_TOLERANCE,

@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 
 from functions.openapi import Paths, description, encoded
 from functions.problems import problem
-from functions.protocols import native, pixel
 from functions.protocols.contract import Incoming, Outcome, Refusal, Rejected
+from functions.protocols.native import protocol as native
+from functions.protocols.pixel import protocol as pixel
 from functions.schemas import EVENTS
 from pipeline.core.events import InvalidEvent, parse_time
 

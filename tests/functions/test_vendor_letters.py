@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from functions import vendor_letters
 from functions.collection import sort_events
 from functions.protocols.contract import Incoming
-from functions.protocols.native import read_batch
+from functions.protocols.native.protocol import read_batch
 from functions.routes import PROTOCOLS, ROUTES
 from functions.vendor_letters import examine_vendors
 from pipeline.collecting import request_body

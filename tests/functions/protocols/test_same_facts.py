@@ -13,8 +13,13 @@ import msgspec
 import pytest
 
 from functions.collection import sort_events
-from functions.protocols import amplitude, ga4, mixpanel, native, segment, snowplow
+from functions.protocols.amplitude import protocol as amplitude
 from functions.protocols.contract import Incoming, VendorProtocol
+from functions.protocols.ga4 import protocol as ga4
+from functions.protocols.mixpanel import protocol as mixpanel
+from functions.protocols.native import protocol as native
+from functions.protocols.segment import protocol as segment
+from functions.protocols.snowplow import protocol as snowplow
 from pipeline.core.events import Event
 
 NOW = datetime(2025, 1, 1, 12, 0, 0, tzinfo=UTC)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from functions.privacy import Stated
-from functions.protocols.native import read_batch
+from functions.protocols.native.protocol import read_batch
 from vertex.api.contract import InvalidRequest, ProfileRequest, Request, parse_profile_request, parse_request
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from functions.collection import sort_events
 from functions.privacy import Privacy
-from functions.protocols.native import read_batch
+from functions.protocols.native.protocol import read_batch
 from pipeline.core.catalog import Item
 from pipeline.core.events import MAX_EVENT_BYTES
 from pipeline.core.features import Context, feature_matrix

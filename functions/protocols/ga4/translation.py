@@ -10,7 +10,7 @@ import msgspec
 from functions.enrichment import MAX_ACCEPT_LANGUAGE_LENGTH, preferred_language
 from functions.protocols.commerce_facts import Fact, written
 from functions.protocols.contract import Translated
-from functions.protocols.ga4_events import facts_of
+from functions.protocols.ga4.events import facts_of
 from functions.protocols.values import as_id, as_text, without_none
 from pipeline.core.events import InvalidEvent, format_time
 from pipeline.core.user_tokens import USER_TOKEN

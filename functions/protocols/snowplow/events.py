@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from functions.protocols.commerce_facts import Fact, from_zero
-from functions.protocols.snowplow_contexts import Contexts, SelfDescribing, described, embedded, renamed
-from functions.protocols.snowplow_ecommerce import (
+from functions.protocols.snowplow.contexts import Contexts, SelfDescribing, described, embedded, renamed
+from functions.protocols.snowplow.ecommerce import (
     ACTION,
     CART_EVENTS,
     ENHANCED_ACTION,

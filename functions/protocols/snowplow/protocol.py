@@ -12,11 +12,11 @@ from typing import Any
 
 from functions.protocols.commerce_facts import Fact, written
 from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Translated, Translations
-from functions.protocols.pixel import GIF
+from functions.protocols.pixel.protocol import GIF
 from functions.protocols.refused_events import refused_event
-from functions.protocols.snowplow_contexts import Contexts, embedded_json, read_contexts
-from functions.protocols.snowplow_ecommerce import PRODUCT_KINDS
-from functions.protocols.snowplow_events import facts_of, stated_consent
+from functions.protocols.snowplow.contexts import Contexts, embedded_json, read_contexts
+from functions.protocols.snowplow.ecommerce import PRODUCT_KINDS
+from functions.protocols.snowplow.events import facts_of, stated_consent
 from functions.protocols.values import (
     as_id,
     as_number,

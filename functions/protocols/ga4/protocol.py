@@ -23,8 +23,8 @@ from functions.protocols.contract import (
     Translated,
     Translations,
 )
-from functions.protocols.ga4_hits import CONSENT_JOINS, consent_of, params_of, user_properties_of
-from functions.protocols.ga4_translation import Hit, language_of, named, translated
+from functions.protocols.ga4.hits import CONSENT_JOINS, consent_of, params_of, user_properties_of
+from functions.protocols.ga4.translation import Hit, language_of, named, translated
 from functions.protocols.places import country_of
 from functions.protocols.refused_events import refused_event
 from functions.protocols.values import (

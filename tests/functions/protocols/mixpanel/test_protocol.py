@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from functions.collection import sort_events
-from functions.protocols import mixpanel
 from functions.protocols.commerce_facts import MAX_FACTS
 from functions.protocols.contract import Incoming, Outcome, Reading, Refusal, Rejected
-from functions.protocols.pixel import GIF
+from functions.protocols.mixpanel import protocol as mixpanel
+from functions.protocols.pixel.protocol import GIF
 from functions.protocols.values import MAX_VENDOR_EVENTS
 from pipeline.core.events import MAX_AGE, Event, InvalidEvent, accept_event
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from functions.collection import Terms, sort_events
 from functions.field_policy import FieldPolicy
 from functions.privacy import Privacy
-from functions.protocols import pixel
 from functions.protocols.contract import Incoming
+from functions.protocols.pixel import protocol as pixel
 from pipeline.core.consent import DENIED, GRANTED, Consent
 from pipeline.core.events import InvalidEvent, decode_message
 from tests.functions.pubsub import Topics

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from functions.collection import sort_events
-from functions.protocols import amplitude
+from functions.protocols.amplitude import protocol as amplitude
 from functions.protocols.commerce_facts import MAX_FACTS
 from functions.protocols.contract import Incoming, Outcome, Reading, Refusal, Rejected
 from functions.protocols.values import MAX_VENDOR_EVENTS

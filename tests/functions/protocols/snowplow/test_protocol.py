@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from functions.protocols import snowplow
 from functions.protocols.contract import Incoming, Outcome, Reading, Refusal, Rejected, Translated
-from functions.protocols.segment_ecommerce import facts_of_track
-from functions.protocols.snowplow_contexts import MAX_KEPT_BYTES
+from functions.protocols.segment.ecommerce import facts_of_track
+from functions.protocols.snowplow import protocol as snowplow
+from functions.protocols.snowplow.contexts import MAX_KEPT_BYTES
 from pipeline.core.events import EVENT_NAMES, Event, InvalidEvent, format_time, parse_event
 
 NOW = datetime(2025, 1, 1, 12, tzinfo=UTC)

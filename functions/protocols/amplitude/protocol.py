@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from functions.problems import safe
-from functions.protocols.amplitude_events import event
+from functions.protocols.amplitude.events import event
 from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Rejected, Translations
 from functions.protocols.refused_events import refused_event
 from functions.protocols.values import MAX_VENDOR_EVENTS, as_text, checked_list, read_object

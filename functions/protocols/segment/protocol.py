@@ -15,8 +15,8 @@ from functions.problems import safe
 from functions.protocols.commerce_facts import Fact, written
 from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Translated, Translations
 from functions.protocols.refused_events import object_of_any_depth, refused_event
-from functions.protocols.segment_context import consent_of, surroundings
-from functions.protocols.segment_ecommerce import as_metadata, facts_of_track
+from functions.protocols.segment.context import consent_of, surroundings
+from functions.protocols.segment.ecommerce import as_metadata, facts_of_track
 from functions.protocols.values import (
     as_id,
     as_object,

@@ -24,9 +24,9 @@ from functions.protocols.contract import (
     Translated,
     Translations,
 )
-from functions.protocols.mixpanel_bodies import FORM, read_given
-from functions.protocols.mixpanel_events import event, profile_update, time_told, token_of
-from functions.protocols.pixel import EMBEDDABLE, GIF
+from functions.protocols.mixpanel.bodies import FORM, read_given
+from functions.protocols.mixpanel.events import event, profile_update, time_told, token_of
+from functions.protocols.pixel.protocol import EMBEDDABLE, GIF
 from functions.protocols.values import basic_user, read_form, time_of
 from pipeline.core.events import MAX_AGE, InvalidEvent, parse_time
 

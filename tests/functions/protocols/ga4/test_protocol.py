@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from functions.collection import Terms, sort_events
-from functions.protocols import ga4
 from functions.protocols.commerce_facts import MAX_FACTS
 from functions.protocols.contract import Incoming, Outcome, Reading, Refusal, Rejected
-from functions.protocols.ga4_events import MAX_ITEMS
-from functions.protocols.ga4_hits import item_of
+from functions.protocols.ga4 import protocol as ga4
+from functions.protocols.ga4.events import MAX_ITEMS
+from functions.protocols.ga4.hits import item_of
 from functions.protocols.values import MAX_SHARED_BYTES
 from pipeline.core.events import MAX_EVENTS, Event, InvalidEvent, accept_event
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from functions.protocols.commerce_facts import Fact, from_zero
-from functions.protocols.snowplow_contexts import Contexts, renamed
+from functions.protocols.snowplow.contexts import Contexts, renamed
 from functions.protocols.values import as_id, as_number, as_text
 from pipeline.core.events import NUMBER_METADATA, PRODUCT_EVENTS, TEXT_METADATA, InvalidEvent
 

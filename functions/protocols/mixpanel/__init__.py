@@ -1,0 +1,1 @@
+"""Mixpanel's ingestion API."""

@@ -1,0 +1,1 @@
+"""Freshet's pixel, an event in the address of an image."""

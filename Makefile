@@ -108,7 +108,7 @@ docs: setup ## Write the tables of docs/features.md and docs/rules.md anew from 
 	@$(PYTHON) -m pipeline.feature_docs
 	@$(PYTHON) -m pipeline.rules_file --docs
 
-schemas: setup ## Print the tracking plan; ARGS=--docs writes docs/tracking-plan.md anew
+schemas: setup ## Print the tracking plan; ARGS=--write writes schemas, SDK types and docs/tracking-plan.md
 	@$(PYTHON) -m functions.schemas $(ARGS)
 
 bench: setup web/sdk/node_modules/.installed ## Measure pipeline, freshness, API and collector, compare stream engines; writes build/reports/bench.json

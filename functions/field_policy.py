@@ -21,7 +21,8 @@ from functions.personal_fields import (
 )
 from functions.personal_names import PII_FIELDS, plain_name
 from functions.secret_keys import secret_key
-from pipeline.core.events import MAX_EVENT_BYTES, NUMBER_METADATA, TooMuch, WireEvent
+from pipeline.core.events import MAX_EVENT_BYTES, TooMuch, WireEvent
+from pipeline.core.metadata_fields import NUMBER_METADATA
 from pipeline.core.untrusted_json import UNREADABLE, read, repeats
 
 HASH_BYTES = 16

@@ -13,15 +13,8 @@ import msgspec
 
 from functions.privacy import Stated
 from pipeline.core.consent import FIELD
-from pipeline.core.events import (
-    MAX_EVENT_BYTES,
-    MAX_ID_LENGTH,
-    NUMBER_METADATA,
-    InvalidEvent,
-    format_time,
-    parse_event,
-    parse_time,
-)
+from pipeline.core.events import MAX_EVENT_BYTES, MAX_ID_LENGTH, InvalidEvent, format_time, parse_event, parse_time
+from pipeline.core.metadata_fields import NUMBER_METADATA
 
 MAX_ORDER_ID_LENGTH = MAX_ID_LENGTH - 16
 

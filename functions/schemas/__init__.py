@@ -1,10 +1,12 @@
-"""The events of the contract as JSON Schemas (draft 2020-12), one file an event, in a folder a version.
+"""The events of the contract as JSON Schemas (draft 2020-12): a folder a version, a file an event.
 
-A schema says of an event what `parse_event` says of it, neither more nor less, save what no schema can say (it is named
-in `event.json`). What the collector takes as it comes, and profiles read only where it makes sense, is told beside the
-rules: `x-expected` is the schema that such a value should meet, `x-unit` its unit, `x-since` the version of the schemas
-that had it first, `x-set-by` who writes it where that is not the client, and
-`x-range` says what it may be where no rule does.
+`make schemas ARGS=--write` generates the files from `pipeline/core/vocabulary.py` and
+`pipeline/core/metadata_fields.py`. A schema accepts the events that `parse_event` accepts and no
+others, except for the checks that no schema can express (`event.json` names them). Values that the
+collector takes as they come, and that profiles read only where they make sense, have keywords
+beside the rules: `x-expected` is the schema that such a value meets, `x-unit` its unit, `x-since`
+the version of the schemas that had it first, `x-set-by` its writer where that is not the client,
+and `x-range` describes its range where no rule does.
 """
 
 from __future__ import annotations
@@ -23,16 +25,19 @@ EVENTS = (*EVENT_CODES, CUSTOM)
 """The names of the tracking plan, in its order; `custom` stands for every other name."""
 
 BESIDE = "_beside_metadata"
-"""Ends the names of the rules for fields that stand beside `metadata` in place of in it."""
+"""The end of the names of rules for fields that stand beside `metadata` in place of in it."""
 
-_FOLDER = Path(__file__).parent / VERSION
+FOLDER = Path(__file__).parent / VERSION
 
 
 def documents() -> dict[str, dict[str, Any]]:
-    """Every schema by its name, the common part first; each a new copy. References go by file: `event.json#/$defs/id`.
+    """Every schema by its name, the common part first; each a new copy.
+
+    References go by file: `event.json#/$defs/id`.
 
     Raises:
-        OSError, msgspec.DecodeError: a file is missing or broken; that is a fault of the installation.
+        OSError, msgspec.DecodeError: a file is missing or broken; that is a fault of the
+            installation.
     """
     return {name: _read(name) for name in (COMMON, *EVENTS)}
 
@@ -43,5 +48,5 @@ def fields(schema: Mapping[str, Any]) -> list[str]:
 
 
 def _read(name: str) -> dict[str, Any]:
-    content: dict[str, Any] = msgspec.json.decode((_FOLDER / f"{name}.json").read_bytes(), type=dict[str, Any])
+    content: dict[str, Any] = msgspec.json.decode((FOLDER / f"{name}.json").read_bytes(), type=dict[str, Any])
     return content

@@ -9,7 +9,7 @@ from typing import Any
 from functions.schemas import BESIDE, COMMON, CUSTOM, EVENTS, documents, fields
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "tracking-plan.md"
-BEGIN = "<!-- tracking plan: begin, written by `make schemas ARGS=--docs` -->"
+BEGIN = "<!-- tracking plan: begin, written by `make schemas ARGS=--write` -->"
 END = "<!-- tracking plan: end -->"
 _EVENT_HEAD = ("event", "means", "required", "fields of `metadata`", "since")
 _FIELD_HEAD = ("field", "means", "type", "unit", "range", "else", "since")
@@ -27,7 +27,10 @@ def tables(schemas: Mapping[str, Any] | None = None) -> str:
             "## Events",
             _table(_EVENT_HEAD, (_event_row(name, schemas) for name in EVENTS)),
             "## Fields of every event",
-            _table(_FIELD_HEAD, (_field_row(name, _own(common, name), common) for name in _sent(common))),
+            _table(
+                _FIELD_HEAD,
+                (_field_row(name, _own(common, name), common) for name in _sent(common)),
+            ),
             "## Fields of `metadata`",
             _table(_FIELD_HEAD, (_field_row(name, common["$defs"][name], common) for name in clients)),
             "## What the collector adds to `metadata`",
@@ -137,5 +140,9 @@ def _own(common: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ("---",) * len(head), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    lines = [
+        head,
+        ("---",) * len(head),
+        *([cell.replace("|", "\\|") for cell in row] for row in rows),
+    ]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -16,7 +16,6 @@ from pipeline.core.events import (
     MAX_EVENT_BYTES,
     MAX_EVENTS,
     MESSAGE_TIMES,
-    NUMBER_METADATA,
     Event,
     InvalidEvent,
     Work,
@@ -27,6 +26,7 @@ from pipeline.core.events import (
     format_time,
     parse_time,
 )
+from pipeline.core.metadata_fields import NUMBER_METADATA
 from pipeline.core.user_tokens import USER_TOKEN
 
 MAX_MESSAGE_BYTES = 1024 * 1024

@@ -13,6 +13,9 @@ from typing import Any, TypeGuard
 
 import msgspec
 
+from pipeline.core.metadata_fields import NUMBER_METADATA, TEXT_METADATA
+from pipeline.core.vocabulary import PRODUCT_EVENTS
+
 MAX_ID_LENGTH = 256
 MAX_TEXT_LENGTH = 256
 MAX_NUMBER = 1e15
@@ -34,14 +37,6 @@ MAX_AGE = timedelta(hours=48)
 MAX_AHEAD = timedelta(minutes=5)
 CLOCK_TOLERANCE = timedelta(seconds=60)
 """A client clock this close to ours is believed: a retry must not move timestamps by its own delay."""
-
-EVENT_NAMES = frozenset(
-    "page_view click search scroll view_product add_to_cart remove_from_cart purchase media_play media_pause"
-    " media_progress dwell impression identify".split()
-)
-PRODUCT_EVENTS = frozenset("view_product add_to_cart remove_from_cart purchase impression".split())
-TEXT_METADATA = frozenset("category brand query request_id placement variant url title referrer".split())
-NUMBER_METADATA = frozenset("price quantity position propensity dwell_ms".split())
 
 _UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)

@@ -14,17 +14,21 @@ from hypothesis import strategies as st
 
 from functions import package
 from functions.letters import SCHEMA_VERSION
-from functions.schemas import COMMON, CUSTOM, EVENTS, VERSION, documents, fields, table
-from functions.schemas.__main__ import main
-from pipeline.core.events import (
-    EVENT_NAMES,
-    NUMBER_METADATA,
-    PRODUCT_EVENTS,
-    TEXT_METADATA,
-    InvalidEvent,
-    parse_event,
-    parse_time,
+from functions.schemas import (
+    COMMON,
+    CUSTOM,
+    EVENTS,
+    FOLDER,
+    VERSION,
+    documents,
+    fields,
+    generate,
+    sdk_types,
+    table,
 )
+from functions.schemas.__main__ import main
+from pipeline.core.events import InvalidEvent, parse_event, parse_time
+from pipeline.core.metadata_fields import NUMBER_METADATA, TEXT_METADATA
 from pipeline.core.vocabulary import EVENT_CODES
 
 SCHEMAS = documents()
@@ -223,8 +227,8 @@ def test_a_known_name_is_no_custom_event_nor_another() -> None:
 # ---- what they are ------------------------------------------------------------------------------------------------
 
 
-def test_there_is_a_schema_for_every_name_that_the_contract_and_the_stored_states_know() -> None:
-    assert set(EVENTS) == EVENT_NAMES | set(EVENT_CODES) | {CUSTOM}
+def test_there_is_a_schema_for_every_name_that_the_stored_states_know() -> None:
+    assert set(EVENTS) == set(EVENT_CODES) | {CUSTOM}
     assert all(SCHEMAS[name]["title"] == name for name in EVENTS)
 
 
@@ -240,10 +244,6 @@ def test_every_schema_is_one_of_the_draft_and_describes_itself(name: str) -> Non
     assert SCHEMAS[name]["x-since"] in {str(version) for version in range(1, int(VERSION) + 1)}
 
 
-def test_the_events_that_need_a_product_are_those_of_the_contract() -> None:
-    assert {name for name in EVENTS if "product_id" in SCHEMAS[name].get("required", ())} == PRODUCT_EVENTS
-
-
 @pytest.mark.parametrize("name", table.metadata_fields(SCHEMAS[COMMON]))
 def test_every_field_has_a_description_a_type_and_a_range_and_every_number_a_unit(name: str) -> None:
     schema = SCHEMAS[COMMON]["$defs"][name]
@@ -253,17 +253,39 @@ def test_every_field_has_a_description_a_type_and_a_range_and_every_number_a_uni
     assert bool(schema.get("x-unit")) == (table.kind(schema) == "number")
 
 
-def test_rules_are_for_the_fields_that_the_contract_checks_and_no_others() -> None:
-    described = {name: SCHEMAS[COMMON]["$defs"][name] for name in table.metadata_fields(SCHEMAS[COMMON])}
-    ruled = {name: schema["type"][0] for name, schema in described.items() if "type" in schema}
-    assert ruled == {**dict.fromkeys(TEXT_METADATA, "string"), **dict.fromkeys(NUMBER_METADATA, "number")}
-    for schema in described.values():
-        jsonschema_rs.meta.validate(schema.get("x-expected", {}))
+def test_what_is_expected_of_a_value_is_a_schema() -> None:
+    for name in table.metadata_fields(SCHEMAS[COMMON]):
+        jsonschema_rs.meta.validate(SCHEMAS[COMMON]["$defs"][name].get("x-expected", {}))
 
 
 def test_an_event_names_only_fields_that_are_described() -> None:
     for name in EVENTS:
         assert set(fields(SCHEMAS[name])) <= set(table.metadata_fields(SCHEMAS[COMMON]))
+
+
+# ---- what is generated from the tables -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [COMMON, *EVENTS])
+def test_a_schema_file_is_not_stale(name: str) -> None:
+    assert (FOLDER / f"{name}.json").read_bytes() == generate.as_file(generate.schemas()[name]), (
+        f"{name}.json is stale: run `make schemas ARGS=--write`"
+    )
+
+
+def test_there_is_no_schema_file_that_no_table_has() -> None:
+    assert {path.stem for path in FOLDER.glob("*.json")} == set(generate.schemas())
+
+
+def test_the_event_names_of_the_browser_sdk_are_not_stale() -> None:
+    text = sdk_types.TYPES.read_text("utf-8")
+    assert all(f'| "{name}"' in text for name in EVENT_CODES)
+    assert sdk_types.typed(text) == text, "web/sdk/freshet.d.ts is stale: run `make schemas ARGS=--write`"
+
+
+def test_a_file_of_types_without_event_names_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected one `export type EventName`, got 0"):
+        sdk_types.typed("export type Other = string;")
 
 
 # ---- the tracking plan --------------------------------------------------------------------------------------------
@@ -272,7 +294,7 @@ def test_an_event_names_only_fields_that_are_described() -> None:
 def test_the_document_is_not_stale() -> None:
     text = table.DOCUMENT.read_text("utf-8")
     assert table.documented(text, table.tables()) == text, (
-        "docs/tracking-plan.md is stale: run `make schemas ARGS=--docs`"
+        "docs/tracking-plan.md is stale: run `make schemas ARGS=--write`"
     )
 
 

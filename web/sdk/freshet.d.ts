@@ -93,6 +93,7 @@ export type EventName =
   | "dwell"
   | "impression"
   | "identify"
+  | "visibility"
   | (string & {});
 
 export interface Question {

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 import msgspec
@@ -17,38 +19,91 @@ from pipeline.dofn import LeanDoFn
 from pipeline.metrics import Counter
 from pipeline.sinks import bigquery_client
 
-SLICE = timedelta(hours=1)
-MAX_SLICES = 2_000
-COLUMNS = "event_id, event, user_id, anonymous_id, session_id, product_id, timestamp, ingest_time, metadata"
+COLUMNS = """event_id, event, user_id, anonymous_id, session_id, product_id, timestamp, ingest_time,
+  metadata"""
+# BigQuery keeps at most 10 GB of a query's result, compressed; this many events stay below it.
+MAX_QUERY_EVENTS = 10_000_000
+PART_ROWS = 20_000
+
+
+class Day(NamedTuple):
+    """How many events the log holds of one day of event time (UTC), a partition of the table."""
+
+    start: datetime
+    events: int
+
+
+class Span(NamedTuple):
+    """Event times in [since, until), as RFC 3339 texts."""
+
+    since: str
+    until: str
+
+
+class Part(NamedTuple):
+    """Some rows of a query's result, the first of which is the row `start`, from 0."""
+
+    result: bigquery.TableReference
+    start: int
 
 
 class ReadLog(beam.PTransform):
-    """Every row of the events table with an event time in [since, until), as encoded events, doubles included.
+    """Every row of the events table with an event time in [since, until), as encoded events.
 
-    One query an hour of event time (longer where that would be over 2,000 queries), so that a runner can spread them;
-    each reads its partition alone. Rows whose event breaks the contract cannot come from the pipeline; they are counted
-    as `backfill/invalid` and left out.
+    Doubles are included. Rows whose event breaks the contract cannot come from the pipeline; they
+    are counted as `backfill/invalid` and left out.
+
+    A query is billed for whole partitions, which are days, so each day is scanned by one query
+    alone: the queries together are billed for one scan of `COLUMNS`, and the event times, 8 bytes
+    a row, once more, since they are counted by day beforehand. A query reads as many days as hold
+    `max_query_events` together: a sparse year is one query. The rows that it finds are read in
+    parts, at no charge, which a runner can spread: a busy day has many readers.
 
     Raises:
         ValueError: when the span is empty.
     """
 
-    def __init__(self, project: str, dataset: str, since: datetime, until: datetime) -> None:
+    def __init__(
+        self,
+        project: str,
+        dataset: str,
+        since: datetime,
+        until: datetime,
+        *,
+        max_query_events: int = MAX_QUERY_EVENTS,
+        part_rows: int = PART_ROWS,
+    ) -> None:
         super().__init__()
         if not since < until:
-            raise ValueError(f"since: expected a time before until, {until.isoformat()}, got {since.isoformat()}")
+            expected = f"expected a time before until, {until.isoformat()}"
+            raise ValueError(f"since: {expected}, got {since.isoformat()}")
         self._table, self._project = f"{project}.{dataset}.events", project
-        self._span = since.isoformat(), until.isoformat()
-        self._slices = list(slices(since, until))
+        self._since, self._until = since, until
+        self._max_query_events, self._part_rows = max_query_events, part_rows
+
+    @cached_property
+    def days(self) -> list[Day]:
+        """The days of the span that hold events, in order, from a query of the event times alone."""
+        columns = "timestamp_trunc(timestamp, day) as day, count(*) as events"
+        span = Span(self._since.isoformat(), self._until.isoformat())
+        with closing(bigquery_client(self._project)) as client:
+            job = _query(client, columns, self._table, span, "group by day order by day")
+            return [Day(*row) for row in job.result()]
 
     def count(self) -> int:
-        """The number of rows that it will read: a query that scans the times of the span alone."""
-        [(count,)] = _rows(self._project, f"select count(*) from `{self._table}`", self._span)
-        return int(count)
+        """The number of rows that it will read."""
+        return sum(day.events for day in self.days)
 
     def expand(self, begin: PBegin) -> Any:
-        read = beam.ParDo(_ReadSlice(self._project, self._table))
-        return begin | "Slices" >> beam.Create(self._slices) | beam.Reshuffle() | "ReadSlice" >> read
+        queries = list(spans(self._since, self._until, self.days, self._max_query_events))
+        return (
+            begin
+            | "Spans" >> beam.Create(queries)
+            | "SpreadQueries" >> beam.Reshuffle()
+            | "Query" >> beam.ParDo(_QuerySpan(self._project, self._table, self._part_rows))
+            | "SpreadParts" >> beam.Reshuffle()
+            | "ReadPart" >> beam.ParDo(_ReadPart(self._project, self._part_rows))
+        )
 
 
 class ReadFile(beam.PTransform):
@@ -73,19 +128,37 @@ class ReadFile(beam.PTransform):
         return begin | beam.io.ReadFromText(self._path) | beam.ParDo(_ParseLine())
 
 
-class _ReadSlice(LeanDoFn):
-    def __init__(self, project: str, table: str) -> None:
-        self._project, self._table = project, table
+class _QuerySpan(LeanDoFn):
+    """A span to the parts of what its query found."""
+
+    def __init__(self, project: str, table: str, part_rows: int) -> None:
+        self._project, self._table, self._part_rows = project, table, part_rows
+
+    def process(self, span: Span) -> Iterator[Part]:
+        with closing(bigquery_client(self._project)) as client:
+            job = _query(client, COLUMNS, self._table, span)
+            found = job.result(max_results=1).total_rows or 0
+        for start in range(0, found, self._part_rows):
+            yield Part(job.destination, start)
+
+
+class _ReadPart(LeanDoFn):
+    """A part to its rows, as encoded events."""
+
+    def __init__(self, project: str, part_rows: int) -> None:
+        self._project, self._part_rows = project, part_rows
         self._read = Counter("backfill", "read")
         self._invalid = Counter("backfill", "invalid")
 
-    def process(self, span: tuple[str, str]) -> Iterator[bytes]:
-        for row in _rows(self._project, f"select {COLUMNS} from `{self._table}`", span):
-            self._read.inc()
-            try:
-                yield encode_event(event_of(row))
-            except (msgspec.DecodeError, msgspec.ValidationError):
-                self._invalid.inc()
+    def process(self, part: Part) -> Iterator[bytes]:
+        with closing(bigquery_client(self._project)) as client:
+            rows = client.list_rows(part.result, start_index=part.start, max_results=self._part_rows)
+            for row in rows:
+                self._read.inc()
+                try:
+                    yield encode_event(event_of(row))
+                except (msgspec.DecodeError, msgspec.ValidationError):
+                    self._invalid.inc()
 
 
 class _ParseLine(LeanDoFn):
@@ -105,16 +178,11 @@ class _ParseLine(LeanDoFn):
         yield encode_event(event)
 
 
-def _rows(project: str, select: str, span: tuple[str, str]) -> Iterator[Any]:
-    """Rows that a query finds of a span of event time."""
-    bounds = zip(("since", "until"), span, strict=True)
-    times = [bigquery.ScalarQueryParameter(name, "TIMESTAMP", bound) for name, bound in bounds]
-    client = bigquery_client(project)
-    try:
-        sql = f"{select} where timestamp >= @since and timestamp < @until"
-        yield from client.query_and_wait(sql, job_config=bigquery.QueryJobConfig(query_parameters=times))
-    finally:
-        client.close()
+def _query(client: bigquery.Client, columns: str, table: str, span: Span, rest: str = "") -> bigquery.QueryJob:
+    """Start a query of a span of event time; BigQuery scans the partitions of its days alone."""
+    bounds = [bigquery.ScalarQueryParameter(name, "TIMESTAMP", bound) for name, bound in span._asdict().items()]
+    sql = f"select {columns} from `{table}` where timestamp >= @since and timestamp < @until {rest}"
+    return client.query(sql, job_config=bigquery.QueryJobConfig(query_parameters=bounds))
 
 
 def event_of(row: Mapping[str, Any]) -> Event:
@@ -137,13 +205,19 @@ def event_of(row: Mapping[str, Any]) -> Event:
     )
 
 
-def slices(since: datetime, until: datetime) -> Iterator[tuple[str, str]]:
-    """[since, until) in parts of an hour, or in 2,000 parts, as RFC 3339 texts."""
-    start, length = since, max(SLICE, (until - since) / MAX_SLICES)
-    while start < until:
-        end = min(start + length, until)
-        yield start.isoformat(), end.isoformat()
-        start = end
+def spans(since: datetime, until: datetime, days: Iterable[Day], max_events: int) -> Iterator[Span]:
+    """[since, until) cut at midnights (UTC) into spans of at most `max_events` events each.
+
+    A day with more is a span of its own. Days without events belong to a span too, so an event
+    that was written after the count is read.
+    """
+    start, events = since, 0
+    for day in days:
+        if events and events + day.events > max_events:
+            yield Span(start.isoformat(), day.start.isoformat())
+            start, events = day.start, 0
+        events += day.events
+    yield Span(start.isoformat(), until.isoformat())
 
 
 def encode_event(event: Event) -> bytes:

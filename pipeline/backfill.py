@@ -392,8 +392,13 @@ def run(argv: list[str], environ: dict[str, str]) -> int:
 
 
 def _progress(source: ReadLog | ReadFile) -> Reporter:
-    """Prints how far the backfill is every few seconds; nothing where its steps run elsewhere, as on Dataflow."""
+    """Prints how many events there are to read, then every few seconds how far the backfill is.
+
+    Where its steps run elsewhere, as on Dataflow, only the first is known here.
+    """
     total, before = source.count(), snapshot()
+    if total is not None:
+        print(f"backfill: {total:,} events to read", flush=True)
 
     def tell() -> None:
         done = {name: count - before.get(name, 0) for name, count in snapshot().items() if "backfill/" in name}

@@ -5,16 +5,20 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import apache_beam as beam
 import msgspec
 import pytest
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from apache_beam.testing.util import assert_that, equal_to
 from google.cloud import bigquery
 
 from pipeline import backfill
-from pipeline.archive import MAX_SLICES, ReadLog, decode_event, encode_event, event_of, slices
+from pipeline.archive import Day, ReadLog, decode_event, encode_event, event_of, spans
 from pipeline.backfill import account_of, fold_messages, messages_of, progress_line
 from pipeline.core.catalog import Item
 from pipeline.core.events import Event
@@ -172,16 +176,57 @@ def test_a_file_of_events_is_read_as_the_log_is_and_broken_lines_are_left_out(
     assert "backfill: read 7 of 7 events, folded 3, wrote " in capsys.readouterr().out
 
 
-def test_how_much_of_the_log_there_is_to_read_is_known_before(
-    source: Bigtable, dataset: str, tag: str, log: Any, emulators: Mapping[str, str]
+def test_how_much_of_the_log_there_is_to_read_is_known_and_said_before(
+    source: Bigtable, dataset: str, tag: str, log: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     day = START + timedelta(days=40)
     log([event(n, tag=tag, user_id="u", timestamp=day + timedelta(hours=n)) for n in range(3)])
-    read = ReadLog(emulators["GOOGLE_CLOUD_PROJECT"], dataset, day, day + timedelta(hours=2))
-    assert read.count() == 2
+    until = day + timedelta(hours=2)
+    assert ReadLog(source.project, dataset, day, until).count() == 2
+    run(source, dataset, f"--since={day.isoformat()}", f"--until={until.isoformat()}")
+    assert capsys.readouterr().out.startswith("backfill: 2 events to read\n")
     assert progress_line({"backfill/read": 1_500, "backfill/events": 9}, 2_000) == (
         "backfill: read 1,500 of 2,000 events, folded 9, wrote 0 rows"
     )
+
+
+def assert_reads(read: ReadLog, events: list[Event]) -> None:
+    """Assert that it reads these events, in any order."""
+    with beam.Pipeline(FnApiRunner()) as pipeline:
+        ids = pipeline | read | beam.Map(lambda encoded: decode_event(encoded).event_id)
+        assert_that(ids, equal_to([one.event_id for one in events]))
+
+
+def queries_of_rows(client: bigquery.Client, dataset: str) -> dict[str, str]:
+    """The queries so far that read events of the log, by their job."""
+    jobs = [job for job in client.list_jobs() if isinstance(job, bigquery.QueryJob)]
+    return {job.job_id: job.query for job in jobs if f"metadata from `{client.project}.{dataset}.events`" in job.query}
+
+
+def test_a_year_of_sparse_log_is_one_query_and_each_of_its_events_is_read_once(
+    bigquery_server: bigquery.Client, source: Bigtable, dataset: str, tag: str, log: Any
+) -> None:
+    year = START + timedelta(days=1_000), START + timedelta(days=1_365)
+    days = [year[0] + timedelta(days=7 * n) for n in range(50)]
+    events = [event(n, tag=tag, user_id="u", timestamp=day) for n, day in enumerate(days)]
+    log([*events, events[0]])
+    before = queries_of_rows(bigquery_server, dataset)
+    assert_reads(ReadLog(source.project, dataset, *year), [*events, events[0]])
+    assert len(queries_of_rows(bigquery_server, dataset)) == len(before) + 1
+
+
+def test_a_busy_log_is_read_day_by_day_and_in_parts_and_each_of_its_events_once(
+    bigquery_server: bigquery.Client, source: Bigtable, dataset: str, tag: str, log: Any
+) -> None:
+    first = START.replace(hour=0) + timedelta(days=2_000)
+    times = [first + timedelta(days=day, hours=4 * n) for day in range(3) for n in range(6)]
+    events = [event(n, tag=tag, user_id="u", timestamp=at) for n, at in enumerate(times)]
+    log(events)
+    before = queries_of_rows(bigquery_server, dataset)
+    until = first + timedelta(days=3)
+    read = ReadLog(source.project, dataset, first, until, max_query_events=6, part_rows=4)
+    assert_reads(read, events)
+    assert len(queries_of_rows(bigquery_server, dataset)) == len(before) + 3
 
 
 def test_arguments_that_do_not_fit_are_refused_with_their_name(
@@ -256,10 +301,21 @@ def test_an_event_comes_back_from_its_row_as_it_went_in() -> None:
     assert event_of({**row, **times}) == whole == decode_event(encode_event(whole))
 
 
-def test_a_span_is_read_in_hours_and_a_long_one_in_a_bounded_number_of_parts() -> None:
-    parts = list(slices(START, START + timedelta(hours=2, minutes=30)))
-    assert [begin[11:16] for begin, _ in parts] == ["12:00", "13:00", "14:00"] and parts[-1][1][11:16] == "14:30"
-    assert len(list(slices(START, START + timedelta(days=3650)))) <= MAX_SLICES + 1
+def test_a_day_of_the_log_is_never_divided_between_two_queries() -> None:
+    midnight = START.replace(hour=0)
+    days = [Day(midnight + timedelta(days=n), events) for n, events in ((0, 5), (1, 5), (9, 1), (10, 30), (11, 2))]
+    since, until = START, START + timedelta(days=20)
+    found = list(spans(since, until, days, max_events=10))
+    cuts = [f"2025-01-{day}T00:00:00+00:00" for day in ("10", "11", "12")]
+    assert found == list(pairwise([since.isoformat(), *cuts, until.isoformat()]))
+
+
+def test_a_span_of_which_nothing_was_counted_is_read_too() -> None:
+    until = START + timedelta(days=365)
+    assert list(spans(START, until, [], max_events=10)) == [(START.isoformat(), until.isoformat())]
+
+
+def test_an_empty_span_is_refused() -> None:
     with pytest.raises(ValueError, match="since: expected a time before until"):
         ReadLog("p", "d", START, START)
 

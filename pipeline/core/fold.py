@@ -14,11 +14,12 @@ from pipeline.core.bots import is_bot
 from pipeline.core.catalog import Item
 from pipeline.core.decay import HOUR_MS
 from pipeline.core.events import Event
-from pipeline.core.items import BOUGHT, TOUCHED, ItemStats
+from pipeline.core.items import BOUGHT, TOUCHED, ItemStats, Link
 from pipeline.core.profile import UserProfile
 from pipeline.core.session_totals import SessionTotals, is_bot_session, session_key
 
 Fact = tuple[Event, Item | None]  # an event and what the catalog knows of its item
+Links = defaultdict[str, list[Link]]  # by item id
 
 
 class Pair(NamedTuple):
@@ -125,14 +126,19 @@ def catalog_category(fact: Fact) -> str | None:
 def item_sums(folded: Iterable[Folded]) -> dict[str, ItemStats]:
     """Partial item statistics by item id of some folded messages."""
     stats: dict[str, ItemStats] = defaultdict(ItemStats)
-    links: dict[str, list[tuple[str, int, float, int]]] = defaultdict(list)
+    links: Links = defaultdict(list)
     for new, pairs in folded:
         for event, item in new:
             if event.product_id is not None:
                 stats[event.product_id].add(event, catalog_category((event, item)))
-        for item_id, other, kind, weight, time_ms in pairs:
-            links[item_id].append((other, kind, weight, time_ms))
-            links[other].append((item_id, kind, weight, time_ms))
+        add_links(links, pairs)
     for item_id, found in links.items():
         stats[item_id].link_all(found)
     return dict(stats)
+
+
+def add_links(links: Links, pairs: Iterable[Pair]) -> None:
+    """Add each pair to the links of both of its items, where `ItemStats.link_all` takes them."""
+    for item_id, other, kind, weight, time_ms in pairs:
+        links[item_id].append((other, kind, weight, time_ms))
+        links[other].append((item_id, kind, weight, time_ms))

@@ -100,6 +100,9 @@ class Counts(msgspec.Struct, array_like=True):
         return {**ever, **windows}
 
 
+Link = tuple[str, int, float, int]  # (other item, TOUCHED or BOUGHT, weight, time in ms)
+
+
 class ItemStats(msgspec.Struct, array_like=True):
     """What one item's visitors did: counts, neighbours, popularity, and a vector of the company it keeps.
 
@@ -138,8 +141,8 @@ class ItemStats(msgspec.Struct, array_like=True):
         """Add `weight` (negative: take back) of having been touched (TOUCHED) or bought (BOUGHT) with `other`."""
         self.link_all([(other, kind, weight, time_ms)])
 
-    def link_all(self, links: Iterable[tuple[str, int, float, int]]) -> None:
-        """`link` for each `(other, kind, weight, time_ms)`, with one sum of vectors for all of them."""
+    def link_all(self, links: Iterable[Link]) -> None:
+        """`link` for each of them, with one sum of vectors for all."""
         touched: DecayedSums[str] = DecayedSums()
         for other, kind, weight, time_ms in links:
             self.newest_ms = max(self.newest_ms, time_ms)
@@ -201,10 +204,14 @@ class ItemStats(msgspec.Struct, array_like=True):
         """Readable numbers for the API."""
         return {**self.counts.describe(now_ms), "ctr": self.ctr(now_ms), "conversion": self.conversion(now_ms)}
 
-    def encode(self) -> bytes:
-        """The stored form, cut to its bounds."""
+    def settle(self) -> None:
+        """Cut to the 200 heaviest neighbours of each kind."""
         self.neighbour_weights.keep_largest(MAX_NEIGHBOURS_KEPT)
         self.bought_weights.keep_largest(MAX_NEIGHBOURS_KEPT)
+
+    def encode(self) -> bytes:
+        """The stored form, cut to its bounds."""
+        self.settle()
         return _VERSION + _encoder.encode(self)
 
     @staticmethod

@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Callable
 
-from tests.bench import api, attack, backfill, collector, engines, freshness, pipeline, profiles, sdk, steps
+from tests.bench import api, attack, backfill, collector, engines, freshness, pipeline, profiles, sdk, steps, training
 from tests.bench.rows import Row
 from tests.simulator.report import REPORTS, machine_line, table
 
@@ -22,6 +22,7 @@ BENCHES: dict[str, Callable[[], list[Row]]] = {
     "profiles": profiles.run,
     "pipeline": pipeline.run,
     "backfill": backfill.run,
+    "training": training.run,
     "freshness": freshness.run,
     "engines": engines.run,
 }

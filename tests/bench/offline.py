@@ -63,7 +63,7 @@ class Shop:
         """Fold one event."""
         self.world.add(event)
         item_id = event.product_id or ""
-        popularity = self.world.stats[item_id].log2_popularity()
+        popularity = self.world.log2_popularity(item_id)
         for scope in ("", self.world.item(item_id).category):
             if popularity is not None:
                 self.trending.setdefault(scope, Trending()).rank(item_id, popularity)

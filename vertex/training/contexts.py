@@ -35,8 +35,7 @@ class Candidates:
     def add(self, event: Event, item: Item | None) -> None:
         """Note what one event, which the world has folded already, makes of its item's popularity."""
         item_id = event.product_id
-        stats = self._world.stats.get(item_id) if item_id is not None else None
-        popularity = stats.log2_popularity() if stats is not None else None
+        popularity = self._world.log2_popularity(item_id) if item_id is not None else None
         is_offered = item is None or not item.stub or not self._world.has_catalog
         if item_id is not None and popularity is not None and is_offered:
             for scope in {"", category_of((event, item))}:
@@ -50,7 +49,7 @@ class Candidates:
         recent = [item_id for item_id, _ in profile.recent_items(now_ms, RECENT_SEEDS)]
         found = dict.fromkeys(recent)
         for seed in recent[:5]:
-            stats = self._world.stats.get(seed)
+            stats = self._world.stats(seed)
             found.update(dict.fromkeys(list(stats.neighbours(now_ms) if stats is not None else ())[:_PER_SEED]))
         if recent and isinstance(vectors, VectorIndex) and recent[0] in vectors:
             nearest = vectors.nearest(vectors[recent[0]], _NEAREST)

@@ -6,34 +6,42 @@ of the pipeline instead, in order of event time, and reads them where serving wo
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from pipeline.core.catalog import Item, stub_item
 from pipeline.core.events import Event, profile_key
 from pipeline.core.features import RECENT_SEEDS
-from pipeline.core.fold import Pair, adopt, catalog_category, fold
-from pipeline.core.items import MAX_NEIGHBOURS_KEPT, ItemRow, ItemStats, RatePriors
+from pipeline.core.fold import Links, Pair, add_links, adopt, catalog_category, fold
+from pipeline.core.items import ItemRow, ItemStats, RatePriors
 from pipeline.core.profile import UserProfile
 from vertex.priors import fitted_priors
 
 # Fitting the priors reads every item: it is done again when the log has grown by a tenth, within these bounds (events).
 PRIORS_AFTER_LEAST, PRIORS_AFTER_MOST = 20, 2_000
+# A bound on memory: some 20 MB.
+MAX_PAIRS_WAITING = 100_000
 
 
 class World:
     """Profiles, item stats and items after some events; the state that the pipeline would hold in Bigtable.
 
+    Links between items wait until one of them is read, and are then added all at once, as in a bundle of the pipeline.
+
     Args:
         catalog: what is known of the items. The log does not say what a price was earlier, so all of the
             past is seen with the catalog of today.
+        max_pairs_waiting: so many pairs of items wait at most.
 
     Attributes:
         has_catalog: whether it holds any item that is no stub.
     """
 
-    def __init__(self, catalog: Mapping[str, Item]) -> None:
+    def __init__(self, catalog: Mapping[str, Item], max_pairs_waiting: int = MAX_PAIRS_WAITING) -> None:
         self.profiles: dict[str, UserProfile] = {}
-        self.stats: dict[str, ItemStats] = {}
+        self._stats: defaultdict[str, ItemStats] = defaultdict(ItemStats)
+        self._links: Links = defaultdict(list)
+        self._pairs_waiting, self._max_pairs_waiting = 0, max_pairs_waiting
         self._items = dict(catalog)
         self.has_catalog = any(not item.stub for item in catalog.values())
         self._priors, self._priors_at = RatePriors(), 0
@@ -64,7 +72,23 @@ class World:
 
     def rows(self, item_ids: Iterable[str]) -> list[ItemRow]:
         """The items as serving would read them; unknown ones are stubs without a history."""
-        return [ItemRow(self.item(item_id), self.stats.get(item_id) or ItemStats()) for item_id in item_ids]
+        return [ItemRow(self.item(item_id), self.stats(item_id) or ItemStats()) for item_id in item_ids]
+
+    def stats(self, item_id: str) -> ItemStats | None:
+        """What the item's visitors did; None where no event names it."""
+        links = self._links.pop(item_id, None)
+        if links is not None:
+            self._stats[item_id].link_all(links)
+            self._stats[item_id].settle()
+        return self._stats.get(item_id)
+
+    def log2_popularity(self, item_id: str) -> float | None:
+        """The item's popularity (`ItemStats.log2_popularity`), for which no link has to be added."""
+        return self._stats[item_id].log2_popularity() if item_id in self._stats else None
+
+    def item_ids(self) -> list[str]:
+        """The items that events name."""
+        return list(self._stats)
 
     def item(self, item_id: str) -> Item:
         """What is known of an item; a stub when that is nothing."""
@@ -73,12 +97,15 @@ class World:
     def seeds(self, profile: UserProfile, now_ms: int) -> dict[str, ItemStats]:
         """The stats of the items that the visitor touched last or has in the cart."""
         recent = (item_id for item_id, _ in profile.recent_items(now_ms, RECENT_SEEDS))
-        return {item_id: self.stats[item_id] for item_id in (*recent, *profile.in_cart()) if item_id in self.stats}
+        seeds = {item_id: self.stats(item_id) for item_id in (*recent, *profile.in_cart())}
+        return {item_id: stats for item_id, stats in seeds.items() if stats is not None}
 
     def priors(self) -> RatePriors:
         """The priors of the items' rates, as serving would have fitted them lately."""
         if self._added >= self._priors_at:
-            self._priors = fitted_priors(self.rows(self.stats))
+            # Rates are of counts alone, so links may wait.
+            rows = [ItemRow(self.item(item_id), stats) for item_id, stats in self._stats.items()]
+            self._priors = fitted_priors(rows)
             pause = min(max(self._added // 10, PRIORS_AFTER_LEAST), PRIORS_AFTER_MOST)
             self._priors_at = self._added + pause
         return self._priors
@@ -110,18 +137,12 @@ class World:
         item = self._items.get(product_id)
         if item is None:
             item = self._items[product_id] = stub_item(event)
-        self._touched(product_id).add(event, catalog_category((event, None if item.stub else item)))
+        self._stats[product_id].add(event, catalog_category((event, None if item.stub else item)))
 
-    def _link(self, pairs: Iterable[Pair]) -> None:
-        for pair in pairs:
-            for one, two in ((pair.item, pair.other), (pair.other, pair.item)):
-                stats = self._touched(one)
-                stats.link(two, pair.kind, pair.weight, pair.time_ms)
-                stats.neighbour_weights.keep_largest(MAX_NEIGHBOURS_KEPT)
-                stats.bought_weights.keep_largest(MAX_NEIGHBOURS_KEPT)
-
-    def _touched(self, item_id: str) -> ItemStats:
-        stats = self.stats.get(item_id)
-        if stats is None:
-            stats = self.stats[item_id] = ItemStats()
-        return stats
+    def _link(self, pairs: list[Pair]) -> None:
+        add_links(self._links, pairs)
+        self._pairs_waiting += len(pairs)
+        if self._pairs_waiting >= self._max_pairs_waiting:
+            self._pairs_waiting = 0
+            for item_id in list(self._links):
+                self.stats(item_id)

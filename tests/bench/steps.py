@@ -1,4 +1,7 @@
-"""What privacy and enrichment cost the collector for an event: each step by itself, in processor time on one core.
+"""The collector's time for an event, and that of each step of privacy and enrichment, on one core.
+
+Processor time. An event of the native protocol is read typed; beside it stands the same event read
+as an object, which is how the events of vendors and those with fields of their own go.
 
 Best of `REPEATS` runs over events that are made anew for each; `python -m tests.bench steps` prints the rows.
 """
@@ -13,13 +16,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from functions.bots import bot_reason
+from functions.collection import Terms, sort_events
 from functions.countries import country_code
 from functions.enrichment import enrich_event, merge, request_context
 from functions.field_policy import FieldPolicy
 from functions.privacy import Privacy, record, wire_consent
+from functions.protocols.contract import Reading, Translated
+from functions.protocols.native.protocol import read_batch
 from functions.user_agents import UserAgents
 from pipeline.core.events import WireEvent
-from tests.bench.payloads import BROWSER_HEADERS
+from pipeline.core.untrusted_json import read as read_json
+from tests.bench.payloads import BROWSER_HEADERS, native
 from tests.bench.rows import Row, row
 
 EVENTS, TEXTS, REPEATS = 2_000, 20, 9
@@ -39,6 +46,7 @@ def run() -> list[Row]:
     context = request_context(agent, language, None, agents)
     plain, nested = {"price": 9.5}, {"price": 9.5, **NESTED}
     return [
+        _typed_row(agents, context),
         _row("privacy_of_an_event", _private(usual), _wires(plain)),
         _row("privacy_of_three_nested_objects", _private(usual), _wires(nested)),
         _row("privacy_with_pii_and_a_hashed_user", _private(Privacy(fields=PERSONAL)), _wires(nested)),
@@ -53,6 +61,28 @@ def run() -> list[Row]:
         _row("user_agent_never_seen", _unseen, lambda: [f"{agent} Edg/{next(_number)}" for _ in range(TEXTS)]),
         _row("user_agent_of_noise", _unseen, lambda: [f"{next(_number)} x(;/" * 51 for _ in range(TEXTS)]),
     ]
+
+
+def _typed_row(agents: UserAgents, context: dict[str, str]) -> Row:
+    terms = Terms(agents=agents, context=context)
+    payloads = [native(1)[0].partition(b"\r\n\r\n")[2]] * EVENTS
+    typed, untyped = (
+        min(_once(_accepted(read, terms), payloads) for _ in range(REPEATS)) for read in (read_batch, _read_untyped)
+    )
+    return row("step_event_read_typed", typed, "us", None, "read as an object", untyped)
+
+
+def _accepted(read: Callable[[bytes], Reading], terms: Terms) -> Callable[[bytes], None]:
+    def step(payload: bytes) -> None:
+        found = sort_events(read(payload), datetime.now(UTC), terms)
+        if found.accepted != 1:
+            raise RuntimeError(f"payload: expected one accepted event, got {found}")
+
+    return step
+
+
+def _read_untyped(payload: bytes) -> Reading:
+    return Reading((Translated(payload, (read_json(payload),)),))
 
 
 _number = itertools.count()

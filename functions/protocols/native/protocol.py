@@ -23,13 +23,7 @@ from pipeline.core.events import (
     parse_time,
 )
 from pipeline.core.surrogates import mended
-from pipeline.core.untrusted_json import (
-    CONSENT,
-    UNREADABLE,
-    has_escaped_letter,
-    may_hide_consent,
-    may_hide_consent_beside,
-)
+from pipeline.core.untrusted_json import UNREADABLE, may_hide_consent, may_hide_consent_beside
 from pipeline.core.untrusted_json import read as read_json
 from pipeline.core.user_tokens import USER_TOKEN
 
@@ -110,8 +104,7 @@ def read_batch(body: bytes, key: str | None = None) -> Reading:
     payloads = [bytes(event) for event in outer.events]
     if may_hide_consent_beside(body, payloads):
         outer.consent = _consent_of_all(body)
-    is_plain = not has_escaped_letter(body) and not any(CONSENT in payload for payload in payloads)
-    events = [_translated(payload, is_plain) for payload in payloads]
+    events = [_translated(payload) for payload in payloads]
     return Reading(events, key, sent_at, outer.backfill, outer.consent, user_token=outer.user_token)
 
 
@@ -147,10 +140,9 @@ def _consent_of_all(body: bytes) -> Any:
         raise InvalidEvent("body", f"expected JSON ({error})", body) from None
 
 
-def _translated(payload: bytes, is_plain: bool = False) -> Translated:
-    """An event, of which it may be known already that it holds no consent."""
+def _translated(payload: bytes) -> Translated:
     try:
-        return _read_event(payload, is_plain)
+        return _read_event(payload)
     except TooMuch as error:  # to read it again costs as much again
         return Translated(payload, (), error)
     except InvalidEvent as error:
@@ -167,10 +159,10 @@ def _stated(payload: bytes) -> tuple[dict[str, Any], ...]:
     return ({"event_id": found.event_id, "consent": found.consent, "metadata": {"consent": inner}},)
 
 
-def _read_event(payload: bytes, is_plain: bool) -> Translated:
-    """The quick way for what most clients write, else as an object; the one takes nothing that the other refuses."""
+def _read_event(payload: bytes) -> Translated:
+    """Read an event typed, see `WireEvent`, else as an object; typed takes nothing that the other refuses."""
     is_small = len(payload) <= MAX_EVENT_BYTES and payload.count(b"{") + payload.count(b"[") <= MAX_DEPTH
-    if is_small and (is_plain or not may_hide_consent(payload)):
+    if is_small and not may_hide_consent(payload):
         try:
             wire = _wire_decoder.decode(payload)
             return Translated(payload, wire=wire, user_token=wire.user_token)

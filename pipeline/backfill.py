@@ -44,7 +44,18 @@ from pipeline.metrics import Counter, Reporter, snapshot
 from pipeline.options import CLOUD_TRENDING_SHARDS, FreshetOptions
 from pipeline.rewind import moment
 from pipeline.rules_file import rules_of
-from pipeline.store import PROFILE, STATS, STUB, TRENDING, Bigtable, cell, revise
+from pipeline.store import (
+    PROFILE,
+    STATS,
+    STUB,
+    TRENDING,
+    UNREADABLE,
+    Bigtable,
+    cell,
+    decode,
+    knows_version,
+    revise,
+)
 
 BROWSERS, POINTERS = "browsers", "pointers"
 MAX_WAITING_EVENTS = 5_000
@@ -322,12 +333,14 @@ class _Rank(LeanDoFn):
 class _WriteRows(LeanDoFn):
     """Writes rows above what is there.
 
-    Kept is what a profile knows and the log does not (cooldowns, marks), and what a stub said first.
+    Kept is what a profile knows and the log does not (cooldowns, marks), and what a stub said first. A row that a newer
+    release has written stays as it is, and is counted.
     """
 
     def __init__(self, lease: Lease) -> None:
         self._lease = lease
         self._written = Counter("backfill", "written")
+        self._unreadable = Counter("backfill", "unreadable")
         self._pending: dict[str, dict[str, tuple[bytes, int]]] = {}
 
     def start_bundle(self) -> None:
@@ -349,6 +362,9 @@ class _WriteRows(LeanDoFn):
             stored = store.read_many(kind, list(rows))
             for key, (value, newest_ms) in rows.items():
                 before, revision = stored.get(key, (b"", 0))
+                if before and not knows_version(kind, before):
+                    self._unreadable.inc()
+                    continue
                 if before and kind == PROFILE:
                     value = _with_memory(value, before)
                 elif before and kind == STUB:
@@ -359,9 +375,12 @@ class _WriteRows(LeanDoFn):
 
 
 def _with_memory(value: bytes, before: bytes) -> bytes:
-    """The folded profile with the cooldowns and marks of the one that was stored."""
+    """The folded profile with the cooldowns and marks of the one that was stored, where that is not damaged."""
     profile = UserProfile.decode(value)
-    stored = UserProfile.decode(before)
+    try:
+        stored = decode(UserProfile, before)
+    except UNREADABLE:
+        return value
     profile.merge(UserProfile(marks=stored.marks, fired=stored.fired))
     return profile.encode()
 

@@ -160,7 +160,7 @@ _items: dict[Bigtable, dict[str, tuple[Item | None, float]]] = defaultdict(dict)
 
 
 def known_items(source: Bigtable, now_s: float, ids: set[str]) -> dict[str, Item]:
-    """Those of the items that the catalog holds, from the process's cache where it is fresh; stubs are not known.
+    """Those of the items that the catalog holds, from the process's cache where it is fresh.
 
     `now_s` is any clock that never goes back.
     """
@@ -174,9 +174,6 @@ def known_items(source: Bigtable, now_s: float, ids: set[str]) -> dict[str, Item
             found = source.store().read_items(missing)
         for item_id in missing:
             item = found.get(item_id)
-            known = item is not None and not item.stub
-            cache[item_id] = (
-                item if known else None,
-                now_s + (KNOWN_ITEM_TTL_S if known else UNKNOWN_ITEM_TTL_S),
-            )
+            ttl_s = UNKNOWN_ITEM_TTL_S if item is None else KNOWN_ITEM_TTL_S
+            cache[item_id] = (item, now_s + ttl_s)
     return {item_id: item for item_id in ids if (item := cache[item_id][0]) is not None}

@@ -75,7 +75,9 @@ class FoldVisitors(KeptState):
         key, (kind, given) = element
         by_person = True
         kept = self._load(bigtable.PROFILE, key, state)
-        profile = UserProfile.decode(kept.value) if kept.value else UserProfile()
+        profile = self._decode(UserProfile, kept)
+        if profile is None:
+            return
         if profile.account:
             yield from self._forward(key, profile.account, kind, given)
             newest_ms = _newest_ms(given) if kind == FACTS else 0
@@ -113,7 +115,9 @@ class FoldVisitors(KeptState):
         campaign: Any = beam.DoFn.TimerParam(CAMPAIGN),
     ) -> Iterator[Any]:
         kept = self._load(bigtable.PROFILE, key, state)  # the state of a silent key may have been forgotten meanwhile
-        profile = UserProfile.decode(kept.value) if kept.value else UserProfile()
+        profile = self._decode(UserProfile, kept)
+        if profile is None:
+            return
         before = dict(profile.fired)
         yield from self._speak(key, profile, campaign)
         if profile.fired != before:
@@ -122,7 +126,7 @@ class FoldVisitors(KeptState):
     def _fold(self, profile: UserProfile, kind: str, given: Any) -> Folded:
         if kind == ADOPT:
             self._merged.inc()
-            return Folded([], adopt(profile, UserProfile.decode(given)))
+            return Folded([], adopt(profile, bigtable.decode(UserProfile, given)))
         folded = fold(profile, given)
         self._new.inc(len(folded.new))
         self._duplicate.inc(len(given) - len(folded.new))
@@ -246,10 +250,12 @@ class FoldItemRows(KeptState):
     ) -> Iterator[Any]:
         item_id, (addition, stub) = element
         kept = self._load(bigtable.STATS, item_id, state)
-        total = ItemStats.decode(kept.value) if kept.value else ItemStats()
+        total = self._decode(ItemStats, kept)
+        if total is None:
+            return
         unseen = not total.counts.totals  # there may be neighbours: bundles of a session overtake
         day = total.newest_ms // DAY_MS
-        total.merge(ItemStats.decode(addition))
+        total.merge(bigtable.decode(ItemStats, addition))
         add_rank(self._ranks, item_id, total, self._shards)
         yield from self._keep(kept, total.encode(), total.newest_ms, state, flush, final, expiry)
         # Bigtable forgets a stub by its cell's time, so it is written anew on each day that the item is seen.
@@ -284,8 +290,10 @@ class FoldScopes(KeptState):
     ) -> Iterator[Any]:
         row, addition = element
         kept = self._load(bigtable.TRENDING, row, state)
-        total = Trending.decode(kept.value) if kept.value else Trending()
-        total.merge(Trending.decode(addition))
+        total = self._decode(Trending, kept)
+        if total is None:
+            return
+        total.merge(bigtable.decode(Trending, addition))
         yield from self._keep(kept, total.encode(), total.newest_ms, state, flush, final, expiry)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import apache_beam as beam
 import msgspec
@@ -20,10 +21,16 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import Timestamp
 
 from pipeline import store as bigtable
+from pipeline.core.items import ItemStats, Trending
+from pipeline.core.profile import UserProfile
 from pipeline.dofn import LeanDoFn
 from pipeline.lease import Lease
 from pipeline.metrics import Counter
-from pipeline.store import Bigtable, now_ms
+from pipeline.store import UNREADABLE, Bigtable, now_ms
+
+log = logging.getLogger(__name__)
+
+FoldState = TypeVar("FoldState", UserProfile, ItemStats, Trending)
 
 _END = GlobalWindow().max_timestamp()
 
@@ -87,10 +94,13 @@ class KeptState(LeanDoFn):
         self._warm = Counter(step, "warm_started")
         self._coalesced = Counter(step, "coalesced")
         self._superseded = Counter(step, "superseded")
+        self._unreadable = Counter(step, "unreadable")
         self._term = 0
+        self._logged_unreadable = False
 
     def start_bundle(self) -> None:
         self._term = self._keeping.term()
+        self._logged_unreadable = False
 
     def _load(self, kind: str, key: str, state: ReadModifyWriteRuntimeState) -> Kept:
         """What is kept of the row; an empty value when there is none yet."""
@@ -103,14 +113,27 @@ class KeptState(LeanDoFn):
         self._warm.inc()
         return Kept(kind, key, *stored, term=self._term)
 
+    def _decode(self, form: type[FoldState], kept: Kept) -> FoldState | None:
+        """The kept state, empty for a new row; None, counted, for one that cannot be read, which stays as it is.
+
+        What is given for such a row is in the log alone: a backfill folds it, once the row can be read again.
+        """
+        try:
+            return bigtable.decode(form, kept.value) if kept.value else form()
+        except UNREADABLE as error:
+            self._unreadable.inc()
+            if not self._logged_unreadable:  # once a bundle
+                log.error("a row of kind %s is left as it is: %s", kept.kind, error)
+                self._logged_unreadable = True
+            return None
+
     def _current(self, state: ReadModifyWriteRuntimeState) -> Kept | None:
         """The kept state, unless another job has held the lease since: then it is dropped, for the row may say more."""
         encoded: bytes | None = state.read()
         if encoded is None:
             return None
         kept = _decoder.decode(encoded)
-        if kept.term in (0, self._term):  # 0: by a release without leases, of which this job is an update in place
-            kept.term = self._term
+        if kept.term == self._term:
             return kept
         self._superseded.inc(int(kept.waits))  # acknowledged, and in no row
         state.clear()

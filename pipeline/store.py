@@ -1,4 +1,4 @@
-"""Bigtable's layout: tables, families, row keys and codecs. Nothing else in Freshet knows them.
+"""Bigtable's layout: tables, families, row keys, and which decoder reads which version. Nothing else knows them.
 
 | table    | row key                | family:column | value                   | cell timestamp            |
 |----------|------------------------|---------------|-------------------------|---------------------------|
@@ -11,17 +11,20 @@
 
 A stub is what events say of an item that the catalog does not hold. Families `p`, `s` and `t` expire by the age of
 their cells, which is event time; the catalog's family `c` never does (docs/decisions/unknown-items.md).
+
+A stored state begins with a byte, its version, by which `decode` picks the decoder (docs/decisions/versions.md).
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from google.api_core.exceptions import Aborted, DeadlineExceeded, ServiceUnavailable
@@ -53,6 +56,8 @@ from pipeline.core.decay import DAY_MS
 from pipeline.core.items import ItemRow, ItemStats, Trending
 from pipeline.core.profile import UserProfile
 
+log = logging.getLogger(__name__)
+
 TABLES: dict[str, tuple[str, ...]] = {
     "profiles": ("p",),
     "items": ("c", "s"),
@@ -78,16 +83,50 @@ _CELLS: dict[str, tuple[str, str, bytes]] = {
     LEASE: ("leases", "l", b"g"),
 }
 _NEWEST = CellsColumnLimitFilter(1)
-# Stubs that an older release wrote stand in the catalog's family at 1 ms.
-_LOADED = TimestampRangeFilter(start=datetime.fromtimestamp(0.002, UTC))
-_OF_CATALOG = ConditionalRowFilter(RowFilterChain([FamilyNameRegexFilter("c"), _LOADED]), true_filter=_NEWEST)
+_OF_CATALOG = ConditionalRowFilter(FamilyNameRegexFilter("c"), true_filter=_NEWEST)
 # Bigtable passes by the rows of made-up products at some 10,000 a second: a scan has to reach the catalog behind them.
 SCAN_S = 300.0
 _MAX_BULK = 500
 _MAX_WRITERS = 4
 _SWAP_S = 10.0
 _RETRY = Retry(if_exception_type(Aborted, DeadlineExceeded, ServiceUnavailable), maximum=5.0)
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
+
+State = TypeVar("State", UserProfile, ItemStats, Trending, Item)
+_FORMS: Mapping[str, type] = {PROFILE: UserProfile, ITEM: Item, STATS: ItemStats, STUB: Item, TRENDING: Trending}
+# The decoder of each version that this release reads; a state's own `encode` writes the newest of them.
+_DECODERS: Mapping[type, Mapping[int, Callable[[bytes], Any]]] = {
+    UserProfile: {1: UserProfile.decode},
+    ItemStats: {1: ItemStats.decode},
+    Trending: {1: Trending.decode},
+    Item: {1: decode_item},
+}
+
+
+class UnknownVersion(msgspec.DecodeError):
+    """A stored state of a version that this release does not read: a newer release has written it."""
+
+
+def decode(form: type[State], value: bytes) -> State:
+    """The stored state, by the decoder of its version.
+
+    Raises:
+        UnknownVersion: naming the version and those that are known.
+        msgspec.DecodeError, UnicodeDecodeError: the value is damaged.
+    """
+    decoders = _DECODERS[form]
+    decoder = decoders.get(value[0]) if value else None
+    if decoder is None:
+        found = value[0] if value else "no byte"
+        known = " or ".join(map(str, decoders))
+        raise UnknownVersion(f"version of a stored {form.__name__}: expected {known}, got {found}")
+    state: State = decoder(value)
+    return state
+
+
+def knows_version(kind: str, value: bytes) -> bool:
+    """True where this release reads the version of a stored value; it must overwrite no other."""
+    return bool(value) and value[0] in _DECODERS[_FORMS[kind]]
 
 
 def category_scope(category: str) -> str:
@@ -170,8 +209,17 @@ class Store:
         return found
 
     def read_items(self, ids: Sequence[str]) -> dict[str, Item]:
-        """What the catalog says of those items that it holds."""
-        return {key: decode_item(value) for key, (value, _) in self.read_many(ITEM, ids).items()}
+        """What the catalog says of those items that it holds; those that cannot be read are left out, and logged."""
+        found: dict[str, Item] = {}
+        reasons: list[str] = []
+        for key, (value, _) in self.read_many(ITEM, ids).items():
+            try:
+                found[key] = decode(Item, value)
+            except UNREADABLE as error:
+                reasons.append(str(error))
+        if reasons:
+            log.error("%d items of the catalog cannot be read: %s", len(reasons), reasons[-1])
+        return found
 
     def write(self, writes: Iterable[tuple[str, RowMutationEntry]]) -> int:
         """Write all, and return how many; raises when one could not be written."""
@@ -242,21 +290,30 @@ class AsyncStore:
 
     Attributes:
         unreadable: how many rows were left out because they could not be decoded.
+        unreadable_reason: why the last of them could not.
     """
 
     def __init__(self, project: str, instance: str, item_ttl_days: float | None = None) -> None:
         self.unreadable = 0
+        self.unreadable_reason = ""
         self._ttl_ms = round(item_ttl_days * DAY_MS) if item_ttl_days is not None else None
         self._shards: list[int] | None = None
         self._client = BigtableDataClientAsync(project=project)
         self._tables = {name: self._client.get_table(instance, name) for name in TABLES}
 
     async def read_profile(self, key: str, timeout_s: float = 1.0) -> UserProfile | None:
-        """The visitor's profile, or None for an unknown visitor."""
+        """The visitor's profile; None for an unknown visitor, and for a profile that cannot be read."""
         _, family, column = _CELLS[PROFILE]
         row = await self._tables["profiles"].read_row(key, row_filter=_NEWEST, operation_timeout=timeout_s)
         value = _newest(row, family, column) if row is not None else None
-        return UserProfile.decode(value[0]) if value is not None else None
+        if value is None:
+            return None
+        try:
+            return decode(UserProfile, value[0])
+        except UNREADABLE as error:
+            log.error("a profile cannot be read: %s", error)
+            self._leave_out(error)
+            return None
 
     async def read_items(self, ids: Sequence[str], timeout_s: float = 1.0) -> dict[str, ItemRow]:
         """Catalog and stats of those items that exist, stubs among them."""
@@ -320,9 +377,9 @@ class AsyncStore:
         if value is None:
             return
         try:
-            total.merge(Trending.decode(value))
-        except _UNREADABLE:
-            self.unreadable += 1
+            total.merge(decode(Trending, value))
+        except UNREADABLE as error:
+            self._leave_out(error)
 
     async def ping(self, timeout_s: float = 0.5) -> None:
         """Read one row; raises when Bigtable does not answer in time."""
@@ -335,21 +392,25 @@ class AsyncStore:
     def _readable(self, row: Row) -> ItemRow | None:
         try:
             return self._item_row(row)
-        except _UNREADABLE:
-            self.unreadable += 1
+        except UNREADABLE as error:
+            self._leave_out(error)
             return None
+
+    def _leave_out(self, error: ValueError) -> None:
+        self.unreadable += 1
+        self.unreadable_reason = str(error)
 
     def _item_row(self, row: Row) -> ItemRow | None:
         """The item; None where there is nothing but statistics that have expired."""
         loaded, counted = _newest(row, "c", b"i"), self._state(row, "s", b"s")
-        stats = ItemStats.decode(counted) if counted is not None else ItemStats()
-        item = decode_item(loaded[0]) if loaded is not None else Item(row.row_key.decode(), stub=True)
-        if not item.stub:
-            return ItemRow(item, stats)
-        said = self._state(row, "s", b"i")
+        stats = decode(ItemStats, counted) if counted is not None else ItemStats()
+        if loaded is not None:
+            return ItemRow(decode(Item, loaded[0]), stats)
         if counted is None:
             return None
-        return ItemRow(decode_item(said) if said is not None else item, stats)
+        said = self._state(row, "s", b"i")
+        stub = decode(Item, said) if said is not None else Item(row.row_key.decode(), stub=True)
+        return ItemRow(stub, stats)
 
     def _state(self, row: Row, family: str, column: bytes) -> bytes | None:
         """The newest value of a family that expires; None where it has."""

@@ -32,18 +32,19 @@ class Item(msgspec.Struct, frozen=True, array_like=True):
     stub: bool = False
 
 
+_VERSION = b"\x01"  # the first byte of a stored item, by which `store.decode` picks its decoder
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Item)
 
 
 def encode_item(item: Item) -> bytes:
     """The stored form of an item."""
-    return _encoder.encode(item)
+    return _VERSION + _encoder.encode(item)
 
 
 def decode_item(data: bytes) -> Item:
     """The item that `encode_item` wrote; raises `msgspec.DecodeError` for other bytes."""
-    return _decoder.decode(data)
+    return _decoder.decode(memoryview(data)[1:])
 
 
 def department(category: str) -> str:

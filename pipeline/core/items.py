@@ -216,12 +216,8 @@ class ItemStats(msgspec.Struct, array_like=True):
 
     @staticmethod
     def decode(data: bytes) -> ItemStats:
-        """The state that `encode` wrote, or release 0.1.0; raises `msgspec.DecodeError` for other bytes."""
-        if data[:1] == _VERSION:
-            return _stats_decoder.decode(memoryview(data)[1:])
-        from pipeline.core.legacy import read_stats  # what reads the past is loaded where the past is met
-
-        return read_stats(data)
+        """The state that `encode` wrote; raises `msgspec.DecodeError` for other bytes."""
+        return _stats_decoder.decode(memoryview(data)[1:])
 
     def _rate(self, success: int, trial: int, prior: tuple[float, float], now_ms: int) -> float:
         successes, trials = self.counts.decayed(success, now_ms), self.counts.decayed(trial, now_ms)
@@ -271,12 +267,8 @@ class Trending(msgspec.Struct, array_like=True):
 
     @staticmethod
     def decode(data: bytes) -> Trending:
-        """The state that `encode` wrote, or release 0.1.0; raises `msgspec.DecodeError` for other bytes."""
-        if data[:1] == _VERSION:
-            return _trending_decoder.decode(memoryview(data)[1:])
-        from pipeline.core.legacy import read_trending  # what reads the past is loaded where the past is met
-
-        return read_trending(data)
+        """The state that `encode` wrote; raises `msgspec.DecodeError` for other bytes."""
+        return _trending_decoder.decode(memoryview(data)[1:])
 
 
 class ItemRow(msgspec.Struct, frozen=True):
@@ -376,7 +368,7 @@ def _heaviest(weights: DecayedSums[str], now_ms: int) -> dict[str, float]:
     return dict(sorted(found.items(), key=lambda entry: (-entry[1], entry[0]))[:MAX_NEIGHBOURS])
 
 
-_VERSION = b"\x02"  # the first byte of a stored state; one of release 0.1.0 begins with an array's mark
+_VERSION = b"\x01"  # the first byte of a stored state, by which `store.decode` picks its decoder
 _encoder = msgspec.msgpack.Encoder()
 _stats_decoder = msgspec.msgpack.Decoder(ItemStats)
 _trending_decoder = msgspec.msgpack.Decoder(Trending)

@@ -53,7 +53,7 @@ MAX_KEPT_TEXT = 100
 # Whole seconds since 2000, the first year an event may be of, take half the bytes of milliseconds.
 _EPOCH_S = 946_684_800
 _SEEN_WIDTH, _SLATE_WIDTH, _PURCHASE_WIDTH = 4, 10, 10
-_VERSION = b"\x02"  # the first byte of a stored profile; one of release 0.1.0 begins with an array's mark
+_VERSION = b"\x01"  # the first byte of a stored profile, by which `store.decode` picks its decoder
 
 Stamp = tuple[int, int, str]  # (event time in ms, hash of the event, value): the maximum is the last
 _NEVER: Stamp = (0, 0, "")
@@ -102,7 +102,7 @@ class UserProfile(msgspec.Struct, array_like=True):
     recent: dict[str, int] = {}  # item -> newest touch, in seconds since 2000
     cart: dict[str, CartEntry] = {}
     sessions: dict[str, SessionTotals] = {}
-    seen: bytes = b""  # hashes of the events that arrived last, 4 bytes each; those of 0.2.0 are of the id alone
+    seen: bytes = b""  # hashes of the events that arrived last, 4 bytes each
     impressions: bytes = b""  # tape of (time, hash of item, hash of request id)
     slate_clicks: bytes = b""  # the same, of clicks on what was recommended
     purchases: bytes = b""  # tape of (time, hash of item, hash of the event)
@@ -125,7 +125,7 @@ class UserProfile(msgspec.Struct, array_like=True):
         Category, brand and price come from `item`, else from the event's metadata.
         """
         event_hash = _hash(event.identity)
-        if self._has_seen(event_hash) or self._has_seen(_hash(event.event_id)):
+        if self._has_seen(event_hash):
             return False
         time_ms = event.time_ms
         self.seen = self.seen[-_SEEN_WIDTH * (MAX_SEEN_IDS - 1) :] + event_hash
@@ -198,12 +198,8 @@ class UserProfile(msgspec.Struct, array_like=True):
 
     @staticmethod
     def decode(data: bytes) -> UserProfile:
-        """The profile that `encode` wrote, or that of release 0.1.0; raises `msgspec.DecodeError` for other bytes."""
-        if data[:1] == _VERSION:
-            return _decoder.decode(memoryview(data)[1:])
-        from pipeline.core.legacy import read_profile  # what reads the past is loaded where the past is met
-
-        return read_profile(data)
+        """The profile that `encode` wrote; raises `msgspec.DecodeError` for other bytes."""
+        return _decoder.decode(memoryview(data)[1:])
 
     def settle(self) -> None:
         """Cut every part to its bound, by its content alone."""

@@ -58,3 +58,11 @@ def dataset(bigquery_server: bigquery.Client) -> str:
         if "create table if not exists" in statement:
             bigquery_server.query_and_wait(statement)
     return name
+
+
+@pytest.fixture
+def alone(source: Bigtable, tag: str) -> Bigtable:
+    """Tables that hold nothing of other tests, so that the scope of all is this test's."""
+    found = Bigtable(source.project, f"alone-{tag}")
+    ensure_tables(*found)
+    return found

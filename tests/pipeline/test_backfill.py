@@ -30,9 +30,9 @@ from pipeline.core.taste import MAX_CATEGORIES
 from pipeline.decoding import event_row
 from pipeline.lease import KEY, HeldLease, Holder
 from pipeline.sinks import insert
-from pipeline.store import ITEM, LEASE, PROFILE, STATS, TRENDING, Bigtable, Store, cell, item_write
+from pipeline.store import ITEM, LEASE, PROFILE, STATS, STUB, TRENDING, Bigtable, Store, cell, item_write
 from tests.pipeline.core.streams import assert_same
-from tests.pipeline.steps import features, message, stored_stubs
+from tests.pipeline.steps import features, message, stored_items, stored_stubs
 
 START = datetime(2025, 1, 1, 12, 0, tzinfo=UTC)
 
@@ -133,6 +133,21 @@ def test_running_it_again_changes_nothing_and_lies_above_what_was_there(
         assert run(source, dataset, "--since=2025-01-01", "--until=2025-01-02") == 0
         found = profile(store, f"u#{tag}u")
         assert (found.events_total, found.fired, found.marks) == (3, {"onboarding": 7}, {"event_rate_1m": 8})
+
+
+def test_it_leaves_what_a_newer_release_has_written_and_mends_what_is_damaged(
+    source: Bigtable, store: Store, dataset: str, tag: str, log: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log([event(n, tag=tag, user_id=f"{tag}u{n}") for n in range(3)])
+    newer, damaged = (b"\x63newer", 7), (b"\x01\xc1", 7)
+    kept = {PROFILE: f"u#{tag}u0", STATS: f"{tag}p0", STUB: f"{tag}p0"}
+    store.write(cell(kind, key, *newer) for kind, key in kept.items())
+    store.write([cell(PROFILE, f"u#{tag}u1", *damaged), cell(STATS, f"{tag}p1", *damaged)])
+    assert run(source, dataset, "--since=2025-01-01", "--until=2025-01-02") == 0
+    assert {kind: store.read(kind, key) for kind, key in kept.items()} == dict.fromkeys(kept, newer)
+    assert [profile(store, f"u#{tag}u{n}").events_total for n in (1, 2)] == [1, 1]
+    assert stored_items(store, [f"{tag}p1"])[f"{tag}p1"].counts.totals == {0: 1}
+    assert "unreadable 3" in capsys.readouterr().out
 
 
 def test_while_a_job_folds_a_backfill_is_refused_and_writes_nothing(

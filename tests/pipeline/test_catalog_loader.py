@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.catalog_loader import WRITE_AT_ONCE, load, main
 from pipeline.core.catalog import Item
-from pipeline.store import Bigtable, Store, item_write
+from pipeline.store import Bigtable, Store
 
 CatalogFile = Callable[[str, str], Path]
 
@@ -81,8 +81,7 @@ def test_the_last_row_of_an_id_wins_and_loading_again_changes_nothing(
     assert store.read_items([tag])[tag].title == "new"
 
 
-def test_a_load_overwrites_a_stub_and_an_older_load(store: Store, catalog: CatalogFile, tag: str) -> None:
-    store.write([item_write(Item(tag, title="guessed", stub=True), 1)])
+def test_a_load_overwrites_an_older_load(store: Store, catalog: CatalogFile, tag: str) -> None:
     load(catalog("c.jsonl", lines({"id": tag, "title": "first"})), store)
     assert store.read_items([tag])[tag] == Item(tag, title="first")
     load(catalog("c.jsonl", lines({"id": tag, "title": "second"})), store)

@@ -16,7 +16,7 @@ from apache_beam.io.gcp.pubsub import PubsubMessage
 from google.cloud import bigquery
 
 from pipeline import decoding
-from pipeline.core.catalog import Item
+from pipeline.core.catalog import Item, encode_item
 from pipeline.core.events import Event, encode_message
 from pipeline.decoding import (
     BY_ADDRESS,
@@ -31,7 +31,7 @@ from pipeline.decoding import (
     remember_account,
 )
 from pipeline.sinks import WriteRows
-from pipeline.store import Bigtable, Store, item_write
+from pipeline.store import STUB, Bigtable, Store, cell, item_write
 from pipeline.transforms import Decode
 from tests.pipeline.steps import RUNNERS, START, START_MS, Visitor, collect, facts, message, outputs, run, script
 
@@ -134,7 +134,7 @@ def test_events_are_enriched_from_the_catalog_and_a_stub_is_no_catalog(
 ) -> None:
     lamp = Item(visitor.product("lamp"), category="home.light", brand="b", price=5.0)
     stub = Item(visitor.product("stub"), category="guessed", stub=True)
-    store.write([item_write(lamp, 1000), item_write(stub, 1)])
+    store.write([item_write(lamp, 1000), cell(STUB, stub.item_id, encode_item(stub), 1)])
     views = [visitor.did("view_product", "lamp", metadata={"category": "said"}), visitor.did("view_product", "stub")]
     counts = decode(source, message(*views))
     assert outputs["accounts"] == [(visitor.key, ("facts", [(views[0], lamp), (views[1], None)]))]

@@ -14,7 +14,7 @@ from pipeline.core.fold import Fact, Folded, Pair
 from pipeline.core.items import BOUGHT, TOUCHED, ItemStats, Trending
 from pipeline.folding import NewFacts, add_rank, shard_of, sums
 from pipeline.keeping import Keeping
-from pipeline.store import Bigtable, Store, ensure_tables, item_write
+from pipeline.store import Bigtable, Store, item_write
 from pipeline.transforms import Decode, FoldItems, WriteToBigtable
 from tests.pipeline.core.streams import assert_same
 from tests.pipeline.steps import (
@@ -33,14 +33,6 @@ from tests.pipeline.steps import (
     stored_scopes,
     stored_stubs,
 )
-
-
-@pytest.fixture
-def alone(source: Bigtable, tag: str) -> Bigtable:
-    """Tables that hold nothing of other tests, so that the scope of all is this test's."""
-    found = Bigtable(source.project, f"alone-{tag}")
-    ensure_tables(*found)
-    return found
 
 
 def catalog_of(tag: str, products: int = 9) -> dict[str, Item]:

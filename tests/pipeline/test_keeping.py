@@ -158,18 +158,6 @@ class State:
         self.value = None
 
 
-def test_what_a_release_without_leases_left_waiting_is_written_by_the_job_that_updates_it_in_place(tag: str) -> None:
-    Terms.current = 5
-    nowhere = Bigtable("p", "i")
-    fold = Sum(Keeping(nowhere, lease=Terms(nowhere, Holder("blue"))))
-    fold.start_bundle()
-    waiting = State(msgspec.msgpack.encode((bigtable.PROFILE, tag, b"7", 3, 0, True)))
-    assert list(fold.flush(waiting)) == [(bigtable.PROFILE, tag, b"7", 3)]
-    assert list(fold.flush(waiting)) == []
-    assert waiting.value is not None
-    assert msgspec.msgpack.decode(waiting.value, type=Kept).term == 5
-
-
 def test_what_waited_from_an_earlier_term_is_counted_once_whichever_timers_come(tag: str) -> None:
     Terms.current = 5
     nowhere = Bigtable("p", "i")

@@ -163,19 +163,17 @@ async def scanned(serving: AsyncStore, tag: str, with_stubs: bool) -> dict[str, 
     return {key: row for key, row in found.items() if key.startswith(tag)}
 
 
-async def test_a_scan_of_the_catalog_meets_no_stub_of_this_release_or_an_older_one(
-    serving: AsyncStore, store: Store, tag: str
-) -> None:
+async def test_a_scan_of_the_catalog_reads_no_stub(serving: AsyncStore, store: Store, tag: str) -> None:
     stats = ItemStats()
     stats.add(event(product_id="p"))
-    lamp, new, old = (f"{tag}-{name}" for name in ("lamp", "new", "old"))
-    store.write(cell(bigtable.STATS, key, stats.encode(), 7) for key in (lamp, new, old))
-    store.write([item_write(Item(lamp, "Lamp"), now_ms()), item_write(Item(old, "Vase", stub=True), 1)])
-    store.write([cell(bigtable.STUB, new, encode_item(Item(new, stub=True)), 7)])
+    lamp, vase = f"{tag}-lamp", f"{tag}-vase"
+    store.write(cell(bigtable.STATS, key, stats.encode(), 7) for key in (lamp, vase))
+    store.write([item_write(Item(lamp, "Lamp"), now_ms())])
+    store.write([cell(bigtable.STUB, vase, encode_item(Item(vase, "Vase", stub=True)), 7)])
     assert await scanned(serving, tag, with_stubs=False) == {lamp: ItemRow(Item(lamp, "Lamp"), stats)}
     everything = await scanned(serving, tag, with_stubs=True)
-    assert {key: row.item.stub for key, row in everything.items()} == {lamp: False, new: True, old: True}
-    assert everything[old].item.title == "Vase"
+    assert {key: row.item.stub for key, row in everything.items()} == {lamp: False, vase: True}
+    assert everything[vase].item.title == "Vase"
 
 
 async def test_what_has_expired_is_not_read_and_the_catalog_never_does(
@@ -216,20 +214,36 @@ def test_tables_forget_statistics_stubs_and_scopes_by_age_and_never_the_catalog(
 async def test_what_cannot_be_decoded_is_counted_and_hides_nothing_else(
     serving: AsyncStore, store: Store, tag: str
 ) -> None:
-    good, broken, scope = f"{tag}-good", f"{tag}-broken", bigtable.category_scope(tag)
+    good, broken, newer = f"{tag}-good", f"{tag}-broken", f"{tag}-newer"
+    scope = bigtable.category_scope(tag)
     store.write(
         [
             item_write(Item(good, "Lamp"), 2),
-            cell(bigtable.ITEM, broken, b"\xc1", 2),
+            cell(bigtable.ITEM, broken, b"\x01\xc1", 2),
+            cell(bigtable.ITEM, newer, b"\x63" + encode_item(Item(newer))[1:], 2),
+            cell(bigtable.PROFILE, newer, b"\x63" + UserProfile().encode()[1:], 2),
             cell(bigtable.TRENDING, trending_key(scope, 0), trending_of(a=1.0).encode(), 1),
             cell(bigtable.TRENDING, trending_key(scope, 1), b"\xc1", 1),
             *(cell(bigtable.TRENDING, trending_key(bigtable.GLOBAL_SCOPE, n), Trending().encode(), 1) for n in (0, 1)),
         ]
     )
-    assert set(await serving.read_items([good, broken])) == {good}
+    assert set(await serving.read_items([good, broken, newer])) == {good}
     assert set(await scanned(serving, tag, with_stubs=False)) == {good}
     assert [item_id for item_id, _ in (await serving.read_trending(scope)).top(START_MS, 9)] == ["a"]
-    assert serving.unreadable == 3
+    assert serving.unreadable == 5
+    assert await serving.read_profile(newer) is None
+    assert serving.unreadable == 6
+    assert serving.unreadable_reason == "version of a stored UserProfile: expected 1, got 99"
+
+
+def test_an_item_of_the_catalog_that_cannot_be_read_is_logged_and_hides_no_other(
+    store: Store, tag: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    good, newer = f"{tag}-good", f"{tag}-newer"
+    store.write([item_write(Item(good), 2), cell(bigtable.ITEM, newer, b"\x63", 2)])
+    assert set(store.read_items([good, newer])) == {good}
+    reason = "version of a stored Item: expected 1, got 99"
+    assert caplog.messages == [f"1 items of the catalog cannot be read: {reason}"]
 
 
 async def test_serving_merges_the_shards_of_a_scope_and_of_no_other(

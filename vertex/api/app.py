@@ -178,6 +178,7 @@ class Api:
             {
                 "status": "ok",
                 "bigtable": self._reader.is_up,
+                "unreadable": self._reader.unreadable,
                 "vertex": self._ranker.is_up,
                 **self._items.describe(),
                 "model_version": self._model().version,

@@ -7,8 +7,6 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
-import msgspec
-
 from pipeline.core.items import ItemRow, Trending
 from pipeline.core.profile import UserProfile
 from pipeline.store import SCAN_S, AsyncStore
@@ -58,6 +56,7 @@ class Reader:
         self._deadline_s = deadline_s
         self._watch_s = watch_s
         self._store = connect()
+        self._left_out = 0  # by the stores before this one
         self._breaker = Breaker("bigtable")
 
     @property
@@ -65,10 +64,15 @@ class Reader:
         """Whether Bigtable answers, as far as known."""
         return not self._breaker.is_open
 
+    @property
+    def unreadable(self) -> int:
+        """How many rows were left out because they cannot be read, since the start."""
+        return self._left_out + self._store.unreadable
+
     async def profile(self, key: str) -> UserProfile | None:
-        """The visitor's profile, or None for an unknown one."""
+        """The visitor's profile; None for an unknown one, and for one that cannot be read."""
         deadline_s = self._deadline_s
-        return await self._guarded(lambda: _readable_profile(self._store, key, deadline_s), deadline_s)
+        return await self._guarded(lambda: self._store.read_profile(key, deadline_s), deadline_s)
 
     async def items(self, ids: Sequence[str], background: bool = False) -> dict[str, ItemRow]:
         """Those of the items that exist."""
@@ -89,7 +93,7 @@ class Reader:
         await self._guarded(lambda: _feed(store.scan_items(with_stubs), take), SCAN_S)
         unreadable = store.unreadable - before
         if unreadable:
-            log.error("%d items cannot be read: expected what this version writes", unreadable)
+            log.error("%d items cannot be read: %s", unreadable, store.unreadable_reason)
         return unreadable
 
     async def ping(self) -> None:
@@ -120,6 +124,7 @@ class Reader:
         """Take a new store, then close the old one: in between nobody meets a closed one."""
         log.warning("bigtable is silent; connecting anew")
         old, self._store = self._store, self._connect()
+        self._left_out += old.unreadable
         await old.close()
 
     async def close(self) -> None:
@@ -145,14 +150,6 @@ class Reader:
             raise Unavailable("bigtable: the channel was closed") from None
         self._breaker.succeeded()
         return answer
-
-
-async def _readable_profile(store: AsyncStore, key: str, timeout_s: float) -> UserProfile | None:
-    try:
-        return await store.read_profile(key, timeout_s)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        log.error("a profile cannot be read: expected what this version writes")
-        return None
 
 
 async def _feed(rows: AsyncIterator[ItemRow], take: Callable[[ItemRow], bool]) -> None:

@@ -9,9 +9,9 @@ from google.api_core.client_options import ClientOptions
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
-from pipeline.core.catalog import Item, decode_item
+from pipeline.core.catalog import Item
 from pipeline.core.events import Event
-from pipeline.store import ITEM, STUB, Store
+from pipeline.store import ITEM, STUB, Store, decode
 from vertex.training.config import Config
 from vertex.training.progress import Say, told
 
@@ -75,10 +75,10 @@ def events_of(rows: Iterable[bigquery.Row]) -> list[Event]:
 
 
 def read_catalog(config: Config) -> dict[str, Item]:
-    """Every item of Bigtable, by id; a stub where the catalog does not hold it."""
+    """Every item of Bigtable, by id; a stub where the catalog does not hold it. Raises `UnknownVersion`."""
     store = Store(config.project, config.instance)
     try:
-        return {key: decode_item(value) for kind in (STUB, ITEM) for key, value in store.scan(kind)}
+        return {key: decode(Item, value) for kind in (STUB, ITEM) for key, value in store.scan(kind)}
     finally:
         store.close()
 

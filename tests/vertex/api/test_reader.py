@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import msgspec
 import pytest
 
 from pipeline.core.items import ItemRow
@@ -29,6 +28,7 @@ class FakeStore:
         self.closing: Exception | None = None
         self.is_closed = False
         self.unreadable = 0
+        self.unreadable_reason = "version of a stored Item: expected 1, got 99"
 
     async def read_profile(self, key: str, timeout_s: float) -> UserProfile | None:
         self._raise()
@@ -71,17 +71,6 @@ async def test_whatever_a_read_raises_is_no_answer(error: Exception) -> None:
     assert not reader.is_up
 
 
-async def test_a_profile_that_cannot_be_decoded_is_no_profile_and_bigtable_is_up() -> None:
-    store = FakeStore()
-    reader = reader_of(lambda: store)
-    store.error = msgspec.DecodeError("odd bytes")
-
-    for _ in range(FAILURES):
-        assert await reader.profile("u#u1") is None
-
-    assert reader.is_up
-
-
 async def test_a_scan_says_how_many_items_it_left_out(caplog: pytest.LogCaptureFixture) -> None:
     found: list[ItemRow] = []
 
@@ -92,7 +81,28 @@ async def test_a_scan_says_how_many_items_it_left_out(caplog: pytest.LogCaptureF
     assert await reader_of(FakeStore).scan(take, with_stubs=False) == 2
 
     assert found == [row(item(1))]
-    assert "2 items cannot be read" in caplog.text
+    assert "2 items cannot be read: version of a stored Item: expected 1, got 99" in caplog.text
+
+
+async def test_what_cannot_be_read_is_counted_over_all_connections() -> None:
+    made: list[FakeStore] = []
+    connected = asyncio.Event()
+
+    def connect() -> FakeStore:
+        if made:
+            connected.set()
+        made.append(FakeStore())
+        return made[-1]
+
+    reader = reader_of(connect)
+    await reader.scan(lambda row: True, with_stubs=False)
+    made[0].error = ValueError("silent")
+    watching = asyncio.create_task(reader.watch())
+    await asyncio.wait_for(connected.wait(), 10.0)
+    watching.cancel()
+    await reader.scan(lambda row: True, with_stubs=False)
+
+    assert reader.unreadable == 4
 
 
 async def test_the_way_back_is_tried_for_ever_however_connecting_and_closing_fail() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from base64 import b64decode
 from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
@@ -23,7 +22,6 @@ from pipeline.core.items import MAX_TRENDING, VIEW, Trending
 from pipeline.core.profile import UserProfile
 from pipeline.folding import add_rank, sums
 from pipeline.store import GLOBAL_SCOPE, STUB_SCOPE
-from tests.stack.prerequisites import REPO
 from tests.vertex.api.fakes import (
     NOW_MS,
     FakeRanker,
@@ -238,17 +236,6 @@ class TestVisitor:
         assert answer["recommendations"] == ["p40", "p41"]
         assert answer["profile"]["events_total"] == 1
         assert (nobody["profile"]["found"], nobody["profile"]["events_total"]) == (False, 0)
-
-    async def test_a_profile_of_the_first_release_is_served(self) -> None:
-        written = json.loads((REPO / "tests/pipeline/core/golden/release_0_1_0.json").read_text())
-        profile = UserProfile.decode(b64decode(written["profile"]))
-        service = Service(shop(profiles={"u#u1": profile}))
-
-        answer = await ask(service, user_id="u1")
-
-        assert answer["profile"]["events_total"] == written["events"]
-        assert answer["served_by"] == "vertex"
-        assert len(answer["recommendations"]) == 20
 
     async def test_the_stored_profile_is_not_changed_by_an_answer(self) -> None:
         service = Service(shop(profiles=known(event("view_product", "p3", 20))))

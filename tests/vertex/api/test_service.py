@@ -160,14 +160,28 @@ def test_a_browser_merged_into_an_account_is_served_as_the_account(client: httpx
     assert ask(client, user_id="new", anonymous_id="merged")["profile"]["found"] is False
 
 
-def test_a_profile_of_the_first_release_is_served(client: httpx.Client, service: Stack) -> None:
-    written = json.loads((REPO / "tests/pipeline/core/golden/release_0_1_0.json").read_text())
+def test_a_stored_profile_of_the_first_version_is_served(client: httpx.Client, service: Stack) -> None:
+    written = json.loads((REPO / "tests/pipeline/golden/version_1.json").read_text())
     write_profile(service, "u#old", b64decode(written["profile"]))
 
     answer = ask(client, user_id="old")
 
-    assert (answer["profile"]["found"], answer["profile"]["events_total"]) == (True, written["events"])
+    assert (answer["profile"]["found"], answer["profile"]["events_total"]) == (True, len(written["events"]))
     assert len(answer["recommendations"]) == 20
+
+
+def test_the_visitor_of_a_newer_releases_profile_is_served_as_unknown_and_counted(
+    client: httpx.Client, service: Stack
+) -> None:
+    before = client.get("/healthz").json()["unreadable"]
+    write_profile(service, "u#newer", b"\x63" + UserProfile(events_total=5).encode()[1:])
+
+    answer = ask(client, user_id="newer")
+
+    health = client.get("/healthz").json()
+    assert answer["profile"]["found"] is False
+    assert len(answer["recommendations"]) == 20
+    assert (health["bigtable"], health["unreadable"]) == (True, before + 1)
 
 
 def test_an_item_comes_with_its_live_statistics(client: httpx.Client) -> None:
@@ -208,6 +222,7 @@ def test_health_says_which_parts_answer(client: httpx.Client) -> None:
     assert health == {
         "status": "ok",
         "bigtable": True,
+        "unreadable": health["unreadable"],
         "vertex": True,
         "items": 300,
         "stubs": 0,

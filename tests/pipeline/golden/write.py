@@ -1,6 +1,6 @@
-"""Writes what this release stores and reads: `python -m tests.pipeline.core.golden.write release_0_2_0.json`.
+"""Writes what is stored today and what it says: `python -m tests.pipeline.golden.write version_1.json`.
 
-A release's file is written once, before the release, and never again: it holds what shops have stored.
+A version's file is written once, before the first release that stores it, and never again: shops have stored it so.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from pipeline.core.fold import fold, item_sums
+from msgspec.structs import asdict
+
+from pipeline.core.catalog import Item, encode_item
+from pipeline.core.fold import Fact, fold, item_sums
 from pipeline.core.items import ItemStats, Trending
 from pipeline.core.profile import UserProfile
 from pipeline.core.visitor_features import VISITOR_FEATURES
@@ -21,17 +24,22 @@ from tests.pipeline.core.streams import START_MS, event, random_stream
 FOLDER = Path(__file__).parent
 NOW_MS = START_MS + 3_600_000
 EVENTS = 190
-# Estimates whose formula may become a better one; a release's file holds what was counted.
+ITEM = Item("p1", "Lamp", "home.light", "b1", 12.5, "https://img.example/p1", "/p1", in_stock=False)
+# Estimates whose formula may become a better one; a golden file holds what was counted.
 ESTIMATES = frozenset("churn_risk conversion_likelihood conversion_rate visit_gap_days".split())
 
 
-def states() -> tuple[UserProfile, ItemStats, Trending]:
-    """A profile, the statistics of the item it links most, and the scope of all items, from one generated stream."""
-    profile = UserProfile(marks={"event_rate_1m": NOW_MS + 5}, fired={"cart_abandonment": NOW_MS - 5})
+def stream() -> list[Fact]:
+    """The generated events of one visitor."""
     source = {"referrer": "https://search.example/", "utm_campaign": "spring"}
     first = event("page_view", -60, f"g{EVENTS - 1}", session_id=None, metadata=source)
-    stream = random_stream(Random(21), EVENTS - 1, 3_600_000, visitor="g")
-    sums = item_sums([fold(profile, [(first, None), *stream])])
+    return [(first, None), *random_stream(Random(21), EVENTS - 1, 3_600_000, visitor="g")]
+
+
+def states(facts: list[Fact]) -> tuple[UserProfile, ItemStats, Trending]:
+    """A profile, the statistics of the item it links most, and the scope of all items, from one visitor's events."""
+    profile = UserProfile(marks={"event_rate_1m": NOW_MS + 5}, fired={"cart_abandonment": NOW_MS - 5})
+    sums = item_sums([fold(profile, facts)])
     trending = Trending()
     for item_id, stats in sums.items():
         trending.rank(item_id, stats.log2_popularity() or 0.0)
@@ -66,13 +74,20 @@ def readings(profile: UserProfile, stats: ItemStats, trending: Trending, now_ms:
 
 def main(name: str) -> None:
     """Write the file `name` beside this one."""
-    profile, stats, trending = states()
-    stored = {"profile": profile.encode(), "stats": stats.encode(), "trending": trending.encode()}
+    facts = stream()
+    profile, stats, trending = states(facts)
+    stored = {
+        "profile": profile.encode(),
+        "stats": stats.encode(),
+        "trending": trending.encode(),
+        "item": encode_item(ITEM),
+    }
     golden = {
         "now_ms": NOW_MS,
-        "events": EVENTS,
+        "events": [[fact.event_id, fact.event, fact.product_id] for fact, _ in facts],
         **{state: base64.b64encode(data).decode() for state, data in stored.items()},
         **readings(profile, stats, trending, NOW_MS),
+        "item_says": asdict(ITEM),
     }
     (FOLDER / name).write_text(json.dumps(golden, indent=1, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")
 

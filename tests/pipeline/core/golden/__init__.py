@@ -1,1 +1,0 @@
-"""States as releases stored them, and what each release read in them."""

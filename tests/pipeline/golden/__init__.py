@@ -1,0 +1,1 @@
+"""Stored states of each version, and what they said when they were written."""

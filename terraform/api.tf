@@ -1,4 +1,5 @@
-# The API: a Cloud Run service that reads features and models, asks the endpoint, and writes nothing.
+# The API: a Cloud Run service that reads features, models and its secrets (secrets.tf), asks the endpoint, and writes
+# nothing.
 
 resource "google_service_account" "api" {
   account_id   = "freshet-api"
@@ -38,52 +39,7 @@ resource "google_vertex_ai_endpoint_iam_member" "api_calls_ranker" {
   member   = google_service_account.api.member
 }
 
-# A visitor whose id the collector hashes is asked for by the same hash.
-resource "google_secret_manager_secret_iam_member" "api_reads_field_key" {
-  secret_id = google_secret_manager_secret.field_key.secret_id
-  role      = "roles/secretmanager.secretAccessor"
-  member    = google_service_account.api.member
-}
-
-# What a browser has to prove to the collector, it has to prove to the API.
-resource "google_secret_manager_secret_iam_member" "api_reads_user_key" {
-  secret_id = google_secret_manager_secret.user_key.secret_id
-  role      = "roles/secretmanager.secretAccessor"
-  member    = google_service_account.api.member
-}
-
-# Back ends' keys, whose rates hold in place of their addresses'.
-resource "google_secret_manager_secret" "api_keys" {
-  secret_id           = "freshet-api-keys"
-  deletion_protection = var.deletion_protection
-
-  replication {
-    user_managed {
-      replicas {
-        location = var.region
-      }
-    }
-  }
-
-  depends_on = [google_project_service.this]
-}
-
-resource "google_secret_manager_secret_iam_member" "api_reads_api_keys" {
-  secret_id = google_secret_manager_secret.api_keys.secret_id
-  role      = "roles/secretmanager.secretAccessor"
-  member    = google_service_account.api.member
-}
-
 locals {
-  # Variable of the API -> its secret, and the version that it reads; two are the collector's, too.
-  api_secrets = {
-    for name, secret in {
-      FRESHET_FIELD_KEY = local.collector_secrets.FRESHET_FIELD_KEY
-      FRESHET_USER_KEY  = local.collector_secrets.FRESHET_USER_KEY
-      FRESHET_API_KEYS  = { secret = google_secret_manager_secret.api_keys.secret_id, version = var.api_keys_version }
-    } : name => secret if secret.version != null
-  }
-
   # What visitors are promised is one promise: the API reads these as the collector does.
   api_privacy = {
     for name, value in var.collector_settings : name => value
@@ -147,7 +103,7 @@ resource "google_cloud_run_v2_service" "api" {
       }
 
       dynamic "env" {
-        for_each = local.api_secrets
+        for_each = local.secret_variables.api
         content {
           name = env.key
           value_source {
@@ -176,9 +132,7 @@ resource "google_cloud_run_v2_service" "api" {
     google_bigtable_instance_iam_member.api_pings,
     google_storage_bucket_iam_member.api_reads_models,
     google_vertex_ai_endpoint_iam_member.api_calls_ranker,
-    google_secret_manager_secret_iam_member.api_reads_field_key,
-    google_secret_manager_secret_iam_member.api_reads_user_key,
-    google_secret_manager_secret_iam_member.api_reads_api_keys,
+    google_secret_manager_secret_iam_member.api_reads,
   ]
 }
 

@@ -1,5 +1,5 @@
-# The collector: a Cloud Function that takes events from anyone and publishes them. It can write to the two topics,
-# read its four secrets, and nothing else.
+# The collector: a Cloud Function that takes events from anyone and publishes them. It can write to two topics,
+# read its secrets (secrets.tf), and nothing else.
 
 resource "google_service_account" "collector" {
   account_id   = "freshet-collector"
@@ -9,136 +9,12 @@ resource "google_service_account" "collector" {
   depends_on = [google_project_service.this]
 }
 
-resource "google_pubsub_topic_iam_member" "collector_publishes_events" {
-  topic  = google_pubsub_topic.events.name
+resource "google_pubsub_topic_iam_member" "collector_publishes" {
+  for_each = toset(["events", "dead_letters"])
+
+  topic  = google_pubsub_topic.this[each.key].name
   role   = "roles/pubsub.publisher"
   member = google_service_account.collector.member
-}
-
-resource "google_pubsub_topic_iam_member" "collector_publishes_dead_letters" {
-  topic  = google_pubsub_topic.dead_letters.name
-  role   = "roles/pubsub.publisher"
-  member = google_service_account.collector.member
-}
-
-resource "google_secret_manager_secret" "backfill_key" {
-  secret_id           = "freshet-backfill-key"
-  deletion_protection = var.deletion_protection
-
-  replication {
-    user_managed {
-      replicas {
-        location = var.region
-      }
-    }
-  }
-
-  depends_on = [google_project_service.this]
-}
-
-resource "google_secret_manager_secret_iam_member" "collector_reads_backfill_key" {
-  secret_id = google_secret_manager_secret.backfill_key.secret_id
-  role      = "roles/secretmanager.secretAccessor"
-  member    = google_service_account.collector.member
-}
-
-# What addresses are hashed with. It is of use only together with the log: whoever has both can name networks.
-resource "google_secret_manager_secret" "address_key" {
-  secret_id           = "freshet-address-key"
-  deletion_protection = var.deletion_protection
-
-  replication {
-    user_managed {
-      replicas {
-        location = var.region
-      }
-    }
-  }
-
-  depends_on = [google_project_service.this]
-}
-
-resource "google_secret_manager_secret_iam_member" "collector_reads_address_key" {
-  secret_id = google_secret_manager_secret.address_key.secret_id
-  role      = "roles/secretmanager.secretAccessor"
-  member    = google_service_account.collector.member
-}
-
-# Who may send: the sites and their write keys, as docs/collection.md has them.
-resource "google_secret_manager_secret" "sites" {
-  secret_id           = "freshet-sites"
-  deletion_protection = var.deletion_protection
-
-  replication {
-    user_managed {
-      replicas {
-        location = var.region
-      }
-    }
-  }
-
-  depends_on = [google_project_service.this]
-}
-
-resource "google_secret_manager_secret_iam_member" "collector_reads_sites" {
-  secret_id = google_secret_manager_secret.sites.secret_id
-  role      = "roles/secretmanager.secretAccessor"
-  member    = google_service_account.collector.member
-}
-
-# What fields of events are hashed with, where any are to be.
-resource "google_secret_manager_secret" "field_key" {
-  secret_id           = "freshet-field-key"
-  deletion_protection = var.deletion_protection
-
-  replication {
-    user_managed {
-      replicas {
-        location = var.region
-      }
-    }
-  }
-
-  depends_on = [google_project_service.this]
-}
-
-resource "google_secret_manager_secret_iam_member" "collector_reads_field_key" {
-  secret_id = google_secret_manager_secret.field_key.secret_id
-  role      = "roles/secretmanager.secretAccessor"
-  member    = google_service_account.collector.member
-}
-
-# What proves user ids: the shop's server makes a token of each with it, the collector and the API check them.
-resource "google_secret_manager_secret" "user_key" {
-  secret_id           = "freshet-user-key"
-  deletion_protection = var.deletion_protection
-
-  replication {
-    user_managed {
-      replicas {
-        location = var.region
-      }
-    }
-  }
-
-  depends_on = [google_project_service.this]
-}
-
-resource "google_secret_manager_secret_iam_member" "collector_reads_user_key" {
-  secret_id = google_secret_manager_secret.user_key.secret_id
-  role      = "roles/secretmanager.secretAccessor"
-  member    = google_service_account.collector.member
-}
-
-locals {
-  # Variable of the collector -> its secret, and the version that it reads; null: not set.
-  collector_secrets = {
-    FRESHET_BACKFILL_KEY = { secret = google_secret_manager_secret.backfill_key.secret_id, version = var.backfill_key_version }
-    FRESHET_ADDRESS_KEY  = { secret = google_secret_manager_secret.address_key.secret_id, version = var.address_key_version }
-    FRESHET_SITES        = { secret = google_secret_manager_secret.sites.secret_id, version = var.sites_version }
-    FRESHET_FIELD_KEY    = { secret = google_secret_manager_secret.field_key.secret_id, version = var.field_key_version }
-    FRESHET_USER_KEY     = { secret = google_secret_manager_secret.user_key.secret_id, version = var.user_key_version }
-  }
 }
 
 resource "google_cloudfunctions2_function" "collector" {
@@ -174,13 +50,13 @@ resource "google_cloudfunctions2_function" "collector" {
     environment_variables = merge(var.collector_settings, {
       FUNCTION_USE_ASGI         = "true"
       GOOGLE_CLOUD_PROJECT      = var.project_id
-      FRESHET_EVENTS_TOPIC      = google_pubsub_topic.events.name
-      FRESHET_DEAD_LETTER_TOPIC = google_pubsub_topic.dead_letters.name
+      FRESHET_EVENTS_TOPIC      = google_pubsub_topic.this["events"].name
+      FRESHET_DEAD_LETTER_TOPIC = google_pubsub_topic.this["dead_letters"].name
       FRESHET_CORS_ORIGINS      = join(",", var.cors_origins)
     })
 
     dynamic "secret_environment_variables" {
-      for_each = { for name, secret in local.collector_secrets : name => secret if secret.version != null }
+      for_each = local.secret_variables.collector
       content {
         key        = secret_environment_variables.key
         project_id = var.project_id
@@ -191,13 +67,8 @@ resource "google_cloudfunctions2_function" "collector" {
   }
 
   depends_on = [
-    google_pubsub_topic_iam_member.collector_publishes_events,
-    google_pubsub_topic_iam_member.collector_publishes_dead_letters,
-    google_secret_manager_secret_iam_member.collector_reads_backfill_key,
-    google_secret_manager_secret_iam_member.collector_reads_address_key,
-    google_secret_manager_secret_iam_member.collector_reads_sites,
-    google_secret_manager_secret_iam_member.collector_reads_field_key,
-    google_secret_manager_secret_iam_member.collector_reads_user_key,
+    google_pubsub_topic_iam_member.collector_publishes,
+    google_secret_manager_secret_iam_member.collector_reads,
     google_artifact_registry_repository_iam_member.builder_writes_images,
     google_storage_bucket_iam_member.builder_reads_artifacts,
     google_project_iam_member.builder_reads_function_sources,

@@ -28,39 +28,28 @@ resource "google_artifact_registry_repository_iam_member" "pipeline_pulls_image"
   member     = google_service_account.pipeline.member
 }
 
-locals {
-  pipeline_subscriptions = {
-    events       = google_pubsub_subscription.events.name
-    dead_letters = google_pubsub_subscription.dead_letters.name
-  }
-}
-
 resource "google_pubsub_subscription_iam_member" "pipeline_reads" {
-  for_each = local.pipeline_subscriptions
+  for_each = google_pubsub_subscription.this
 
-  subscription = each.value
+  subscription = each.value.name
   role         = "roles/pubsub.subscriber"
   member       = google_service_account.pipeline.member
 }
 
 # Dataflow asks for the settings of what it reads.
 resource "google_pubsub_subscription_iam_member" "pipeline_views" {
-  for_each = local.pipeline_subscriptions
+  for_each = google_pubsub_subscription.this
 
-  subscription = each.value
+  subscription = each.value.name
   role         = "roles/pubsub.viewer"
   member       = google_service_account.pipeline.member
 }
 
 # What its rules find it tells; it may publish there and nowhere else.
-resource "google_pubsub_topic_iam_member" "pipeline_publishes_campaigns" {
-  topic  = google_pubsub_topic.campaigns.name
-  role   = "roles/pubsub.publisher"
-  member = google_service_account.pipeline.member
-}
+resource "google_pubsub_topic_iam_member" "pipeline_publishes" {
+  for_each = toset(["campaigns", "anomalies"])
 
-resource "google_pubsub_topic_iam_member" "pipeline_publishes_anomalies" {
-  topic  = google_pubsub_topic.anomalies.name
+  topic  = google_pubsub_topic.this[each.key].name
   role   = "roles/pubsub.publisher"
   member = google_service_account.pipeline.member
 }
@@ -134,10 +123,10 @@ resource "google_dataflow_flex_template_job" "pipeline" {
   labels                = local.labels
 
   parameters = {
-    events_subscription       = google_pubsub_subscription.events.id
-    dead_letters_subscription = google_pubsub_subscription.dead_letters.id
-    campaigns_topic           = google_pubsub_topic.campaigns.id
-    anomalies_topic           = google_pubsub_topic.anomalies.id
+    events_subscription       = google_pubsub_subscription.this["events"].id
+    dead_letters_subscription = google_pubsub_subscription.this["dead_letters"].id
+    campaigns_topic           = google_pubsub_topic.this["campaigns"].id
+    anomalies_topic           = google_pubsub_topic.this["anomalies"].id
     rules                     = var.pipeline_rules
     bigtable_instance         = google_bigtable_instance.freshet.name
     dataset                   = google_bigquery_dataset.freshet.dataset_id
@@ -157,8 +146,7 @@ resource "google_dataflow_flex_template_job" "pipeline" {
     google_artifact_registry_repository_iam_member.pipeline_pulls_image,
     google_pubsub_subscription_iam_member.pipeline_reads,
     google_pubsub_subscription_iam_member.pipeline_views,
-    google_pubsub_topic_iam_member.pipeline_publishes_campaigns,
-    google_pubsub_topic_iam_member.pipeline_publishes_anomalies,
+    google_pubsub_topic_iam_member.pipeline_publishes,
     google_bigtable_table_iam_member.pipeline_folds,
     google_bigtable_instance_iam_member.pipeline_pings,
     google_bigtable_gc_policy.this,

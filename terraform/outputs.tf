@@ -30,12 +30,12 @@ output "vertex_endpoint" {
 
 output "campaigns_topic" {
   description = "Topic of campaigns that are due: subscribe whoever sends."
-  value       = google_pubsub_topic.campaigns.id
+  value       = google_pubsub_topic.this["campaigns"].id
 }
 
 output "anomalies_topic" {
   description = "Topic of anomalies in the traffic: subscribe whoever watches."
-  value       = google_pubsub_topic.anomalies.id
+  value       = google_pubsub_topic.this["anomalies"].id
 }
 
 output "dataset" {

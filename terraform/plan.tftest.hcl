@@ -10,7 +10,7 @@ run "nothing_is_lost" {
 
   assert {
     condition = alltrue([
-      for subscription in [google_pubsub_subscription.events, google_pubsub_subscription.dead_letters] :
+      for subscription in google_pubsub_subscription.this :
       subscription.retain_acked_messages && subscription.message_retention_duration == "604800s"
     ])
     error_message = "Both subscriptions keep acknowledged messages for 7 days."
@@ -18,32 +18,27 @@ run "nothing_is_lost" {
 
   assert {
     condition = alltrue([
-      for subscription in [google_pubsub_subscription.events, google_pubsub_subscription.dead_letters] :
+      for subscription in google_pubsub_subscription.this :
       subscription.expiration_policy[0].ttl == ""
     ])
     error_message = "No subscription expires when nobody reads for a while."
   }
 
   assert {
-    condition     = google_pubsub_topic.events.message_retention_duration == "604800s"
-    error_message = "The topic keeps events for 7 days."
-  }
-
-  assert {
     condition = alltrue([
-      for topic in [google_pubsub_topic.campaigns, google_pubsub_topic.anomalies] :
+      for topic in google_pubsub_topic.this :
       topic.message_retention_duration == "604800s" && topic.deletion_policy == "PREVENT"
     ])
-    error_message = "What rules tell is kept for 7 days, for those who subscribe later, and protected."
+    error_message = "Every topic keeps its messages for 7 days, for those who subscribe later, and is protected."
   }
 
   assert {
-    condition     = google_pubsub_subscription.events.dead_letter_policy[0].max_delivery_attempts == 100
+    condition     = google_pubsub_subscription.this["events"].dead_letter_policy[0].max_delivery_attempts == 100
     error_message = "Pub/Sub gives up on a message only after 100 attempts."
   }
 
   assert {
-    condition     = length(google_pubsub_subscription.dead_letters.dead_letter_policy) == 0
+    condition     = length(google_pubsub_subscription.this["dead_letters"].dead_letter_policy) == 0
     error_message = "A dead letter never becomes a dead letter again."
   }
 
@@ -62,8 +57,8 @@ run "nothing_is_lost" {
       google_bigtable_instance.freshet.deletion_protection &&
       !google_bigquery_dataset.freshet.delete_contents_on_destroy &&
       !google_storage_bucket.artifacts.force_destroy &&
-      google_pubsub_topic.events.deletion_policy == "PREVENT" &&
-      google_pubsub_subscription.events.deletion_policy == "PREVENT"
+      google_pubsub_topic.this["events"].deletion_policy == "PREVENT" &&
+      google_pubsub_subscription.this["events"].deletion_policy == "PREVENT"
     )
     error_message = "Stores, topics and subscriptions are protected from deletion."
   }
@@ -74,12 +69,8 @@ run "programs_are_told_what_they_expect" {
 
   assert {
     condition = (
-      google_pubsub_topic.events.name == "events" &&
-      google_pubsub_topic.dead_letters.name == "dead-letters" &&
-      google_pubsub_topic.campaigns.name == "campaigns" &&
-      google_pubsub_topic.anomalies.name == "anomalies" &&
-      google_pubsub_subscription.events.name == "events-pipeline" &&
-      google_pubsub_subscription.dead_letters.name == "dead-letters-pipeline" &&
+      toset([for topic in google_pubsub_topic.this : topic.name]) == toset(["events", "dead-letters", "campaigns", "anomalies"]) &&
+      toset([for subscription in google_pubsub_subscription.this : subscription.name]) == toset(["events-pipeline", "dead-letters-pipeline"]) &&
       google_bigtable_instance.freshet.name == "freshet" &&
       google_bigquery_dataset.freshet.dataset_id == "freshet"
     )
@@ -309,7 +300,7 @@ run "what_is_asked_for_is_given" {
       !google_bigtable_instance.freshet.deletion_protection &&
       google_bigquery_dataset.freshet.delete_contents_on_destroy &&
       google_storage_bucket.artifacts.force_destroy &&
-      google_pubsub_topic.events.deletion_policy == "DELETE"
+      google_pubsub_topic.this["events"].deletion_policy == "DELETE"
     )
     error_message = "With deletion_protection = false everything can be torn down."
   }

@@ -7,16 +7,23 @@ locals {
   release_path  = "releases/${var.release}"
   message_keeps = "${var.message_retention_days * 86400}s"
 
-  # The names that the programs read from FRESHET_* variables; the local stack uses the same.
+  # The names that the programs are told; the local stack uses the same.
   names = {
-    events_topic             = "events"
-    dead_letter_topic        = "dead-letters"
-    campaigns_topic          = "campaigns"
-    anomalies_topic          = "anomalies"
-    events_subscription      = "events-pipeline"
-    dead_letter_subscription = "dead-letters-pipeline"
-    bigtable_instance        = "freshet"
-    registry                 = "freshet"
+    bigtable_instance = "freshet"
+    registry          = "freshet"
+  }
+
+  topics = {
+    events       = "events"
+    dead_letters = "dead-letters"
+    campaigns    = "campaigns"
+    anomalies    = "anomalies"
+  }
+
+  # The pipeline's, each of the topic of the same key.
+  subscriptions = {
+    events       = "events-pipeline"
+    dead_letters = "dead-letters-pipeline"
   }
 }
 

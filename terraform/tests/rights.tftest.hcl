@@ -32,20 +32,20 @@ run "nobody_may_do_more_than_needed" {
 
   assert {
     condition = (
-      google_secret_manager_secret_iam_member.collector_reads_backfill_key.secret_id == "freshet-backfill-key" &&
-      google_secret_manager_secret_iam_member.collector_reads_address_key.secret_id == "freshet-address-key" &&
-      google_secret_manager_secret_iam_member.collector_reads_sites.secret_id == "freshet-sites" &&
-      google_secret_manager_secret_iam_member.collector_reads_field_key.secret_id == "freshet-field-key" &&
-      google_secret_manager_secret_iam_member.collector_reads_user_key.secret_id == "freshet-user-key"
+      toset([for member in google_secret_manager_secret_iam_member.collector_reads : member.secret_id]) == toset([
+        "freshet-backfill-key", "freshet-address-key", "freshet-sites", "freshet-field-key", "freshet-user-key",
+      ]) &&
+      alltrue([for member in google_secret_manager_secret_iam_member.collector_reads : member.role == "roles/secretmanager.secretAccessor"])
     )
     error_message = "The collector reads its five secrets one by one."
   }
 
   assert {
     condition = (
-      google_secret_manager_secret_iam_member.api_reads_field_key.secret_id == "freshet-field-key" &&
-      google_secret_manager_secret_iam_member.api_reads_user_key.secret_id == "freshet-user-key" &&
-      google_secret_manager_secret_iam_member.api_reads_api_keys.secret_id == "freshet-api-keys"
+      toset([for member in google_secret_manager_secret_iam_member.api_reads : member.secret_id]) == toset([
+        "freshet-field-key", "freshet-user-key", "freshet-api-keys",
+      ]) &&
+      alltrue([for member in google_secret_manager_secret_iam_member.api_reads : member.role == "roles/secretmanager.secretAccessor"])
     )
     error_message = "The API reads three secrets."
   }
@@ -84,18 +84,16 @@ run "nobody_may_do_more_than_needed" {
 
   assert {
     condition = (
-      google_pubsub_topic_iam_member.collector_publishes_events.role == "roles/pubsub.publisher" &&
-      google_pubsub_topic_iam_member.collector_publishes_dead_letters.role == "roles/pubsub.publisher"
+      toset([for member in google_pubsub_topic_iam_member.collector_publishes : member.topic]) == toset(["events", "dead-letters"]) &&
+      alltrue([for member in google_pubsub_topic_iam_member.collector_publishes : member.role == "roles/pubsub.publisher"])
     )
     error_message = "The collector publishes to the two topics."
   }
 
   assert {
     condition = (
-      google_pubsub_topic_iam_member.pipeline_publishes_campaigns.role == "roles/pubsub.publisher" &&
-      google_pubsub_topic_iam_member.pipeline_publishes_campaigns.topic == "campaigns" &&
-      google_pubsub_topic_iam_member.pipeline_publishes_anomalies.role == "roles/pubsub.publisher" &&
-      google_pubsub_topic_iam_member.pipeline_publishes_anomalies.topic == "anomalies"
+      toset([for member in google_pubsub_topic_iam_member.pipeline_publishes : member.topic]) == toset(["campaigns", "anomalies"]) &&
+      alltrue([for member in google_pubsub_topic_iam_member.pipeline_publishes : member.role == "roles/pubsub.publisher"])
     )
     error_message = "The pipeline publishes what its rules find, on the two topics for it."
   }

@@ -147,7 +147,7 @@ def test_the_collector_starts_with_the_environment_it_is_given() -> None:
 
 def test_every_setting_of_the_collector_can_be_given_and_no_other() -> None:
     given = set(assigned(source("collector.tf"), "environment_variables"))
-    given |= set(re.findall(r"^    (FRESHET_\w+) += \{ secret", source("collector.tf"), re.MULTILINE))
+    given |= {variable for variable, readers in secrets().values() if "collector" in readers}
     settings = source("variables.tf").partition('variable "collector_settings"')[2].partition("\nvariable ")[0]
     given |= set(re.findall(r'^ +"(FRESHET_\w+)",$', settings, re.MULTILINE))
     read = {name for name in names_read_in("functions") if name.startswith("FRESHET_")}
@@ -163,6 +163,13 @@ def test_the_api_starts_with_the_environment_it_is_given() -> None:
     }
     assert ApiConfig.from_env(environ).project == "value"
     assert {name for name in names if name.startswith("FRESHET_")} <= names_read_in("vertex/api")
+
+
+def secrets() -> dict[str, tuple[str, set[str]]]:
+    """Secret -> the variable that it is read from, and the programs that read it."""
+    pattern = r'^    ([\w-]+) = \{\n +variable = "(\w+)"\n.*\n +readers +=(.+)$'
+    found = re.findall(pattern, source("secrets.tf"), re.MULTILINE)
+    return {name: (variable, set(json.loads(readers))) for name, variable, readers in found}
 
 
 def names_read_in(folder: str) -> set[str]:
@@ -226,7 +233,8 @@ def test_the_pipeline_is_told_topics_and_subscriptions_by_their_full_paths() -> 
     passed = assigned(source("dataflow.tf"), "parameters")
     for kind in ("subscription", "topic"):
         for name in (name for name in passed if name.endswith(f"_{kind}")):
-            assert passed[name] == f"google_pubsub_{kind}.{name.removesuffix(f'_{kind}')}.id"
+            key = name.removesuffix(f"_{kind}")
+            assert passed[name] == f'google_pubsub_{kind}.this["{key}"].id'
 
 
 def test_the_pipelines_options_understand_what_terraform_passes() -> None:
@@ -313,9 +321,9 @@ def test_an_image_holds_every_package_that_it_imports(path: Path) -> None:
 def test_the_documentation_names_every_table_view_topic_and_secret() -> None:
     text = (REPO / "docs" / "deploy.md").read_text()
     made = [table.name for table in schema.tables()] + [view.name for view in schema.views()]
-    made += re.findall(r'_topic += "(.+)"', source("project.tf"))
-    made += re.findall(r'secret_id += "(.+)"', source("collector.tf"))
-    assert {"dead_letters_open", "anomalies", "dead-letters", "freshet-address-key"} <= set(made)
+    made += [name.strip('"') for name in assigned(source("project.tf"), "topics").values()]
+    made += secrets()
+    assert {"dead_letters_open", "anomalies", "dead-letters", "freshet-address-key", "freshet-api-keys"} <= set(made)
     for name in made:
         assert f"`{name}`" in text, name
 

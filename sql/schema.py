@@ -1,11 +1,12 @@
 """The warehouse as code: BigQuery statements for a bootstrap, and the same tables as JSON for Terraform.
 
-The `.sql` files are the one source. Files run in the order of their names, folders in this order:
+The `.sql` files are the one source:
 
-    schema/NN_name.sql    `create table if not exists`, one column a line, every column described
-    staging/NN_name.sql   the query of the view `name`
-    marts/NN_name.sql     the query of the view `name`, which may read staging views
+    schema/name.sql          `create table if not exists`, one column a line, every column described
+    staging/name.sql         the query of the view `name`, on tables and other staging views
+    marts/subject/name.sql   the query of the view `name`, which may read any view
 
+Tables are made first, then the views, each after all that its query names.
 `${dataset}` stands for "dataset" or "project.dataset", `${history_days}` for how far back views look.
 `python -m sql.schema` writes `terraform/bigquery.json`, which Terraform reads; a test fails when it is stale.
 """
@@ -15,7 +16,9 @@ from __future__ import annotations
 import json
 import re
 import sys
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import asdict, dataclass, replace
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
@@ -34,6 +37,7 @@ _COLUMN = re.compile(r"  (\w+) (\w+)( not null)? options \(description = '([^']+
 _PARTITION = re.compile(r"partition by date\((\w+)\)")
 _CLUSTER = re.compile(r"cluster by (\w+(?:, \w+)*)")
 _OPTIONS = re.compile(r"options \(description = '([^']+)'\);")
+_REFERENCE = re.compile(r"`\$\{dataset\}\.(\w+)`")
 _DATASET = re.compile(r"[\w-]+(\.\w+)?")
 
 
@@ -64,16 +68,25 @@ class Table:
 
 @dataclass(frozen=True)
 class View:
-    """A view: its layer (staging or marts), purpose and grain, and its query with placeholders."""
+    """A view: its layer (staging or marts), purpose and grain, and its query with placeholders.
+
+    `step`: 1 for a view of tables alone, else one more than the greatest of those it reads.
+    """
 
     name: str
     layer: str
     description: str
     query: str
+    step: int = 1
+
+    @property
+    def reads(self) -> set[str]:
+        """The tables and views that the query names."""
+        return set(_REFERENCE.findall(self.query))
 
 
 def tables() -> list[Table]:
-    """The tables, in order.
+    """The tables, by name.
 
     Raises:
         SchemaError: naming file and line that are not as the convention says.
@@ -82,8 +95,31 @@ def tables() -> list[Table]:
 
 
 def views() -> list[View]:
-    """The views, each after those it reads."""
-    return [_view(layer, path) for layer in ("staging", "marts") for path in _files(layer)]
+    """The views, each after those it reads; those of one step by name.
+
+    Raises:
+        SchemaError: naming the view that reads what no file makes, itself, or from staging a mart.
+    """
+    found = [_view(layer, path) for layer in ("staging", "marts") for path in _files(layer)]
+    return in_order(found, {table.name for table in tables()})
+
+
+def in_order(views: Iterable[View], tables: Set[str]) -> list[View]:
+    """The views with their steps, each after those it reads; those of one step by name. Raises SchemaError."""
+    found = {view.name: view for view in views}
+    for view in found.values():
+        _check_references(view, found, tables)
+    try:
+        order = list(
+            TopologicalSorter({name: view.reads & found.keys() for name, view in found.items()}).static_order()
+        )
+    except CycleError as error:
+        raise SchemaError(f"views: expected no circle, got {' reads '.join(reversed(error.args[1]))}") from None
+    steps: dict[str, int] = {}
+    for name in order:
+        steps[name] = 1 + max((steps[read] for read in found[name].reads & found.keys()), default=0)
+    made = [replace(found[name], step=step) for name, step in steps.items()]
+    return sorted(made, key=lambda view: (view.step, view.name))
 
 
 def statements(dataset: str, history_days: int = EVERYTHING_DAYS) -> list[str]:
@@ -114,17 +150,23 @@ def ddl(name: str, dataset: str, history_days: int = EVERYTHING_DAYS) -> str:
 
 def for_terraform() -> str:
     """Tables and views as the JSON text that `terraform/bigquery.tf` decodes; the placeholders stay."""
-    layers = ("staging", "marts")
-    found = views()
     document = {
         "tables": {table.name: asdict(table) for table in tables()},
-        "views": {layer: {view.name: asdict(view) for view in found if view.layer == layer} for layer in layers},
+        "views": {view.name: asdict(view) for view in views()},
     }
     return json.dumps(document, indent=2) + "\n"
 
 
 def _files(layer: str) -> list[Path]:
-    return sorted((FOLDER / layer).glob("*.sql"))
+    return sorted((FOLDER / layer).rglob("*.sql"), key=lambda path: path.stem)
+
+
+def _check_references(view: View, views: Mapping[str, View], tables: Set[str]) -> None:
+    if unknown := view.reads - tables - views.keys():
+        raise SchemaError(f"{view.name}: expected to read tables and views, got {', '.join(sorted(unknown))}")
+    marts = {name for name in view.reads & views.keys() if views[name].layer == "marts"}
+    if view.layer == "staging" and marts:
+        raise SchemaError(f"{view.name}: expected a staging view to read no mart, got {', '.join(sorted(marts))}")
 
 
 def _filled(text: str, dataset: str, history_days: int) -> str:
@@ -146,7 +188,7 @@ def _view(layer: str, path: Path) -> View:
     header = dict(re.findall(r"^-- (\w+): +(.+)$", text, re.MULTILINE))
     if missing := {"purpose", "grain", "inputs"} - header.keys():
         raise SchemaError(f"{path.name}: expected header lines purpose, grain, inputs, missing {sorted(missing)}")
-    return View(path.stem.split("_", 1)[1], layer, f"{header['purpose']}; {header['grain']}", text.strip())
+    return View(path.stem, layer, f"{header['purpose']}; {header['grain']}", text.strip())
 
 
 def _table(path: Path) -> Table:

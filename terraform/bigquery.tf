@@ -2,17 +2,16 @@
 locals {
   warehouse = jsondecode(file("${path.module}/bigquery.json"))
 
-  # BigQuery takes a view only once all that it reads is there: staging views that read another one come second.
-  staging_on_staging = {
-    for name, view in local.warehouse.views.staging : name => view
-    if anytrue([for other in keys(local.warehouse.views.staging) : strcontains(view.query, "$${dataset}.${other}`")])
-  }
-  staging_on_tables = {
-    for name, view in local.warehouse.views.staging : name => view if !contains(keys(local.staging_on_staging), name)
+  # BigQuery takes a view only once all that it reads is there: a view of tables alone is of step 1, one that reads views
+  # is a step after them.
+  view_steps = {
+    for step in [1, 2, 3] : step => {
+      for name, view in local.warehouse.views : name => view if view.step == step
+    }
   }
 
   view_queries = {
-    for name, view in merge(local.warehouse.views.staging, local.warehouse.views.marts) : name => replace(
+    for name, view in local.warehouse.views : name => replace(
       replace(view.query, "$${dataset}", "${var.project_id}.${var.dataset}"),
       "$${history_days}", tostring(var.mart_history_days),
     )
@@ -53,8 +52,8 @@ resource "google_bigquery_table" "this" {
   }
 }
 
-resource "google_bigquery_table" "staging" {
-  for_each = local.staging_on_tables
+resource "google_bigquery_table" "views_1" {
+  for_each = local.view_steps[1]
 
   dataset_id          = google_bigquery_dataset.freshet.dataset_id
   table_id            = each.key
@@ -69,8 +68,8 @@ resource "google_bigquery_table" "staging" {
   depends_on = [google_bigquery_table.this]
 }
 
-resource "google_bigquery_table" "staging_on_staging" {
-  for_each = local.staging_on_staging
+resource "google_bigquery_table" "views_2" {
+  for_each = local.view_steps[2]
 
   dataset_id          = google_bigquery_dataset.freshet.dataset_id
   table_id            = each.key
@@ -82,11 +81,11 @@ resource "google_bigquery_table" "staging_on_staging" {
     use_legacy_sql = false
   }
 
-  depends_on = [google_bigquery_table.staging]
+  depends_on = [google_bigquery_table.views_1]
 }
 
-resource "google_bigquery_table" "marts" {
-  for_each = local.warehouse.views.marts
+resource "google_bigquery_table" "views_3" {
+  for_each = local.view_steps[3]
 
   dataset_id          = google_bigquery_dataset.freshet.dataset_id
   table_id            = each.key
@@ -98,5 +97,5 @@ resource "google_bigquery_table" "marts" {
     use_legacy_sql = false
   }
 
-  depends_on = [google_bigquery_table.staging, google_bigquery_table.staging_on_staging]
+  depends_on = [google_bigquery_table.views_2]
 }

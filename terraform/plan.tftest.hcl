@@ -176,17 +176,18 @@ run "nothing_grows_for_ever" {
   }
 
   assert {
-    condition     = strcontains(google_bigquery_table.marts["funnel_daily"].view[0].query, "`demo-project.freshet.events_unique`")
+    condition     = strcontains(google_bigquery_table.views_2["funnel_daily"].view[0].query, "`demo-project.freshet.events_unique`")
     error_message = "A mart reads staging by its full name."
   }
 
   assert {
     condition = (
-      setunion(keys(google_bigquery_table.staging), keys(google_bigquery_table.staging_on_staging)) == toset(keys(local.warehouse.views.staging)) &&
-      contains(keys(google_bigquery_table.staging), "events_unique") &&
-      contains(keys(google_bigquery_table.staging_on_staging), "events_trusted")
+      setunion(keys(google_bigquery_table.views_1), keys(google_bigquery_table.views_2), keys(google_bigquery_table.views_3)) == toset(keys(local.warehouse.views)) &&
+      contains(keys(google_bigquery_table.views_1), "events_unique") &&
+      contains(keys(google_bigquery_table.views_2), "events_trusted") &&
+      contains(keys(google_bigquery_table.views_3), "ctr_by_variant")
     )
-    error_message = "Every staging view is made, one that reads another after it."
+    error_message = "Every view is made, one that reads another after it."
   }
 }
 
@@ -251,7 +252,7 @@ run "what_is_asked_for_is_given" {
   }
 
   assert {
-    condition     = strcontains(google_bigquery_table.staging["events_unique"].view[0].query, "interval 7 day")
+    condition     = strcontains(google_bigquery_table.views_1["events_unique"].view[0].query, "interval 7 day")
     error_message = "mart_history_days sets how far back views look."
   }
 

@@ -14,7 +14,7 @@ from pipeline.rules_file import MAX_MARK_MS
 from sql import schema
 from tests.sql.conftest import Warehouse
 
-FILES = sorted(schema.FOLDER.glob("*/*.sql"))
+FILES = sorted(schema.FOLDER.rglob("*.sql"))
 CONTRACT = {
     "events": "event_id event visitor user_id anonymous_id session_id product_id timestamp ingest_time"
     " category brand price query request_id placement variant position propensity metadata site sender",
@@ -104,25 +104,50 @@ def test_making_the_warehouse_twice_keeps_its_rows(tables: Warehouse) -> None:
     assert len(tables.rows("dead_letters", "received_at")) == 1
 
 
-def test_statements_come_as_tables_then_staging_then_marts() -> None:
+def test_statements_come_as_tables_then_views_each_after_all_that_it_reads() -> None:
     made = [re.search(r"`freshet\.(\w+)`", statement) for statement in schema.statements("freshet")]
-    assert [match.group(1) for match in made if match] == [
-        "events",
-        "sessions",
-        "dead_letters",
-        "dead_letters_replayed",
-        "campaigns",
-        "anomalies",
-        "events_unique",
-        "sessions_latest",
-        "dead_letters_unique",
-        "dead_letters_open",
-        "events_trusted",
-        "funnel_daily",
-        "ctr_by_variant",
-        "sessions_daily",
-        "orders",
+    names = [match.group(1) for match in made if match]
+    assert names[: len(CONTRACT)] == sorted(CONTRACT)
+    assert names[len(CONTRACT) :] == [view.name for view in schema.views()]
+    for view in schema.views():
+        assert view.reads and view.reads <= set(names[: names.index(view.name)])
+
+
+def view(name: str, *reads: str, layer: str = "staging") -> schema.View:
+    query = "\n".join(f"select x from `${{dataset}}.{read}`" for read in reads)
+    return schema.View(name, layer, "purpose; grain", query)
+
+
+def test_a_view_is_a_step_after_the_last_that_it_reads_whatever_they_are_called() -> None:
+    given = [
+        view("a", "b", "c", layer="marts"),
+        view("b", "events"),
+        view("c", "events", "d"),
+        view("d", "events"),
+        view("e", "a", layer="marts"),
     ]
+    ordered = schema.in_order(given, {"events"})
+    assert [(found.name, found.step) for found in ordered] == [("b", 1), ("d", 1), ("c", 2), ("a", 3), ("e", 4)]
+
+
+@pytest.mark.parametrize(
+    ("views", "message"),
+    [
+        ([view("a", "event")], "a: expected to read tables and views, got event"),
+        ([view("a", "b"), view("b", "a")], "views: expected no circle, got (a reads b reads a|b reads a reads b)"),
+        ([view("a", "a")], "views: expected no circle, got a reads a"),
+        ([view("a", "m"), view("m", "events", layer="marts")], "a: expected a staging view to read no mart, got m"),
+    ],
+)
+def test_a_reference_that_cannot_be_followed_is_named(views: list[schema.View], message: str) -> None:
+    with pytest.raises(schema.SchemaError, match=f"^{message}$"):
+        schema.in_order(views, {"events"})
+
+
+def test_no_two_files_make_the_same_name_and_none_is_numbered() -> None:
+    names = [path.stem for path in FILES]
+    assert len(names) == len(set(names)) == len(schema.tables()) + len(schema.views())
+    assert not [name for name in names if name[0].isdigit()]
 
 
 def test_one_statement_can_be_had_by_name() -> None:

@@ -100,9 +100,10 @@ test: setup tests/web/vendors/node_modules/.installed web/sdk/node_modules/.inst
 	[ $$checked -eq 0 ] || echo "make test: ruff or mypy found something, see above pytest's output"; \
 	exit $$(( checked || tested ))
 
-check: setup ## ruff and mypy --strict
+check: setup ## ruff, mypy --strict and who may import whom
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m mypy
+	@.venv/bin/lint-imports --no-logo --cache-dir build/import_linter
 
 docs: setup ## Write the tables of docs/features.md and docs/rules.md anew from the code
 	@$(PYTHON) -m pipeline.feature_docs

@@ -58,6 +58,7 @@ setup(
             "snowplow-tracker==1.1.0",
             "httpx==0.28.1",
             "hypothesis==6.170.15",
+            "import-linter==2.17",
             "mypy==2.4.1",
             "playwright==1.65.2",
             "pytest==9.2.0",

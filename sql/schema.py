@@ -109,15 +109,14 @@ def in_order(views: Iterable[View], tables: Set[str]) -> list[View]:
     found = {view.name: view for view in views}
     for view in found.values():
         _check_references(view, found, tables)
+    graph = {name: view.reads & found.keys() for name, view in found.items()}
     try:
-        order = list(
-            TopologicalSorter({name: view.reads & found.keys() for name, view in found.items()}).static_order()
-        )
+        order = list(TopologicalSorter(graph).static_order())
     except CycleError as error:
         raise SchemaError(f"views: expected no circle, got {' reads '.join(reversed(error.args[1]))}") from None
     steps: dict[str, int] = {}
     for name in order:
-        steps[name] = 1 + max((steps[read] for read in found[name].reads & found.keys()), default=0)
+        steps[name] = 1 + max((steps[read] for read in graph[name]), default=0)
     made = [replace(found[name], step=step) for name, step in steps.items()]
     return sorted(made, key=lambda view: (view.step, view.name))
 

@@ -97,7 +97,7 @@ demo: setup ## Catalog, training and simulated shoppers through the whole loop, 
 test: setup tests/web/vendors/node_modules/.installed web/sdk/node_modules/.installed ## Check, then every test: under 15 minutes on 2 cores
 	@checked=0; $(MAKE) --no-print-directory check || checked=1; \
 	$(PYTHON) -m pytest $(PYTEST_ARGS); tested=$$?; \
-	[ $$checked -eq 0 ] || echo "make test: ruff or mypy found something, see above pytest's output"; \
+	[ $$checked -eq 0 ] || echo "make test: make check found something, see above pytest's output"; \
 	exit $$(( checked || tested ))
 
 check: setup ## ruff, mypy --strict and who may import whom

@@ -396,7 +396,7 @@ class AsyncStore:
             self._leave_out(error)
             return None
 
-    def _leave_out(self, error: ValueError) -> None:
+    def _leave_out(self, error: Exception) -> None:
         self.unreadable += 1
         self.unreadable_reason = str(error)
 

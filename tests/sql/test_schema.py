@@ -152,7 +152,7 @@ def test_no_two_files_make_the_same_name_and_none_is_numbered() -> None:
 
 def test_one_statement_can_be_had_by_name() -> None:
     assert "create or replace view `p-1.freshet.funnel_daily`" in schema.ddl("funnel_daily", "p-1.freshet")
-    with pytest.raises(schema.SchemaError, match=r"expected one of events, .*, got 'nothing'"):
+    with pytest.raises(schema.SchemaError, match=r"expected one of anomalies, .*, got 'nothing'"):
         schema.ddl("nothing", "freshet")
 
 

@@ -15,9 +15,8 @@ from apache_beam.pvalue import PBegin
 from google.cloud import bigquery
 
 from pipeline.core.events import Event, InvalidEvent, parse_event
-from pipeline.dofn import LeanDoFn
 from pipeline.metrics import Counter
-from pipeline.sinks import bigquery_client
+from pipeline.steps.bigquery import bigquery_client
 
 COLUMNS = """event_id, event, user_id, anonymous_id, session_id, product_id, timestamp, ingest_time,
   metadata"""
@@ -128,7 +127,7 @@ class ReadFile(beam.PTransform):
         return begin | beam.io.ReadFromText(self._path) | beam.ParDo(_ParseLine())
 
 
-class _QuerySpan(LeanDoFn):
+class _QuerySpan(beam.DoFn):
     """A span to the parts of what its query found."""
 
     def __init__(self, project: str, table: str, part_rows: int) -> None:
@@ -142,7 +141,7 @@ class _QuerySpan(LeanDoFn):
             yield Part(job.destination, start)
 
 
-class _ReadPart(LeanDoFn):
+class _ReadPart(beam.DoFn):
     """A part to its rows, as encoded events."""
 
     def __init__(self, project: str, part_rows: int) -> None:
@@ -161,7 +160,7 @@ class _ReadPart(LeanDoFn):
                     self._invalid.inc()
 
 
-class _ParseLine(LeanDoFn):
+class _ParseLine(beam.DoFn):
     def __init__(self) -> None:
         self._read = Counter("backfill", "read")
         self._invalid = Counter("backfill", "invalid")

@@ -28,22 +28,21 @@ from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
 from pipeline.archive import ReadFile, ReadLog, decode_event
-from pipeline.core.catalog import Item, encode_item, stub_item
+from pipeline.core.catalog import encode_item
 from pipeline.core.consent import may_fold
 from pipeline.core.events import Event, profile_key
-from pipeline.core.fold import Fact, Folded, fold, of_people
+from pipeline.core.fold import Fact, Folded, first_account, fold
 from pipeline.core.items import ItemStats, Trending
 from pipeline.core.profile import UserProfile
-from pipeline.core.rules import Rules, anomalies, is_marked
-from pipeline.core.visitor_features import Signals
-from pipeline.decoding import known_items
-from pipeline.dofn import LeanDoFn
-from pipeline.folding import RANKS, add_rank, sums
+from pipeline.core.rules import Rules
+from pipeline.core.trust import Judge, stubs_of
 from pipeline.lease import Lease, LeaseHeld, lease_of
 from pipeline.metrics import Counter, Reporter, snapshot
 from pipeline.options import CLOUD_TRENDING_SHARDS, FreshetOptions
 from pipeline.rewind import moment
 from pipeline.rules_file import rules_of
+from pipeline.steps.decode import known_items
+from pipeline.steps.items import RANKS, add_rank, sums
 from pipeline.store import (
     PROFILE,
     STATS,
@@ -96,7 +95,8 @@ class RouteVisitors(beam.PTransform):
     def expand(self, events: PCollection) -> tuple[PCollection, PCollection]:
         split = events | "Split" >> beam.ParDo(_SplitBrowsers()).with_outputs(BROWSERS, main="accounts")
         browsers = split[BROWSERS] | "ByBrowser" >> beam.GroupByKey()
-        routed = browsers | "Resolve" >> beam.ParDo(_Resolve()).with_outputs(POINTERS, main="routed")
+        resolve = beam.ParDo(_Resolve())  # type: ignore[no-untyped-call]
+        routed = browsers | "Resolve" >> resolve.with_outputs(POINTERS, main="routed")
         return (split["accounts"], routed["routed"]) | "Visitors" >> beam.Flatten(), routed[POINTERS]
 
 
@@ -173,23 +173,19 @@ class TrendingSum(beam.CombineFn):
         return total
 
 
-def fold_messages(facts: list[Fact], rules: Rules, key: str) -> tuple[UserProfile, list[Folded]]:
+def fold_messages(facts: list[Fact], judge: Judge, key: str) -> tuple[UserProfile, list[Folded]]:
     """One visitor's profile, and what each of the messages adds to items, in the order in which they arrived.
 
     The collector stamps every event of a request with the same ingest time: events that share it came as one message,
     and the stream folded, bounded and judged them as one.
     """
     profile, trusted = UserProfile(), []
-    of_visitors = rules.anomalies_of("visitor")
     for message in messages_of(facts):
         folded = fold(profile, message)
         profile.settle()
-        at_ms = profile.newest_ms
-        if of_visitors:
-            for anomaly in anomalies(of_visitors, Signals(profile, at_ms), profile.marks, at_ms, key=key):
-                profile.marks[anomaly.rule] = anomaly.until_ms
-        if not (profile.marks and is_marked(rules.anomalies, profile.marks, at_ms)):
-            trusted.append(of_people(folded))
+        people = judge.judge(profile, folded, key).people
+        if people.trusted:
+            trusted.append(Folded(people.facts, people.pairs))
     return profile, trusted
 
 
@@ -203,12 +199,6 @@ def messages_of(facts: list[Fact]) -> list[list[Fact]]:
             known.add(fact[0].identity)
             messages.setdefault(_arrival(fact[0]), []).append(fact)
     return list(messages.values())
-
-
-def account_of(events: Iterable[Event]) -> str:
-    """The profile key of the account that the first event to arrive with one names; empty when none does."""
-    named = [(_arrival(event), event.timestamp, event.event_id, event.user_id) for event in events if event.user_id]
-    return f"u#{min(named)[3]}" if named else ""
 
 
 def item_rows(item: tuple[str, tuple[ItemStats, bytes]]) -> list[Row]:
@@ -230,7 +220,7 @@ def _arrival(event: Event) -> datetime:
     return event.ingest_time or event.timestamp
 
 
-class _SplitBrowsers(LeanDoFn):
+class _SplitBrowsers(beam.DoFn):
     def __init__(self) -> None:
         self._not_folded = Counter("backfill", "not_folded")
 
@@ -244,12 +234,12 @@ class _SplitBrowsers(LeanDoFn):
             yield profile_key(event), encoded
 
 
-class _Resolve(LeanDoFn):
+class _Resolve(beam.DoFn):
     def process(self, browser: tuple[str, Iterable[bytes]]) -> Iterator[Any]:
         anonymous_id, encoded = browser
         found = [(decode_event(one), one) for one in encoded]
         events = [event for event, _ in found]
-        account = account_of(events)
+        account = first_account(events)
         for event, one in found:
             yield profile_key(event) if event.user_id or not account else account, one
         if account:
@@ -258,9 +248,9 @@ class _Resolve(LeanDoFn):
             yield TaggedOutput(POINTERS, (PROFILE, f"a#{anonymous_id}", pointer.encode(), newest_ms))
 
 
-class _FoldVisitor(LeanDoFn):
+class _FoldVisitor(beam.DoFn):
     def __init__(self, source: Bigtable, rules: Rules, shards: int) -> None:
-        self._source, self._rules, self._shards = source, rules, shards
+        self._source, self._judge, self._shards = source, Judge(rules), shards
         self._events = Counter("backfill", "events")
         self._waiting: list[tuple[str, list[Event]]] = []
         self._events_waiting = 0
@@ -289,7 +279,7 @@ class _FoldVisitor(LeanDoFn):
         pending: list[Folded] = []
         for key, events in self._waiting:
             facts = [(event, items.get(event.product_id or "")) for event in events]
-            profile, trusted = fold_messages(facts, self._rules, key)
+            profile, trusted = fold_messages(facts, self._judge, key)
             self._events.inc(sum(len(folded.new) for folded in trusted))
             pending += trusted
             yield PROFILE, key, profile.encode(), profile.newest_ms
@@ -298,11 +288,7 @@ class _FoldVisitor(LeanDoFn):
 
     def _partials(self, pending: list[Folded]) -> Iterator[TaggedOutput]:
         items, scopes = sums(pending, self._shards)
-        stubs: dict[str, Item] = {}
-        for folded in pending:
-            for event, item in folded.new:
-                if item is None and event.product_id is not None:
-                    stubs.setdefault(event.product_id, stub_item(event))
+        stubs = stubs_of(fact for folded in pending for fact in folded.new)
         for item_id, stats in items.items():
             stub = encode_item(stubs[item_id]) if item_id in stubs else b""
             yield TaggedOutput("items", (item_id, (stats, stub)))
@@ -310,7 +296,7 @@ class _FoldVisitor(LeanDoFn):
             yield TaggedOutput(RANKS, (row, scope))
 
 
-class _Rank(LeanDoFn):
+class _Rank(beam.DoFn):
     """Popularity of whole items into the scopes they belong to, summed over a bundle."""
 
     def __init__(self, shards: int) -> None:
@@ -330,7 +316,7 @@ class _Rank(LeanDoFn):
         self._ranks = {}
 
 
-class _WriteRows(LeanDoFn):
+class _WriteRows(beam.DoFn):
     """Writes rows above what is there.
 
     Kept is what a profile knows and the log does not (cooldowns, marks), and what a stub said first. A row that a newer

@@ -33,7 +33,7 @@ from pipeline.core.events import format_time
 from pipeline.installation import Installation
 from pipeline.letterbox import EVERY, OPEN, Filters, LetterBox, check_letters, read_letters, write_letters
 from pipeline.rewind import moment
-from pipeline.sinks import RowsRefused
+from pipeline.steps.bigquery import RowsRefused
 
 MAX_REASONS = 20
 

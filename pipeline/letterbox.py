@@ -23,7 +23,7 @@ from pipeline.collecting import Collector
 from pipeline.core.deadletter import NATIVE, Examined, StoredLetter, messages, parcels
 from pipeline.core.events import Event, encode_message, format_time
 from pipeline.installation import Installation
-from pipeline.sinks import RowToInsert, insert, requests
+from pipeline.steps.bigquery import RowToInsert, insert, requests
 
 GIVE_UP_AFTER_S = 60.0
 PUBLISH_S = 60.0

@@ -13,18 +13,20 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, SetupOption
 from apache_beam.pvalue import PCollection
 
 from pipeline.core.rules import Anomaly, Trigger
-from pipeline.decoding import BY_ADDRESS, BY_BROWSER, INVALID, LOG, dead_letter_rows
-from pipeline.direct import runner_for
-from pipeline.folding import ANOMALIES
-from pipeline.keeping import Keeping
 from pipeline.lease import LeaseHeld, lease_of
+from pipeline.local.runner import runner_for
 from pipeline.metrics import Reporter
 from pipeline.options import FreshetOptions, arguments, as_options
-from pipeline.publishing import as_message, rule_rows
 from pipeline.rules_file import rules_of
-from pipeline.sinks import AsRows, WriteRows
-from pipeline.transforms import Decode, FoldItems, FoldProfiles, SummarizeSessions, WatchAddresses, WriteToBigtable
-from pipeline.visits import session_rows
+from pipeline.steps.addresses import WatchAddresses
+from pipeline.steps.bigquery import AsRows, WriteRows
+from pipeline.steps.bigtable import WriteToBigtable
+from pipeline.steps.decode import BY_ADDRESS, BY_BROWSER, INVALID, LOG, Decode, dead_letter_rows
+from pipeline.steps.items import FoldItems
+from pipeline.steps.keyed_state import Keeping
+from pipeline.steps.profiles import ANOMALIES, FoldProfiles
+from pipeline.steps.publish import as_message, rule_rows
+from pipeline.steps.sessions import SummarizeSessions, session_rows
 
 FOLDS = ("events", "both")
 

@@ -80,6 +80,16 @@ def adopt(profile: UserProfile, other: UserProfile) -> list[Pair]:
     return pairs
 
 
+def first_account(events: Iterable[Event]) -> str:
+    """The profile key of the account that the first event to arrive with one names; empty when none does."""
+    named = [
+        (event.ingest_time or event.timestamp, event.timestamp, event.event_id, event.user_id)
+        for event in events
+        if event.user_id
+    ]
+    return f"u#{min(named)[3]}" if named else ""
+
+
 def of_people(folded: Folded) -> Folded:
     """What a message did without the facts that a bot made: what may count beyond the visitor's own profile."""
     new = [fact for fact in folded.new if not is_bot(fact[0])]

@@ -32,8 +32,9 @@ from pipeline.core.catalog import Item, parse_item
 from pipeline.core.events import Event, parse_event
 from pipeline.core.fold import Fact, item_sums
 from pipeline.core.rules import Rules
-from pipeline.folding import scope_counts
+from pipeline.core.trust import Judge
 from pipeline.rules_file import rules_of
+from pipeline.steps.items import scope_counts
 from pipeline.store import Store, item_write, now_ms
 from tests.bench.rows import Row, row
 from tests.simulator import catalog, history
@@ -100,9 +101,9 @@ def core_rate(messages: Sequence[Sequence[Event]], items: Iterable[Item]) -> flo
 
 
 def _fold_all(visitors: dict[str, list[Fact]], rules: Rules) -> None:
-    folded = []
+    folded, judge = [], Judge(rules)
     for key, facts in visitors.items():
-        profile, trusted = backfill.fold_messages(facts, rules, key)
+        profile, trusted = backfill.fold_messages(facts, judge, key)
         profile.encode()
         folded += trusted
     stats = item_sums(folded)

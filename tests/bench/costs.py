@@ -41,10 +41,9 @@ from pipeline.core.profile import UserProfile
 from pipeline.core.rules import Rules, anomalies, due, next_check
 from pipeline.core.sessions import merged, runs
 from pipeline.core.visitor_features import Signals
-from pipeline.decoding import event_row
-from pipeline.dofn import LeanDoFn
-from pipeline.folding import add_rank, sums
 from pipeline.rules_file import rules_of
+from pipeline.steps.decode import event_row
+from pipeline.steps.items import add_rank, sums
 from tests.bench.profiles import life
 from tests.simulator import catalog, history
 from tests.simulator.shoppers import World
@@ -261,11 +260,11 @@ def _through_runner(elements: list[tuple[str, bytes]]) -> float:
     began = time.process_time()
     with beam.Pipeline(runner=FnApiRunner()) as pipeline:
         keyed = pipeline | beam.Create(elements) | beam.Reshuffle().with_output_types(tuple[str, bytes])
-        keyed | beam.ParDo(_Keeps())
+        keyed | beam.ParDo(_Keeps())  # type: ignore[no-untyped-call]
     return time.process_time() - began
 
 
-class _Keeps(LeanDoFn):
+class _Keeps(beam.DoFn):
     STATE = ReadModifyWriteStateSpec("state", BytesCoder())
     TIMER = TimerSpec("timer", TimeDomain.WATERMARK)
 

@@ -33,8 +33,8 @@ from pipeline.core.events import Event, decode_message, encode_message, profile_
 from pipeline.core.fold import fold
 from pipeline.core.items import ItemStats, Trending
 from pipeline.core.profile import UserProfile
-from pipeline.decoding import event_row
-from pipeline.folding import add_rank, sums
+from pipeline.steps.decode import event_row
+from pipeline.steps.items import add_rank, sums
 from pipeline.store import PROFILE, STATS, TRENDING, Store, cell, item_write, now_ms
 from tests.bench.rows import Row, row
 from tests.simulator import catalog
@@ -56,7 +56,7 @@ TARGET_EVENTS_PER_S = 1_000.0
 TARGET_SLOW_DOWN_PERCENT = 10.0
 BETWEEN_EVENTS = timedelta(milliseconds=500)
 SHOWN = 10
-RUNNER_FILES = ("pipeline/direct.py", "pipeline/dofn.py")
+RUNNER_FILES = ("pipeline/local/",)
 MIX = ["click"] * 3 + ["view_product"] * 4 + ["add_to_cart", "page_view", "search"]
 
 Reading = tuple[float, int]  # when, in s of a clock that never goes back, and how many rows the log held

@@ -10,7 +10,7 @@ from google.cloud import bigquery
 
 from pipeline.store import Bigtable, Store, ensure_tables
 from sql import schema
-from tests.pipeline.steps import Visitor
+from tests.pipeline.running import Visitor
 from tests.stack.bootstrap import bigquery_client
 
 

@@ -19,20 +19,21 @@ from google.cloud import bigquery
 
 from pipeline import backfill
 from pipeline.archive import Day, ReadLog, decode_event, encode_event, event_of, spans
-from pipeline.backfill import account_of, fold_messages, messages_of, progress_line
+from pipeline.backfill import fold_messages, messages_of, progress_line
 from pipeline.core.catalog import Item
 from pipeline.core.events import Event
-from pipeline.core.fold import fold
+from pipeline.core.fold import first_account, fold
 from pipeline.core.items import ItemStats, Trending
 from pipeline.core.profile import UserProfile
 from pipeline.core.rules import AnomalyRule, Condition, Rules
 from pipeline.core.taste import MAX_CATEGORIES
-from pipeline.decoding import event_row
+from pipeline.core.trust import Judge
 from pipeline.lease import KEY, HeldLease, Holder
-from pipeline.sinks import insert
+from pipeline.steps.bigquery import insert
+from pipeline.steps.decode import event_row
 from pipeline.store import ITEM, LEASE, PROFILE, STATS, STUB, TRENDING, Bigtable, Store, cell, item_write
 from tests.pipeline.core.streams import assert_same
-from tests.pipeline.steps import features, message, stored_items, stored_stubs
+from tests.pipeline.running import features, message, stored_items, stored_stubs
 
 START = datetime(2025, 1, 1, 12, 0, tzinfo=UTC)
 
@@ -272,7 +273,7 @@ def test_an_id_that_came_first_with_another_event_takes_no_event_from_batch_or_s
     forged = event(1, "page_view", ingest_time=START, **at)
     sold = [event(n, "purchase", ingest_time=START + timedelta(minutes=n), **at) for n in (2, 3)]
     facts = [(found, None) for found in (*reversed(sold), forged)]
-    batch, _ = fold_messages(list(facts), Rules(), "u#u")
+    batch, _ = fold_messages(list(facts), Judge(Rules()), "u#u")
     stream = UserProfile()
     for fact in reversed(facts):
         fold(stream, [fact])
@@ -283,14 +284,14 @@ def test_an_id_that_came_first_with_another_event_takes_no_event_from_batch_or_s
 def test_a_browser_belongs_to_the_account_that_arrived_first() -> None:
     early = event(5, user_id="early", ingest_time=START)
     late = event(1, user_id="late", ingest_time=START + timedelta(hours=1))
-    assert account_of([late, event(0, anonymous_id="a"), early]) == "u#early"
-    assert account_of([event(0, anonymous_id="a")]) == ""
+    assert first_account([late, event(0, anonymous_id="a"), early]) == "u#early"
+    assert first_account([event(0, anonymous_id="a")]) == ""
 
 
 def test_what_follows_a_mark_is_in_the_profile_but_not_in_what_items_get() -> None:
     rate = AnomalyRule("rate", (Condition("events_1m", "at_least", 3.0),), "high", True, 3_600_000)
     facts = [(event(n, user_id="u", timestamp=START + timedelta(seconds=n)), None) for n in range(6)]
-    found, trusted = fold_messages(list(facts), Rules(anomalies=(rate,)), "u#u")
+    found, trusted = fold_messages(list(facts), Judge(Rules(anomalies=(rate,))), "u#u")
     assert found.events_total == 6 and set(found.marks) == {"rate"}
     assert [fact.event_id for one in trusted for fact, _ in one.new] == ["e0", "e1"]
 
@@ -304,7 +305,7 @@ def test_beyond_a_bound_too_the_batch_drops_what_the_stream_drops() -> None:
     for found in events:
         fold(stream, [(found, None)])
         stream = UserProfile.decode(stream.encode())
-    batch, _ = fold_messages([(found, None) for found in reversed(events)], Rules(), "u#u")
+    batch, _ = fold_messages([(found, None) for found in reversed(events)], Judge(Rules()), "u#u")
     assert len(stream.taste.categories) == MAX_CATEGORIES and "c0" in stream.taste.categories
     assert_same(batch.copy(), stream)
 

@@ -18,15 +18,15 @@ from pipeline.core.events import Event
 from pipeline.core.fold import Fact, adopt, fold, item_sums
 from pipeline.core.profile import UserProfile
 from pipeline.core.rules import AnomalyRule, CampaignRule, Condition, Rules
-from pipeline.decoding import BY_ADDRESS, BY_BROWSER, LOG, event_row
-from pipeline.folding import NewFacts
-from pipeline.keeping import Keeping
-from pipeline.sinks import insert
+from pipeline.core.trust import Judge, NewFacts
+from pipeline.steps.bigquery import insert
+from pipeline.steps.decode import BY_ADDRESS, BY_BROWSER, LOG, Decode, event_row
+from pipeline.steps.items import FoldItems
+from pipeline.steps.keyed_state import Keeping
+from pipeline.steps.sessions import SummarizeSessions, session_rows
 from pipeline.store import PROFILE, Bigtable, Store
-from pipeline.transforms import Decode, FoldItems, SummarizeSessions
-from pipeline.visits import session_rows
 from tests.pipeline.core.streams import assert_same
-from tests.pipeline.steps import (
+from tests.pipeline.running import (
     START_MS,
     Clean,
     Visitor,
@@ -155,12 +155,12 @@ class TestBots:
             for n in range(24)
         ]
         people = Clean([event for event in events if "bot" not in event.metadata])
-        in_order, _ = fold_messages(_arriving([[event] for event in events]), Rules(), visitor.key)
+        in_order, _ = fold_messages(_arriving([[event] for event in events]), Judge(Rules()), visitor.key)
 
         dice.shuffle(events)
         size = dice.randint(1, 5)
         messages = [events[at : at + size] for at in range(0, len(events), size)]
-        profile, trusted = fold_messages(_arriving(messages), Rules(), visitor.key)
+        profile, trusted = fold_messages(_arriving(messages), Judge(Rules()), visitor.key)
 
         items = {key: type(found).decode(found.encode()) for key, found in item_sums(trusted).items()}
         assert_same(items, people.items)

@@ -15,12 +15,11 @@ from google.cloud import bigquery
 
 from pipeline.core.events import Event
 from pipeline.core.items import ITEM_CODES
-from pipeline.decoding import LOG
-from pipeline.sinks import WriteRows
+from pipeline.steps.bigquery import WriteRows
+from pipeline.steps.decode import LOG, Decode
 from pipeline.store import Bigtable, Store
-from pipeline.transforms import Decode
 from sql import schema
-from tests.pipeline.steps import START, Visitor, features, message, run, script, stored_items, stored_profile
+from tests.pipeline.running import START, Visitor, features, message, run, script, stored_items, stored_profile
 
 SHOP = {"site": "shop", "sender": "server"}
 PAGE = {"site": "shop", "sender": "browser"}

@@ -18,8 +18,6 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline.core.items import Trending
-from pipeline.folding import FoldScopes
-from pipeline.keeping import Keeping
 from pipeline.lease import (
     KEY,
     LEASE_S,
@@ -33,9 +31,11 @@ from pipeline.lease import (
     holder_of,
     machine,
 )
+from pipeline.steps.bigtable import WriteToBigtable
+from pipeline.steps.items import FoldScopes
+from pipeline.steps.keyed_state import Keeping
 from pipeline.store import LEASE, PROFILE, Bigtable, Cell, Store, ensure_tables, now_ms
-from pipeline.transforms import WriteToBigtable
-from tests.pipeline.steps import collect, outputs, run, script
+from tests.pipeline.running import collect, outputs, run, script
 
 BLUE, GREEN = Holder("blue in us-central1"), Holder("green in us-central1")
 

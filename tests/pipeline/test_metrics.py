@@ -14,7 +14,7 @@ from apache_beam.io.gcp.pubsub import PubsubMessage
 from pipeline.core.rules import AnomalyRule, Condition, Rules
 from pipeline.metrics import Counter, Distribution, Reporter, report, snapshot
 from pipeline.store import Bigtable
-from tests.pipeline.steps import START, Visitor, features, message
+from tests.pipeline.running import START, Visitor, features, message
 
 
 def distrusted_searches() -> Rules:

@@ -19,13 +19,13 @@ from pipeline.core.events import Event, encode_message
 from pipeline.core.fold import fold
 from pipeline.core.items import ItemStats, Trending
 from pipeline.core.profile import UserProfile
-from pipeline.folding import add_rank, sums
 from pipeline.lease import KEY, STALE_S, Grant, Holder, encoder
+from pipeline.steps.items import add_rank, sums
 from pipeline.store import Store, item_write
 from tests.pipeline.core.streams import assert_same
 from tests.pipeline.process import Pipeline, listen, publish, received
+from tests.pipeline.running import stored_stubs
 from tests.pipeline.shop_stream import CATALOG, PRODUCTS, broken_bodies, clean_stream, disordered, owner
-from tests.pipeline.steps import stored_stubs
 from tests.stack.bootstrap import bigquery_client
 
 PATIENCE_S = 60.0

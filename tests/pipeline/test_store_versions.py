@@ -17,7 +17,7 @@ from pipeline.core.profile import UserProfile
 from pipeline.store import Bigtable, Store, UnknownVersion, cell, decode, knows_version
 from tests.pipeline.core.streams import START_MS, event
 from tests.pipeline.golden.write import FOLDER, readings
-from tests.pipeline.steps import Visitor, features, message, stored_items, stored_profile
+from tests.pipeline.running import Visitor, features, message, stored_items, stored_profile
 
 VERSIONS = (1,)
 FORMS: dict[str, Any] = {"profile": UserProfile, "stats": ItemStats, "trending": Trending, "item": Item}

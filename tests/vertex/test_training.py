@@ -475,7 +475,7 @@ def test_a_missing_variable_is_named() -> None:
 
 def fill(env: dict[str, str], events: Sequence[Event]) -> None:
     """The warehouse and the catalog as the pipeline and the loader leave them, doubles included."""
-    from pipeline.decoding import event_row  # it imports Beam
+    from pipeline.steps.decode import event_row  # it imports Beam
 
     rows = [event_row(each, CATALOG.get(each.product_id or "")).row for each in [*events, *events[:20]]]
     client: bigquery.Client = bigquery_client(env)

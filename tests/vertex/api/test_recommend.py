@@ -20,7 +20,7 @@ from pipeline.core.features import Context, feature_matrix
 from pipeline.core.fold import Folded
 from pipeline.core.items import MAX_TRENDING, VIEW, Trending
 from pipeline.core.profile import UserProfile
-from pipeline.folding import add_rank, sums
+from pipeline.steps.items import add_rank, sums
 from pipeline.store import GLOBAL_SCOPE, STUB_SCOPE
 from tests.vertex.api.fakes import (
     NOW_MS,

@@ -21,19 +21,21 @@ from pipeline.core.fold import Fact, fold, item_sums
 from pipeline.core.items import ItemStats, Trending
 from pipeline.core.profile import UserProfile
 from pipeline.core.rules import Rules
-from pipeline.decoding import BY_ADDRESS, BY_BROWSER, FACTS, INVALID
-from pipeline.direct import LeanDirectRunner
-from pipeline.folding import ANOMALIES, add_rank, scope_counts
-from pipeline.keeping import Keeping
+from pipeline.local.runner import LeanDirectRunner
 from pipeline.metrics import snapshot
+from pipeline.steps.addresses import WatchAddresses
+from pipeline.steps.bigtable import WriteToBigtable
+from pipeline.steps.decode import BY_ADDRESS, BY_BROWSER, FACTS, INVALID, Decode
+from pipeline.steps.items import FoldItems, add_rank, scope_counts
+from pipeline.steps.keyed_state import Keeping
+from pipeline.steps.profiles import ANOMALIES, FoldProfiles
 from pipeline.store import Bigtable, Store
-from pipeline.transforms import Decode, FoldItems, FoldProfiles, WatchAddresses, WriteToBigtable
 
 START = datetime(2025, 1, 1, 12, 0, tzinfo=UTC)
 START_MS = round(START.timestamp() * 1000)
 # The runner of the local stack, and Beam's own, whose behaviour it must have.
 RUNNERS = (LeanDirectRunner, BundleBasedDirectRunner)
-# A script's clock starts at 0, the folds set their timers by the wall: a silence so long passes any of them.
+# A script's clock and watermark start at 0, the folds set their timers by the wall: so late is past any of them.
 LONG_S = 3e9
 
 outputs: dict[str, list[Any]] = defaultdict(list)

@@ -13,11 +13,10 @@ from apache_beam.utils.timestamp import Timestamp
 
 from pipeline.core.events import Event
 from pipeline.core.sessions import SessionSummary
-from pipeline.direct import LeanDirectRunner
-from pipeline.folding import NewFacts
-from pipeline.transforms import SummarizeSessions
-from pipeline.visits import SpanSessions, session_rows
-from tests.pipeline.steps import RUNNERS, START, Visitor, collect, outputs, run, script
+from pipeline.core.trust import NewFacts
+from pipeline.local.runner import LeanDirectRunner
+from pipeline.steps.sessions import SpanSessions, SummarizeSessions, session_rows
+from tests.pipeline.running import RUNNERS, START, Visitor, collect, outputs, run, script
 
 GAP_S, LATENESS_S = 1800, 3600
 

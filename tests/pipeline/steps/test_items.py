@@ -12,12 +12,14 @@ from pipeline.core.decay import DAY_MS
 from pipeline.core.events import Event
 from pipeline.core.fold import Fact, Folded, Pair
 from pipeline.core.items import BOUGHT, TOUCHED, ItemStats, Trending
-from pipeline.folding import NewFacts, add_rank, shard_of, sums
-from pipeline.keeping import Keeping
+from pipeline.core.trust import NewFacts
+from pipeline.steps.bigtable import WriteToBigtable
+from pipeline.steps.decode import Decode
+from pipeline.steps.items import FoldItems, add_rank, shard_of, sums
+from pipeline.steps.keyed_state import Keeping
 from pipeline.store import Bigtable, Store, item_write
-from pipeline.transforms import Decode, FoldItems, WriteToBigtable
 from tests.pipeline.core.streams import assert_same
-from tests.pipeline.steps import (
+from tests.pipeline.running import (
     RUNNERS,
     START_MS,
     Clean,

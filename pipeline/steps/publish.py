@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from apache_beam.io.gcp.pubsub import PubsubMessage
 
 from pipeline.core.rules import Anomaly, Trigger
-from pipeline.sinks import RowToInsert
+from pipeline.steps.bigquery import RowToInsert
 
 
 def as_message(found: Trigger | Anomaly) -> PubsubMessage:

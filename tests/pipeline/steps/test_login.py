@@ -8,14 +8,14 @@ from random import Random
 
 import pytest
 
-from pipeline import decoding
 from pipeline import store as bigtable
 from pipeline.core.events import Event
 from pipeline.core.profile import UserProfile
-from pipeline.folding import REFRESH_LINK_MS
+from pipeline.steps import decode
+from pipeline.steps.profiles import REFRESH_LINK_MS
 from pipeline.store import Bigtable, Store
 from tests.pipeline.core.streams import assert_same
-from tests.pipeline.steps import (
+from tests.pipeline.running import (
     RUNNERS,
     START_MS,
     Clean,
@@ -27,13 +27,13 @@ from tests.pipeline.steps import (
     stored_items,
     stored_profile,
 )
-from tests.pipeline.test_folding import assert_stored
+from tests.pipeline.steps.test_profiles import assert_stored
 
 
 @pytest.fixture(autouse=True)
 def new_process() -> None:
     """Nothing is remembered of browsers but what Bigtable holds."""
-    decoding._accounts.clear()
+    decode._accounts.clear()
 
 
 def visit(visitor: Visitor, login: str = "identify") -> list[Event]:
@@ -121,7 +121,7 @@ def test_a_new_job_still_sends_what_the_browser_does_to_the_account(
 ) -> None:
     clean = visit(visitor)
     features(source, [message(event) for event in clean[:4]])
-    decoding._accounts.clear()
+    decode._accounts.clear()
     counts = features(source, [message(event) for event in clean[4:]])
     assert_stored(store, visitor.key, Clean(clean))
     assert counts["fold/warm_started"] == 2  # the link is read once, not again for each event

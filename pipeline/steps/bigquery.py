@@ -23,7 +23,6 @@ from requests.exceptions import RequestException
 
 from pipeline.core.deadletter import DeadLetter
 from pipeline.core.events import InvalidEvent
-from pipeline.dofn import LeanDoFn
 from pipeline.options import ROW_SINKS
 
 logger = logging.getLogger(__name__)
@@ -161,7 +160,7 @@ def _client(project: str) -> bigquery.Client:
     return _clients[key]
 
 
-class _InsertRows(LeanDoFn):
+class _InsertRows(beam.DoFn):
     def __init__(self, project: str, dataset: str, table: str, as_rows: AsRows) -> None:
         self._as_rows = as_rows
         self._project, self._table = project, f"{project}.{dataset}.{table}"

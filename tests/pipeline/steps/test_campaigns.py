@@ -11,12 +11,13 @@ import pytest
 from apache_beam.testing.test_stream import TestStream as Script
 
 from pipeline.core.rules import Rules, Trigger
-from pipeline.decoding import BY_BROWSER
-from pipeline.keeping import Keeping
 from pipeline.rules_file import load
+from pipeline.steps.bigtable import WriteToBigtable
+from pipeline.steps.decode import BY_BROWSER, Decode
+from pipeline.steps.keyed_state import Keeping
+from pipeline.steps.profiles import FoldProfiles
 from pipeline.store import Bigtable, Store
-from pipeline.transforms import Decode, FoldProfiles, WriteToBigtable
-from tests.pipeline.steps import (
+from tests.pipeline.running import (
     RUNNERS,
     START,
     Visitor,
@@ -65,19 +66,23 @@ def now_s() -> float:
 
 
 def in_silence(
-    source: Bigtable, rules: Rules, visitor: Visitor, *at_s: float, ttl_s: float = 0.0, runner: type = RUNNERS[0]
+    source: Bigtable,
+    rules: Rules,
+    visitor: Visitor,
+    *at_s: float,
+    idle_s: float = 27,
+    ttl_s: float = 0.0,
+    runner: type = RUNNERS[0],
 ) -> list[Trigger]:
-    """What is told of a cart that was filled 27 s ago, while the script's clock goes on to these times, in s from now.
+    """What is told of a cart that lies for `idle_s`, while the watermark goes on to these times, in s from now.
 
-    The script's clock decides when a timer fires, the wall what is due then: between the two the timer is set anew.
+    Then the job is drained.
     """
     now = math.ceil(time.time())
-    cart = visitor.did("add_to_cart", "p", now - 27 - START.timestamp())
+    cart = visitor.did("add_to_cart", "p", now - idle_s - START.timestamp())
     stream = Script().add_elements([message(cart)])
-    before = 0.0
     for moment in at_s:
-        stream.advance_processing_time(now + moment - before)
-        before = now + moment
+        stream.advance_watermark_to(now + moment)
 
     def connect(pipeline: beam.Pipeline) -> None:
         decoded = pipeline | stream.advance_watermark_to_infinity() | Decode(source)
@@ -148,8 +153,11 @@ def test_a_cart_that_is_left_is_told_of_in_silence_when_its_time_has_come(
     assert stored_profile(store, visitor.key).fired == {"left_cart": trigger.at_ms}
 
 
-def test_before_its_time_nothing_is_told(source: Bigtable, visitor: Visitor, rules: Rules) -> None:
-    assert in_silence(source, rules, visitor, 2) == []
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_before_its_time_nothing_is_told_and_a_drained_job_waits_for_no_time_to_come(
+    source: Bigtable, visitor: Visitor, rules: Rules, runner: type
+) -> None:
+    assert in_silence(source, rules, visitor, 2, idle_s=10, runner=runner) == []
 
 
 def test_a_cart_is_told_of_though_its_state_was_forgotten_meanwhile(

@@ -10,16 +10,28 @@ import apache_beam as beam
 import msgspec
 import pytest
 from apache_beam.testing.test_stream import TestStream as Script
+from apache_beam.transforms.userstate import RuntimeTimer
 
 from pipeline import store as bigtable
 from pipeline.core.items import ItemStats
-from pipeline.direct import LeanDirectRunner
-from pipeline.keeping import Keeping, Kept, KeptState
 from pipeline.lease import Holder, Lease
+from pipeline.local.runner import LeanDirectRunner
 from pipeline.metrics import snapshot
+from pipeline.steps.bigtable import WriteToBigtable
+from pipeline.steps.keyed_state import Keeping, Kept, KeptState
 from pipeline.store import Bigtable, Store, cell
-from pipeline.transforms import WriteToBigtable
-from tests.pipeline.steps import LONG_S, RUNNERS, Visitor, collect, disordered, features, message, outputs, run, script
+from tests.pipeline.running import (
+    LONG_S,
+    RUNNERS,
+    Visitor,
+    collect,
+    disordered,
+    features,
+    message,
+    outputs,
+    run,
+    script,
+)
 
 HOUR_S = 3600.0
 
@@ -35,14 +47,13 @@ class Sum(KeptState):
         element: tuple[str, tuple[float, int]],
         state: Any = beam.DoFn.StateParam(KeptState.STATE),
         flush: Any = beam.DoFn.TimerParam(KeptState.FLUSH),
-        final: Any = beam.DoFn.TimerParam(KeptState.FINAL),
         expiry: Any = beam.DoFn.TimerParam(KeptState.EXPIRY),
     ) -> Iterator[Any]:
         key, (silence_s, number) = element
         time.sleep(silence_s)
         kept = self._load(bigtable.PROFILE, key, state)
         total = int(kept.value or b"0") + number
-        yield from self._keep(kept, str(total).encode(), 0, state, flush, final, expiry)
+        yield from self._keep(kept, str(total).encode(), 0, state, flush, expiry)
 
 
 def written(key: str) -> list[int]:
@@ -165,8 +176,24 @@ def test_what_waited_from_an_earlier_term_is_counted_once_whichever_timers_come(
     fold.start_bundle()
     before = snapshot().get("sum/superseded", 0)
     waiting = State(msgspec.msgpack.encode(Kept(bigtable.PROFILE, tag, b"7", 3, 0, waits=True, term=4)))
-    assert [*fold.flush(waiting), *fold.finish(waiting)] == []
+    assert [*fold.flush(waiting), *fold.forget(waiting, RuntimeTimer())] == []
     assert snapshot()["sum/superseded"] - before == 1
+
+
+class Flush(RuntimeTimer):
+    """Notes how far ahead it is set."""
+
+    ahead_s = 0.0
+
+    def set(self, timestamp: Any, dynamic_timer_tag: str = "") -> None:
+        self.ahead_s = float(timestamp) - time.time()
+
+
+def test_a_flush_is_set_no_further_ahead_than_its_interval() -> None:
+    fold, flush = Sum(Keeping(Bigtable("p", "i"), flush_s=HOUR_S)), Flush()
+    kept = Kept(bigtable.PROFILE, "key", written_ms=bigtable.now_ms())
+    assert list(fold._keep(kept, b"1", 0, State(b""), flush, RuntimeTimer())) == []
+    assert kept.waits and 0 < flush.ahead_s <= HOUR_S
 
 
 def test_a_change_after_the_interval_is_written_at_once(source: Bigtable, tag: str) -> None:
@@ -188,7 +215,7 @@ def test_a_change_after_the_interval_takes_with_it_what_waited_for_a_timer_that_
 def test_what_waits_is_written_when_the_state_is_forgotten(source: Bigtable, tag: str, runner: type) -> None:
     # The state is forgotten a second after; the interval would end in an hour.
     stream = Script().add_elements([(tag, (0.0, 1))]).add_elements([(tag, (0.0, 1))])
-    stream.advance_processing_time(round(time.time()) + 60).add_elements([(tag, (0.0, 1))])
+    stream.advance_watermark_to(round(time.time()) + 60).add_elements([(tag, (0.0, 1))])
     stream.advance_watermark_to_infinity()
     sums(source, stream, runner, flush_s=HOUR_S, ttl_s=1)
     assert written(tag) == [1, 2, 3]

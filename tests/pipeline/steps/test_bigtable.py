@@ -10,9 +10,9 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline import store as bigtable
 from pipeline.metrics import snapshot
+from pipeline.steps.bigtable import WriteToBigtable
 from pipeline.store import Bigtable, Store
-from pipeline.transforms import WriteToBigtable
-from tests.pipeline.steps import RUNNERS, run, script
+from tests.pipeline.running import RUNNERS, run, script
 
 
 def test_nothing_is_written_before_the_fold_is_committed_unless_told_so(source: Bigtable) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from pipeline.dofn import LeanDoFn
-from pipeline.keeping import Write
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.pvalue import PCollection
+
 from pipeline.lease import Lease
 from pipeline.metrics import Counter, Distribution
+from pipeline.steps.keyed_state import Write
 from pipeline.store import PROFILE, Bigtable, cell, now_ms
 
 
-class WriteRows(LeanDoFn):
-    """The newest write of each row of a bundle; see `transforms.WriteToBigtable`."""
+class WriteCells(beam.DoFn):
+    """The newest write of each row of a bundle; see `WriteToBigtable`."""
 
     def __init__(self, target: Bigtable, lease: Lease | None = None) -> None:
         self._target, self._lease = target, lease
@@ -39,3 +43,25 @@ class WriteRows(LeanDoFn):
         for (kind, _), (_, revision) in self._pending.items():
             if kind == PROFILE:
                 self._freshness.update(now - revision)
+
+
+class WriteToBigtable(beam.PTransform):
+    """Write `(kind, key, value, timestamp in ms)` to Bigtable, in one request a table and bundle.
+
+    Idempotent: a cell's timestamp says which state is fuller, so a retried or delayed write does no harm.
+
+    `after_commit` breaks the fusion with the fold before it, so that a state reaches Bigtable only when the runner has
+    committed it. Without, a bundle that is tried again would warm-start a new key from its own first try's write, and
+    take its events for duplicates. The DirectRunner does not try bundles again and is spared the shuffle.
+
+    With a `lease`, a bundle fails while another job holds it.
+    """
+
+    def __init__(self, target: Bigtable, after_commit: bool = True, lease: Lease | None = None) -> None:
+        super().__init__()
+        self._write, self._after_commit = WriteCells(target, lease), after_commit
+
+    def expand(self, writes: PCollection) -> Any:
+        if self._after_commit:
+            writes = writes | beam.Reshuffle()
+        return writes | "Write" >> beam.ParDo(self._write)

@@ -14,8 +14,7 @@ from google.api_core.exceptions import NotFound, ServiceUnavailable
 from google.cloud import bigquery
 from requests.exceptions import ConnectionError as NoConnection
 
-from pipeline.decoding import event_row
-from pipeline.sinks import (
+from pipeline.steps.bigquery import (
     MAX_REQUEST_TEXT,
     MAX_ROWS_A_REQUEST,
     RowsRefused,
@@ -26,6 +25,7 @@ from pipeline.sinks import (
     insert,
     requests,
 )
+from pipeline.steps.decode import event_row
 from tests.pipeline.core.streams import START, event
 
 SECRET = "secret-of-a-visitor"

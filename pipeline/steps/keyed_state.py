@@ -23,7 +23,6 @@ from apache_beam.utils.timestamp import Timestamp
 from pipeline import store as bigtable
 from pipeline.core.items import ItemStats, Trending
 from pipeline.core.profile import UserProfile
-from pipeline.dofn import LeanDoFn
 from pipeline.lease import Lease
 from pipeline.metrics import Counter
 from pipeline.store import UNREADABLE, Bigtable, now_ms
@@ -32,9 +31,15 @@ log = logging.getLogger(__name__)
 
 FoldState = TypeVar("FoldState", UserProfile, ItemStats, Trending)
 
-_END = GlobalWindow().max_timestamp()
+END: Timestamp = GlobalWindow().max_timestamp()
+"""Of event time: timers that are set here fire when the job is drained."""
 
 Write = tuple[str, str, bytes, int]  # (kind, key, encoded value, cell timestamp in ms)
+
+
+def until_drained(time_s: float) -> Timestamp:
+    """When a timer in event time is to fire, in seconds since the Unix epoch: when the job is drained at the latest."""
+    return min(Timestamp(time_s), END)
 
 
 class Kept(msgspec.Struct, array_like=True):
@@ -77,17 +82,17 @@ class Keeping(msgspec.Struct, frozen=True):
         return self.lease.held().term() if self.lease is not None else 0
 
 
-class KeptState(LeanDoFn):
+class KeptState(beam.DoFn):
     """What the folds share: a quiet key's first change is written at once, what follows within `flush_s` at its end.
 
-    Timers: `flush` (real time) ends the interval, `final` (event time, the end of the global window) writes what still
-    waits when the job is drained, `expiry` (real time) forgets.
+    Timers: `flush` (processing time, at most `flush_s` ahead) ends the interval; `expiry` (event time) writes what
+    still waits and forgets, after `ttl_s` of silence and when the job is drained. A processing-time timer holds the
+    watermark of all that follows until it fires, an event-time timer does not (docs/decisions/watermarks.md).
     """
 
     STATE = ReadModifyWriteStateSpec("state", BytesCoder())
     FLUSH = TimerSpec("flush", TimeDomain.REAL_TIME)
-    FINAL = TimerSpec("final", TimeDomain.WATERMARK)
-    EXPIRY = TimerSpec("expiry", TimeDomain.REAL_TIME)
+    EXPIRY = TimerSpec("expiry", TimeDomain.WATERMARK)
 
     def __init__(self, keeping: Keeping, step: str) -> None:
         self._keeping = keeping
@@ -146,7 +151,6 @@ class KeptState(LeanDoFn):
         newest_ms: int,
         state: Any,
         flush: RuntimeTimer,
-        final: RuntimeTimer,
         expiry: RuntimeTimer,
     ) -> Iterator[Write]:
         """Keep a new value, and write it now or when the interval ends."""
@@ -160,27 +164,25 @@ class KeptState(LeanDoFn):
         elif not kept.waits:
             kept.waits = True
             flush.set(Timestamp((kept.written_ms + flush_ms) / 1000))
-            final.set(_END)
         self._hold(kept, state, expiry)
 
     def _hold(self, kept: Kept, state: Any, expiry: RuntimeTimer) -> None:
         """Keep what is kept for as long again, without writing it."""
         state.write(_encoder.encode(kept))
-        if self._keeping.ttl_s:
-            expiry.set(Timestamp(now_ms() / 1000 + self._keeping.ttl_s))
+        ttl_s = self._keeping.ttl_s
+        expiry.set(until_drained(now_ms() / 1000 + ttl_s) if ttl_s else END)
 
     @on_timer(FLUSH)
     def flush(self, state: Any = beam.DoFn.StateParam(STATE)) -> Iterator[Write]:
         yield from self._write_waiting(state)
 
-    @on_timer(FINAL)
-    def finish(self, state: Any = beam.DoFn.StateParam(STATE)) -> Iterator[Write]:
-        yield from self._write_waiting(state)
-
     @on_timer(EXPIRY)
-    def forget(self, state: Any = beam.DoFn.StateParam(STATE)) -> Iterator[Write]:
+    def forget(
+        self, state: Any = beam.DoFn.StateParam(STATE), flush: Any = beam.DoFn.TimerParam(FLUSH)
+    ) -> Iterator[Write]:
         yield from self._write_waiting(state)
         state.clear()
+        flush.clear()  # it would hold the watermark of a job that is drained
 
     def _write_waiting(self, state: Any) -> Iterator[Write]:
         kept = self._current(state)

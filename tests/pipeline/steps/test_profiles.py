@@ -8,11 +8,11 @@ from apache_beam.testing.test_stream import TestStream as Script
 
 from pipeline import store as bigtable
 from pipeline.core.profile import UserProfile
-from pipeline.keeping import Keeping
+from pipeline.steps.keyed_state import Keeping
+from pipeline.steps.profiles import FoldProfiles, Profiles
 from pipeline.store import Bigtable, Store, item_write, now_ms
-from pipeline.transforms import FoldProfiles, Profiles
 from tests.pipeline.core.streams import assert_same
-from tests.pipeline.steps import (
+from tests.pipeline.running import (
     LONG_S,
     RUNNERS,
     START_MS,
@@ -101,8 +101,8 @@ def test_the_state_of_a_silent_visitor_is_forgotten_and_read_back_from_bigtable(
     # Nothing is written here, so whoever reads Bigtable again finds the one event that it held before.
     before, first, second = (visitor.did("scroll", at_s=at_s) for at_s in range(3))
     store.write([bigtable.cell(bigtable.PROFILE, visitor.key, Clean([before]).profile.encode(), START_MS)])
-    stream = Script().add_elements([(visitor.key, facts(first))]).advance_processing_time(silence_s)
-    stream = stream.add_elements([(visitor.key, facts(second))]).advance_processing_time(LONG_S)
+    stream = Script().add_elements([(visitor.key, facts(first))]).advance_watermark_to(silence_s)
+    stream = stream.add_elements([(visitor.key, facts(second))])
     run(lambda p: collect(profiles(p, stream, Keeping(source, ttl_s=60)).writes, "writes"), runner)
     assert [UserProfile.decode(value).events_total for _, _, value, _ in outputs["writes"]] == totals
 

@@ -9,9 +9,9 @@ import pytest
 from google.cloud import bigquery
 
 from pipeline.core.rules import Anomaly, Trigger
-from pipeline.publishing import as_message, rule_rows
-from pipeline.sinks import WriteRows
-from tests.pipeline.steps import START_MS, run, script
+from pipeline.steps.bigquery import WriteRows
+from pipeline.steps.publish import as_message, rule_rows
+from tests.pipeline.running import START_MS, run, script
 
 
 def trigger(tag: str) -> Trigger:

@@ -15,25 +15,25 @@ import pytest
 from apache_beam.io.gcp.pubsub import PubsubMessage
 from google.cloud import bigquery
 
-from pipeline import decoding
 from pipeline.core.catalog import Item, encode_item
 from pipeline.core.events import Event, encode_message
-from pipeline.decoding import (
+from pipeline.steps import decode as decode_step
+from pipeline.steps.bigquery import WriteRows
+from pipeline.steps.decode import (
     BY_ADDRESS,
     BY_BROWSER,
     INVALID,
     KNOWN_ITEM_TTL_S,
     LOG,
     UNKNOWN_ITEM_TTL_S,
+    Decode,
     dead_letter_rows,
     event_row,
     known_items,
     remember_account,
 )
-from pipeline.sinks import WriteRows
 from pipeline.store import STUB, Bigtable, Store, cell, item_write
-from pipeline.transforms import Decode
-from tests.pipeline.steps import RUNNERS, START, START_MS, Visitor, collect, facts, message, outputs, run, script
+from tests.pipeline.running import RUNNERS, START, START_MS, Visitor, collect, facts, message, outputs, run, script
 
 
 def decode(source: Bigtable, *messages: PubsubMessage) -> Counter[str]:
@@ -86,7 +86,7 @@ def test_what_a_merged_browser_sends_for_its_account_goes_there_at_once_and_the_
 def test_a_full_memory_of_links_starts_anew_and_then_browsers_are_asked_again(
     source: Bigtable, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoding, "_MAX_KNOWN_ACCOUNTS", 1)
+    monkeypatch.setattr(decode_step, "_MAX_KNOWN_ACCOUNTS", 1)
     event = visitor.logged_in("scroll")
     remember_account(f"a{visitor.tag}", visitor.tag)
     remember_account("one more", "than it holds")
@@ -186,7 +186,7 @@ def test_a_full_cache_starts_anew_and_still_answers_for_the_whole_message(
 ) -> None:
     store.write([item_write(Item(f"{tag}-{name}", "t"), 1) for name in "abc"])
     known_items(source, 0.0, {f"{tag}-a", f"{tag}-b"})
-    monkeypatch.setattr(decoding, "MAX_CACHED_ITEMS", 1)
+    monkeypatch.setattr(decode_step, "MAX_CACHED_ITEMS", 1)
     assert set(known_items(source, 1.0, {f"{tag}-a", f"{tag}-c"})) == {f"{tag}-a", f"{tag}-c"}
 
 

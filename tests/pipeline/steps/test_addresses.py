@@ -10,14 +10,14 @@ import pytest
 from apache_beam.testing.test_stream import TestStream as Script
 
 from pipeline.core.rules import Rules
-from pipeline.decoding import BY_ADDRESS, LOG
-from pipeline.folding import ANOMALIES
 from pipeline.rules_file import load
+from pipeline.steps.addresses import WatchAddresses
+from pipeline.steps.decode import BY_ADDRESS, LOG, Decode
+from pipeline.steps.profiles import ANOMALIES
+from pipeline.steps.sessions import SummarizeSessions, session_rows
 from pipeline.store import Bigtable, Store
-from pipeline.transforms import Decode, SummarizeSessions, WatchAddresses
-from pipeline.visits import session_rows
 from tests.pipeline.core.streams import assert_same
-from tests.pipeline.steps import (
+from tests.pipeline.running import (
     LONG_S,
     RUNNERS,
     START_MS,
@@ -163,7 +163,7 @@ def test_an_address_is_forgotten_when_it_is_silent(
     source: Bigtable, visitor: Visitor, rules: Rules, silence_s: float, found: int, runner: type
 ) -> None:
     half = [message(*[visitor.did("scroll", at_s=n) for n in range(2)], address=f"net{visitor.tag}") for _ in range(2)]
-    stream = Script().add_elements(half[:1]).advance_processing_time(silence_s).add_elements(half[1:])
+    stream = Script().add_elements(half[:1]).advance_watermark_to(silence_s).add_elements(half[1:])
     stream.advance_watermark_to_infinity()
     run(lambda p: collect(watched(p, source, stream, rules)[ANOMALIES], "anomalies"), runner)
     assert len(outputs["anomalies"]) == found

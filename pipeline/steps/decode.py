@@ -12,16 +12,15 @@ from typing import Any
 import apache_beam as beam
 import msgspec
 from apache_beam.io.gcp.pubsub import PubsubMessage
-from apache_beam.pvalue import TaggedOutput
+from apache_beam.pvalue import PCollection, TaggedOutput
 
 from pipeline.core.catalog import Item
 from pipeline.core.consent import may_fold, may_log
 from pipeline.core.deadletter import DeadLetter
 from pipeline.core.events import Event, InvalidEvent, decode_message, format_time, profile_key
 from pipeline.core.fold import Fact, category_of
-from pipeline.dofn import LeanDoFn
 from pipeline.metrics import Counter, Distribution
-from pipeline.sinks import RowToInsert
+from pipeline.steps.bigquery import RowToInsert
 from pipeline.store import Bigtable, now_ms
 
 INVALID, LOG, BY_BROWSER, BY_ADDRESS = "invalid", "log", "by_browser", "by_address"
@@ -36,8 +35,8 @@ FACTS, ADOPT, MARK = "facts", "adopt", "mark"
 
 
 @beam.typehints.with_output_types(tuple[str, Any])
-class DecodeMessages(LeanDoFn):
-    """Messages to facts; see `transforms.Decode`."""
+class DecodeMessages(beam.DoFn):
+    """Messages to facts; see `Decode`."""
 
     def __init__(self, source: Bigtable) -> None:
         self._source = source
@@ -177,3 +176,24 @@ def known_items(source: Bigtable, now_s: float, ids: set[str]) -> dict[str, Item
             ttl_s = UNKNOWN_ITEM_TTL_S if item is None else KNOWN_ITEM_TTL_S
             cache[item_id] = (item, now_s + ttl_s)
     return {item_id: item for item_id in ids if (item := cache[item_id][0]) is not None}
+
+
+class Decode(beam.PTransform):
+    """Turn messages into facts by visitor.
+
+    Outputs: main and `BY_BROWSER`, `(profile key, ("facts", [(event, item)]))`, one element a message and visitor, by
+    account and by browser; `BY_ADDRESS`, the message's visitors and times by network address, where the message's
+    attribute `address` names one; `LOG`, one list of rows a message for the events table; `INVALID`, dead letters for
+    bodies that are no message of ours. An event whose visitor denied analytics is in `LOG` no more than one whose
+    visitor denied personalization is in the others. Never raises on input. The catalog is read from Bigtable and
+    cached in the process for five minutes (an unknown item for ten seconds), so what is known of an item may be that
+    old.
+    """
+
+    def __init__(self, source: Bigtable) -> None:
+        super().__init__()
+        self._source = source
+
+    def expand(self, messages: PCollection) -> Any:
+        decode = beam.ParDo(DecodeMessages(self._source))
+        return messages | decode.with_outputs(INVALID, LOG, BY_BROWSER, BY_ADDRESS, main="facts")

@@ -8,17 +8,16 @@ from typing import Any
 import apache_beam as beam
 import msgspec
 from apache_beam.coders import BytesCoder
-from apache_beam.pvalue import TaggedOutput
+from apache_beam.pvalue import PCollection, TaggedOutput
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import ReadModifyWriteStateSpec, TimerSpec, on_timer
-from apache_beam.utils.timestamp import Timestamp
 
 from pipeline.core.addresses import AddressCounts
 from pipeline.core.rules import Anomaly, Rules, anomalies
-from pipeline.decoding import BY_BROWSER, MARK
-from pipeline.dofn import LeanDoFn
-from pipeline.folding import ANOMALIES
 from pipeline.metrics import Counter
+from pipeline.steps.decode import BY_BROWSER, MARK
+from pipeline.steps.keyed_state import until_drained
+from pipeline.steps.profiles import ANOMALIES
 from pipeline.store import now_ms
 
 FORGET_AFTER_S = 1800.0  # an address that is silent for so long has nothing left in its windows
@@ -29,11 +28,11 @@ class _Watched(msgspec.Struct, array_like=True):
     found: dict[str, Anomaly]  # by rule, the last one
 
 
-class WatchAddress(LeanDoFn):
-    """Counts by address; see `transforms.WatchAddresses`."""
+class WatchAddress(beam.DoFn):
+    """Counts by address; see `WatchAddresses`."""
 
     STATE = ReadModifyWriteStateSpec("state", BytesCoder())
-    EXPIRY = TimerSpec("expiry", TimeDomain.REAL_TIME)
+    EXPIRY = TimerSpec("expiry", TimeDomain.WATERMARK)
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules.anomalies_of("address")
@@ -63,7 +62,7 @@ class WatchAddress(LeanDoFn):
                 mark = (visitor, (MARK, anomaly.about(visitor)))
                 yield TaggedOutput(BY_BROWSER, mark) if visitor.startswith("a#") else mark
         state.write(_encoder.encode(_Watched(counts.encode(), watched.found)))
-        expiry.set(Timestamp(now_ms() / 1000 + FORGET_AFTER_S))
+        expiry.set(until_drained(now_ms() / 1000 + FORGET_AFTER_S))
 
     @on_timer(EXPIRY)
     def forget(self, state: Any = beam.DoFn.StateParam(STATE)) -> None:
@@ -72,3 +71,18 @@ class WatchAddress(LeanDoFn):
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Watched)
+
+
+class WatchAddresses(beam.PTransform):
+    """Find what no person's network address sends, and mark who is behind it.
+
+    Keyed by address, global window; state is an `AddressCounts` (at most 1.5 kB), forgotten after half an hour of
+    silence. Outputs: main and `BY_BROWSER`, marks for the profiles of accounts and browsers; `ANOMALIES`.
+    """
+
+    def __init__(self, rules: Rules) -> None:
+        super().__init__()
+        self._rules = rules
+
+    def expand(self, counts: PCollection) -> Any:
+        return counts | beam.ParDo(WatchAddress(self._rules)).with_outputs(BY_BROWSER, ANOMALIES, main="marks")

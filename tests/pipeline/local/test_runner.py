@@ -35,7 +35,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.events import Event, encode_message
-from pipeline.direct import Earliest, LeanDirectRunner, LeanResult, _State, _Watermarks, runner_for
+from pipeline.local.runner import Earliest, LeanDirectRunner, LeanResult, _State, _Watermarks, runner_for
 from tests.stack.bootstrap import bigquery_client
 from tests.stack.prerequisites import REPO
 from tests.stack.readiness import publisher, subscriber

@@ -43,7 +43,7 @@ from apache_beam.runners.worker import statesampler
 from apache_beam.testing.test_stream import TestStream
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.trigger import InMemoryUnmergedState, MergeableStateAdapter
-from apache_beam.transforms.userstate import get_dofn_specs, is_stateful_dofn
+from apache_beam.transforms.userstate import RuntimeTimer, get_dofn_specs, is_stateful_dofn
 from apache_beam.utils import counters
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, TIME_GRANULARITY, Timestamp
 from google.api_core.exceptions import ServerError, TooManyRequests
@@ -213,8 +213,13 @@ def _micros(moment: Any) -> int:
 class _State(InMemoryUnmergedState):
     """A key's state. Copied without `deepcopy`: what it holds is replaced, never changed, but for its containers."""
 
+    def __init__(self, defensive_copy: bool = False) -> None:
+        super().__init__(defensive_copy=defensive_copy)
+        self.timer_holds: dict[tuple[Any, str, str], int] = {}
+
     def copy(self) -> _State:
         other = _State(defensive_copy=self.defensive_copy)
+        other.timer_holds = dict(self.timer_holds)
         other.global_state = {
             tag: {window: [*ids] for window, ids in value.items()} if isinstance(value, dict) else value
             for tag, value in self.global_state.items()
@@ -233,6 +238,23 @@ class _State(InMemoryUnmergedState):
             or any(self.timers.values())
             or any(values for tags in self.state.values() for values in tags.values())
         )
+
+    def hold(self, window: Any, timer: str, tag: str, micros: int) -> None:
+        """Remember the event time of the element that set a real-time timer."""
+        self.timer_holds[window, timer, tag] = micros
+
+    def earliest_timer_hold(self) -> Timestamp | None:
+        """The event time that the watermark must not pass: the earliest at which a real-time timer was set."""
+        if not self.timer_holds:
+            return None
+        waiting = {
+            (window, timer, tag)
+            for window, timers in self.timers.items()
+            for timer, domain, tag in timers
+            if domain == TimeDomain.REAL_TIME
+        }
+        self.timer_holds = {found: micros for found, micros in self.timer_holds.items() if found in waiting}
+        return Timestamp(micros=min(self.timer_holds.values())) if self.timer_holds else None
 
     def earliest_timer(self, domain: str) -> int | None:
         times = [
@@ -460,6 +482,43 @@ class _Output(common.Receiver):
         self.bundle.add(element)
 
 
+class _HoldingTimer(RuntimeTimer):
+    """A real-time timer that knows the event time of the element, or timer, that set it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.input_micros = 0
+        self.holds: dict[str, int] = {}
+
+    def set(self, timestamp: Any, dynamic_timer_tag: str = "") -> None:
+        super().set(timestamp, dynamic_timer_tag=dynamic_timer_tag)
+        self.holds[dynamic_timer_tag] = self.input_micros
+
+
+class _UserState(DirectUserStateContext):
+    """A DoFn's state and timers, with the watermark holds of its real-time timers, which Dataflow honours.
+
+    Beam's own DirectRunner has none, so that what a timer holds back for a day there is seen by nobody here.
+    """
+
+    def get_timer(self, timer_spec: Any, key: Any, window: Any, timestamp: Any, pane: Any) -> RuntimeTimer:
+        if timer_spec.time_domain != TimeDomain.REAL_TIME:
+            return super().get_timer(timer_spec, key, window, timestamp, pane)
+        found = self.cached_timers.setdefault((self.key_coder.encode(key), window, timer_spec), _HoldingTimer())
+        found.input_micros = _micros(timestamp)
+        return found
+
+    def commit(self) -> None:
+        super().commit()
+        for (key, window, spec), timer in self.cached_timers.items():
+            for tag, micros in timer.holds.items() if isinstance(timer, _HoldingTimer) else ():
+                self.step_context.get_keyed_state(key).hold(window, f"user/{spec.name}", tag, micros)
+
+    def holds(self) -> dict[bytes, Timestamp | None]:
+        """By key of the bundle: what its timers hold the output watermark at."""
+        return {key: state.earliest_timer_hold() for key, state in self.step_context.partial_keyed_state.items()}
+
+
 class _Step:
     """A DoFn that was set up once; Beam's DirectRunner pickles and sets it up for every bundle."""
 
@@ -475,7 +534,7 @@ class _Step:
         self.user_state = None
         if is_stateful_dofn(dofn):
             self.timers = {f"user/{spec.name}": spec for spec in get_dofn_specs(dofn)[1]}
-            self.user_state = DirectUserStateContext(None, dofn, self.key_coder)
+            self.user_state = _UserState(None, dofn, self.key_coder)
         self.runner = common.DoFnRunner(
             dofn,
             getattr(applied.transform, "args", []),
@@ -535,11 +594,13 @@ class _ParDo(evaluators._ParDoEvaluator):
         if self._step is None:
             return super().finish_bundle()
         self.runner.finish()
+        holds = None
         if self._step.user_state:
             self._step.user_state.commit()
             self._step.user_state.reset()
+            holds = self._step.user_state.holds()
         self._step.failed = False
-        return TransformResult(self, self._bundles, [], self._step.counters.get_counters(), None)
+        return TransformResult(self, self._bundles, [], self._step.counters.get_counters(), holds)
 
 
 class _GroupAlsoByWindow(evaluators._StreamingGroupAlsoByWindowEvaluator):

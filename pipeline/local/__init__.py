@@ -1,0 +1,1 @@
+"""Beam on one machine, for the local stack: nothing of it runs on Dataflow."""

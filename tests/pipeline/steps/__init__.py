@@ -1,0 +1,1 @@
+"""The steps, each on the emulators and a script of messages."""

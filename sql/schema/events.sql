@@ -21,8 +21,8 @@ create table if not exists `${dataset}.events` (
   position int64 options (description = 'Place in the slate, from 0'),
   propensity float64 options (description = 'Probability with which the item was put there, meant to be in (0, 1]'),
   metadata string options (description = 'All metadata of the event, as JSON text'),
-  site string options (description = 'Site whose write key the event came with, or default; null where none is named'),
-  sender string options (description = 'Who answers for the event id: server, by its write key, or browser; null where none is named')
+  site string options (description = 'Site whose write key the event came with, or default; null where unknown'),
+  sender string options (description = 'Who answers for the event id: server, by its write key, or browser; null where unknown')
 )
 partition by date(timestamp)
 cluster by event, visitor

@@ -32,11 +32,12 @@ prerequisites:
 	@command -v python3 > /dev/null || { echo "setup: Python 3.11 is missing: apt-get install python3.11"; exit 1; }
 	@$(PREREQUISITES) check
 
-.venv/.installed: setup.py constraints.txt | prerequisites
+.venv/.installed: setup.py constraints.txt web/client/pyproject.toml | prerequisites
 	@mkdir -p build
 	@echo "setup: .venv on Python 3.11 (a few minutes the first time)"
 	@python=$$($(PREREQUISITES) python3.11) && { [ -x $(PYTHON) ] || "$$python" -m venv .venv; }
-	@$(PYTHON) -m pip install --progress-bar off --constraint constraints.txt --editable '.[$(EXTRAS)]' $(QUIETLY)
+	@$(PYTHON) -m pip install --progress-bar off --constraint constraints.txt \
+		--editable '.[$(EXTRAS)]' --editable ./web/client $(QUIETLY)
 	@touch $@
 	@echo "setup: .venv is ready"
 
@@ -145,7 +146,7 @@ rewind: setup ## Let the pipeline read again: make rewind SINCE=10m (or an RFC 3
 	@$(INSTALLATION) $(PYTHON) -m pipeline.rewind $(if $(ALL),--all) -- "$(SINCE)"
 
 constraints: setup ## Write constraints*.txt anew from what is installed
-	@$(PYTHON) -m pip freeze 2>/dev/null | grep -E '^[A-Za-z0-9_.-]+==' | grep -vi '^freshet==' > constraints.txt
+	@$(PYTHON) -m pip freeze 2>/dev/null | grep -E '^[A-Za-z0-9_.-]+==' | grep -vi '^freshet' > constraints.txt
 	@$(BIGQUERY_PYTHON) -m pip freeze 2>/dev/null | grep -E '^[A-Za-z0-9_.-]+==' | \
 		grep -viE '^(duckdb|local-bigquery)' > constraints-bigquery.txt
 	@if [ -x $(ENGINES_PYTHON) ]; then $(ENGINES_PYTHON) -m pip freeze 2>/dev/null | \

@@ -1,5 +1,7 @@
 """Packages Freshet: the pure core with two dependencies, and one extra for each thing that is deployed.
 
+The Python client is a package of its own, with the name `freshet`: `web/client/pyproject.toml`.
+
 Versions are exact. `constraints.txt` pins what these need in turn; refresh both with `make constraints`.
 """
 
@@ -18,7 +20,7 @@ HTTP = [
 RANKER = ["lightgbm==4.7.0"]
 
 setup(
-    name="freshet",
+    name="freshet-platform",
     version="0.1.0",
     description="Real-time clickstream personalization on Google Cloud",
     license="Apache-2.0",
@@ -42,7 +44,6 @@ setup(
             "ua-parser==1.0.2",
             *HTTP,
         ],
-        "client": ["httpx==0.28.1"],
         "api": ["google-cloud-aiplatform==1.165.1", *GOOGLE_STORES, *RANKER, *HTTP],
         "predictor": ["google-cloud-storage==3.17.1", *RANKER, *HTTP],
         "training": ["gensim==4.4.0", "google-cloud-storage==3.17.1", *GOOGLE_STORES, *RANKER],
@@ -56,6 +57,7 @@ setup(
             "rudder-sdk-python==2.1.9",
             "segment-analytics-python==2.4.0",
             "snowplow-tracker==1.1.0",
+            "flit-core==4.2.0",
             "httpx==0.28.1",
             "hypothesis==6.170.15",
             "import-linter==2.17",

@@ -11,7 +11,7 @@ from tests.stack.prerequisites import REPO
 
 DOCUMENTS = sorted(
     path
-    for folder in (".", "docs", "docs/decisions", "docs/protocols", "functions", "web", "web/sdk")
+    for folder in (".", "docs", "docs/decisions", "docs/protocols", "functions", "web", "web/sdk", "web/client")
     for path in (REPO / folder).glob("*.md")
 )
 _LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")

@@ -1,1 +1,1 @@
-"""What runs in a browser: the SDK, and a demo storefront that uses it."""
+"""The browser SDK, the Python client, and a demo storefront that uses the SDK."""

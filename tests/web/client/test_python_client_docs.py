@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.events import decode_message
-from tests.functions.answering import Asked, server
-from tests.functions.conftest import SERVER_KEY
 from tests.functions.pubsub import Topics
-from tests.stack import Stack
 from tests.stack.prerequisites import REPO
+from tests.web.client.conftest import SERVER_KEY
+from tests.web.client.http_server import Asked, server
 
 CODE = "\n".join(re.findall(r"```python\n(.*?)```", (REPO / "docs/python-client.md").read_text("utf-8"), re.DOTALL))
 TERMINATED = """
@@ -41,10 +40,10 @@ def api() -> Iterator[Asked]:
 
 
 def test_the_page_s_code_reports_its_events_and_a_process_that_is_terminated_sends_the_last_one(
-    guarded_stack: Stack, guarded_topics: Topics, api: Asked, tmp_path: Path
+    url: str, topics: Topics, api: Asked, installed: dict[str, str], tmp_path: Path
 ) -> None:
     addresses = {
-        "https://collector.example": guarded_stack.env["FRESHET_COLLECTOR_URL"],
+        "https://collector.example": url,
         "https://api.example": api.url,
         "a write key for servers": SERVER_KEY,
     }
@@ -52,8 +51,8 @@ def test_the_page_s_code_reports_its_events_and_a_process_that_is_terminated_sen
     for said, real in addresses.items():
         assert said in script
         script = script.replace(said, real)
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=60, cwd=tmp_path, env={"PYTHONPATH": str(REPO)})
-    events = [event for message in guarded_topics.all_events(7) for event in decode_message(message.data)]
+    subprocess.run([sys.executable, "-S", "-c", script], check=True, timeout=60, cwd=tmp_path, env=installed)
+    events = [event for message in topics.all_events(7) for event in decode_message(message.data)]
     assert sorted(event.event for event in events) == sorted(
         ["add_to_cart", "identify", "page_view", "purchase", "click", "search", "click"]
     )

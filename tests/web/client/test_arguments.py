@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from functions.client import Freshet
-from tests.functions.answering import NOWHERE, server, taken
+from freshet import Freshet
+from tests.web.client.http_server import NOWHERE, server, taken
 
 NOW = datetime(2025, 1, 1, 12, 0, tzinfo=UTC)
 NEW_YORK = datetime.now(ZoneInfo("America/New_York")).replace(microsecond=0) - timedelta(hours=1)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from functions.client import Freshet, NoRecommendations, user_token
-from tests.functions.answering import NOWHERE, server
+from freshet import Freshet, NoRecommendations, user_token
+from tests.web.client.http_server import NOWHERE, server
 
 
 def test_recommendations_are_the_api_s_answer() -> None:

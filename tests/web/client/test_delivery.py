@@ -1,4 +1,4 @@
-"""The client of back ends, with the real collector behind it: counted is what reaches Pub/Sub."""
+"""The client with the real collector behind it: the events that reach Pub/Sub are counted."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from decimal import Decimal
 
 import pytest
 
-from functions.client import Freshet, Undelivered
+from freshet import Freshet, Undelivered
 from pipeline.core.events import Event, decode_message
-from tests.functions.answering import server, taken
-from tests.functions.conftest import SERVER_KEY
 from tests.functions.pubsub import Topics
 from tests.stack import Stack
+from tests.web.client.conftest import SERVER_KEY
+from tests.web.client.http_server import server, taken
 
 
 def stored(topics: Topics, events: int) -> list[Event]:
@@ -34,13 +34,7 @@ def stored(topics: Topics, events: int) -> list[Event]:
     return found
 
 
-@pytest.fixture
-def url(guarded_stack: Stack) -> str:
-    """Where the collector with write keys answers."""
-    return guarded_stack.env["FRESHET_COLLECTOR_URL"]
-
-
-def test_what_a_back_end_reports_is_stored_as_its_site_s_and_as_no_bot_s(url: str, guarded_topics: Topics) -> None:
+def test_what_a_back_end_reports_is_stored_as_its_site_s_and_as_no_bot_s(url: str, topics: Topics) -> None:
     with Freshet(url, SERVER_KEY) as client:
         ids = [
             client.track(
@@ -49,7 +43,7 @@ def test_what_a_back_end_reports_is_stored_as_its_site_s_and_as_no_bot_s(url: st
             client.identify("u1", anonymous_id="a1", plan="gold"),
             client.page("https://shop.example/x", anonymous_id="a1", title="X"),
         ]
-    (message,) = guarded_topics.events(1)
+    (message,) = topics.events(1)
     assert message.attributes["site"] == "shop" and message.attributes["protocol"] == "native"
     view, login, page = decode_message(message.data)
     assert [view.event_id, login.event_id, page.event_id] == ids
@@ -61,12 +55,12 @@ def test_what_a_back_end_reports_is_stored_as_its_site_s_and_as_no_bot_s(url: st
     assert "bot" not in view.metadata
 
 
-def test_an_order_is_one_purchase_a_line_and_the_same_ids_when_reported_twice(url: str, guarded_topics: Topics) -> None:
+def test_an_order_is_one_purchase_a_line_and_the_same_ids_when_reported_twice(url: str, topics: Topics) -> None:
     lines = [{"product_id": "p1", "price": 5.0, "quantity": 2}, {"product_id": "p2", "price": 7}]
     with Freshet(url, SERVER_KEY) as client:
         first = client.purchase("o1", lines, user_id="u1", currency="EUR")
         assert client.purchase("o1", lines, user_id="u1", currency="EUR") == first == ["o1#p1#1", "o1#p2#1"]
-    events = stored(guarded_topics, 4)
+    events = stored(topics, 4)
     assert Counter(event.event_id for event in events) == {"o1#p1#1": 2, "o1#p2#1": 2}
     assert {(e.product_id, e.metadata["order_id"], e.metadata["currency"]) for e in events} == {
         ("p1", "o1", "EUR"),
@@ -74,13 +68,13 @@ def test_an_order_is_one_purchase_a_line_and_the_same_ids_when_reported_twice(ur
     }
 
 
-def test_an_orders_ids_do_not_depend_on_the_order_of_its_lines(url: str, guarded_topics: Topics) -> None:
+def test_an_orders_ids_do_not_depend_on_the_order_of_its_lines(url: str, topics: Topics) -> None:
     lines = [{"product_id": name, "size": size} for name, size in (("p1", "S"), ("p2", "M"), ("p1", "L"))]
     with Freshet(url, SERVER_KEY) as client:
-        told = client.purchase("o1", lines, user_id="u1")
-        assert told == ["o1#p1#1", "o1#p2#1", "o1#p1#2"]  # the browser's too: tests/web/test_sdk_elements.py
-        assert client.purchase("o1", [lines[1], lines[0], lines[2]], user_id="u1") == [told[1], told[0], told[2]]
-    assert Counter(event.event_id for event in stored(guarded_topics, 6)) == dict.fromkeys(told, 2)
+        ids = client.purchase("o1", lines, user_id="u1")
+        assert ids == ["o1#p1#1", "o1#p2#1", "o1#p1#2"]  # the browser's too: tests/web/test_sdk_elements.py
+        assert client.purchase("o1", [lines[1], lines[0], lines[2]], user_id="u1") == [ids[1], ids[0], ids[2]]
+    assert Counter(event.event_id for event in stored(topics, 6)) == dict.fromkeys(ids, 2)
 
 
 @contextmanager
@@ -103,18 +97,18 @@ def reporting(client: Freshet, events: int, every_s: float) -> Iterator[list[str
 
 @pytest.mark.parametrize("how", ["stop_process", "kill_process"])
 def test_over_an_outage_of_the_collector_nothing_is_lost_and_nothing_doubled(
-    collector_stack: Stack, topics: Topics, how: str
+    collector: Stack, url: str, topics: Topics, how: str
 ) -> None:
     lost: list[Undelivered] = []
-    client = Freshet(collector_stack.env["FRESHET_COLLECTOR_URL"], "any", flush_s=0.02, on_error=lost.append)
+    client = Freshet(url, SERVER_KEY, flush_s=0.02, on_error=lost.append)
     with reporting(client, events=500, every_s=0.004) as ids:
         time.sleep(0.4)
-        getattr(collector_stack, how)("collector")
+        getattr(collector, how)("collector")
         try:
             assert not client.flush(0.3), "nobody was there to take them"
         finally:
-            collector_stack.start_process("collector")
-            collector_stack.wait_for("collector")
+            collector.start_process("collector")
+            collector.wait_for("collector")
     assert client.flush(40.0)
     client.close()
     counts = Counter(event.event_id for event in stored(topics, 500))
@@ -123,27 +117,28 @@ def test_over_an_outage_of_the_collector_nothing_is_lost_and_nothing_doubled(
         assert counts == Counter(ids)
 
 
-def test_close_sends_what_waits_for_more(url: str, guarded_topics: Topics) -> None:
+def test_close_sends_what_waits_for_more(url: str, topics: Topics) -> None:
     client = Freshet(url, SERVER_KEY, flush_s=3600.0)
     ids = {client.track("click", user_id="u1") for _ in range(250)}
     client.close()
     client.close()
-    assert {event.event_id for event in stored(guarded_topics, 250)} == ids
+    assert {event.event_id for event in stored(topics, 250)} == ids
     with pytest.raises(ValueError, match="client: expected an open one"):
         client.track("click", user_id="u1")
 
 
-def test_the_end_of_the_process_sends_what_waits_for_more(url: str, guarded_topics: Topics) -> None:
-    code = "import sys; from functions.client import Freshet; c = Freshet(*sys.argv[1:], flush_s=3600.0)"
+def test_the_end_of_the_process_sends_what_waits_for_more(url: str, topics: Topics, installed: dict[str, str]) -> None:
+    code = "import sys; from freshet import Freshet; c = Freshet(*sys.argv[1:], flush_s=3600.0)"
     track = "c.track('click', user_id='u1')"
     forgotten = "c = Freshet(*sys.argv[1:], flush_s=3600.0)"
-    subprocess.run([sys.executable, "-c", f"{code}; {track}; {forgotten}; {track}", url, SERVER_KEY], check=True)
-    assert len(stored(guarded_topics, 2)) == 2
+    script = f"{code}; {track}; {forgotten}; {track}"
+    subprocess.run([sys.executable, "-S", "-c", script, url, SERVER_KEY], check=True, timeout=30, env=installed)
+    assert len(stored(topics, 2)) == 2
 
 
 FORKED = """
 import os, sys
-from functions.client import Freshet
+from freshet import Freshet
 client = Freshet(*sys.argv[1:], flush_s=3600.0)
 client.track("click", user_id="u1", event_id="warm"); assert client.flush()
 client.track("click", user_id="u1", event_id="before")
@@ -155,56 +150,59 @@ client.close()
 """
 
 
-def test_after_a_fork_each_process_sends_its_own_events_once(url: str, guarded_topics: Topics) -> None:
-    subprocess.run([sys.executable, "-c", FORKED, url, SERVER_KEY], check=True, timeout=30)
-    assert Counter(e.event_id for e in stored(guarded_topics, 4)) == Counter(["warm", "before", "child", "parent"])
+def test_after_a_fork_each_process_sends_its_own_events_once(
+    url: str, topics: Topics, installed: dict[str, str]
+) -> None:
+    subprocess.run([sys.executable, "-S", "-c", FORKED, url, SERVER_KEY], check=True, timeout=30, env=installed)
+    assert Counter(e.event_id for e in stored(topics, 4)) == Counter(["warm", "before", "child", "parent"])
 
 
-def test_after_a_fork_each_process_has_a_connection_of_its_own() -> None:
+def test_after_a_fork_each_process_has_a_connection_of_its_own(installed: dict[str, str]) -> None:
     with server(taken) as asked:
-        subprocess.run([sys.executable, "-c", FORKED, asked.url, "key"], check=True, timeout=30)
+        command = [sys.executable, "-S", "-c", FORKED, asked.url, "key"]
+        subprocess.run(command, check=True, timeout=30, env=installed)
     peers = {event["event_id"]: headers["peer"] for headers, body in asked for event in body["events"]}
     assert peers["warm"] == peers["before"] == peers["parent"] != peers["child"]
 
 
-def test_a_wrong_key_is_told_once_and_its_events_are_not_kept(
-    url: str, guarded_topics: Topics, caplog: pytest.LogCaptureFixture
+def test_a_wrong_key_is_reported_once_and_its_events_are_not_kept(
+    url: str, topics: Topics, caplog: pytest.LogCaptureFixture
 ) -> None:
-    told: list[Undelivered] = []
-    with caplog.at_level(logging.DEBUG), Freshet(url, "no such key", on_error=told.append) as client:
+    gone: list[Undelivered] = []
+    with caplog.at_level(logging.DEBUG), Freshet(url, "no such key", on_error=gone.append) as client:
         ids = [client.track("click", user_id="anna@example.com") for _ in range(2)]
         assert client.flush()
-    (refused,) = told
+    (refused,) = gone
     assert (refused.status, refused.field) == (401, "write_key")
     assert [event["event_id"] for event in refused.events] == ids
     assert "anna@example.com" not in caplog.text and "no such key" not in caplog.text and "401" in caplog.text
-    assert stored(guarded_topics, 0) == []
+    assert stored(topics, 0) == []
 
 
-def test_of_a_batch_with_a_bad_event_the_good_ones_are_stored_and_the_bad_one_is_told(
-    url: str, guarded_topics: Topics
+def test_of_a_batch_with_a_bad_event_the_good_ones_are_stored_and_the_bad_one_is_reported(
+    url: str, topics: Topics
 ) -> None:
-    told: list[Undelivered] = []
-    client = Freshet(url, SERVER_KEY, flush_s=3600.0, on_error=told.append)
+    gone: list[Undelivered] = []
+    client = Freshet(url, SERVER_KEY, flush_s=3600.0, on_error=gone.append)
     client.track("click", user_id="u1", event_id="e1")
     # The client's own check leaves nothing for the collector to reject: an event that has become too old does.
-    client._outbox.put([b'{"event_id":"e2","event":"click","user_id":"u1","timestamp":"2020-01-01T00:00:00Z"}'])
+    client._events.put([b'{"event_id":"e2","event":"click","user_id":"u1","timestamp":"2020-01-01T00:00:00Z"}'])
     client.track("click", user_id="u1", event_id="e3")
     client.close()
-    (rejected,) = told
+    (rejected,) = gone
     assert (rejected.field, rejected.status, [event["event_id"] for event in rejected.events]) == (
         "timestamp",
         None,
         ["e2"],
     )
-    assert [event.event_id for event in stored(guarded_topics, 2)] == ["e1", "e3"]
-    guarded_topics.dead_letters(1)
+    assert [event.event_id for event in stored(topics, 2)] == ["e1", "e3"]
+    topics.dead_letters(1)
 
 
-def test_events_of_the_greatest_size_go_in_requests_that_the_collector_takes(url: str, guarded_topics: Topics) -> None:
-    told: list[Undelivered] = []
+def test_events_of_the_greatest_size_go_in_requests_that_the_collector_takes(url: str, topics: Topics) -> None:
+    gone: list[Undelivered] = []
     note = "x" * 65_000
-    with Freshet(url, SERVER_KEY, flush_s=3600.0, on_error=told.append) as client:
+    with Freshet(url, SERVER_KEY, flush_s=3600.0, on_error=gone.append) as client:
         ids = {client.track("click", user_id="u1", note=note) for _ in range(40)}
         assert client.flush(20.0)
-    assert {event.event_id for event in stored(guarded_topics, 40)} == ids and told == []
+    assert {event.event_id for event in stored(topics, 40)} == ids and gone == []

@@ -1,4 +1,4 @@
-"""The client's thread against servers that say anything, late or not at all: what is sent again, and what is told."""
+"""The client's thread against servers that answer anything, late or never: retries and reports."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from functions.client import Freshet, Undelivered
-from functions.client.retries import retry_delay_s
-from tests.functions.answering import NOWHERE, server, taken
+from freshet import Freshet, Undelivered
+from freshet.retries import retry_delay_s
+from tests.web.client.http_server import NOWHERE, server, taken
 
 NOW = datetime(2025, 1, 1, 12, 0, tzinfo=UTC)
 
@@ -293,14 +293,19 @@ def test_an_event_that_was_given_up_can_be_tracked_again_as_it_was() -> None:
     assert asked[0][1]["events"] == [event]
 
 
-def test_a_process_that_can_have_no_thread_is_not_kept_waiting() -> None:
+def test_a_process_that_can_have_no_thread_is_not_kept_waiting(installed: dict[str, str]) -> None:
     code = (
-        "import sys, threading; from functions.client import Freshet; threading.stack_size(1 << 47)\n"
+        "import sys, threading; from freshet import Freshet; threading.stack_size(1 << 47)\n"
         "client = Freshet(*sys.argv[1:], on_error=lambda gone: print(gone.reason, len(gone.events)))\n"
         "client.track('click', user_id='u1'); assert not client.flush(60.0)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, NOWHERE, "key"], check=True, timeout=30, capture_output=True, text=True
+        [sys.executable, "-S", "-c", code, NOWHERE, "key"],
+        check=True,
+        timeout=30,
+        env=installed,
+        capture_output=True,
+        text=True,
     )
     assert done.stdout == "not delivered before the client was closed 1\n"
 
@@ -313,7 +318,7 @@ def test_the_log_of_a_full_queue_is_one_line_with_the_count(caplog: pytest.LogCa
     for _ in range(105):
         client.track("click", user_id="anna@example.com")
     client.close(0.1)
-    lines = [record.getMessage() for record in caplog.records if record.name.startswith("functions.client")]
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("freshet")]
     assert len(lines) == 3 and "100 events were dropped for newer ones, the queue was full" in lines
     assert "5 events were not delivered before the client was closed" in lines and "anna" not in caplog.text
 
@@ -323,12 +328,12 @@ def test_the_log_of_rejected_events_is_one_line_a_request_with_their_fields(capl
     said = json.dumps({"accepted": 0, "rejected": 50, "errors": errors}).encode()
     told: list[Undelivered] = []
     with (
-        caplog.at_level(logging.DEBUG, "functions.client"),
+        caplog.at_level(logging.DEBUG, "freshet"),
         server(lambda *_: (202, {}, said)) as asked,
         Freshet(asked.url, "key", flush_s=3600.0, on_error=told.append) as client,
     ):
         for _ in range(50):
             client.track("click", user_id="anna@example.com")
         assert client.flush()
-    lines = [record.getMessage() for record in caplog.records if record.name.startswith("functions.client")]
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("freshet")]
     assert lines == ["50 events were not taken: status 202, fields ['metadata.price']"] and len(told) == 50

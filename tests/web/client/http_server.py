@@ -15,16 +15,16 @@ NOWHERE = "http://127.0.0.1:9"  # the port of "discard": nobody listens
 Answerer = Callable[[int, dict[str, Any]], tuple[int, dict[str, str], bytes]]
 
 
-class Asked(list[tuple[dict[str, str], dict[str, Any]]]):
+class Requests(list[tuple[dict[str, str], dict[str, Any]]]):
     """The requests that a server had: headers with lower-case names, and the body as JSON."""
 
     url = ""
 
 
 @contextmanager
-def server(answer: Answerer) -> Iterator[Asked]:
+def server(answer: Answerer) -> Iterator[Requests]:
     """A server over real sockets that answers by the number of the request and its body."""
-    asked = Asked()
+    requests = Requests()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -34,8 +34,8 @@ def server(answer: Answerer) -> Iterator[Asked]:
             headers = {name.lower(): value for name, value in self.headers.items()}
             body = self.rfile.read(int(headers["content-length"]))
             content = json.loads(gzip.decompress(body) if headers.get("content-encoding") == "gzip" else body)
-            asked.append((headers | {"peer": str(self.client_address), "path": self.path}, content))
-            status, more, said = answer(len(asked), content)
+            requests.append((headers | {"peer": str(self.client_address), "path": self.path}, content))
+            status, more, said = answer(len(requests), content)
             self.send_response(status)
             for name, value in {**more, "content-length": str(len(said))}.items():
                 self.send_header(name, value)
@@ -49,13 +49,13 @@ def server(answer: Answerer) -> Iterator[Asked]:
         running.daemon_threads = True
         thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
-        asked.url = f"http://127.0.0.1:{running.server_port}"
+        requests.url = f"http://127.0.0.1:{running.server_port}"
         try:
-            yield asked
+            yield requests
         finally:
             running.shutdown()
             thread.join()
 
 
-def taken(number: int, body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+def accept_all(number: int, body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
     return 202, {}, json.dumps({"accepted": len(body["events"]), "rejected": 0, "errors": []}).encode()

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from freshet import Freshet
-from tests.web.client.http_server import NOWHERE, server, taken
+from tests.web.client.http_server import NOWHERE, accept_all, server
 
 NOW = datetime(2025, 1, 1, 12, 0, tzinfo=UTC)
 NEW_YORK = datetime.now(ZoneInfo("America/New_York")).replace(microsecond=0) - timedelta(hours=1)
@@ -90,7 +90,7 @@ def test_a_wrong_setting_is_an_error_that_names_it(wrong: dict[str, Any]) -> Non
     "timestamp", [NEW_YORK, NEW_YORK.isoformat(), NEW_YORK.astimezone(UTC), NEW_YORK.astimezone(UTC).isoformat()]
 )
 def test_a_moment_of_any_zone_is_sent_as_utc(timestamp: datetime | str) -> None:
-    with server(taken) as asked, Freshet(asked.url, "key") as client:
+    with server(accept_all) as requests, Freshet(requests.url, "key") as client:
         client.track("click", user_id="u1", timestamp=timestamp)
-    (event,) = asked[0][1]["events"]
+    (event,) = requests[0][1]["events"]
     assert event["timestamp"].endswith("Z") and datetime.fromisoformat(event["timestamp"]) == NEW_YORK

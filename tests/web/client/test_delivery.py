@@ -19,7 +19,7 @@ from pipeline.core.events import Event, decode_message
 from tests.functions.pubsub import Topics
 from tests.stack import Stack
 from tests.web.client.conftest import SERVER_KEY
-from tests.web.client.http_server import server, taken
+from tests.web.client.http_server import accept_all, server
 
 
 def stored(topics: Topics, events: int) -> list[Event]:
@@ -158,21 +158,21 @@ def test_after_a_fork_each_process_sends_its_own_events_once(
 
 
 def test_after_a_fork_each_process_has_a_connection_of_its_own(installed: dict[str, str]) -> None:
-    with server(taken) as asked:
-        command = [sys.executable, "-S", "-c", FORKED, asked.url, "key"]
+    with server(accept_all) as requests:
+        command = [sys.executable, "-S", "-c", FORKED, requests.url, "key"]
         subprocess.run(command, check=True, timeout=30, env=installed)
-    peers = {event["event_id"]: headers["peer"] for headers, body in asked for event in body["events"]}
+    peers = {event["event_id"]: headers["peer"] for headers, body in requests for event in body["events"]}
     assert peers["warm"] == peers["before"] == peers["parent"] != peers["child"]
 
 
 def test_a_wrong_key_is_reported_once_and_its_events_are_not_kept(
     url: str, topics: Topics, caplog: pytest.LogCaptureFixture
 ) -> None:
-    gone: list[Undelivered] = []
-    with caplog.at_level(logging.DEBUG), Freshet(url, "no such key", on_error=gone.append) as client:
+    reports: list[Undelivered] = []
+    with caplog.at_level(logging.DEBUG), Freshet(url, "no such key", on_error=reports.append) as client:
         ids = [client.track("click", user_id="anna@example.com") for _ in range(2)]
         assert client.flush()
-    (refused,) = gone
+    (refused,) = reports
     assert (refused.status, refused.field) == (401, "write_key")
     assert [event["event_id"] for event in refused.events] == ids
     assert "anna@example.com" not in caplog.text and "no such key" not in caplog.text and "401" in caplog.text
@@ -182,14 +182,14 @@ def test_a_wrong_key_is_reported_once_and_its_events_are_not_kept(
 def test_of_a_batch_with_a_bad_event_the_good_ones_are_stored_and_the_bad_one_is_reported(
     url: str, topics: Topics
 ) -> None:
-    gone: list[Undelivered] = []
-    client = Freshet(url, SERVER_KEY, flush_s=3600.0, on_error=gone.append)
+    reports: list[Undelivered] = []
+    client = Freshet(url, SERVER_KEY, flush_s=3600.0, on_error=reports.append)
     client.track("click", user_id="u1", event_id="e1")
     # The client's own check leaves nothing for the collector to reject: an event that has become too old does.
     client._events.put([b'{"event_id":"e2","event":"click","user_id":"u1","timestamp":"2020-01-01T00:00:00Z"}'])
     client.track("click", user_id="u1", event_id="e3")
     client.close()
-    (rejected,) = gone
+    (rejected,) = reports
     assert (rejected.field, rejected.status, [event["event_id"] for event in rejected.events]) == (
         "timestamp",
         None,
@@ -200,9 +200,9 @@ def test_of_a_batch_with_a_bad_event_the_good_ones_are_stored_and_the_bad_one_is
 
 
 def test_events_of_the_greatest_size_go_in_requests_that_the_collector_takes(url: str, topics: Topics) -> None:
-    gone: list[Undelivered] = []
+    reports: list[Undelivered] = []
     note = "x" * 65_000
-    with Freshet(url, SERVER_KEY, flush_s=3600.0, on_error=gone.append) as client:
+    with Freshet(url, SERVER_KEY, flush_s=3600.0, on_error=reports.append) as client:
         ids = {client.track("click", user_id="u1", note=note) for _ in range(40)}
         assert client.flush(20.0)
-    assert {event.event_id for event in stored(topics, 40)} == ids and gone == []
+    assert {event.event_id for event in stored(topics, 40)} == ids and reports == []

@@ -14,7 +14,7 @@ from pipeline.core.events import decode_message
 from tests.functions.pubsub import Topics
 from tests.stack.prerequisites import REPO
 from tests.web.client.conftest import SERVER_KEY
-from tests.web.client.http_server import Asked, server
+from tests.web.client.http_server import Requests, server
 
 CODE = "\n".join(re.findall(r"```python\n(.*?)```", (REPO / "docs/python-client.md").read_text("utf-8"), re.DOTALL))
 TERMINATED = """
@@ -33,14 +33,14 @@ send_again()
 
 
 @pytest.fixture
-def api() -> Iterator[Asked]:
+def api() -> Iterator[Requests]:
     """Where an API answers, with the one thing that the page reads of it."""
-    with server(lambda *_: (200, {}, b'{"recommendations":["p1"]}')) as asked:
-        yield asked
+    with server(lambda *_: (200, {}, b'{"recommendations":["p1"]}')) as requests:
+        yield requests
 
 
 def test_the_page_s_code_reports_its_events_and_a_process_that_is_terminated_sends_the_last_one(
-    url: str, topics: Topics, api: Asked, installed: dict[str, str], tmp_path: Path
+    url: str, topics: Topics, api: Requests, installed: dict[str, str], tmp_path: Path
 ) -> None:
     addresses = {
         "https://collector.example": url,

@@ -10,27 +10,30 @@ from tests.web.client.http_server import NOWHERE, server
 
 def test_recommendations_are_the_api_s_answer() -> None:
     said = b'{"recommendations":["p1"]}'
-    with server(lambda *_: (200, {}, said)) as asked, Freshet(NOWHERE, "key", asked.url) as client:
+    with server(lambda *_: (200, {}, said)) as requests, Freshet(NOWHERE, "key", requests.url) as client:
         token = user_token(b"sixteen bytes or more", "u1")
         answer = client.recommend(user_id="u1", user_token=token, placement="cart", k=3)
         assert answer == {"recommendations": ["p1"]}
-    ((headers, body),) = asked
+    ((headers, body),) = requests
     assert headers["path"] == "/v1/recommendations" and "x-freshet-key" not in headers
     assert (body["user_id"], body["user_token"]) == ("u1", token)
     assert body["placement"] == "cart" and body["k"] == 3
 
 
 def test_the_apis_own_key_goes_along_where_there_is_one() -> None:
-    with server(lambda *_: (200, {}, b"{}")) as asked, Freshet(NOWHERE, "key", asked.url, api_key="other") as client:
+    with (
+        server(lambda *_: (200, {}, b"{}")) as requests,
+        Freshet(NOWHERE, "key", requests.url, api_key="other") as client,
+    ):
         client.recommend(user_id="u1")
-    ((headers, _),) = asked
+    ((headers, _),) = requests
     assert headers["x-freshet-key"] == "other"
 
 
 def test_without_an_answer_there_is_an_error_with_the_status() -> None:
     with (
-        server(lambda *_: (503, {}, b"")) as asked,
-        Freshet(NOWHERE, "key", asked.url) as client,
+        server(lambda *_: (503, {}, b"")) as requests,
+        Freshet(NOWHERE, "key", requests.url) as client,
         pytest.raises(NoRecommendations, match="503") as raised,
     ):
         client.recommend(user_id="u1")

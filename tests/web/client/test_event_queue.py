@@ -1,4 +1,4 @@
-"""The events that wait: their order, their batches, their bound, and what a flush waits for. One thread is enough."""
+"""The queue's order, batches, bound and flush, on one thread."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_batch_ends_before_it_grows_too_large_and_a_single_event_never_is() ->
     assert batches == [[half, half], [b"y"], [whole], [b"z"]]
 
 
-def test_a_full_outbox_drops_the_oldest_that_wait_and_counts_them_once() -> None:
+def test_a_full_queue_drops_the_oldest_that_wait_and_counts_them_once() -> None:
     queue = EventQueue(batch_size=2, flush_s=0.0, limit=4)
     assert queue.put(events(1, 2)) == []
     assert queue.take() == events(1, 2)
@@ -78,13 +78,13 @@ def test_a_flush_is_done_when_what_was_there_is_finished_whatever_was_dropped_or
     queue.put(events(1, 4))
     queue.take()
     queue.put(events(5, 10))
-    assert not queue._is_finished(4), "two are under way"
+    assert not queue._is_finished(4), "two are in flight"
     queue.finish()
     assert queue._is_finished(4) and not queue._is_finished(10)
     assert not queue.flush(0.0)
 
 
-def test_what_is_abandoned_is_all_that_has_no_answer_and_nothing_of_it_comes_back() -> None:
+def test_what_is_abandoned_is_all_that_has_no_response_and_nothing_of_it_comes_back() -> None:
     queue = EventQueue(batch_size=2, flush_s=0.0, limit=100)
     queue.put(events(1, 3))
     queue.take()
@@ -98,13 +98,13 @@ def test_what_is_abandoned_is_all_that_has_no_answer_and_nothing_of_it_comes_bac
     assert queue.is_empty and queue.take() == [] and queue.abandon() == []
 
 
-def test_a_batch_that_has_its_answer_is_the_sender_s_to_tell_of() -> None:
+def test_a_batch_with_its_final_response_is_the_senders_to_report() -> None:
     queue = EventQueue(batch_size=2, flush_s=0.0, limit=100)
     queue.put(events(1, 3))
     queue.take()
     queue.close()
     assert queue.answered()
     assert queue.abandon() == events(3, 3)
-    assert not queue.is_empty, "the sender has yet to tell"
+    assert not queue.is_empty, "the sender has yet to report"
     queue.finish()
     assert queue.is_empty

@@ -1,4 +1,4 @@
-"""The client's question to the API: its answer, or an error that a page can be shown without."""
+"""The client's request to the API: its response, or an error that a page can be shown without."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_without_an_answer_there_is_an_error_with_the_status() -> None:
         client.recommend(user_id="u1")
 
 
-def test_a_wrong_question_is_an_error_that_names_the_argument() -> None:
+def test_an_invalid_request_is_an_error_that_names_the_argument() -> None:
     with Freshet(NOWHERE, "key", NOWHERE) as client, pytest.raises(ValueError, match="k: expected"):
         client.recommend(user_id="u1", k=101)
     with Freshet(NOWHERE, "key") as client, pytest.raises(ValueError, match="api_url: expected"):

@@ -34,7 +34,7 @@ def test_requests_say_who_sends_when_and_are_zipped_above_a_kilobyte_on_one_conn
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503])
-def test_what_may_pass_is_sent_again_as_it_was(status: int) -> None:
+def test_after_a_temporary_failure_the_same_events_are_sent_again(status: int) -> None:
     def answer(number: int, body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
         return accept_all(number, body) if number > 2 else (status, {}, b"<html>")
 
@@ -65,7 +65,7 @@ def test_it_waits_as_long_as_the_collector_asks_and_close_waits_no_longer_than_i
 
 
 @pytest.mark.parametrize("status", [301, 400, 403, 404, 415])
-def test_what_would_be_refused_again_is_reported_at_once(status: int) -> None:
+def test_a_batch_that_would_be_refused_again_is_reported_at_once(status: int) -> None:
     reports: list[Undelivered] = []
     with (
         server(lambda *_: (status, {}, b"no JSON")) as requests,
@@ -143,7 +143,7 @@ def test_a_request_holds_as_many_events_as_half_a_megabyte() -> None:
         assert [len(body["events"]) for _, body in requests] == [8, 8, 4]
 
 
-def test_a_full_queue_drops_the_oldest_and_tells_and_close_tells_the_rest() -> None:
+def test_a_full_queue_drops_and_reports_the_oldest_and_close_reports_the_rest() -> None:
     reports: list[Undelivered] = []
     client = Freshet(NOWHERE, "key", queue_limit=5, flush_s=3600.0, on_error=reports.append)
     for number in range(8):
@@ -155,7 +155,7 @@ def test_a_full_queue_drops_the_oldest_and_tells_and_close_tells_the_rest() -> N
     assert [event["event_id"] for report in reports for event in report.events] == [f"e{number}" for number in range(8)]
 
 
-def test_the_queue_s_bound_holds_for_events_under_way_too() -> None:
+def test_the_bound_of_the_queue_holds_for_events_in_flight_too() -> None:
     release = threading.Event()
 
     def answer(number: int, body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
@@ -218,7 +218,7 @@ def test_waits_double_up_to_30_s_and_are_no_shorter_than_asked_for() -> None:
         assert retry_delay_s(1, nonsense, NOW, 0.0) == 0.125
 
 
-def test_an_answer_that_cannot_be_read_at_all_is_reported_and_the_next_event_is_sent() -> None:
+def test_after_a_response_that_cannot_be_read_the_batch_is_reported_and_the_next_one_is_sent() -> None:
     def answer(number: int, body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
         deep = b'{"accepted":1,"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
         return (202, {}, deep) if number == 1 else accept_all(number, body)
@@ -257,7 +257,7 @@ def test_flush_waits_for_what_was_tracked_before_it_and_not_for_what_others_go_o
             client.close(0.0)
 
 
-def test_close_tells_of_events_under_way_too_and_no_answer_later_tells_of_them_again() -> None:
+def test_close_reports_events_in_flight_too_and_a_later_response_does_not_again() -> None:
     release = threading.Event()
 
     def answer(number: int, body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:

@@ -341,4 +341,4 @@ def test_the_log_of_rejected_events_is_one_line_a_request_with_their_fields(capl
             client.track("click", user_id="anna@example.com")
         assert client.flush()
     lines = [record.getMessage() for record in caplog.records if record.name.startswith("freshet")]
-    assert lines == ["50 events were not accept_all: status 202, fields ['metadata.price']"] and len(reports) == 50
+    assert lines == ["50 events were not taken: status 202, fields ['metadata.price']"] and len(reports) == 50

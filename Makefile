@@ -139,7 +139,7 @@ parity: setup ## Stream a data set, fold its log in batch, compare every row (FI
 	@$(PYTHON) -m tests.simulator.parity $(if $(FILE),--file "$(FILE)")
 
 dead-letters: setup ## List, fix and replay what was rejected: make dead-letters ARGS='replay --field timestamp' (PROJECT=... for Google Cloud)
-	@$(INSTALLATION) $(PYTHON) -m pipeline.dead_letters $(ARGS)
+	@$(INSTALLATION) $(PYTHON) -m functions.dead_letters $(ARGS)
 
 rewind: setup ## Let the pipeline read again: make rewind SINCE=10m (or an RFC 3339 time; ALL=1, PROJECT=...)
 	@[ -n "$(SINCE)" ] || { echo "say since when: make rewind SINCE=10m (or 2h, 3d, 2026-01-01T12:00:00Z)"; exit 2; }

@@ -12,9 +12,11 @@ from functions.config import Config
 from functions.protocols.contract import Incoming, Reading, Refusal
 from functions.protocols.native.protocol import KEY_HEADER
 from functions.protocols.values import basic_user
-from functions.sites import Site, UnknownKey
+from functions.sites import Site, UnknownKey, UnknownSite
 from pipeline.runtime.addresses import sender_of
 from pipeline.runtime.limits import TokenBuckets, buckets_of
+
+REPLAY_HEADER = b"x-freshet-replay"
 
 
 class Refused(Exception):
@@ -36,6 +38,11 @@ class Refused(Exception):
     def because(status: int, field: str, reason: str, **headers: str) -> Refused:
         """With `headers`, underscores for hyphens."""
         return Refused(Refusal(status, field, reason), {name.replace("_", "-"): v for name, v in headers.items()})
+
+
+def is_replay(headers: Mapping[bytes, bytes]) -> bool:
+    """True for an operator's replay of dead letters, which names their site."""
+    return REPLAY_HEADER in headers
 
 
 class Admission:
@@ -66,15 +73,19 @@ class Admission:
     def site_of(self, reading: Reading, headers: Mapping[bytes, bytes]) -> Site:
         """The site that the request's key belongs to, where its page may send and its rate is kept.
 
+        A replay names its site in place of a key: the operator's backfill key stands for all sites.
+
         Args:
             headers: with lower-case names.
 
         Raises:
-            Refused: 401, 403 or 429.
+            Refused: 401, 403 or 429; 400 for a replay of a site that there is not.
         """
+        if is_replay(headers):
+            return self._replayed_site(headers)
         site = self._sender(reading.write_key, headers)
         if reading.history and not site.server:
-            self._check_backfill_key(headers.get(b"x-freshet-backfill-key", b""))
+            self._check_backfill_key(headers)
         return site
 
     def site_of_unread(self, incoming: Incoming, headers: Mapping[bytes, bytes]) -> tuple[Site, list[str]]:
@@ -108,6 +119,14 @@ class Admission:
             _check_rate(buckets.take(key or "", self._clock_s()), "write_key")
         return site
 
+    def _replayed_site(self, headers: Mapping[bytes, bytes]) -> Site:
+        self._check_backfill_key(headers)
+        name = headers[REPLAY_HEADER].decode("latin-1")
+        try:
+            return self._sites.named(name, server=headers.get(b"x-freshet-sender") == b"server")
+        except UnknownSite:
+            raise Refused.because(400, "site", "expected the name of a site in X-Freshet-Replay") from None
+
     def _known(self, key: str) -> bool:
         try:
             self._sites.find(key)
@@ -115,8 +134,8 @@ class Admission:
             return False
         return True
 
-    def _check_backfill_key(self, given: bytes) -> None:
-        key = self._backfill_key
+    def _check_backfill_key(self, headers: Mapping[bytes, bytes]) -> None:
+        key, given = self._backfill_key, headers.get(b"x-freshet-backfill-key", b"")
         if key is None or not hmac.compare_digest(given, key.encode()):
             raise Refused.because(
                 403, "backfill", "expected a server's write key, or the backfill key in X-Freshet-Backfill-Key"

@@ -184,7 +184,7 @@ class _Request:
 
     def consent(self, translated: Translated) -> Consent:
         """What the visitor of a rejected event agreed to, as far as it can be read; else its text is searched."""
-        facts, allowed = _facts(translated), GRANTED
+        facts, allowed = facts_of(translated), GRANTED
         if not facts and isinstance(translated.source, bytes):
             allowed = unreadable_consent(translated.source, None)
         for fields in facts or ({},):
@@ -200,7 +200,7 @@ class _Request:
         if self.terms.user_key is None:
             return True
         try:
-            for fields in _facts(translated):
+            for fields in facts_of(translated):
                 self._check_user(fields.get("user_id"), translated)
         except InvalidEvent:
             return False
@@ -238,7 +238,7 @@ class _Request:
     def _accept_facts(self, translated: Translated, shift: timedelta | None) -> tuple[list[Event], Consent]:
         events: list[Event] = []
         allowed = GRANTED
-        for fields in _facts(translated):
+        for fields in facts_of(translated):
             terms = self.terms
             consent = event_consent(fields, self.reading.consent, terms.signal, terms.privacy.default)
             allowed = _both(allowed, consent)
@@ -272,7 +272,8 @@ class _Request:
         merge(terms.context, metadata, terms.agents)
 
 
-def _facts(translated: Translated) -> Sequence[dict[str, Any]]:
+def facts_of(translated: Translated) -> Sequence[dict[str, Any]]:
+    """Our events that a sender's event stands for, as objects."""
     if translated.wire is None:
         return translated.facts
     fields = {name: getattr(translated.wire, name) for name in WireEvent.__struct_fields__}
@@ -299,7 +300,7 @@ def _check_replay(sent_at: datetime | None, ingest_time: datetime, window_s: flo
 
 
 def _readable_id(translated: Translated) -> str | None:
-    facts = _facts(translated)
+    facts = facts_of(translated)
     event_id = facts[0].get("event_id") if facts else None
     return event_id[:256] if isinstance(event_id, str) else None
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 from starlette.requests import Request
 
-from functions.admission import Admission, Refused
+from functions.admission import Admission, Refused, is_replay
 from functions.answers import Cors, CorsHeaders, WireResponse, response
 from functions.bodies import MAX_BODY_BYTES, decoded
 from functions.collection import Rejection, Sorted, Terms, sort_slices
@@ -34,6 +35,7 @@ from functions.senders import Senders
 from functions.sites import Site
 from functions.tracing import given_trace_id, trace_id
 from functions.user_agents import UserAgents
+from pipeline.core.consent import GRANTED
 from pipeline.core.events import MAX_EVENTS, MESSAGE_TIMES, Event, InvalidEvent, TooMuch, check_work, encode_message
 from pipeline.runtime.addresses import address_key, address_of
 from pipeline.runtime.bodies import RETRY_AFTER_S, Bodies, BodyRefused
@@ -275,6 +277,8 @@ class Collector:
     def _terms(self, call: Call, reading: Reading, site: Site, sent_id: str | None) -> Terms:
         """Back ends speak for others: what their own requests look like says nothing of a visitor."""
         privacy = self._config.privacy
+        if is_replay(call.headers):  # what its visitors agreed to was found before: what was denied, the events say
+            privacy = replace(privacy, default=GRANTED)
         if site.server or reading.history:
             secret = reading.write_key if site.server else None
             return Terms(

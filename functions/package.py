@@ -24,7 +24,7 @@ SOURCES = (
     "pipeline/core/*.py",
     "pipeline/runtime/*.py",
 )
-LEFT_OUT = ("functions/package.py", "functions/vendor_letters.py")
+LEFT_OUT = ("functions/package.py",)
 MAIN = '"""Where Cloud Functions looks for the entry point."""\n\nfrom functions.main import collect as collect\n'
 MODE = 0o644 << 16
 EPOCH = (1980, 1, 1, 0, 0, 0)

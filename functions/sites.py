@@ -74,6 +74,10 @@ class UnknownKey(Exception):
     """The key is missing, or no site's."""
 
 
+class UnknownSite(Exception):
+    """No site has the name."""
+
+
 class Sites:
     """Every site by its keys. Without any, the collector is open: any key or none is the site `default`."""
 
@@ -82,6 +86,7 @@ class Sites:
         # Keys are looked up by a digest under a secret of this process: how long a look-up takes tells nothing of them.
         self._secret = secrets.token_bytes(32)
         self._sites: dict[bytes, tuple[bytes, Site]] = {}
+        self._by_name: dict[tuple[str, bool], Site] = {}
         self.origins: frozenset[str] = frozenset()
         for name, site in options.items():
             self._add(name, site)
@@ -114,6 +119,17 @@ class Sites:
             raise UnknownKey
         return site
 
+    def named(self, name: str, *, server: bool) -> Site:
+        """The site of a name, as it is for its back ends' events (`server`) or for its pages'.
+
+        Raises:
+            UnknownSite: no site has the name.
+        """
+        site = self._open or self._by_name.get((name, server))
+        if site is None:
+            raise UnknownSite
+        return site
+
     @property
     def is_open(self) -> bool:
         """Whether anybody may send."""
@@ -135,6 +151,7 @@ class Sites:
                 options.replay_window_s,
                 plan,
             )
+            self._by_name[name, server] = site
             self.origins |= site.origins
             for key in given:
                 digest = self._digest(key.encode())

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core import field_paths
+from functions.dead_letters import field_paths
 
 EVENT: dict[str, Any] = {
     "a": {"b": {"c": 1}},

@@ -1,7 +1,7 @@
-"""Fields of a JSON value by their path: `properties.price`, or `events.0.name` where there is a list. Changes in place.
+"""Fields of a JSON value by their path: `properties.price`, or `events.0.name` in a list.
 
-A field whose name has dots is found by its whole name first; in a form, which is flat, it has no other. Nothing
-recurses: neither value nor path is trusted.
+Changes are in place. A field whose name has dots is found by its whole name first; in a form, which
+is flat, it has no other. Nothing recurses: neither value nor path is trusted.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ def get(value: Any, path: str, *, flat: bool = False) -> Any:
 
 
 def put(value: Any, path: str, new: Any, *, flat: bool = False) -> bool:
-    """Set the field, and say whether it could be. Objects on the way are made where they are missing, places in a list
-    are not.
+    """Set the field; False where nothing can hold it.
+
+    Objects on the way are made where they are missing, places in a list are not.
     """
     holder, key = _holder(value, path, flat, make=True)
     if not (isinstance(holder, dict) or _has(holder, key)):
@@ -36,7 +37,7 @@ def take(value: Any, path: str, *, flat: bool = False) -> None:
 
 
 def _holder(value: Any, path: str, flat: bool, make: bool = False) -> tuple[Any, Any]:
-    """The object or list that holds the field, None where there is none, and the field's name or place in it."""
+    """The object or list that holds the field or None, and the field's name or place in it."""
     while isinstance(value, dict | list):
         first, dot, rest = path.partition(".")
         if flat or not dot or (isinstance(value, dict) and path in value):

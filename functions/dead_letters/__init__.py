@@ -1,0 +1,1 @@
+"""Dead letters: listed, repaired and replayed. The collector imports none of it."""

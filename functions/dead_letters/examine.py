@@ -1,0 +1,196 @@
+"""Reads a dead letter again by its protocol, repaired where it does not pass. Pure: no I/O.
+
+An event may be as old as it says, but not of a later time than its rejection: a clock that ran
+ahead then is still wrong, until it is shifted. No payload makes anything here raise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from functions.collection import facts_of
+from functions.dead_letters.envelopes import FLAT_PATHS, UNREADABLE, decode, encode, is_json, request_around
+from functions.dead_letters.letters import NATIVE, NATIVE_PATH, StoredLetter
+from functions.dead_letters.repairs import MAX_SHIFT_S, Repairs
+from functions.privacy import event_consent, record
+from functions.protocols.contract import Reading, Translated
+from functions.routes import ROUTES
+from pipeline.core.deadletter import DeadLetter
+from pipeline.core.events import (
+    Event,
+    InvalidEvent,
+    accept_event,
+    check_work,
+    clock_shift,
+    derived_event_id,
+    encode_message,
+)
+
+MAX_TEXT_LENGTH = 256
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """An event that breaks the contract: its place (None: the payload as a whole), why, its bytes."""
+
+    index: int | None
+    error: InvalidEvent
+    payload: bytes = b""
+
+
+class Examined(msgspec.Struct, frozen=True):
+    """A dead letter, `changed` by repairs or not: its events that pass, and those that do not."""
+
+    letter: StoredLetter
+    good: list[Event]
+    refused: list[Refused]
+    changed: bool = False
+
+    @property
+    def replayable(self) -> list[Event]:
+        """The events to send: all, none, or the good ones of a dead letter that may be split."""
+        return self.good if not self.refused or self.letter.split else []
+
+    def remainders(self, now: datetime) -> list[DeadLetter]:
+        """A dead letter for each event that is left behind, received when the whole was."""
+        if not self.refused or not self.replayable:
+            return []
+        received_at = self.letter.received(now)
+        attributes = self.letter.origin() | {"split_from": self.letter.letter_id}
+        return [
+            DeadLetter.of(one.payload, _shortened(one.error), self.letter.source, received_at, attributes)
+            for one in self.refused
+        ]
+
+
+def examine(letter: StoredLetter, repairs: Repairs, now: datetime) -> Examined:
+    """Read a dead letter; repair what does not pass, and read it again.
+
+    What passes stays as it is, but for a time that it was rejected for: that can be shifted.
+    """
+    letter = msgspec.structs.replace(letter, split=letter.split or repairs.split)
+    good, refused = _read(letter, now)
+    if good and not refused:
+        repairs = Repairs(shift_s=repairs.shift_s if letter.field == "timestamp" else 0.0)
+    repaired = _repaired(letter, repairs, refused)
+    if repaired == letter:
+        return Examined(letter, good, refused)
+    return Examined(repaired, *_read(repaired, now), changed=True)
+
+
+# ---- reading ----
+
+
+def _read(letter: StoredLetter, now: datetime) -> tuple[list[Event], list[Refused]]:
+    received_at = letter.received(now)
+    try:
+        reading = _reading(letter, received_at)
+    except InvalidEvent as error:
+        return [], [Refused(None, error)]
+    good: list[Event] = []
+    refused: list[Refused] = []
+    for index, translated in enumerate(reading.events):
+        try:
+            good += _accepted(translated, reading, letter, received_at)
+        except InvalidEvent as error:
+            refused.append(Refused(index, error, _source(translated)))
+    return good, refused
+
+
+def _reading(letter: StoredLetter, received_at: datetime) -> Reading:
+    """What its protocol reads in a request around the payload.
+
+    Raises:
+        InvalidEvent: naming what cannot be read.
+    """
+    payload = letter.body()
+    name, path = _protocol(letter)
+    route = ROUTES.get(path)
+    if route is None or route.name != name:
+        raise InvalidEvent("protocol", "expected one that the collector has, and its path", f"{name} {path}")
+    if abs(letter.shift_s) > MAX_SHIFT_S:
+        raise InvalidEvent("shift_s", f"expected at most {MAX_SHIFT_S:.0f} s either way", letter.shift_s)
+    reading = route.protocol.read(request_around(name, path, payload, received_at))
+    if not reading.events:
+        raise InvalidEvent("events", "expected at least one event", None)
+    return reading
+
+
+def _accepted(translated: Translated, reading: Reading, letter: StoredLetter, received_at: datetime) -> list[Event]:
+    """All that a sender's event stands for, or nothing; with the consent that was found for it."""
+    if translated.error is not None:
+        raise translated.error
+    clock = None if reading.history else clock_shift(translated.sent_at or reading.sent_at, received_at)
+    shift = (clock or timedelta()) + timedelta(seconds=letter.shift_s)
+    stated = letter.consent() or reading.consent
+    events: list[Event] = []
+    for facts in facts_of(translated):
+        fields = dict(facts)
+        consent = event_consent(fields, stated, None)
+        event = accept_event(fields, ingest_time=received_at, shift=shift or None, backfill=True)
+        letter.check_proven(event)
+        record(event.metadata, consent, stated)
+        check_work(encode_message([event]))
+        events.append(event)
+    return events
+
+
+def _protocol(letter: StoredLetter) -> tuple[str, str]:
+    """The name and path of its protocol; our own stands without a path."""
+    origin = letter.origin()
+    name = origin.get("protocol", NATIVE)
+    return name, NATIVE_PATH if name == NATIVE else origin.get("path", "")
+
+
+def _source(translated: Translated) -> bytes:
+    source = translated.source
+    return source if isinstance(source, bytes) else msgspec.json.encode(source)
+
+
+def _shortened(error: InvalidEvent) -> InvalidEvent:
+    return InvalidEvent(error.field[:MAX_TEXT_LENGTH], error.reason[:MAX_TEXT_LENGTH])
+
+
+# ---- repairs ----
+
+
+def _repaired(letter: StoredLetter, repairs: Repairs, refused: Sequence[Refused]) -> StoredLetter:
+    """The dead letter as repaired; what no rule can repair stays as it is."""
+    shifted = msgspec.structs.replace(letter, shift_s=letter.shift_s + repairs.shift_s)
+    name, path = _protocol(letter)
+    try:
+        payload = letter.body()
+        value = decode(payload, path)
+        if not value:
+            return shifted
+        before = encode(value, as_json=is_json(payload))
+        for part in _parts(value, refused) if name == NATIVE else [value]:
+            _change(part, repairs, path)
+        after = encode(value, as_json=is_json(payload))
+    except UNREADABLE:
+        return shifted
+    if after == before:
+        return shifted
+    return msgspec.structs.replace(shifted, payload=after.decode(), encoding="utf-8")
+
+
+def _parts(value: Any, refused: Sequence[Refused]) -> list[Any]:
+    """The refused events of a body of ours; else the event, or the body that cannot be read."""
+    events = value.get("events") if isinstance(value, dict) else None
+    if not isinstance(events, list):
+        return [value]
+    return [value if one.index is None else events[one.index] for one in refused]
+
+
+def _change(part: Any, repairs: Repairs, path: str) -> None:
+    """Repair in place. An event of ours without an id gets the one of its content as it came."""
+    if path != NATIVE_PATH or not isinstance(part, dict) or "events" in part:
+        repairs.apply(part, flat=path in FLAT_PATHS)
+        return
+    before, derived = msgspec.json.encode(part), derived_event_id(part)
+    repairs.apply(part)
+    if part.get("event_id") is None and msgspec.json.encode(part) != before:
+        part["event_id"] = derived

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from functions.bots import bot_reason
 from functions.collection import Terms, sort_events
 from functions.countries import country_code
@@ -29,7 +31,7 @@ from pipeline.core.untrusted_json import read as read_json
 from tests.bench.payloads import BROWSER_HEADERS, native
 from tests.bench.rows import Row, row
 
-EVENTS, TEXTS, REPEATS = 2_000, 20, 9
+EVENTS, BATCH, TEXTS, REPEATS = 2_000, 20, 20, 9
 NESTED = {name: {"a": 1, "b": "text", "c": [1, 2]} for name in ("context", "device", "screen")}
 URL = "https://shop.example/p/1"
 CAMPAIGN = f"{URL}?utm_source=news&utm_medium=mail&utm_campaign=spring&gclid=abc"
@@ -64,27 +66,39 @@ def run() -> list[Row]:
 
 
 def _typed_row(agents: UserAgents, context: dict[str, str]) -> Row:
-    terms = Terms(agents=agents, context=context)
-    payloads = [native(1)[0].partition(b"\r\n\r\n")[2]] * EVENTS
-    typed, untyped = (
-        min(_once(_accepted(read, terms), payloads) for _ in range(REPEATS)) for read in (read_batch, _read_untyped)
-    )
-    return row("step_event_read_typed", typed, "us", None, "read as an object", untyped)
+    """The two ways in turns, on batches of `BATCH`."""
+    accept = _accepted(Terms(agents=agents, context=context))
+    bodies = [request.partition(b"\r\n\r\n")[2] for request in native(BATCH)[: EVENTS // BATCH]]
+    typed, untyped = [], []
+    for _ in range(REPEATS):
+        typed.append(_once(lambda body: accept(read_batch(body)), bodies))
+        untyped.append(_once(lambda body: accept(_read_untyped(body)), bodies))
+    beside = min(untyped) / BATCH
+    return row("step_event_read_typed", min(typed) / BATCH, "us", None, "read as an object", beside)
 
 
-def _accepted(read: Callable[[bytes], Reading], terms: Terms) -> Callable[[bytes], None]:
-    def step(payload: bytes) -> None:
-        found = sort_events(read(payload), datetime.now(UTC), terms)
-        if found.accepted != 1:
-            raise RuntimeError(f"payload: expected one accepted event, got {found}")
+def _accepted(terms: Terms) -> Callable[[Reading], None]:
+    def step(reading: Reading) -> None:
+        found = sort_events(reading, datetime.now(UTC), terms)
+        if found.accepted != len(reading.events):
+            raise RuntimeError(f"expected {len(reading.events)} accepted events, got {found}")
 
     return step
 
 
-def _read_untyped(payload: bytes) -> Reading:
-    return Reading((Translated(payload, (read_json(payload),)),))
+def _read_untyped(body: bytes) -> Reading:
+    return Reading([_untyped(bytes(event)) for event in _batches.decode(body).events])
 
 
+def _untyped(payload: bytes) -> Translated:
+    return Translated(payload, (read_json(payload),))
+
+
+class _Batch(msgspec.Struct):
+    events: list[msgspec.Raw]
+
+
+_batches = msgspec.json.Decoder(_Batch)
 _number = itertools.count()
 _unlimited = UserAgents(busy_share=1.0, burst_s=1e9)
 

@@ -14,12 +14,11 @@ import msgspec
 from apache_beam.pvalue import PBegin
 from google.cloud import bigquery
 
+from pipeline.core.event_log import ARCHIVE_COLUMNS
 from pipeline.core.events import Event, InvalidEvent, parse_event
 from pipeline.metrics import Counter
 from pipeline.steps.bigquery import bigquery_client
 
-COLUMNS = """event_id, event, user_id, anonymous_id, session_id, product_id, timestamp, ingest_time,
-  metadata"""
 # BigQuery keeps at most 10 GB of a query's result, compressed; this many events stay below it.
 MAX_QUERY_EVENTS = 10_000_000
 PART_ROWS = 20_000
@@ -53,7 +52,7 @@ class ReadLog(beam.PTransform):
     are counted as `backfill/invalid` and left out.
 
     A query is billed for whole partitions, which are days, so each day is scanned by one query
-    alone: the queries together are billed for one scan of `COLUMNS`, and the event times, 8 bytes
+    alone: the queries together are billed for one scan of `ARCHIVE_COLUMNS`, and the event times, 8 bytes
     a row, once more, since they are counted by day beforehand. A query reads as many days as hold
     `max_query_events` together: a sparse year is one query. The rows that it finds are read in
     parts, at no charge, which a runner can spread: a busy day has many readers.
@@ -135,7 +134,7 @@ class _QuerySpan(beam.DoFn):
 
     def process(self, span: Span) -> Iterator[Part]:
         with closing(bigquery_client(self._project)) as client:
-            job = _query(client, COLUMNS, self._table, span)
+            job = _query(client, ", ".join(ARCHIVE_COLUMNS), self._table, span)
             found = job.result(max_results=1).total_rows or 0
         for start in range(0, found, self._part_rows):
             yield Part(job.destination, start)
@@ -190,18 +189,10 @@ def event_of(row: Mapping[str, Any]) -> Event:
     Raises:
         msgspec.DecodeError, msgspec.ValidationError: when it is none.
     """
-    metadata = row["metadata"]
-    return Event(
-        event_id=row["event_id"],
-        event=row["event"],
-        timestamp=row["timestamp"],
-        user_id=row["user_id"],
-        anonymous_id=row["anonymous_id"],
-        session_id=row["session_id"],
-        product_id=row["product_id"],
-        ingest_time=row["ingest_time"],
-        metadata=_metadata.decode(metadata) if metadata else {},
-    )
+    fields = {name: row[name] for name in ARCHIVE_COLUMNS}
+    metadata = fields["metadata"]
+    fields["metadata"] = _metadata.decode(metadata) if metadata else {}
+    return Event(**fields)
 
 
 def spans(since: datetime, until: datetime, days: Iterable[Day], max_events: int) -> Iterator[Span]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.core.event_log import LOG_COLUMNS
 from pipeline.core.rules import Anomaly, Trigger
 from pipeline.rules_file import MAX_MARK_MS
 from sql import schema
@@ -16,8 +17,7 @@ from tests.sql.conftest import Warehouse
 
 FILES = sorted(schema.FOLDER.rglob("*.sql"))
 CONTRACT = {
-    "events": "event_id event visitor user_id anonymous_id session_id product_id timestamp ingest_time"
-    " category brand price query request_id placement variant position propensity metadata site sender",
+    "events": " ".join(LOG_COLUMNS),
     "sessions": "visitor session_start session_end events views clicks carts purchases impressions items"
     " categories revenue dwell_s top_category first_event emitted_at",
     "dead_letters": "received_at source field reason payload encoding attributes",

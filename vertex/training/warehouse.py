@@ -10,22 +10,14 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
 from pipeline.core.catalog import Item
+from pipeline.core.event_log import EVENT_COLUMNS, METADATA_COLUMNS
 from pipeline.core.events import Event
 from pipeline.store import ITEM, STUB, Store, decode
 from vertex.training.config import Config
 from vertex.training.progress import Say, told
 
-_METADATA = ("category", "brand", "price", "query", "request_id", "placement", "variant", "position")
-_COLUMNS = (
-    "event_id",
-    "event",
-    "user_id",
-    "anonymous_id",
-    "session_id",
-    "product_id",
-    "timestamp",
-    *_METADATA,
-)
+_METADATA = tuple(name for name in METADATA_COLUMNS if name != "propensity")  # of no use to a model
+_COLUMNS = (*EVENT_COLUMNS, *_METADATA)
 
 # The view holds each event once, and none that its visitor sent while marked by an anomaly rule.
 _EVENTS = f"""
@@ -95,14 +87,6 @@ def bigquery_client(config: Config) -> bigquery.Client:
 
 
 def _event(values: tuple[Any, ...]) -> Event:
-    event_id, event, user_id, anonymous_id, session_id, product_id, timestamp, *metadata = values
-    return Event(
-        event_id=event_id,
-        event=event,
-        timestamp=timestamp,
-        user_id=user_id,
-        anonymous_id=anonymous_id,
-        session_id=session_id,
-        product_id=product_id,
-        metadata={name: value for name, value in zip(_METADATA, metadata, strict=True) if value is not None},
-    )
+    fields = dict(zip(EVENT_COLUMNS, values, strict=False))
+    metadata = zip(_METADATA, values[len(EVENT_COLUMNS) :], strict=True)
+    return Event(**fields, metadata={name: value for name, value in metadata if value is not None})

@@ -16,6 +16,7 @@ from apache_beam.io.gcp.pubsub import PubsubMessage
 from google.cloud import bigquery
 
 from pipeline.core.catalog import Item, encode_item
+from pipeline.core.event_log import LOG_COLUMNS
 from pipeline.core.events import Event, encode_message
 from pipeline.steps import decode as decode_step
 from pipeline.steps.bigquery import WriteRows
@@ -196,7 +197,9 @@ def test_a_full_cache_starts_anew_and_still_answers_for_the_whole_message(
 def test_a_row_of_the_log_says_all_that_the_event_said(visitor: Visitor) -> None:
     metadata = {"price": 3, "position": 2.0, "propensity": 0.5, "query": "q", "request_id": "r", "placement": "home"}
     event = visitor.did("impression", "p", 0.5, metadata={**metadata, "variant": "v", "category": "c", "x": [1]})
-    assert event_row(event, None, "shop", "browser").row == {
+    row = event_row(event, None, "shop", "browser").row
+    assert tuple(row) == LOG_COLUMNS
+    assert row == {
         "event_id": event.event_id,
         "event": "impression",
         "visitor": visitor.key,

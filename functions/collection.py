@@ -13,13 +13,23 @@ from functions.bots import event_bot_reason
 from functions.enrichment import enrich_event, merge
 from functions.letters import keyless
 from functions.plan import Plan
-from functions.privacy import Privacy, Signal, event_consent, record, unread_consent, unreadable_consent, wire_consent
 from functions.protocols.commerce_facts import within_bounds
 from functions.protocols.contract import Reading, Translated
 from functions.user_agents import UserAgents
-from pipeline.core.consent import DENIED, GRANTED, Consent
 from pipeline.core.events import Event, InvalidEvent, TooMuch, WireEvent, accept_event, accept_wire, clock_shift
-from pipeline.core.user_tokens import check_user_token
+from pipeline.core.privacy.consent import (
+    DENIED,
+    GRANTED,
+    Consent,
+    both_grant,
+    consent_of_rejected,
+    record,
+    resolve_consent,
+)
+from pipeline.core.privacy.consent_search import search_consent
+from pipeline.core.privacy.policy import Privacy
+from pipeline.core.privacy.signals import Signal
+from pipeline.core.privacy.user_tokens import check_user_token
 
 MAX_EXPANDED_BYTES = 4 * 1024 * 1024
 """What the events of a request that stand for several of ours may come to: a small body must not become a big one."""
@@ -138,14 +148,14 @@ def sort_slices(
                 payload = request.letter(translated.source) if allowed.analytics else None
                 unproven = not request.is_proven(translated)
                 found.rejected.append(Rejection(index, _readable_id(translated), error, payload, allowed, unproven))
-            found.consent = _both(found.consent, allowed)
+            found.consent = both_grant(found.consent, allowed)
             continue
         if len(events) > 1:
             expanded_bytes += sum(len(_encoder.encode(event)) for event in events)
             if expanded_bytes > MAX_EXPANDED_BYTES:
                 raise TooMuch("events", f"expected them to come to at most {MAX_EXPANDED_BYTES} bytes", None)
         if consent is not GRANTED:
-            found.consent = _both(found.consent, consent)
+            found.consent = both_grant(found.consent, consent)
             found.withheld += consent.is_none
         found.events += events
         found.accepted += 1
@@ -186,13 +196,11 @@ class _Request:
         """What the visitor of a rejected event agreed to, as far as it can be read; else its text is searched."""
         facts, allowed = facts_of(translated), GRANTED
         if not facts and isinstance(translated.source, bytes):
-            allowed = unreadable_consent(translated.source, None)
+            allowed = search_consent(translated.source, None)
+        terms = self.terms
         for fields in facts or ({},):
-            try:
-                consent = event_consent(fields, self.reading.consent, self.terms.signal, self.terms.privacy.default)
-            except InvalidEvent:  # the rejection names it
-                consent = unread_consent(fields, self.reading.consent, self.terms.signal, self.terms.privacy.default)
-            allowed = _both(allowed, consent)
+            consent = consent_of_rejected(fields, self.reading.consent, terms.signal, terms.privacy.default)
+            allowed = both_grant(allowed, consent)
         return allowed
 
     def is_proven(self, translated: Translated) -> bool:
@@ -222,7 +230,8 @@ class _Request:
 
     def _accept_wire(self, translated: Translated, wire: WireEvent) -> tuple[list[Event], Consent] | None:
         terms = self.terms
-        consent = wire_consent(wire.metadata, self.reading.consent, terms.signal, terms.privacy.default)
+        stated = {"metadata": wire.metadata}
+        consent = resolve_consent(stated, self.reading.consent, terms.signal, terms.privacy.default)
         if consent.is_none:
             return [], consent
         self._check_user(wire.user_id, translated)
@@ -240,8 +249,8 @@ class _Request:
         allowed = GRANTED
         for fields in facts_of(translated):
             terms = self.terms
-            consent = event_consent(fields, self.reading.consent, terms.signal, terms.privacy.default)
-            allowed = _both(allowed, consent)
+            consent = resolve_consent(fields, self.reading.consent, terms.signal, terms.privacy.default)
+            allowed = both_grant(allowed, consent)
             if consent.is_none:
                 continue
             self._check_user(fields.get("user_id"), translated)
@@ -279,12 +288,6 @@ def facts_of(translated: Translated) -> Sequence[dict[str, Any]]:
     fields = {name: getattr(translated.wire, name) for name in WireEvent.__struct_fields__}
     fields["timestamp"] = msgspec.to_builtins(fields["timestamp"])
     return [{name: value for name, value in fields.items() if value is not None}]
-
-
-def _both(one: Consent, other: Consent) -> Consent:
-    if other is GRANTED:
-        return one
-    return Consent(one.analytics and other.analytics, one.personalization and other.personalization)
 
 
 def _check_replay(sent_at: datetime | None, ingest_time: datetime, window_s: float) -> None:

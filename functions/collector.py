@@ -24,9 +24,7 @@ from functions.collection import Rejection, Sorted, Terms, sort_slices
 from functions.config import Config
 from functions.cookie import anonymous_id_from, cookie_answer, is_secure
 from functions.countries import Countries
-from functions.headers import Headers, by_name
 from functions.letters import event_attributes, keyless, letter_attributes
-from functions.privacy import unreadable_consent
 from functions.problems import problem
 from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Rejected
 from functions.publisher import MAX_CALL_MESSAGES, PublishFailed, message
@@ -35,10 +33,13 @@ from functions.senders import Senders
 from functions.sites import Site
 from functions.tracing import given_trace_id, trace_id
 from functions.user_agents import UserAgents
-from pipeline.core.consent import GRANTED
 from pipeline.core.events import MAX_EVENTS, MESSAGE_TIMES, Event, InvalidEvent, TooMuch, check_work, encode_message
-from pipeline.runtime.addresses import address_key, address_of
+from pipeline.core.privacy.addresses import address_key
+from pipeline.core.privacy.consent import GRANTED
+from pipeline.core.privacy.consent_search import search_consent
+from pipeline.runtime.addresses import address_of
 from pipeline.runtime.bodies import RETRY_AFTER_S, Bodies, BodyRefused
+from pipeline.runtime.headers import Headers, by_name
 
 logger = logging.getLogger(__name__)
 
@@ -228,7 +229,7 @@ class Collector:
         site, keys = self._admission.site_of_unread(incoming, call.headers)
         privacy, text = self._config.privacy, incoming.body or incoming.query.encode("latin-1")
         signal = None if site.server else privacy.signal(incoming.headers)
-        consent = unreadable_consent(text, signal, privacy.default)
+        consent = search_consent(text, signal, privacy.default)
         kept = privacy.fields.letter(text) if consent.analytics else None
         if kept is None:
             return Refused(refusal)

@@ -7,18 +7,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from functions.cookie import CookieOptions
-from functions.invalid import InvalidConfig as InvalidConfig
-from functions.numbers import burst, rate_per_s
-from functions.privacy import Privacy
-from functions.secret_keys import secret_key
 from functions.sites import Sites, checked_origin
+from pipeline.core.privacy.policy import Privacy
+from pipeline.runtime.environ import (
+    InvalidConfig,
+    burst,
+    choice,
+    names,
+    number,
+    project_id,
+    pubsub_emulator,
+    rate_per_s,
+    required,
+    secret_key,
+)
+from pipeline.runtime.privacy_settings import privacy_from_env
 
 PUBLISH_DEADLINE_S = 5.0
+_MARKS_BOTS = {"mark": True, "ignore": False}
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What one collector process needs to know.
+    """Configuration of one collector process.
 
     Attributes:
         project: Google Cloud project id, which the topics live in.
@@ -64,23 +75,23 @@ class Config:
             InvalidConfig: naming the variable, and what was expected of it.
         """
         return cls(
-            project=_required(environ, "GOOGLE_CLOUD_PROJECT"),
-            events_topic=_required(environ, "FRESHET_EVENTS_TOPIC"),
-            dead_letter_topic=_required(environ, "FRESHET_DEAD_LETTER_TOPIC"),
-            pubsub_emulator_host=environ.get("PUBSUB_EMULATOR_HOST") or None,
-            cors_origins=_origins(environ.get("FRESHET_CORS_ORIGINS", "")),
+            project=project_id(environ),
+            events_topic=required(environ, "FRESHET_EVENTS_TOPIC"),
+            dead_letter_topic=required(environ, "FRESHET_DEAD_LETTER_TOPIC"),
+            pubsub_emulator_host=pubsub_emulator(environ),
+            cors_origins=_origins(environ),
             backfill_key=environ.get("FRESHET_BACKFILL_KEY") or None,
             address_key=secret_key(environ, "FRESHET_ADDRESS_KEY"),
             sites=_sites(environ),
             address_requests_per_s=rate_per_s(environ, "FRESHET_ADDRESS_REQUESTS_PER_S"),
             address_burst=burst(environ, "FRESHET_ADDRESS_BURST"),
             bot_requests_per_s=rate_per_s(environ, "FRESHET_BOT_REQUESTS_PER_S"),
-            marks_bots=_choice(environ, "FRESHET_BOTS", ("mark", "ignore")) == "mark",
+            marks_bots=choice(environ, "FRESHET_BOTS", _MARKS_BOTS, default=True),
             country_header=environ.get("FRESHET_COUNTRY_HEADER", "").strip().lower() or None,
             countries_file=environ.get("FRESHET_COUNTRIES_FILE") or None,
-            privacy=Privacy.from_env(environ),
+            privacy=privacy_from_env(environ),
             cookie=CookieOptions.from_env(environ),
-            publish_deadline_s=_seconds(environ, "FRESHET_PUBLISH_DEADLINE_S", PUBLISH_DEADLINE_S),
+            publish_deadline_s=number(environ, "FRESHET_PUBLISH_DEADLINE_S", PUBLISH_DEADLINE_S, 0.001, 60.0),
         )
 
     @property
@@ -94,29 +105,9 @@ class Config:
         return f"projects/{self.project}/topics/{self.dead_letter_topic}"
 
 
-def _required(environ: Mapping[str, str], key: str) -> str:
-    value = environ.get(key, "")
-    if not value:
-        raise InvalidConfig(f"{key}: required, expected a non-empty text")
-    return value
-
-
-def _origins(text: str) -> frozenset[str]:
-    given = [origin.strip() for origin in text.split(",") if origin.strip()]
+def _origins(environ: Mapping[str, str]) -> frozenset[str]:
+    given = names(environ, "FRESHET_CORS_ORIGINS")
     return frozenset(o if o == "*" else checked_origin("FRESHET_CORS_ORIGINS", o) for o in given)
-
-
-def _seconds(environ: Mapping[str, str], key: str, default: float) -> float:
-    text = environ.get(key)
-    if not text:
-        return default
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0.0 < value <= 60.0:
-        raise InvalidConfig(f"{key}: expected seconds above 0 and up to 60, got {text!r}")
-    return value
 
 
 def _sites(environ: Mapping[str, str]) -> Sites:
@@ -128,11 +119,3 @@ def _sites(environ: Mapping[str, str]) -> Sites:
         return Sites.parse(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise InvalidConfig(f"FRESHET_SITES_FILE: expected a file that can be read, got {path!r} ({error})") from None
-
-
-def _choice(environ: Mapping[str, str], key: str, words: tuple[str, ...]) -> str:
-    """One of `words`; the first where nothing is set."""
-    word = environ.get(key, "").strip().lower() or words[0]
-    if word not in words:
-        raise InvalidConfig(f"{key}: expected {' or '.join(words)}, got {word!r}")
-    return word

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote, unquote
 
-from functions.invalid import InvalidConfig
-from pipeline.core.consent import Consent
 from pipeline.core.events import MAX_ID_LENGTH
+from pipeline.core.privacy.consent import Consent
+from pipeline.runtime.environ import InvalidConfig, choice, whole_number
 
 NAME = "freshet_id"
 MAX_AGE_DAYS = 400
@@ -22,6 +22,7 @@ MAX_AGE_DAYS = 400
 MAX_COOKIE_HEADER_LENGTH = 8192
 
 SameSite = Literal["Lax", "None"]
+_SAME_SITES: dict[str, SameSite | None] = {"off": None, "lax": "Lax", "none": "None"}
 _DOMAIN = re.compile(r"\.?(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _LOOPBACK = re.compile(r"(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d{1,5})?", re.ASCII)
@@ -29,7 +30,7 @@ _LOOPBACK = re.compile(r"(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d{1,5})?"
 
 @dataclass(frozen=True, slots=True)
 class CookieOptions:
-    """How the cookie is set.
+    """Options of the cookie.
 
     Attributes:
         name: of letters, digits, `_` and `-`.
@@ -51,18 +52,17 @@ class CookieOptions:
         Raises:
             InvalidConfig: naming the variable, and what was expected of it.
         """
-        word = environ.get("FRESHET_COOKIE", "").strip().lower()
-        if word in ("", "off"):
+        same_site = choice(environ, "FRESHET_COOKIE", _SAME_SITES, default=None)
+        if same_site is None:
             return None
-        sites: dict[str, SameSite] = {"lax": "Lax", "none": "None"}
-        if word not in sites:
-            raise InvalidConfig(f"FRESHET_COOKIE: expected off, lax or none, got {word!r}")
-        name, domain = environ.get("FRESHET_COOKIE_NAME") or NAME, environ.get("FRESHET_COOKIE_DOMAIN") or None
+        name = environ.get("FRESHET_COOKIE_NAME") or NAME
+        domain = environ.get("FRESHET_COOKIE_DOMAIN") or None
         if not _NAME.fullmatch(name):
             raise InvalidConfig(f"FRESHET_COOKIE_NAME: expected 1 to 64 letters, digits, _ or -, got {name!r}")
         if domain is not None and not _DOMAIN.fullmatch(domain):
             raise InvalidConfig(f"FRESHET_COOKIE_DOMAIN: expected a domain such as shop.example, got {domain!r}")
-        return cls(name, sites[word], domain, _days(environ.get("FRESHET_COOKIE_DAYS") or str(MAX_AGE_DAYS)))
+        days = whole_number(environ, "FRESHET_COOKIE_DAYS", MAX_AGE_DAYS, 1, MAX_AGE_DAYS)
+        return cls(name, same_site, domain, days)
 
 
 def anonymous_id_from(cookie_header: str | None, name: str = NAME) -> str | None:
@@ -120,7 +120,7 @@ def cookie_answer(
 
 
 def is_secure(headers: Mapping[str, str]) -> bool:
-    """Whether a cookie is to be Secure: always, but for plain http to a loopback host.
+    """True where the cookie is Secure: always, but for plain http to a loopback host.
 
     Args:
         headers: lower-case names; the front end says by X-Forwarded-Proto that it was https.
@@ -146,13 +146,3 @@ def _decoded(value: str) -> str | None:
         return _id(unquote(value, errors="strict"))
     except UnicodeDecodeError:
         return None
-
-
-def _days(text: str) -> int:
-    try:
-        days = int(text)
-    except ValueError:
-        days = 0
-    if not 1 <= days <= MAX_AGE_DAYS:
-        raise InvalidConfig(f"FRESHET_COOKIE_DAYS: expected whole days from 1 to {MAX_AGE_DAYS}, got {text!r}")
-    return days

@@ -8,7 +8,7 @@ from typing import Any
 
 import maxminddb
 
-from functions.invalid import InvalidConfig
+from pipeline.runtime.environ import InvalidConfig
 
 UNKNOWN = frozenset({"ZZ", "XX"})
 """What load balancers say when they do not know; Cloudflare's `T1` (Tor) is no two letters."""

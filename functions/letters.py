@@ -10,8 +10,8 @@ import msgspec
 
 from functions.routes import Route
 from functions.sites import Site
-from pipeline.core.consent import GRANTED, Consent
 from pipeline.core.events import InvalidEvent, format_time
+from pipeline.core.privacy.consent import GRANTED, Consent
 
 SCHEMA_VERSION = "1"
 MAX_TOLD = 256

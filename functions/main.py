@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 from starlette.requests import Request
 from uvicorn_worker import UvicornWorker
 
-from functions import logs
 from functions.answers import WireResponse
 from functions.collector import Collector
 from functions.config import Config
 from functions.openapi import encoded
 from functions.publisher import Publisher
 from functions.routes import PROTOCOLS
+from pipeline.runtime import logs
 from pipeline.runtime.server import SETTINGS
 
 GARBAGE_THRESHOLD = 20_000

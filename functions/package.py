@@ -1,30 +1,23 @@
 """Packs the collector for Cloud Functions: `python -m functions.package build/collector.zip`.
 
-The zip holds the collector with the pure core beside it, `main.py` where Cloud Functions looks for it, and exactly
+The zip holds the collector and exactly the modules that it imports, `main.py` where Cloud Functions looks for it, and
 the pinned packages that the local collector runs on. The same sources give the same bytes.
 """
 
 from __future__ import annotations
 
+import ast
 import sys
 import zipfile
+from collections.abc import Iterator
 from distutils.core import run_setup
 from pathlib import Path
 
 import setuptools  # type: ignore[import-untyped]  # noqa: F401 - run_setup understands setup.py once it is imported
 
 REPO = Path(__file__).resolve().parents[1]
-SOURCES = (
-    "functions/*.py",
-    "functions/protocols/*.py",
-    "functions/protocols/*/*.py",
-    "functions/schemas/*.py",
-    "functions/schemas/*/*.json",
-    "pipeline/__init__.py",
-    "pipeline/core/*.py",
-    "pipeline/runtime/*.py",
-)
-LEFT_OUT = ("functions/package.py",)
+ENTRY_POINT = "functions.main"
+DATA = ("functions/schemas/*/*.json",)
 MAIN = '"""Where Cloud Functions looks for the entry point."""\n\nfrom functions.main import collect as collect\n'
 MODE = 0o644 << 16
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -32,11 +25,45 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 
 def contents() -> dict[str, str]:
     """Path in the zip -> text of the file."""
-    found = sorted({path for pattern in SOURCES for path in REPO.glob(pattern)})
-    names = {path.relative_to(REPO).as_posix(): path for path in found}
-    sources = {name: path.read_text(encoding="utf-8") for name, path in names.items() if name not in LEFT_OUT}
+    found = {*imported_files(ENTRY_POINT), *(path for pattern in DATA for path in REPO.glob(pattern))}
+    sources = {path.relative_to(REPO).as_posix(): path.read_text(encoding="utf-8") for path in sorted(found)}
     constraints = (REPO / "constraints.txt").read_text(encoding="utf-8")
     return {**sources, "main.py": MAIN, "requirements.txt": requirements(), "constraints.txt": constraints}
+
+
+def imported_files(entry_point: str) -> set[Path]:
+    """The repository's files that a module imports, directly and through others, its own among them."""
+    modules = [entry_point]
+    files: set[Path] = set()
+    for module in modules:
+        path = _file(module)
+        if path is not None and path not in files:
+            files.add(path)
+            modules += _imports(path)
+            modules += _packages(module)
+    return files
+
+
+def _file(module: str) -> Path | None:
+    """The file of a module of this repository; None for any other's."""
+    path = REPO.joinpath(*module.split("."))
+    candidates = (path.with_suffix(".py"), path / "__init__.py")
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
+
+
+def _imports(path: Path) -> Iterator[str]:
+    """Names that may be modules: of `from a import b` both `a` and `a.b`."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            yield node.module
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def _packages(module: str) -> Iterator[str]:
+    parts = module.split(".")
+    yield from (".".join(parts[:end]) for end in range(1, len(parts)))
 
 
 def requirements() -> str:

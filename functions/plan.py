@@ -9,8 +9,8 @@ from typing import Any, Literal
 import jsonschema_rs
 import msgspec
 
-from functions.invalid import InvalidConfig
 from pipeline.core.events import MAX_ID_LENGTH, InvalidEvent
+from pipeline.runtime.environ import InvalidConfig
 
 MAX_PLAN_BYTES = 1024 * 1024
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -16,8 +16,9 @@ from typing import Any
 
 import grpc
 import grpc.aio
-from google.pubsub_v1.services.publisher.transports import PublisherGrpcAsyncIOTransport
 from google.pubsub_v1.types import PublishRequest, PublishResponse, PubsubMessage
+
+from pipeline.runtime.pubsub import publisher_channel
 
 logger = logging.getLogger(__name__)
 
@@ -105,19 +106,13 @@ class Publisher:
 
     def _connect(self) -> PublishCall:
         if self._call is None:
-            self._channel = _open_channel(self._emulator_host)
+            self._channel = publisher_channel(self._emulator_host, _CHANNEL_OPTIONS)
             self._call = self._channel.unary_unary(
                 _METHOD,
                 request_serializer=_RequestPb.SerializeToString,
                 response_deserializer=PublishResponse.pb().FromString,
             )
         return self._call
-
-
-def _open_channel(emulator_host: str | None) -> grpc.aio.Channel:
-    if emulator_host:
-        return grpc.aio.insecure_channel(emulator_host, options=_CHANNEL_OPTIONS)
-    return PublisherGrpcAsyncIOTransport.create_channel(options=_CHANNEL_OPTIONS)
 
 
 class _Parcel:

@@ -10,10 +10,11 @@ import msgspec
 from functions.bots import bot_reason
 from functions.countries import Countries
 from functions.enrichment import request_context
-from functions.headers import Headers
-from functions.privacy import Privacy, Signal
 from functions.user_agents import UNREAD, UserAgents
+from pipeline.core.privacy.policy import Privacy
+from pipeline.core.privacy.signals import Signal
 from pipeline.runtime.addresses import address_of
+from pipeline.runtime.headers import Headers
 
 MAX_REMEMBERED = 8192
 MAX_KEY_BYTES = 1024
@@ -21,7 +22,7 @@ _HEADERS = b"user-agent accept-language sec-fetch-mode sec-fetch-site x-forwarde
 
 
 class Sender(msgspec.Struct, frozen=True):
-    """See `enrichment.request_context`, `bots.bot_reason` and `privacy.signalled`."""
+    """See `enrichment.request_context`, `bots.bot_reason` and `signals.signal_of`."""
 
     context: dict[str, str]
     bot: str | None

@@ -11,9 +11,9 @@ from typing import Annotated, Any
 
 import msgspec
 
-from functions.invalid import InvalidConfig
 from functions.plan import Plan
 from pipeline.core.events import MAX_ID_LENGTH
+from pipeline.runtime.environ import InvalidConfig
 
 OPEN_SITE = "default"
 MIN_KEY_LENGTH = 8

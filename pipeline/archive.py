@@ -16,8 +16,9 @@ from google.cloud import bigquery
 
 from pipeline.core.event_log import ARCHIVE_COLUMNS
 from pipeline.core.events import Event, InvalidEvent, parse_event
-from pipeline.metrics import Counter
-from pipeline.steps.bigquery import bigquery_client
+from pipeline.runtime.bigquery import bigquery_client
+from pipeline.runtime.environ import bigquery_emulator
+from pipeline.runtime.metrics import Counter
 
 # BigQuery keeps at most 10 GB of a query's result, compressed; this many events stay below it.
 MAX_QUERY_EVENTS = 10_000_000
@@ -84,7 +85,7 @@ class ReadLog(beam.PTransform):
         """The days of the span that hold events, in order, from a query of the event times alone."""
         columns = "timestamp_trunc(timestamp, day) as day, count(*) as events"
         span = Span(self._since.isoformat(), self._until.isoformat())
-        with closing(bigquery_client(self._project)) as client:
+        with closing(bigquery_client(self._project, bigquery_emulator(os.environ))) as client:
             job = _query(client, columns, self._table, span, "group by day order by day")
             return [Day(*row) for row in job.result()]
 
@@ -133,7 +134,7 @@ class _QuerySpan(beam.DoFn):
         self._project, self._table, self._part_rows = project, table, part_rows
 
     def process(self, span: Span) -> Iterator[Part]:
-        with closing(bigquery_client(self._project)) as client:
+        with closing(bigquery_client(self._project, bigquery_emulator(os.environ))) as client:
             job = _query(client, ", ".join(ARCHIVE_COLUMNS), self._table, span)
             found = job.result(max_results=1).total_rows or 0
         for start in range(0, found, self._part_rows):
@@ -149,7 +150,7 @@ class _ReadPart(beam.DoFn):
         self._invalid = Counter("backfill", "invalid")
 
     def process(self, part: Part) -> Iterator[bytes]:
-        with closing(bigquery_client(self._project)) as client:
+        with closing(bigquery_client(self._project, bigquery_emulator(os.environ))) as client:
             rows = client.list_rows(part.result, start_index=part.start, max_results=self._part_rows)
             for row in rows:
                 self._read.inc()

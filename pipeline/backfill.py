@@ -29,18 +29,19 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from pipeline.archive import ReadFile, ReadLog, decode_event
 from pipeline.core.catalog import encode_item
-from pipeline.core.consent import may_fold
 from pipeline.core.events import Event, profile_key
 from pipeline.core.fold import Fact, Folded, first_account, fold
 from pipeline.core.items import ItemStats, Trending
+from pipeline.core.privacy.consent import may_fold
 from pipeline.core.profile import UserProfile
 from pipeline.core.rules import Rules
 from pipeline.core.trust import Judge, stubs_of
 from pipeline.lease import Lease, LeaseHeld, lease_of
-from pipeline.metrics import Counter, Reporter, snapshot
 from pipeline.options import CLOUD_TRENDING_SHARDS, FreshetOptions
 from pipeline.rewind import moment
 from pipeline.rules_file import rules_of
+from pipeline.runtime.environ import bigtable_instance, dataset_name
+from pipeline.runtime.metrics import Counter, Reporter, snapshot
 from pipeline.steps.decode import known_items
 from pipeline.steps.items import RANKS, add_rank, sums
 from pipeline.store import (
@@ -438,8 +439,8 @@ def _parser(environ: dict[str, str]) -> argparse.ArgumentParser:
     parser.add_argument("--until", help="event time to stop before; now unless said")
     parser.add_argument("--file", help="a file of events, one JSON object a line, in place of the log")
     parser.add_argument("--project", default=environ.get("GOOGLE_CLOUD_PROJECT"))
-    parser.add_argument("--instance", default=environ.get("FRESHET_BIGTABLE_INSTANCE", "freshet"))
-    parser.add_argument("--dataset", default=environ.get("FRESHET_DATASET", "freshet"))
+    parser.add_argument("--instance", default=bigtable_instance(environ))
+    parser.add_argument("--dataset", default=dataset_name(environ))
     return parser
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from pipeline.core.catalog import InvalidItem, Item, parse_item
+from pipeline.runtime.environ import InvalidConfig, bigtable_instance, project_id
 from pipeline.store import Store, item_write, now_ms
 
 WRITE_AT_ONCE = 500
@@ -73,11 +74,11 @@ def main(argv: list[str], environ: dict[str, str]) -> int:
     if not path.is_file():
         print(f"catalog: expected a file, got {path}", file=sys.stderr)
         return 2
-    project = environ.get("GOOGLE_CLOUD_PROJECT")
-    if not project:
-        print("catalog: GOOGLE_CLOUD_PROJECT: expected a project id, got nothing", file=sys.stderr)
+    try:
+        store = Store(project_id(environ), bigtable_instance(environ))
+    except InvalidConfig as error:
+        print(f"catalog: {error}", file=sys.stderr)
         return 2
-    store = Store(project, environ.get("FRESHET_BIGTABLE_INSTANCE", "freshet"))
     try:
         copy = environ.get("FRESHET_CATALOG")
         loaded, problems = load(path, store, Path(copy) if copy else None)

@@ -15,9 +15,9 @@ from apache_beam.pvalue import PCollection
 from pipeline.core.rules import Anomaly, Trigger
 from pipeline.lease import LeaseHeld, lease_of
 from pipeline.local.runner import runner_for
-from pipeline.metrics import Reporter
 from pipeline.options import FreshetOptions, arguments, as_options
 from pipeline.rules_file import rules_of
+from pipeline.runtime.metrics import Reporter
 from pipeline.steps.addresses import WatchAddresses
 from pipeline.steps.bigquery import AsRows, WriteRows
 from pipeline.steps.bigtable import WriteToBigtable

@@ -8,6 +8,8 @@ from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from pipeline.runtime.environ import bigtable_instance, dataset_name, project_id
+
 SOURCES = ("events", "dead_letters", "both")
 ROW_SINKS = ("insert_rows", "streaming_inserts")
 CLOUD_TRENDING_SHARDS = 8
@@ -76,11 +78,9 @@ def arguments(environ: Mapping[str, str]) -> list[str]:
     """Command-line arguments that say what the environment says; later arguments override them.
 
     Raises:
-        ValueError: naming a variable that is missing.
+        InvalidConfig: naming a variable that is missing.
     """
-    project = environ.get("GOOGLE_CLOUD_PROJECT")
-    if not project:
-        raise ValueError("GOOGLE_CLOUD_PROJECT: expected a project id, got nothing")
+    project = project_id(environ)
     local = "PUBSUB_EMULATOR_HOST" in environ
     events = environ.get("FRESHET_EVENTS_SUBSCRIPTION", "events-pipeline")
     dead_letters = environ.get("FRESHET_DEAD_LETTER_SUBSCRIPTION", "dead-letters-pipeline")
@@ -89,8 +89,8 @@ def arguments(environ: Mapping[str, str]) -> list[str]:
         f"--project={project}",
         f"--events_subscription={subscription_path(project, events)}",
         f"--dead_letters_subscription={subscription_path(project, dead_letters)}",
-        f"--bigtable_instance={environ.get('FRESHET_BIGTABLE_INSTANCE', 'freshet')}",
-        f"--dataset={environ.get('FRESHET_DATASET', 'freshet')}",
+        f"--bigtable_instance={bigtable_instance(environ)}",
+        f"--dataset={dataset_name(environ)}",
         f"--campaigns_topic={topic_path(project, environ.get('FRESHET_CAMPAIGNS_TOPIC', 'campaigns'))}",
         f"--anomalies_topic={topic_path(project, environ.get('FRESHET_ANOMALIES_TOPIC', 'anomalies'))}",
         f"--rules={environ.get('FRESHET_RULES', 'default')}",

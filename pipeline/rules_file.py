@@ -19,7 +19,7 @@ from apache_beam.io.filesystems import FileSystems
 from google.api_core.exceptions import GoogleAPIError
 from google.auth.exceptions import GoogleAuthError
 
-from pipeline.core.addresses import ADDRESS_SIGNALS
+from pipeline.core.privacy.address_counts import ADDRESS_SIGNALS
 from pipeline.core.rules import (
     AnomalyRule,
     Bound,

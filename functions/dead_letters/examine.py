@@ -16,7 +16,6 @@ from functions.collection import facts_of
 from functions.dead_letters.envelopes import FLAT_PATHS, UNREADABLE, decode, encode, is_json, request_around
 from functions.dead_letters.letters import NATIVE, NATIVE_PATH, StoredLetter
 from functions.dead_letters.repairs import MAX_SHIFT_S, Repairs
-from functions.privacy import event_consent, record
 from functions.protocols.contract import Reading, Translated
 from functions.routes import ROUTES
 from pipeline.core.deadletter import DeadLetter
@@ -29,6 +28,7 @@ from pipeline.core.events import (
     derived_event_id,
     encode_message,
 )
+from pipeline.core.privacy.consent import record, resolve_consent
 
 MAX_TEXT_LENGTH = 256
 
@@ -129,7 +129,7 @@ def _accepted(translated: Translated, reading: Reading, letter: StoredLetter, re
     events: list[Event] = []
     for facts in facts_of(translated):
         fields = dict(facts)
-        consent = event_consent(fields, stated, None)
+        consent = resolve_consent(fields, stated, None)
         event = accept_event(fields, ingest_time=received_at, shift=shift or None, backfill=True)
         letter.check_proven(event)
         record(event.metadata, consent, stated)

@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 
 from functions.protocols.native.protocol import PATHS as NATIVE_PATHS
-from pipeline.core.consent import FIELD, stored_consent
 from pipeline.core.events import Event, InvalidEvent, parse_time
-from pipeline.core.user_tokens import USER_TOKEN
+from pipeline.core.privacy.consent import FIELD, stored_consent
+from pipeline.core.privacy.user_tokens import USER_TOKEN
 
 NATIVE = "native"
 NATIVE_PATH = next(iter(NATIVE_PATHS))

@@ -10,9 +10,9 @@ import msgspec
 from functions.protocols.commerce_names import event_of, named_properties, product_list_of
 from functions.protocols.contract import Translated
 from functions.protocols.values import as_id, as_number, as_text, without_none
-from pipeline.core.consent import FIELD
 from pipeline.core.events import MAX_ID_LENGTH, MAX_NUMBER, InvalidEvent, TooMuch, derived_event_id
 from pipeline.core.metadata_fields import NUMBER_METADATA, TEXT_METADATA
+from pipeline.core.privacy.consent import FIELD
 from pipeline.core.vocabulary import PRODUCT_EVENTS
 
 MAX_PRODUCTS = 100

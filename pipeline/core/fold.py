@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator
 from itertools import combinations
 from typing import NamedTuple
 
-from pipeline.core.bots import is_bot
 from pipeline.core.catalog import Item
 from pipeline.core.decay import HOUR_MS
 from pipeline.core.events import Event
 from pipeline.core.items import BOUGHT, TOUCHED, ItemStats, Link
+from pipeline.core.privacy.bots import is_bot
 from pipeline.core.profile import UserProfile
 from pipeline.core.session_totals import SessionTotals, is_bot_session, session_key
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from pipeline.core.bots import is_bot
 from pipeline.core.catalog import Item, stub_item
 from pipeline.core.fold import Fact, Folded, Pair, of_people
+from pipeline.core.privacy.bots import is_bot
 from pipeline.core.profile import UserProfile
 from pipeline.core.rules import Anomaly, Rules, anomalies, is_marked
 from pipeline.core.visitor_features import Signals

@@ -23,7 +23,6 @@ from types import FrameType
 from typing import Any
 
 import apache_beam as beam
-import grpc
 from apache_beam import coders, pvalue
 from apache_beam.internal import pickler
 from apache_beam.options.value_provider import RuntimeValueProvider
@@ -49,8 +48,10 @@ from apache_beam.utils.timestamp import MAX_TIMESTAMP, TIME_GRANULARITY, Timesta
 from google.api_core.exceptions import ServerError, TooManyRequests
 from google.api_core.grpc_helpers import wrap_errors
 from google.api_core.retry import Retry, if_exception_type
-from google.pubsub_v1 import PullRequest, SubscriberClient
-from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
+from google.pubsub_v1 import PullRequest
+
+from pipeline.runtime.environ import pubsub_emulator
+from pipeline.runtime.pubsub import subscriber_client
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ Element = Any  # a WindowedValue, which is compiled and has no types
 
 def runner_for(environ: Mapping[str, str]) -> LeanDirectRunner | None:
     """The runner of the local stack, where PUBSUB_EMULATOR_HOST is set; None leaves the choice to the options."""
-    return LeanDirectRunner() if environ.get("PUBSUB_EMULATOR_HOST") else None
+    return LeanDirectRunner() if pubsub_emulator(environ) else None
 
 
 class LeanDirectRunner(direct_runner.BundleBasedDirectRunner):
@@ -395,7 +396,7 @@ class _Subscription:
     """
 
     def __init__(self) -> None:
-        self._client = _subscriber()
+        self._client = subscriber_client(pubsub_emulator(os.environ))
         self._retry = Retry(if_exception_type(ServerError, TooManyRequests), timeout=RETRY_S)
         # Past the client's own method, which warns of `return_immediately`: it is dear on Google Cloud, not here.
         self._pull = self._retry(wrap_errors(self._client.transport.pull))
@@ -444,15 +445,6 @@ class _Subscription:
 
     def close(self) -> None:
         self._client.transport.close()
-
-
-def _subscriber() -> SubscriberClient:
-    """A client of Pub/Sub. For an emulator Google's own has a channel that refuses pulls of more than 4 MB."""
-    emulator = os.environ.get("PUBSUB_EMULATOR_HOST")
-    if not emulator:
-        return SubscriberClient()
-    channel = grpc.insecure_channel(emulator, options=[("grpc.max_receive_message_length", -1)])
-    return SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
 
 
 class _ReadPubSub(evaluators._PubSubReadEvaluator):

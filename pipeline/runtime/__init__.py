@@ -1,1 +1,1 @@
-"""HTTP edges that the deployables share: bounds of requests and of whoever sends them."""
+"""Edges that the deployables share: environment, logs, metrics, clients of Google Cloud, bounded HTTP."""

@@ -59,7 +59,7 @@ class Bodies:
         self.held_bytes = 0
 
     async def read(self, receive: Receive, headers: Mapping[bytes, bytes]) -> bytes:
-        """The body. Its bytes count as held until `release` is told of them.
+        """The body. Its bytes count as held until `release`.
 
         Args:
             receive: ASGI's.

@@ -1,4 +1,4 @@
-"""How much one key or one address may send: token buckets, bounded in number, with the clock as an argument."""
+"""Rate limits of keys and addresses: token buckets, bounded in number, with the clock as an argument."""
 
 from __future__ import annotations
 

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeVar
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from pipeline.runtime import logs
+from pipeline.runtime.environ import InvalidConfig
 
 MAX_HEAD_BYTES = 64 * 1024
 """Of a request's target and headers."""
@@ -126,6 +132,35 @@ SETTINGS: dict[str, Any] = {
     "timeout_graceful_shutdown": GRACE_S,
 }
 """Of `uvicorn.Config`, for every server of ours."""
+
+
+class Address(Protocol):
+    """The part of a configuration that says where to listen."""
+
+    @property
+    def host(self) -> str: ...
+
+    @property
+    def port(self) -> int: ...
+
+
+Config = TypeVar("Config", bound=Address)
+
+
+def run_server(name: str, read_config: Callable[[Mapping[str, str]], Config], make_app: Callable[[Config], Any]) -> int:
+    """Serve the app that the environment configures, until SIGTERM or Ctrl-C.
+
+    Returns:
+        The exit code: 1 for a configuration that cannot be used, which is printed.
+    """
+    try:
+        config = read_config(os.environ)
+    except InvalidConfig as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 1
+    logs.configure()
+    serve(make_app(config), config.host, config.port)
+    return 0
 
 
 def serve(app: Any, host: str, port: int) -> None:

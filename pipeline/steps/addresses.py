@@ -12,9 +12,9 @@ from apache_beam.pvalue import PCollection, TaggedOutput
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import ReadModifyWriteStateSpec, TimerSpec, on_timer
 
-from pipeline.core.addresses import AddressCounts
+from pipeline.core.privacy.address_counts import AddressCounts
 from pipeline.core.rules import Anomaly, Rules, anomalies
-from pipeline.metrics import Counter
+from pipeline.runtime.metrics import Counter
 from pipeline.steps.decode import BY_BROWSER, MARK
 from pipeline.steps.keyed_state import until_drained
 from pipeline.steps.profiles import ANOMALIES

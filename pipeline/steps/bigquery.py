@@ -17,13 +17,14 @@ from apache_beam.io.gcp.bigquery_tools import RetryStrategy
 from apache_beam.metrics.metric import Metrics
 from apache_beam.pvalue import PCollection
 from google.api_core.exceptions import RetryError, ServerError, TooManyRequests
-from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 from requests.exceptions import RequestException
 
 from pipeline.core.deadletter import DeadLetter
 from pipeline.core.events import InvalidEvent
 from pipeline.options import ROW_SINKS
+from pipeline.runtime.bigquery import bigquery_client
+from pipeline.runtime.environ import bigquery_emulator
 
 logger = logging.getLogger(__name__)
 
@@ -101,13 +102,6 @@ def _refused_row(failed: tuple[str, dict[str, Any], Any]) -> dict[str, Any]:
     return DeadLetter.of(msgspec.json.encode(row), refusal, "pipeline", datetime.now(UTC), {}).row()
 
 
-def bigquery_client(project: str) -> bigquery.Client:
-    """A client for Google Cloud, or for the emulator that BIGQUERY_EMULATOR_HOST names (without credentials)."""
-    if os.environ.get("BIGQUERY_EMULATOR_HOST"):
-        return bigquery.Client(project=project, credentials=AnonymousCredentials())
-    return bigquery.Client(project=project)
-
-
 def insert(client: bigquery.Client, table: str, rows: list[RowToInsert], give_up_after_s: float) -> None:
     """Insert rows, retrying while BigQuery cannot be reached.
 
@@ -154,9 +148,9 @@ _clients: dict[tuple[str, str | None], bigquery.Client] = {}
 
 def _client(project: str) -> bigquery.Client:
     """The process's client, made on first use and kept: a runner sets DoFns up again and again."""
-    key = (project, os.environ.get("BIGQUERY_EMULATOR_HOST"))
+    key = (project, bigquery_emulator(os.environ))
     if key not in _clients:
-        _clients[key] = bigquery_client(project)
+        _clients[key] = bigquery_client(*key)
     return _clients[key]
 
 

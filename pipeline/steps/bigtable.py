@@ -8,7 +8,7 @@ import apache_beam as beam
 from apache_beam.pvalue import PCollection
 
 from pipeline.lease import Lease
-from pipeline.metrics import Counter, Distribution
+from pipeline.runtime.metrics import Counter, Distribution
 from pipeline.steps.keyed_state import Write
 from pipeline.store import PROFILE, Bigtable, cell, now_ms
 

@@ -24,7 +24,7 @@ from pipeline import store as bigtable
 from pipeline.core.items import ItemStats, Trending
 from pipeline.core.profile import UserProfile
 from pipeline.lease import Lease
-from pipeline.metrics import Counter
+from pipeline.runtime.metrics import Counter
 from pipeline.store import UNREADABLE, Bigtable, now_ms
 
 log = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from pipeline.core.profile import UserProfile
 from pipeline.core.rules import Anomaly, Rules, Trigger, due, next_check
 from pipeline.core.trust import Judge, NewFacts
 from pipeline.core.visitor_features import Signals
-from pipeline.metrics import Counter
+from pipeline.runtime.metrics import Counter
 from pipeline.steps.decode import ADOPT, FACTS, MARK, remember_account
 from pipeline.steps.keyed_state import Keeping, KeptState, until_drained
 from pipeline.store import now_ms

@@ -12,10 +12,10 @@ from apache_beam.transforms.trigger import AccumulationMode, AfterCount, AfterWa
 from apache_beam.transforms.window import IntervalWindow, Sessions, TimestampedValue, WindowFn
 from apache_beam.utils.timestamp import Duration, Timestamp
 
-from pipeline.core.consent import may_log
+from pipeline.core.privacy.consent import may_log
 from pipeline.core.sessions import SessionSummary, merged, runs
 from pipeline.core.trust import NewFacts
-from pipeline.metrics import Counter
+from pipeline.runtime.metrics import Counter
 from pipeline.steps.bigquery import RowToInsert
 from pipeline.store import now_ms
 

@@ -14,7 +14,7 @@ from starlette.requests import Request
 
 from functions.collector import Collector
 from functions.config import Config
-from functions.privacy import Privacy
+from pipeline.core.privacy.policy import Privacy
 from tests.bench.fuzz_corpus import NOW, FuzzRequest
 
 REPEATS = 3

@@ -10,10 +10,10 @@ from functools import partial
 import pytest
 from starlette.exceptions import HTTPException
 
-from functions.field_policy import FieldPolicy
-from functions.privacy import Privacy
 from pipeline.core.events import InvalidEvent, decode_message
 from pipeline.core.features import FEATURE_NAMES
+from pipeline.core.privacy.field_policy import FieldPolicy
+from pipeline.core.privacy.policy import Privacy
 from tests.attack.corpus import (
     Attack,
     collector_attacks,

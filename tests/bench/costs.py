@@ -24,7 +24,6 @@ from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import ReadModifyWriteStateSpec, TimerSpec, on_timer
 from apache_beam.utils.timestamp import MAX_TIMESTAMP
 
-from pipeline.core.addresses import AddressCounts
 from pipeline.core.catalog import Item, parse_item
 from pipeline.core.events import Event, decode_message, encode_message, parse_event, profile_key
 from pipeline.core.fold import Fact, Folded, fold
@@ -37,6 +36,7 @@ from pipeline.core.items import (
     ItemStats,
     Trending,
 )
+from pipeline.core.privacy.address_counts import AddressCounts
 from pipeline.core.profile import UserProfile
 from pipeline.core.rules import Rules, anomalies, due, next_check
 from pipeline.core.sessions import merged, runs

@@ -24,14 +24,14 @@ from functions.admission import presented_keys
 from functions.bots import bot_reason
 from functions.collection import Terms, sort_events
 from functions.enrichment import request_context
-from functions.headers import Headers
-from functions.privacy import Privacy
 from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Rejected, VendorProtocol
 from functions.publisher import message
 from functions.routes import PROTOCOLS
 from functions.schemas import EVENTS
 from functions.user_agents import UserAgents
 from pipeline.core.events import MESSAGE_TIMES, InvalidEvent, TooMuch, check_work, decode_message, encode_message
+from pipeline.core.privacy.policy import Privacy
+from pipeline.runtime.headers import Headers
 from tests.bench.fuzz_corpus import NOW, FuzzRequest, corpus
 from tests.bench.fuzz_mutations import mutated
 from tests.simulator.report import machine_line

@@ -21,12 +21,13 @@ from functions.bots import bot_reason
 from functions.collection import Terms, sort_events
 from functions.countries import country_code
 from functions.enrichment import enrich_event, merge, request_context
-from functions.field_policy import FieldPolicy
-from functions.privacy import Privacy, record, wire_consent
 from functions.protocols.contract import Reading, Translated
 from functions.protocols.native.protocol import read_batch
 from functions.user_agents import UserAgents
 from pipeline.core.events import WireEvent
+from pipeline.core.privacy.consent import record, resolve_consent
+from pipeline.core.privacy.field_policy import FieldPolicy
+from pipeline.core.privacy.policy import Privacy
 from pipeline.core.untrusted_json import read as read_json
 from tests.bench.payloads import BROWSER_HEADERS, native
 from tests.bench.rows import Row, row
@@ -109,7 +110,7 @@ def _unseen(text: str) -> None:
 
 def _private(privacy: Privacy) -> Callable[[WireEvent], None]:
     def step(wire: WireEvent) -> None:
-        consent = wire_consent(wire.metadata, None, None, privacy.default)
+        consent = resolve_consent({"metadata": wire.metadata}, None, None, privacy.default)
         privacy.fields.apply_wire(wire)
         record(wire.metadata, consent)
 

@@ -12,7 +12,7 @@ from starlette.requests import Request
 
 from functions.collector import Collector
 from functions.config import Config
-from pipeline.runtime.addresses import address_key
+from pipeline.core.privacy.addresses import address_key
 
 SECRET = b"a secret of the tests"
 NOW = datetime(2025, 1, 1, 12, tzinfo=UTC)

@@ -12,10 +12,8 @@ from hypothesis import strategies as st
 
 from functions import collection
 from functions.collection import Rejection, Terms
-from functions.privacy import Privacy
 from functions.protocols.contract import Reading
 from functions.protocols.native.protocol import read_batch
-from pipeline.core.consent import DENIED, Consent
 from pipeline.core.events import (
     CLOCK_TOLERANCE,
     MAX_DEPTH,
@@ -27,6 +25,8 @@ from pipeline.core.events import (
     derived_event_id,
     encode_message,
 )
+from pipeline.core.privacy.consent import DENIED, Consent
+from pipeline.core.privacy.policy import Privacy
 
 NOW = datetime(2025, 1, 1, 12, 0, 0, tzinfo=UTC)
 LAW = settings(deadline=None, derandomize=True)

@@ -16,7 +16,7 @@ import pytest
 
 from functions.routes import ROUTES, foreign_tracker
 from pipeline.core.events import decode_message
-from pipeline.runtime.addresses import address_key
+from pipeline.core.privacy.addresses import address_key
 from tests.functions.conftest import ADDRESS_KEY, BACKFILL_KEY, DEADLINE_S, ORIGIN
 from tests.functions.pubsub import Topics
 from tests.stack import Stack

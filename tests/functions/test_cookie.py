@@ -15,8 +15,8 @@ from functions.cookie import (
     is_secure,
     set_cookie,
 )
-from functions.invalid import InvalidConfig
-from pipeline.core.consent import DENIED, GRANTED, Consent
+from pipeline.core.privacy.consent import DENIED, GRANTED, Consent
+from pipeline.runtime.environ import InvalidConfig
 
 LAX = CookieOptions()
 IDS = st.text(min_size=1, max_size=256).filter(str.isprintable)

@@ -14,9 +14,9 @@ from starlette.requests import Request
 from functions.collector import Collector
 from functions.config import Config
 from functions.cookie import CookieOptions
-from functions.field_policy import FieldPolicy
-from functions.privacy import Privacy
 from pipeline.core.events import decode_message
+from pipeline.core.privacy.field_policy import FieldPolicy
+from pipeline.core.privacy.policy import Privacy
 
 NOW = datetime(2025, 1, 1, 12, 0, 0, tzinfo=UTC)
 PIXEL = "/v1/pixel.gif"

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.countries import Countries, country_code
-from functions.invalid import InvalidConfig
+from pipeline.runtime.environ import InvalidConfig
 
 GERMANY = {"country": {"iso_code": "DE", "names": {"en": "Germany"}}}
 NETWORKS = {

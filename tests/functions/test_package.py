@@ -39,12 +39,13 @@ def environment(folder: Path) -> dict[str, str]:
     return {**os.environ, **ENVIRONMENT, "PYTHONPATH": str(folder)}
 
 
-def test_the_zip_holds_the_collector_and_the_core_and_nothing_heavier(unpacked: Path) -> None:
+def test_the_zip_holds_the_collector_and_what_it_imports_and_nothing_else(unpacked: Path) -> None:
     names = {path.relative_to(unpacked).as_posix() for path in unpacked.rglob("*") if path.is_file()}
     assert {"main.py", "requirements.txt", "constraints.txt", "functions/main.py"} <= names
     assert {"pipeline/__init__.py", "pipeline/core/events.py"} <= names
     elsewhere = ("functions/dead_letters/", "pipeline/store", "pipeline/main", "vertex/", "tests/")
     assert not any(name.startswith(elsewhere) for name in names)
+    assert not {"functions/package.py", "pipeline/runtime/metrics.py"} & names
 
 
 def test_the_same_sources_give_the_same_bytes(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.config import InvalidConfig
 from functions.plan import MAX_PLAN_BYTES, Plan
 from pipeline.core.events import InvalidEvent
+from pipeline.runtime.environ import InvalidConfig
 
 EVENT: dict[str, Any] = {
     "event_id": "e1",

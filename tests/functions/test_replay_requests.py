@@ -13,10 +13,10 @@ from starlette.requests import Request
 
 from functions.collector import Collector
 from functions.config import Config
-from functions.privacy import Privacy
 from functions.sites import Sites
-from pipeline.core.consent import DENIED
 from pipeline.core.events import decode_message
+from pipeline.core.privacy.consent import DENIED
+from pipeline.core.privacy.policy import Privacy
 
 NOW = datetime(2025, 1, 1, 12, 0, 0, tzinfo=UTC)
 KEY = "the operator's"

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from functions.invalid import InvalidConfig
 from functions.sites import Sites, UnknownKey
+from pipeline.runtime.environ import InvalidConfig
 
 SHOP = {"write_keys": {"browser": ["browser-key"], "server": ["server-key"]}, "origins": ["https://shop.example/"]}
 

@@ -18,7 +18,7 @@ from functions.collection import Sorted, Terms, sort_events
 from functions.protocols.contract import Incoming
 from functions.routes import ROUTES
 from pipeline.core.events import decode_message
-from pipeline.core.user_tokens import user_token
+from pipeline.core.privacy.user_tokens import user_token
 from tests.functions.pubsub import Topics
 from tests.stack import Stack
 from tests.stack.ports import free_ports

@@ -22,7 +22,7 @@ from pipeline.core.items import ItemStats, Trending
 from pipeline.core.profile import UserProfile
 from pipeline.core.rules import Rules
 from pipeline.local.runner import LeanDirectRunner
-from pipeline.metrics import snapshot
+from pipeline.runtime.metrics import snapshot
 from pipeline.steps.addresses import WatchAddresses
 from pipeline.steps.bigtable import WriteToBigtable
 from pipeline.steps.decode import BY_ADDRESS, BY_BROWSER, FACTS, INVALID, Decode

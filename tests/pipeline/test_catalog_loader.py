@@ -147,4 +147,4 @@ def test_a_file_that_is_no_text_is_told_and_nothing_is_loaded(
 
 def test_the_command_names_a_missing_project(catalog: CatalogFile, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(catalog("c.jsonl", "{}"))], {}) == 2
-    assert capsys.readouterr().err == "catalog: GOOGLE_CLOUD_PROJECT: expected a project id, got nothing\n"
+    assert capsys.readouterr().err == "catalog: GOOGLE_CLOUD_PROJECT: required, expected a non-empty text\n"

@@ -41,7 +41,7 @@ def test_without_a_project_the_pipeline_does_not_start_and_says_why() -> None:
         [sys.executable, "-m", "pipeline.main"], cwd=REPO, env=environ, capture_output=True, text=True, timeout=60
     )
     assert done.returncode != 0
-    assert "GOOGLE_CLOUD_PROJECT: expected a project id, got nothing" in done.stderr
+    assert "GOOGLE_CLOUD_PROJECT: required, expected a non-empty text" in done.stderr
 
 
 def test_rules_that_make_no_sense_keep_the_pipeline_from_starting(tmp_path: Path) -> None:

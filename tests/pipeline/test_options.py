@@ -13,7 +13,7 @@ LOCAL = {**CLOUD, "PUBSUB_EMULATOR_HOST": "127.0.0.1:1"}
 
 @pytest.mark.parametrize("environ", [{}, {"GOOGLE_CLOUD_PROJECT": ""}])
 def test_a_missing_project_is_named(environ: dict[str, str]) -> None:
-    with pytest.raises(ValueError, match="GOOGLE_CLOUD_PROJECT: expected a project id, got nothing"):
+    with pytest.raises(ValueError, match="GOOGLE_CLOUD_PROJECT: required, expected a non-empty text"):
         arguments(environ)
 
 

@@ -6,9 +6,9 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.core.bots import is_bot
-from pipeline.core.consent import may_fold
 from pipeline.core.events import Event
+from pipeline.core.privacy.bots import is_bot
+from pipeline.core.privacy.consent import may_fold
 from tests.sql.conftest import Warehouse
 
 METADATA: dict[str, dict[str, Any]] = {

@@ -13,12 +13,11 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 
-from google.api_core.client_options import ClientOptions
 from google.api_core.exceptions import AlreadyExists
-from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
 from pipeline import store
+from pipeline.runtime import bigquery as clients
 from sql import schema
 from tests.stack.readiness import publisher, subscriber
 
@@ -114,11 +113,7 @@ def make_warehouse(env: Environment) -> None:
 
 def bigquery_client(env: Environment) -> bigquery.Client:
     """A client of the local BigQuery at `env`, whatever this process' own environment says."""
-    return bigquery.Client(
-        project=env["GOOGLE_CLOUD_PROJECT"],
-        credentials=AnonymousCredentials(),
-        client_options=ClientOptions(api_endpoint=env["BIGQUERY_EMULATOR_HOST"]),
-    )
+    return clients.bigquery_client(env["GOOGLE_CLOUD_PROJECT"], env["BIGQUERY_EMULATOR_HOST"])
 
 
 def fresh_names(env: Environment, tag: str = "") -> dict[str, str]:

@@ -21,9 +21,8 @@ from google.cloud.bigtable_admin_v2.services.bigtable_table_admin.transports imp
     BigtableTableAdminGrpcTransport,
 )
 from google.pubsub_v1 import PublisherClient, PubsubMessage, ReceivedMessage, SubscriberClient
-from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
-from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
+from pipeline.runtime.pubsub import publisher_client, subscriber_client
 from tests.stack.presence import Silent
 
 Environment = Mapping[str, str]
@@ -38,14 +37,12 @@ class NotYet(RuntimeError):
 
 def publisher(env: Environment) -> PublisherClient:
     """A client of the Pub/Sub emulator at `env`, whatever this process' own environment says."""
-    channel = grpc.insecure_channel(env["PUBSUB_EMULATOR_HOST"])
-    return PublisherClient(transport=PublisherGrpcTransport(channel=channel))
+    return publisher_client(env["PUBSUB_EMULATOR_HOST"])
 
 
 def subscriber(env: Environment) -> SubscriberClient:
     """As `publisher`, for subscriptions."""
-    channel = grpc.insecure_channel(env["PUBSUB_EMULATOR_HOST"])
-    return SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
+    return subscriber_client(env["PUBSUB_EMULATOR_HOST"])
 
 
 def table_admin(env: Environment) -> BigtableTableAdminClient:

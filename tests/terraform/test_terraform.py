@@ -17,6 +17,7 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from functions.config import Config as CollectorConfig
+from functions.package import imported_files
 from pipeline.main import build
 from pipeline.options import FreshetOptions, as_options
 from pipeline.rules_file import DEFAULT_FILE
@@ -145,7 +146,7 @@ def test_the_collector_starts_with_the_environment_it_is_given() -> None:
     names = assigned(source("collector.tf"), "environment_variables")
     environ = dict.fromkeys(names, "value") | {"FRESHET_CORS_ORIGINS": "https://shop.example"}
     assert CollectorConfig.from_env(environ).project == "value"
-    assert {name for name in names if name.startswith("FRESHET_")} <= names_read_in("functions")
+    assert {name for name in names if name.startswith("FRESHET_")} <= names_read_in("functions", PRIVACY_SETTINGS)
 
 
 def test_every_setting_of_the_collector_can_be_given_and_no_other() -> None:
@@ -153,7 +154,7 @@ def test_every_setting_of_the_collector_can_be_given_and_no_other() -> None:
     given |= {variable for variable, readers in secrets().values() if "collector" in readers}
     settings = source("variables.tf").partition('variable "collector_settings"')[2].partition("\nvariable ")[0]
     given |= set(re.findall(r'^ +"(FRESHET_\w+)",$', settings, re.MULTILINE))
-    read = {name for name in names_read_in("functions") if name.startswith("FRESHET_")}
+    read = {name for name in names_read_in("functions", PRIVACY_SETTINGS) if name.startswith("FRESHET_")}
     assert {name for name in given if name.startswith("FRESHET_")} == read - {"FRESHET_SITES_FILE"}
 
 
@@ -165,7 +166,8 @@ def test_the_api_starts_with_the_environment_it_is_given() -> None:
         "FRESHET_ITEM_TTL_DAYS": "90",
     }
     assert ApiConfig.from_env(environ).project == "value"
-    assert {name for name in names if name.startswith("FRESHET_")} <= names_read_in("vertex/api")
+    read = names_read_in("vertex/api", PRIVACY_SETTINGS, "pipeline/runtime/environ.py")
+    assert {name for name in names if name.startswith("FRESHET_")} <= read
 
 
 def secrets() -> dict[str, tuple[str, set[str]]]:
@@ -175,9 +177,13 @@ def secrets() -> dict[str, tuple[str, set[str]]]:
     return {name: (variable, set(json.loads(readers))) for name, variable, readers in found}
 
 
-def names_read_in(folder: str) -> set[str]:
-    """The FRESHET_ variables that the code in a folder names."""
-    texts = [path.read_text() for path in (REPO / folder).rglob("*.py")]
+PRIVACY_SETTINGS = "pipeline/runtime/privacy_settings.py"
+
+
+def names_read_in(*places: str) -> set[str]:
+    """The FRESHET_ variables that the code in folders and files names."""
+    paths = [path for place in places for path in [REPO / place, *(REPO / place).rglob("*.py")]]
+    texts = [path.read_text() for path in paths if path.is_file()]
     return {name for text in texts for name in re.findall(r"FRESHET_\w+", text)}
 
 
@@ -305,20 +311,60 @@ def images() -> list[Path]:
     return [path for folder in ("pipeline", "vertex") for path in (REPO / folder).rglob("Dockerfile")]
 
 
+STARTED = {
+    "vertex/api": ["vertex.api.__main__"],
+    "vertex/predictor": ["vertex.predictor.__main__"],
+    "pipeline": ["pipeline.flex_template", "pipeline.backfill"],
+}
+"""The modules that an image starts."""
+
+
+def copied(dockerfile: Path, target: Path) -> None:
+    """Copy into a folder what the Dockerfile copies into its image."""
+    for line in re.findall(r"^COPY (?!--from)(.+)$", dockerfile.read_text(), re.MULTILINE):
+        *sources, destination = line.split()
+        for path in (path for source in sources for path in REPO.glob(source)):
+            if path.is_dir():
+                shutil.copytree(path, target / destination, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                (target / destination).mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, target / destination)
+
+
 @pytest.mark.parametrize("path", images(), ids=lambda path: path.parent.name)
-def test_an_image_holds_every_package_that_it_imports(path: Path) -> None:
-    copied = set(re.findall(r"^COPY (?!--from)(\w+) \w+$", path.read_text(), re.MULTILINE))
-    started = [path.parent, *(REPO / "vertex").glob("*.py"), REPO / "pipeline" / "core"]
-    sources = [source for part in started for source in ([part] if part.is_file() else part.rglob("*.py"))]
-    ours = "pipeline|functions|vertex|sql|web|tests"
-    imported = {
-        name
-        for source in sources
-        if copied & {source.relative_to(REPO).parts[0]}
-        for name in re.findall(rf"^(?:from|import) ({ours})\b", source.read_text(), re.MULTILINE)
-    }
-    assert imported <= copied
-    assert all((REPO / name).is_dir() for name in copied)
+def test_an_image_holds_all_that_it_imports_and_nothing_of_the_collector(path: Path, tmp_path: Path) -> None:
+    copied(path, tmp_path)
+    held = {file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*.py")}
+    started = STARTED[path.parent.relative_to(REPO).as_posix()]
+    needed = {file.relative_to(REPO).as_posix() for module in started for file in imported_files(module)}
+    assert needed <= held
+    assert not any(name.startswith(("functions/", "tests/", "web/")) for name in held)
+
+
+@pytest.mark.parametrize("name", ["api", "predictor"])
+def test_an_image_of_a_server_holds_no_training_and_no_step_of_the_pipeline(name: str, tmp_path: Path) -> None:
+    copied(REPO / "vertex" / name / "Dockerfile", tmp_path)
+    held = {file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*.py")}
+    assert not any(file.startswith("vertex/training/") for file in held)
+    assert not {"pipeline/main.py", "pipeline/options.py", "pipeline/backfill.py"} & held
+
+
+@pytest.mark.parametrize("name", ["api", "predictor"])
+def test_a_server_starts_from_what_its_image_installs(name: str, tmp_path: Path) -> None:
+    copied(REPO / "vertex" / name / "Dockerfile", tmp_path)
+    build = [sys.executable, "setup.py", "--quiet", "build_py", "--build-lib", "installed"]
+    subprocess.run(build, cwd=tmp_path, check=True, capture_output=True, timeout=60)
+    installed = tmp_path / "installed"
+    code = (
+        f"import sys, vertex.{name}.__main__, vertex.model; vertex.model.prior_model();"
+        "ours = [module for module in sys.modules if module.partition('.')[0] in ('pipeline', 'functions', 'vertex')];"
+        "print(*[sys.modules[module].__file__ for module in ours])"
+    )
+    env = {**os.environ, "PYTHONPATH": str(installed)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=installed, env=env, check=True, capture_output=True, text=True, timeout=60
+    )
+    assert all(Path(file).is_relative_to(installed) for file in done.stdout.split())
 
 
 def test_the_documentation_names_every_table_view_topic_and_secret() -> None:

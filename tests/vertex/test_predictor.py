@@ -226,8 +226,8 @@ def test_locally_it_listens_on_the_loopback() -> None:
 @pytest.mark.parametrize(
     ("environ", "message"),
     [
-        ({"AIP_HTTP_PORT": "http"}, "AIP_HTTP_PORT: expected a port number, got 'http'"),
-        ({"AIP_HTTP_PORT": "70000"}, "AIP_HTTP_PORT: expected a port of 1 to 65535, got 70000"),
+        ({"AIP_HTTP_PORT": "http"}, "AIP_HTTP_PORT: expected a whole number from 1 to 65535, got 'http'"),
+        ({"AIP_HTTP_PORT": "70000"}, "AIP_HTTP_PORT: expected a whole number from 1 to 65535, got '70000'"),
         ({"AIP_HEALTH_ROUTE": "health"}, "AIP_HEALTH_ROUTE: expected a path that starts with /"),
         ({"AIP_HEALTH_ROUTE": "/x", "AIP_PREDICT_ROUTE": "/x"}, "AIP_PREDICT_ROUTE: expected another path"),
     ],

@@ -18,7 +18,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from pipeline.core.events import Event, decode_message
-from pipeline.core.user_tokens import user_token
+from pipeline.core.privacy.user_tokens import user_token
 from tests.conftest import CHROMIUM_ARGS
 from tests.functions.pubsub import Topics
 from tests.stack import Stack

@@ -10,10 +10,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from pipeline.runtime.environ import InvalidConfig
 from tests.web.servers import serving
 from web.store.app import create_app
 from web.store.catalog import build_document
-from web.store.config import Config, InvalidConfig
+from web.store.config import Config
 
 ENVIRON: Mapping[str, str] = {
     "FRESHET_COLLECTOR_URL": "http://127.0.0.1:8080/",
@@ -139,7 +140,7 @@ def test_the_configuration_comes_from_the_environment() -> None:
 @pytest.mark.parametrize("key", list(ENVIRON))
 def test_a_missing_setting_is_named(key: str) -> None:
     environ = {name: value for name, value in ENVIRON.items() if name != key}
-    with pytest.raises(InvalidConfig, match=f"{key}: expected a value"):
+    with pytest.raises(InvalidConfig, match=f"{key}: required"):
         Config.from_env(environ)
 
 

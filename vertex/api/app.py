@@ -20,10 +20,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from functions.headers import Headers, by_name
 from pipeline.core.profile import UserProfile
 from pipeline.runtime.bodies import RETRY_AFTER_S, Bodies, BodyRefused
 from pipeline.runtime.concurrency import LimitsRequests
+from pipeline.runtime.headers import Headers, by_name
 from pipeline.store import AsyncStore, now_ms
 from vertex.api.breaker import Unavailable
 from vertex.api.config import Config

@@ -5,18 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
-from functions.invalid import InvalidConfig as InvalidConfig
-from functions.numbers import between, burst, rate_per_s
-from functions.privacy import Privacy
+from pipeline.core.privacy.policy import Privacy
+from pipeline.runtime.environ import (
+    InvalidConfig,
+    between,
+    bigtable_instance,
+    burst,
+    flag,
+    names,
+    number,
+    port,
+    project_id,
+    rate_per_s,
+    whole_number,
+)
+from pipeline.runtime.privacy_settings import privacy_from_env
 from vertex.api.memory import items_that_fit, memory_bytes
 
 MIN_KEY_LENGTH = 16
-FLAGS = {"": False, "0": False, "false": False, "1": True, "true": True}
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """How much each part says in the final score: `ctr` and `recency`, `category` and `interest`, all in [0, 1]."""
+    """Weights of the parts of the final score: `ctr` and `recency`, `category` and `interest`, all in [0, 1]."""
 
     ctr: float = 1.0
     recency: float = 0.3
@@ -26,7 +37,7 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What one API process needs to know.
+    """Configuration of one API process.
 
     Attributes:
         project, instance: the Bigtable instance `instance` of the Google Cloud project.
@@ -89,30 +100,30 @@ class Config:
             InvalidConfig: naming the variable, its value and what was expected.
         """
         return cls(
-            project=_required(environ, "GOOGLE_CLOUD_PROJECT"),
-            instance=environ.get("FRESHET_BIGTABLE_INSTANCE") or "freshet",
+            project=project_id(environ),
+            instance=bigtable_instance(environ),
             model_dir=environ.get("FRESHET_MODEL_DIR") or "build/models",
             vertex_endpoint=_endpoint(environ.get("FRESHET_VERTEX_ENDPOINT") or None),
             vertex_host=environ.get("FRESHET_VERTEX_HOST") or None,
             weights=parse_weights(environ.get("FRESHET_SCORE_WEIGHTS", "")),
-            cors_origins=_names(environ.get("FRESHET_CORS_ORIGINS", "")),
-            allow_as_of=_flag(environ, "FRESHET_ALLOW_AS_OF"),
-            profile_view=_flag(environ, "FRESHET_PROFILE_VIEW"),
-            hide_seen=frozenset(_names(environ.get("FRESHET_HIDE_SEEN", "product"))),
-            recommend_stubs=_flag(environ, "FRESHET_RECOMMEND_STUBS"),
-            explore_rate=_number(environ, "FRESHET_EXPLORE_RATE", 0.1, 0.0, 1.0),
-            vertex_deadline_s=_number(environ, "FRESHET_VERTEX_DEADLINE_S", 0.05, 0.001, 60.0),
-            bigtable_deadline_s=_number(environ, "FRESHET_BIGTABLE_DEADLINE_S", 0.2, 0.001, 60.0),
-            max_items=int(_number(environ, "FRESHET_MAX_ITEMS", items_that_fit(memory_bytes()), 1, 10_000_000)),
-            item_ttl_days=_number(environ, "FRESHET_ITEM_TTL_DAYS", 90.0, 1.0, 36_500.0),
-            privacy=Privacy.from_env(environ),
+            cors_origins=_origins(environ),
+            allow_as_of=flag(environ, "FRESHET_ALLOW_AS_OF"),
+            profile_view=flag(environ, "FRESHET_PROFILE_VIEW"),
+            hide_seen=frozenset(names(environ, "FRESHET_HIDE_SEEN", default="product")),
+            recommend_stubs=flag(environ, "FRESHET_RECOMMEND_STUBS"),
+            explore_rate=number(environ, "FRESHET_EXPLORE_RATE", 0.1, 0.0, 1.0),
+            vertex_deadline_s=number(environ, "FRESHET_VERTEX_DEADLINE_S", 0.05, 0.001, 60.0),
+            bigtable_deadline_s=number(environ, "FRESHET_BIGTABLE_DEADLINE_S", 0.2, 0.001, 60.0),
+            max_items=whole_number(environ, "FRESHET_MAX_ITEMS", items_that_fit(memory_bytes()), 1, 10_000_000),
+            item_ttl_days=number(environ, "FRESHET_ITEM_TTL_DAYS", 90.0, 1.0, 36_500.0),
+            privacy=privacy_from_env(environ),
             api_keys=_keys(environ, "FRESHET_API_KEYS"),
             address_requests_per_s=rate_per_s(environ, "FRESHET_ADDRESS_REQUESTS_PER_S"),
             address_burst=burst(environ, "FRESHET_ADDRESS_BURST"),
             key_requests_per_s=rate_per_s(environ, "FRESHET_KEY_REQUESTS_PER_S"),
             key_burst=burst(environ, "FRESHET_KEY_BURST"),
             host=environ.get("FRESHET_HOST") or "127.0.0.1",
-            port=int(_number(environ, "PORT", 8081, 1, 65_535)),
+            port=port(environ, "PORT", 8081),
         )
 
 
@@ -132,13 +143,6 @@ def parse_weights(text: str) -> Weights:
     return Weights(**given)
 
 
-def _required(environ: Mapping[str, str], key: str) -> str:
-    value = environ.get(key, "")
-    if not value:
-        raise InvalidConfig(f"{key}: required, expected a non-empty text")
-    return value
-
-
 def _endpoint(text: str | None) -> str | None:
     parts = text.split("/") if text else []
     if text is not None and (parts[::2] != ["projects", "locations", "endpoints"] or not all(parts[1::2])):
@@ -146,24 +150,12 @@ def _endpoint(text: str | None) -> str | None:
     return text
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip().rstrip("/") for name in text.split(",") if name.strip())
+def _origins(environ: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(origin.rstrip("/") for origin in names(environ, "FRESHET_CORS_ORIGINS"))
 
 
 def _keys(environ: Mapping[str, str], key: str) -> tuple[str, ...]:
-    keys = tuple(filter(None, map(str.strip, environ.get(key, "").split(","))))
+    keys = tuple(names(environ, key))
     if any(len(each) < MIN_KEY_LENGTH or not each.isascii() for each in keys):
         raise InvalidConfig(f"{key}: expected keys of at least {MIN_KEY_LENGTH} ASCII characters, with commas between")
     return keys
-
-
-def _flag(environ: Mapping[str, str], key: str) -> bool:
-    text = environ.get(key, "").lower()
-    if text not in FLAGS:
-        raise InvalidConfig(f"{key}: expected 0 or 1, got {text!r}")
-    return FLAGS[text]
-
-
-def _number(environ: Mapping[str, str], key: str, default: float, low: float, high: float) -> float:
-    text = environ.get(key)
-    return between(key, text, low, high) if text else default

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
-from functions.privacy import Stated, event_consent
 from pipeline.core.events import MAX_ID_LENGTH, InvalidEvent, TooMuch, check_work, parse_time
+from pipeline.core.privacy.consent import StatedConsent, resolve_consent
+from pipeline.core.privacy.user_tokens import check_user_token
 from pipeline.core.untrusted_json import UNREADABLE, read
-from pipeline.core.user_tokens import check_user_token
 
 MAX_K = 100
 MAX_PENDING = 200
@@ -59,7 +59,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     variant: Variant = "personalized"
     as_of: datetime | None = None
     exclude: Annotated[list[str], msgspec.Meta(max_length=MAX_EXCLUDED)] = []
-    consent: Stated | None = None
+    consent: StatedConsent | None = None
 
     def profile_keys(self) -> list[str]:
         """The keys under which the visitor may be known, the account first."""
@@ -166,7 +166,7 @@ def parse_as_of(value: Any, allowed: bool) -> datetime:
 def _check_consent(stated: dict[str, Any]) -> None:
     """A name that is misspelt would be a denial that nobody reads."""
     try:
-        event_consent({}, stated, None)
+        resolve_consent({}, stated, None)
     except InvalidEvent as error:
         raise InvalidRequest(error.field, error.reason, stated) from None
 

@@ -15,9 +15,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from functions.privacy import Signal, event_consent
 from pipeline.core.catalog import Item
 from pipeline.core.features import RECENT_SEEDS, Context, feature_matrix
+from pipeline.core.privacy.consent import resolve_consent
+from pipeline.core.privacy.signals import Signal
 from pipeline.core.profile import UserProfile
 from pipeline.store import GLOBAL_SCOPE, STUB_SCOPE, category_scope
 from vertex.api.banner import Banner, banner_of_slate, choose_banner
@@ -167,7 +168,7 @@ class Recommender:
         return banner_of_slate(ids, self._item)
 
     def _may_personalize(self, request: Request, signal: Signal | None) -> bool:
-        return event_consent({}, request.consent, signal, self._config.privacy.default).personalization
+        return resolve_consent({}, request.consent, signal, self._config.privacy.default).personalization
 
     async def _slate(self, request: Request, visitor: Visitor, now_ms: int, watch: Stopwatch) -> Slate:
         if request.variant == "popular":

@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 
-from functions.privacy import Privacy, Signal, event_consent
 from pipeline.core.catalog import Item
 from pipeline.core.events import (
     Event,
@@ -22,6 +21,9 @@ from pipeline.core.events import (
     derived_event_id,
     format_time,
 )
+from pipeline.core.privacy.consent import resolve_consent
+from pipeline.core.privacy.policy import Privacy
+from pipeline.core.privacy.signals import Signal
 from pipeline.core.profile import UserProfile
 from vertex.api.breaker import Unavailable
 from vertex.api.contract import MAX_PENDING, Request
@@ -138,7 +140,7 @@ class Visitors:
         if not isinstance(raw, dict):
             raise InvalidEvent("event", "expected a JSON object", raw)
         check_event_size(raw)
-        if not event_consent(raw, request.consent, signal, self._privacy.default).personalization:
+        if not resolve_consent(raw, request.consent, signal, self._privacy.default).personalization:
             return False
         self._privacy.fields.apply(raw)
         return True

@@ -1,14 +1,16 @@
-"""What the predictor is told, once, by its environment: the AIP_* variables of a Vertex AI custom container."""
+"""The predictor's configuration, read once at start from the AIP_* variables of a Vertex AI custom container."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pipeline.runtime.environ import InvalidConfig, port
+
 
 @dataclass(frozen=True)
 class Config:
-    """Where to listen, and which model to serve.
+    """Configuration of one predictor process.
 
     Attributes:
         host: interface to listen on; a container on Vertex AI listens on all.
@@ -24,33 +26,32 @@ class Config:
     storage_uri: str | None = None
     model_dir: str | None = None
 
-    def __post_init__(self) -> None:
-        if not 0 < self.port < 65_536:
-            raise ValueError(f"AIP_HTTP_PORT: expected a port of 1 to 65535, got {self.port}")
-        for name, route in (("AIP_HEALTH_ROUTE", self.health_route), ("AIP_PREDICT_ROUTE", self.predict_route)):
-            if not route.startswith("/"):
-                raise ValueError(f"{name}: expected a path that starts with /, got {route!r}")
-        if self.health_route == self.predict_route:
-            raise ValueError(f"AIP_PREDICT_ROUTE: expected another path than health's, got {self.predict_route!r}")
-
-    @staticmethod
-    def from_env(environ: Mapping[str, str]) -> Config:
-        """Read the environment; raises `ValueError` naming a variable that is wrong.
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Config:
+        """Read the environment.
 
         Where AIP_STORAGE_URI is set, Vertex AI runs us: listen on all interfaces of the container.
+
+        Raises:
+            InvalidConfig: naming the variable, its value and what was expected.
         """
         storage_uri = environ.get("AIP_STORAGE_URI") or None
-        return Config(
+        health_route = _route(environ, "AIP_HEALTH_ROUTE", "/healthz")
+        predict_route = _route(environ, "AIP_PREDICT_ROUTE", "/predict")
+        if health_route == predict_route:
+            raise InvalidConfig(f"AIP_PREDICT_ROUTE: expected another path than health's, got {predict_route!r}")
+        return cls(
             host=environ.get("FRESHET_HOST") or ("0.0.0.0" if storage_uri else "127.0.0.1"),
-            port=_port(environ.get("AIP_HTTP_PORT") or "8082"),
-            health_route=environ.get("AIP_HEALTH_ROUTE") or "/healthz",
-            predict_route=environ.get("AIP_PREDICT_ROUTE") or "/predict",
+            port=port(environ, "AIP_HTTP_PORT", 8082),
+            health_route=health_route,
+            predict_route=predict_route,
             storage_uri=storage_uri,
             model_dir=environ.get("FRESHET_MODEL_DIR") or None,
         )
 
 
-def _port(text: str) -> int:
-    if not text.isdecimal():
-        raise ValueError(f"AIP_HTTP_PORT: expected a port number, got {text!r}")
-    return int(text)
+def _route(environ: Mapping[str, str], name: str, default: str) -> str:
+    route = environ.get(name) or default
+    if not route.startswith("/"):
+        raise InvalidConfig(f"{name}: expected a path that starts with /, got {route!r}")
+    return route

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from google.api_core.client_options import ClientOptions
-from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
 from pipeline.core.catalog import Item
 from pipeline.core.event_log import EVENT_COLUMNS, METADATA_COLUMNS
 from pipeline.core.events import Event
+from pipeline.runtime.bigquery import bigquery_client
 from pipeline.store import ITEM, STUB, Store, decode
 from vertex.training.config import Config
 from vertex.training.progress import Say, told
@@ -47,7 +46,7 @@ def read_events(config: Config, say: Say = lambda line: None) -> list[Event]:
 
     Older ones than the view `events_trusted` shows are not among them (Terraform's `history_days`).
     """
-    client = bigquery_client(config)
+    client = bigquery_client(config.project, config.bigquery_emulator)
     span = _NEWEST.format(dataset=config.dataset, days=config.days)
     newest = next(iter(client.query_and_wait(span)))
     if newest["newest"] is None:
@@ -73,17 +72,6 @@ def read_catalog(config: Config) -> dict[str, Item]:
         return {key: decode(Item, value) for kind in (STUB, ITEM) for key, value in store.scan(kind)}
     finally:
         store.close()
-
-
-def bigquery_client(config: Config) -> bigquery.Client:
-    """A client of BigQuery, or of the emulator, which asks nobody who they are."""
-    if config.bigquery_emulator is None:
-        return bigquery.Client(project=config.project)
-    return bigquery.Client(
-        project=config.project,
-        credentials=AnonymousCredentials(),
-        client_options=ClientOptions(api_endpoint=config.bigquery_emulator),
-    )
 
 
 def _event(values: tuple[Any, ...]) -> Event:

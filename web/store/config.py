@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-
-class InvalidConfig(ValueError):
-    """A setting is missing or unusable; the message names it, its value and what was expected."""
+from pipeline.runtime.environ import InvalidConfig, port, required
 
 
 @dataclass(frozen=True)
@@ -30,27 +28,14 @@ class Config:
         return cls(
             collector_url=_url(environ, "FRESHET_COLLECTOR_URL"),
             api_url=_url(environ, "FRESHET_API_URL"),
-            catalog=Path(_required(environ, "FRESHET_CATALOG")),
-            port=_port(environ.get("PORT", "8000")),
+            catalog=Path(required(environ, "FRESHET_CATALOG")),
+            port=port(environ, "PORT", 8000),
         )
 
 
-def _required(environ: Mapping[str, str], key: str) -> str:
-    value = environ.get(key, "")
-    if not value:
-        raise InvalidConfig(f"{key}: expected a value, got nothing")
-    return value
-
-
 def _url(environ: Mapping[str, str], key: str) -> str:
-    value = _required(environ, key)
+    value = required(environ, key)
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise InvalidConfig(f"{key}: expected an http or https URL, got {value!r}")
     return value.rstrip("/")
-
-
-def _port(value: str) -> int:
-    if not value.isdigit() or not 0 < int(value) < 65536:
-        raise InvalidConfig(f"PORT: expected a number from 1 to 65535, got {value!r}")
-    return int(value)

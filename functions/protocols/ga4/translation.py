@@ -13,7 +13,7 @@ from functions.protocols.contract import Translated
 from functions.protocols.ga4.events import facts_of
 from functions.protocols.values import as_id, as_text, without_none
 from pipeline.core.events import InvalidEvent, format_time
-from pipeline.core.user_tokens import USER_TOKEN
+from pipeline.core.privacy.user_tokens import USER_TOKEN
 
 _AROUND = {
     "page_location": "url",

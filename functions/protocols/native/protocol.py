@@ -10,7 +10,6 @@ import msgspec
 
 from functions.problems import problem, safe
 from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Translated
-from pipeline.core.consent import FIELD
 from pipeline.core.events import (
     MAX_DEPTH,
     MAX_EVENT_BYTES,
@@ -22,10 +21,11 @@ from pipeline.core.events import (
     deeper_than,
     parse_time,
 )
+from pipeline.core.privacy.consent import FIELD
+from pipeline.core.privacy.user_tokens import USER_TOKEN
 from pipeline.core.surrogates import mended
 from pipeline.core.untrusted_json import UNREADABLE, may_hide_consent, may_hide_consent_beside
 from pipeline.core.untrusted_json import read as read_json
-from pipeline.core.user_tokens import USER_TOKEN
 
 PATHS = {"/v1/events": ("POST",)}
 KEY_HEADER = "x-freshet-key"

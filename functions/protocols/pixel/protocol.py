@@ -9,11 +9,11 @@ import msgspec
 
 from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Translated
 from functions.protocols.values import Joins, as_number, read_form, read_json
-from pipeline.core.consent import FIELD
 from pipeline.core.events import InvalidEvent, format_time
 from pipeline.core.metadata_fields import NUMBER_METADATA
+from pipeline.core.privacy.consent import FIELD
+from pipeline.core.privacy.user_tokens import USER_TOKEN
 from pipeline.core.untrusted_json import read as read_untrusted
-from pipeline.core.user_tokens import USER_TOKEN
 
 PATHS = {"/v1/pixel.gif": ("GET", "HEAD")}
 KEY_PATHS = (("key",),)

@@ -30,7 +30,7 @@ from functions.protocols.values import (
 )
 from functions.protocols.visitor_ids import somebody
 from pipeline.core.events import MAX_ID_LENGTH, InvalidEvent, check_event_size, derived_event_id, format_time
-from pipeline.core.user_tokens import USER_TOKEN
+from pipeline.core.privacy.user_tokens import USER_TOKEN
 
 TYPES = ("track", "page", "screen", "identify", "alias", "group")
 BATCHES = frozenset(("/v1/batch", "/v1/b", "/v1/import", "/beacon/v1/batch"))

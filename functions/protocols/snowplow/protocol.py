@@ -29,7 +29,7 @@ from functions.protocols.values import (
     without_none,
 )
 from pipeline.core.events import InvalidEvent, check_event_size, check_work, format_time, parse_time
-from pipeline.core.user_tokens import USER_TOKEN
+from pipeline.core.privacy.user_tokens import USER_TOKEN
 
 PATHS = {"/com.snowplowanalytics.snowplow/tp2": ("POST", "GET", "HEAD"), "/i": ("GET", "HEAD")}
 

@@ -23,9 +23,9 @@ import pytest
 from google.cloud import bigquery
 
 from functions.dead_letters.__main__ import main
-from functions.field_policy import FieldPolicy
 from pipeline.core.deadletter import DeadLetter
 from pipeline.core.events import Event, InvalidEvent, decode_message
+from pipeline.core.privacy.field_policy import FieldPolicy
 from tests.functions.pubsub import Topics
 from tests.stack import Stack
 from tests.stack.bootstrap import bigquery_client

@@ -12,7 +12,6 @@ from urllib.parse import urlencode
 import pytest
 
 from functions.collection import OPEN_TERMS, Rejection, Sorted, Terms, sort_events
-from functions.privacy import Privacy
 from functions.protocols.amplitude import protocol as amplitude
 from functions.protocols.contract import Incoming, Outcome, Refusal, Rejected, VendorProtocol
 from functions.protocols.ga4 import protocol as ga4
@@ -20,8 +19,9 @@ from functions.protocols.mixpanel import protocol as mixpanel
 from functions.protocols.pixel import protocol as pixel
 from functions.protocols.segment import protocol as segment
 from functions.protocols.snowplow import protocol as snowplow
-from pipeline.core.consent import DENIED
 from pipeline.core.events import MAX_DEPTH, InvalidEvent
+from pipeline.core.privacy.consent import DENIED
+from pipeline.core.privacy.policy import Privacy
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 ASKS_FIRST = Terms(privacy=Privacy(default=DENIED))

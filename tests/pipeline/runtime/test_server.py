@@ -13,7 +13,15 @@ from typing import Any
 import pytest
 import uvicorn
 
-from pipeline.runtime.server import MAX_HEAD_BYTES, MAX_HEADERS, MAX_PIPELINED, SETTINGS, BoundedProtocol
+from pipeline.runtime.environ import InvalidConfig
+from pipeline.runtime.server import (
+    MAX_HEAD_BYTES,
+    MAX_HEADERS,
+    MAX_PIPELINED,
+    SETTINGS,
+    BoundedProtocol,
+    run_server,
+)
 
 DEADLINE_S = 0.5
 PATIENCE_S = 10.0
@@ -217,3 +225,13 @@ def test_with_many_connections_open_each_is_closed_after_its_answer(port: int) -
         with connected(port) as one_more:
             one_more.sendall(GET + b"\r\n")
             assert b"\r\nconnection: close\r\n" in rest(one_more)
+
+
+def test_a_server_whose_configuration_cannot_be_used_ends_with_1_and_says_why(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def unusable(environ: Any) -> Any:
+        raise InvalidConfig("PORT: expected a whole number from 1 to 65535, got 'x'")
+
+    assert run_server("api", unusable, lambda config: app) == 1
+    assert capsys.readouterr().err == "api: PORT: expected a whole number from 1 to 65535, got 'x'\n"

@@ -21,7 +21,6 @@ from pipeline.steps.bigquery import (
     RowToInsert,
     WriteRows,
     _refused_row,
-    bigquery_client,
     insert,
     requests,
 )
@@ -135,13 +134,6 @@ def test_an_insert_gives_up_when_its_time_is_over() -> None:
     with pytest.raises(NoConnection):
         insert(client, "t", [RowToInsert("i", {})], 0.5)  # type: ignore[arg-type]
     assert 0 < len(client.failures) < 19 and client.requests == []
-
-
-def test_the_client_asks_the_emulator_without_credentials(emulators: dict[str, str]) -> None:
-    client = bigquery_client("demo-project")
-    assert client.get_service_account_email is not None
-    assert str(client._connection.API_BASE_URL).rstrip("/") == emulators["BIGQUERY_EMULATOR_HOST"]
-    client.close()
 
 
 def test_requests_are_bounded_in_rows_and_in_text_and_lose_no_row() -> None:

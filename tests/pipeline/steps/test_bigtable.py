@@ -9,7 +9,7 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline import store as bigtable
-from pipeline.metrics import snapshot
+from pipeline.runtime.metrics import snapshot
 from pipeline.steps.bigtable import WriteToBigtable
 from pipeline.store import Bigtable, Store
 from tests.pipeline.running import RUNNERS, run, script

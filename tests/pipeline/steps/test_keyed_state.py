@@ -16,7 +16,7 @@ from pipeline import store as bigtable
 from pipeline.core.items import ItemStats
 from pipeline.lease import Holder, Lease
 from pipeline.local.runner import LeanDirectRunner
-from pipeline.metrics import snapshot
+from pipeline.runtime.metrics import snapshot
 from pipeline.steps.bigtable import WriteToBigtable
 from pipeline.steps.keyed_state import Keeping, Kept, KeptState
 from pipeline.store import Bigtable, Store, cell

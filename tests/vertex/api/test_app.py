@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from functions.privacy import Privacy
-from pipeline.core.user_tokens import user_token
+from pipeline.core.privacy.policy import Privacy
+from pipeline.core.privacy.user_tokens import user_token
 from pipeline.runtime.bodies import Bodies
 from pipeline.runtime.concurrency import MAX_REQUESTS
 from vertex.api.app import MAX_BODY_BYTES, create_app, reason_of

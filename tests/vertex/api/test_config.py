@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from vertex.api.config import Config, InvalidConfig, Weights
+from pipeline.runtime.environ import InvalidConfig
+from vertex.api.config import Config, Weights
 from vertex.api.memory import items_that_fit, memory_bytes
 
 ENV = {"GOOGLE_CLOUD_PROJECT": "demo-project"}

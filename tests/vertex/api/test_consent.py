@@ -7,19 +7,21 @@ from typing import Any
 
 import pytest
 
-from functions.field_policy import FieldPolicy
-from functions.privacy import Privacy, Signal, Stated
-from pipeline.core.consent import DENIED
 from pipeline.core.events import accept_event, parse_event
+from pipeline.core.privacy.consent import DENIED, StatedConsent
+from pipeline.core.privacy.field_policy import FieldPolicy
+from pipeline.core.privacy.policy import Privacy
+from pipeline.core.privacy.signals import Signal
+from pipeline.runtime.environ import InvalidConfig
 from tests.vertex.api.fakes import Service, event, item, shop, visitor, wire
 from tests.vertex.api.test_app import api
 from tests.vertex.api.test_contract import parse
-from vertex.api.config import Config, InvalidConfig, Weights
+from vertex.api.config import Config, Weights
 from vertex.api.contract import InvalidRequest, Request
 from vertex.api.timing import Stopwatch
 
 Answer = dict[str, Any]
-BOTH, NO_PERSONALIZATION = Stated(True, True), Stated(True, False)
+BOTH, NO_PERSONALIZATION = StatedConsent(True, True), StatedConsent(True, False)
 KEY = b"k" * 16
 
 
@@ -57,7 +59,7 @@ async def test_who_denies_personalization_gets_what_is_trending_and_no_profile_i
 
 
 async def test_denying_analytics_alone_changes_no_answer() -> None:
-    answer = await ask(known_shop(), user_id="u1", consent=Stated(False, True))
+    answer = await ask(known_shop(), user_id="u1", consent=StatedConsent(False, True))
     assert answer["recommendations"][0] == "p40"
 
 
@@ -72,7 +74,7 @@ async def test_denying_analytics_alone_changes_no_answer() -> None:
     ],
 )
 async def test_signals_count_as_they_do_at_the_collector(
-    signal: Signal | None, consent: Stated | None, personal: bool
+    signal: Signal | None, consent: StatedConsent | None, personal: bool
 ) -> None:
     service = known_shop()
     answer = await ask(service, signal, user_id="u1", consent=consent)
@@ -139,7 +141,7 @@ async def test_an_event_without_an_id_has_the_one_that_the_collector_derives_of_
 class TestContract:
     def test_a_consent_is_read_and_may_leave_a_part_open(self) -> None:
         assert parse(consent={"analytics": True, "personalization": False}).consent == NO_PERSONALIZATION
-        assert parse(consent={"personalization": False, "more": 1}).consent == Stated(None, False)
+        assert parse(consent={"personalization": False, "more": 1}).consent == StatedConsent(None, False)
         assert parse(consent=None).consent is None
 
     @pytest.mark.parametrize(

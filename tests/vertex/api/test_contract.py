@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from functions.privacy import Stated
 from functions.protocols.native.protocol import read_batch
+from pipeline.core.privacy.consent import StatedConsent
 from vertex.api.contract import InvalidRequest, ProfileRequest, Request, parse_profile_request, parse_request
 
 
@@ -36,7 +36,7 @@ def test_half_a_character_in_a_pending_event_is_mended_as_the_collector_mends_it
 
 def test_a_denial_is_not_lost_to_a_consent_that_comes_again() -> None:
     body = b'{"consent": {"personalization": false}, "cons\\u0065nt": {"personalization": true}}'
-    assert parse_request(body, False).consent == Stated(personalization=False)
+    assert parse_request(body, False).consent == StatedConsent(personalization=False)
 
 
 def test_both_ids_name_two_profiles_the_account_first() -> None:

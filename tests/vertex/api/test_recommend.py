@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from functions.collection import sort_events
-from functions.privacy import Privacy
 from functions.protocols.native.protocol import read_batch
 from pipeline.core.catalog import Item
 from pipeline.core.events import MAX_EVENT_BYTES
 from pipeline.core.features import Context, feature_matrix
 from pipeline.core.fold import Folded
 from pipeline.core.items import MAX_TRENDING, VIEW, Trending
+from pipeline.core.privacy.policy import Privacy
 from pipeline.core.profile import UserProfile
 from pipeline.steps.items import add_rank, sums
 from pipeline.store import GLOBAL_SCOPE, STUB_SCOPE

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from functions.logs import JsonFormatter
+from pipeline.runtime.logs import JsonFormatter
 from tests.vertex.api.fakes import FakeReader, Service, shop
 from vertex.api.breaker import Unavailable
 from vertex.api.contract import Request

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from functions.collection import Terms, sort_events
-from functions.field_policy import FieldPolicy
-from functions.privacy import Privacy
 from functions.protocols.contract import Incoming
 from functions.protocols.pixel import protocol as pixel
-from pipeline.core.consent import DENIED, GRANTED, Consent
 from pipeline.core.events import InvalidEvent, decode_message
+from pipeline.core.privacy.consent import DENIED, GRANTED, Consent
+from pipeline.core.privacy.field_policy import FieldPolicy
+from pipeline.core.privacy.policy import Privacy
 from tests.functions.pubsub import Topics
 
 NOW = datetime(2025, 1, 1, 12, 0, 0, tzinfo=UTC)

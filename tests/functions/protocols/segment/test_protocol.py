@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from functions.collection import Terms, sort_events
-from functions.privacy import Signal
 from functions.protocols.commerce_facts import MAX_FACTS, MAX_PRODUCTS
 from functions.protocols.contract import Incoming, Outcome, Reading, Refusal, Rejected
 from functions.protocols.segment import protocol as segment
 from functions.protocols.values import MAX_SHARED_BYTES, MAX_VENDOR_EVENTS
-from pipeline.core.consent import Consent
 from pipeline.core.events import MAX_ID_LENGTH, Event, InvalidEvent, accept_event
+from pipeline.core.privacy.consent import Consent
+from pipeline.core.privacy.signals import Signal
 
 NOW = datetime(2025, 1, 1, 12, tzinfo=UTC)
 EARLIER = "2025-01-01T11:59:00.000Z"

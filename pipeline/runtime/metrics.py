@@ -41,7 +41,7 @@ class Counter:
 
 
 class Distribution:
-    """How values of at least 0 are distributed, to a factor of two."""
+    """A distribution of values of at least 0, to a factor of two."""
 
     def __init__(self, step: str, name: str) -> None:
         self._key = f"{step}/{name}"
@@ -69,10 +69,12 @@ def report() -> None:
 
 
 class Reporter:
-    """Calls `tell`, which logs a snapshot, every `every_s` seconds while a `with` block runs, and once when it ends."""
+    """Calls `log`, which logs a snapshot, every `every_s` seconds while a `with` block runs, and once when it ends."""
 
-    def __init__(self, every_s: float = REPORT_EVERY_S, tell: Callable[[], None] = report) -> None:
-        self._every_s, self._tell, self._ended = every_s, tell, threading.Event()
+    def __init__(self, every_s: float = REPORT_EVERY_S, log: Callable[[], None] = report) -> None:
+        self._every_s = every_s
+        self._log = log
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
 
     def __enter__(self) -> Reporter:
@@ -82,11 +84,11 @@ class Reporter:
     def __exit__(self, *error: object) -> None:
         self._ended.set()
         self._thread.join(timeout=5.0)
-        self._tell()
+        self._log()
 
     def _run(self) -> None:
         while not self._ended.wait(self._every_s):
-            self._tell()
+            self._log()
 
 
 def _below(buckets: Sums[int], share: float) -> int:

@@ -1,4 +1,4 @@
-"""What one network address sent in the last minutes: how many events, of how many different visitors."""
+"""Counts of one network address over the last minutes: its events, and its different visitors."""
 
 from __future__ import annotations
 

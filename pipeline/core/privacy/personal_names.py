@@ -1,4 +1,4 @@
-"""Which names of fields are personal, in any spelling and with whose it is: `customerEmail`, `billing_zips`."""
+"""Names of personal fields, in any spelling and with their owner: `customerEmail`, `billing_zips`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import lru_cache
 
 MAX_NAME_LENGTH = 64
 MAX_NAME_PARTS = 4
-"""Looked at, from the end; no personal name has more."""
+"""Parts of a name that count, from the end; no personal name has more."""
 
 PII_FIELDS = frozenset(
     "email emailaddress useremail phone phonenumber phoneno mobile mobilephone mobilenumber mobileno telephone fax"
@@ -16,10 +16,10 @@ PII_FIELDS = frozenset(
     " zip zipcode postcode postalcode birthday birthdate dateofbirth dob gender"
     " ssn socialsecuritynumber taxid passport passportnumber iban cardnumber creditcard".split()
 )
-"""What `pii` stands for, anywhere in an event's metadata; compared by `plain_name`."""
+"""Names that `pii` stands for, anywhere in an event's metadata; compared by `plain_name`."""
 TRAITS = frozenset({"traits", "usertraits", "userproperties", "userattributes", "set", "setonce"})
 PII_IN_TRAITS = PII_FIELDS | {"name", "username", "avatar", "picture"}
-"""In what is told of a person, these too; elsewhere a name is mostly a product's."""
+"""In traits of a person these too; elsewhere a name is mostly a product's."""
 
 _ORDINARY = frozenset("phone mobile mail address street zip gender name".split())
 """At the end of a longer name they are personal where it says before them whose they are, as one of `_OWNERS`."""

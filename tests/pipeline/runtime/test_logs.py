@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 
-from functions.logs import JsonFormatter
+from pipeline.runtime.logs import JsonFormatter
 
 
 def line(message: str, exc_info: bool = False, **extra: object) -> dict[str, object]:

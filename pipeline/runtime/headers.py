@@ -1,4 +1,4 @@
-"""A request's headers as texts, decoded only when somebody asks."""
+"""Headers of a request as texts, decoded on demand."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 SIGNALS = (b"sec-gpc", b"dnt")
-"""A visitor's word counts in whichever line of a request it stands."""
+"""A signal counts in whichever line of a request it stands."""
 
 
 def by_name(raw: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.addresses import MAX_VISITOR_HASHES, AddressCounts
+from pipeline.core.privacy.address_counts import MAX_VISITOR_HASHES, AddressCounts
 from tests.pipeline.core.streams import START_MS, laws
 
 MINUTE_MS = 60_000

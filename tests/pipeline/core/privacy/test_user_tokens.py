@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.core.events import InvalidEvent
-from pipeline.core.user_tokens import check_user_token, user_token
+from pipeline.core.privacy.user_tokens import check_user_token, user_token
 
 KEY = b"sixteen bytes or more"
 TOKEN = "83350d4f8719579d7daa12eed60db379a99ebd6a7230741d91b1e846423774b1"

@@ -1,17 +1,18 @@
-"""What of an event never leaves the collector as it came: addresses are cut, named fields dropped or hashed."""
+"""Policy for personal fields of events: addresses are cut, named fields dropped or hashed."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
-from functions.invalid import InvalidConfig
-from functions.personal_fields import (
+from pipeline.core.events import MAX_EVENT_BYTES, TooMuch, WireEvent
+from pipeline.core.metadata_fields import NUMBER_METADATA
+from pipeline.core.privacy.personal_fields import (
     Change,
     clean,
     cut_addresses,
@@ -19,15 +20,12 @@ from functions.personal_fields import (
     replace_at,
     without_tokens,
 )
-from functions.personal_names import PII_FIELDS, plain_name
-from functions.secret_keys import secret_key
-from pipeline.core.events import MAX_EVENT_BYTES, TooMuch, WireEvent
-from pipeline.core.metadata_fields import NUMBER_METADATA
+from pipeline.core.privacy.personal_names import PII_FIELDS, plain_name
 from pipeline.core.untrusted_json import UNREADABLE, read, repeats
 
 HASH_BYTES = 16
 HASH_PREFIX = "h_"
-"""By it a hash is known as one, so that what was hashed once (an event sent again) is not hashed again."""
+"""Marks a hash, so that an event that is sent again is not hashed again."""
 
 PII = "pii"
 
@@ -35,23 +33,33 @@ IDS = frozenset({"user_id", "anonymous_id", "session_id"})
 _CONTRACT = frozenset("event_id event timestamp sent_at ingest_time product_id metadata consent".split())
 
 
+class InvalidPolicy(ValueError):
+    """An argument of `FieldPolicy`, `drop`, `hash` or `key`, that cannot be used, and what was expected of it."""
+
+    def __init__(self, argument: str, reason: str) -> None:
+        self.argument = argument
+        self.reason = reason
+        super().__init__(f"{argument}: {reason}")
+
+
 class FieldPolicy:
-    """Applies to an event before it is read. Addresses are always cut; the rest is as configured.
+    """Changes an event before it is parsed. Addresses are always cut; the rest is as configured.
 
     Names are exact, dotted paths: `user_id`, `metadata.email`, `metadata.context.traits.email`. A path may be
     that of a value or of an object, but leads through objects only, not into lists. What stands beside the contract's
     fields becomes metadata, so `metadata.email` is also an event's own `email`.
 
     Args:
-        drop: what is removed. The word `pii` stands for what `personal_names` knows, anywhere in the metadata.
-        hash: what is replaced by its hash: texts and numbers (as their text); objects, lists and booleans are removed.
-            The same value has the same hash wherever it stands, so a hashed `user_id` still is the same visitor.
+        drop: fields to remove. The word `pii` stands for the names of `personal_names`, anywhere in the metadata.
+        hash: fields to replace by their hash: texts and numbers (as their text); objects, lists and booleans are
+            removed. The same value has the same hash wherever it stands, so a hashed `user_id` still is the same
+            visitor.
         key: 16 to 64 bytes, the secret of the hashes.
         keeps_unreadable: whether rejected input in which no field can be found is kept all the same. None: only where
             no field is dropped or hashed.
 
     Raises:
-        InvalidConfig: naming `FRESHET_DROP_FIELDS`, `FRESHET_HASH_FIELDS` or `FRESHET_FIELD_KEY`.
+        InvalidPolicy: naming the argument.
     """
 
     __slots__ = ("_dropped", "_has_ids", "_hashed", "_keeps_unreadable", "_key", "_names", "_pii", "_plain")
@@ -67,31 +75,14 @@ class FieldPolicy:
         drop, hash = set(drop), set(hash)
         self._pii = PII in drop
         drop.discard(PII)
-        self._dropped = [_path("FRESHET_DROP_FIELDS", name) for name in sorted(drop)]
-        self._hashed = [_path("FRESHET_HASH_FIELDS", name) for name in sorted(hash)]
+        self._dropped = [_path("drop", name) for name in sorted(drop)]
+        self._hashed = [_path("hash", name) for name in sorted(hash)]
         _check(drop, hash, key)
         self._key = key
         self._names = frozenset(path[-1] for path in [*self._dropped, *self._hashed]) - IDS
         self._plain = not (self._dropped or self._hashed or self._pii)
         self._has_ids = any(path[0] in IDS for path in [*self._dropped, *self._hashed])
         self._keeps_unreadable = self._plain if keeps_unreadable is None else keeps_unreadable
-
-    @classmethod
-    def from_env(cls, environ: Mapping[str, str], *, proves_users: bool = False) -> FieldPolicy:
-        """Of `FRESHET_DROP_FIELDS` and `FRESHET_HASH_FIELDS` (names with commas between), `FRESHET_FIELD_KEY`.
-
-        And of `FRESHET_UNREADABLE` (keep or drop).
-
-        Args:
-            environ: the environment.
-            proves_users: whether user ids are proved by tokens, which are fields to drop, too.
-
-        Raises:
-            InvalidConfig: naming the variable.
-        """
-        drop, hash = (_names(environ.get(f"FRESHET_{what}_FIELDS", "")) for what in ("DROP", "HASH"))
-        key = secret_key(environ, "FRESHET_FIELD_KEY")
-        return cls(drop, hash, key, keeps_unreadable=_keeps_unreadable(environ, proves_users))
 
     def apply(self, fields: dict[str, Any]) -> None:
         """Cut, drop and hash in an event as the client wrote it, in place. It never raises; twice is as once."""
@@ -103,7 +94,7 @@ class FieldPolicy:
         clean(fields, PII_FIELDS if self._pii else None)
 
     def apply_wire(self, wire: WireEvent) -> None:
-        """`apply`, to an event that was read already."""
+        """Do as `apply`, to an event that was parsed already."""
         if self._plain:
             cut_addresses(wire.metadata)
             return
@@ -116,7 +107,7 @@ class FieldPolicy:
                 setattr(wire, name, fields.get(name))
 
     def apply_id(self, name: str, value: str | None) -> str | None:
-        """An id of `IDS` as it is known behind the collector: for whoever asks for a visitor by it."""
+        """An id of `IDS` as it is stored, to look up a visitor by the id that the client knows."""
         if value is None or not self._has_ids:
             return value
         fields: dict[str, Any] = {name: value}
@@ -126,12 +117,12 @@ class FieldPolicy:
     def letter(self, payload: bytes) -> bytes | None:
         """A rejected event as it may go to the dead letter.
 
-        Nobody knows what of a rejected or a vendor's event is which field of ours. So, wherever they stand, addresses
+        Fields of a rejected or a vendor's event are not yet those of the contract. So, wherever they stand, addresses
         are cut, and everything is removed that has the last name of a configured path (`email` of `metadata.email`),
-        as are the fields of `pii`; ids are dropped or hashed where they have our names (`userId` is `user_id`), and
-        what stands there and is neither text nor number is removed. What is no JSON, cannot be read within bounds, or
-        is larger than an event and has names to be searched, stays as it is, less users' tokens, where it may be kept,
-        else there is None.
+        as are the fields of `pii`; ids are dropped or hashed where they have the contract's names (`userId` is
+        `user_id`), and removed there if they are neither text nor number. Input that is no JSON, cannot be parsed
+        within bounds, or is larger than an event and has names to be searched, stays as it is, less users' tokens,
+        where it may be kept, else there is None.
         """
         event = self._readable(payload)
         if not isinstance(event, (dict, list)):
@@ -142,7 +133,7 @@ class FieldPolicy:
         return payload if after == before and not repeats(payload, event) else after
 
     def _readable(self, payload: bytes) -> Any:
-        """The JSON value of a rejected event; None where nobody can, or should, search it for names."""
+        """The JSON value of a rejected event; None where it cannot, or should not, be searched for names."""
         if not self._plain and len(payload) > MAX_EVENT_BYTES:
             return None
         try:
@@ -151,7 +142,7 @@ class FieldPolicy:
             return None
 
     def query_letter(self, text: str) -> str:
-        """`letter`, of an event that is a query."""
+        """As `letter`, of an event that is a query."""
         fields: dict[str, Any] = dict(parse_qsl(text, keep_blank_values=True))
         before = dict(fields)
         self._clean(fields)
@@ -175,11 +166,11 @@ class FieldPolicy:
         return text if not text or _is_hash(text) else self._digest(text)
 
     def _hash_id(self, value: Any) -> Any:
-        """What is no text is left for the contract to refuse."""
+        """The hash of a text; other values stay, for the contract to reject."""
         return self._hash(value) if isinstance(value, str) else value
 
     def _digest(self, text: str) -> str:
-        """BLAKE2b (RFC 7693) under the key: without it nobody can try out whose address a hash is."""
+        """BLAKE2b (RFC 7693) under the key: without the key no value can be tried against a hash."""
         digest = blake2b(text.encode("utf-8", "surrogatepass"), key=self._key or b"", digest_size=HASH_BYTES)
         return HASH_PREFIX + digest.hexdigest()
 
@@ -219,33 +210,19 @@ def _is_hash(value: str) -> bool:
 _HEX = frozenset("0123456789abcdef")
 
 
-def _keeps_unreadable(environ: Mapping[str, str], proves_users: bool) -> bool | None:
-    word = environ.get("FRESHET_UNREADABLE", "").strip().lower()
-    if word not in _UNREADABLE_WORDS:
-        raise InvalidConfig(f"FRESHET_UNREADABLE: expected keep or drop, got {word!r}")
-    return False if not word and proves_users else _UNREADABLE_WORDS[word]
-
-
-_UNREADABLE_WORDS = {"": None, "keep": True, "drop": False}
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _path(variable: str, name: str) -> tuple[str, ...]:
+def _path(argument: str, name: str) -> tuple[str, ...]:
     path = tuple(name.split("."))
     fits = all(path) and "*" not in name and (path[0] == "metadata") == (len(path) > 1)
     if not fits or (len(path) == 1 and path[0] not in IDS):
         expected = f"{PII}, {', '.join(sorted(IDS))} or metadata.<name>, exact and dotted"
-        raise InvalidConfig(f"{variable}: expected {expected}, got {name!r}")
+        raise InvalidPolicy(argument, f"expected {expected}, got {name!r}")
     return path
 
 
 def _check(drop: set[str], hash: set[str], key: bytes | None) -> None:
     if both := drop & hash:
-        raise InvalidConfig(f"FRESHET_HASH_FIELDS: expected a field to be dropped or hashed, got both for {min(both)}")
+        raise InvalidPolicy("hash", f"expected a field to be dropped or hashed, got both for {min(both)}")
     if numbers := {f"metadata.{name}" for name in NUMBER_METADATA} & hash:
-        raise InvalidConfig(f"FRESHET_HASH_FIELDS: expected no field that is a number, got {min(numbers)}")
+        raise InvalidPolicy("hash", f"expected no field that is a number, got {min(numbers)}")
     if hash and key is None:
-        raise InvalidConfig("FRESHET_FIELD_KEY: required to hash fields, expected a non-empty text")
+        raise InvalidPolicy("key", "required to hash fields, expected a non-empty text")

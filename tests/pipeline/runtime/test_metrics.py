@@ -12,7 +12,7 @@ import pytest
 from apache_beam.io.gcp.pubsub import PubsubMessage
 
 from pipeline.core.rules import AnomalyRule, Condition, Rules
-from pipeline.metrics import Counter, Distribution, Reporter, report, snapshot
+from pipeline.runtime.metrics import Counter, Distribution, Reporter, report, snapshot
 from pipeline.store import Bigtable
 from tests.pipeline.running import START, Visitor, features, message
 
@@ -80,7 +80,7 @@ def test_the_log_line_is_json_with_the_counts_and_no_payload(
 
 def test_a_reporter_tells_what_it_is_given_to_tell() -> None:
     told: list[int] = []
-    with Reporter(every_s=60.0, tell=lambda: told.append(1)):
+    with Reporter(every_s=60.0, log=lambda: told.append(1)):
         assert told == []
     assert told == [1]
 

@@ -13,11 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.field_policy import FieldPolicy
-from functions.invalid import InvalidConfig
-from functions.personal_fields import ADDRESS_FIELDS, MAX_WRITTEN_TOKENS, truncated_address
-from functions.privacy import Privacy
 from pipeline.core.events import MAX_EVENT_BYTES, WireEvent
+from pipeline.core.privacy.addresses import truncated_address
+from pipeline.core.privacy.field_policy import FieldPolicy, InvalidPolicy
+from pipeline.core.privacy.personal_fields import ADDRESS_FIELDS, MAX_WRITTEN_TOKENS
 from pipeline.core.untrusted_json import MAX_REPEATING_VALUES
 
 KEY = b"k" * 16
@@ -273,50 +272,16 @@ class TestLetters:
 SECRET = re.compile(rb'{"set_at":1,"value":"SECRET"|SECRET(, SECRET)?')
 
 
-class TestConfiguration:
-    @pytest.mark.parametrize(
-        ("environ", "kept"),
-        [
-            ({}, True),
-            ({"FRESHET_DROP_FIELDS": "pii"}, False),
-            ({"FRESHET_USER_KEY": "k" * 16}, False),
-            ({"FRESHET_DROP_FIELDS": "pii", "FRESHET_USER_KEY": "k" * 16, "FRESHET_UNREADABLE": "keep"}, True),
-            ({"FRESHET_UNREADABLE": "drop"}, False),
-        ],
-    )
-    def test_what_cannot_be_read_is_kept_as_the_environment_says(self, environ: dict[str, str], kept: bool) -> None:
-        assert (Privacy.from_env(environ).fields.letter(b"{") is not None) is kept
-
-    def test_another_word_for_what_cannot_be_read_is_refused_by_name(self) -> None:
-        with pytest.raises(InvalidConfig, match="FRESHET_UNREADABLE: expected keep or drop"):
-            FieldPolicy.from_env({"FRESHET_UNREADABLE": "yes"})
-
-    def test_the_environment_names_fields_with_commas_between(self) -> None:
-        environ = {
-            "FRESHET_DROP_FIELDS": " pii, metadata.note ,",
-            "FRESHET_HASH_FIELDS": "user_id",
-            "FRESHET_FIELD_KEY": "k" * 16 + "\n",
-        }
-        given = {"user_id": "u1", "metadata": {"note": "x", "phone": "1", "ok": 1}}
-        assert applied(FieldPolicy.from_env(environ), given) == {"user_id": U1, "metadata": {"ok": 1}}
-        assert applied(FieldPolicy.from_env({}), given) == given
-
-    @pytest.mark.parametrize(
-        "name",
-        ["email", "event_id", "event", "timestamp", "product_id", "metadata", "metadata.", "metadata.*", "user_id.x"],
-    )
+class TestArguments:
+    @pytest.mark.parametrize("name", ["email", "metadata", "metadata.*", "user_id.x"])
     def test_only_ids_and_exact_names_in_the_metadata_can_be_named(self, name: str) -> None:
-        for variable in ("FRESHET_DROP_FIELDS", "FRESHET_HASH_FIELDS"):
-            with pytest.raises(InvalidConfig, match=variable):
-                FieldPolicy.from_env({variable: name, "FRESHET_FIELD_KEY": "k" * 16})
-
-    @pytest.mark.parametrize("key", ["", "k" * 15, "k" * 65])
-    def test_hashing_needs_a_key_of_16_to_64_bytes_which_no_error_shows(self, key: str) -> None:
-        with pytest.raises(InvalidConfig, match="FRESHET_FIELD_KEY") as caught:
-            FieldPolicy.from_env({"FRESHET_HASH_FIELDS": "user_id", "FRESHET_FIELD_KEY": key})
-        assert "kkk" not in str(caught.value)
+        expected = f"expected pii, .* got '{re.escape(name)}'"
+        with pytest.raises(InvalidPolicy, match=f"drop: {expected}"):
+            FieldPolicy(drop=[name])
+        with pytest.raises(InvalidPolicy, match=f"hash: {expected}"):
+            FieldPolicy(hash=[name], key=KEY)
 
     def test_a_field_cannot_be_both_and_a_number_cannot_be_hashed(self) -> None:
         for drop, hash in ((["user_id"], ["user_id"]), ([], ["metadata.price"])):
-            with pytest.raises(InvalidConfig, match="FRESHET_HASH_FIELDS"):
+            with pytest.raises(InvalidPolicy, match="hash: expected"):
                 FieldPolicy(drop, hash, KEY)

@@ -1,4 +1,4 @@
-"""What in an event is personal by its name, and how it is cut, removed or changed wherever it stands.
+"""Personal values of an event, found by their names and cut, removed or changed wherever they stand.
 
 Everything walks without recursion and looks at each value once: events are not trusted.
 """
@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import Any
 
-from functions.personal_names import PII_IN_TRAITS, TRAITS, is_personal, plain_name
-from pipeline.core.user_tokens import USER_TOKEN
-from pipeline.runtime.addresses import IPV4_KEPT_BYTES, IPV6_KEPT_BYTES
+from pipeline.core.privacy.addresses import truncated_address
+from pipeline.core.privacy.personal_names import PII_IN_TRAITS, TRAITS, is_personal, plain_name
+from pipeline.core.privacy.user_tokens import USER_TOKEN
 
-MAX_ADDRESS_LENGTH = 64
 ADDRESS_FIELDS = frozenset(
     "ip ip_address ipAddress client_ip clientIp clientIP user_ip userIp user_ipaddress remote_addr remote_ip"
     " x_forwarded_for $ip uip".split()
@@ -34,37 +32,11 @@ MAX_WRITTEN_TOKENS = 5000
 """Twice as many as a request has events; to cut more would hold up all other requests."""
 
 Change = Callable[[Any], Any]
-"""What comes in a value's place; None: nothing."""
-
-
-def truncated_address(value: Any) -> str | None:
-    """The network of an address as text, its /24 (IPv4) or /48 (IPv6): `192.0.2.0`, `2001:db8:1::`.
-
-    An IPv4 address in IPv6's form is the IPv4 address. None for what is no address, port and list included.
-    """
-    if not isinstance(value, str) or len(value) > MAX_ADDRESS_LENGTH:
-        return None
-    text = value.strip()
-    try:
-        if ":" not in text:
-            return _network(AF_INET, inet_pton(AF_INET, text), IPV4_KEPT_BYTES)
-        packed = inet_pton(AF_INET6, text.partition("%")[0])
-    except (OSError, ValueError):  # a text with a NUL is a ValueError
-        return None
-    if packed.startswith(_MAPPED):
-        return _network(AF_INET, packed[len(_MAPPED) :], IPV4_KEPT_BYTES)
-    return _network(AF_INET6, packed, IPV6_KEPT_BYTES)
-
-
-def _network(family: int, packed: bytes, kept_bytes: int) -> str:
-    return inet_ntop(family, packed[:kept_bytes].ljust(len(packed), b"\0"))
-
-
-_MAPPED = bytes(10) + b"\xff\xff"
+"""Replacement of a value; None removes it."""
 
 
 def without_tokens(text: bytes) -> bytes | None:
-    """What is no JSON, less the tokens that stand after their name. In base64 none is found.
+    """A text that is no JSON, less the tokens that stand after their name. In base64 none is found.
 
     None where the name stands more than `MAX_WRITTEN_TOKENS` times.
     """
@@ -78,7 +50,7 @@ def clean(root: Any, pii: frozenset[str] | None = None, names: frozenset[str] = 
 
     Args:
         root: an object or a list.
-        pii: plain names; in what is told of a person `PII_IN_TRAITS` in their place. None: none of them.
+        pii: plain names; in traits of a person `PII_IN_TRAITS` in their place. None: none of them.
         names: exact names.
     """
     waiting: list[tuple[Any, frozenset[str] | None]] = [(root, pii)]

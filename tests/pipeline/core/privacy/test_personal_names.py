@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from functions.personal_names import MAX_NAME_LENGTH, PII_FIELDS, PII_IN_TRAITS, is_personal
+from pipeline.core.privacy.personal_names import MAX_NAME_LENGTH, PII_FIELDS, PII_IN_TRAITS, is_personal
 
 PERSONAL = """
     email Email e-mail $email E_MAIL emailAddress customerEmail customer_email billing-email billingEmailAddress

@@ -63,7 +63,7 @@ MAX_WRITES = 500
 PROGRESS_S = 3.0
 
 Row = tuple[str, str, bytes, int]  # (kind, key, encoded state, newest event time in ms)
-ItemSum = tuple[ItemStats, bytes]  # statistics, and the encoded stub or nothing
+ItemSum = tuple[bytes, bytes]  # encoded statistics, and the encoded stub or nothing
 
 
 def build(pipeline: beam.Pipeline, events: Any, options: FreshetOptions) -> None:
@@ -72,15 +72,11 @@ def build(pipeline: beam.Pipeline, events: Any, options: FreshetOptions) -> None
     bigtable = lease.target
     visitors = pipeline | "ReadLog" >> events | "RouteVisitors" >> RouteVisitors()
     folded = visitors[0] | "FoldVisitors" >> FoldLog(bigtable, rules_of(options.rules), options.trending_shards)
-    items = folded["items"] | "FoldItems" >> CombineRows(ItemStatsSum)
-    ranks = items | "Rank" >> beam.ParDo(_Rank(options.trending_shards))
-    scopes = (folded[RANKS], ranks) | "Scopes" >> beam.Flatten() | "FoldScopes" >> CombineRows(TrendingSum)
-    rows = (
-        folded["profiles"],
-        visitors[1],
-        items | "ItemRows" >> beam.FlatMap(item_rows),
-        scopes | "ScopeRows" >> beam.Map(scope_row),
-    )
+    sums = folded["items"] | "FoldItems" >> CombineRows(ItemStatsSum)
+    items = sums | "ItemRows" >> beam.ParDo(_ItemRows(options.trending_shards)).with_outputs(RANKS, main="rows")
+    partials = (folded[RANKS], items[RANKS]) | "Scopes" >> beam.Flatten()
+    scopes = partials | "FoldScopes" >> CombineRows(TrendingSum) | "ScopeRows" >> beam.Map(scope_row)
+    rows = (folded["profiles"], visitors[1], items["rows"], scopes)
     rows | "Rows" >> beam.Flatten() | "WriteRows" >> beam.ParDo(_WriteRows(lease))
 
 
@@ -129,9 +125,9 @@ class CombineRows(beam.PTransform):
 
 
 class ItemStatsSum(beam.CombineFn):
-    """Merges `(ItemStats, encoded stub or empty)`; of several stubs the greatest, whatever the order.
+    """Merges `(encoded ItemStats, encoded stub or empty)`; of several stubs the greatest, whatever the order.
 
-    The first partial becomes the total, so that what most items need, one partial, costs nothing.
+    Most items have one partial alone, which is not decoded.
     """
 
     def create_accumulator(self) -> ItemSum | None:
@@ -140,8 +136,9 @@ class ItemStatsSum(beam.CombineFn):
     def add_input(self, total: ItemSum | None, element: ItemSum) -> ItemSum:
         if total is None:
             return element
-        total[0].merge(element[0])
-        return total[0], max(total[1], element[1])
+        stats = ItemStats.decode(total[0])
+        stats.merge(ItemStats.decode(element[0]))
+        return stats.encode(), max(total[1], element[1])
 
     def merge_accumulators(self, totals: Iterable[ItemSum | None]) -> ItemSum | None:
         merged = None
@@ -150,27 +147,28 @@ class ItemStatsSum(beam.CombineFn):
         return merged
 
     def extract_output(self, total: ItemSum | None) -> ItemSum:
-        return total or (ItemStats(), b"")
+        return total or (ItemStats().encode(), b"")
 
 
 class TrendingSum(beam.CombineFn):
-    """Merges `Trending`."""
+    """Merges encoded `Trending`."""
 
-    def create_accumulator(self) -> Trending:
-        return Trending()
+    def create_accumulator(self) -> bytes:
+        return b""
 
-    def add_input(self, total: Trending, element: Trending) -> Trending:
-        total.merge(element)
-        total.settle()
-        return total
+    def add_input(self, total: bytes, element: bytes) -> bytes:
+        return self.merge_accumulators([total, element])
 
-    def merge_accumulators(self, totals: Iterable[Trending]) -> Trending:
+    def merge_accumulators(self, totals: Iterable[bytes]) -> bytes:
+        partials = [total for total in totals if total]
+        if len(partials) == 1:
+            return partials[0]
         merged = Trending()
-        for scope in totals:
-            merged.merge(scope)
-        return merged
+        for partial in partials:
+            merged.merge(Trending.decode(partial))
+        return merged.encode()
 
-    def extract_output(self, total: Trending) -> Trending:
+    def extract_output(self, total: bytes) -> bytes:
         return total
 
 
@@ -202,19 +200,10 @@ def messages_of(facts: list[Fact]) -> list[list[Fact]]:
     return list(messages.values())
 
 
-def item_rows(item: tuple[str, tuple[ItemStats, bytes]]) -> list[Row]:
-    """The rows of one item: its statistics, and a stub where the catalog does not hold it."""
-    item_id, (stats, stub) = item
-    rows: list[Row] = [(STATS, item_id, stats.encode(), stats.newest_ms)]
-    if stub and stats.counts.totals:
-        rows.append((STUB, item_id, stub, stats.newest_ms))
-    return rows
-
-
-def scope_row(scope: tuple[str, Trending]) -> Row:
+def scope_row(scope: tuple[str, bytes]) -> Row:
     """The row of one scope's shard."""
-    key, trending = scope
-    return TRENDING, key, trending.encode(), trending.newest_ms
+    key, encoded = scope
+    return TRENDING, key, encoded, Trending.decode(encoded).newest_ms
 
 
 def _arrival(event: Event) -> datetime:
@@ -292,13 +281,16 @@ class _FoldVisitor(beam.DoFn):
         stubs = stubs_of(fact for folded in pending for fact in folded.new)
         for item_id, stats in items.items():
             stub = encode_item(stubs[item_id]) if item_id in stubs else b""
-            yield TaggedOutput("items", (item_id, (stats, stub)))
+            yield TaggedOutput("items", (item_id, (stats.encode(), stub)))
         for row, scope in scopes.items():
-            yield TaggedOutput(RANKS, (row, scope))
+            yield TaggedOutput(RANKS, (row, scope.encode()))
 
 
-class _Rank(beam.DoFn):
-    """Popularity of whole items into the scopes they belong to, summed over a bundle."""
+class _ItemRows(beam.DoFn):
+    """The rows of whole items: statistics, and a stub where the catalog does not hold the item.
+
+    Their popularity goes on into the scopes they belong to, summed over a bundle.
+    """
 
     def __init__(self, shards: int) -> None:
         self._shards = shards
@@ -307,13 +299,17 @@ class _Rank(beam.DoFn):
     def start_bundle(self) -> None:
         self._ranks = {}
 
-    def process(self, item: tuple[str, tuple[ItemStats, bytes]]) -> None:
-        add_rank(self._ranks, item[0], item[1][0], self._shards)
+    def process(self, item: tuple[str, ItemSum]) -> Iterator[Row]:
+        item_id, (encoded, stub) = item
+        stats = ItemStats.decode(encoded)
+        add_rank(self._ranks, item_id, stats, self._shards)
+        yield STATS, item_id, encoded, stats.newest_ms
+        if stub and stats.counts.totals:
+            yield STUB, item_id, stub, stats.newest_ms
 
-    def finish_bundle(self) -> Iterator[Any]:
+    def finish_bundle(self) -> Iterator[TaggedOutput]:
         for row, scope in self._ranks.items():
-            scope.settle()
-            yield WindowedValue((row, scope), MIN_TIMESTAMP, (GlobalWindow(),))
+            yield TaggedOutput(RANKS, WindowedValue((row, scope.encode()), MIN_TIMESTAMP, (GlobalWindow(),)))
         self._ranks = {}
 
 
@@ -345,10 +341,10 @@ class _WriteRows(beam.DoFn):
     def _write(self) -> None:
         self._lease.held().term()  # raises where another job writes
         store, writes = self._lease.target.store(), []
+        stored = store.read_cells((kind, key) for kind, rows in self._pending.items() for key in rows)
         for kind, rows in self._pending.items():
-            stored = store.read_many(kind, list(rows))
             for key, (value, newest_ms) in rows.items():
-                before, revision = stored.get(key, (b"", 0))
+                before, revision = stored.get((kind, key), (b"", 0))
                 if before and not knows_version(kind, before):
                     self._unreadable.inc()
                     continue

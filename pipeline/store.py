@@ -197,15 +197,21 @@ class Store:
         row = self._tables[table].read_row(key, row_filter=_NEWEST)
         return _newest(row, family, column) if row is not None else None
 
-    def read_many(self, kind: str, keys: Sequence[str]) -> dict[str, tuple[bytes, int]]:
+    def read_many(self, kind: str, keys: Iterable[str]) -> dict[str, Cell]:
         """The newest values of those keys that exist."""
-        table, family, column = _CELLS[kind]
-        found: dict[str, tuple[bytes, int]] = {}
-        for batch in _batches(sorted(set(keys))):
-            for row in self._tables[table].read_rows(ReadRowsQuery(row_keys=list(batch), row_filter=_NEWEST)):
-                value = _newest(row, family, column)
-                if value is not None:
-                    found[row.row_key.decode()] = value
+        return {key: found for (_, key), found in self.read_cells((kind, key) for key in keys).items()}
+
+    def read_cells(self, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Cell]:
+        """The newest values of those `(kind, key)` that exist; a row is read once for all of its kinds."""
+        by_table: dict[str, dict[str, list[str]]] = {}
+        for kind, key in wanted:
+            by_table.setdefault(_CELLS[kind][0], {}).setdefault(key, []).append(kind)
+        found: dict[tuple[str, str], Cell] = {}
+        for table, rows in by_table.items():
+            for row in self._read_rows(table, sorted(rows)):
+                key = row.row_key.decode()
+                cells = {(kind, key): _newest(row, *_CELLS[kind][1:]) for kind in rows[key]}
+                found.update((name, value) for name, value in cells.items() if value is not None)
         return found
 
     def read_items(self, ids: Sequence[str]) -> dict[str, Item]:
@@ -222,14 +228,17 @@ class Store:
         return found
 
     def write(self, writes: Iterable[tuple[str, RowMutationEntry]]) -> int:
-        """Write all, and return how many; raises when one could not be written."""
-        by_table: dict[str, list[RowMutationEntry]] = {}
+        """Write all, and return how many; raises when one could not be written. A row's writes are one mutation."""
+        by_row: dict[tuple[str, bytes], list[RowMutationEntry]] = {}
         for table, entry in writes:
-            by_table.setdefault(table, []).append(entry)
+            by_row.setdefault((table, entry.row_key), []).append(entry)
+        by_table: dict[str, list[RowMutationEntry]] = {}
+        for (table, _), entries in by_row.items():
+            by_table.setdefault(table, []).append(_joined(entries))
         requests = [(table, list(batch)) for table, entries in by_table.items() for batch in _batches(entries)]
         for done in [self._writers.submit(self._tables[table].bulk_mutate_rows, batch) for table, batch in requests]:
             done.result()
-        return sum(len(entries) for entries in by_table.values())
+        return sum(map(len, by_row.values()))
 
     def swap(self, kind: str, key: str, before: Cell | None, after: Cell | None, patience_s: float = 600.0) -> bool:
         """Give a row that holds `before`, and nothing newer, the cell `after`; False when it holds something else.
@@ -256,6 +265,10 @@ class Store:
             value = _newest(row, family, column)
             if value is not None:
                 yield row.row_key.decode(), value[0]
+
+    def _read_rows(self, table: str, keys: Sequence[str]) -> Iterator[Row]:
+        for batch in _batches(keys):
+            yield from self._tables[table].read_rows(ReadRowsQuery(row_keys=list(batch), row_filter=_NEWEST))
 
     def close(self) -> None:
         """Close the channel."""
@@ -429,6 +442,13 @@ def _holds(family: str, column: bytes, cell: Cell | None) -> RowFilter:
     at = datetime.fromtimestamp(cell[1] / 1000, UTC)
     same_time = TimestampRangeFilter(at, at + timedelta(milliseconds=1))
     return RowFilterChain([*newest, LiteralValueFilter(cell[0]), same_time])
+
+
+def _joined(entries: list[RowMutationEntry]) -> RowMutationEntry:
+    """The writes of one row as one."""
+    if len(entries) == 1:
+        return entries[0]
+    return RowMutationEntry(entries[0].row_key, [mutation for entry in entries for mutation in entry.mutations])
 
 
 def _newest(row: Row, family: str, column: bytes) -> tuple[bytes, int] | None:

@@ -111,6 +111,14 @@ def test_catalog_and_statistics_of_an_item_are_two_cells_of_one_row(store: Store
     assert store.read(bigtable.STATS, tag) == (stats.encode(), 7)
 
 
+def test_cells_of_one_row_are_read_together_and_each_by_its_kind(store: Store, tag: str) -> None:
+    writes = [(bigtable.STATS, tag, b"stats", 7), (bigtable.STUB, tag, b"stub", 8), (bigtable.PROFILE, tag, b"p", 9)]
+    assert store.write(cell(*write) for write in writes) == 3
+    wanted = [(kind, tag) for kind in (bigtable.STATS, bigtable.STUB, bigtable.PROFILE, bigtable.ITEM)]
+    found = store.read_cells([*wanted, (bigtable.STATS, f"{tag}-not")])
+    assert found == {(kind, key): (value, at) for kind, key, value, at in writes}
+
+
 def test_more_keys_than_one_request_holds_are_written_and_read(store: Store, tag: str) -> None:
     keys = [f"{tag}-{n}" for n in range(1203)]
     assert store.write(cell(bigtable.PROFILE, key, key.encode(), 1) for key in keys) == 1203

@@ -151,6 +151,8 @@ class BucketRing(msgspec.Struct, array_like=True):
 
     def _advance(self, bucket: int, length: int) -> None:
         newest, self.newest = self.newest, bucket
+        if not self.counts:
+            return
         kept = length - (bucket - newest)  # what is so many buckets or more behind the old newest goes
         if any(newest - (key >> 5) & 127 >= kept for key in self.counts):
             self.counts = {key: count for key, count in self.counts.items() if newest - (key >> 5) & 127 < kept}

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from hashlib import blake2b
+from math import sqrt
 
 import numpy as np
 
@@ -22,6 +23,9 @@ CONTEXT_DIM = 64  # of what an item holds: there is room
 # What an item's own vector is made of: items of one category and brand are alike before anybody has seen them.
 _OWN, _CATEGORY, _DEPARTMENT, _BRAND = 1.0, 1.0, 0.5, 0.5
 
+# The bits of every byte as signs, (256, 8).
+_SIGNS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, np.newaxis], axis=1).astype(np.float64) * 2 - 1
+
 
 @lru_cache(maxsize=100_000)
 def signature(kind: str, name: str, dim: int = DIM) -> Vector:
@@ -30,8 +34,7 @@ def signature(kind: str, name: str, dim: int = DIM) -> Vector:
     Do not write into it: the array is shared.
     """
     digest = blake2b(f"{kind}:{name}".encode("utf-8", "surrogatepass"), digest_size=dim // 8).digest()
-    signs = np.unpackbits(np.frombuffer(digest, np.uint8)).astype(np.float64) * 2 - 1
-    vector: Vector = signs / np.sqrt(dim)
+    vector: Vector = _SIGNS[np.frombuffer(digest, np.uint8)].ravel() / sqrt(dim)
     vector.flags.writeable = False
     return vector
 

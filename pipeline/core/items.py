@@ -149,8 +149,9 @@ class ItemStats(msgspec.Struct, array_like=True):
             (self.bought_weights if kind == BOUGHT else touched).add(other, weight, time_ms, LONG_HALF_LIFE_MS)
         if touched.sums:
             self.neighbour_weights.merge(touched)
-            signatures = np.array([signature("item", other, CONTEXT_DIM) for other in touched.sums])
-            self.context.add(np.fromiter(touched.sums.values(), np.float64) @ signatures, touched.landmark)
+            signatures = np.concatenate([signature("item", other, CONTEXT_DIM) for other in touched.sums])
+            weights = np.fromiter(touched.sums.values(), np.float64)
+            self.context.add(weights @ signatures.reshape(-1, CONTEXT_DIM), touched.landmark)
 
     def merge(self, other: ItemStats) -> None:
         """Add everything `other` holds."""

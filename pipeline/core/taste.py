@@ -169,4 +169,6 @@ def _settled(weights: Weights, limit: int) -> Weights:
     if len(weights) > limit:
         weights = dict(sorted(weights.items(), key=lambda entry: (-entry[1][LONG], entry[0]))[:limit])
     least = max(map(_passing, weights.values()), default=0.0) * _FADED
-    return {name: sums if _passing(sums) > least else sums[:1] for name, sums in weights.items()}
+    if any(len(sums) > 1 and sums[SHORT] <= least for sums in weights.values()):
+        return {name: sums if _passing(sums) > least else sums[:1] for name, sums in weights.items()}
+    return weights

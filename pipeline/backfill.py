@@ -38,10 +38,10 @@ from pipeline.core.rules import Rules
 from pipeline.core.trust import Judge, stubs_of
 from pipeline.lease import Lease, LeaseHeld, lease_of
 from pipeline.options import CLOUD_TRENDING_SHARDS, FreshetOptions
-from pipeline.rewind import moment
 from pipeline.rules_file import rules_of
 from pipeline.runtime.environ import bigtable_instance, dataset_name
 from pipeline.runtime.metrics import Counter, Reporter, snapshot
+from pipeline.runtime.times import moment
 from pipeline.steps.decode import known_items
 from pipeline.steps.items import RANKS, add_rank, sums
 from pipeline.store import (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -16,12 +15,11 @@ from google.cloud import bigquery
 from google.pubsub_v1 import SubscriberClient
 from requests.exceptions import RequestException
 
-from pipeline.core.events import MAX_AGE, InvalidEvent, format_time, parse_time
-from pipeline.installation import Installation
+from pipeline.core.events import MAX_AGE, format_time
+from pipeline.runtime.installation import Installation
+from pipeline.runtime.times import moment
 
 CALL_S = 30.0
-_SPAN = re.compile(r"([0-9]{1,6})([smhd])")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _COUNT = """
 select count(distinct event_id) as events
 from `{events}`
@@ -31,20 +29,6 @@ where timestamp >= @oldest and ingest_time >= @since
 
 class RewindError(ValueError):
     """What keeps us from winding back: which field, what was expected, what it is."""
-
-
-def moment(field: str, text: str, now: datetime) -> datetime:
-    """The UTC time that `text` names: RFC 3339 with a zone, or a span before `now` such as `30s`, `10m`, `2h`, `3d`.
-
-    Raises:
-        RewindError: for anything else, naming `field`.
-    """
-    try:
-        span = _SPAN.fullmatch(text)
-        return now - timedelta(**{_UNITS[span[2]]: int(span[1])}) if span else parse_time(field, text)
-    except (InvalidEvent, OverflowError):
-        expected = "an RFC 3339 time with a zone, or a span such as 10m, 2h or 3d"
-        raise RewindError(f"{field}: expected {expected}, got {text!r}") from None
 
 
 def check_reach(since: datetime, now: datetime, retention: timedelta) -> None:

@@ -34,8 +34,8 @@ from functions.dead_letters.repairs import Repairs
 from functions.dead_letters.replay import Tally, replay
 from functions.dead_letters.table import EVERY, OPEN, DeadLetterTable, Filters, RowsRefused
 from pipeline.core.events import format_time
-from pipeline.installation import Installation
-from pipeline.rewind import moment
+from pipeline.runtime.installation import Installation
+from pipeline.runtime.times import moment
 
 MAX_REASONS = 20
 

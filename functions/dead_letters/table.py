@@ -13,7 +13,7 @@ from google.cloud.bigquery.retry import DEFAULT_RETRY
 
 from functions.dead_letters.letters import StoredLetter
 from pipeline.core.events import format_time
-from pipeline.installation import Installation
+from pipeline.runtime.installation import Installation
 
 OPEN, EVERY = "dead_letters_open", "dead_letters_unique"
 MAX_GROUPS = 100

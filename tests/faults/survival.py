@@ -23,7 +23,7 @@ from pipeline.core.catalog import Item
 from pipeline.core.events import Event, encode_message, profile_key
 from pipeline.core.fold import fold
 from pipeline.core.profile import UserProfile
-from pipeline.installation import Installation
+from pipeline.runtime.installation import Installation
 from pipeline.store import PROFILE, Store, item_write, now_ms
 from tests.simulator.parity import comparable, differences
 from tests.stack import Stack

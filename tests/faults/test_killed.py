@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta
 
-from pipeline.installation import Installation
 from pipeline.rewind import rewind
+from pipeline.runtime.installation import Installation
 from tests.faults.survival import (
     Survey,
     assert_nothing_lost_or_doubled,

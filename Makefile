@@ -111,7 +111,7 @@ docs: setup ## Write the tables of docs/features.md and docs/rules.md anew from 
 	@$(PYTHON) -m pipeline.rules_file --docs
 
 schemas: setup ## Print the tracking plan; ARGS=--write writes schemas, SDK types and docs/tracking-plan.md
-	@$(PYTHON) -m functions.schemas $(ARGS)
+	@$(PYTHON) -m functions.contract.schemas $(ARGS)
 
 bench: setup web/sdk/node_modules/.installed ## Measure pipeline, freshness, API and collector, compare stream engines; writes build/reports/bench.json
 	@$(PYTHON) -m tests.bench

@@ -28,7 +28,7 @@ setup(
     packages=find_packages(include=["pipeline*", "functions*", "vertex*"]),
     package_data={
         "": ["*.sql", "*.yaml", "*.yml", "py.typed"],
-        "functions.schemas": ["*/*.json"],
+        "functions.contract.schemas": ["*/*.json"],
         "vertex.predictor": ["prior/*", "prior/**/*"],
     },
     install_requires=["msgspec==0.22.0", "numpy==2.4.6"],

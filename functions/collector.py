@@ -17,22 +17,23 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import msgspec
 from starlette.requests import Request
 
-from functions.admission import Admission, Refused, is_replay
-from functions.answers import Cors, CorsHeaders, WireResponse, response
-from functions.bodies import MAX_BODY_BYTES, decoded
-from functions.collection import Rejection, Sorted, Terms, sort_slices
+from functions.accept import Rejection, Sorted, Terms, sort_slices
+from functions.access.admission import Admission, Refused, is_replay
+from functions.access.sites import Site
 from functions.config import Config
-from functions.cookie import anonymous_id_from, cookie_answer, is_secure
-from functions.countries import Countries
+from functions.enrich.countries import Countries
+from functions.enrich.senders import Senders
+from functions.enrich.user_agents import UserAgents
+from functions.http.answers import Cors, CorsHeaders, WireResponse, response
+from functions.http.bodies import MAX_BODY_BYTES, decoded
+from functions.http.cookie import anonymous_id_from, cookie_answer, is_secure
+from functions.http.exchange import Answer, Incoming, Refusal
+from functions.http.problems import problem
+from functions.http.tracing import given_trace_id, trace_id
 from functions.letters import event_attributes, keyless, letter_attributes
-from functions.problems import problem
-from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Rejected
+from functions.protocols.contract import Outcome, Reading, Rejected
 from functions.publisher import MAX_CALL_MESSAGES, PublishFailed, message
 from functions.routes import OWN_PATHS, ROUTES, Route, foreign_tracker
-from functions.senders import Senders
-from functions.sites import Site
-from functions.tracing import given_trace_id, trace_id
-from functions.user_agents import UserAgents
 from pipeline.core.events import MAX_EVENTS, MESSAGE_TIMES, Event, InvalidEvent, TooMuch, check_work, encode_message
 from pipeline.core.privacy.addresses import address_key
 from pipeline.core.privacy.consent import GRANTED
@@ -114,7 +115,14 @@ class Collector:
         self._description = Answer(200, description, headers={"cache-control": "max-age=300"})
         self._bodies = Bodies(MAX_BODY_BYTES, unpack=decoded)
         self._cors = Cors(config.cors_origins | config.sites.origins)
-        self._admission = Admission(config, clock_s)
+        self._admission = Admission(
+            config.sites,
+            clock_s,
+            backfill_key=config.backfill_key,
+            address_requests_per_s=config.address_requests_per_s,
+            address_burst=config.address_burst,
+            bot_requests_per_s=config.bot_requests_per_s,
+        )
         self._agents = UserAgents(clock_s)
         countries = Countries(config.country_header, config.countries_file)
         self._senders = Senders(self._agents, countries, config.privacy, config.marks_bots)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from functions.cookie import CookieOptions
-from functions.sites import Sites, checked_origin
+from functions.access.sites import Sites, checked_origin
+from functions.http.cookie import CookieOptions
 from pipeline.core.privacy.policy import Privacy
 from pipeline.runtime.environ import (
     InvalidConfig,

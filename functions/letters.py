@@ -8,8 +8,8 @@ from urllib.parse import quote_plus
 
 import msgspec
 
+from functions.access.sites import Site
 from functions.routes import Route
-from functions.sites import Site
 from pipeline.core.events import InvalidEvent, format_time
 from pipeline.core.privacy.consent import GRANTED, Consent
 

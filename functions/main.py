@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from starlette.requests import Request
 from uvicorn_worker import UvicornWorker
 
-from functions.answers import WireResponse
 from functions.collector import Collector
 from functions.config import Config
+from functions.http.answers import WireResponse
 from functions.openapi import encoded
 from functions.publisher import Publisher
 from functions.routes import PROTOCOLS

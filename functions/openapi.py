@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from functions.problems import CONTENT_TYPE
-from functions.schemas import BESIDE, COMMON, EVENTS, VERSION, documents
+from functions.contract.schemas import BESIDE, COMMON, EVENTS, VERSION, documents
+from functions.http.problems import CONTENT_TYPE
 from pipeline.core.events import MAX_CONTAINERS, MAX_EVENTS, MAX_VALUES
 
 Paths = Mapping[str, Mapping[str, tuple[str, ...]]]

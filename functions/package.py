@@ -17,7 +17,7 @@ import setuptools  # type: ignore[import-untyped]  # noqa: F401 - run_setup unde
 
 REPO = Path(__file__).resolve().parents[1]
 ENTRY_POINT = "functions.main"
-DATA = ("functions/schemas/*/*.json",)
+DATA = ("functions/contract/schemas/*/*.json",)
 MAIN = '"""Where Cloud Functions looks for the entry point."""\n\nfrom functions.main import collect as collect\n'
 MODE = 0o644 << 16
 EPOCH = (1980, 1, 1, 0, 0, 0)

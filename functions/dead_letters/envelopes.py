@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
-from functions.protocols.contract import Incoming
+from functions.http.exchange import Incoming
 from functions.protocols.ga4 import protocol as ga4
 from functions.protocols.pixel import protocol as pixel
 from functions.protocols.segment import protocol as segment

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from functions.collection import facts_of
+from functions.accept import facts_of
 from functions.dead_letters.envelopes import FLAT_PATHS, UNREADABLE, decode, encode, is_json, request_around
 from functions.dead_letters.letters import NATIVE, NATIVE_PATH, StoredLetter
 from functions.dead_letters.repairs import MAX_SHIFT_S, Repairs

@@ -20,15 +20,16 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from functions.admission import presented_keys
-from functions.bots import bot_reason
-from functions.collection import Terms, sort_events
-from functions.enrichment import request_context
-from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Rejected, VendorProtocol
+from functions.accept import Terms, sort_events
+from functions.access.admission import presented_keys
+from functions.contract.schemas import EVENTS
+from functions.enrich.bots import bot_reason
+from functions.enrich.context import request_context
+from functions.enrich.user_agents import UserAgents
+from functions.http.exchange import Answer, Incoming, Refusal
+from functions.protocols.contract import Outcome, Reading, Rejected, VendorProtocol
 from functions.publisher import message
 from functions.routes import PROTOCOLS
-from functions.schemas import EVENTS
-from functions.user_agents import UserAgents
 from pipeline.core.events import MESSAGE_TIMES, InvalidEvent, TooMuch, check_work, decode_message, encode_message
 from pipeline.core.privacy.policy import Privacy
 from pipeline.runtime.headers import Headers

@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from functions.protocols.contract import Incoming, Reading
+from functions.http.exchange import Incoming
+from functions.protocols.contract import Reading
 from functions.protocols.native import protocol as native
 from functions.routes import PROTOCOLS
 from tests.bench.fuzz import MAX_INPUT_BYTES, MAX_INPUT_S, drive, fastest_s, from_printed, fuzz, main, printed

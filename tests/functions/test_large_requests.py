@@ -12,7 +12,7 @@ import httpx
 import pytest
 from starlette.requests import Request
 
-from functions.collection import SLICE_BYTES, SLICE_EVENTS
+from functions.accept import SLICE_BYTES, SLICE_EVENTS
 from functions.collector import Collector
 from functions.config import Config
 from functions.protocols.values import MAX_VENDOR_EVENTS

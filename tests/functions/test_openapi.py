@@ -10,12 +10,13 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 
+from functions.contract.schemas import EVENTS
+from functions.http.exchange import Incoming, Refusal
+from functions.http.problems import problem
 from functions.openapi import Paths, description, encoded
-from functions.problems import problem
-from functions.protocols.contract import Incoming, Outcome, Refusal, Rejected
+from functions.protocols.contract import Outcome, Rejected
 from functions.protocols.native import protocol as native
 from functions.protocols.pixel import protocol as pixel
-from functions.schemas import EVENTS
 from pipeline.core.events import InvalidEvent, parse_time
 
 VENDORS: Paths = {

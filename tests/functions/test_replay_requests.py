@@ -11,9 +11,9 @@ import msgspec
 import pytest
 from starlette.requests import Request
 
+from functions.access.sites import Sites
 from functions.collector import Collector
 from functions.config import Config
-from functions.sites import Sites
 from pipeline.core.events import decode_message
 from pipeline.core.privacy.consent import DENIED
 from pipeline.core.privacy.policy import Privacy

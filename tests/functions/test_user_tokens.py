@@ -14,8 +14,8 @@ import httpx
 import msgspec
 import pytest
 
-from functions.collection import Sorted, Terms, sort_events
-from functions.protocols.contract import Incoming
+from functions.accept import Sorted, Terms, sort_events
+from functions.http.exchange import Incoming
 from functions.routes import ROUTES
 from pipeline.core.events import decode_message
 from pipeline.core.privacy.user_tokens import user_token

@@ -33,7 +33,7 @@ def up(options: argparse.Namespace) -> int:
 
 def _origins(text: str) -> list[str]:
     """Origins with commas between, as browsers write them. Raises ValueError for what is none."""
-    from functions.sites import checked_origin  # not for `down`, which is to be quick
+    from functions.access.sites import checked_origin  # not for `down`, which is to be quick
 
     return [checked_origin("origin", origin) for origin in text.split(",") if origin.strip()]
 

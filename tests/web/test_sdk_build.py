@@ -333,7 +333,9 @@ def test_no_name_that_the_build_shortens_is_one_of_a_browser_or_of_a_page(page: 
     )
     listed = re.search(r"INTERNAL =\s+/\^\(([\w|]+)\)\$/", (SDK / "build.mjs").read_text(encoding="utf-8"))
     assert listed is not None and {"apply", "pushState", "getItem", "then", "closest", "sendBeacon"} <= set(browsers)
-    contract = "".join(path.read_text(encoding="utf-8") for path in (REPO / "functions/schemas/1").glob("*.json"))
+    contract = "".join(
+        path.read_text(encoding="utf-8") for path in (REPO / "functions/contract/schemas/1").glob("*.json")
+    )
     pages = set(re.findall(r"\w+", re.sub(r"/\*\*.*?\*/", "", TYPES, flags=re.DOTALL)))
     taken = {*browsers, *pages, *re.findall(r'"(\w+)":', contract)}
     assert " ".join(sorted(taken.intersection(listed.group(1).split("|")))) == ""

@@ -11,9 +11,10 @@ from typing import Any
 
 import msgspec
 
-from functions.problems import safe
+from functions.http.exchange import Answer, Incoming, Refusal
+from functions.http.problems import safe
 from functions.protocols.amplitude.events import event
-from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Rejected, Translations
+from functions.protocols.contract import Outcome, Reading, Rejected, Translations
 from functions.protocols.refused_events import refused_event
 from functions.protocols.values import MAX_VENDOR_EVENTS, as_text, checked_list, read_object
 from pipeline.core.events import InvalidEvent, parse_time

@@ -11,18 +11,10 @@ from typing import Any
 
 import msgspec
 
-from functions.problems import safe
+from functions.http.exchange import Answer, Incoming, Refusal
+from functions.http.problems import safe
 from functions.protocols.commerce_facts import within_bounds
-from functions.protocols.contract import (
-    Answer,
-    Incoming,
-    Outcome,
-    Reading,
-    Refusal,
-    Rejected,
-    Translated,
-    Translations,
-)
+from functions.protocols.contract import Outcome, Reading, Rejected, Translated, Translations
 from functions.protocols.ga4.hits import CONSENT_JOINS, consent_of, params_of, user_properties_of
 from functions.protocols.ga4.translation import Hit, language_of, named, translated
 from functions.protocols.places import country_of

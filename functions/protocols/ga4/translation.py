@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from functions.enrichment import MAX_ACCEPT_LANGUAGE_LENGTH, preferred_language
+from functions.enrich.context import MAX_ACCEPT_LANGUAGE_LENGTH, preferred_language
 from functions.protocols.commerce_facts import Fact, written
 from functions.protocols.contract import Translated
 from functions.protocols.ga4.events import facts_of

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from functions.protocols.contract import Incoming
+from functions.http.exchange import Incoming
 from functions.protocols.mixpanel.events import stated_consent, token_of
 from functions.protocols.refused_events import object_of_any_depth, refused_event
 from functions.protocols.values import checked_list, from_base64, read_form, read_json

@@ -13,17 +13,9 @@ from typing import Any
 
 import msgspec
 
-from functions.problems import safe
-from functions.protocols.contract import (
-    Answer,
-    Incoming,
-    Outcome,
-    Reading,
-    Refusal,
-    Rejected,
-    Translated,
-    Translations,
-)
+from functions.http.exchange import Answer, Incoming, Refusal
+from functions.http.problems import safe
+from functions.protocols.contract import Outcome, Reading, Rejected, Translated, Translations
 from functions.protocols.mixpanel.bodies import FORM, read_given
 from functions.protocols.mixpanel.events import event, profile_update, time_told, token_of
 from functions.protocols.pixel.protocol import EMBEDDABLE, GIF

@@ -8,8 +8,9 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from functions.problems import problem, safe
-from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Translated
+from functions.http.exchange import Answer, Incoming, Refusal
+from functions.http.problems import problem, safe
+from functions.protocols.contract import Outcome, Reading, Translated
 from pipeline.core.events import (
     MAX_DEPTH,
     MAX_EVENT_BYTES,

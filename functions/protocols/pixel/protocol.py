@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Translated
+from functions.http.exchange import Answer, Incoming, Refusal
+from functions.protocols.contract import Outcome, Reading, Translated
 from functions.protocols.values import Joins, as_number, read_form, read_json
 from pipeline.core.events import InvalidEvent, format_time
 from pipeline.core.metadata_fields import NUMBER_METADATA

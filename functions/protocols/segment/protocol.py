@@ -11,9 +11,10 @@ from typing import Any
 
 import msgspec
 
-from functions.problems import safe
+from functions.http.exchange import Answer, Incoming, Refusal
+from functions.http.problems import safe
 from functions.protocols.commerce_facts import Fact, written
-from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Translated, Translations
+from functions.protocols.contract import Outcome, Reading, Translated, Translations
 from functions.protocols.refused_events import object_of_any_depth, refused_event
 from functions.protocols.segment.context import consent_of, surroundings
 from functions.protocols.segment.ecommerce import as_metadata, facts_of_track

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from functions.http.exchange import Answer, Incoming, Refusal
 from functions.protocols.commerce_facts import Fact, written
-from functions.protocols.contract import Answer, Incoming, Outcome, Reading, Refusal, Translated, Translations
+from functions.protocols.contract import Outcome, Reading, Translated, Translations
 from functions.protocols.pixel.protocol import GIF
 from functions.protocols.refused_events import refused_event
 from functions.protocols.snowplow.contexts import Contexts, embedded_json, read_contexts

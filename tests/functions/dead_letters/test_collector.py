@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from functions.bodies import MAX_BODY_BYTES
 from functions.dead_letters.collector import (
     MAX_REQUEST,
     Collector,
@@ -22,6 +21,7 @@ from functions.dead_letters.collector import (
     request_body,
 )
 from functions.dead_letters.packing import packed
+from functions.http.bodies import MAX_BODY_BYTES
 from pipeline.core.events import MAX_LONG_NUMBERS, Event, check_work
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)

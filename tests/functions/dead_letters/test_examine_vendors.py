@@ -13,13 +13,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from functions.collection import sort_events
+from functions.accept import sort_events
 from functions.dead_letters.collector import request_body
 from functions.dead_letters.envelopes import SNOWPLOW_SCHEMA
 from functions.dead_letters.examine import Examined, examine
 from functions.dead_letters.letters import NATIVE, StoredLetter
 from functions.dead_letters.repairs import Repairs
-from functions.protocols.contract import Incoming
+from functions.http.exchange import Incoming
 from functions.protocols.native.protocol import read_batch
 from functions.routes import PROTOCOLS, ROUTES
 from pipeline.core.events import Event, InvalidEvent, derived_event_id, format_time

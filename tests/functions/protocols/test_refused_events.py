@@ -11,9 +11,10 @@ from urllib.parse import urlencode
 
 import pytest
 
-from functions.collection import OPEN_TERMS, Rejection, Sorted, Terms, sort_events
+from functions.accept import OPEN_TERMS, Rejection, Sorted, Terms, sort_events
+from functions.http.exchange import Incoming, Refusal
 from functions.protocols.amplitude import protocol as amplitude
-from functions.protocols.contract import Incoming, Outcome, Refusal, Rejected, VendorProtocol
+from functions.protocols.contract import Outcome, Rejected, VendorProtocol
 from functions.protocols.ga4 import protocol as ga4
 from functions.protocols.mixpanel import protocol as mixpanel
 from functions.protocols.pixel import protocol as pixel

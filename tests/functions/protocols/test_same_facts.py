@@ -12,9 +12,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from functions.collection import sort_events
+from functions.accept import sort_events
+from functions.http.exchange import Incoming
 from functions.protocols.amplitude import protocol as amplitude
-from functions.protocols.contract import Incoming, VendorProtocol
+from functions.protocols.contract import VendorProtocol
 from functions.protocols.ga4 import protocol as ga4
 from functions.protocols.mixpanel import protocol as mixpanel
 from functions.protocols.native import protocol as native

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from functions.collection import sort_events
+from functions.accept import sort_events
 from functions.protocols.native.protocol import read_batch
 from pipeline.core.catalog import Item
 from pipeline.core.events import MAX_EVENT_BYTES

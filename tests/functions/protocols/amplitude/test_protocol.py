@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from functions.collection import sort_events
+from functions.accept import sort_events
+from functions.http.exchange import Incoming, Refusal
 from functions.protocols.amplitude import protocol as amplitude
 from functions.protocols.commerce_facts import MAX_FACTS
-from functions.protocols.contract import Incoming, Outcome, Reading, Refusal, Rejected
+from functions.protocols.contract import Outcome, Reading, Rejected
 from functions.protocols.values import MAX_VENDOR_EVENTS
 from pipeline.core.events import Event, InvalidEvent, accept_event
 

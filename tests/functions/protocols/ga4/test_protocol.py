@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from functions.collection import Terms, sort_events
+from functions.accept import Terms, sort_events
+from functions.http.exchange import Incoming, Refusal
 from functions.protocols.commerce_facts import MAX_FACTS
-from functions.protocols.contract import Incoming, Outcome, Reading, Refusal, Rejected
+from functions.protocols.contract import Outcome, Reading, Rejected
 from functions.protocols.ga4 import protocol as ga4
 from functions.protocols.ga4.events import MAX_ITEMS
 from functions.protocols.ga4.hits import item_of

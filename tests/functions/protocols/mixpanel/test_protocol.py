@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from functions.collection import sort_events
+from functions.accept import sort_events
+from functions.http.exchange import Incoming, Refusal
 from functions.protocols.commerce_facts import MAX_FACTS
-from functions.protocols.contract import Incoming, Outcome, Reading, Refusal, Rejected
+from functions.protocols.contract import Outcome, Reading, Rejected
 from functions.protocols.mixpanel import protocol as mixpanel
 from functions.protocols.pixel.protocol import GIF
 from functions.protocols.values import MAX_VENDOR_EVENTS

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from functions.collection import Sorted, Terms, sort_events
+from functions.accept import Sorted, Terms, sort_events
 from functions.protocols.native.protocol import read_batch
 from functions.protocols.values import read_json
 from pipeline.core.events import MAX_DEPTH, MAX_EVENT_BYTES

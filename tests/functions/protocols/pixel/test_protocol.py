@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from functions.collection import Terms, sort_events
-from functions.protocols.contract import Incoming
+from functions.accept import Terms, sort_events
+from functions.http.exchange import Incoming
 from functions.protocols.pixel import protocol as pixel
 from pipeline.core.events import InvalidEvent, decode_message
 from pipeline.core.privacy.consent import DENIED, GRANTED, Consent

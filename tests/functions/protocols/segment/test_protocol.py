@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from functions.collection import Terms, sort_events
+from functions.accept import Terms, sort_events
+from functions.http.exchange import Incoming, Refusal
 from functions.protocols.commerce_facts import MAX_FACTS, MAX_PRODUCTS
-from functions.protocols.contract import Incoming, Outcome, Reading, Refusal, Rejected
+from functions.protocols.contract import Outcome, Reading, Rejected
 from functions.protocols.segment import protocol as segment
 from functions.protocols.values import MAX_SHARED_BYTES, MAX_VENDOR_EVENTS
 from pipeline.core.events import MAX_ID_LENGTH, Event, InvalidEvent, accept_event

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from functions.protocols.contract import Incoming, Outcome, Reading, Refusal, Rejected, Translated
+from functions.http.exchange import Incoming, Refusal
+from functions.protocols.contract import Outcome, Reading, Rejected, Translated
 from functions.protocols.segment.ecommerce import facts_of_track
 from functions.protocols.snowplow import protocol as snowplow
 from functions.protocols.snowplow.contexts import MAX_KEPT_BYTES

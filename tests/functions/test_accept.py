@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from functions import collection
-from functions.collection import Rejection, Terms
+from functions import accept
+from functions.accept import Rejection, Terms
 from functions.protocols.contract import Reading
 from functions.protocols.native.protocol import read_batch
 from pipeline.core.events import (
@@ -51,7 +51,7 @@ def batch(*events: Any, **outer: Any) -> Reading:
 
 def sort_events(made: Reading, ingest_time: datetime) -> tuple[list[Event], list[Rejection]]:
     """What is accepted and what is rejected of a request."""
-    found = collection.sort_events(made, ingest_time)
+    found = accept.sort_events(made, ingest_time)
     return found.events, found.rejected
 
 
@@ -232,7 +232,7 @@ def test_what_is_said_about_the_whole_batch_must_be_readable(outer: dict[str, An
 
 def test_an_event_whose_consent_cannot_be_read_is_told_so_and_not_kept_where_one_has_to_ask_first() -> None:
     for consent in ("yes", {"analytic": True}, {"analytics": "true"}):
-        found = collection.sort_events(batch(event(consent=consent)), NOW, ASKS_FIRST)
+        found = accept.sort_events(batch(event(consent=consent)), NOW, ASKS_FIRST)
         assert [(r.error.field, r.payload) for r in found.rejected] == [("consent", None)]
         assert found.withheld == 0
 
@@ -260,6 +260,6 @@ def test_every_event_is_accepted_or_rejected_and_the_accepted_survive_the_messag
 
 
 def test_of_a_consent_that_cannot_be_read_the_letter_personalizes_nothing() -> None:
-    [rejection] = collection.sort_events(batch(event(), consent="no"), NOW).rejected
+    [rejection] = accept.sort_events(batch(event(), consent="no"), NOW).rejected
     assert rejection.error.field == "consent"
     assert rejection.consent == Consent(analytics=True, personalization=False)

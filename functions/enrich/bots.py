@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from functions.user_agents import UserAgents
+from functions.enrich.user_agents import UserAgents
 
 KNOWN_CRAWLER, NO_USER_AGENT, NO_BROWSER_SIGNALS = "user_agent", "no_user_agent", "no_browser_signals"
 _LOOPBACK = ("localhost", "127.", "[::1]")
@@ -41,7 +41,7 @@ def bot_reason(user_agent: str | None, headers: Mapping[str, str], agents: UserA
 
 
 def event_bot_reason(reason: str | None, metadata: Mapping[str, Any], agents: UserAgents) -> str | None:
-    """The same of one event, which may name its visitor's own user agent; before `enrichment.merge` drops that.
+    """The same of one event, which may name its visitor's own user agent; before `context.merge` drops that.
 
     Args:
         reason: the request's, of `bot_reason`. That the sender named no agent says nothing about such a visitor.

@@ -8,8 +8,8 @@ from itertools import islice
 from typing import Any
 from urllib.parse import unquote_plus
 
-from functions.referrers import kind_of, site_of
-from functions.user_agents import UNREAD, Agent, UserAgents
+from functions.enrich.referrers import kind_of, site_of
+from functions.enrich.user_agents import UNREAD, Agent, UserAgents
 from pipeline.core.events import MAX_TEXT_LENGTH
 
 MAX_ACCEPT_LANGUAGE_LENGTH = 256

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from functions.schemas import FOLDER, generate, sdk_types, table
+from functions.contract.schemas import FOLDER, generate, sdk_types, table
 
 
 def main(arguments: list[str]) -> int:

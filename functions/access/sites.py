@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from functions.plan import Plan
+from functions.contract.plan import Plan
 from pipeline.core.events import MAX_ID_LENGTH
 from pipeline.runtime.environ import InvalidConfig
 

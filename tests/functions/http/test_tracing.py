@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from functions.tracing import given_trace_id, trace_id
+from functions.http.tracing import given_trace_id, trace_id
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 

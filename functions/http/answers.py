@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from functions.protocols.contract import Answer
+from functions.http.exchange import Answer
 
 RawHeaders = list[tuple[bytes, bytes]]
 CorsHeaders = tuple[tuple[bytes, bytes], ...]

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from functions.schemas import BESIDE, COMMON, CUSTOM
+from functions.contract.schemas import BESIDE, COMMON, CUSTOM
 from pipeline.core.events import MAX_ID_LENGTH, MAX_NUMBER
 from pipeline.core.metadata_fields import METADATA_FIELDS, MetadataField
 from pipeline.core.vocabulary import EVENT_CODES, EVENT_TYPES, EventType

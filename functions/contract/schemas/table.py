@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from functions.schemas import BESIDE, COMMON, CUSTOM, EVENTS, documents, fields
+from functions.contract.schemas import BESIDE, COMMON, CUSTOM, EVENTS, documents, fields
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "tracking-plan.md"
+DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "tracking-plan.md"
 BEGIN = "<!-- tracking plan: begin, written by `make schemas ARGS=--write` -->"
 END = "<!-- tracking plan: end -->"
 _EVENT_HEAD = ("event", "means", "required", "fields of `metadata`", "since")

@@ -9,13 +9,13 @@ from urllib.parse import unquote_plus
 
 import msgspec
 
-from functions.bots import event_bot_reason
-from functions.enrichment import enrich_event, merge
+from functions.contract.plan import Plan
+from functions.enrich.bots import event_bot_reason
+from functions.enrich.context import enrich_event, merge
+from functions.enrich.user_agents import UserAgents
 from functions.letters import keyless
-from functions.plan import Plan
 from functions.protocols.commerce_facts import within_bounds
 from functions.protocols.contract import Reading, Translated
-from functions.user_agents import UserAgents
 from pipeline.core.events import Event, InvalidEvent, TooMuch, WireEvent, accept_event, accept_wire, clock_shift
 from pipeline.core.privacy.consent import (
     DENIED,
@@ -49,7 +49,7 @@ class Terms(msgspec.Struct, frozen=True):
         plan: a stricter tracking plan.
         replay_window_s: how far `sent_at` may be from the arrival; None: as far as it likes.
         visitor_id: the anonymous id of events that name nobody; None: they are rejected.
-        context: what the request says of its sender, see `enrichment.request_context`.
+        context: what the request says of its sender, see `context.request_context`.
         bot: why the request is no person's, or None.
         agents: what user agents say; None: nobody looks.
         keeps_bot: a back end's own mark in `metadata.bot` stays.

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.plan import MAX_PLAN_BYTES, Plan
+from functions.contract.plan import MAX_PLAN_BYTES, Plan
 from pipeline.core.events import InvalidEvent
 from pipeline.runtime.environ import InvalidConfig
 

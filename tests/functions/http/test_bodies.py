@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from functions.bodies import FREE_UNPACKED_BYTES, MAX_BODY_BYTES, decoded
+from functions.http.bodies import FREE_UNPACKED_BYTES, MAX_BODY_BYTES, decoded
 from pipeline.runtime.bodies import Bodies, BodyRefused
 
 PACKERS = {b"gzip": gzip.compress, b"br": brotli.compress, b"deflate": zlib.compress}

@@ -7,8 +7,8 @@ from crawleruseragents import CRAWLER_USER_AGENTS_DATA  # type: ignore[import-un
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.bots import bot_reason, event_bot_reason
-from functions.user_agents import MAX_USER_AGENT_LENGTH, NOBODY_LOOKED, PEOPLE, SENDERS, UserAgents
+from functions.enrich.bots import bot_reason, event_bot_reason
+from functions.enrich.user_agents import MAX_USER_AGENT_LENGTH, NOBODY_LOOKED, PEOPLE, SENDERS, UserAgents
 
 AGENTS = UserAgents(busy_share=1.0, burst_s=1e9)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from functions.protocols.contract import Answer, Refusal
+from functions.http.exchange import Answer, Refusal
 
 CONTENT_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:freshet:problem:"

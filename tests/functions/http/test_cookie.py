@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.cookie import (
+from functions.http.cookie import (
     NAME,
     CookieOptions,
     anonymous_id_from,

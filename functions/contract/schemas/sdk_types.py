@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.core.vocabulary import EVENT_CODES
 
-TYPES = Path(__file__).resolve().parents[2] / "web" / "sdk" / "freshet.d.ts"
+TYPES = Path(__file__).resolve().parents[3] / "web" / "sdk" / "freshet.d.ts"
 _EVENT_NAME = re.compile(r"export type EventName =\n(?:  \| .*\n)+")
 
 

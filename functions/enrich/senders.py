@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from functions.bots import bot_reason
-from functions.countries import Countries
-from functions.enrichment import request_context
-from functions.user_agents import UNREAD, UserAgents
+from functions.enrich.bots import bot_reason
+from functions.enrich.context import request_context
+from functions.enrich.countries import Countries
+from functions.enrich.user_agents import UNREAD, UserAgents
 from pipeline.core.privacy.policy import Privacy
 from pipeline.core.privacy.signals import Signal
 from pipeline.runtime.addresses import address_of
@@ -22,7 +22,7 @@ _HEADERS = b"user-agent accept-language sec-fetch-mode sec-fetch-site x-forwarde
 
 
 class Sender(msgspec.Struct, frozen=True):
-    """See `enrichment.request_context`, `bots.bot_reason` and `signals.signal_of`."""
+    """See `context.request_context`, `bots.bot_reason` and `signals.signal_of`."""
 
     context: dict[str, str]
     bot: str | None

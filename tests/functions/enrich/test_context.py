@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.enrichment import enrich_event, host_of, merge, preferred_language, request_context
-from functions.referrers import KINDS, kind_of, site_of
-from functions.user_agents import UserAgents
+from functions.enrich.context import enrich_event, host_of, merge, preferred_language, request_context
+from functions.enrich.referrers import KINDS, kind_of, site_of
+from functions.enrich.user_agents import UserAgents
 
 AGENTS = UserAgents(busy_share=1.0, burst_s=1e9)
 

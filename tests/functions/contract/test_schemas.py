@@ -13,8 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from functions import package
-from functions.letters import SCHEMA_VERSION
-from functions.schemas import (
+from functions.contract.schemas import (
     COMMON,
     CUSTOM,
     EVENTS,
@@ -26,7 +25,8 @@ from functions.schemas import (
     sdk_types,
     table,
 )
-from functions.schemas.__main__ import main
+from functions.contract.schemas.__main__ import main
+from functions.letters import SCHEMA_VERSION
 from pipeline.core.events import InvalidEvent, parse_event, parse_time
 from pipeline.core.metadata_fields import NUMBER_METADATA, TEXT_METADATA
 from pipeline.core.vocabulary import EVENT_CODES
@@ -325,8 +325,8 @@ def test_the_command_prints_the_plan(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_the_command_refuses_what_it_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--doc"]) == 2
-    assert "expected nothing or --docs, got ['--doc']" in capsys.readouterr().err
+    assert "expected nothing or --write, got ['--doc']" in capsys.readouterr().err
 
 
 def test_the_zip_holds_the_schemas() -> None:
-    assert {f"functions/schemas/{VERSION}/{name}.json" for name in SCHEMAS} <= set(package.contents())
+    assert {f"functions/contract/schemas/{VERSION}/{name}.json" for name in SCHEMAS} <= set(package.contents())

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from functions.sites import Sites, UnknownKey
+from functions.access.sites import Sites, UnknownKey
 from pipeline.runtime.environ import InvalidConfig
 
 SHOP = {"write_keys": {"browser": ["browser-key"], "server": ["server-key"]}, "origins": ["https://shop.example/"]}

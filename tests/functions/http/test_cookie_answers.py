@@ -13,7 +13,7 @@ from starlette.requests import Request
 
 from functions.collector import Collector
 from functions.config import Config
-from functions.cookie import CookieOptions
+from functions.http.cookie import CookieOptions
 from pipeline.core.events import decode_message
 from pipeline.core.privacy.field_policy import FieldPolicy
 from pipeline.core.privacy.policy import Privacy

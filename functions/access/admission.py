@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote_plus
 
-from functions.config import Config
-from functions.protocols.contract import Incoming, Reading, Refusal
+from functions.access.sites import Site, Sites, UnknownKey, UnknownSite
+from functions.http.exchange import Incoming, Refusal
+from functions.protocols.contract import Reading
 from functions.protocols.native.protocol import KEY_HEADER
 from functions.protocols.values import basic_user
-from functions.sites import Site, UnknownKey, UnknownSite
 from pipeline.runtime.addresses import sender_of
 from pipeline.runtime.limits import TokenBuckets, buckets_of
 
@@ -49,17 +49,29 @@ class Admission:
     """Lets requests in or refuses them.
 
     Args:
-        config: sites, rates, keys.
+        sites: with their keys, origins and rates.
         clock_s: a clock that never goes back, in seconds.
+        backfill_key: the key of history that comes without a server's write key; None: none comes.
+        address_requests_per_s, address_burst: of one address; None: no limit.
+        bot_requests_per_s: of one address, above which it is no person's; None: no limit.
     """
 
-    def __init__(self, config: Config, clock_s: Callable[[], float]) -> None:
-        self._sites = config.sites
-        self._backfill_key = config.backfill_key
+    def __init__(
+        self,
+        sites: Sites,
+        clock_s: Callable[[], float],
+        *,
+        backfill_key: str | None,
+        address_requests_per_s: float | None,
+        address_burst: float | None,
+        bot_requests_per_s: float | None,
+    ) -> None:
+        self._sites = sites
+        self._backfill_key = backfill_key
         self._clock_s = clock_s
-        self._per_address = buckets_of(config.address_requests_per_s, config.address_burst)
+        self._per_address = buckets_of(address_requests_per_s, address_burst)
         self._per_site: dict[str, TokenBuckets] = {}
-        self._bot_rate = buckets_of(config.bot_requests_per_s, None)
+        self._bot_rate = buckets_of(bot_requests_per_s, None)
 
     def check_address(self, scope: Any) -> None:
         """Before anything of the body is read.

@@ -1,0 +1,1 @@
+"""Access: who may send, from where, how much."""

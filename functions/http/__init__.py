@@ -1,0 +1,1 @@
+"""Requests and answers over HTTP: bodies, headers, cookies, problems."""

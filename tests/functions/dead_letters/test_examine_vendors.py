@@ -309,6 +309,12 @@ def test_an_order_goes_whole_or_not_at_all() -> None:
     assert [(event.event_id, event.product_id) for event in found.good] == [("m1:0", "p1"), ("m1:1", "p2")]
 
 
+def test_an_event_that_becomes_more_work_than_a_request_may_hold_is_refused() -> None:
+    numbers = "&".join(f"epn.number_with_a_very_long_name_indeed_{number:05}=1e300" for number in range(501))
+    [reason] = reasons(tried(f"en=lamp&cid=1.2&{numbers}", "/g/collect"))
+    assert reason.startswith("body: expected at most 500 numbers")
+
+
 # ---- what is none ------------------------------------------------------------------------------------------------
 
 

@@ -85,7 +85,7 @@ variable "collector_instances" {
 }
 
 variable "backfill_key_version" {
-  description = "Version of the secret with the backfill key, e.g. \"1\", once one was added. Null: backfill is refused."
+  description = "Version of the secret with the backfill key, e.g. \"1\", once one was added. Null: backfill and replays of dead letters are refused."
   type        = string
   default     = null
 }

@@ -23,7 +23,7 @@ from pipeline.steps.bigquery import AsRows, WriteRows
 from pipeline.steps.bigtable import WriteToBigtable
 from pipeline.steps.decode import BY_ADDRESS, BY_BROWSER, INVALID, LOG, Decode, dead_letter_rows
 from pipeline.steps.items import FoldItems
-from pipeline.steps.keyed_state import Keeping
+from pipeline.steps.keyed_state import StateOptions
 from pipeline.steps.profiles import ANOMALIES, FoldProfiles
 from pipeline.steps.publish import as_message, rule_rows
 from pipeline.steps.sessions import SummarizeSessions, session_rows
@@ -47,7 +47,7 @@ def fold_events(pipeline: beam.Pipeline, options: FreshetOptions) -> None:
     """Events to features and logs."""
     lease = lease_of(options)
     bigtable = lease.target
-    keeping = Keeping(bigtable, options.state_ttl_s, options.write_flush_s, lease)
+    state_options = StateOptions(bigtable, options.state_ttl_s, options.write_flush_s, lease)
     rules = rules_of(options.rules)
 
     messages = pipeline | "ReadEvents" >> _messages(options.events_subscription)
@@ -59,10 +59,10 @@ def fold_events(pipeline: beam.Pipeline, options: FreshetOptions) -> None:
     browsers = (decoded[BY_BROWSER], watched[BY_BROWSER]) | "Browsers" >> beam.Flatten()
     accounts = (decoded.facts, watched.marks) | "Accounts" >> beam.Flatten()
 
-    profiles = {"browsers": browsers, "accounts": accounts} | "FoldProfiles" >> FoldProfiles(keeping, rules)
+    profiles = {"browsers": browsers, "accounts": accounts} | "FoldProfiles" >> FoldProfiles(state_options, rules)
     profiles.writes | "WriteProfiles" >> WriteToBigtable(bigtable, options.write_after_commit, lease)
 
-    items = profiles.new | "FoldItems" >> FoldItems(keeping, options.trending_shards)
+    items = profiles.new | "FoldItems" >> FoldItems(state_options, options.trending_shards)
     items | "WriteItems" >> WriteToBigtable(bigtable, options.write_after_commit, lease)
 
     sessions = profiles.new | "SummarizeSessions" >> SummarizeSessions(

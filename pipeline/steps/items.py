@@ -19,7 +19,7 @@ from pipeline.core.decay import DAY_MS
 from pipeline.core.fold import Folded, catalog_category, item_sums
 from pipeline.core.items import ItemStats, Trending
 from pipeline.core.trust import NewFacts, stubs_of
-from pipeline.steps.keyed_state import Keeping, KeptState
+from pipeline.steps.keyed_state import KeyedState, StateOptions
 
 RANKS = "ranks"
 
@@ -52,11 +52,11 @@ class SumByItem(beam.DoFn):
             yield TaggedOutput(RANKS, WindowedValue((row, scope.encode()), now, _GLOBAL))
 
 
-class FoldItemRows(KeptState):
+class FoldItemRows(KeyedState):
     """Partial statistics into each item's row; its popularity goes on to the scopes it belongs to."""
 
-    def __init__(self, keeping: Keeping, trending_shards: int) -> None:
-        super().__init__(keeping, "items")
+    def __init__(self, state_options: StateOptions, trending_shards: int) -> None:
+        super().__init__(state_options, "items")
         self._shards = trending_shards
         self._ranks: dict[str, Trending] = {}
 
@@ -67,9 +67,9 @@ class FoldItemRows(KeptState):
     def process(
         self,
         element: tuple[str, tuple[bytes, bytes]],
-        state: Any = beam.DoFn.StateParam(KeptState.STATE),
-        flush: Any = beam.DoFn.TimerParam(KeptState.FLUSH),
-        expiry: Any = beam.DoFn.TimerParam(KeptState.EXPIRY),
+        state: Any = beam.DoFn.StateParam(KeyedState.STATE),
+        flush: Any = beam.DoFn.TimerParam(KeyedState.FLUSH),
+        expiry: Any = beam.DoFn.TimerParam(KeyedState.EXPIRY),
     ) -> Iterator[Any]:
         item_id, (addition, stub) = element
         kept = self._load(bigtable.STATS, item_id, state)
@@ -93,22 +93,22 @@ class FoldItemRows(KeptState):
 
     def _first_stub(self, item_id: str, stub: bytes) -> bytes:
         """The stub that is stored, else this one: later events do not rename an item."""
-        stored = self._keeping.source.store().read(bigtable.STUB, item_id)
+        stored = self._options.source.store().read(bigtable.STUB, item_id)
         return stub if stored is None else stored[0]
 
 
-class FoldScopes(KeptState):
+class FoldScopes(KeyedState):
     """Partial counts and popularities into each scope's row."""
 
-    def __init__(self, keeping: Keeping) -> None:
-        super().__init__(keeping, "scopes")
+    def __init__(self, state_options: StateOptions) -> None:
+        super().__init__(state_options, "scopes")
 
     def process(
         self,
         element: tuple[str, bytes],
-        state: Any = beam.DoFn.StateParam(KeptState.STATE),
-        flush: Any = beam.DoFn.TimerParam(KeptState.FLUSH),
-        expiry: Any = beam.DoFn.TimerParam(KeptState.EXPIRY),
+        state: Any = beam.DoFn.StateParam(KeyedState.STATE),
+        flush: Any = beam.DoFn.TimerParam(KeyedState.FLUSH),
+        expiry: Any = beam.DoFn.TimerParam(KeyedState.EXPIRY),
     ) -> Iterator[Any]:
         row, addition = element
         kept = self._load(bigtable.TRENDING, row, state)
@@ -214,17 +214,17 @@ class FoldItems(beam.PTransform):
     stored already, for a replay finds them duplicate. Profiles are exact in both cases, and a backfill mends items.
     """
 
-    def __init__(self, keeping: Keeping, trending_shards: int = 1) -> None:
+    def __init__(self, state_options: StateOptions, trending_shards: int = 1) -> None:
         super().__init__()
-        self._keeping, self._shards = keeping, trending_shards
+        self._options, self._shards = state_options, trending_shards
 
     def expand(self, new: PCollection) -> Any:
         partial = new | "SumByItem" >> beam.ParDo(SumByItem(self._shards)).with_outputs(RANKS, main="items")
-        fold = beam.ParDo(FoldItemRows(self._keeping, self._shards))
+        fold = beam.ParDo(FoldItemRows(self._options, self._shards))
         items = partial["items"] | "FoldItemRows" >> fold.with_outputs(RANKS, main="writes")
         scopes = (
             (partial[RANKS], items[RANKS])
             | "Scopes" >> beam.Flatten()
-            | "FoldScopes" >> beam.ParDo(FoldScopes(self._keeping))
+            | "FoldScopes" >> beam.ParDo(FoldScopes(self._options))
         )
         return (items["writes"], scopes) | "Both" >> beam.Flatten()

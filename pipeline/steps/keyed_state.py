@@ -42,7 +42,7 @@ def until_drained(time_s: float) -> Timestamp:
     return min(Timestamp(time_s), END)
 
 
-class Kept(msgspec.Struct, array_like=True):
+class RowState(msgspec.Struct, array_like=True):
     """What Beam keeps of one row: its key, value and revision, when it was written last, and whether it waits.
 
     `term`: the lease's when it was kept. In another term another job has written the row meanwhile.
@@ -61,7 +61,7 @@ class Kept(msgspec.Struct, array_like=True):
         return self.kind, self.key, self.value, self.revision
 
 
-class Keeping(msgspec.Struct, frozen=True):
+class StateOptions(msgspec.Struct, frozen=True):
     """How a fold keeps its state: where Bigtable is and by which lease, when to forget and how often to write.
 
     `ttl_s`: forget the state of a key that is silent for so long (it is read back from Bigtable); 0: never.
@@ -82,7 +82,7 @@ class Keeping(msgspec.Struct, frozen=True):
         return self.lease.held().term() if self.lease is not None else 0
 
 
-class KeptState(beam.DoFn):
+class KeyedState(beam.DoFn):
     """What the folds share: a quiet key's first change is written at once, what follows within `flush_s` at its end.
 
     Timers: `flush` (processing time, at most `flush_s` ahead) ends the interval; `expiry` (event time) writes what
@@ -94,8 +94,8 @@ class KeptState(beam.DoFn):
     FLUSH = TimerSpec("flush", TimeDomain.REAL_TIME)
     EXPIRY = TimerSpec("expiry", TimeDomain.WATERMARK)
 
-    def __init__(self, keeping: Keeping, step: str) -> None:
-        self._keeping = keeping
+    def __init__(self, state_options: StateOptions, step: str) -> None:
+        self._options = state_options
         self._warm = Counter(step, "warm_started")
         self._coalesced = Counter(step, "coalesced")
         self._superseded = Counter(step, "superseded")
@@ -104,21 +104,21 @@ class KeptState(beam.DoFn):
         self._logged_unreadable = False
 
     def start_bundle(self) -> None:
-        self._term = self._keeping.term()
+        self._term = self._options.term()
         self._logged_unreadable = False
 
-    def _load(self, kind: str, key: str, state: ReadModifyWriteRuntimeState) -> Kept:
+    def _load(self, kind: str, key: str, state: ReadModifyWriteRuntimeState) -> RowState:
         """What is kept of the row; an empty value when there is none yet."""
         kept = self._current(state)
         if kept is not None:
             return kept
-        stored = self._keeping.source.store().read(kind, key)
+        stored = self._options.source.store().read(kind, key)
         if stored is None:
-            return Kept(kind, key, term=self._term)
+            return RowState(kind, key, term=self._term)
         self._warm.inc()
-        return Kept(kind, key, *stored, term=self._term)
+        return RowState(kind, key, *stored, term=self._term)
 
-    def _decode(self, form: type[FoldState], kept: Kept) -> FoldState | None:
+    def _decode(self, form: type[FoldState], kept: RowState) -> FoldState | None:
         """The kept state, empty for a new row; None, counted, for one that cannot be read, which stays as it is.
 
         What is given for such a row is in the log alone: a backfill folds it, once the row can be read again.
@@ -132,7 +132,7 @@ class KeptState(beam.DoFn):
                 self._logged_unreadable = True
             return None
 
-    def _current(self, state: ReadModifyWriteRuntimeState) -> Kept | None:
+    def _current(self, state: ReadModifyWriteRuntimeState) -> RowState | None:
         """The kept state, unless another job has held the lease since: then it is dropped, for the row may say more."""
         encoded: bytes | None = state.read()
         if encoded is None:
@@ -146,7 +146,7 @@ class KeptState(beam.DoFn):
 
     def _keep(
         self,
-        kept: Kept,
+        kept: RowState,
         value: bytes,
         newest_ms: int,
         state: Any,
@@ -155,7 +155,7 @@ class KeptState(beam.DoFn):
     ) -> Iterator[Write]:
         """Keep a new value, and write it now or when the interval ends."""
         kept.value, kept.revision = value, bigtable.revise(newest_ms, kept.revision)
-        now, flush_ms = now_ms(), round(self._keeping.flush_s * 1000)
+        now, flush_ms = now_ms(), round(self._options.flush_s * 1000)
         if kept.waits:
             self._coalesced.inc()  # one write for what waits and for this
         if now - kept.written_ms >= flush_ms:
@@ -166,10 +166,10 @@ class KeptState(beam.DoFn):
             flush.set(Timestamp((kept.written_ms + flush_ms) / 1000))
         self._hold(kept, state, expiry)
 
-    def _hold(self, kept: Kept, state: Any, expiry: RuntimeTimer) -> None:
+    def _hold(self, kept: RowState, state: Any, expiry: RuntimeTimer) -> None:
         """Keep what is kept for as long again, without writing it."""
         state.write(_encoder.encode(kept))
-        ttl_s = self._keeping.ttl_s
+        ttl_s = self._options.ttl_s
         expiry.set(until_drained(now_ms() / 1000 + ttl_s) if ttl_s else END)
 
     @on_timer(FLUSH)
@@ -193,4 +193,4 @@ class KeptState(beam.DoFn):
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Kept)
+_decoder = msgspec.msgpack.Decoder(RowState)

@@ -21,7 +21,7 @@ from pipeline.core.trust import Judge, NewFacts
 from pipeline.core.visitor_features import Signals
 from pipeline.runtime.metrics import Counter
 from pipeline.steps.decode import ADOPT, FACTS, MARK, remember_account
-from pipeline.steps.keyed_state import Keeping, KeptState, until_drained
+from pipeline.steps.keyed_state import KeyedState, StateOptions, until_drained
 from pipeline.store import now_ms
 
 NEW, ACCOUNTS, CAMPAIGNS, ANOMALIES = "new", "accounts", "campaigns", "anomalies"
@@ -163,13 +163,13 @@ def _events(facts: list[Fact]) -> Iterator[Event]:
     return (event for event, _ in facts)
 
 
-class FoldVisitors(KeptState):
+class FoldVisitors(KeyedState):
     """One fold of profiles: `ProfileFold` on state that is kept by profile key."""
 
     CAMPAIGN = TimerSpec("campaign", TimeDomain.WATERMARK)
 
-    def __init__(self, keeping: Keeping, rules: Rules) -> None:
-        super().__init__(keeping, "fold")
+    def __init__(self, state_options: StateOptions, rules: Rules) -> None:
+        super().__init__(state_options, "fold")
         self._fold = ProfileFold(rules)
         self._new = Counter("fold", "new")
         self._duplicate = Counter("fold", "duplicate")
@@ -181,9 +181,9 @@ class FoldVisitors(KeptState):
     def process(
         self,
         element: tuple[str, Given],
-        state: Any = beam.DoFn.StateParam(KeptState.STATE),
-        flush: Any = beam.DoFn.TimerParam(KeptState.FLUSH),
-        expiry: Any = beam.DoFn.TimerParam(KeptState.EXPIRY),
+        state: Any = beam.DoFn.StateParam(KeyedState.STATE),
+        flush: Any = beam.DoFn.TimerParam(KeyedState.FLUSH),
+        expiry: Any = beam.DoFn.TimerParam(KeyedState.EXPIRY),
         campaign: Any = beam.DoFn.TimerParam(CAMPAIGN),
     ) -> Iterator[Any]:
         key, given = element
@@ -206,9 +206,9 @@ class FoldVisitors(KeptState):
         self,
         key: Any = beam.DoFn.KeyParam,
         due_at: Any = beam.DoFn.TimestampParam,
-        state: Any = beam.DoFn.StateParam(KeptState.STATE),
-        flush: Any = beam.DoFn.TimerParam(KeptState.FLUSH),
-        expiry: Any = beam.DoFn.TimerParam(KeptState.EXPIRY),
+        state: Any = beam.DoFn.StateParam(KeyedState.STATE),
+        flush: Any = beam.DoFn.TimerParam(KeyedState.FLUSH),
+        expiry: Any = beam.DoFn.TimerParam(KeyedState.EXPIRY),
         campaign: Any = beam.DoFn.TimerParam(CAMPAIGN),
     ) -> Iterator[Any]:
         now, due_ms = now_ms(), due_at.micros // 1000
@@ -265,18 +265,18 @@ class FoldProfiles(beam.PTransform):
     State: the encoded profile (bounded, see `UserProfile`), read back from Bigtable when a key is new to this job,
     forgotten after `ttl_s` of silence. What the collector took for a bot's (`metadata.bot`) is folded like the rest, in
     sessions of its own, and handed on as not to be trusted; it calls for no campaign. A duplicate changes nothing and
-    goes no further, so what follows (items, sessions) counts each event once. Writes are coalesced, see `KeptState`.
+    goes no further, so what follows (items, sessions) counts each event once. Writes are coalesced, see `KeyedState`.
     Outputs: `writes` for Bigtable; `new`, `(profile key, NewFacts)`; `campaigns` and `anomalies` by the rules, the
     first also by a timer in silence.
     """
 
-    def __init__(self, keeping: Keeping, rules: Rules | None = None) -> None:
+    def __init__(self, state_options: StateOptions, rules: Rules | None = None) -> None:
         super().__init__()
-        self._keeping, self._rules = keeping, rules or Rules()
+        self._options, self._rules = state_options, rules or Rules()
 
     def expand(self, inputs: dict[str, PCollection]) -> Profiles:
         tags = (NEW, ACCOUNTS, CAMPAIGNS, ANOMALIES)
-        fold = FoldVisitors(self._keeping, self._rules)
+        fold = FoldVisitors(self._options, self._rules)
         browsers = inputs["browsers"] | "Browsers" >> beam.ParDo(fold).with_outputs(*tags, main="writes")
         accounts = (
             (inputs["accounts"], browsers[ACCOUNTS])

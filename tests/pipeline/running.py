@@ -27,7 +27,7 @@ from pipeline.steps.addresses import WatchAddresses
 from pipeline.steps.bigtable import WriteToBigtable
 from pipeline.steps.decode import BY_ADDRESS, BY_BROWSER, FACTS, INVALID, Decode
 from pipeline.steps.items import FoldItems, add_rank, scope_counts
-from pipeline.steps.keyed_state import Keeping
+from pipeline.steps.keyed_state import StateOptions
 from pipeline.steps.profiles import ANOMALIES, FoldProfiles
 from pipeline.store import Bigtable, Store
 
@@ -159,14 +159,14 @@ def features(
     """Decode, fold and write, as the whole pipeline does, each message in a bundle of its own."""
 
     def connect(pipeline: beam.Pipeline) -> None:
-        keeping = Keeping(source, flush_s=flush_s)
+        state_options = StateOptions(source, flush_s=flush_s)
         decoded = pipeline | script(*([one] for one in messages)) | Decode(source)
         watched = decoded[BY_ADDRESS] | WatchAddresses(rules or Rules())
         browsers = (decoded[BY_BROWSER], watched[BY_BROWSER]) | "Browsers" >> beam.Flatten()
         accounts = (decoded.facts, watched.marks) | "Accounts" >> beam.Flatten()
-        profiles = {"browsers": browsers, "accounts": accounts} | FoldProfiles(keeping, rules)
+        profiles = {"browsers": browsers, "accounts": accounts} | FoldProfiles(state_options, rules)
         profiles.writes | "WriteProfiles" >> WriteToBigtable(source, after_commit=False)
-        items = profiles.new | FoldItems(keeping, shards)
+        items = profiles.new | FoldItems(state_options, shards)
         items | "WriteItems" >> WriteToBigtable(source, after_commit=False)
         collect(decoded[INVALID], "invalid")
         collect(profiles.writes, "profile writes")

@@ -22,7 +22,7 @@ from pipeline.core.trust import Judge, NewFacts
 from pipeline.steps.bigquery import insert
 from pipeline.steps.decode import BY_ADDRESS, BY_BROWSER, LOG, Decode, event_row
 from pipeline.steps.items import FoldItems
-from pipeline.steps.keyed_state import Keeping
+from pipeline.steps.keyed_state import StateOptions
 from pipeline.steps.sessions import SummarizeSessions, session_rows
 from pipeline.store import PROFILE, Bigtable, Store
 from tests.pipeline.core.streams import assert_same
@@ -196,7 +196,7 @@ class TestBots:
 
     def test_an_item_that_only_bots_saw_gets_no_row(self, source: Bigtable, visitor: Visitor) -> None:
         new = (visitor.key, NewFacts([(visitor.did("view_product", "p", **bot()), None)], [], False))
-        run(lambda p: collect(p | script([new]) | FoldItems(Keeping(source)), "writes"))
+        run(lambda p: collect(p | script([new]) | FoldItems(StateOptions(source)), "writes"))
         assert outputs["writes"] == []
 
 

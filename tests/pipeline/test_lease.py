@@ -33,7 +33,7 @@ from pipeline.lease import (
 )
 from pipeline.steps.bigtable import WriteToBigtable
 from pipeline.steps.items import FoldScopes
-from pipeline.steps.keyed_state import Keeping
+from pipeline.steps.keyed_state import StateOptions
 from pipeline.store import LEASE, PROFILE, Bigtable, Cell, Store, ensure_tables, now_ms
 from tests.pipeline.running import collect, outputs, run, script
 
@@ -307,7 +307,7 @@ def test_a_bundle_is_not_written_while_another_job_holds_the_lease(instance: Big
 def test_nothing_is_folded_while_another_job_holds_the_lease(instance: Bigtable, leased: Store, tag: str) -> None:
     renewed(leased, BLUE)
     partial = [(tag, Trending().encode())]
-    fold = beam.ParDo(FoldScopes(Keeping(instance, lease=Lease(instance, GREEN))))
+    fold = beam.ParDo(FoldScopes(StateOptions(instance, lease=Lease(instance, GREEN))))
     with pytest.raises(RuntimeError, match="lease: the job blue"):
         run(lambda p: collect(p | script(partial) | fold, "writes"))
     assert outputs["writes"] == []

@@ -35,7 +35,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.events import Event, encode_message
-from pipeline.local.runner import Earliest, LeanDirectRunner, LeanResult, _State, _Watermarks, runner_for
+from pipeline.local.runner import LeanDirectRunner, LeanResult, runner_for
+from pipeline.local.state import KeyState
+from pipeline.local.times import Earliest
+from pipeline.local.watermarks import StepWatermarks
 from tests.stack.bootstrap import bigquery_client
 from tests.stack.prerequisites import REPO
 from tests.stack.readiness import publisher, subscriber
@@ -120,16 +123,16 @@ def _timers(watermarks: Any) -> tuple[set[tuple[Any, ...]], bool]:
 @pytest.mark.parametrize("seed", range(20))
 def test_the_timers_that_fire_are_those_of_the_runners_own_scan_in_any_script(seed: int) -> None:
     random, clock = Random(seed), _Clock()
-    states: dict[bytes, _State] = {}
+    states: dict[bytes, KeyState] = {}
     step: Any = "a step"
-    lean, own = _Watermarks(clock, states, step), _TransformWatermarks(clock, states, step)
+    lean, own = StepWatermarks(clock, states, step), _TransformWatermarks(clock, states, step)
     upstream = _TransformWatermarks(clock, {}, step)
     for watermarks in (lean, own):
         watermarks.update_input_transform_watermarks([upstream])
     seen = 0
     for _ in range(400):
         key = random.choice([b"a", b"b", b"c", b"d"])
-        state = states[key].copy() if key in states else _State()
+        state = states[key].copy() if key in states else KeyState()
         window, name, tag = random.choice([1, 2]), random.choice("xy"), random.choice(["", "t"])
         domain = random.choice([TimeDomain.WATERMARK, TimeDomain.REAL_TIME])
         if random.random() < 0.7:

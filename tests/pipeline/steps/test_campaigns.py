@@ -14,7 +14,7 @@ from pipeline.core.rules import Rules, Trigger
 from pipeline.rules_file import load
 from pipeline.steps.bigtable import WriteToBigtable
 from pipeline.steps.decode import BY_BROWSER, Decode
-from pipeline.steps.keyed_state import Keeping
+from pipeline.steps.keyed_state import StateOptions
 from pipeline.steps.profiles import FoldProfiles
 from pipeline.store import Bigtable, Store
 from tests.pipeline.running import (
@@ -87,7 +87,7 @@ def in_silence(
     def connect(pipeline: beam.Pipeline) -> None:
         decoded = pipeline | stream.advance_watermark_to_infinity() | Decode(source)
         inputs = {"accounts": decoded.facts, "browsers": decoded[BY_BROWSER]}
-        profiles = inputs | FoldProfiles(Keeping(source, ttl_s), rules)
+        profiles = inputs | FoldProfiles(StateOptions(source, ttl_s), rules)
         profiles.writes | WriteToBigtable(source, after_commit=False)
         collect(profiles.campaigns, "campaigns")
 
@@ -134,7 +134,7 @@ def test_a_message_that_is_processed_again_tells_the_same_trigger(
     def connect(pipeline: beam.Pipeline) -> None:  # writes nothing, as if it had been killed
         decoded = pipeline | Script().add_elements(views).advance_watermark_to_infinity() | Decode(source)
         inputs = {"accounts": decoded.facts, "browsers": decoded[BY_BROWSER]}
-        collect((inputs | FoldProfiles(Keeping(source), rules)).campaigns, "campaigns")
+        collect((inputs | FoldProfiles(StateOptions(source), rules)).campaigns, "campaigns")
 
     run(connect)
     [first] = outputs["campaigns"]

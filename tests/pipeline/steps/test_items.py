@@ -16,7 +16,7 @@ from pipeline.core.trust import NewFacts
 from pipeline.steps.bigtable import WriteToBigtable
 from pipeline.steps.decode import Decode
 from pipeline.steps.items import FoldItems, add_rank, shard_of, sums
-from pipeline.steps.keyed_state import Keeping
+from pipeline.steps.keyed_state import StateOptions
 from pipeline.store import Bigtable, Store, item_write
 from tests.pipeline.core.streams import assert_same
 from tests.pipeline.running import (
@@ -120,7 +120,7 @@ def test_a_pair_that_is_taken_back_in_another_bundle_leaves_nothing(
     one, two = visitor.product("one"), visitor.product("two")
     pairs = [Pair(one, two, kind, weight, START_MS) for weight in (1.0, -1.0) for kind in (TOUCHED, BOUGHT)]
     stream = script([new(visitor, pairs=pairs[:2])], [new(visitor, pairs=pairs[2:])])
-    run(lambda p: collect(p | stream | FoldItems(Keeping(source)), "writes"))
+    run(lambda p: collect(p | stream | FoldItems(StateOptions(source)), "writes"))
     states = [ItemStats.decode(value) for kind, key, value, _ in outputs["writes"] if key == one]
     assert [state.neighbours(START_MS) for state in states] == [{two: 1.0}, {}]
     assert [state.bought_with(START_MS) for state in states] == [{two: 1.0}, {}]
@@ -130,7 +130,7 @@ def test_a_pair_that_is_taken_back_in_another_bundle_leaves_nothing(
 def test_visitors_of_one_bundle_are_summed_by_item_before_the_fold(source: Bigtable, tag: str, runner: type) -> None:
     visitors = [Visitor(f"{tag}{n}") for n in range(6)]
     views = [new(v, _of(v.did("view_product"), f"{tag}-p")) for v in visitors]
-    run(lambda p: collect(p | script(views) | FoldItems(Keeping(source), 4), "writes"), runner)
+    run(lambda p: collect(p | script(views) | FoldItems(StateOptions(source), 4), "writes"), runner)
     [stats] = [ItemStats.decode(value) for kind, _, value, _ in outputs["writes"] if kind == bigtable.STATS]
     assert stats.counts.totals == {0: 6}
 
@@ -138,12 +138,14 @@ def test_visitors_of_one_bundle_are_summed_by_item_before_the_fold(source: Bigta
 def test_what_is_not_trusted_counts_nowhere(source: Bigtable, visitor: Visitor) -> None:
     pairs = [Pair(visitor.product("a"), visitor.product("b"), TOUCHED, 1.0, START_MS)]
     marked = new(visitor, visitor.did("view_product", "a"), pairs=pairs, trusted=False)
-    run(lambda p: collect(p | script([marked]) | FoldItems(Keeping(source)), "writes"))
+    run(lambda p: collect(p | script([marked]) | FoldItems(StateOptions(source)), "writes"))
     assert outputs["writes"] == []
 
 
 def test_an_event_without_a_product_changes_no_item(source: Bigtable, visitor: Visitor) -> None:
-    run(lambda p: collect(p | script([new(visitor, visitor.did("scroll"))]) | FoldItems(Keeping(source)), "writes"))
+    run(
+        lambda p: collect(p | script([new(visitor, visitor.did("scroll"))]) | FoldItems(StateOptions(source)), "writes")
+    )
     assert outputs["writes"] == []
 
 
@@ -155,7 +157,7 @@ def test_an_item_that_changes_its_category_counts_each_event_where_it_was(
         (visitor.did("view_product", "p", n), Item(product, category=category)) for n, category in enumerate(categories)
     ]
     folded = visitor.key, NewFacts(facts, [], True)
-    run(lambda p: p | script([folded]) | FoldItems(Keeping(source)) | WriteToBigtable(source, after_commit=False))
+    run(lambda p: p | script([folded]) | FoldItems(StateOptions(source)) | WriteToBigtable(source, after_commit=False))
     rows = [bigtable.trending_key(bigtable.category_scope(category), 0) for category in categories]
     scopes = stored_scopes(store, rows)
     assert [scopes[row].counts.totals for row in rows] == [{0: 1}, {0: 1}]
@@ -223,7 +225,7 @@ def test_an_item_whose_neighbours_came_before_its_own_first_event_gets_its_stub_
     own = visitor.did("view_product", "own", metadata={"category": "c"})
     pair = Pair(visitor.product("own"), visitor.product("other"), TOUCHED, 1.0, START_MS)
     stream = script([new(visitor, visitor.did("view_product", "other", 1), pairs=[pair])], [new(visitor, own)])
-    run(lambda p: collect(p | stream | FoldItems(Keeping(source)), "writes"))
+    run(lambda p: collect(p | stream | FoldItems(StateOptions(source)), "writes"))
     stubs = [decode_item(value) for kind, _, value, _ in outputs["writes"] if kind == bigtable.STUB]
     assert {stub.item_id: stub.category for stub in stubs} == {
         visitor.product("other"): "",

@@ -18,7 +18,7 @@ from pipeline.lease import Holder, Lease
 from pipeline.local.runner import LeanDirectRunner
 from pipeline.runtime.metrics import snapshot
 from pipeline.steps.bigtable import WriteToBigtable
-from pipeline.steps.keyed_state import Keeping, Kept, KeptState
+from pipeline.steps.keyed_state import KeyedState, RowState, StateOptions
 from pipeline.store import Bigtable, Store, cell
 from tests.pipeline.running import (
     LONG_S,
@@ -36,18 +36,18 @@ from tests.pipeline.running import (
 HOUR_S = 3600.0
 
 
-class Sum(KeptState):
+class Sum(KeyedState):
     """A fold that adds up; each element is `(key, (seconds to be silent before, number))`."""
 
-    def __init__(self, keeping: Keeping) -> None:
-        super().__init__(keeping, "sum")
+    def __init__(self, state_options: StateOptions) -> None:
+        super().__init__(state_options, "sum")
 
     def process(
         self,
         element: tuple[str, tuple[float, int]],
-        state: Any = beam.DoFn.StateParam(KeptState.STATE),
-        flush: Any = beam.DoFn.TimerParam(KeptState.FLUSH),
-        expiry: Any = beam.DoFn.TimerParam(KeptState.EXPIRY),
+        state: Any = beam.DoFn.StateParam(KeyedState.STATE),
+        flush: Any = beam.DoFn.TimerParam(KeyedState.FLUSH),
+        expiry: Any = beam.DoFn.TimerParam(KeyedState.EXPIRY),
     ) -> Iterator[Any]:
         key, (silence_s, number) = element
         time.sleep(silence_s)
@@ -63,11 +63,11 @@ def written(key: str) -> list[int]:
     return [value for _, value in found]
 
 
-def sums(source: Bigtable, stream: Script, runner: type = LeanDirectRunner, **keeping: Any) -> int:
+def sums(source: Bigtable, stream: Script, runner: type = LeanDirectRunner, **state_options: Any) -> int:
     """Run the stream to its end, write what is to be written, and return what was coalesced."""
 
     def connect(pipeline: beam.Pipeline) -> None:
-        writes = pipeline | stream | beam.ParDo(Sum(Keeping(source, **keeping)))
+        writes = pipeline | stream | beam.ParDo(Sum(StateOptions(source, **state_options)))
         collect(writes, "writes")
         writes | WriteToBigtable(source, after_commit=False)
 
@@ -141,12 +141,12 @@ def test_when_another_job_has_held_the_lease_the_row_is_read_again_and_what_wait
     source: Bigtable, tag: str, flush_s: float
 ) -> None:
     Terms.current = 1
-    keeping = Keeping(source, flush_s=flush_s, lease=Terms(source, Holder("blue")))
+    state_options = StateOptions(source, flush_s=flush_s, lease=Terms(source, Holder("blue")))
     elements = [*ones(tag, 2), [(tag, 2)], *ones(tag, 2)]
 
     def connect(pipeline: beam.Pipeline) -> None:
         given = pipeline | script(*elements) | beam.ParDo(HandOver(source))
-        collect(given | beam.ParDo(Sum(keeping)), "writes")
+        collect(given | beam.ParDo(Sum(state_options)), "writes")
 
     counts = run(connect)
     assert written(tag) == ([1, 101, 102] if flush_s else [1, 2, 101, 102])
@@ -172,10 +172,10 @@ class State:
 def test_what_waited_from_an_earlier_term_is_counted_once_whichever_timers_come(tag: str) -> None:
     Terms.current = 5
     nowhere = Bigtable("p", "i")
-    fold = Sum(Keeping(nowhere, lease=Terms(nowhere, Holder("blue"))))
+    fold = Sum(StateOptions(nowhere, lease=Terms(nowhere, Holder("blue"))))
     fold.start_bundle()
     before = snapshot().get("sum/superseded", 0)
-    waiting = State(msgspec.msgpack.encode(Kept(bigtable.PROFILE, tag, b"7", 3, 0, waits=True, term=4)))
+    waiting = State(msgspec.msgpack.encode(RowState(bigtable.PROFILE, tag, b"7", 3, 0, waits=True, term=4)))
     assert [*fold.flush(waiting), *fold.forget(waiting, RuntimeTimer())] == []
     assert snapshot()["sum/superseded"] - before == 1
 
@@ -190,8 +190,8 @@ class Flush(RuntimeTimer):
 
 
 def test_a_flush_is_set_no_further_ahead_than_its_interval() -> None:
-    fold, flush = Sum(Keeping(Bigtable("p", "i"), flush_s=HOUR_S)), Flush()
-    kept = Kept(bigtable.PROFILE, "key", written_ms=bigtable.now_ms())
+    fold, flush = Sum(StateOptions(Bigtable("p", "i"), flush_s=HOUR_S)), Flush()
+    kept = RowState(bigtable.PROFILE, "key", written_ms=bigtable.now_ms())
     assert list(fold._keep(kept, b"1", 0, State(b""), flush, RuntimeTimer())) == []
     assert kept.waits and 0 < flush.ahead_s <= HOUR_S
 
@@ -231,7 +231,7 @@ def test_on_the_real_clock_the_last_state_arrives_after_the_interval(source: Big
     elements = [(tag, (0.0, 1))] * 5
 
     def connect(pipeline: beam.Pipeline) -> None:
-        collect(pipeline | beam.Create(elements) | beam.ParDo(Sum(Keeping(source, flush_s=0.1))), "writes")
+        collect(pipeline | beam.Create(elements) | beam.ParDo(Sum(StateOptions(source, flush_s=0.1))), "writes")
 
     run(connect)
     assert written(tag) == [1, 5]
@@ -268,4 +268,4 @@ def test_every_change_is_either_written_or_coalesced(source: Bigtable, visitor: 
 @pytest.mark.parametrize("wrong", [{"ttl_s": -1.0}, {"flush_s": -0.1}])
 def test_a_negative_time_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="ttl_s and flush_s: expected at least 0, got"):
-        Keeping(Bigtable("p", "i"), **wrong)
+        StateOptions(Bigtable("p", "i"), **wrong)

@@ -8,7 +8,7 @@ from apache_beam.testing.test_stream import TestStream as Script
 
 from pipeline import store as bigtable
 from pipeline.core.profile import UserProfile
-from pipeline.steps.keyed_state import Keeping
+from pipeline.steps.keyed_state import StateOptions
 from pipeline.steps.profiles import FoldProfiles, Profiles
 from pipeline.store import Bigtable, Store, item_write, now_ms
 from tests.pipeline.core.streams import assert_same
@@ -103,12 +103,12 @@ def test_the_state_of_a_silent_visitor_is_forgotten_and_read_back_from_bigtable(
     store.write([bigtable.cell(bigtable.PROFILE, visitor.key, Clean([before]).profile.encode(), START_MS)])
     stream = Script().add_elements([(visitor.key, facts(first))]).advance_watermark_to(silence_s)
     stream = stream.add_elements([(visitor.key, facts(second))])
-    run(lambda p: collect(profiles(p, stream, Keeping(source, ttl_s=60)).writes, "writes"), runner)
+    run(lambda p: collect(profiles(p, stream, StateOptions(source, ttl_s=60)).writes, "writes"), runner)
     assert [UserProfile.decode(value).events_total for _, _, value, _ in outputs["writes"]] == totals
 
 
-def profiles(pipeline: beam.Pipeline, stream: Script, keeping: Keeping) -> Profiles:
+def profiles(pipeline: beam.Pipeline, stream: Script, state_options: StateOptions) -> Profiles:
     accounts = pipeline | stream.advance_watermark_to_infinity()
     browsers = pipeline | "None" >> beam.Create([], reshuffle=False)
-    found: Profiles = {"browsers": browsers, "accounts": accounts} | FoldProfiles(keeping)
+    found: Profiles = {"browsers": browsers, "accounts": accounts} | FoldProfiles(state_options)
     return found

@@ -26,7 +26,7 @@ from pipeline.rules_file import load
 from pipeline.steps.addresses import WatchAddresses
 from pipeline.steps.decode import BY_ADDRESS, BY_BROWSER, Decode
 from pipeline.steps.items import FoldItems
-from pipeline.steps.keyed_state import Keeping, KeptState
+from pipeline.steps.keyed_state import KeyedState, StateOptions
 from pipeline.steps.profiles import FoldProfiles
 from pipeline.steps.sessions import SummarizeSessions
 from pipeline.store import Bigtable
@@ -60,7 +60,7 @@ def test_the_only_timers_in_processing_time_are_those_that_end_a_flush_interval(
     in_processing_time = [(dofn, name) for dofn, name, domain in found if domain == TimeDomain.REAL_TIME]
     assert in_processing_time
     assert {name for _, name in in_processing_time} == {"flush"}
-    assert all(issubclass(dofn, KeptState) for dofn, _ in in_processing_time)
+    assert all(issubclass(dofn, KeyedState) for dofn, _ in in_processing_time)
     assert {"expiry", "campaign"} <= {name for _, name, domain in found if domain == TimeDomain.WATERMARK}
 
 
@@ -159,13 +159,13 @@ def sessions(source: Bigtable, rules: Rules, stream: Script) -> None:
     """Fold a stream of messages as the pipeline does; sessions and the visitor `MARK` go to `outputs["order"]`."""
 
     def connect(pipeline: beam.Pipeline) -> None:
-        keeping = Keeping(source, ttl_s=DAY_S, flush_s=FLUSH_S)
+        state_options = StateOptions(source, ttl_s=DAY_S, flush_s=FLUSH_S)
         decoded = pipeline | stream | Decode(source)
         watched = decoded[BY_ADDRESS] | WatchAddresses(rules)
         browsers = (decoded[BY_BROWSER], watched[BY_BROWSER]) | "Browsers" >> beam.Flatten()
         accounts = (decoded.facts, watched.marks) | "Accounts" >> beam.Flatten()
-        profiles = {"browsers": browsers, "accounts": accounts} | FoldProfiles(keeping, rules)
-        collect(profiles.new | FoldItems(keeping), "items")
+        profiles = {"browsers": browsers, "accounts": accounts} | FoldProfiles(state_options, rules)
+        collect(profiles.new | FoldItems(state_options), "items")
         closed = profiles.new | SummarizeSessions(GAP_S, LATENESS_S) | beam.Keys() | in_global_window()
         collect((closed, decoded.facts | beam.ParDo(_IsMark())) | beam.Flatten(), "order")
 

@@ -3,7 +3,7 @@
     emulators   the environment of Pub/Sub, Bigtable and BigQuery emulators on free ports; one set a session,
                 also put into this process' environment, so that Google's clients find them
     fresh       the same, with topics, subscriptions and Bigtable tables of names nobody else uses
-    warehouse   the same as `fresh`, with the dataset, its tables and its views made too, which takes seconds
+    warehouse   the same as `fresh`, with the session's one dataset, emptied: to make tables and views takes seconds
     stack       the emulators and all applications, in names of their own; `stack.env` says where they are
     chromium    path of a Chromium
     browser     that Chromium, running, for one module
@@ -82,12 +82,14 @@ def fresh(emulators: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> dict[st
 
 
 @pytest.fixture
-def warehouse(fresh: dict[str, str]) -> dict[str, str]:
-    """`fresh`, and its dataset holds the tables and views."""
-    from tests.stack.bootstrap import bootstrap
+def warehouse(fresh: dict[str, str], emulators: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """`fresh`, and its dataset holds the tables, empty, and the views."""
+    from tests.stack.bootstrap import empty_warehouse
 
-    bootstrap(fresh, {"bigquery"})
-    return fresh
+    env = {**fresh, "FRESHET_DATASET": emulators["FRESHET_DATASET"]}
+    monkeypatch.setenv("FRESHET_DATASET", env["FRESHET_DATASET"])
+    empty_warehouse(env)
+    return env
 
 
 @pytest.fixture(scope="session")

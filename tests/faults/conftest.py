@@ -14,7 +14,7 @@ from dataclasses import replace
 import pytest
 
 from tests.stack import EMULATORS, Stack
-from tests.stack.bootstrap import NAMES, fresh_names
+from tests.stack.bootstrap import NAMES, empty_warehouse, fresh_names
 from tests.stack.ports import free_ports
 
 
@@ -54,8 +54,10 @@ def island_emulators(request: pytest.FixtureRequest) -> Iterator[Stack]:
 def island(island_emulators: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
     """The same with names that nobody has used, also in this process' environment; the pipeline ends with the test."""
     stack = island_emulators
-    stack.env = fresh_names(stack.env)
-    stack.bootstrap()
+    dataset = stack.env["FRESHET_DATASET"]
+    stack.env = {**fresh_names(stack.env), "FRESHET_DATASET": dataset}
+    stack.bootstrap({"pubsub", "bigtable"})
+    empty_warehouse(stack.env)
     for name, value in stack.env.items():
         monkeypatch.setenv(name, value)
     try:

@@ -49,12 +49,13 @@ def visits(visitors: int = 12, ended: timedelta = timedelta(), first: int = 0) -
     """Two visits of each visitor in time order, the last `ended` ago; a tenth of the products is in no catalog.
 
     By turns a visitor is a browser without account, an account without browser, both at all times, and a browser that
-    logs in between the visits. They are numbered from `first` on.
+    logs in between the visits. They are numbered from `first` on. Ids of events hold the second that they were made in,
+    so that those of two tests differ.
     """
     dice = Random(first)
     until = datetime.now(UTC).replace(microsecond=0) - ended
     found = [
-        _event(dice, visitor, number, until - timedelta(seconds=_age_s(dice, number)))
+        _event(dice, visitor, number, until - timedelta(seconds=_age_s(dice, number)), f"{until:%H%M%S}")
         for visitor in range(first, first + visitors)
         for number in range(EVENTS_EACH)
     ]
@@ -66,14 +67,14 @@ def _age_s(dice: Random, number: int) -> float:
     return dice.randrange(60_000, 3_000_000) / 1000 + (14_400 if number < EVENTS_EACH // 2 else 0)
 
 
-def _event(dice: Random, visitor: int, number: int, timestamp: datetime) -> Event:
+def _event(dice: Random, visitor: int, number: int, timestamp: datetime, made_at: str) -> Event:
     name, second_visit = dice.choice(NAMES), number >= EVENTS_EACH // 2
     metadata: dict[str, Any] = {"category": "said", "price": 2.5, "url": "https://shop.example/"}
     if name == "search":
         metadata["query"] = dice.choice(["lamp", "chair", "rug"])
     has_account = visitor % 4 in (1, 2) or (visitor % 4 == 3 and second_visit)
     return Event(
-        event_id=f"v{visitor}-e{number}",
+        event_id=f"v{visitor}-e{number}-{made_at}",
         event=name,
         timestamp=timestamp,
         user_id=f"user{visitor}" if has_account else None,

@@ -1,4 +1,4 @@
-"""BigQuery stands still for 20 s, or dies and comes back with its data, while traffic goes on."""
+"""BigQuery stands still for 8 s, or dies and comes back with its data, while traffic goes on."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tests.faults.survival import (
 )
 from tests.stack import Stack
 
-HELD_S = 20.0
+HELD_S = 8.0  # several flushes long, and within the 30 s that an insert waits for an answer
 DOWN_S = 5.0
 
 
-def test_twenty_seconds_without_bigquery_lose_and_double_nothing(island: Stack) -> None:
+def test_a_bigquery_that_stands_still_for_a_while_loses_and_doubles_nothing(island: Stack) -> None:
     events = visits()
     with survey(island) as found:
         island.start_process("pipeline")

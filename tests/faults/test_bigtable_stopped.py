@@ -1,4 +1,4 @@
-"""Bigtable stands still for 20 s while traffic goes on: the pipeline waits for it and then catches up.
+"""Bigtable stands still for 13 s while traffic goes on: the pipeline waits for it and then catches up.
 
 The emulator keeps its rows in memory, so it is held with SIGSTOP and let go with SIGCONT: to its clients it is a server
 that takes connections and answers nothing.
@@ -18,10 +18,10 @@ from tests.faults.survival import (
 )
 from tests.stack import Stack
 
-HELD_S = 20.0
+HELD_S = 13.0  # longer than the 10 s that a renewal of the lease waits, and than a lease is fresh
 
 
-def test_twenty_seconds_without_bigtable_lose_and_double_nothing(island: Stack) -> None:
+def test_a_bigtable_that_stands_still_for_a_while_loses_and_doubles_nothing(island: Stack) -> None:
     events = visits()
     with survey(island) as found:
         island.start_process("pipeline")

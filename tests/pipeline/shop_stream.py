@@ -22,21 +22,22 @@ def clean_stream(random: Random, start: datetime) -> list[Event]:
     """Four visitors of ten minutes; two of the eight products are not in the catalog.
 
     v0 has no account. v1 logs in in the middle and out again near the end. v2 and v3 share a browser.
+    Ids of events hold the time of the start, so that those of two tests differ.
     """
     return [
-        _event(random, f"v{visitor}", n, start + timedelta(milliseconds=15_000 * n + random.randrange(15_000)))
+        _event(random, f"v{visitor}", n, start + timedelta(milliseconds=15_000 * n + random.randrange(15_000)), start)
         for visitor in range(4)
         for n in range(EVENTS_EACH)
     ]
 
 
-def _event(random: Random, visitor: str, number: int, timestamp: datetime) -> Event:
+def _event(random: Random, visitor: str, number: int, timestamp: datetime, start: datetime) -> Event:
     name = "identify" if (visitor, number) == ("v1", 15) else random.choice(NAMES)
     metadata: dict[str, Any] = {"request_id": "r"}
     if name == "search":
         metadata["query"] = random.choice(["lamp", "chair"])
     return Event(
-        event_id=f"{visitor}-e{number}",
+        event_id=f"{visitor}-e{number}-{start:%H%M%S}",
         event=name,
         timestamp=timestamp,
         session_id=f"{visitor}-s",

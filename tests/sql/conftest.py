@@ -1,4 +1,4 @@
-"""An empty warehouse for each test, on the local BigQuery, to be filled by hand."""
+"""An empty warehouse for each test, the session's own on the local BigQuery, to be filled by hand."""
 
 from __future__ import annotations
 
@@ -9,23 +9,21 @@ from typing import Any
 import pytest
 from google.cloud import bigquery
 
-from sql import schema
-from tests.stack.bootstrap import bigquery_client
+from tests.stack.bootstrap import bigquery_client, empty_warehouse
 
 
 class Warehouse:
-    """One dataset with all tables and views; rows go in by insertAll and come out as dicts."""
+    """One dataset with all tables, empty, and views; rows go in by insertAll and come out as dicts."""
 
-    def __init__(self, client: bigquery.Client, dataset: str, history_days: int = schema.EVERYTHING_DAYS) -> None:
+    def __init__(self, client: bigquery.Client, dataset: str) -> None:
         self.client = client
         self.dataset = dataset
-        client.create_dataset(dataset)
-        for statement in schema.statements(dataset, history_days):
-            client.query_and_wait(statement)
+        self._filled: set[str] = set()
 
     def insert(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Adds rows, each with an insert id of its own, so that equal rows stay two."""
         ids = [uuid.uuid4().hex for _ in rows]
+        self._filled.add(table)
         errors = self.client.insert_rows_json(f"{self.dataset}.{table}", list(rows), row_ids=ids)
         assert errors == []
 
@@ -35,9 +33,9 @@ class Warehouse:
         return [dict(row) for row in self.client.query_and_wait(query)]
 
     def clear(self) -> None:
-        """Takes all rows out."""
-        for table in schema.tables():
-            self.client.query_and_wait(f"truncate table `{self.dataset}.{table.name}`")
+        """Takes out again what went in."""
+        while self._filled:
+            self.client.query_and_wait(f"truncate table `{self.dataset}.{self._filled.pop()}`")
 
 
 @pytest.fixture(scope="session")
@@ -48,10 +46,11 @@ def bigquery_server(emulators: Mapping[str, str]) -> Iterator[bigquery.Client]:
     client.close()
 
 
-@pytest.fixture(scope="session")
-def one_warehouse(bigquery_server: bigquery.Client) -> Warehouse:
-    """One dataset for all tests here, because making it takes seconds."""
-    return Warehouse(bigquery_server, f"sql_{uuid.uuid4().hex[:12]}")
+@pytest.fixture(scope="module")
+def one_warehouse(bigquery_server: bigquery.Client, emulators: Mapping[str, str]) -> Warehouse:
+    """The session's dataset, because making another takes seconds."""
+    empty_warehouse(emulators)
+    return Warehouse(bigquery_server, emulators["FRESHET_DATASET"])
 
 
 @pytest.fixture

@@ -5,16 +5,38 @@ from __future__ import annotations
 import json
 import re
 import uuid
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 from google.cloud import bigquery
 
+from sql import schema
 from tests.sql.conftest import Warehouse
 from tests.stack.prerequisites import REPO
 
 DAY = date(2025, 1, 1)
+HISTORY_DAYS = 30
+
+
+@pytest.fixture(scope="module")
+def short_dataset(bigquery_server: bigquery.Client) -> Iterator[str]:
+    """A dataset whose views look back `HISTORY_DAYS`, with those of its views that the tests ask."""
+    dataset = f"sql_{uuid.uuid4().hex[:12]}"
+    bigquery_server.create_dataset(dataset)
+    for name in ("events", "sessions", "anomalies", "events_unique", "events_trusted", "sessions_latest"):
+        bigquery_server.query_and_wait(schema.ddl(name, dataset, HISTORY_DAYS))
+    yield dataset
+    bigquery_server.delete_dataset(dataset, delete_contents=True)
+
+
+@pytest.fixture
+def short_history(bigquery_server: bigquery.Client, short_dataset: str) -> Iterator[Warehouse]:
+    """An empty warehouse that looks back `HISTORY_DAYS`."""
+    warehouse = Warehouse(bigquery_server, short_dataset)
+    yield warehouse
+    warehouse.clear()
 
 
 def event(
@@ -190,15 +212,13 @@ def test_what_a_marked_visitor_was_shown_and_clicked_is_no_figure_of_the_experim
     assert (personalized["slates"], personalized["impressions"], personalized["clicked_impressions"]) == (1, 1, 1)
 
 
-def test_a_mark_older_than_the_history_still_holds_for_the_events_in_it(bigquery_server: bigquery.Client) -> None:
-    warehouse = Warehouse(bigquery_server, f"sql_{uuid.uuid4().hex[:12]}", history_days=2)
+def test_a_mark_older_than_the_history_still_holds_for_the_events_in_it(short_history: Warehouse) -> None:
     now = datetime.now(UTC)
-    begun, seen, ends = [(now + timedelta(days=days)).isoformat() for days in (-20, -1, 5)]
-    warehouse.insert("events", [event("e1", "click", "u#1", seen), event("e2", "click", "u#2", seen)])
-    warehouse.insert("anomalies", [mark("u#1", begun, ends)])
+    begun, seen, ends = [(now + timedelta(days=days)).isoformat() for days in (-HISTORY_DAYS - 10, -1, 5)]
+    short_history.insert("events", [event("e1", "click", "u#1", seen), event("e2", "click", "u#2", seen)])
+    short_history.insert("anomalies", [mark("u#1", begun, ends)])
 
-    assert [row["event_id"] for row in warehouse.rows("events_trusted", "event_id")] == ["e2"]
-    bigquery_server.delete_dataset(warehouse.dataset, delete_contents=True)
+    assert [row["event_id"] for row in short_history.rows("events_trusted", "event_id")] == ["e2"]
 
 
 def test_the_funnel_counts_a_visitor_once_a_day_and_only_with_the_steps_before(tables: Warehouse) -> None:
@@ -394,16 +414,14 @@ def test_sessions_of_a_day_are_counted_and_measured(tables: Warehouse) -> None:
     assert (second["sessions"], second["median_length_s"], second["revenue"]) == (1, 0.0, 0.0)
 
 
-def test_views_look_no_further_back_than_they_are_told(bigquery_server: bigquery.Client) -> None:
-    warehouse = Warehouse(bigquery_server, f"sql_{uuid.uuid4().hex[:12]}", history_days=30)
+def test_views_look_no_further_back_than_they_are_told(short_history: Warehouse) -> None:
     now = datetime.now(UTC)
-    recent, old = [(now - timedelta(days=days)).isoformat() for days in (29, 31)]
-    warehouse.insert("events", [event("e1", "click", at=recent), event("e2", "click", at=old)])
-    warehouse.insert("sessions", [session("u#1", recent, recent), session("u#2", old, old)])
+    recent, old = [(now - timedelta(days=days)).isoformat() for days in (HISTORY_DAYS - 1, HISTORY_DAYS + 1)]
+    short_history.insert("events", [event("e1", "click", at=recent), event("e2", "click", at=old)])
+    short_history.insert("sessions", [session("u#1", recent, recent), session("u#2", old, old)])
 
-    assert [row["event_id"] for row in warehouse.rows("events_unique", "event_id")] == ["e1"]
-    assert [row["visitor"] for row in warehouse.rows("sessions_latest", "visitor")] == ["u#1"]
-    bigquery_server.delete_dataset(warehouse.dataset, delete_contents=True)
+    assert [row["event_id"] for row in short_history.rows("events_unique", "event_id")] == ["e1"]
+    assert [row["visitor"] for row in short_history.rows("sessions_latest", "visitor")] == ["u#1"]
 
 
 def test_an_empty_warehouse_answers_with_no_rows(tables: Warehouse) -> None:

@@ -111,6 +111,17 @@ def make_warehouse(env: Environment) -> None:
         client.query_and_wait(statement)
 
 
+def empty_warehouse(env: Environment) -> None:
+    """The dataset's tables without rows, for whoever comes next; tens of times quicker than to make them.
+
+    The local BigQuery still knows the insert ids of the last minute: rows need ids that nobody has used.
+    """
+    client = bigquery_client(env)
+    for table in schema.tables():
+        client.query_and_wait(f"truncate table `{env['FRESHET_DATASET']}.{table.name}`")
+    client.close()
+
+
 def bigquery_client(env: Environment) -> bigquery.Client:
     """A client of the local BigQuery at `env`, whatever this process' own environment says."""
     return clients.bigquery_client(env["GOOGLE_CLOUD_PROJECT"], env["BIGQUERY_EMULATOR_HOST"])

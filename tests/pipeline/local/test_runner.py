@@ -568,9 +568,9 @@ def process(warehouse: Mapping[str, str], tmp_path: Path) -> Iterator[Callable[.
         each.kill()
 
 
-def _messages(numbers: range) -> list[bytes]:
+def _messages(tag: str, numbers: range) -> list[bytes]:
     """A message a number, of five events of one of seven visitors."""
-    return [encode_message([_view(f"e{number}-{n}", f"v{number % 7}") for n in range(5)]) for number in numbers]
+    return [encode_message([_view(f"{tag}-{number}-{n}", f"v{number % 7}") for n in range(5)]) for number in numbers]
 
 
 def _view(event_id: str, visitor: str) -> Event:
@@ -594,15 +594,15 @@ def _logged(env: Mapping[str, str]) -> int:
 
 
 def test_stopped_in_mid_stream_and_started_again_the_pipeline_counts_every_event_once(
-    warehouse: Mapping[str, str], topic: Topic, process: Callable[..., Process]
+    warehouse: Mapping[str, str], topic: Topic, process: Callable[..., Process], tag: str
 ) -> None:
     pipeline = process(f"--events_subscription={topic.subscription}")
     pipeline.start()
-    topic.publish(*_messages(range(1_000)))
+    topic.publish(*_messages(tag, range(1_000)))
     wait_until(lambda: _logged(warehouse) > 0)
     pipeline.stop()
 
-    topic.publish(*_messages(range(1_000, 1_050)))
+    topic.publish(*_messages(tag, range(1_000, 1_050)))
     pipeline.start()
     wait_until(lambda: _logged(warehouse) == 1_050 * 5, 90)
     pipeline.stop()
@@ -612,11 +612,11 @@ def test_stopped_in_mid_stream_and_started_again_the_pipeline_counts_every_event
 
 
 def test_killed_in_mid_stream_the_pipeline_gets_again_what_it_had_not_processed(
-    warehouse: Mapping[str, str], topic: Topic, process: Callable[..., Process]
+    warehouse: Mapping[str, str], topic: Topic, process: Callable[..., Process], tag: str
 ) -> None:
     pipeline = process(f"--events_subscription={topic.subscription}")
     pipeline.start()
-    topic.publish(*_messages(range(1_000)))
+    topic.publish(*_messages(tag, range(1_000)))
     wait_until(lambda: _logged(warehouse) > 0)
     pipeline.kill()
 

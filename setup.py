@@ -66,6 +66,7 @@ setup(
             "pytest==9.2.0",
             "pytest-asyncio==1.5.0",
             "pytest-timeout==2.4.0",
+            "pytest-xdist==3.8.0",
             "py-spy==0.4.3",
             "ruff==0.17.6",
             "schemathesis==4.32.5",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections import defaultdict
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -124,27 +124,30 @@ def test_doubles_of_an_event_count_once() -> None:
 # -- no future, no skew ------------------------------------------------------------------------------------------
 
 
-def folded_by_hand(events: Sequence[Event]) -> tuple[dict[str, UserProfile], dict[str, ItemStats]]:
-    """What the pipeline's fold makes of messages of one event: the monoids, and nothing of the training code."""
-    profiles: dict[str, UserProfile] = defaultdict(UserProfile)
-    stats: dict[str, ItemStats] = defaultdict(ItemStats)
-    for each in events:
-        key = profile_key(each)
-        folded = fold(profiles[key], [(each, CATALOG.get(each.product_id or ""))])
-        assert folded.new
-        profiles[key] = UserProfile.decode(profiles[key].encode())
-        for name, partial in item_sums([folded]).items():
-            stats[name].merge(partial)
-            stats[name] = ItemStats.decode(stats[name].encode())
-    return dict(profiles), dict(stats)
+def fold_by_hand(each: Event, profiles: dict[str, UserProfile], stats: dict[str, ItemStats]) -> None:
+    """What the pipeline's fold makes of a message of one event: the monoids, and nothing of the training code."""
+    key = profile_key(each)
+    profile = profiles.get(key, UserProfile())
+    folded = fold(profile, [(each, CATALOG.get(each.product_id or ""))])
+    assert folded.new
+    profiles[key] = UserProfile.decode(profile.encode())
+    for name, partial in item_sums([folded]).items():
+        found = stats.get(name, ItemStats())
+        found.merge(partial)
+        stats[name] = ItemStats.decode(found.encode())
 
 
 def test_logged_features_are_those_of_a_profile_folded_with_earlier_events_alone(log: list[Event]) -> None:
+    log = log[:3_000]
     slates = logged_slates(log)
-    for number in random.Random(3).sample(range(len(slates)), 12):
-        slate = slates[number]
+    chosen = [slates[number] for number in sorted(random.Random(3).sample(range(len(slates)), 12))]
+    profiles: dict[str, UserProfile] = {}
+    stats: dict[str, ItemStats] = {}
+    to_fold = deque(log)
+    for slate in chosen:
         data = examples(log, [slate], CATALOG)
-        profiles, stats = folded_by_hand([each for each in log if each.time_ms < slate.time_ms])
+        while to_fold[0].time_ms < slate.time_ms:
+            fold_by_hand(to_fold.popleft(), profiles, stats)
         profile = UserProfile.decode(profiles.get(profile_key(slate.asked_by), UserProfile()).encode())
         rows = [ItemRow(CATALOG[name], stats.get(name, ItemStats())) for name in slate.items]
         priors = fitted_priors([ItemRow(CATALOG[name], found) for name, found in stats.items()])
@@ -218,7 +221,10 @@ def test_the_world_is_what_the_pipeline_would_hold(log: list[Event]) -> None:
     world = World(CATALOG)
     for each in [*log[:3_000], *log[:50]]:  # redelivered events included
         world.add(each)
-    profiles, stats = folded_by_hand(log[:3_000])
+    profiles: dict[str, UserProfile] = {}
+    stats: dict[str, ItemStats] = {}
+    for each in log[:3_000]:
+        fold_by_hand(each, profiles, stats)
     assert world.profiles == profiles
     assert_holds(world, stats)
 

@@ -44,6 +44,7 @@ from tests.stack.prerequisites import REPO
 from tests.stack.readiness import publisher, subscriber
 
 STREAMING = PipelineOptions(["--streaming"])
+LOOK_S = 0.25  # between two questions to the warehouse, each of which takes it a while
 _outputs: dict[str, list[Any]] = defaultdict(list)
 
 
@@ -57,12 +58,12 @@ class _Collect(beam.DoFn):
         _outputs[self._name].append(value)
 
 
-def wait_until(condition: Callable[[], bool], patience_s: float = 60.0) -> float:
+def wait_until(condition: Callable[[], bool], patience_s: float = 60.0, pause_s: float = 0.01) -> float:
     """Seconds until the condition held; fails when it does not in time."""
     began = time.monotonic()
     while not condition():
         assert time.monotonic() - began < patience_s, "it did not happen in time"
-        time.sleep(0.01)
+        time.sleep(pause_s)
     return time.monotonic() - began
 
 
@@ -599,12 +600,12 @@ def test_stopped_in_mid_stream_and_started_again_the_pipeline_counts_every_event
     pipeline = process(f"--events_subscription={topic.subscription}")
     pipeline.start()
     topic.publish(*_messages(tag, range(1_000)))
-    wait_until(lambda: _logged(warehouse) > 0)
+    wait_until(lambda: _logged(warehouse) > 0, pause_s=LOOK_S)
     pipeline.stop()
 
     topic.publish(*_messages(tag, range(1_000, 1_050)))
     pipeline.start()
-    wait_until(lambda: _logged(warehouse) == 1_050 * 5, 90)
+    wait_until(lambda: _logged(warehouse) == 1_050 * 5, 90, LOOK_S)
     pipeline.stop()
     assert _count(warehouse, "count(*)", "events_unique") == 1_050 * 5
     # Not the view of the latest: to it, a visit that a stop has cut and its rest that began before are one.
@@ -617,10 +618,10 @@ def test_killed_in_mid_stream_the_pipeline_gets_again_what_it_had_not_processed(
     pipeline = process(f"--events_subscription={topic.subscription}")
     pipeline.start()
     topic.publish(*_messages(tag, range(1_000)))
-    wait_until(lambda: _logged(warehouse) > 0)
+    wait_until(lambda: _logged(warehouse) > 0, pause_s=LOOK_S)
     pipeline.kill()
 
     pipeline.start()
-    wait_until(lambda: _logged(warehouse) == 1_000 * 5, 90)
+    wait_until(lambda: _logged(warehouse) == 1_000 * 5, 90, LOOK_S)
     assert _count(warehouse, "count(*)", "events_unique") == 1_000 * 5
     pipeline.stop()

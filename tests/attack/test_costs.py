@@ -38,6 +38,8 @@ STRICT = Privacy(
     fields=FieldPolicy(("pii", "metadata.secret"), ("user_id", "metadata.account"), b"a secret of the tests")
 )
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(autouse=True)
 def spared() -> Iterator[None]:

@@ -13,6 +13,8 @@ from tests.simulator.fakes import FakeFreshet, serving
 from tests.simulator.shoppers import World, arm
 from tests.simulator.traffic import Outcome, Plan, Traffic
 
+pytestmark = pytest.mark.alone
+
 
 @cache
 def world() -> World:

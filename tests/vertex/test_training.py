@@ -137,6 +137,15 @@ def fold_by_hand(each: Event, profiles: dict[str, UserProfile], stats: dict[str,
         stats[name] = ItemStats.decode(found.encode())
 
 
+def folded_by_hand(events: Sequence[Event]) -> tuple[dict[str, UserProfile], dict[str, ItemStats]]:
+    """The profiles and items of all these events."""
+    profiles: dict[str, UserProfile] = {}
+    stats: dict[str, ItemStats] = {}
+    for each in events:
+        fold_by_hand(each, profiles, stats)
+    return profiles, stats
+
+
 def test_logged_features_are_those_of_a_profile_folded_with_earlier_events_alone(log: list[Event]) -> None:
     log = log[:3_000]
     slates = logged_slates(log)
@@ -221,10 +230,7 @@ def test_the_world_is_what_the_pipeline_would_hold(log: list[Event]) -> None:
     world = World(CATALOG)
     for each in [*log[:3_000], *log[:50]]:  # redelivered events included
         world.add(each)
-    profiles: dict[str, UserProfile] = {}
-    stats: dict[str, ItemStats] = {}
-    for each in log[:3_000]:
-        fold_by_hand(each, profiles, stats)
+    profiles, stats = folded_by_hand(log[:3_000])
     assert world.profiles == profiles
     assert_holds(world, stats)
 

@@ -31,6 +31,8 @@ HANGING = {
 """Requests that wait for an emulator, up to `LATE_S`."""
 SLACK_S = 4.0  # the machine may be busy
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:

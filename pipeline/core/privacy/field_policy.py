@@ -15,7 +15,6 @@ from pipeline.core.metadata_fields import NUMBER_METADATA
 from pipeline.core.privacy.personal_fields import (
     Change,
     clean,
-    cut_addresses,
     replace_anywhere,
     replace_at,
     without_tokens,
@@ -62,7 +61,7 @@ class FieldPolicy:
         InvalidPolicy: naming the argument.
     """
 
-    __slots__ = ("_dropped", "_has_ids", "_hashed", "_keeps_unreadable", "_key", "_names", "_pii", "_plain")
+    __slots__ = ("_changes", "_dropped", "_has_ids", "_hashed", "_keeps_unreadable", "_key", "_names", "_pii", "_plain")
 
     def __init__(
         self,
@@ -80,23 +79,24 @@ class FieldPolicy:
         _check(drop, hash, key)
         self._key = key
         self._names = frozenset(path[-1] for path in [*self._dropped, *self._hashed]) - IDS
+        self._changes: tuple[tuple[tuple[str, ...], Change], ...] = (
+            *((path, _nothing) for path in self._dropped),
+            *((path, self._hash_id if len(path) == 1 else self._hash) for path in self._hashed),
+        )
         self._plain = not (self._dropped or self._hashed or self._pii)
         self._has_ids = any(path[0] in IDS for path in [*self._dropped, *self._hashed])
         self._keeps_unreadable = self._plain if keeps_unreadable is None else keeps_unreadable
 
     def apply(self, fields: dict[str, Any]) -> None:
         """Cut, drop and hash in an event as the client wrote it, in place. It never raises; twice is as once."""
-        if self._plain:
-            cut_addresses(fields)
-            return
-        for path, change in self._changes():
+        for path, change in self._changes:
             _replace(fields, path, change)
         clean(fields, PII_FIELDS if self._pii else None)
 
     def apply_wire(self, wire: WireEvent) -> None:
         """Do as `apply`, to an event that was parsed already."""
         if self._plain:
-            cut_addresses(wire.metadata)
+            clean(wire.metadata)
             return
         fields = {"metadata": wire.metadata}
         if self._has_ids:
@@ -154,10 +154,6 @@ class FieldPolicy:
                 if len(path) == 1:
                     replace_anywhere(event, plain_name(path[0]), change)
         clean(event, PII_FIELDS if self._pii else None, self._names)
-
-    def _changes(self) -> list[tuple[tuple[str, ...], Change]]:
-        hashed = [(path, self._hash_id if len(path) == 1 else self._hash) for path in self._hashed]
-        return [*((path, _nothing) for path in self._dropped), *hashed]
 
     def _hash(self, value: Any) -> str | None:
         text = _text(value)

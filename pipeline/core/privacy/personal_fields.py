@@ -71,20 +71,6 @@ def clean(root: Any, pii: frozenset[str] | None = None, names: frozenset[str] = 
             waiting += [(value, personal) for value in node if type(value) is dict or type(value) is list]
 
 
-def cut_addresses(root: dict[str, Any]) -> None:
-    """`clean` of addresses and tokens alone, which is all that most events see."""
-    waiting: list[Any] = [root]
-    for node in waiting:
-        if type(node) is dict:
-            if not _CUT_FIELDS.isdisjoint(node):
-                _cut_in(node)
-            node = node.values()
-        for value in node:
-            kind = type(value)
-            if kind is dict or kind is list:
-                waiting.append(value)
-
-
 def _cut_in(node: dict[str, Any]) -> None:
     for name in _CUT_FIELDS.intersection(node):
         cut = None if name in TOKEN_FIELDS else truncated_address(node[name])

@@ -291,7 +291,7 @@ def _begin_all_anew() -> None:
 
 def _version() -> str:
     try:
-        return version("freshet")
+        return version("freshet-client")
     except PackageNotFoundError:  # run from its sources
         return "0"
 

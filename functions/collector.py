@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
-from typing import Any, NamedTuple, Protocol, TypeVar
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol
 
-import msgspec
 from starlette.requests import Request
 
 from functions.accept import Rejection, Sorted, Terms, sort_slices
-from functions.access.admission import Admission, Refused, is_replay
+from functions.access.admission import Admission, is_replay
 from functions.access.sites import Site
+from functions.call import Call
 from functions.config import Config
 from functions.enrich.countries import Countries
 from functions.enrich.senders import Senders
@@ -31,23 +31,23 @@ from functions.http.exchange import Answer, Incoming, Refusal
 from functions.http.problems import problem
 from functions.http.tracing import given_trace_id, trace_id
 from functions.letters import event_attributes, keyless, letter_attributes
+from functions.messages import message_body, messages_of, parts
 from functions.protocols.contract import Outcome, Reading, Rejected
 from functions.publisher import MAX_CALL_MESSAGES, PublishFailed, message
-from functions.routes import OWN_PATHS, ROUTES, Route, foreign_tracker
-from pipeline.core.events import MAX_EVENTS, MESSAGE_TIMES, Event, InvalidEvent, TooMuch, check_work, encode_message
+from functions.refusals import Refused, as_refused, no_such_path, too_much
+from functions.routes import OWN_PATHS, Route
+from pipeline.core.events import InvalidEvent, TooMuch
 from pipeline.core.privacy.addresses import address_key
 from pipeline.core.privacy.consent import GRANTED
 from pipeline.core.privacy.consent_search import search_consent
 from pipeline.runtime.addresses import address_of
-from pipeline.runtime.bodies import RETRY_AFTER_S, Bodies, BodyRefused
-from pipeline.runtime.headers import Headers, by_name
+from pipeline.runtime.bodies import Bodies, BodyRefused
 
 logger = logging.getLogger(__name__)
 
 BY_RATE = "rate"
 MIN_LEFT_S = 0.25
 """For dead letters after events that took almost all of a request's deadline."""
-T = TypeVar("T")
 _HEALTHY = Answer(200, b'{"status":"ok"}')
 
 
@@ -56,26 +56,6 @@ class Publishes(Protocol):
 
     async def publish(self, topic: str, messages: Sequence[Any], within_s: float | None = None) -> None:
         """Return when every message is confirmed, raise `PublishFailed` otherwise."""
-
-
-class Call:
-    """One request on its way: what is known of it so far, for whoever has to answer it."""
-
-    __slots__ = ("body", "cookie", "headers", "method", "path", "route", "scope")
-
-    def __init__(self, scope: Any) -> None:
-        self.scope = scope
-        self.path: str = scope["path"]
-        self.method: str = scope["method"]
-        self.headers: dict[bytes, bytes] = by_name(scope["headers"])
-        self.route: Route | None = ROUTES.get(self.path)
-        self.body = b""
-        self.cookie: str | None = None
-
-    def incoming(self, received_at: datetime) -> Incoming:
-        """What the protocol may see of it."""
-        query = self.scope["query_string"].decode("latin-1")
-        return Incoming(self.method, self.path, query, Headers(self.headers), self.body, received_at)
 
 
 class Prepared(NamedTuple):
@@ -134,7 +114,7 @@ class Collector:
         try:
             answer = await self._answer(call, request)
         except (Refused, BodyRefused, PublishFailed) as error:
-            refused = _as_refused(error)
+            refused = as_refused(error)
             extra = refused.headers
             answer = self._refusal(call, refused.refusal)
         except Exception:  # the framework would log the exception's text, which may quote an event
@@ -181,7 +161,7 @@ class Collector:
         """What is asked of the collector itself, and what nobody answers."""
         methods = OWN_PATHS.get(call.path) if call.route is None else call.route.methods
         if methods is None:
-            raise Refused.because(404, "path", _no_such_path(call.path))
+            raise Refused.because(404, "path", no_such_path(call.path))
         if call.method == "OPTIONS":
             return Answer(204)
         if call.method not in methods:
@@ -203,9 +183,9 @@ class Collector:
         terms = self._terms(call, reading, site, sent_id)
         try:
             found = await _sorted(reading, received_at, terms, len(call.body))
-            bodies = [_message_body(events) for events in _messages_of(found.events, received_at)]
+            bodies = [message_body(events) for events in messages_of(found.events, received_at)]
         except TooMuch as error:
-            raise _too_much(error) from None
+            raise too_much(error) from None
         if self._config.cookie is not None and not site.server:
             anonymous_id = self._cookie_id(call, found, terms.visitor_id)
             secure = is_secure(incoming.headers)
@@ -232,7 +212,7 @@ class Collector:
         fields of it would have to be dropped or hashed, which nobody can find.
         """
         if isinstance(error, TooMuch):
-            return _too_much(error)
+            return too_much(error)
         refusal = Refusal(400, error.field, error.reason, value=error.value)
         site, keys = self._admission.site_of_unread(incoming, call.headers)
         privacy, text = self._config.privacy, incoming.body or incoming.query.encode("latin-1")
@@ -362,56 +342,3 @@ async def _sorted(reading: Reading, received_at: datetime, terms: Terms, body_by
     for _ in sort_slices(found, reading, received_at, terms, body_bytes):
         await asyncio.sleep(0)
     return found
-
-
-def parts(whole: list[T], size: int) -> Iterator[list[T]]:
-    """Consecutive parts of at most `size`."""
-    return (whole[start : start + size] for start in range(0, len(whole), size))
-
-
-def _no_such_path(path: str) -> str:
-    tracker = foreign_tracker(path)
-    if tracker is None:
-        return "expected one of the paths in /openapi.json"
-    return (
-        f"{tracker}'s protocol is not read; send its events to /v1/events or, by a forwarder that speaks Segment,"
-        " to /v1/batch: docs/protocols/others.md"
-    )
-
-
-def _as_refused(error: Refused | BodyRefused | PublishFailed) -> Refused:
-    if isinstance(error, Refused):
-        return error
-    return _refused_body(error) if isinstance(error, BodyRefused) else _not_stored()
-
-
-def _messages_of(events: list[Event], received_at: datetime) -> Iterator[list[Event]]:
-    """The events of each message. A backfill tells messages by their arrival: each has its own, by a millisecond."""
-    for number, part in enumerate(parts(events, MAX_EVENTS)):
-        arrived_at = received_at + timedelta(milliseconds=number)
-        yield [msgspec.structs.replace(event, ingest_time=arrived_at) for event in part] if number else part
-
-
-def _message_body(events: list[Event]) -> bytes:
-    """Of one message to Pub/Sub; a small request may stand for much, and the pipeline is bounded as well.
-
-    Raises:
-        TooMuch: more than `check_work` allows.
-    """
-    body = encode_message(events)
-    check_work(body, "events", MESSAGE_TIMES)
-    return body
-
-
-def _too_much(error: TooMuch) -> Refused:
-    return Refused(Refusal(413, error.field, error.reason, value=error.value))
-
-
-def _refused_body(error: BodyRefused) -> Refused:
-    wait = RETRY_AFTER_S if error.status == 503 else None
-    return Refused(Refusal(error.status, error.field, error.reason, wait), error.headers)
-
-
-def _not_stored() -> Refused:
-    refusal = Refusal(503, "server", "not stored, send the same request again", RETRY_AFTER_S)
-    return Refused(refusal, {"retry-after": str(RETRY_AFTER_S)})

@@ -13,31 +13,11 @@ from functions.http.exchange import Incoming, Refusal
 from functions.protocols.contract import Reading
 from functions.protocols.native.protocol import KEY_HEADER
 from functions.protocols.values import basic_user
+from functions.refusals import Refused
 from pipeline.runtime.addresses import sender_of
 from pipeline.runtime.limits import TokenBuckets, buckets_of
 
 REPLAY_HEADER = b"x-freshet-replay"
-
-
-class Refused(Exception):
-    """A request of which nothing is taken.
-
-    Attributes:
-        refusal: what the client is told.
-        headers: that help the client.
-        letter: the message for the dead letter, where the request is kept.
-    """
-
-    def __init__(self, refusal: Refusal, headers: Mapping[str, str] | None = None, letter: Any = None) -> None:
-        self.refusal = refusal
-        self.headers = dict(headers or {})
-        self.letter = letter
-        super().__init__(f"{refusal.status}: {refusal.field}: {refusal.reason}")
-
-    @staticmethod
-    def because(status: int, field: str, reason: str, **headers: str) -> Refused:
-        """With `headers`, underscores for hyphens."""
-        return Refused(Refusal(status, field, reason), {name.replace("_", "-"): v for name, v in headers.items()})
 
 
 def is_replay(headers: Mapping[bytes, bytes]) -> bool:

@@ -1,0 +1,36 @@
+"""The messages to Pub/Sub that the accepted events of a request become."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+import msgspec
+
+from pipeline.core.events import MAX_EVENTS, MESSAGE_TIMES, Event, check_work, encode_message
+
+T = TypeVar("T")
+
+
+def messages_of(events: list[Event], received_at: datetime) -> Iterator[list[Event]]:
+    """The events of each message. A backfill tells messages by their arrival: each has its own, by a millisecond."""
+    for number, part in enumerate(parts(events, MAX_EVENTS)):
+        arrived_at = received_at + timedelta(milliseconds=number)
+        yield [msgspec.structs.replace(event, ingest_time=arrived_at) for event in part] if number else part
+
+
+def message_body(events: list[Event]) -> bytes:
+    """Of one message to Pub/Sub; a small request may stand for much, and the pipeline is bounded as well.
+
+    Raises:
+        TooMuch: more than `check_work` allows.
+    """
+    body = encode_message(events)
+    check_work(body, "events", MESSAGE_TIMES)
+    return body
+
+
+def parts(whole: list[T], size: int) -> Iterator[list[T]]:
+    """Consecutive parts of at most `size`."""
+    return (whole[start : start + size] for start in range(0, len(whole), size))

@@ -32,7 +32,7 @@ from pipeline.core.privacy.signals import Signal
 from pipeline.core.privacy.user_tokens import check_user_token
 
 MAX_EXPANDED_BYTES = 4 * 1024 * 1024
-"""What the events of a request that stand for several of ours may come to: a small body must not become a big one."""
+"""Bound of the events that those of a request become, where one stands for several: a small body must not become big."""
 
 SLICE_EVENTS = 50
 """The sender's or ours, between which others may be served: about 5 ms of a processor where an event is usual."""
@@ -41,21 +41,21 @@ SLICE_BYTES = 8 * 1024
 
 
 class Terms(msgspec.Struct, frozen=True):
-    """What holds for all events of one request.
+    """Facts that hold for all events of one request.
 
     Attributes:
         privacy: what the installation promises its visitors.
         signal: what the browser says for its visitor.
         plan: a stricter tracking plan.
         replay_window_s: how far `sent_at` may be from the arrival; None: as far as it likes.
-        visitor_id: the anonymous id of events that name nobody; None: they are rejected.
+        visitor_id: the anonymous id of events that name no visitor; None: they are rejected.
         context: what the request says of its sender, see `context.request_context`.
         bot: why the request is no person's, or None.
-        agents: what user agents say; None: nobody looks.
+        agents: what user agents say; None: they are not parsed.
         keeps_bot: a back end's own mark in `metadata.bot` stays.
         secret: a back end's write key, which is kept nowhere: where its SDK has it in an ordinary field (Snowplow's app
             id), the field is left out.
-        user_key: by which an event that names a user has to prove it; None: nobody asks.
+        user_key: by which an event that names a user has to prove it; None: no proof is asked for.
     """
 
     privacy: Privacy = Privacy()
@@ -87,7 +87,7 @@ class Rejection(msgspec.Struct, frozen=True):
 
 
 class Sorted(msgspec.Struct):
-    """What becomes of a request.
+    """A request, sorted: events, dead letters and what is withheld.
 
     Attributes:
         events: ours, in order.
@@ -125,7 +125,7 @@ def sort_slices(
     Raises:
         TooMuch: field `events`, when they stand for too many of ours, or would come to more than `MAX_EXPANDED_BYTES`.
     """
-    if terms.signal is Signal.GPC:  # binds whatever an event says: nothing is looked at
+    if terms.signal is Signal.GPC:  # binds before any consent of an event: nothing is looked at
         found.accepted = found.withheld = len(reading.events)
         found.consent = DENIED
         return
@@ -165,7 +165,7 @@ _encoder = msgspec.json.Encoder(enc_hook=str)
 
 
 class _Request:
-    """What all events of one request have in common, on its way through them."""
+    """State that the events of one request share while they are sorted."""
 
     __slots__ = ("history", "ingest_time", "reading", "shift", "terms")
 
@@ -193,7 +193,7 @@ class _Request:
         return self._accept_facts(translated, shift)
 
     def consent(self, translated: Translated) -> Consent:
-        """What the visitor of a rejected event agreed to, as far as it can be read; else its text is searched."""
+        """Consent of a rejected event, as far as it can be read; else its text is searched."""
         facts, allowed = facts_of(translated), GRANTED
         if not facts and isinstance(translated.source, bytes):
             allowed = search_consent(translated.source, None)

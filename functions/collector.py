@@ -52,14 +52,14 @@ _HEALTHY = Answer(200, b'{"status":"ok"}')
 
 
 class Publishes(Protocol):
-    """What the collector needs of a publisher."""
+    """A publisher, as the collector needs it."""
 
     async def publish(self, topic: str, messages: Sequence[Any], within_s: float | None = None) -> None:
         """Return when every message is confirmed, raise `PublishFailed` otherwise."""
 
 
 class Prepared(NamedTuple):
-    """What a request comes to: messages for the two topics, and what is answered once they are confirmed."""
+    """Messages of a request for the two topics, and the answer once they are confirmed."""
 
     events: list[Any]
     letters: list[Any]
@@ -158,7 +158,7 @@ class Collector:
             await self._publisher.publish(self._config.dead_letter_path, part, left_s)
 
     def _own(self, call: Call) -> Answer:
-        """What is asked of the collector itself, and what nobody answers."""
+        """Answers of the collector itself, and to paths that it does not have."""
         methods = OWN_PATHS.get(call.path) if call.route is None else call.route.methods
         if methods is None:
             raise Refused.because(404, "path", no_such_path(call.path))
@@ -208,8 +208,8 @@ class Collector:
     def _unreadable(self, call: Call, route: Route, incoming: Incoming, error: InvalidEvent) -> Refused:
         """A request of which nothing can be read goes to the dead letter whole, where it may come from a site.
 
-        Not where anything that can still be told is against it: for whom it speaks, nobody knows any more. Nor where
-        fields of it would have to be dropped or hashed, which nobody can find.
+        Not where anything that can still be read is against it: whose consent it is, is not known any more. Nor where
+        fields of it would have to be dropped or hashed, which cannot be found.
         """
         if isinstance(error, TooMuch):
             return too_much(error)
@@ -253,7 +253,7 @@ class Collector:
     ) -> dict[str, str]:
         trace = trace_id(call.headers, self._random_bits(128))
         secret, address = self._config.address_key, None
-        # What comes from a back end or from us tells nothing of the visitors' network.
+        # What comes from a back end or from us says nothing of the visitors' network.
         if secret is not None and not site.server and not reading.history and b"sp-anonymous" not in call.headers:
             address = address_key(address_of(call.scope), secret)
         sender = site.sender(call.headers)
@@ -264,7 +264,7 @@ class Collector:
     # ---- on which terms? ---------------------------------------------------------------------------------------
 
     def _terms(self, call: Call, reading: Reading, site: Site, sent_id: str | None) -> Terms:
-        """Back ends speak for others: what their own requests look like says nothing of a visitor."""
+        """Back ends send for others: what their own requests look like says nothing of a visitor."""
         privacy = self._config.privacy
         if is_replay(call.headers):  # what its visitors agreed to was found before: what was denied, the events say
             privacy = replace(privacy, default=GRANTED)
@@ -295,7 +295,7 @@ class Collector:
         return anonymous_id_from(incoming.headers.get("cookie"), cookie.name)
 
     def _visitor_id(self, sent_id: str | None) -> str | None:
-        """For events that name nobody: the cookie's, or a new one, where cookies are configured."""
+        """For events that name no visitor: the cookie's, or a new one, where cookies are configured."""
         return (sent_id or f"{self._random_bits(128):032x}") if self._config.cookie is not None else None
 
     def _cookie_id(self, call: Call, found: Sorted, visitor_id: str | None) -> str | None:
@@ -311,7 +311,7 @@ class Collector:
         own = self._config.privacy.fields.apply_id("anonymous_id", visitor_id)
         return own if named == own else None
 
-    # ---- how it is told ----------------------------------------------------------------------------------------
+    # ---- the answer ---------------------------------------------------------------------------------------------
 
     def _refusal(self, call: Call, refusal: Refusal) -> Answer:
         """In the shape that the client's SDK knows."""

@@ -1,4 +1,4 @@
-"""What goes to Pub/Sub beside an event: the attributes of messages and of dead letters."""
+"""Attributes of messages and of dead letters, which go to Pub/Sub beside the events."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def letter_attributes(
 
 
 def keyless(payload: bytes, keys: Iterable[str]) -> bytes:
-    """What cannot be read, less the keys that it may have anywhere, plain or as in a query: a server's is a secret."""
+    """An unreadable payload without the keys in it, plain or as in a query: a server's is a secret."""
     for key in keys:
         for written in (key, quote_plus(key, errors="replace")):
             payload = payload.replace(written.encode("utf-8", "surrogatepass"), b"***")

@@ -1,4 +1,4 @@
-"""What `/openapi.json` answers: the collector in OpenAPI 3.1, made of the schemas."""
+"""The answer of `/openapi.json`: the collector in OpenAPI 3.1, made of the schemas."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _own_paths() -> dict[str, Any]:
 
 
 def _collect() -> dict[str, Any]:
-    """The body is read as JSON whatever it says it is: `sendBeacon` says `text/plain`, which asks no preflight."""
+    """The body is read as JSON under any content type: `sendBeacon` says `text/plain`, which asks no preflight."""
     body = {"anyOf": [{"$ref": f"{_SCHEMAS}Batch"}, {"$ref": f"{_SCHEMAS}Event"}]}
     beacon = {"type": "string", "contentMediaType": "application/json", "contentSchema": body}
     return {
@@ -132,7 +132,7 @@ def _vendors(vendor_paths: Paths) -> dict[str, Any]:
 
 
 def _vendor(name: str, path: str, method: str) -> dict[str, Any]:
-    """Briefly: these are described by the vendors, whose SDKs speak to them."""
+    """Briefly: these are described by the vendors, whose SDKs use them."""
     answer = {"description": "As the vendor's own endpoint answers, refusals too."}
     operation: dict[str, Any] = {
         "operationId": f"{name}_{method.lower()}_{re.sub(r'[^A-Za-z0-9]', '_', path[1:])}",

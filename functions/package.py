@@ -67,7 +67,7 @@ def _packages(module: str) -> Iterator[str]:
 
 
 def requirements() -> str:
-    """What setup.py asks for the collector, with everything below it held to constraints.txt."""
+    """Requirements of the collector in setup.py, with everything below them held to constraints.txt."""
     setup = run_setup(str(REPO / "setup.py"), stop_after="init")
     asked = [*setup.install_requires, *setup.extras_require["collector"]]  # type: ignore[attr-defined]
     return "\n".join(["--constraint constraints.txt", *asked]) + "\n"

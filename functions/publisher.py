@@ -1,6 +1,6 @@
 """Publishes to Pub/Sub and returns once Pub/Sub has confirmed: cheap, bounded in time and in memory.
 
-The batching `PublisherClient` waits 10 ms for company before it sends. Here a message leaves at once while
+The batching `PublisherClient` waits 10 ms for further messages before it sends. Here a message leaves at once while
 fewer than `MAX_IN_FLIGHT` calls are under way; under load the messages that arrive meanwhile leave together
 in the next call (group commit), each still a message of its own. The call goes through a bare gRPC stub with
 the library's own channel and types: the generated client's `publish` takes twice the time and the processor.

@@ -1,4 +1,4 @@
-"""Which protocol answers which path."""
+"""Paths, and the protocol that answers each."""
 
 from __future__ import annotations
 

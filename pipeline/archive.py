@@ -26,7 +26,7 @@ PART_ROWS = 20_000
 
 
 class Day(NamedTuple):
-    """How many events the log holds of one day of event time (UTC), a partition of the table."""
+    """Number of events that the log holds of one day of event time (UTC), a partition of the table."""
 
     start: datetime
     events: int

@@ -84,7 +84,7 @@ class RouteVisitors(beam.PTransform):
     """Give every event to its visitor: encoded events to `(profile key, encoded event)`, and pointer rows.
 
     A browser belongs to the first account that it named, by time of arrival; all that it sent without an account is
-    the account's, as in the stream. Events whose visitor denied personalization are nobody's, as there; what was not
+    the account's, as in the stream. Events whose visitor denied personalization are left out, as there; what was not
     logged, because its visitor denied analytics, a backfill cannot know. Grouped by browser: one browser's events have
     to fit into memory.
     """
@@ -125,7 +125,7 @@ class CombineRows(beam.PTransform):
 
 
 class ItemStatsSum(beam.CombineFn):
-    """Merges `(encoded ItemStats, encoded stub or empty)`; of several stubs the greatest, whatever the order.
+    """Merges `(encoded ItemStats, encoded stub or empty)`; of several stubs the greatest, in any order.
 
     Most items have one partial alone, which is not decoded.
     """
@@ -418,7 +418,7 @@ def progress_line(done: Mapping[str, int], total: int | None) -> str:
 
 
 def _source(known: argparse.Namespace, now: datetime) -> ReadLog | ReadFile:
-    """What reads the events. Raises ValueError, naming the argument that does not fit."""
+    """The transform that reads the events. Raises ValueError, naming the argument that does not fit."""
     if known.file is not None:
         if not os.path.exists(known.file) and "://" not in known.file:
             raise ValueError(f"file: expected a file of events, got {known.file}")

@@ -89,7 +89,7 @@ def call_in(path: Path, function: str, name: str) -> str:
 
 
 def function_in(path: Path, name: str) -> str:
-    """The source of the first function in a Python file that speaks of `name`.
+    """The source of the first function in a Python file that mentions `name`.
 
     Raises:
         ValueError: when there is none.

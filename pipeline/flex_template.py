@@ -1,4 +1,4 @@
-"""What the Flex Template's launcher starts: it says all in options, while the pipeline asks its environment too."""
+"""Entry point of the Flex Template's launcher: it says all in options, while the pipeline asks its environment too."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from pipeline.store import LEASE, Bigtable, Cell, Store, now_ms, revise
 
 logger = logging.getLogger(__name__)
 
-LEASE_S = 30.0  # a lease that nobody renews is free after so long
+LEASE_S = 30.0  # a lease that is not renewed is free after so long
 RENEW_S = 5.0  # each process that folds or writes renews it so often
 STALE_S = 10.0  # a process that has not renewed it for so long renews it before the next element
 END_S = 2.0  # at the end a process tries to let go of it for so long
@@ -52,7 +52,7 @@ class Holder(msgspec.Struct, frozen=True):
         return f"process {self.pid} on {self.name}" if self.pid else f"the job {self.name}"
 
     def has_ended(self) -> bool:
-        """True for a process of this machine that runs no more; of others only the lease's age tells."""
+        """True for a process of this machine that runs no more; of others only the lease's age is known."""
         if not self.pid or self.name != machine():
             return False
         try:
@@ -65,7 +65,7 @@ class Holder(msgspec.Struct, frozen=True):
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """The row's content: the holder, and since when in ms, which tells one term from the next."""
+    """The row's content: the holder, and since when in ms, which distinguishes terms."""
 
     holder: Holder
     since_ms: int
@@ -108,7 +108,7 @@ class HeldLease:
         return self._term
 
     def take(self) -> None:
-        """Take the lease; wait for one that nobody renews to run out. Raises LeaseHeld when its holder renews it."""
+        """Take the lease; wait for one that is not renewed to run out. Raises LeaseHeld when its holder renews it."""
         seen_ms = None
         while True:
             try:
@@ -191,7 +191,7 @@ class HeldLease:
 
 
 class Lease(msgspec.Struct, frozen=True):
-    """Which lease, and for whom: picklable, and the key of what a process holds."""
+    """A lease and its holder: picklable, and the key of what a process holds."""
 
     target: Bigtable
     holder: Holder
@@ -248,7 +248,7 @@ def lease_of(options: FreshetOptions) -> Lease:
 def machine(boot_id: Path = _BOOT_ID) -> str:
     """This machine since its start, or this container of it: where a process id means one process.
 
-    Its host name alone where Linux does not tell more.
+    Its host name alone where Linux has no more.
     """
     with suppress(OSError):
         return f"{platform.node()}#{boot_id.read_text().strip()}#{_PROCESS_IDS.stat().st_ino}"

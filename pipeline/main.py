@@ -76,7 +76,7 @@ def fold_events(pipeline: beam.Pipeline, options: FreshetOptions) -> None:
 
 
 def log_dead_letters(pipeline: beam.Pipeline, options: FreshetOptions) -> None:
-    """What the collector rejected, whole, to BigQuery."""
+    """Dead letters of the collector, whole, to BigQuery."""
     messages = pipeline | "ReadDeadLetters" >> _messages(options.dead_letters_subscription)
     messages | "LogDeadLetters" >> _rows_to("dead_letters", options, dead_letter_rows)
 

@@ -28,7 +28,7 @@ where timestamp >= @oldest and ingest_time >= @since
 
 
 class RewindError(ValueError):
-    """What keeps us from winding back: which field, what was expected, what it is."""
+    """An error that keeps us from winding back: field, expectation and value."""
 
 
 def check_reach(since: datetime, now: datetime, retention: timedelta) -> None:
@@ -41,7 +41,7 @@ def check_reach(since: datetime, now: datetime, retention: timedelta) -> None:
 
 
 def retention_of(client: SubscriberClient, subscription: str) -> timedelta:
-    """How long the subscription keeps messages that were acknowledged.
+    """Time for which the subscription keeps messages that were acknowledged.
 
     Raises:
         RewindError: there is no such subscription, or it does not keep them.
@@ -60,7 +60,7 @@ def rewind(installation: Installation, names: Sequence[str], since: datetime, no
     """Seek every subscription to `since`, after all of them were found able to.
 
     What was published at that time or later is delivered again. What was published before counts as read, whether
-    somebody has read it or not.
+    it has been read or not.
 
     Raises:
         RewindError: nothing was changed.
@@ -74,7 +74,7 @@ def rewind(installation: Installation, names: Sequence[str], since: datetime, no
 
 
 def events_since(installation: Installation, since: datetime) -> int:
-    """How many events of the log came in since then; neither those that never got there nor older backfills."""
+    """Number of the log's events that came in since then; neither those that never got there nor older backfills."""
     bounds = {"oldest": since - MAX_AGE, "since": since}
     parameters = [bigquery.ScalarQueryParameter(name, "TIMESTAMP", time) for name, time in bounds.items()]
     job = bigquery.QueryJobConfig(query_parameters=parameters)

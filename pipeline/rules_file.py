@@ -100,7 +100,7 @@ def rules_of(name: str) -> Rules:
 
 
 def _content(path: str) -> bytes:
-    """What a file holds, here or on Cloud Storage: the launcher of a Flex Template has no folder of the operator's."""
+    """Text of a file, here or on Cloud Storage: the launcher of a Flex Template has no folder of the operator's."""
     try:
         with FileSystems.open(path) as file:
             return bytes(file.read())
@@ -280,7 +280,7 @@ class _Reader:
 
 
 def _can_hold(conditions: Sequence[Condition], within: Range) -> bool:
-    """Whether some value of a signal's range meets all bounds; bounds with no value between them contradict."""
+    """True where some value of a signal's range meets all bounds; bounds with no value between them contradict."""
     low, high = within
     low = max([low, *(condition.value for condition in conditions if condition.is_lower)])
     high = min([high, *(condition.value for condition in conditions if not condition.is_lower)])

@@ -215,7 +215,7 @@ class Store:
         return found
 
     def read_items(self, ids: Sequence[str]) -> dict[str, Item]:
-        """What the catalog says of those items that it holds; those that cannot be read are left out, and logged."""
+        """Items of the catalog, of those that it holds; those that cannot be read are left out, and logged."""
         found: dict[str, Item] = {}
         reasons: list[str] = []
         for key, (value, _) in self.read_many(ITEM, ids).items():
@@ -255,7 +255,7 @@ class Store:
         return bool(matched) == (before is not None)
 
     def count(self, table: str) -> int:
-        """How many rows a table holds (a scan: for reports and tests)."""
+        """Number of rows of a table (a scan: for reports and tests)."""
         return sum(1 for _ in self._tables[table].read_rows_stream(ReadRowsQuery(row_filter=_NEWEST)))
 
     def scan(self, kind: str) -> Iterator[tuple[str, bytes]]:
@@ -277,7 +277,7 @@ class Store:
 
 
 class Bigtable(NamedTuple):
-    """Which Bigtable: picklable, and the key of the client that a process shares."""
+    """A Bigtable instance: picklable, and the key of the client that a process shares."""
 
     project: str
     instance: str
@@ -434,7 +434,7 @@ class AsyncStore:
 
 
 def _holds(family: str, column: bytes, cell: Cell | None) -> RowFilter:
-    """Lets a row's newest cell through: whatever it is, or only if it is this one."""
+    """Lets a row's newest cell through: any, or only this one."""
     name = re.escape(column)
     newest: list[RowFilter] = [FamilyNameRegexFilter(family), ColumnQualifierRegexFilter(name), _NEWEST]
     if cell is None:

@@ -46,7 +46,7 @@ class InvalidModel(ValueError):
 
 
 class Ranker(Protocol):
-    """What turns the columns a model was trained on, `(n, k)`, into probabilities `(n,)`."""
+    """A scorer: the columns a model was trained on, `(n, k)`, to probabilities `(n,)`."""
 
     def predict(self, matrix: Matrix) -> NDArray[np.floating[Any]]: ...
 
@@ -69,7 +69,7 @@ class Logistic:
 class Trees:
     """A logistic model, its log-odds corrected by LightGBM's boosted trees.
 
-    With little data there are few trees and the logistic model speaks; with much, they have the last word.
+    With little data there are few trees and the logistic model decides; with much, they do.
     """
 
     def __init__(self, text: str, columns: int, base: Logistic) -> None:
@@ -92,7 +92,7 @@ class Trees:
 
 
 def _chances(scores: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-    """Log-odds `(n,)` as probabilities; beyond 15 float32 would hardly tell them from 0 and 1."""
+    """Log-odds `(n,)` as probabilities; beyond 15 float32 would hardly distinguish them from 0 and 1."""
     return np.asarray(1.0 / (1.0 + np.exp(-np.clip(scores, -15.0, 15.0))))
 
 
@@ -257,7 +257,7 @@ def prior_model() -> Model:
 
 
 def is_remote(path: str | Path) -> bool:
-    """Whether the path lies in Cloud Storage."""
+    """True where the path lies in Cloud Storage."""
     return str(path).startswith("gs://")
 
 

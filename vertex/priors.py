@@ -1,4 +1,4 @@
-"""What an item's rates are before it has data of its own, fitted alike by serving and by training."""
+"""Priors of items' rates, for items without data of their own, fitted alike by serving and by training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may send: a site's key, its origins, rates, history; and who sends faster than people do."""
+"""Admission of senders: a site's key, its origins, rates, history; and addresses faster than people are."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Admission:
         return site
 
     def site_of_unread(self, incoming: Incoming, headers: Mapping[bytes, bytes]) -> tuple[Site, list[str]]:
-        """As `site_of`, of a request whose body tells nothing; and all keys of sites that it shows.
+        """As `site_of`, of a request whose body cannot be read; and all keys of sites that it shows.
 
         Raises:
             Refused: 401 where it shows none; 403 or 429.
@@ -90,7 +90,7 @@ class Admission:
         return self._sender(keys[0] if keys else None, headers), keys
 
     def is_too_busy(self, scope: Any) -> bool:
-        """Whether an address sends more than a person does."""
+        """True where an address sends more than a person does."""
         buckets = self._bot_rate
         return buckets is not None and buckets.take(sender_of(scope), self._clock_s()) > 0.0
 
@@ -135,7 +135,7 @@ class Admission:
 
 
 def presented_keys(incoming: Incoming) -> list[str | None]:
-    """All that may be a write key in a request whose body tells nothing."""
+    """All that may be a write key in a request whose body cannot be read."""
     keys: list[str | None] = [incoming.headers.get(KEY_HEADER), basic_user(incoming.headers)]
     return keys + [unquote_plus(pair.partition("=")[2]) for pair in incoming.query[:4096].split("&")[:64]]
 

@@ -1,4 +1,4 @@
-"""Who may send: the sites of an installation, their write keys, and what each asks of its events."""
+"""Sites of an installation, their write keys, and what each asks of its events."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class SiteOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Site(msgspec.Struct, frozen=True):
-    """What the collector knows of a request's sender. `server` says that it is a back end, and no visitor's browser."""
+    """A request's sender, as the collector knows it. `server` says that it is a back end, and no visitor's browser."""
 
     name: str
     server: bool = False
@@ -83,7 +83,7 @@ class Sites:
 
     def __init__(self, options: Mapping[str, SiteOptions]) -> None:
         self._open = None if options else Site(OPEN_SITE)
-        # Keys are looked up by a digest under a secret of this process: how long a look-up takes tells nothing of them.
+        # Keys are looked up by a digest under a secret of this process: the time that a look-up takes discloses nothing of them.
         self._secret = secrets.token_bytes(32)
         self._sites: dict[bytes, tuple[bytes, Site]] = {}
         self._by_name: dict[tuple[str, bool], Site] = {}
@@ -132,7 +132,7 @@ class Sites:
 
     @property
     def is_open(self) -> bool:
-        """Whether anybody may send."""
+        """True where anybody may send."""
         return self._open is not None
 
     def _add(self, name: str, options: SiteOptions) -> None:

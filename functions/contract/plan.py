@@ -44,7 +44,7 @@ class Plan:
 
     Args:
         validators: by the event's name.
-        names: the names that the plan itself gives to fields; only these are told to logs and dead letters.
+        names: the names that the plan itself gives to fields; only these go into logs and dead letters.
         accept_unknown: whether events pass that the plan does not name.
     """
 

@@ -27,7 +27,7 @@ from pipeline.core.events import (
 
 TIMEOUT_S = 60.0
 MAX_REQUEST = (MAX_EVENTS, 1024 * 1024, MAX_CONTAINERS, MAX_VALUES, MAX_ESCAPED_HALVES, MAX_LONG_NUMBERS)
-"""What `event_size` may add up to in one request."""
+"""Bound of the sum of `event_size` in one request."""
 
 
 class CollectorError(RuntimeError):

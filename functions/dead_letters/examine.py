@@ -101,7 +101,7 @@ def _read(letter: StoredLetter, now: datetime) -> tuple[list[Event], list[Refuse
 
 
 def _reading(letter: StoredLetter, received_at: datetime) -> Reading:
-    """What its protocol reads in a request around the payload.
+    """The reading of its protocol, of a request around the payload.
 
     Raises:
         InvalidEvent: naming what cannot be read.

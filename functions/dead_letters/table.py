@@ -56,7 +56,7 @@ class RowsRefused(RuntimeError):
 
 @dataclass(frozen=True)
 class Filters:
-    """Which dead letters: None stands for any.
+    """A choice of dead letters; None stands for any.
 
     Attributes:
         reason: a part of the reason.

@@ -1,4 +1,4 @@
-"""Who is no person: by name, or by what every browser sends and this one did not. It is marked, and never refused."""
+"""Bots, by name or by a header that every browser sends and this one did not. They are marked, and never refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LOOPBACK = ("localhost", "127.", "[::1]")
 
 
 def bot_reason(user_agent: str | None, headers: Mapping[str, str], agents: UserAgents) -> str | None:
-    """Why a request is no person's, or None.
+    """The reason why a request is a bot's, or None.
 
     Not to be asked about a back end's requests (a server's write key): those lack all that a browser sends.
 
@@ -57,10 +57,10 @@ def event_bot_reason(reason: str | None, metadata: Mapping[str, Any], agents: Us
 
 
 def is_trustworthy(headers: Mapping[str, str]) -> bool:
-    """Whether the browser surely took the collector's address for one that gets `Sec-Fetch-*`.
+    """True where the browser surely took the collector's address for one that gets `Sec-Fetch-*`.
 
-    The front end says by X-Forwarded-Proto that it was https; whoever asks a loopback host shows it by Host. Where
-    neither is so, nobody knows here.
+    The front end says by X-Forwarded-Proto that it was https; a request to a loopback host shows it by Host. Where
+    neither is so, it is not known.
     """
     return headers.get("x-forwarded-proto") == "https" or headers.get("host", "").startswith(_LOOPBACK)
 

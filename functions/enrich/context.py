@@ -1,4 +1,4 @@
-"""What the collector adds to events: of the request its agent, language and country, of the page its campaign."""
+"""Context that the collector adds to events: agent, language and country of the request, campaign of the page."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _QUALITY = re.compile(r"\s*q\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\s*", re.ASCI
 def request_context(
     user_agent: str | None, accept_language: str | None, country: str | None, agents: UserAgents
 ) -> dict[str, str]:
-    """What a request says about its sender, under the names of event metadata; what it does not say is left out.
+    """Facts about a request's sender, under the names of event metadata; what it does not say is left out.
 
     Args:
         user_agent, accept_language: the headers' texts, any.

@@ -11,7 +11,7 @@ import maxminddb
 from pipeline.runtime.environ import InvalidConfig
 
 UNKNOWN = frozenset({"ZZ", "XX"})
-"""What load balancers say when they do not know; Cloudflare's `T1` (Tor) is no two letters."""
+"""Codes of load balancers that do not know; Cloudflare's `T1` (Tor) is no two letters."""
 
 IPV4_IN_IPV6 = "::ffff:"
 _NETWORKS_TRIED = 1000
@@ -19,7 +19,7 @@ _UNREADABLE = (maxminddb.InvalidDatabaseError, ValueError, OSError, TypeError, K
 
 
 class Countries:
-    """Where requests come from. An address is looked up, and neither kept nor cached.
+    """Countries of requests. An address is looked up, and neither kept nor cached.
 
     Args:
         header: name of the header that the load balancer overwrites with the country (`x-client-region`,
@@ -35,14 +35,14 @@ class Countries:
         self._header = header.strip().lower() if header else None
         self._reader = _opened(path) if path else None
         self.looks = self._header is not None or self._reader is not None
-        """Whether anything is asked at all."""
+        """True where countries are looked up at all."""
 
     def of(self, headers: Mapping[str, str], address: str | None) -> str | None:
         """The country's ISO 3166-1 alpha-2 code in upper case, or None.
 
         Args:
             headers: of the request, lower-case names.
-            address: the client's, whole, as text that nobody has checked.
+            address: the client's, whole, as unchecked text.
         """
         code = country_code(headers.get(self._header)) if self._header else None
         return code if code or self._reader is None or not address else _looked_up(self._reader, address)

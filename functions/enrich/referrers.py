@@ -1,4 +1,4 @@
-"""Which sites are search engines, social networks, mail readers and AI assistants, and what counts as one site."""
+"""Sites that are search engines, social networks, mail readers and AI assistants, and the bounds of one site."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ SHARED_HOSTS = frozenset(
     " herokuapp.com myshopify.com netlify.app onrender.com pages.dev run.app s3.amazonaws.com vercel.app web.app"
     " webflow.io wixsite.com wordpress.com workers.dev".split()
 )
-"""Whose subdomains belong to different people."""
+"""Domains whose subdomains belong to different people."""
 
 
 @lru_cache(maxsize=4096)

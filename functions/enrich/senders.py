@@ -1,4 +1,4 @@
-"""What a request's headers say of its sender; most requests of a visitor say the same, so it is remembered."""
+"""Senders by their headers; most requests of a visitor have the same, so the reading is cached."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Senders:
         self._known: dict[tuple[bytes | None, ...], Sender] = {}
 
     def of(self, raw: Mapping[bytes, bytes], scope: Any) -> Sender:
-        """What these headers (lower-case names) say, and the address in this ASGI scope."""
+        """The sender by these headers (lower-case names) and the address in this ASGI scope."""
         key = tuple(map(raw.get, _HEADERS))
         sender = self._known.get(key)
         if sender is None:
@@ -64,7 +64,7 @@ class Senders:
             bot_reason(agent, headers, self._agents) if self._marks_bots else None,
             self._privacy.signal(headers),
         )
-        # What nobody had the time to read is read another time.
+        # What there was no time to parse is parsed another time.
         if sender.context.get("user_agent_family") != UNREAD and sum(map(len, filter(None, key))) <= MAX_KEY_BYTES:
             if len(self._known) >= MAX_REMEMBERED:
                 self._known.clear()

@@ -1,4 +1,4 @@
-"""What a user agent's text says, remembered: browser, system, kind of device, and whether it is a known crawler."""
+"""User agents, parsed and cached: browser, system, kind of device, and whether it is a known crawler."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_FAMILY_LENGTH = 64
 CACHED_USER_AGENTS = 4096
 BUSY_SHARE, BURST_S = 0.05, 0.5
 MAX_CHARGE_S = 0.02
-"""What one reading is charged at most: a process that was put to sleep in the middle of it has not worked so long."""
+"""Bound of the time that one parse is charged: a process that was put to sleep in it has not worked so long."""
 
 UNREAD, UNRECOGNISED = "unknown", "Other"
 
@@ -58,10 +58,10 @@ FETCH_METADATA_SINCE = {_CHROME: 80, _FIREFOX: 90}
 
 
 class Agent(msgspec.Struct, frozen=True):
-    """What a user agent's text says. It can say anything: a claim, and no proof.
+    """A user agent, parsed. It can say anything: a claim, and no proof.
 
     Attributes:
-        family, os_family: `Chrome`, `Windows`; `Other` where the tables know none, `unknown` where nobody looked.
+        family, os_family: `Chrome`, `Windows`; `Other` where the tables know none, `unknown` where it was not parsed.
         device_class: `desktop`, `mobile`, `tablet`, `tv`, `bot` or `other`.
         crawler: known to be no person.
         browser: claims to be Chrome or a relative, Firefox, or Safari, as such and not within an app.
@@ -111,7 +111,7 @@ class UserAgents:
         self._saved_s, self._seen_at_s = burst_s, clock()
 
     def of(self, text: str) -> Agent:
-        """What a text says; of a long one, its first `MAX_USER_AGENT_LENGTH` characters."""
+        """The user agent of a text; of a long one, of its first `MAX_USER_AGENT_LENGTH` characters."""
         text = text[:MAX_USER_AGENT_LENGTH]
         agent = self._known.get(text)
         if agent is None:

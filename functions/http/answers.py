@@ -63,7 +63,7 @@ def response(answer: Answer, cors: CorsHeaders, extra: Mapping[str, str] | None 
 
 @lru_cache(maxsize=MAX_REMEMBERED)
 def _usual_headers(status: int, content_type: str, length: int, cors: CorsHeaders) -> RawHeaders:
-    """Of most answers; whoever sends them must not change them."""
+    """Of most answers; they are shared and must not be changed."""
     return [*SECURITY, *cors, *_content(status, content_type, length)]
 
 
@@ -74,7 +74,7 @@ def _content(status: int, content_type: str, length: int) -> RawHeaders:
 
 
 class Cors:
-    """Which pages may read the answers.
+    """Origins of pages that may read the answers.
 
     A page of a listed origin may send along what its browser keeps (`credentials: include`, as some vendors' SDKs do);
     where every origin is allowed (`*`) none may.

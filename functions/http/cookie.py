@@ -83,7 +83,7 @@ def set_cookie(anonymous_id: str, options: CookieOptions, *, secure: bool) -> st
     """The value of a Set-Cookie header.
 
     Args:
-        anonymous_id: 1 to 256 printable characters; whatever they are, they cannot end the value.
+        anonymous_id: 1 to 256 printable characters; none of them can end the value.
         options: as configured.
         secure: of `is_secure`. Without, `SameSite=None` would be refused by browsers, so it is Lax.
 

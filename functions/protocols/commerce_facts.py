@@ -34,7 +34,7 @@ class Fact(msgspec.Struct, frozen=True):
 
 
 def facts_of(name: str, properties: Mapping[str, Any]) -> Sequence[Fact]:
-    """What an event says by its name, or by what sites usually mean by it (see `commerce_names`).
+    """Facts of an event by its name, or by what sites usually mean by it (see `commerce_names`).
 
     An event of a product that names none is kept under the name it came with: it says nothing for ranking.
 
@@ -77,7 +77,7 @@ def kept(properties: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def consent_of(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """What the visitor agreed to, where a site says so among an event's properties: as metadata, unchecked."""
+    """Consent among an event's properties, where a site puts it there: as metadata, unchecked."""
     return {FIELD: properties[FIELD]} if properties.get(FIELD) is not None else {}
 
 
@@ -113,7 +113,7 @@ def written(
 def from_zero(metadata: dict[str, Any]) -> dict[str, Any]:
     """The `position` of a vendor whose lists begin with 1 as ours, which begin with 0.
 
-    Beside a `request_id` it is the place in a slate of ours, as it was told to the site.
+    Beside a `request_id` it is the place in a slate of ours, as the site was given it.
     """
     position = metadata.get("position")
     if not isinstance(position, (int, float)) or "request_id" in metadata:
@@ -175,7 +175,7 @@ def _of_product(product: Any, field: str) -> dict[str, Any]:
 def _known(
     properties: Mapping[str, Any], names: Sequence[str] | None = None, within_a_product: bool = False
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What is known by our names (all but the query, or `names`), and the properties that are left."""
+    """Properties under our names (all but the query, or `names`), and those that are left."""
     known: dict[str, Any] = {}
     rest = dict(properties)
     for name, candidates in named_properties(properties, within_a_product).items():

@@ -1,4 +1,4 @@
-"""What sites call shop events and product properties where their tracker prescribes no names (Mixpanel, Amplitude)."""
+"""Names that sites give shop events and product properties where their tracker prescribes none (Mixpanel, Amplitude)."""
 
 from __future__ import annotations
 
@@ -60,15 +60,15 @@ _RANKED = {
     spelling: (name, rank) for name, spellings in _PROPERTIES.items() for rank, spelling in enumerate(spellings.split())
 }
 _WITHIN_A_PRODUCT = {"id": ("product_id", 90), "name": ("title", 90)}
-"""What is plain only of an entry of a list of products."""
+"""Names that are plain only in an entry of a list of products."""
 
 _LISTS = {"products": 0, "items": 1, "productlist": 2, "lineitems": 3, "contents": 4}
 CART_LISTS = {"cart": 5, "cartitems": 6, "basket": 7}
-"""What was in the cart: at an order what was bought, at any other event only what it lay beside."""
+"""Products of the cart: at an order what was bought, at any other event only what it lay beside."""
 
 
 def event_of(name: str) -> str | None:
-    """What we call an event, or None for one that only the site knows."""
+    """Our name of an event, or None for one that only the site knows."""
     if len(name) > _MAX_NAME_LENGTH:
         return None
     return _event_of(name)

@@ -68,7 +68,7 @@ class Translations(Sequence[Translated]):
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """What a request says.
+    """A request, read by its protocol.
 
     Attributes:
         events: in the vendor's order.
@@ -101,7 +101,7 @@ class Rejected(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What became of a request that was taken: all that is not in `rejected` is stored, confirmed by Pub/Sub.
+    """The outcome of a request that was taken: all that is not in `rejected` is stored, confirmed by Pub/Sub.
 
     `withheld` of the accepted ones were not, for their visitors did not agree to it.
     """

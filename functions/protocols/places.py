@@ -1,4 +1,4 @@
-"""What vendors say of where a visitor is."""
+"""Places of visitors, as vendors name them."""
 
 from __future__ import annotations
 

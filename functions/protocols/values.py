@@ -1,4 +1,4 @@
-"""What every vendor's payload needs: JSON and forms read without trust, times of any unit, products in our names."""
+"""Parsers that every vendor's payload needs: untrusted JSON and forms, times of any unit, products in our names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ids that are nobody's: what trackers send where a site had no id to give. All of them are not one visitor."""
+"""Ids of no visitor, which trackers send where a site had no id to give. All of them are not one visitor."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def department(category: str) -> str:
 
 
 def stub_item(event: Event) -> Item:
-    """What an event tells of an item that the catalog does not hold.
+    """A stub: what an event says of an item that the catalog does not hold.
 
     Raises:
         InvalidItem: when the event names no product.

@@ -30,7 +30,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
     def of(
         payload: bytes, error: InvalidEvent, source: str, received_at: datetime, attributes: Mapping[str, str]
     ) -> DeadLetter:
-        """The letter for `payload`, rejected by `source` ("collector" or "pipeline") because of `error`."""
+        """The dead letter for `payload`, rejected by `source` ("collector" or "pipeline") because of `error`."""
         text, encoding = _as_text(payload)
         return DeadLetter(
             received_at=format_time(received_at),
@@ -44,7 +44,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
 
     @staticmethod
     def received(payload: bytes, attributes: Mapping[str, str], now: datetime) -> DeadLetter:
-        """The letter that a message of the dead-letters topic is: the input as data, the reason as attributes.
+        """The dead letter that a message of the dead-letters topic is: the input as data, the reason as attributes.
 
         `now` stands in for a `received_at` that is missing or no time.
         """

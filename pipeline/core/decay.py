@@ -108,7 +108,7 @@ class BucketRing(msgspec.Struct, array_like=True):
     """Counts by small code in the newest `length` buckets of `width_ms` each, evaluated at read time.
 
     `counts` maps `(bucket % 128) * 32 + code` to a count, where `bucket = time_ms // width_ms`: a ring is at most 128
-    buckets long, so the remainder and `newest` tell the bucket, and a key takes three bytes. Buckets older than the
+    buckets long, so the bucket follows from the remainder and `newest`, and a key takes three bytes. Buckets older than the
     newest by `length` or more are dropped: the newest bucket only grows, so what is dropped never depends on order.
     A window is whole at `now` while `length` buckets reach from the newest event back to the window's start.
     Width and length (at most 128) belong to the feature and are passed in by its owner.
@@ -214,7 +214,7 @@ class ActiveDays(msgspec.Struct, array_like=True):
 
     @property
     def count(self) -> int:
-        """How many of those days, 0 to 64."""
+        """Number of those days, 0 to 64."""
         return self.mask.bit_count()
 
     @property

@@ -41,7 +41,7 @@ def signature(kind: str, name: str, dim: int = DIM) -> Vector:
 
 @lru_cache(maxsize=100_000)
 def item_vector(item_id: str, category: str, brand: str) -> Vector:
-    """What is known of an item without its visitors, `(DIM,)` float64: itself, its category, department and brand."""
+    """The content vector of an item, `(DIM,)` float64: itself, its category, department and brand."""
     vector = _OWN * signature("item", item_id)
     if category:
         vector = vector + _CATEGORY * signature("category", category)

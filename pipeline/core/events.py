@@ -183,7 +183,7 @@ def parse_event(raw: dict[str, Any] | bytes, *, ingest_time: datetime, backfill:
 def accept_event(
     fields: dict[str, Any], *, ingest_time: datetime, shift: timedelta | None = None, backfill: bool = False
 ) -> Event:
-    """`parse_event`, for whoever takes events from clients: a missing id is derived, a wrong clock repaired.
+    """`parse_event`, for events from clients: a missing id is derived, a wrong clock repaired.
 
     Args:
         fields: the event as the client wrote it; what is derived or repaired is written into it.
@@ -201,7 +201,7 @@ def accept_event(
 
 
 def accept_wire(wire: WireEvent, *, ingest_time: datetime, shift: timedelta | None = None) -> Event | None:
-    """What `accept_event` makes of the same event, or None where it may have something to say about it.
+    """The event as `accept_event` makes it, or None where that may have something to say about it.
 
     The metadata is the wire's own, not a copy.
     """
@@ -233,7 +233,7 @@ def accept_wire(wire: WireEvent, *, ingest_time: datetime, shift: timedelta | No
 
 
 def derived_event_id(fields: dict[str, Any]) -> str:
-    """32 hexadecimal digits that depend on the event's content alone, whatever the order of its keys.
+    """32 hexadecimal digits that depend on the event's content alone, in any order of its keys.
 
     The same event sent again gets the same id. So do two events that differ in nothing, not even in their
     timestamp: a client that can produce those must number its events itself.
@@ -243,7 +243,7 @@ def derived_event_id(fields: dict[str, Any]) -> str:
 
 
 def clock_shift(sent_at: datetime | None, ingest_time: datetime) -> timedelta | None:
-    """What to add to a client's timestamps: the difference of the clocks where it exceeds `CLOCK_TOLERANCE`."""
+    """Correction of a client's timestamps: the difference of the clocks where it exceeds `CLOCK_TOLERANCE`."""
     if sent_at is None:
         return None
     skew = ingest_time - sent_at
@@ -409,7 +409,7 @@ _NESTING = frozenset((dict, list))
 
 
 def _check_decoded(event: Event) -> None:
-    """What the types do not say. Whoever may publish may skip the collector, and must not stop the stream."""
+    """Check what the types do not. A publisher may skip the collector, and must not stop the stream."""
     for name in _TIMES:
         moment = getattr(event, name)
         if moment is not None and (moment.tzinfo is None or not _EARLIEST <= moment < _LATEST):
@@ -490,7 +490,7 @@ def _check_number(name: str, value: Any) -> None:
 
 
 def _is_finite_number(value: Any) -> TypeGuard[int | float]:
-    """Whether it is a number that a float can hold; JSON may hold an integer of thousands of digits."""
+    """True for a number that a float can hold; JSON may hold an integer of thousands of digits."""
     try:
         return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     except OverflowError:

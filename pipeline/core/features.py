@@ -43,7 +43,7 @@ PRIOR_BIAS = -3.0
 
 
 class Context(msgspec.Struct, frozen=True):
-    """What the matrix needs beyond the profile and the candidates.
+    """Inputs of the matrix beyond the profile and the candidates.
 
     `seeds` holds the stats of the visitor's recent items (their neighbours link candidates to the visitor);
     `vectors` gives an item's unit vector `(dim,)`; `positions` are the shown positions `(n,)`, in training only;
@@ -76,7 +76,7 @@ class RankingFeature(NamedTuple):
 
 
 class Candidates:
-    """What the columns share, each part computed when first asked for.
+    """Intermediate values that columns share, each computed when first asked for.
 
     Args:
         profile, rows, context, now_ms: as for `feature_matrix`.
@@ -209,7 +209,7 @@ def prior_ctr(matrix: Matrix) -> NDArray[np.float32]:
 
 
 def context_vector(profile: UserProfile, seeds: Mapping[str, ItemStats], now_ms: int) -> NDArray[np.float64] | None:
-    """The unit vector `(CONTEXT_DIM,)` of the company that the visitor's last items keep, weighted by 2^(-rank / 3)."""
+    """The unit vector `(CONTEXT_DIM,)` of the items seen with the visitor's last ones, weighted by 2^(-rank / 3)."""
     total = np.zeros(CONTEXT_DIM)
     for rank, (item_id, _) in enumerate(profile.recent_items(now_ms, RECENT_SEEDS)):
         seed = seeds.get(item_id)

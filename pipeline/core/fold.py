@@ -33,7 +33,7 @@ class Pair(NamedTuple):
 
 
 class Linked(NamedTuple):
-    """What one session links: the items touched, those bought, and the hour it began, in ms."""
+    """Items that one session links: those touched, those bought, and the hour it began, in ms."""
 
     touched: frozenset[str]
     bought: frozenset[str]
@@ -41,7 +41,7 @@ class Linked(NamedTuple):
 
 
 class Folded(NamedTuple):
-    """What a message did to a profile: its facts that were new, in order, and the pairs that came or went."""
+    """A message, folded: its facts that were new to the profile, in order, and the pairs that came or went."""
 
     new: list[Fact]
     pairs: list[Pair]
@@ -54,7 +54,7 @@ def fold(profile: UserProfile, facts: Iterable[Fact]) -> Folded:
     """Add a message's facts to the profile.
 
     Pairs come from the sessions' sets of items, as the difference of what each session links after and before: the sum
-    of all differences is what the finished session links, whatever the order its events came in. What a bot did links
+    of all differences is what the finished session links, in any order of its events. What a bot did links
     nothing.
     """
     facts = list(facts)
@@ -91,13 +91,13 @@ def first_account(events: Iterable[Event]) -> str:
 
 
 def of_people(folded: Folded) -> Folded:
-    """What a message did without the facts that a bot made: what may count beyond the visitor's own profile."""
+    """A folded message without a bot's facts: what may count beyond the visitor's own profile."""
     new = [fact for fact in folded.new if not is_bot(fact[0])]
     return folded if len(new) == len(folded.new) else Folded(new, folded.pairs)
 
 
 def linked(session: SessionTotals | None) -> Linked:
-    """What a session links now."""
+    """Items that a session links now."""
     if session is None or not session.items:
         return _NOTHING
     return Linked(frozenset(session.items), frozenset(session.bought), session.first_ms // HOUR_MS * HOUR_MS)

@@ -1,4 +1,4 @@
-"""What is known of an item, a category and the whole shop at a moment, by name: one row a feature.
+"""Features of an item, a category and the whole shop at a moment, by name: one row a feature.
 
 `docs/features.md` lists them; the ranking matrix reads the same states. The rates are smoothed by the default priors
 here, by those of the item's category in the matrix (see `items.rate_priors`).
@@ -104,12 +104,12 @@ def _of_scope(scope: Trending) -> Counts:
 
 
 def popularity(stats: ItemStats, now_ms: int) -> float:
-    """How wanted an item is at `now_ms`, in views (a cart 3, a purchase 5), half-life 6 h."""
+    """Popularity of an item at `now_ms`, in views (a cart 3, a purchase 5), half-life 6 h."""
     return stats.popularity.value(0, now_ms, TRENDING_HALF_LIFE_MS)
 
 
 def context_vector(stats: ItemStats) -> list[float]:
-    """The unit vector `(CONTEXT_DIM,)` of the company that an item keeps; empty before its first neighbour."""
+    """The unit vector `(CONTEXT_DIM,)` of the items that an item is seen with; empty before its first neighbour."""
     direction = stats.context.direction()
     return [] if direction is None else [float(value) for value in direction]
 

@@ -1,4 +1,4 @@
-"""What is known of an item, a category and the whole shop from their visitors: monoids, as all that is counted."""
+"""Statistics of an item, a category and the whole shop from their visitors: monoids, as all that is counted."""
 
 from __future__ import annotations
 
@@ -104,10 +104,10 @@ Link = tuple[str, int, float, int]  # (other item, TOUCHED or BOUGHT, weight, ti
 
 
 class ItemStats(msgspec.Struct, array_like=True):
-    """What one item's visitors did: counts, neighbours, popularity, and a vector of the company it keeps.
+    """Statistics of one item: counts, neighbours, popularity, and a vector of the items it is seen with.
 
     `neighbour_weights` are the items touched in the same session, `bought_weights` those bought in the same session,
-    both decayed over 7 d: each pair counts once a session, at the hour the session began, whatever the order of its
+    both decayed over 7 d: each pair counts once a session, at the hour the session began, in any order of its
     events (see `fold`). `context` sums the signatures of all those neighbours by the same weights, so that an item has
     a usable vector from its first visitors on. Neighbours beyond the 200 heaviest are dropped when stored; up to there
     nothing depends on order, and the context vector has no such bound.
@@ -229,7 +229,7 @@ class Trending(msgspec.Struct, array_like=True):
     """One scope (a category, the catalog, what no catalog holds): counts of its events, its 300 most popular items.
 
     `scores` holds `ItemStats.log2_popularity` of each item, computed where all of the item's history is. It never
-    falls, so the greatest value seen is the newest, and the 300 greatest are the same in whatever order they come: an
+    falls, so the greatest value seen is the newest, and the 300 greatest are the same in any order: an
     item that had dropped out comes back with its whole weight.
     """
 

@@ -68,7 +68,7 @@ class CartEntry(msgspec.Struct, array_like=True, frozen=True, order=True):
 
 
 class FirstTouch(msgspec.Struct, array_like=True, frozen=True, order=True):
-    """Where the visitor first came from: host of the referring page and campaign, either may be empty."""
+    """First source of the visitor: host of the referring page and campaign, either may be empty."""
 
     time_ms: int = 0
     referrer: str = ""
@@ -214,7 +214,7 @@ class UserProfile(msgspec.Struct, array_like=True):
     # -- reading -------------------------------------------------------------------------------------------------
 
     def contains(self, event_id: str, event: str, product_id: str | None = None) -> bool:
-        """Whether the event of this id, name and product is among those folded (the last `MAX_SEEN_IDS` to arrive)."""
+        """True where the event of this id, name and product is among those folded (the last `MAX_SEEN_IDS` to arrive)."""
         return self._has_seen(_hash(identity_of(event_id, event, product_id)))
 
     @property
@@ -257,7 +257,7 @@ class UserProfile(msgspec.Struct, array_like=True):
         return weights
 
     def clicks_without_impression(self) -> int:
-        """How many of the newest `MAX_SLATE_CLICKS` clicks on recommended items name one that was not shown.
+        """Number of the newest `MAX_SLATE_CLICKS` clicks on recommended items that name one that was not shown.
 
         A click older than the oldest impression remembered is not held against the visitor.
         """

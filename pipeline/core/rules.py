@@ -35,7 +35,7 @@ _LOWER_BOUNDS = frozenset({"at_least", "above"})
 
 
 class When(Protocol):
-    """When a time-driven signal reaches a value if nothing else happens: the first such ms, or None for never."""
+    """Time at which a time-driven signal reaches a value if nothing else happens: the first such ms, or None for never."""
 
     def __call__(self, name: str, value: float, /) -> int | None: ...
 
@@ -48,17 +48,17 @@ class Condition(msgspec.Struct, frozen=True):
     value: float
 
     def holds(self, signals: Mapping[str, float]) -> bool:
-        """Whether the signal lies within the bound; `at_least` and `at_most` include the value itself."""
+        """True where the signal lies within the bound; `at_least` and `at_most` include the value itself."""
         return _HOLDS[self.bound](signals[self.signal], self.value)
 
     @property
     def is_lower(self) -> bool:
-        """Whether a growing signal comes to fulfil it (the others it comes to break)."""
+        """True where a growing signal comes to fulfil it (the others it comes to break)."""
         return self.bound in _LOWER_BOUNDS
 
     @property
     def is_time_driven(self) -> bool:
-        """Whether it may change without an event."""
+        """True where it may change without an event."""
         return self.signal in TIME_DRIVEN
 
     def opens_ms(self, when: When) -> int | None:
@@ -73,9 +73,9 @@ class Condition(msgspec.Struct, frozen=True):
 
 
 class CampaignRule(msgspec.Struct, frozen=True):
-    """When to speak to a visitor, how, and how long to be silent then.
+    """A campaign: its conditions, its channel, and its cooldown.
 
-    `cooldown_ms` (above 0) runs from one trigger of this rule to the next. `channel` is a text for whoever sends.
+    `cooldown_ms` (above 0) runs from one trigger of this rule to the next. `channel` is a text for the sender.
     `payload` names the signals that the trigger carries; empty means those of the conditions.
     """
 
@@ -90,7 +90,7 @@ class CampaignRule(msgspec.Struct, frozen=True):
 
 
 class AnomalyRule(msgspec.Struct, frozen=True):
-    """What is not what people do.
+    """An anomaly: conditions that people do not meet.
 
     `of` says whose signals the conditions are about. With `marks`, traffic from the finding on stays out of item
     statistics, training and experiments for `mark_for_ms` (above 0); either way the finding is not repeated so long.
@@ -220,7 +220,7 @@ def next_check(
 def anomalies(
     rules: Iterable[AnomalyRule], signals: Mapping[str, float], marked: Mapping[str, int], now_ms: int, *, key: str
 ) -> list[Anomaly]:
-    """What is found about the visitor or address `key` at `now_ms`, and was not found before and still holds.
+    """Anomalies of the visitor or address `key` at `now_ms`, but for those found before that still hold.
 
     `marked` maps a rule to the `until_ms` of its last finding; the caller puts the new ones in. The rules are of one
     subject (`Rules.anomalies_of`), and `signals` are that subject's.
@@ -233,7 +233,7 @@ def anomalies(
 
 
 def is_marked(rules: Iterable[AnomalyRule], marked: Mapping[str, int], time_ms: int) -> bool:
-    """Whether a mark holds at `time_ms`, from the finding until just before its end.
+    """True where a mark holds at `time_ms`, from the finding until just before its end.
 
     Only marks of `rules` that mark: one whose rule is gone from the file no longer holds.
     """

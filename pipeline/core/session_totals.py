@@ -1,4 +1,4 @@
-"""What one visitor did in one session, as the profile keeps it while the session lasts."""
+"""Totals of one visitor's session, as the profile keeps them while the session lasts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.core.vocabulary import CUSTOM_CODE, ENGAGED, EVENT_CODES
 MAX_SESSION_ITEMS = 16
 MAX_SESSION_PURCHASES = 8
 MAX_SESSION_CATEGORIES = 16
-MAX_DWELL_MS = HOUR_MS  # nobody looks at one page for longer; a tab that was left open does
+MAX_DWELL_MS = HOUR_MS  # a visitor looks at no page for longer; a tab that was left open does
 
 _NO_SESSION = "~"
 _BOT = "\x01"  # no client's session id begins so, for it is printable
@@ -135,14 +135,14 @@ def session_key(event: Event, time_ms: int) -> str:
     """The session an event belongs to: as the client counts it, or the clock hour where the client counts none.
 
     What a bot does is a session of its own, beside a person's of the same id: so it takes no part in the pairs that
-    the person's links, in whatever order the two come.
+    the person's links, in any order of the two.
     """
     key = event.session_id or f"{_NO_SESSION}{time_ms // HOUR_MS}"
     return _BOT + key if is_bot(event) else key
 
 
 def is_bot_session(key: str) -> bool:
-    """Whether the key is that of what a bot did."""
+    """True where the key is that of a bot's session."""
     return key.startswith(_BOT)
 
 
@@ -158,7 +158,7 @@ def dwell_ms(event: Event) -> int:
 
 
 def watched_ms(event: Event) -> int:
-    """The time watched since the last report, as a media event tells it, in whole ms, in [0, 1 h]; 0: not told."""
+    """The time watched since the last report, as a media event reports it, in whole ms, in [0, 1 h]; 0: not reported."""
     return round(min(max(event.number("watched_ms"), 0.0), MAX_DWELL_MS))
 
 

@@ -12,7 +12,7 @@ from pipeline.core.catalog import Item
 from pipeline.core.events import Event, format_time
 from pipeline.core.vocabulary import ENGAGED
 
-# Distinct items and categories are counted exactly up to here, in any order; nobody views more by hand.
+# Distinct items and categories are counted exactly up to here, in any order; a person views no more.
 MAX_SESSION_ITEMS = 500
 MAX_SESSION_CATEGORIES = 500
 

@@ -1,4 +1,4 @@
-"""What a visitor likes: decayed interest in categories, brands, prices and directions, on two half-lives."""
+"""Interests of a visitor: decayed weights of categories, brands, prices and directions, on two half-lives."""
 
 from __future__ import annotations
 

@@ -57,12 +57,12 @@ class Judge:
         return Judged(found, NewFacts(people.new, people.pairs, trusted), NewFacts(bots, [], trusted=False))
 
     def is_marked(self, profile: UserProfile, time_ms: int) -> bool:
-        """Whether a mark of the rules holds at `time_ms`."""
+        """True where a mark of the rules holds at `time_ms`."""
         return bool(profile.marks) and is_marked(self._rules.anomalies, profile.marks, time_ms)
 
 
 def stubs_of(facts: Iterable[Fact]) -> dict[str, Item]:
-    """What events say of products that the catalog does not hold, by id: the first one's word."""
+    """Stubs of products that the catalog does not hold, by id: the first event's word."""
     stubs: dict[str, Item] = {}
     for event, item in facts:
         if item is None and event.product_id is not None and event.product_id not in stubs:

@@ -1,4 +1,4 @@
-"""What is known of a visitor at a moment, by name: one row a feature, and nothing about it anywhere else.
+"""Features of a visitor at a moment, by name: one row a feature, and nothing about it anywhere else.
 
 Rules read these (`Signals`), `docs/features.md` lists them, the ranking matrix builds on the same profile.
 """

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Context(EvaluationContext):
-    """What the evaluators share; a key whose state has become empty is forgotten."""
+    """State that the evaluators share; a key whose state has become empty is forgotten."""
 
     def __init__(self, options: Any, bundles: Any, roots: Any, consumers: Any, names: Any, views: Any, clock: Any):
         super().__init__(options, bundles, roots, consumers, names, views, clock)

@@ -30,7 +30,7 @@ Element = Any  # a WindowedValue, which is compiled and has no types
 
 
 class _Output(common.Receiver):
-    """Where a step's outputs go: another bundle each time."""
+    """Receiver of a step's outputs: another bundle each time."""
 
     bundle: Any = None
 

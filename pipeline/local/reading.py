@@ -31,7 +31,7 @@ class Subscription:
     """Takes what is there, waiting for nothing; to Beam's evaluator it looks like a subscriber client.
 
     Pulls that wait on the server would bring a lone message some milliseconds earlier. But the emulator does not notice
-    when such a pull is given up, hands it the next message, and nobody sees that until its ack deadline is over.
+    when such a pull is given up, hands it the next message, and that is not seen until its ack deadline is over.
     """
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class Subscription:
         self._settled: deque[tuple[float, list[str]]] = deque()
 
     def pull(self, subscription: str, **unused: Any) -> Any:
-        """What is there for one bundle."""
+        """Messages for one bundle, as many as are there."""
         self._name, self._pulled_s = subscription, time.monotonic()
         request = PullRequest(subscription=subscription, max_messages=self._most, return_immediately=True)
         response = self._pull(request, timeout=PULL_S)
@@ -59,12 +59,12 @@ class Subscription:
         self._taken = list(ack_ids)
 
     def pause_s(self, now_s: float) -> float:
-        """How long to wait before the next pull: the longer, up to a bound, the longer nothing has come."""
+        """Seconds to wait before the next pull: the longer, up to a bound, the longer nothing has come."""
         quiet_s = now_s - self._last_message_s
         return 0.0 if self._last_message_s == self._pulled_s else min(max(quiet_s / 20, PAUSE_S), LONG_PAUSE_S)
 
     def settle(self, now_s: float, flushed_s: float) -> None:
-        """What the last pull brought is processed, but for timers that fire until `flushed_s`."""
+        """Note that what the last pull brought is processed, but for timers that fire until `flushed_s`."""
         if not self._taken:
             return
         self._settled.append((flushed_s, self._taken))

@@ -190,7 +190,7 @@ class Executor:
         try:
             while self._turn(sampler):
                 pass
-        except Exception as error:  # whatever it is, the waiting thread is to raise it
+        except Exception as error:  # the waiting thread is to raise any error
             self._failure = error
         finally:
             self._close()
@@ -221,7 +221,7 @@ class Executor:
             subscription.acknowledge_settled(now_s)
 
     def _await_flush(self) -> bool:
-        """When stopping: wait for the next real-time timer that is about to fire; whether there was one."""
+        """Wait, when stopping, for the next real-time timer that is about to fire; True where there was one."""
         wait_s = self._real_timer_in_s()
         if not self._context.stopping.is_set() or wait_s is None or wait_s > FLUSH_S:
             return False

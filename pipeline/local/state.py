@@ -100,7 +100,7 @@ class HoldingTimer(RuntimeTimer):
 class UserState(DirectUserStateContext):
     """A DoFn's state and timers, with the watermark holds of its real-time timers, which Dataflow honours.
 
-    Beam's own DirectRunner has none, so that what a timer holds back for a day there is seen by nobody here.
+    Beam's own DirectRunner has none, so that what a timer holds back for a day there is not seen here.
     """
 
     def get_timer(self, timer_spec: Any, key: Any, window: Any, timestamp: Any, pane: Any) -> RuntimeTimer:

@@ -30,7 +30,7 @@ class StepWatermarks(_TransformWatermarks):
         self._real_timers.set(key, state.earliest_timer(TimeDomain.REAL_TIME))
 
     def next_real_timer(self) -> int | None:
-        """When the next real-time timer is due, in microseconds."""
+        """Time of the next real-time timer, in microseconds."""
         return self._real_timers.least()
 
     def hold(self, keyed_earliest_holds: dict[Any, Any]) -> None:
@@ -86,5 +86,5 @@ class Watermarks(WatermarkManager):
             self._update_input_transform_watermarks(step)
 
     def next_real_timer(self) -> int | None:
-        """When the next real-time timer of any step is due, in microseconds."""
+        """Time of the next real-time timer of any step, in microseconds."""
         return min((t for w in self._transform_to_watermarks.values() if (t := w.next_real_timer())), default=None)

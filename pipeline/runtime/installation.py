@@ -67,7 +67,7 @@ class Installation:
         return f"{self.project}.{self.dataset}.{name}"
 
     def bigquery(self) -> bigquery.Client:
-        """A client of BigQuery, or of the emulator, which asks nobody who they are."""
+        """A client of BigQuery, or of the emulator, which needs no credentials."""
         return bigquery_client(self.project, self.bigquery_emulator)
 
     def publisher(self) -> PublisherClient:

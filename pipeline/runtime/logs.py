@@ -12,7 +12,7 @@ _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: severity, message, logger, and whatever the call gave as `extra`."""
+    """One JSON object a line: severity, message, logger, and the fields that the call gave as `extra`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line. Of an exception only its type and place are kept: its text may quote a payload."""

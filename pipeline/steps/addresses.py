@@ -1,4 +1,4 @@
-"""What one network address sends: the anomaly rules about addresses."""
+"""Network addresses: how much each sends, and the anomaly rules about it."""
 
 from __future__ import annotations
 

@@ -129,8 +129,8 @@ def sums(folded: Iterable[Folded], shards: int) -> tuple[dict[str, ItemStats], d
 def scope_counts(folded: Iterable[Folded], items: dict[str, ItemStats], shards: int) -> dict[str, Trending]:
     """Counts by scope's row: each item's partial counts where its facts are of one category, else fact by fact.
 
-    Categories are the catalog's: there are as many scopes as it has categories, whatever events say. What the catalog
-    does not hold counts in a scope of its own, whatever it is called.
+    Categories are the catalog's: there are as many scopes as it has categories, and events add none. What the catalog
+    does not hold counts in one scope of its own.
     """
     categories: dict[str, set[str | None]] = {}
     for new, _ in folded:
@@ -196,7 +196,7 @@ def add_rank(ranks: dict[str, Trending], item_id: str, stats: ItemStats, shards:
 
 
 def shard_of(item_id: str, shards: int) -> int:
-    """Which shard of its scopes an item is counted in."""
+    """The shard of its scopes that an item is counted in."""
     return crc32(item_id.encode("utf-8", "surrogatepass")) % shards
 
 

@@ -38,12 +38,12 @@ Write = tuple[str, str, bytes, int]  # (kind, key, encoded value, cell timestamp
 
 
 def until_drained(time_s: float) -> Timestamp:
-    """When a timer in event time is to fire, in seconds since the Unix epoch: when the job is drained at the latest."""
+    """Time of a timer in event time, given in seconds since the Unix epoch: when the job is drained at the latest."""
     return min(Timestamp(time_s), END)
 
 
 class RowState(msgspec.Struct, array_like=True):
-    """What Beam keeps of one row: its key, value and revision, when it was written last, and whether it waits.
+    """One row in Beam's state: its key, value and revision, when it was written last, and whether it waits.
 
     `term`: the lease's when it was kept. In another term another job has written the row meanwhile.
     """
@@ -62,7 +62,7 @@ class RowState(msgspec.Struct, array_like=True):
 
 
 class StateOptions(msgspec.Struct, frozen=True):
-    """How a fold keeps its state: where Bigtable is and by which lease, when to forget and how often to write.
+    """Options of a fold's state: its Bigtable and lease, when to forget and how often to write.
 
     `ttl_s`: forget the state of a key that is silent for so long (it is read back from Bigtable); 0: never.
     `flush_s`: a key is written at most once in so long, the last state always; 0: at every change.
@@ -83,7 +83,7 @@ class StateOptions(msgspec.Struct, frozen=True):
 
 
 class KeyedState(beam.DoFn):
-    """What the folds share: a quiet key's first change is written at once, what follows within `flush_s` at its end.
+    """State of a key, for all folds: a quiet key's first change is written at once, what follows within `flush_s` at its end.
 
     Timers: `flush` (processing time, at most `flush_s` ahead) ends the interval; `expiry` (event time) writes what
     still waits and forgets, after `ttl_s` of silence and when the job is drained. A processing-time timer holds the
@@ -108,7 +108,7 @@ class KeyedState(beam.DoFn):
         self._logged_unreadable = False
 
     def _load(self, kind: str, key: str, state: ReadModifyWriteRuntimeState) -> RowState:
-        """What is kept of the row; an empty value when there is none yet."""
+        """The row's state; an empty value when there is none yet."""
         kept = self._current(state)
         if kept is not None:
             return kept

@@ -32,12 +32,12 @@ MAX_AHEAD_MS = 5_000
 """The watermark may be so far ahead of a worker's clock."""
 
 Given = tuple[str, Any]
-"""What a fold is given: see `decode.FACTS` and its like."""
+"""Input of a fold: see `decode.FACTS` and its like."""
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What one element did.
+    """Changes and outputs of one element.
 
     Attributes:
         changed: whether the profile is to be written; else it is only kept for as long again where it is `in_use`.
@@ -246,7 +246,7 @@ class FoldVisitors(KeyedState):
 
 
 class Profiles(NamedTuple):
-    """What `FoldProfiles` gives."""
+    """Outputs of `FoldProfiles`."""
 
     writes: PCollection
     new: PCollection
@@ -258,7 +258,7 @@ class FoldProfiles(beam.PTransform):
     """Fold each visitor's new events into the profile; takes `Decode`'s and `WatchAddresses`' outputs.
 
     Twice the same fold, keyed by profile key, global window: first browsers (`a#`), then accounts (`u#`). The first
-    event that names both merges the browser's profile into the account, once; from then on whatever that browser sends
+    event that names both merges the browser's profile into the account, once; from then on all that this browser sends
     goes to the account, with or without a login, until it takes another anonymous id. A browser that several accounts
     share stays with the first.
 

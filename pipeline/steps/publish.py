@@ -1,4 +1,4 @@
-"""What the rules found, as messages for their topics and rows for their tables."""
+"""Triggers and anomalies, as messages for their topics and rows for their tables."""
 
 from __future__ import annotations
 

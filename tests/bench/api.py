@@ -77,11 +77,11 @@ def _fill(stack: Stack, shop: Shop) -> None:
 
 
 async def _measure(stack: Stack) -> list[Row]:
-    dice, served_by, steps = random.Random(3), Counter[str](), defaultdict[str, list[float]](list)
+    rng, served_by, steps = random.Random(3), Counter[str](), defaultdict[str, list[float]](list)
     async with contextlib.aclosing(Client(stack.ports.api)) as api, _bare_store(stack) as store:
 
         async def ask() -> None:
-            question = {"user_id": f"visitor{dice.randrange(VISITORS)}", "k": 20}
+            question = {"user_id": f"visitor{rng.randrange(VISITORS)}", "k": 20}
             answer, timing = await api.ask(question)
             for step, ms in _steps(timing):
                 steps[step].append(ms)
@@ -90,7 +90,7 @@ async def _measure(stack: Stack) -> list[Row]:
             served_by[answer["served_by"]] += 1
 
         async def read() -> None:
-            await store.read_profile(f"u#visitor{dice.randrange(VISITORS)}")
+            await store.read_profile(f"u#visitor{rng.randrange(VISITORS)}")
 
         await _times(ask, WARM_UP)
         served_by.clear()

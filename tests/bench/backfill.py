@@ -69,10 +69,10 @@ def run() -> list[Row]:
 
 def simulated(sessions: int) -> list[list[Event]]:
     """Messages of simulated shoppers over a day, half of whom name an account from somewhere in each visit on."""
-    dice, until = random.Random(7), time.time() - 7_200
+    rng, until = random.Random(7), time.time() - 7_200
     wire = history.generate(World(catalog.generate(seed=7)), sessions=sessions, until=until, run="bench")
     arrived = datetime.now(UTC)
-    return by_visitor(parse_event(_named(dict(e), dice), ingest_time=arrived, backfill=True) for e in wire)
+    return by_visitor(parse_event(_named(dict(e), rng), ingest_time=arrived, backfill=True) for e in wire)
 
 
 def write_file(path: Path, messages: Sequence[Sequence[Event]]) -> int:
@@ -204,10 +204,10 @@ def _part(files: list[str]) -> str:
     return next((part for mark, part in PARTS if any(mark in file for file in files)), "runner")
 
 
-def _named(event: dict[str, Any], dice: random.Random) -> dict[str, Any]:
+def _named(event: dict[str, Any], rng: random.Random) -> dict[str, Any]:
     """Half of the browsers belong to an account, which half of their events name."""
     browser = str(event.get("anonymous_id") or event.get("user_id"))
-    if event.get("user_id") is None and random.Random(browser).random() < 0.5 and dice.random() < 0.5:
+    if event.get("user_id") is None and random.Random(browser).random() < 0.5 and rng.random() < 0.5:
         event["user_id"] = f"account-{browser}"
     return event
 

@@ -96,15 +96,15 @@ def fuzz(
         protocol: what reads them; None: that of the name.
     """
     protocol = protocol or PROTOCOLS[name]
-    dice, seeds, found = random.Random(f"{seed}:{name}"), corpus(name), Found()
+    rng, seeds, found = random.Random(f"{seed}:{name}"), corpus(name), Found()
     start = time.perf_counter()
-    for request in _requests(dice, seeds):
+    for request in _requests(rng, seeds):
         outcome, took_s = _timed(protocol, request, found)
         if took_s > found.slowest_s:
             found.slowest_s, found.slowest = took_s, request
         if outcome not in found.outcomes:
             found.outcomes.add(outcome)
-            seeds[len(seeds) if len(seeds) < MAX_GROWN else dice.randrange(MAX_GROWN) :] = [request]
+            seeds[len(seeds) if len(seeds) < MAX_GROWN else rng.randrange(MAX_GROWN) :] = [request]
         found.inputs += 1
         found.seconds = time.perf_counter() - start
         if found.inputs >= inputs or found.seconds >= seconds:
@@ -112,10 +112,10 @@ def fuzz(
     return found
 
 
-def _requests(dice: random.Random, seeds: list[FuzzRequest]) -> Iterator[FuzzRequest]:
+def _requests(rng: random.Random, seeds: list[FuzzRequest]) -> Iterator[FuzzRequest]:
     yield from tuple(seeds)
     while True:
-        request = mutated(dice.choice(seeds), seeds, dice)
+        request = mutated(rng.choice(seeds), seeds, rng)
         if request.size <= MAX_INPUT_BYTES:
             yield request
 

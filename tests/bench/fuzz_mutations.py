@@ -17,19 +17,19 @@ from tests.bench.fuzz_corpus import NOW_MS, FuzzRequest
 MAX_REPEATED = 40_000
 
 
-def mutated(request: FuzzRequest, others: list[FuzzRequest], dice: random.Random) -> FuzzRequest:
+def mutated(request: FuzzRequest, others: list[FuzzRequest], rng: random.Random) -> FuzzRequest:
     """One to four mutations of a request, with pieces of the others."""
-    for _ in range(dice.choice((1, 1, 1, 2, 2, 3, 4))):
-        part = dice.random()
+    for _ in range(rng.choice((1, 1, 1, 2, 2, 3, 4))):
+        part = rng.random()
         if part < 0.1:
-            request = msgspec.structs.replace(request, headers=_headers(dict(request.headers), dice))
+            request = msgspec.structs.replace(request, headers=_headers(dict(request.headers), rng))
         elif request.query and (part < 0.3 or not request.body):
-            query = _text(request.query, dice).encode("utf-8", "replace").decode("latin-1")
+            query = _text(request.query, rng).encode("utf-8", "replace").decode("latin-1")
             request = msgspec.structs.replace(request, query=query)
         elif part < 0.4:
-            request = msgspec.structs.replace(request, body=_spliced(request.body, dice.choice(others).body, dice))
+            request = msgspec.structs.replace(request, body=_spliced(request.body, rng.choice(others).body, rng))
         else:
-            request = msgspec.structs.replace(request, body=_body(request.body, dice))
+            request = msgspec.structs.replace(request, body=_body(request.body, rng))
     return request
 
 
@@ -70,70 +70,70 @@ _TOKENS = (
 )
 
 
-def _bytes(data: bytes, dice: random.Random) -> bytes:
-    at = dice.randrange(len(data) + 1)
-    end = min(len(data), at + dice.choice((1, 1, 2, 8, 64, 512)))
-    kind = dice.randrange(6)
+def _bytes(data: bytes, rng: random.Random) -> bytes:
+    at = rng.randrange(len(data) + 1)
+    end = min(len(data), at + rng.choice((1, 1, 2, 8, 64, 512)))
+    kind = rng.randrange(6)
     if kind == 0 and data:
         at %= len(data)
-        return data[:at] + bytes([data[at] ^ (1 << dice.randrange(8))]) + data[at + 1 :]
+        return data[:at] + bytes([data[at] ^ (1 << rng.randrange(8))]) + data[at + 1 :]
     if kind == 1:
         return data[:at]
     if kind == 2:
-        return data[:at] + dice.choice(_TOKENS) + data[at:]
+        return data[:at] + rng.choice(_TOKENS) + data[at:]
     if kind == 3:
         return data[:at] + data[end:]
     if kind == 4:
         piece = data[at:end] or b"["
-        return data[:at] + piece * dice.choice((2, 3, 20, MAX_REPEATED // len(piece))) + data[end:]
-    return data[:at] + dice.randbytes(end - at) + data[end:]
+        return data[:at] + piece * rng.choice((2, 3, 20, MAX_REPEATED // len(piece))) + data[end:]
+    return data[:at] + rng.randbytes(end - at) + data[end:]
 
 
-def _spliced(one: bytes, other: bytes, dice: random.Random) -> bytes:
-    return one[: dice.randrange(len(one) + 1)] + other[dice.randrange(len(other) + 1) :]
+def _spliced(one: bytes, other: bytes, rng: random.Random) -> bytes:
+    return one[: rng.randrange(len(one) + 1)] + other[rng.randrange(len(other) + 1) :]
 
 
 # ---- texts that hold something ---------------------------------------------------------------------------------
 
 
-def _body(data: bytes, dice: random.Random) -> bytes:
-    if dice.random() < 0.2:
-        return _bytes(data, dice)
-    return _text(data.decode("utf-8", "surrogateescape"), dice).encode("utf-8", "surrogatepass")
+def _body(data: bytes, rng: random.Random) -> bytes:
+    if rng.random() < 0.2:
+        return _bytes(data, rng)
+    return _text(data.decode("utf-8", "surrogateescape"), rng).encode("utf-8", "surrogatepass")
 
 
-def _text(text: str, dice: random.Random) -> str:
+def _text(text: str, rng: random.Random) -> str:
     """JSON as JSON, base64 of JSON and forms by what is in them, lines one by one, anything else as bytes."""
-    if dice.random() < 0.15:
-        return _characters(text, dice)
+    if rng.random() < 0.15:
+        return _characters(text, rng)
     if text[:1] in ("{", "["):
-        return _json_text(text, dice)
+        return _json_text(text, rng)
     if text.startswith(("ey", "W3", "eyJ")) and (inner := _of_base64(text)) is not None:
-        changed = _text(inner, dice).encode("utf-8", "replace")
+        changed = _text(inner, rng).encode("utf-8", "replace")
         return (
-            dice.choice((base64.urlsafe_b64encode, base64.b64encode))(changed).decode().rstrip(dice.choice(("", "=")))
+            rng.choice((base64.urlsafe_b64encode, base64.b64encode))(changed).decode().rstrip(rng.choice(("", "=")))
         )
     if "=" in text and len(text) < 16_000:
-        return _form(text, dice)
-    return _characters(text, dice)
+        return _form(text, rng)
+    return _characters(text, rng)
 
 
-def _characters(text: str, dice: random.Random) -> str:
-    return _bytes(text.encode("utf-8", "surrogatepass"), dice).decode("utf-8", "surrogateescape")
+def _characters(text: str, rng: random.Random) -> str:
+    return _bytes(text.encode("utf-8", "surrogatepass"), rng).decode("utf-8", "surrogateescape")
 
 
-def _json_text(text: str, dice: random.Random) -> str:
+def _json_text(text: str, rng: random.Random) -> str:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
         lines = text.split("\n")
-        if len(lines) > 1 and dice.random() < 0.7:
-            at = dice.randrange(len(lines))
-            lines[at] = _text(lines[at], dice)
+        if len(lines) > 1 and rng.random() < 0.7:
+            at = rng.randrange(len(lines))
+            lines[at] = _text(lines[at], rng)
             return "\n".join(lines)
-        return _characters(text, dice)
+        return _characters(text, rng)
     try:
-        return json.dumps(_json(value, dice), ensure_ascii=dice.random() < 0.8)
+        return json.dumps(_json(value, rng), ensure_ascii=rng.random() < 0.8)
     except (ValueError, RecursionError):
         return text
 
@@ -145,59 +145,59 @@ def _of_base64(text: str) -> str | None:
         return None
 
 
-def _form(text: str, dice: random.Random) -> str:
+def _form(text: str, rng: random.Random) -> str:
     pairs = parse_qsl(text, keep_blank_values=True, errors="replace")
     if not pairs:
         return text
-    at = dice.randrange(len(pairs))
+    at = rng.randrange(len(pairs))
     name, value = pairs[at]
-    kind = dice.randrange(8)
+    kind = rng.randrange(8)
     if kind == 0:
         del pairs[at]
     elif kind == 1:
-        pairs.insert(dice.randrange(len(pairs)), pairs[at])
+        pairs.insert(rng.randrange(len(pairs)), pairs[at])
     elif kind == 2:
-        pairs[at] = (dice.choice(pairs)[0], value)
+        pairs[at] = (rng.choice(pairs)[0], value)
     elif kind == 3:
-        pairs[at] = (name, str(_odd(dice)))
+        pairs[at] = (name, str(_odd(rng)))
     elif kind == 4:
-        pairs *= dice.choice((2, 10, 200))
+        pairs *= rng.choice((2, 10, 200))
     elif kind == 5:
-        pairs[at] = (_characters(name, dice), value)
+        pairs[at] = (_characters(name, rng), value)
     else:
-        pairs[at] = (name, _text(value, dice))
+        pairs[at] = (name, _text(value, rng))
     return "&".join(f"{quote(n, errors='replace')}={quote(v, errors='replace')}" for n, v in pairs[:3000])
 
 
 # ---- JSON ------------------------------------------------------------------------------------------------------
 
 
-def _nested(levels: int, dice: random.Random) -> Any:
+def _nested(levels: int, rng: random.Random) -> Any:
     value: Any = 1
     for _ in range(levels):
-        value = [value] if dice.random() < 0.5 else {"a": value}
+        value = [value] if rng.random() < 0.5 else {"a": value}
     return value
 
 
 _ODD: tuple[Callable[[random.Random], Any], ...] = (
-    lambda dice: None,
-    lambda dice: dice.choice((True, False)),
-    lambda dice: dice.choice((0, -1, 1, 2**31, 2**53 + 1, 2**63, 2**64, -(2**63) - 1, 10**30, 10**400)),
-    lambda dice: dice.choice((0.0, -0.0, 0.5, 1e-320, 1e15, 1e22, 1.8e308, float("inf"), float("nan"))),
-    lambda dice: dice.choice((NOW_MS, NOW_MS * 1000, NOW_MS / 1000, -NOW_MS, 253402300800000, 10**18)),
-    lambda dice: dice.choice(
+    lambda rng: None,
+    lambda rng: rng.choice((True, False)),
+    lambda rng: rng.choice((0, -1, 1, 2**31, 2**53 + 1, 2**63, 2**64, -(2**63) - 1, 10**30, 10**400)),
+    lambda rng: rng.choice((0.0, -0.0, 0.5, 1e-320, 1e15, 1e22, 1.8e308, float("inf"), float("nan"))),
+    lambda rng: rng.choice((NOW_MS, NOW_MS * 1000, NOW_MS / 1000, -NOW_MS, 253402300800000, 10**18)),
+    lambda rng: rng.choice(
         ("", " ", "\x00", "\ud800", "a\udfffb", "\u202e", "ß" * 300, "null", "NaN", "1e400", "-1")
     ),
-    lambda dice: dice.choice(("9" * 50, "9" * 5000, "1_000", "٣", "1e5", "0x10", "true", "{}", "[object Object]")),
-    lambda dice: dice.choice(("2026-01-01T12:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "now")),
-    lambda dice: (
-        dice.choice(("a", "\ud83d", "=", "~", " ", "9", "[", "%", "\\", ".")) * dice.choice((300, 4000, MAX_REPEATED))
+    lambda rng: rng.choice(("9" * 50, "9" * 5000, "1_000", "٣", "1e5", "0x10", "true", "{}", "[object Object]")),
+    lambda rng: rng.choice(("2026-01-01T12:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "now")),
+    lambda rng: (
+        rng.choice(("a", "\ud83d", "=", "~", " ", "9", "[", "%", "\\", ".")) * rng.choice((300, 4000, MAX_REPEATED))
     ),
-    lambda dice: dice.choice(([], {}, [[]], [None], {"": None}, [{}], {"a": {}}, [1, "a", None])),
-    lambda dice: _nested(dice.choice((3, 8, 12, 40, 900)), dice),
-    lambda dice: {f"k{number}": number for number in range(dice.choice((5, 70, 1500)))},
-    lambda dice: (
-        [dice.choice(("p1", {"product_id": "p1", "price": 1}, {"item_id": "p1"}))] * dice.choice((2, 120, 600))
+    lambda rng: rng.choice(([], {}, [[]], [None], {"": None}, [{}], {"a": {}}, [1, "a", None])),
+    lambda rng: _nested(rng.choice((3, 8, 12, 40, 900)), rng),
+    lambda rng: {f"k{number}": number for number in range(rng.choice((5, 70, 1500)))},
+    lambda rng: (
+        [rng.choice(("p1", {"product_id": "p1", "price": 1}, {"item_id": "p1"}))] * rng.choice((2, 120, 600))
     ),
 )
 
@@ -209,50 +209,50 @@ _NAMES = (
 )
 
 
-def _odd(dice: random.Random) -> Any:
-    return dice.choice(_ODD)(dice)
+def _odd(rng: random.Random) -> Any:
+    return rng.choice(_ODD)(rng)
 
 
-def _json(value: Any, dice: random.Random) -> Any:
+def _json(value: Any, rng: random.Random) -> Any:
     """Changed at a place taken at random; deeper places are as likely as outer ones."""
-    if isinstance(value, dict) and value and dice.random() < 0.85:
-        return _object(dict(value), dice)
-    if isinstance(value, list) and value and dice.random() < 0.9:
-        return _list(list(value), dice)
-    if isinstance(value, str) and dice.random() < 0.5:
-        return _text(value, dice)
-    return _wrapped(value, dice) if dice.random() < 0.2 else _odd(dice)
+    if isinstance(value, dict) and value and rng.random() < 0.85:
+        return _object(dict(value), rng)
+    if isinstance(value, list) and value and rng.random() < 0.9:
+        return _list(list(value), rng)
+    if isinstance(value, str) and rng.random() < 0.5:
+        return _text(value, rng)
+    return _wrapped(value, rng) if rng.random() < 0.2 else _odd(rng)
 
 
-def _wrapped(value: Any, dice: random.Random) -> Any:
-    return dice.choice(([value], {"value": value}, str(value), json.dumps(value), [value, value]))
+def _wrapped(value: Any, rng: random.Random) -> Any:
+    return rng.choice(([value], {"value": value}, str(value), json.dumps(value), [value, value]))
 
 
-def _object(value: dict[str, Any], dice: random.Random) -> dict[str, Any]:
-    name, kind = dice.choice(list(value)), dice.random()
+def _object(value: dict[str, Any], rng: random.Random) -> dict[str, Any]:
+    name, kind = rng.choice(list(value)), rng.random()
     if kind < 0.7:
-        value[name] = _json(value[name], dice)
+        value[name] = _json(value[name], rng)
     elif kind < 0.78:
         del value[name]
     elif kind < 0.86:
-        value[dice.choice((*_NAMES, str(_odd(dice))[:2000]))] = value[name]
+        value[rng.choice((*_NAMES, str(_odd(rng))[:2000]))] = value[name]
     elif kind < 0.94:
-        value[dice.choice(_NAMES)] = _odd(dice)
+        value[rng.choice(_NAMES)] = _odd(rng)
     else:
-        value[name] = value[dice.choice(list(value))]
+        value[name] = value[rng.choice(list(value))]
     return value
 
 
-def _list(value: list[Any], dice: random.Random) -> list[Any]:
-    at, kind = dice.randrange(len(value)), dice.random()
+def _list(value: list[Any], rng: random.Random) -> list[Any]:
+    at, kind = rng.randrange(len(value)), rng.random()
     if kind < 0.7:
-        value[at] = _json(value[at], dice)
+        value[at] = _json(value[at], rng)
     elif kind < 0.8:
         del value[at]
     elif kind < 0.9:
-        value.insert(at, _odd(dice))
+        value.insert(at, _odd(rng))
     else:
-        value = (value * dice.choice((2, 3, 60, 600)))[:1200]
+        value = (value * rng.choice((2, 3, 60, 600)))[:1200]
     return value
 
 
@@ -282,13 +282,13 @@ _HEADER_VALUES = {
 }
 
 
-def _headers(headers: dict[str, str], dice: random.Random) -> dict[str, str]:
-    name = dice.choice(list(_HEADER_VALUES))
-    kind = dice.random()
+def _headers(headers: dict[str, str], rng: random.Random) -> dict[str, str]:
+    name = rng.choice(list(_HEADER_VALUES))
+    kind = rng.random()
     if kind < 0.2:
         headers.pop(name, None)
     elif kind < 0.8 or name not in headers:
-        headers[name] = dice.choice(_HEADER_VALUES[name])
+        headers[name] = rng.choice(_HEADER_VALUES[name])
     else:
-        headers[name] = _bytes(headers[name].encode("latin-1"), dice)[:8192].decode("latin-1")
+        headers[name] = _bytes(headers[name].encode("latin-1"), rng)[:8192].decode("latin-1")
     return headers

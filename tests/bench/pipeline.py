@@ -118,13 +118,13 @@ def coalesced(counts: dict[str, int]) -> float:
     return spared / max(spared + counts.get("bigtable/written", 0), 1)
 
 
-def message(dice: random.Random, number: int, items: list[Item], moment: datetime) -> bytes:
+def message(rng: random.Random, number: int, items: list[Item], moment: datetime) -> bytes:
     """One browser's flush: 10 products of one shelf that one visitor was shown, and 10 things done with them."""
     visitor = number * STRIDE % VISITORS  # in turn: a browser does not send two messages at one moment
-    shelf = (visitor * 37 + dice.randrange(3) * 400) % len(items)
+    shelf = (visitor * 37 + rng.randrange(3) * 400) % len(items)
     shown = [items[(shelf + place) % len(items)].item_id for place in range(SHOWN)]
     deeds = [("impression", item_id) for item_id in shown]
-    deeds += [(name, dice.choice(shown)) for name in dice.choices(MIX, k=EVENTS_A_MESSAGE - SHOWN)]
+    deeds += [(name, rng.choice(shown)) for name in rng.choices(MIX, k=EVENTS_A_MESSAGE - SHOWN)]
     events = [
         Event(
             event_id=f"{number}-{position}",
@@ -187,17 +187,17 @@ class Shop:
 def yesterday(items: list[Item]) -> Shop:
     """A shop in use: every visitor has been there, so that what is measured is no growth of empty states."""
     shop = Shop({item.item_id: item for item in items})
-    dice, moment = random.Random(8), datetime.now(UTC) - timedelta(days=1)
+    rng, moment = random.Random(8), datetime.now(UTC) - timedelta(days=1)
     for number in range(VISITORS * PAST_MESSAGES):
         at = moment + number * timedelta(milliseconds=100)
-        shop.fold(message(dice, -1 - number, items, at))
+        shop.fold(message(rng, -1 - number, items, at))
     return shop
 
 
 def core_rate(shop: Shop, messages: int = 1_000) -> float:
     """Events a second on one core: what remains when runner, network and stores are taken away."""
-    dice, items = random.Random(7), list(shop.catalog.values())
-    bodies = [message(dice, number, items, datetime.now(UTC)) for number in range(messages)]
+    rng, items = random.Random(7), list(shop.catalog.values())
+    bodies = [message(rng, number, items, datetime.now(UTC)) for number in range(messages)]
     began = time.perf_counter()
     for body in bodies:
         shop.fold(body)
@@ -223,12 +223,12 @@ def _feed(stack: Stack, items: list[Item], log: bigquery.Client) -> Iterator[Rea
     publisher = pubsub_v1.PublisherClient(batch_settings=pubsub_v1.types.BatchSettings(max_messages=100))
     topic = publisher.topic_path(env["GOOGLE_CLOUD_PROJECT"], env["FRESHET_EVENTS_TOPIC"])
     query = f"select count(*) as n from {env['FRESHET_DATASET']}.events"
-    dice, sent = random.Random(7), 0
+    rng, sent = random.Random(7), 0
     while True:
         reading = time.monotonic(), int(next(iter(log.query_and_wait(query)))["n"])
         room = max(0, MOST_WAITING - (sent - reading[1] // EVENTS_A_MESSAGE))
         now = datetime.now(UTC)
-        bodies = [message(dice, sent + n, items, now) for n in range(room)]
+        bodies = [message(rng, sent + n, items, now) for n in range(room)]
         futures = [publisher.publish(topic, body, address=_address(body)) for body in bodies]
         for future in futures:
             future.result(timeout=10)

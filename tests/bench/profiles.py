@@ -81,18 +81,18 @@ def timed_cycles(encoded: bytes, facts: list[Fact]) -> list[float]:
 
 def life(world: World, number: int, items: dict[str, Item]) -> list[Fact]:
     """2,000 events of one shopper, visit after visit, each with its item."""
-    dice = random.Random(f"life-{number}")
-    shopper, shop = world.shopper(number), OldShop(world, dice)
+    rng = random.Random(f"life-{number}")
+    shopper, shop = world.shopper(number), OldShop(world, rng)
     at = datetime.now(UTC) - timedelta(days=90)
     facts: list[Fact] = []
     visits = 0
     while len(facts) < EVENTS:
-        browser = Browser(shopper.identity, str(uuid.UUID(int=dice.getrandbits(128))))
+        browser = Browser(shopper.identity, str(uuid.UUID(int=rng.getrandbits(128))))
         for wire in play(visit(world, shopper, visits), browser, shop, at.timestamp()):
-            wire = {**wire, "event_id": str(uuid.UUID(int=dice.getrandbits(128)))}
+            wire = {**wire, "event_id": str(uuid.UUID(int=rng.getrandbits(128)))}
             event = parse_event(wire, ingest_time=datetime.now(UTC), backfill=True)
             facts.append((event, items.get(event.product_id or "")))
-        at = max(_last(facts), at) + timedelta(days=dice.expovariate(1 / DAYS_BETWEEN_VISITS))
+        at = max(_last(facts), at) + timedelta(days=rng.expovariate(1 / DAYS_BETWEEN_VISITS))
         at = min(at, datetime.now(UTC) - timedelta(hours=1))
         visits += 1
     return facts[:EVENTS]

@@ -44,9 +44,9 @@ class Shop:
     """
 
     def __init__(self, items: int, visitors: int, sessions: int, now_ms: int, seed: int = 1) -> None:
-        self._dice = random.Random(seed)
+        self._random = random.Random(seed)
         self.now_ms = now_ms
-        self.items = [_item(index, self._dice) for index in range(items)]
+        self.items = [_item(index, self._random) for index in range(items)]
         self.stats = {item.item_id: ItemStats() for item in self.items}
         self.profiles = {f"visitor{index}": UserProfile() for index in range(visitors)}
         self.trending: dict[str, Trending] = {}
@@ -88,7 +88,7 @@ class Shop:
         """Clicks by chance, likelier where the features are larger."""
         rows = self.rows()
         blocks = [
-            feature_matrix(profile, self._dice.sample(rows, 50), Context(seeds=self.stats), self.now_ms)
+            feature_matrix(profile, self._random.sample(rows, 50), Context(seeds=self.stats), self.now_ms)
             for profile in list(self.profiles.values())[:100]
         ]
         matrix = np.concatenate(blocks)
@@ -98,15 +98,15 @@ class Shop:
         return Dataset("bench", matrix, clicks, np.repeat(slates, 50), slates)
 
     def _visit(self, session: int) -> None:
-        visitor = self._dice.choice(list(self.profiles))
+        visitor = self._random.choice(list(self.profiles))
         profile = self.profiles[visitor]
-        began_ms = self.now_ms - self._dice.randrange(60_000, 7_200_000)
-        shelves = [self._shelf[name] for name in self._dice.sample(sorted(self._shelf), 2)]
+        began_ms = self.now_ms - self._random.randrange(60_000, 7_200_000)
+        shelves = [self._shelf[name] for name in self._random.sample(sorted(self._shelf), 2)]
         for step in range(8):
-            item = _popular_first(self._dice, self._dice.choice(shelves))
+            item = _popular_first(self._random, self._random.choice(shelves))
             event = Event(
                 event_id=f"{session}-{step}",
-                event=self._dice.choice(EVENTS),
+                event=self._random.choice(EVENTS),
                 timestamp=datetime.fromtimestamp((began_ms + step * 5_000) / 1000, UTC),
                 user_id=visitor,
                 session_id=f"s{session}",
@@ -122,16 +122,16 @@ class Shop:
             self.trending.setdefault(scope, Trending()).rank(item.item_id, popularity or 0.0)
 
 
-def _item(index: int, dice: random.Random) -> Item:
+def _item(index: int, rng: random.Random) -> Item:
     category = CATEGORIES[index % len(CATEGORIES)]
     return Item(
         f"p{index}",
         title=f"Product {index}",
         category=category,
         brand=f"brand{index % 50}",
-        price=round(dice.lognormvariate(3.5, 1.0), 2),
+        price=round(rng.lognormvariate(3.5, 1.0), 2),
     )
 
 
-def _popular_first(dice: random.Random, shelf: list[Item]) -> Item:
-    return shelf[min(int(dice.expovariate(0.15)), len(shelf) - 1)]
+def _popular_first(rng: random.Random, shelf: list[Item]) -> Item:
+    return shelf[min(int(rng.expovariate(0.15)), len(shelf) - 1)]

@@ -52,26 +52,26 @@ def visits(visitors: int = 12, ended: timedelta = timedelta(), first: int = 0) -
     logs in between the visits. They are numbered from `first` on. Ids of events hold the second that they were made in,
     so that those of two tests differ.
     """
-    dice = Random(first)
+    rng = Random(first)
     until = datetime.now(UTC).replace(microsecond=0) - ended
     found = [
-        _event(dice, visitor, number, until - timedelta(seconds=_age_s(dice, number)), f"{until:%H%M%S}")
+        _event(rng, visitor, number, until - timedelta(seconds=_age_s(rng, number)), f"{until:%H%M%S}")
         for visitor in range(first, first + visitors)
         for number in range(EVENTS_EACH)
     ]
     return sorted(found, key=lambda event: event.timestamp)
 
 
-def _age_s(dice: Random, number: int) -> float:
+def _age_s(rng: Random, number: int) -> float:
     """The first half of the events is of a visit four hours ago, the second of one that ended a minute ago."""
-    return dice.randrange(60_000, 3_000_000) / 1000 + (14_400 if number < EVENTS_EACH // 2 else 0)
+    return rng.randrange(60_000, 3_000_000) / 1000 + (14_400 if number < EVENTS_EACH // 2 else 0)
 
 
-def _event(dice: Random, visitor: int, number: int, timestamp: datetime, made_at: str) -> Event:
-    name, second_visit = dice.choice(NAMES), number >= EVENTS_EACH // 2
+def _event(rng: Random, visitor: int, number: int, timestamp: datetime, made_at: str) -> Event:
+    name, second_visit = rng.choice(NAMES), number >= EVENTS_EACH // 2
     metadata: dict[str, Any] = {"category": "said", "price": 2.5, "url": "https://shop.example/"}
     if name == "search":
-        metadata["query"] = dice.choice(["lamp", "chair", "rug"])
+        metadata["query"] = rng.choice(["lamp", "chair", "rug"])
     has_account = visitor % 4 in (1, 2) or (visitor % 4 == 3 and second_visit)
     return Event(
         event_id=f"v{visitor}-e{number}-{made_at}",
@@ -80,7 +80,7 @@ def _event(dice: Random, visitor: int, number: int, timestamp: datetime, made_at
         user_id=f"user{visitor}" if has_account else None,
         anonymous_id=f"browser{visitor}" if visitor % 4 != 1 else None,
         session_id=f"v{visitor}-s{int(second_visit)}",
-        product_id=None if name in WITHOUT_PRODUCT else f"p{dice.randrange(PRODUCTS)}",
+        product_id=None if name in WITHOUT_PRODUCT else f"p{rng.randrange(PRODUCTS)}",
         ingest_time=timestamp,
         metadata=metadata,
     )

@@ -95,9 +95,9 @@ def assert_kept_whole(found: Survey, bad: Sequence[Poison], source: str) -> None
 
 def mixed(good: list[bytes], bad: list[bytes]) -> list[bytes]:
     """The good in their order, the bad anywhere between them."""
-    dice, found = Random(4), list(good)
+    rng, found = Random(4), list(good)
     for body in bad:
-        found.insert(dice.randrange(len(found)), body)
+        found.insert(rng.randrange(len(found)), body)
     return found
 
 

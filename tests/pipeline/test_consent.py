@@ -148,17 +148,17 @@ class TestBots:
     @pytest.mark.parametrize("seed", range(6))
     def test_in_whatever_order_they_come_items_get_what_people_did(self, visitor: Visitor, seed: int) -> None:
         """One session, so that pairs would tell."""
-        dice = random.Random(seed)
+        rng = random.Random(seed)
         names = ["view_product", "add_to_cart", "purchase"]
         events = [
-            visitor.did(names[n % 3], f"p{n % 5}", n, **(bot() if dice.random() < 0.5 else {"metadata": {}}))
+            visitor.did(names[n % 3], f"p{n % 5}", n, **(bot() if rng.random() < 0.5 else {"metadata": {}}))
             for n in range(24)
         ]
         people = Clean([event for event in events if "bot" not in event.metadata])
         in_order, _ = fold_messages(_arriving([[event] for event in events]), Judge(Rules()), visitor.key)
 
-        dice.shuffle(events)
-        size = dice.randint(1, 5)
+        rng.shuffle(events)
+        size = rng.randint(1, 5)
         messages = [events[at : at + size] for at in range(0, len(events), size)]
         profile, trusted = fold_messages(_arriving(messages), Judge(Rules()), visitor.key)
 

@@ -62,12 +62,12 @@ def simulated(sessions: int, seed: int = 7) -> list[list[Event]]:
 
     One event in twenty is marked as a bot's, one in twenty as of a visitor who denied personalization.
     """
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     world = World(catalog.generate(seed=seed), seed)
     wire = history.generate(world, sessions=sessions, until=time.time(), run="parity", population=sessions // 3 + 1)
-    known = [_judged(_known(dict(event), dice), dice) for event in wire]
+    known = [_judged(_known(dict(event), rng), rng) for event in wire]
     events = [parse_event(event, ingest_time=datetime.now(UTC), backfill=True) for event in known]
-    return doubled(by_visitor(events) + _bot(dice, datetime.now(UTC)), dice)
+    return doubled(by_visitor(events) + _bot(rng, datetime.now(UTC)), rng)
 
 
 def from_file(path: Path) -> list[list[Event]]:
@@ -90,9 +90,9 @@ def by_visitor(events: Iterable[Event], size: int = MESSAGE_EVENTS) -> list[list
     return messages
 
 
-def doubled(messages: list[list[Event]], dice: random.Random) -> list[list[Event]]:
+def doubled(messages: list[list[Event]], rng: random.Random) -> list[list[Event]]:
     """The messages, every tenth a second time up to five messages later: well within a profile's memory of ids."""
-    places = {place: dice.randint(1, 5) for place in dice.sample(range(len(messages)), len(messages) // 10)}
+    places = {place: rng.randint(1, 5) for place in rng.sample(range(len(messages)), len(messages) // 10)}
     late = sorted(((place + later, messages[place]) for place, later in places.items()), key=lambda entry: entry[0])
     stream: list[list[Event]] = []
     for place, message in enumerate(messages):
@@ -236,18 +236,18 @@ def _arrived(message: Sequence[Event], moment: datetime) -> list[Event]:
     return [msgspec.structs.replace(event, ingest_time=moment) for event in message]
 
 
-def _known(event: dict[str, Any], dice: random.Random) -> dict[str, Any]:
+def _known(event: dict[str, Any], rng: random.Random) -> dict[str, Any]:
     """Half of the shoppers have an account, and name it from the middle of each visit on."""
     browser = str(event.get("anonymous_id") or event.get("user_id"))
     number = random.Random(browser).random()
-    if event.get("user_id") is None and number < 0.5 and dice.random() < 0.5:
+    if event.get("user_id") is None and number < 0.5 and rng.random() < 0.5:
         event["user_id"] = f"account-{browser}"
     return event
 
 
-def _judged(event: dict[str, Any], dice: random.Random) -> dict[str, Any]:
+def _judged(event: dict[str, Any], rng: random.Random) -> dict[str, Any]:
     """As the collector writes down what it thinks of an event, and what the visitor says."""
-    drawn = dice.random()
+    drawn = rng.random()
     if drawn < 0.1:
         consent = {"analytics": True, "personalization": False}
         said: dict[str, Any] = {"bot": "rate"} if drawn < 0.05 else {"consent": consent}
@@ -255,7 +255,7 @@ def _judged(event: dict[str, Any], dice: random.Random) -> dict[str, Any]:
     return event
 
 
-def _bot(dice: random.Random, now: datetime) -> list[list[Event]]:
+def _bot(rng: random.Random, now: datetime) -> list[list[Event]]:
     """A visitor who views 600 products in a minute and a half."""
     events = [
         Event(
@@ -264,7 +264,7 @@ def _bot(dice: random.Random, now: datetime) -> list[list[Event]]:
             timestamp=now - timedelta(seconds=100) + timedelta(milliseconds=150 * number),
             user_id="bot",
             session_id="bot",
-            product_id=f"p{dice.randrange(1, 200):04d}",
+            product_id=f"p{rng.randrange(1, 200):04d}",
         )
         for number in range(600)
     ]

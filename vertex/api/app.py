@@ -141,7 +141,7 @@ class Api:
     async def profile(self, request: HttpRequest) -> Response:
         """`POST /v1/profile`, and `GET` with a query for people with curl: the stored profile, readable.
 
-        Whoever knows an id may look, so `Config.profile_view` opens it; ids in a query string end up in access logs.
+        Who knows an id may look, so `Config.profile_view` opens it; ids in a query string end up in access logs.
         """
         if not self._config.profile_view:
             return _error(404, InvalidRequest("path", "not open here: FRESHET_PROFILE_VIEW is not set", "/v1/profile"))

@@ -27,7 +27,7 @@ WELCOME = Banner("welcome", "Find something you love", "Popular with shoppers ri
 def choose_banner(
     profile: UserProfile, slate: Sequence[str], item_of: Callable[[str], Item | None], now_ms: int
 ) -> Banner:
-    """What to say to this visitor: of the cart left behind, else the last search, else the strongest category.
+    """The banner for this visitor: about the cart left behind, else the last search, else the strongest category.
 
     Args:
         profile: the visitor's state.
@@ -57,7 +57,7 @@ def readable(category: str) -> str:
 
 
 def _cart(cart: Sequence[Item], profile: UserProfile) -> Banner:
-    """Titles stay out of the text: the banner may be seen by somebody who only knows the visitor's id."""
+    """Titles stay out of the text: the banner may be seen by one who only knows the visitor's id."""
     newest = max(cart, key=lambda item: profile.cart[item.item_id])
     text = "An item is waiting for you." if len(cart) == 1 else f"{len(cart)} items are waiting for you."
     return Banner(f"cart:{newest.item_id}", "Still in your cart", text, newest.category, newest.item_id)

@@ -1,4 +1,4 @@
-"""When a part counts as down: after a few failures in a row, until it has answered once."""
+"""Circuit breaker: a part counts as down after a few failures in a row, until it has answered once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Unavailable(RuntimeError):
 class Breaker:
     """Spares a part that is down, and those who would wait for it.
 
-    While it is open nobody waits for the part; whoever owns the breaker asks the part in the background, and its
+    While it is open no request waits for the part; the owner of the breaker asks the part in the background, and its
     first answer closes it.
     """
 
@@ -23,7 +23,7 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether the part counts as down."""
+        """True while the part counts as down."""
         return self._failures >= self._limit
 
     def check(self) -> None:

@@ -1,4 +1,4 @@
-"""Which items might be shown: a few hundred out of all, each with the source that found it first.
+"""Candidates: a few hundred items out of all, each with the source that found it first.
 
 A source is a function from the visitor's `Situation` to item ids, best first, and a line in `SOURCES`. Adding
 one takes just that.
@@ -28,7 +28,7 @@ CONTEXT_NEIGHBOURS, LEAST_CONTEXT_COSINE = 50, 0.4
 
 @dataclass(frozen=True)
 class Situation:
-    """What the sources may look at; all of it in memory.
+    """Inputs of the sources; all of it in memory.
 
     Attributes:
         profile: the visitor's state, pending events folded in.
@@ -78,7 +78,7 @@ def similar(situation: Situation) -> list[str]:
 
 
 def in_context(situation: Situation) -> list[str]:
-    """Items that keep the company that the visitor's last items keep, new ones from their first visitors on."""
+    """Items that are seen with what the visitor's last items are seen with, new ones from their first visitors on."""
     company = context_vector(situation.profile, situation.seeds, situation.now_ms)
     if company is None:
         return []
@@ -94,12 +94,12 @@ def in_categories(situation: Situation) -> Iterator[str]:
 
 
 def trending(situation: Situation) -> Iterator[str]:
-    """What is trending overall, then what else was viewed most."""
+    """Items trending overall, then those that were viewed most."""
     return chain(situation.trending, situation.popular)
 
 
 def recent(situation: Situation) -> list[str]:
-    """What the visitor touched last: shoppers do come back to an item."""
+    """Items that the visitor touched last: shoppers do come back to an item."""
     return [item_id for item_id, _ in situation.profile.recent_items(situation.now_ms)]
 
 

@@ -49,8 +49,8 @@ class Config:
         cors_origins: the exact origins whose pages may call the API; `*` allows every origin.
         allow_as_of: whether a request may ask for the answer of another moment (replay).
         profile_view: whether `/v1/profile` answers, and answers of `/v1/recommendations` have their reasons. Both show
-            what a visitor did to whoever knows one of the ids, so it is for demonstrations, and for shops whose user
-            ids nobody can guess. A slate too follows from the profile of the ids it is asked for: a public page sends
+            what a visitor did to all who know one of the ids, so it is for demonstrations, and for shops whose user
+            ids cannot be guessed. A slate too follows from the profile of the ids it is asked for: a public page sends
             ids that cannot be guessed (random, or keyed hashes).
         hide_seen: placements that do not show again what the visitor has touched already.
         recommend_stubs: show items that are known from events only; while there is no catalog at all they are shown.

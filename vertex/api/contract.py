@@ -1,4 +1,4 @@
-"""What a client may ask, and how its mistakes are named."""
+"""Requests that a client may send, and the errors that name its mistakes."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def parse_as_of(value: Any, allowed: bool) -> datetime:
 
 
 def _check_consent(stated: dict[str, Any]) -> None:
-    """A name that is misspelt would be a denial that nobody reads."""
+    """A name that is misspelt would be a denial that is not read."""
     try:
         resolve_consent({}, stated, None)
     except InvalidEvent as error:

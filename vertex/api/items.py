@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 # An item shown less often than this is new: exploration may give it a slot.
 NEW_IMPRESSIONS = 20
-# Of each shelf so many are kept: nobody is shown more.
+# Of each shelf so many are kept: no visitor is shown more.
 SHELF = 300
 # Of so many items, those touched last, the context vectors are searched: 256 bytes each, and some 0.1 ms a question
 # for every 5,000 of them.
@@ -45,7 +45,7 @@ MAX_WANTED = 2_000
 # How old what is trending may be before it is read again, and before that is waited for.
 TRENDING_SOFT_S, TRENDING_HARD_S = 1.0, 10.0
 CATEGORY_SOFT_S = 3.0
-# After a read that failed, nobody waits for the scope for so long.
+# After a read that failed, no request waits for the scope for so long.
 TRENDING_RETRY_S = 3.0
 MAX_SCOPES = 2_000
 # So many items that no catalog holds are kept: where there is a catalog, only for their neighbours.
@@ -64,7 +64,7 @@ class Shelves:
     """The items in stock in order: by decayed views, all and by category, and those that few have seen.
 
     `priors` are fitted to all items: what an item's rates are before it has data of its own. `contexts` holds the
-    unit vectors `(CONTEXT_DIM,)` of the company that those in stock keep, of the newest `MAX_CONTEXTS`.
+    unit vectors `(CONTEXT_DIM,)` of the items seen with those in stock, of the newest `MAX_CONTEXTS`.
     """
 
     popular: list[str] = field(default_factory=list)
@@ -285,7 +285,7 @@ class ItemCache:
         return min(MAX_STUBS_BESIDE_CATALOG if self.has_catalog else MAX_STUBS, self._max_items)
 
     def _full(self) -> dict[str, str]:
-        """What fills its place, and the sentence for the log."""
+        """The rows that fill its place, and the sentence for the log."""
         full = {}
         if self._in_table is not None and self._in_table > self._max_items:
             full["catalog"] = (
@@ -343,7 +343,7 @@ class ItemCache:
 
 @dataclass
 class _CatalogScan:
-    """Items and categories met in one scan of the catalog."""
+    """Items and categories found in one scan of the catalog."""
 
     items: int = 0
     categories: set[str] = field(default_factory=set)
@@ -378,7 +378,7 @@ class _Scope:
 
 
 class TrendingCache:
-    """What is trending in a scope, as fresh as the limits above say where it is asked for often.
+    """Trending items of a scope, as fresh as the limits above say where it is asked for often.
 
     Scores are shares of the scope's most popular item, in [0, 1]; decay moves all alike, so they keep.
     """

@@ -33,7 +33,7 @@ class LatestModel:
             if version != self._loaded:
                 self._load(version)
             self._reported = ""
-        except Exception as error:  # whatever a folder, Cloud Storage or its credentials do: rank on, and try again
+        except Exception as error:  # any error of a folder, Cloud Storage or its credentials: rank on, and try again
             if str(error) != self._reported:
                 log.error("the latest model stays unused: %s: %s", type(error).__name__, error)
             self._reported = str(error)

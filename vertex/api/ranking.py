@@ -1,4 +1,4 @@
-"""How good each candidate is for this visitor: click probability and three plain parts, added with weights."""
+"""Scores of candidates for one visitor: click probability and three plain parts, added with weights."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Ranker:
 
     @property
     def is_up(self) -> bool:
-        """Whether Vertex answers, as far as known."""
+        """True where Vertex answers, as far as known."""
         return self._endpoint is not None and not self._breaker.is_open
 
     async def predict(self, matrix: Matrix) -> Prediction:
@@ -100,7 +100,7 @@ class Ranker:
         return Prediction(model.predict(matrix), "local", model.version, fallback)
 
     async def watch(self) -> None:
-        """Ask Vertex in the background while it counts as down or nobody asks; runs until cancelled."""
+        """Ask Vertex in the background while it counts as down or no request comes; runs until cancelled."""
         if self._endpoint is None:
             return
         one = np.zeros((1, len(FEATURE_NAMES)), np.float32)
@@ -132,7 +132,7 @@ class Ranker:
         except Unavailable:
             self._breaker.failed()
             raise
-        except Exception as error:  # whatever a client library raises means the same: no answer
+        except Exception as error:  # any error of a client library means the same: no answer
             self._breaker.failed()
             raise Unavailable(f"vertex: {type(error).__name__}") from error
         self._breaker.succeeded()
@@ -141,4 +141,4 @@ class Ranker:
     def _done(self, answer: asyncio.Future[tuple[NDArray[np.float32], str]]) -> None:
         self._busy -= 1
         if not answer.cancelled():
-            answer.exception()  # nobody else may be waiting for it any more
+            answer.exception()  # no other request may be waiting for it any more

@@ -24,16 +24,16 @@ RECONNECT_AFTER_PINGS = 3
 
 
 class Reads(Protocol):
-    """What the API reads. Every method raises `Unavailable` when there is no answer in time."""
+    """Reads of the API. Every method raises `Unavailable` when there is no answer in time."""
 
     async def profile(self, key: str) -> UserProfile | None:
         """The visitor's profile, or None for an unknown one."""
 
     async def items(self, ids: Sequence[str], background: bool = False) -> dict[str, ItemRow]:
-        """Those of the items that exist; what nobody waits for may take longer."""
+        """Those of the items that exist; what no request waits for may take longer."""
 
     async def trending(self, scope: str) -> Trending:
-        """What is trending in the scope."""
+        """Trending items of the scope."""
 
     async def scan(self, take: Callable[[ItemRow], bool], with_stubs: bool) -> int:
         """Give every item of the catalog to `take` until it returns False; `with_stubs`, every item that is known.
@@ -61,12 +61,12 @@ class Reader:
 
     @property
     def is_up(self) -> bool:
-        """Whether Bigtable answers, as far as known."""
+        """True where Bigtable answers, as far as known."""
         return not self._breaker.is_open
 
     @property
     def unreadable(self) -> int:
-        """How many rows were left out because they cannot be read, since the start."""
+        """Number of rows left out because they cannot be read, since the start."""
         return self._left_out + self._store.unreadable
 
     async def profile(self, key: str) -> UserProfile | None:
@@ -80,7 +80,7 @@ class Reader:
         return await self._guarded(lambda: self._store.read_items(ids, deadline_s), deadline_s)
 
     async def trending(self, scope: str) -> Trending:
-        """What is trending in the scope."""
+        """Trending items of the scope."""
         deadline_s = self._deadline_s
         return await self._guarded(lambda: self._store.read_trending(scope, deadline_s), deadline_s)
 
@@ -109,7 +109,7 @@ class Reader:
                 silent = 0 if await self._answers() else silent + 1
                 if silent and silent % RECONNECT_AFTER_PINGS == 0:
                     await self._reconnect()
-            except Exception:  # whatever a client library does: the next look is in a second
+            except Exception:  # any error of a client library: the next look is in a second
                 log.exception("looking after Bigtable failed")
 
     async def _answers(self) -> bool:
@@ -121,7 +121,7 @@ class Reader:
         return True
 
     async def _reconnect(self) -> None:
-        """Take a new store, then close the old one: in between nobody meets a closed one."""
+        """Take a new store, then close the old one: in between no read finds a closed one."""
         log.warning("bigtable is silent; connecting anew")
         old, self._store = self._store, self._connect()
         self._left_out += old.unreadable

@@ -67,7 +67,7 @@ class Entry(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Slate:
-    """What is shown, in order; what ranked it, and from how many candidates; why nothing better did, if so."""
+    """The items shown, in order; what ranked them, and from how many candidates; why nothing better did, if so."""
 
     shown: list[Shown]
     served_by: str
@@ -78,14 +78,14 @@ class Slate:
 
 @dataclass(frozen=True)
 class Exploration:
-    """What chance does to one slot: the new item drawn, if any, and the propensity of what is shown there."""
+    """Exploration of one slot: the new item drawn, if any, and the propensity of what is shown there."""
 
     drawn: str | None = None
     propensity: float = 1.0
 
 
 class Recommender:
-    """Answers questions from what it is given; holds no state of its own but the dice.
+    """Answers questions from what it is given; holds no state of its own but the random generator.
 
     Args:
         config: weights, placements, exploration.
@@ -94,7 +94,7 @@ class Recommender:
         ranker: click probabilities.
         model: the in-process model of the moment, for its vectors.
         now: wall clock, ms since the Unix epoch.
-        dice: for exploration.
+        rng: for exploration.
         tally: counts what served the answers.
     """
 
@@ -107,7 +107,7 @@ class Recommender:
         ranker: Ranker,
         model: Callable[[], Model],
         now: Callable[[], int],
-        dice: Random,
+        rng: Random,
         tally: Tally,
     ) -> None:
         self._config = config
@@ -117,7 +117,7 @@ class Recommender:
         self._ranker = ranker
         self._model = model
         self._now = now
-        self._dice = dice
+        self._random = rng
         self._tally = tally
 
     async def answer(self, request: Request, watch: Stopwatch, signal: Signal | None = None) -> dict[str, Any]:
@@ -201,7 +201,7 @@ class Recommender:
         return Slate(shown, prediction.served_by, prediction.model_version, len(candidates), prediction.fallback)
 
     async def _popular(self, request: Request, fallback: str = "") -> Slate:
-        """What is trending for all, the same for everybody, then what was viewed most; from memory if need be."""
+        """Items trending for all, the same for everybody, then those viewed most; from memory if need be."""
         scope = self._scope_of_all()
         trending = (await self._trending.top([scope]))[scope]
         allowed = self._sellable({*request.exclude, request.product_id})
@@ -236,7 +236,7 @@ class Recommender:
     def _trending_in(
         self, categories: Iterable[str], ranked: Mapping[str, Ranked], overall: Ranked
     ) -> dict[str, Iterable[str]]:
-        """What is trending in each category: its scope, or, without a catalog, its items of those trending overall."""
+        """Trending items of each category: its scope, or, without a catalog, its items of those trending overall."""
         if self._items.has_catalog:
             return {name: ranked.get(category_scope(name), {}) for name in categories}
         rows = self._items.rows(overall)
@@ -249,7 +249,7 @@ class Recommender:
             log.debug("recent items stay as they are: %s", error)
 
     def _allowed(self, request: Request, profile: UserProfile) -> Callable[[str], bool]:
-        """Whether an item may be shown to this visitor on this page."""
+        """True where an item may be shown to this visitor on this page."""
         # What is in the cart is decided on, and what left it was bought or put back: neither asks to be shown.
         hidden = {*request.exclude, *profile.cart, request.product_id}
         if request.placement in self._config.hide_seen:
@@ -257,7 +257,7 @@ class Recommender:
         return self._sellable(hidden)
 
     def _sellable(self, hidden: AbstractSet[str | None]) -> Callable[[str], bool]:
-        """Whether an item is not hidden, in stock, and in the catalog if there is one.
+        """True where an item is not hidden, in stock, and in the catalog if there is one.
 
         What is not in memory is not sellable until it is, which is asked for.
         """
@@ -276,7 +276,7 @@ class Recommender:
         return is_sellable
 
     def _scope_of_all(self) -> str:
-        """What is trending overall is read here: made-up products are ranked apart, so that they displace nothing."""
+        """Read what is trending overall here: made-up products are ranked apart, so that they displace nothing."""
         return STUB_SCOPE if self._shows_stubs() else GLOBAL_SCOPE
 
     def _shows_stubs(self) -> bool:
@@ -301,8 +301,8 @@ class Recommender:
         near = [shelves.new_by_category.get(name, []) for name in top_categories(profile)]
         for shelf in (list(chain.from_iterable(near)), shelves.new):
             pool = [item_id for item_id in shelf if item_id not in taken and allowed(item_id)]
-            if pool and self._dice.random() < rate:
-                return Exploration(self._dice.choice(pool), rate / len(pool))
+            if pool and self._random.random() < rate:
+                return Exploration(self._random.choice(pool), rate / len(pool))
             if pool:
                 return Exploration(None, 1.0 - rate)
         return Exploration()

@@ -1,4 +1,4 @@
-"""How answers came about, counted: one log line a minute says it, for a line for each would be too many."""
+"""Counts of answers by how they came about: one log line a minute, for a line for each would be too many."""
 
 from __future__ import annotations
 

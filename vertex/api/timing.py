@@ -1,4 +1,4 @@
-"""Where an answer's time went, by step."""
+"""Time of an answer, by step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who asks: the stored profile, and what the visitor did that is not stored yet."""
+"""The visitor who asks: the stored profile, and the events that are not stored yet."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ class Visitors:
             visitor.pending += visitor.profile.add(event, item if item is not None and not item.stub else None)
 
     def _may_fold(self, raw: Any, request: Request, signal: Signal | None) -> bool:
-        """Whether the event's visitor agreed; it is then as the collector would have published it."""
+        """True where the event's visitor agreed; it is then as the collector would have published it."""
         if not isinstance(raw, dict):
             raise InvalidEvent("event", "expected a JSON object", raw)
         check_event_size(raw)
@@ -174,7 +174,7 @@ def _with_ids(raw: dict[str, Any], ids: dict[str, str | None]) -> dict[str, Any]
 
 
 def describe_stored(profile: UserProfile | None) -> dict[str, Any]:
-    """Whether there is a profile, how many events it holds, and the newest of them."""
+    """Key figures of a profile: whether there is one, how many events it holds, and the newest of them."""
     return {
         "found": profile is not None,
         "events_total": profile.events_total if profile is not None else 0,

@@ -1,6 +1,6 @@
 """The predictor's HTTP: Vertex AI's container contract, JSON `predict` and binary `rawPredict`.
 
-One route answers both, as Vertex AI forwards both to AIP_PREDICT_ROUTE: the content type tells them apart.
+One route answers both, as Vertex AI forwards both to AIP_PREDICT_ROUTE: they differ by content type.
 The paths of the public API (`/v1/projects/.../endpoints/ID:predict`) are served too, so that Google's own client
 can talk to this process as if it were the endpoint.
 """
@@ -120,7 +120,7 @@ async def _refused_body(_: Request, error: Exception) -> Response:
 
 
 async def _failure(_: Request, error: Exception) -> Response:
-    """What the client hears of a fault of ours; the server logs it."""
+    """The answer to a fault of ours; the server logs it."""
     return _error(500, "the prediction failed; the log says why")
 
 

@@ -21,7 +21,7 @@ _REFRESH_EVENTS = 200
 
 
 class Candidates:
-    """What could be offered at a moment: recent items, co-visited, neighbours by vector, trending.
+    """Candidates at a moment of the log: recent items, co-visited, neighbours by vector, trending.
 
     These are the sources that serving draws on, so that the model learns among what it will have to rank.
     """

@@ -56,7 +56,7 @@ _PARAMS: dict[str, Any] = {
     "num_threads": 1,
     "verbosity": -1,
 }
-# The prior's order is kept whatever the data say of its scale.
+# The prior's order is kept for any scale that the data give it.
 _LEAST_SLOPE = 0.05
 _NEWTON_STEPS, _RIDGE = 50, 1e-3
 

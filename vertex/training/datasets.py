@@ -1,7 +1,7 @@
 """Examples for the ranker: each slate with the features of the moment it was asked for, and what was clicked.
 
 The log is replayed in order of event time. A slate asked for at time t is described by events before t alone:
-strictly before, so that events of the same millisecond, whose order nobody knows, stay out.
+strictly before, so that events of the same millisecond, whose order is not known, stay out.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How good a ranker is on slates that came after those it learnt from; asked of the prior too, on the same."""
+"""Evaluation of a ranker, and of the prior, on slates that came after those it learnt from."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ DIM = 32
 WINDOW = 8
 NEGATIVE = 10
 EPOCHS = 15
-# An item touched once has no company to learn from.
+# An item touched once has no neighbours to learn from.
 MIN_COUNT = 2
 
 
@@ -36,7 +36,7 @@ def session_items(events: Iterable[Event]) -> list[list[str]]:
 
 
 def fit(events: Iterable[Event], seed: int) -> VectorIndex:
-    """Unit vectors `(n_items, DIM)` of the items that were touched at least `MIN_COUNT` times in company.
+    """Unit vectors `(n_items, DIM)` of the items that were touched at least `MIN_COUNT` times beside others.
 
     The same events and seed give the same vectors: one thread, no hashing. Empty with nothing to learn from.
     """

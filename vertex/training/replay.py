@@ -62,7 +62,7 @@ class World:
         self._link(pairs)
 
     def profile(self, event: Event) -> UserProfile:
-        """What serving would read for the event's visitor: the account's profile, the device's merged in."""
+        """The profile that serving would read for the event's visitor: the account's, the device's merged in."""
         profile = self.profiles.get(self._key(event)) or UserProfile()
         device = self.profiles.get(f"a#{event.anonymous_id}") if event.user_id and event.anonymous_id else None
         if device is not None and not device.account:
@@ -75,7 +75,7 @@ class World:
         return [ItemRow(self.item(item_id), self.stats(item_id) or ItemStats()) for item_id in item_ids]
 
     def stats(self, item_id: str) -> ItemStats | None:
-        """What the item's visitors did; None where no event names it."""
+        """Statistics of the item; None where no event names it."""
         links = self._links.pop(item_id, None)
         if links is not None:
             self._stats[item_id].link_all(links)
@@ -91,7 +91,7 @@ class World:
         return list(self._stats)
 
     def item(self, item_id: str) -> Item:
-        """What is known of an item; a stub when that is nothing."""
+        """The item of the catalog; a stub when it has none."""
         return self._items.get(item_id) or Item(item_id, stub=True)
 
     def seeds(self, profile: UserProfile, now_ms: int) -> dict[str, ItemStats]:

@@ -1,4 +1,4 @@
-"""What training reads: the log of events from BigQuery, the catalog from Bigtable."""
+"""Inputs of training: the log of events from BigQuery, the catalog from Bigtable."""
 
 from __future__ import annotations
 

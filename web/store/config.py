@@ -12,7 +12,7 @@ from pipeline.runtime.environ import InvalidConfig, port, required
 
 @dataclass(frozen=True)
 class Config:
-    """Where the store listens and what it points the browser at."""
+    """Address of the store, and the URLs that it points the browser at."""
 
     collector_url: str
     api_url: str

@@ -112,7 +112,7 @@ def _field_row(name: str, schema: Mapping[str, Any], common: Mapping[str, Any]) 
 
 
 def _range(schema: Mapping[str, Any]) -> str:
-    """What is expected within what is accepted, where the two differ."""
+    """Expected values within those that are accepted, where the two differ."""
     expected = extent(schema)
     accepted = extent({name: value for name, value in schema.items() if name != "x-expected"})
     return f"{expected} (accepted: {accepted})" if accepted and accepted != expected else expected

@@ -27,7 +27,7 @@ _PAGE_NAMES = {
     "[Amplitude] Page Title": "title",
     "[Amplitude] Screen Name": "title",
 }
-"""What its browser and mobile libraries capture; any other `[Amplitude] Some Name` becomes `some_name`."""
+"""Events that its browser and mobile libraries capture; any other `[Amplitude] Some Name` becomes `some_name`."""
 _REVENUE_NAMES = {
     "$productId": "product_id",
     "$price": "price",
@@ -139,7 +139,7 @@ def _plain(properties: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _page(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """What its libraries say of the page or screen."""
+    """Metadata of the page or screen."""
     addresses = ("[Amplitude] Page URL", "page_url")
     found = {"url": next((text for name in addresses if (text := as_text(properties.get(name)))), None)}
     found["referrer"] = as_text(properties.get("referrer"))
@@ -167,7 +167,7 @@ def _who(source: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _context(source: Mapping[str, Any]) -> dict[str, Any]:
-    """What an event says of its sender, as metadata."""
+    """Metadata of the sender."""
     found: dict[str, Any] = {ours: as_text(source.get(theirs)) for theirs, ours in _CONTEXT.items()}
     address = as_text(source.get("ip"))
     found["ip"] = None if address == "$remote" else address  # which is the sender's own

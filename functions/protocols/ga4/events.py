@@ -1,4 +1,4 @@
-"""What each of GA4's events is among ours; the same for the Measurement Protocol and for gtag's hits.
+"""GA4's events among ours; the same for the Measurement Protocol and for gtag's hits.
 
 Events, parameters and items: https://developers.google.com/analytics/devguides/collection/ga4/reference/events, and of
 enhanced measurement https://support.google.com/analytics/answer/9216061.
@@ -58,17 +58,17 @@ _ITEM_NAMES = {
 _CATEGORIES = ("item_category", "item_category2", "item_category3", "item_category4", "item_category5")
 _LIST_NAMES = ("item_list_id", "item_list_name")
 _OF_EACH_ITEM = frozenset("order_id order_value currency coupon request_id placement".split()) | set(_LIST_NAMES)
-"""What an event says of each of its items; the first alone carries the rest."""
+"""Facts of each of an event's items; the first alone carries the rest."""
 _AMOUNTS = frozenset(
     "depth percent current_time_s duration_s discount order_value order_tax order_shipping value tax shipping"
     " engagement_time_msec".split()
 )
 _RESERVED = ("consent",)
-"""Names of our metadata that mean something to the collector, whatever a site means by them."""
+"""Names of our metadata that mean something to the collector, and maybe something else to a site."""
 
 
 def facts_of(name: str, params: Mapping[str, Any], user_id: str | None) -> Sequence[Fact]:
-    """What an event says: one fact, or one for each of its items.
+    """Facts of an event: one, or one for each of its items.
 
     A product event without an item, and a login that does not say of whom, are kept under their own names.
 
@@ -165,7 +165,7 @@ def _item_fields(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _placed(event: str, metadata: dict[str, Any]) -> dict[str, Any]:
-    """Where an item was shown, which GA4 tells by the list; a `placement` of the site's own goes first."""
+    """The placement of an item, which GA4 names by the list; a `placement` of the site's own goes first."""
     if event in ("impression", "click") and metadata.get("placement") is None:
         placement = next((text for name in _LIST_NAMES if (text := as_text(metadata.get(name)))), None)
         if placement is not None:
@@ -174,7 +174,7 @@ def _placed(event: str, metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 def _single_id(fields: Mapping[str, Any]) -> str | None:
-    """What an event is about that need not be about a product: the item that it names, or its only one."""
+    """The item of an event that need not have any: the one that it names, or its only one."""
     items = fields.get("items")
     only = items[0] if isinstance(items, list) and len(items) == 1 else None
     return as_id(only.get("item_id")) if isinstance(only, dict) else as_id(fields.get("item_id"))

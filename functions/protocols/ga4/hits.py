@@ -90,7 +90,7 @@ def params_of(hit: Mapping[str, str]) -> dict[str, Any]:
 
 
 def user_properties_of(hit: Mapping[str, str]) -> dict[str, Any]:
-    """What a hit says of its user: `up.*`, and numbers as `upn.*`."""
+    """User properties of a hit: `up.*`, and numbers as `upn.*`."""
     texts = {key[3:]: value for key, value in hit.items() if key.startswith("up.") and value}
     return texts | {key[4:]: _number(value) for key, value in hit.items() if key.startswith("upn.") and value}
 
@@ -113,7 +113,7 @@ def item_of(text: str) -> dict[str, Any]:
 
 
 def consent_of(hit: Mapping[str, str]) -> dict[str, bool] | None:
-    """{"analytics", "personalization"}, each where the consent mode tells it; None where it tells nothing.
+    """{"analytics", "personalization"}, each where the consent mode has it; None where it has neither.
 
     `gcs` is G1xy: storage for ads and for analytics, 1 granted, 0 denied. The letters of `gcd` are storage for ads, for
     analytics, data for ads, and personal ads, whose answer is the one for personalization; a page with the first
@@ -160,7 +160,7 @@ def _granted(code: str, granted: str, denied: str) -> bool | None:
 
 
 def _least(one: bool | None, other: bool | None) -> bool | None:
-    """What both grant; of one that says nothing, the other's."""
+    """Consent that both grant; of one that says nothing, the other's."""
     if one is None or other is None:
         return other if one is None else one
     return one and other

@@ -73,7 +73,7 @@ def read(incoming: Incoming) -> Reading:
 def accepted(incoming: Incoming, outcome: Outcome) -> Answer:
     """204, as Google's endpoints say it, and of the validation server its messages.
 
-    Where every event was rejected it is 400, so that whoever integrates sees it; what was, is in the dead letter.
+    Where every event was rejected it is 400, so that an integrator sees it; what was, is in the dead letter.
     """
     if incoming.path == VALIDATION:
         return _messages(200, _validated(incoming))
@@ -218,7 +218,7 @@ def _value(user_property: Any) -> Any:
 
 
 def _validated(incoming: Incoming) -> list[dict[str, str]]:
-    """What would be rejected, and why."""
+    """Rejections to expect, with their reasons."""
     try:
         events = list(within_bounds(_measured(incoming)))
     except InvalidEvent as error:

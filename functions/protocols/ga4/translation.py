@@ -67,7 +67,7 @@ def named(value: Any, field: str) -> str:
 
 
 def translated(source: Any, hit: Hit, received_at: datetime) -> Translated:
-    """What a hit says. Its id does not depend on when it came: the same request again has the same ids.
+    """A hit, translated. Its id does not depend on when it came: the same request again has the same ids.
 
     Args:
         source: the event as it came.
@@ -93,7 +93,7 @@ def translated(source: Any, hit: Hit, received_at: datetime) -> Translated:
 
 
 def _taken(params: dict[str, Any]) -> dict[str, Any]:
-    """What they say of page, screen and campaign, out of the parameters."""
+    """Metadata of page, screen and campaign, out of the parameters."""
     found = {"language": language_of(params.pop("language", None))}
     for theirs, ours in _AROUND.items():
         text = as_text(params.pop(theirs, None))

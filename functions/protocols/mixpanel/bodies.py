@@ -1,4 +1,4 @@
-"""What Mixpanel's clients put on the wire: JSON, lines of JSON, or a form's `data` as JSON or base64; or a query."""
+"""Bodies of Mixpanel's clients: JSON, lines of JSON, or a form's `data` as JSON or base64; or a query."""
 
 from __future__ import annotations
 

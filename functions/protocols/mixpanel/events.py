@@ -24,7 +24,7 @@ IDENTITY_EVENTS = frozenset(("$identify", "$create_alias", "$merge"))
 
 _DEVICE = "$device:"
 _MS_FROM = 1e11
-"""Times are told in seconds or milliseconds: so many seconds are the year 5138, so many milliseconds 1973."""
+"""Times are given in seconds or milliseconds: so many seconds are the year 5138, so many milliseconds 1973."""
 
 _NOT_METADATA = frozenset(
     "token time distinct_id $insert_id $device_id $user_id $identified_id $anon_id $anon_distinct_id $distinct_ids"
@@ -71,7 +71,7 @@ def profile_update(source: Any, token: str | None, received_at: datetime) -> Tra
 
 
 def stated_consent(source: Any) -> Any:
-    """What an event that is refused says of its visitor's consent, unchecked; None where it says nothing."""
+    """Consent of a refused event, unchecked; None where it says nothing."""
     properties = source.get("properties") if isinstance(source, dict) else None
     return properties.get(FIELD) if isinstance(properties, dict) else None
 
@@ -86,7 +86,7 @@ def token_of(source: Any) -> str | None:
 
 
 def time_told(source: Any) -> str | None:
-    """When an event says that it happened; None where it says nothing that can be read."""
+    """Time of an event; None where it has none that can be read."""
     properties = source.get("properties") if isinstance(source, dict) else None
     try:
         return _time(properties.get("time"), "properties.time") if isinstance(properties, dict) else None
@@ -135,7 +135,7 @@ def _profile_update(source: dict[str, Any], token: str | None, received_at: date
 
 
 def _check_token(source: Mapping[str, Any], token: str | None) -> None:
-    """A request belongs to one site: whoever has a key of one must not send in the name of others."""
+    """A request belongs to one site: a key of one must not send in the name of others."""
     given = token_of(source)
     if given is not None and given != token:
         raise InvalidEvent("properties.token", "expected the same token in all events of a request", None)
@@ -187,12 +187,12 @@ def _device(value: Any) -> str | None:
 
 
 def _own(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """What the site said of its event."""
+    """Properties that the site set."""
     return {name: value for name, value in properties.items() if not _is_mixpanels(name)}
 
 
 def _context(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """What Mixpanel's client said of page, device and campaign."""
+    """Metadata of page, device and campaign that Mixpanel's client set."""
     found: dict[str, Any] = {}
     for name, value in properties.items():
         if name in _COUNTRIES:

@@ -72,7 +72,7 @@ def accepted(incoming: Incoming, outcome: Outcome) -> Answer:
 def refused(incoming: Incoming, refusal: Refusal) -> Answer:
     """`{"status": 0, "error"}`, which Mixpanel's libraries know; of a documented import `{"code", "error", "status"}`.
 
-    Its browser library sends again after 429 and 5xx and splits after 413, whatever the body says; its Python library
+    Its browser library sends again after 429 and 5xx and splits after 413, with any body; its Python library
     reads the body.
     """
     error = f"{refusal.field}: {refusal.reason}"
@@ -94,7 +94,7 @@ def _write_key(incoming: Incoming, events: Iterable[Any], options: dict[str, str
 
 
 def _sent_at(milliseconds: str | None) -> datetime | None:
-    """None for what is no time: it is there for caches and nobody promised it."""
+    """None for what is no time: it is there for caches and is no promise."""
     try:
         told = time_of(milliseconds, 0.001, "_")
         return None if told is None else parse_time("_", told)
@@ -127,7 +127,7 @@ def _failed_record(rejected: Rejected) -> dict[str, Any]:
 
 
 def _summary(rejected: Sequence[Rejected]) -> str | None:
-    """What was wrong with the first, and with how many more; None where nothing was."""
+    """Error of the first rejected event, and the number of others; None without any."""
     if not rejected:
         return None
     first = rejected[0]

@@ -49,7 +49,7 @@ class _Wire(WireEvent, forbid_unknown_fields=True):
 
 
 class _Stated(msgspec.Struct):
-    """What counts of an event that is refused."""
+    """The part of a refused event that counts."""
 
     event_id: Any = None
     consent: Any = None

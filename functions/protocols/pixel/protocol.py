@@ -61,7 +61,7 @@ def read(incoming: Incoming) -> Reading:
 
 
 def accepted(incoming: Incoming, outcome: Outcome) -> Answer:
-    """The image, also where the event was rejected: whoever shows it cannot mend that, and it is in the dead letter."""
+    """The image, also where the event was rejected: a page that shows it cannot mend that, and it is in the dead letter."""
     return Answer(200, GIF, "image/gif", EMBEDDABLE)
 
 
@@ -71,7 +71,7 @@ def refused(incoming: Incoming, refusal: Refusal) -> Answer:
 
 
 def _consent(whole: str, parts: Mapping[str, str]) -> tuple[dict[str, Any], InvalidEvent | None]:
-    """What the visitor agreed to, where an event has it, and the first part of it that cannot be read.
+    """Consent of an event, where it has one, and the first part of it that cannot be read.
 
     Of what both forms answer only what both grant is granted, as of a consent beside the metadata and one in it.
 
@@ -92,7 +92,7 @@ def _consent(whole: str, parts: Mapping[str, str]) -> tuple[dict[str, Any], Inva
 
 
 def _whole(text: str) -> Any:
-    """What is no JSON stays, to be rejected with its name."""
+    """Leave a value that is no JSON, to be rejected with its name."""
     try:
         value = read_json(text, FIELD)
     except InvalidEvent:

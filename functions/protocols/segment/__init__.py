@@ -1,1 +1,1 @@
-"""Segment's HTTP API, which RudderStack's SDKs speak too."""
+"""Segment's HTTP API, which RudderStack's SDKs use too."""

@@ -1,4 +1,4 @@
-"""What Segment's messages say of page, campaign, device and consent, in the names of our metadata.
+"""Page, campaign, device and consent of Segment's messages, in the names of our metadata.
 
 https://www.twilio.com/docs/segment/connections/spec/common and .../privacy/consent-management.
 """
@@ -39,7 +39,7 @@ _PERSONALIZATION = (
 
 
 class Surroundings(msgspec.Struct, frozen=True):
-    """What a message says beside what happened.
+    """Metadata of a message beside its event.
 
     Attributes:
         known: under names of our metadata, bounded in number: for each event that the message stands for.
@@ -85,7 +85,7 @@ def _taken(fields: dict[str, Any], given: str, ours: str) -> Any:
 
 
 def _amplitude_session(integrations: Any) -> str | None:
-    """Where Segment's sites keep the session, for it has none of its own; -1 is Amplitude's for none."""
+    """The session id among Amplitude's options, for Segment has none of its own; -1 stands for none."""
     if not isinstance(integrations, dict):
         return None
     for name in ("Actions Amplitude", "Amplitude"):

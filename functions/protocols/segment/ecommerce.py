@@ -49,7 +49,7 @@ _OF_EACH_PRODUCT = {
     "purchase": frozenset("order_id order_value currency coupon".split()),
     "impression": frozenset("placement category".split()),
 }
-"""What a list says of each of its products; the first alone carries the rest."""
+"""Facts of each product of a list; the first alone carries the rest."""
 _ANY_LIST = frozenset("cart_id currency coupon".split())
 _EVERY_LIST = frozenset(("request_id",))
 
@@ -57,11 +57,11 @@ _AMOUNTS = frozenset(
     "list_price discount order_value order_tax order_shipping order_discount position_s length_s".split()
 )
 _RESERVED = ("consent",)
-"""Names of our metadata that mean something to the collector, whatever a site means by them."""
+"""Names of our metadata that mean something to the collector, and maybe something else to a site."""
 
 
 def facts_of_track(name: str, properties: Mapping[str, Any]) -> Sequence[Fact]:
-    """What an event says: one fact, or one for each product that it lists.
+    """Facts of an event: one, or one for each product that it lists.
 
     A product event without a product is kept under its own name, as any event is that is not known.
 
@@ -137,7 +137,7 @@ def _of_click(name: str, properties: Mapping[str, Any]) -> Fact:
 
 
 def _of_media(event: str, fields: dict[str, Any]) -> Fact:
-    """What plays is the item, so that films can be recommended; a playback lists what it will play."""
+    """Take the film that plays for the item, so that films can be recommended; a playback lists what it will play."""
     several = fields.get("content_asset_ids")
     content_id = as_id(fields.get("content_asset_id"))
     if content_id is not None:

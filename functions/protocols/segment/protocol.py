@@ -1,4 +1,4 @@
-"""Segment's HTTP tracking API, which RudderStack's data plane speaks as well.
+"""Segment's HTTP tracking API, which RudderStack's data plane has as well.
 
 https://www.twilio.com/docs/segment/connections/sources/catalog/libraries/server/http-api; the short paths are those of
 analytics-next and of Segment's mobile SDKs, `/beacon/v1/batch` is that of RudderStack's browser SDK.
@@ -79,7 +79,7 @@ def read(incoming: Incoming) -> Reading:
 def accepted(incoming: Incoming, outcome: Outcome) -> Answer:
     """200 and `{"success": true}`, which RudderStack's Python SDK wants to the digit.
 
-    Where every event was rejected it is 400, so that whoever integrates sees it; what was, is in the dead letter.
+    Where every event was rejected it is 400, so that an integrator sees it; what was, is in the dead letter.
     """
     if not outcome.rejected or outcome.accepted:
         return _SUCCESS
@@ -179,7 +179,7 @@ def _page(kind: str, source: dict[str, Any], properties: dict[str, Any]) -> dict
 
 
 def _who(kind: Any, source: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
-    """An alias ties who somebody was, `previousId`, to who it is; analytics-next may give both the same id.
+    """An alias ties a visitor's former id, `previousId`, to the present one; analytics-next may give both the same id.
 
     RudderStack's older SDKs have the anonymous id among the traits.
     """
@@ -207,7 +207,7 @@ def _event_id(source: dict[str, Any], received_at: datetime | None) -> str:
 
 
 def _told_time(source: dict[str, Any], batch: dict[str, Any]) -> datetime | None:
-    """By the clock that `sentAt` is told by: `timestamp`, which a caller may set, else `originalTimestamp`.
+    """By the clock of `sentAt`: `timestamp`, which a caller may set, else `originalTimestamp`.
 
     Of a message that Segment's or RudderStack's servers send on (`receivedAt`) `timestamp` is repaired already.
     """

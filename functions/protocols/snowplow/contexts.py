@@ -12,7 +12,7 @@ from functions.protocols.values import from_base64, read_object
 from pipeline.core.events import InvalidEvent
 
 MAX_KEPT_BYTES = 16 * 1024
-"""What the entities kept in one event's metadata may weigh as JSON."""
+"""Bound of the entities in one event's metadata, in bytes of JSON."""
 
 _encoder = msgspec.json.Encoder()
 
@@ -22,7 +22,7 @@ class SelfDescribing(msgspec.Struct, frozen=True):
 
     Attributes:
         schema: the URI as it came.
-        kind: `<vendor>/<name>`, by which known ones are told, whatever their version.
+        kind: `<vendor>/<name>`, by which known ones are found, in any version.
         data: any JSON.
     """
 

@@ -134,7 +134,7 @@ _OTHER_NUMBERS = frozenset(
 
 
 def ecommerce_facts(action: Mapping[str, Any], contexts: Contexts, enhanced: bool = False) -> Sequence[Fact]:
-    """What a `snowplow_ecommerce_action` or, with `enhanced`, an action of enhanced e-commerce says.
+    """Facts of a `snowplow_ecommerce_action` or, with `enhanced`, of an action of enhanced e-commerce.
 
     Raises:
         InvalidEvent: it has no type, or lacks the product that it needs.

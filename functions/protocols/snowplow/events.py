@@ -1,4 +1,4 @@
-"""What each kind of Snowplow's events is among ours."""
+"""Snowplow's kinds of events among ours."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ _PERSONALIZATION_SCOPES = frozenset(("personalization", "personalisation"))
 
 
 def facts_of(fields: Mapping[str, Any], contexts: Contexts, heartbeat_s: float) -> Sequence[Fact]:
-    """What an event of the tracker protocol says, by its `e`.
+    """Facts of an event of the tracker protocol, by its `e`.
 
     Args:
         fields: the event's parameters.
@@ -92,7 +92,7 @@ def facts_of(fields: Mapping[str, Any], contexts: Contexts, heartbeat_s: float) 
 
 
 def stated_consent(fields: Mapping[str, Any]) -> Any:
-    """What an event that is refused says of its visitor's consent, in our form; None where it says nothing."""
+    """Consent of a refused event, in our form; None where it says nothing."""
     try:
         envelope = embedded(fields, "ue_pr", "ue_px")
         event = None if envelope is None else described(envelope.data, "ue_pr")
@@ -103,14 +103,14 @@ def stated_consent(fields: Mapping[str, Any]) -> Any:
 
 
 def _page_ping(fields: Mapping[str, Any], heartbeat_s: float) -> Sequence[Fact]:
-    """The page was in use since the last ping; how far down it was seen is told where it was scrolled at all."""
+    """The page was in use since the last ping; how far down it was seen is known where it was scrolled at all."""
     dwell = Fact("dwell", {"dwell_ms": round(heartbeat_s * 1000)})
     depth = _depth_percent(fields)
     return [dwell] if depth is None else [dwell, Fact("scroll", {"depth": depth})]
 
 
 def _depth_percent(fields: Mapping[str, Any]) -> float | None:
-    """How much of the document has been above the window's lower edge, in [0, 100]; None where it is not told."""
+    """Percentage of the document that has been above the window's lower edge, in [0, 100]; None where it is not known."""
     offset = as_number(fields.get("pp_may"))
     window, document = _height(fields.get("vp")), _height(fields.get("ds"))
     if offset is None or offset <= 0 or window is None or not document:
@@ -253,7 +253,7 @@ def _told(event: SelfDescribing) -> dict[str, Any]:
 
 
 def _with_product(fact: Fact, contexts: Contexts) -> Fact:
-    """What an event is about, where a product entity says so, or its own data by the names that we have for it."""
+    """The product of an event, by its entity, or by its own data under the names that we have for it."""
     found = products_of(contexts)
     if len(found) == 1 and product_id_of(found[0]):
         about = product(found[0])

@@ -37,14 +37,14 @@ PATHS = {"/com.snowplowanalytics.snowplow/tp2": ("POST", "GET", "HEAD"), "/i": (
 KEY_PATHS = (("key",),)
 """An app id is kept with its event; of a back end whose key it is, the collector leaves it out."""
 HEARTBEAT_S = 10.0
-"""The interval of page pings in Snowplow's documentation and data models; the payload does not tell it."""
+"""The interval of page pings in Snowplow's documentation and data models; the payload does not hold it."""
 MAX_HEARTBEAT_S = 600.0
 
 _PAYLOAD_DATA = "iglu:com.snowplowanalytics.snowplow/payload_data/"
 _SNOWPLOW = "com.snowplowanalytics.snowplow"
 _ECOMMERCE = "com.snowplowanalytics.snowplow.ecommerce"
 _NOBODY = "00000000-0000-0000-0000-000000000000"
-"""What trackers and collectors put for an id where a visitor is to stay anonymous. All of them are not one visitor."""
+"""Ids that trackers and collectors put where a visitor is to stay anonymous. All of them are not one visitor."""
 
 _PAGE_FIELDS = {
     "url": "url",

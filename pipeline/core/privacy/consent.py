@@ -6,7 +6,7 @@ Each of the two questions is answered by itself, by the first of these that answ
 personalization leaves it to its request.
 
 Global Privacy Control binds in law in some places (California's CCPA regulations, section 7025, is one), so it goes
-first, whatever a banner was answered. Do Not Track never became a standard and says what a browser was once set to; an
+first, before any answer to a banner. Do Not Track never became a standard and says what a browser was once set to; an
 answer that the visitor gave this site is later and about this site, so it goes before. `FRESHET_SIGNALS=ignore` looks
 at neither.
 """

@@ -7,7 +7,7 @@ from enum import Enum
 
 
 class Signal(Enum):
-    """A request header by which a browser speaks for its visitor; the one that binds first."""
+    """A request header in which a browser states its visitor's choice; the one that binds first."""
 
     GPC = "sec-gpc"
     DNT = "dnt"

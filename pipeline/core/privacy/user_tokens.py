@@ -1,4 +1,4 @@
-"""The proof that a browser speaks for the account it names: an HMAC of the user id, made by the shop's own server.
+"""The proof that a browser may name an account: an HMAC of the user id, made by the shop's own server.
 
     user_token = lower-case hex of HMAC-SHA256(key, user_id in UTF-8)        RFC 2104, FIPS 180-4
 

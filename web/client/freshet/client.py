@@ -169,7 +169,7 @@ class Freshet:
 
         The ids follow from the order's id, the product's and which of the product's lines it is, as
         in the browser SDK: an order that is reported twice, here or by the page, counts once,
-        whatever the order of its lines.
+        in any order of its lines.
 
         Args:
             order_id: 1 to 240 characters.

@@ -1,4 +1,4 @@
-"""The proof that a page speaks for the account it names, made by the shop's own server at login.
+"""The proof that a page may name an account, made by the shop's own server at login.
 
 user_token = lower-case hex of HMAC-SHA256(key, user_id in UTF-8)        RFC 2104, FIPS 180-4
 """

@@ -1,8 +1,10 @@
-"""Packages Freshet: the pure core with two dependencies, and one extra for each thing that is deployed.
+"""Packages Freshet: the pure core with two dependencies, and one extra for each thing that is
+deployed.
 
 The Python client is a package of its own, with the name `freshet`: `web/client/pyproject.toml`.
 
-Versions are exact. `constraints.txt` pins what these need in turn; refresh both with `make constraints`.
+Versions are exact. `constraints.txt` pins what these need in turn; refresh both with `make
+constraints`.
 """
 
 from setuptools import find_packages, setup
@@ -33,7 +35,12 @@ setup(
     },
     install_requires=["msgspec==0.22.0", "numpy==2.4.6"],
     extras_require={
-        "pipeline": ["apache-beam[gcp]==2.77.0", "google-cloud-pubsub==2.44.0", "pyyaml==6.0.3", *GOOGLE_STORES],
+        "pipeline": [
+            "apache-beam[gcp]==2.77.0",
+            "google-cloud-pubsub==2.44.0",
+            "pyyaml==6.0.3",
+            *GOOGLE_STORES,
+        ],
         "collector": [
             "functions-framework==3.10.2",
             "google-cloud-pubsub==2.44.0",
@@ -50,7 +57,8 @@ setup(
         "dev": [
             "honcho==2.0.0",
             "aiohttp==3.14.5",
-            # The vendors' own SDKs, and for GA4 one that speaks its protocol: the collector is tested with them.
+            # The vendors' own SDKs, and for GA4 one that speaks its protocol: the collector is
+            # tested with them.
             "amplitude-analytics==1.3.0",
             "ga4mp==2.0.4",
             "mixpanel==5.4.1",

@@ -1,4 +1,5 @@
-"""From what a protocol read to accepted events and rejections with reasons. Pure: no clock, no I/O."""
+"""From what a protocol read to accepted events and rejections with reasons. Pure: no clock, no
+I/O."""
 
 from __future__ import annotations
 
@@ -16,7 +17,15 @@ from functions.enrich.user_agents import UserAgents
 from functions.letters import keyless
 from functions.protocols.commerce_facts import within_bounds
 from functions.protocols.contract import Reading, Translated
-from pipeline.core.events import Event, InvalidEvent, TooMuch, WireEvent, accept_event, accept_wire, clock_shift
+from pipeline.core.events import (
+    Event,
+    InvalidEvent,
+    TooMuch,
+    WireEvent,
+    accept_event,
+    accept_wire,
+    clock_shift,
+)
 from pipeline.core.privacy.consent import (
     DENIED,
     GRANTED,
@@ -32,10 +41,12 @@ from pipeline.core.privacy.signals import Signal
 from pipeline.core.privacy.user_tokens import check_user_token
 
 MAX_EXPANDED_BYTES = 4 * 1024 * 1024
-"""Bound of the events that those of a request become, where one stands for several: a small body must not become big."""
+"""Bound of the events that those of a request become, where one stands for several: a small body
+must not become big."""
 
 SLICE_EVENTS = 50
-"""The sender's or ours, between which others may be served: about 5 ms of a processor where an event is usual."""
+"""The sender's or ours, between which others may be served: about 5 ms of a processor where an
+event is usual."""
 SLICE_BYTES = 8 * 1024
 """The same for large events: what an event costs grows with its size."""
 
@@ -53,8 +64,8 @@ class Terms(msgspec.Struct, frozen=True):
         bot: why the request is no person's, or None.
         agents: what user agents say; None: they are not parsed.
         keeps_bot: a back end's own mark in `metadata.bot` stays.
-        secret: a back end's write key, which is kept nowhere: where its SDK has it in an ordinary field (Snowplow's app
-            id), the field is left out.
+        secret: a back end's write key, which is kept nowhere: where its SDK has it in an ordinary
+            field (Snowplow's app id), the field is left out.
         user_key: by which an event that names a user has to prove it; None: no proof is asked for.
     """
 
@@ -75,8 +86,8 @@ OPEN_TERMS = Terms()
 
 
 class Rejection(msgspec.Struct, frozen=True):
-    """One event that broke the contract: where it stood, why, what it was (None where it may not be logged), what its
-    visitor agreed to, and whether a user id of it lacks its proof."""
+    """One event that broke the contract: where it stood, why, what it was (None where it may not be
+    logged), what its visitor agreed to, and whether a user id of it lacks its proof."""
 
     index: int
     event_id: str | None
@@ -114,16 +125,19 @@ def sort_events(reading: Reading, ingest_time: datetime, terms: Terms = OPEN_TER
 def sort_slices(
     found: Sorted, reading: Reading, ingest_time: datetime, terms: Terms, body_bytes: int = 0
 ) -> Iterator[None]:
-    """Accept, withhold or reject each event into `found`, with a pause after each `SLICE_EVENTS` or `SLICE_BYTES`.
+    """Accept, withhold or reject each event into `found`, with a pause after each `SLICE_EVENTS` or
+    `SLICE_BYTES`.
 
     The bytes are those of the mean event, `body_bytes` over the number of events.
 
-    Where `sent_at` shows a client clock that is off by more than `CLOCK_TOLERANCE`, the timestamps are shifted by the
-    difference; history keeps its timestamps. An event of the sender's is accepted whole or rejected whole, with all
-    that it stands for. Of a visitor who agreed to nothing nothing is kept, not even in the dead letter.
+    Where `sent_at` shows a client clock that is off by more than `CLOCK_TOLERANCE`, the timestamps
+    are shifted by the difference; history keeps its timestamps. An event of the sender's is
+    accepted whole or rejected whole, with all that it stands for. Of a visitor who agreed to
+    nothing nothing is kept, not even in the dead letter.
 
     Raises:
-        TooMuch: field `events`, when they stand for too many of ours, or would come to more than `MAX_EXPANDED_BYTES`.
+        TooMuch: field `events`, when they stand for too many of ours, or would come to more than
+            `MAX_EXPANDED_BYTES`.
     """
     if terms.signal is Signal.GPC:  # binds before any consent of an event: nothing is looked at
         found.accepted = found.withheld = len(reading.events)
@@ -147,13 +161,17 @@ def sort_slices(
             else:
                 payload = request.letter(translated.source) if allowed.analytics else None
                 unproven = not request.is_proven(translated)
-                found.rejected.append(Rejection(index, _readable_id(translated), error, payload, allowed, unproven))
+                found.rejected.append(
+                    Rejection(index, _readable_id(translated), error, payload, allowed, unproven)
+                )
             found.consent = both_grant(found.consent, allowed)
             continue
         if len(events) > 1:
             expanded_bytes += sum(len(_encoder.encode(event)) for event in events)
             if expanded_bytes > MAX_EXPANDED_BYTES:
-                raise TooMuch("events", f"expected them to come to at most {MAX_EXPANDED_BYTES} bytes", None)
+                raise TooMuch(
+                    "events", f"expected them to come to at most {MAX_EXPANDED_BYTES} bytes", None
+                )
         if consent is not GRANTED:
             found.consent = both_grant(found.consent, consent)
             found.withheld += consent.is_none
@@ -182,7 +200,9 @@ class _Request:
         if translated.error is not None:
             raise translated.error
         if terms.replay_window_s is not None and not self.history:
-            _check_replay(translated.sent_at or self.reading.sent_at, self.ingest_time, terms.replay_window_s)
+            _check_replay(
+                translated.sent_at or self.reading.sent_at, self.ingest_time, terms.replay_window_s
+            )
         if translated.wire is not None and terms.plan is None and not self.history:
             quick = self._accept_wire(translated, translated.wire)
             if quick is not None:
@@ -199,12 +219,16 @@ class _Request:
             allowed = search_consent(translated.source, None)
         terms = self.terms
         for fields in facts or ({},):
-            consent = consent_of_rejected(fields, self.reading.consent, terms.signal, terms.privacy.default)
+            consent = consent_of_rejected(
+                fields, self.reading.consent, terms.signal, terms.privacy.default
+            )
             allowed = both_grant(allowed, consent)
         return allowed
 
     def is_proven(self, translated: Translated) -> bool:
-        """True for a rejected event that names no user without a proof; False for one that cannot be read."""
+        """True for a rejected event that names no user without a proof; False for one that cannot
+        be read.
+        """
         if self.terms.user_key is None:
             return True
         try:
@@ -226,9 +250,15 @@ class _Request:
         keyless = without_keys(source, self.reading.key_paths, self.reading.write_key)
         if isinstance(keyless, dict):
             keyless = _without_value(keyless, self.terms.secret)
-        return _payload(fields.query_letter(keyless)) if isinstance(keyless, str) else fields.letter(_payload(keyless))
+        return (
+            _payload(fields.query_letter(keyless))
+            if isinstance(keyless, str)
+            else fields.letter(_payload(keyless))
+        )
 
-    def _accept_wire(self, translated: Translated, wire: WireEvent) -> tuple[list[Event], Consent] | None:
+    def _accept_wire(
+        self, translated: Translated, wire: WireEvent
+    ) -> tuple[list[Event], Consent] | None:
         terms = self.terms
         stated = {"metadata": wire.metadata}
         consent = resolve_consent(stated, self.reading.consent, terms.signal, terms.privacy.default)
@@ -244,24 +274,34 @@ class _Request:
         self._finish(event, consent)
         return [event], consent
 
-    def _accept_facts(self, translated: Translated, shift: timedelta | None) -> tuple[list[Event], Consent]:
+    def _accept_facts(
+        self, translated: Translated, shift: timedelta | None
+    ) -> tuple[list[Event], Consent]:
         events: list[Event] = []
         allowed = GRANTED
         for fields in facts_of(translated):
             terms = self.terms
-            consent = resolve_consent(fields, self.reading.consent, terms.signal, terms.privacy.default)
+            consent = resolve_consent(
+                fields, self.reading.consent, terms.signal, terms.privacy.default
+            )
             allowed = both_grant(allowed, consent)
             if consent.is_none:
                 continue
             self._check_user(fields.get("user_id"), translated)
-            if terms.visitor_id is not None and fields.get("user_id") is None and fields.get("anonymous_id") is None:
+            if (
+                terms.visitor_id is not None
+                and fields.get("user_id") is None
+                and fields.get("anonymous_id") is None
+            ):
                 fields["anonymous_id"] = terms.visitor_id
             if terms.plan is not None:
                 terms.plan.check(fields)
             if terms.secret is not None and isinstance(fields.get("metadata"), dict):
                 fields["metadata"] = _without_value(fields["metadata"], terms.secret)
             terms.privacy.fields.apply(fields)
-            event = accept_event(fields, ingest_time=self.ingest_time, shift=shift, backfill=self.history)
+            event = accept_event(
+                fields, ingest_time=self.ingest_time, shift=shift, backfill=self.history
+            )
             self._finish(event, consent)
             events.append(event)
         return events, allowed
@@ -291,15 +331,20 @@ def facts_of(translated: Translated) -> Sequence[dict[str, Any]]:
 
 
 def _check_replay(sent_at: datetime | None, ingest_time: datetime, window_s: float) -> None:
-    """A request that was recorded and is sent again later shows by its `sent_at`; one without shows nothing."""
+    """A request that was recorded and is sent again later shows by its `sent_at`; one without shows
+    nothing.
+    """
     if sent_at is None:
         raise InvalidEvent(
             "sent_at",
-            "required beside `events` or in the vendor's place for it: this site takes no request without",
+            "required beside `events` or in the vendor's place for it: this site takes no request "
+            "without",
             None,
         )
     if abs((ingest_time - sent_at).total_seconds()) > window_s:
-        raise InvalidEvent("sent_at", f"expected within {window_s:g} s of the arrival", sent_at.isoformat())
+        raise InvalidEvent(
+            "sent_at", f"expected within {window_s:g} s of the arrival", sent_at.isoformat()
+        )
 
 
 def _readable_id(translated: Translated) -> str | None:
@@ -330,7 +375,11 @@ def without_keys(source: Any, paths: Sequence[tuple[str, ...]], write_key: str |
 
 
 def _without_value(fields: dict[str, Any], secret: str | None) -> dict[str, Any]:
-    return fields if secret is None else {name: value for name, value in fields.items() if value != secret}
+    return (
+        fields
+        if secret is None
+        else {name: value for name, value in fields.items() if value != secret}
+    )
 
 
 def _without(node: Any, path: tuple[str, ...]) -> Any:
@@ -345,4 +394,8 @@ def _without(node: Any, path: tuple[str, ...]) -> Any:
 def _payload(source: Any) -> bytes:
     if isinstance(source, bytes):
         return source
-    return source.encode("utf-8", "surrogatepass") if isinstance(source, str) else _encoder.encode(source)
+    return (
+        source.encode("utf-8", "surrogatepass")
+        if isinstance(source, str)
+        else _encoder.encode(source)
+    )

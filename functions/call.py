@@ -27,4 +27,6 @@ class Call:
     def incoming(self, received_at: datetime) -> Incoming:
         """What the protocol may see of it."""
         query = self.scope["query_string"].decode("latin-1")
-        return Incoming(self.method, self.path, query, Headers(self.headers), self.body, received_at)
+        return Incoming(
+            self.method, self.path, query, Headers(self.headers), self.body, received_at
+        )

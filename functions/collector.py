@@ -1,8 +1,10 @@
-"""The collector as an HTTP endpoint: reads a request, has it sorted, publishes, and only then answers.
+"""The collector as an HTTP endpoint: reads a request, has it sorted, publishes, and only then
+answers.
 
-All that is decided about a request is decided in `_prepare`, which waits for nothing, and lets others have their turn
-where there are many events. What waits for Pub/Sub is no more than the messages and the answer: under load hundreds of
-requests wait at once, and what they hold, the processor's caches and the garbage collector have to go through.
+All that is decided about a request is decided in `_prepare`, which waits for nothing, and lets
+others have their turn where there are many events. What waits for Pub/Sub is no more than the
+messages and the answer: under load hundreds of requests wait at once, and what they hold, the
+processor's caches and the garbage collector have to go through.
 """
 
 from __future__ import annotations
@@ -54,7 +56,9 @@ _HEALTHY = Answer(200, b'{"status":"ok"}')
 class Publishes(Protocol):
     """A publisher, as the collector needs it."""
 
-    async def publish(self, topic: str, messages: Sequence[Any], within_s: float | None = None) -> None:
+    async def publish(
+        self, topic: str, messages: Sequence[Any], within_s: float | None = None
+    ) -> None:
         """Return when every message is confirmed, raise `PublishFailed` otherwise."""
 
 
@@ -108,7 +112,10 @@ class Collector:
         self._senders = Senders(self._agents, countries, config.privacy, config.marks_bots)
 
     async def __call__(self, request: Request) -> WireResponse:
-        """Answer, and turn every refusal and failure into its status code. The one place that does so."""
+        """Answer, and turn every refusal and failure into its status code.
+
+        The one place that does so.
+        """
         call = Call(request.scope)
         extra: Mapping[str, str] | None = None
         try:
@@ -142,8 +149,8 @@ class Collector:
         return prepared.answer
 
     async def _store(self, prepared: Prepared) -> None:
-        """Events go first: after a failure the client sends all of it again, and an event stored twice is known by
-        its id, a dead letter is not.
+        """Events go first: after a failure the client sends all of it again, and an event stored
+        twice is known by its id, a dead letter is not.
         """
         events, letters, _ = prepared
         if not letters:
@@ -166,10 +173,13 @@ class Collector:
             return Answer(204)
         if call.method not in methods:
             allowed = [*methods, "OPTIONS"]
-            raise Refused.because(405, "method", f"expected {' or '.join(allowed)}", allow=", ".join(allowed))
+            raise Refused.because(
+                405, "method", f"expected {' or '.join(allowed)}", allow=", ".join(allowed)
+            )
         return self._description if call.path == "/openapi.json" else _HEALTHY
 
-    # ---- what becomes of it? -----------------------------------------------------------------------------------
+    # ---- what becomes of it?
+    # -----------------------------------------------------------------------------------
 
     async def _prepare(self, call: Call, route: Route) -> Prepared:
         received_at = self._now()
@@ -189,7 +199,9 @@ class Collector:
         if self._config.cookie is not None and not site.server:
             anonymous_id = self._cookie_id(call, found, terms.visitor_id)
             secure = is_secure(incoming.headers)
-            call.cookie = cookie_answer(anonymous_id, sent_id, found.consent, self._config.cookie, secure=secure)
+            call.cookie = cookie_answer(
+                anonymous_id, sent_id, found.consent, self._config.cookie, secure=secure
+            )
         events: list[Any] = []
         if found.events:
             attributes = self._attributes(call, route, site, reading, received_at)
@@ -202,14 +214,19 @@ class Collector:
             if r.payload is not None
         ]
         rejected = [Rejected(r.index, r.error, r.event_id) for r in found.rejected]
-        answer = route.protocol.accepted(incoming, Outcome(found.accepted, rejected, found.withheld))
+        answer = route.protocol.accepted(
+            incoming, Outcome(found.accepted, rejected, found.withheld)
+        )
         return Prepared(events, letters, answer)
 
-    def _unreadable(self, call: Call, route: Route, incoming: Incoming, error: InvalidEvent) -> Refused:
-        """A request of which nothing can be read goes to the dead letter whole, where it may come from a site.
+    def _unreadable(
+        self, call: Call, route: Route, incoming: Incoming, error: InvalidEvent
+    ) -> Refused:
+        """A request of which nothing can be read goes to the dead letter whole, where it may come
+        from a site.
 
-        Not where anything that can still be read is against it: whose consent it is, is not known any more. Nor where
-        fields of it would have to be dropped or hashed, which cannot be found.
+        Not where anything that can still be read is against it: whose consent it is, is not known
+        any more. Nor where fields of it would have to be dropped or hashed, which cannot be found.
         """
         if isinstance(error, TooMuch):
             return too_much(error)
@@ -254,24 +271,38 @@ class Collector:
         trace = trace_id(call.headers, self._random_bits(128))
         secret, address = self._config.address_key, None
         # What comes from a back end or from us says nothing of the visitors' network.
-        if secret is not None and not site.server and not reading.history and b"sp-anonymous" not in call.headers:
+        if (
+            secret is not None
+            and not site.server
+            and not reading.history
+            and b"sp-anonymous" not in call.headers
+        ):
             address = address_key(address_of(call.scope), secret)
         sender = site.sender(call.headers)
         return event_attributes(
             route, site, received_at, trace, sender=sender, history=reading.history, address=address
         )
 
-    # ---- on which terms? ---------------------------------------------------------------------------------------
+    # ---- on which terms?
+    # ---------------------------------------------------------------------------------------
 
     def _terms(self, call: Call, reading: Reading, site: Site, sent_id: str | None) -> Terms:
-        """Back ends send for others: what their own requests look like says nothing of a visitor."""
+        """Back ends send for others: what their own requests look like says nothing of a
+        visitor."""
         privacy = self._config.privacy
-        if is_replay(call.headers):  # what its visitors agreed to was found before: what was denied, the events say
+        # what its visitors agreed to was found before: what was denied, the events say
+        if is_replay(call.headers):
             privacy = replace(privacy, default=GRANTED)
         if site.server or reading.history:
             secret = reading.write_key if site.server else None
             return Terms(
-                privacy, None, site.plan, site.replay_window_s, agents=self._agents, keeps_bot=True, secret=secret
+                privacy,
+                None,
+                site.plan,
+                site.replay_window_s,
+                agents=self._agents,
+                keeps_bot=True,
+                secret=secret,
             )
         sender = self._senders.of(call.headers, call.scope)
         bot = BY_RATE if self._admission.is_too_busy(call.scope) else sender.bot
@@ -295,23 +326,33 @@ class Collector:
         return anonymous_id_from(incoming.headers.get("cookie"), cookie.name)
 
     def _visitor_id(self, sent_id: str | None) -> str | None:
-        """For events that name no visitor: the cookie's, or a new one, where cookies are configured."""
-        return (sent_id or f"{self._random_bits(128):032x}") if self._config.cookie is not None else None
+        """For events that name no visitor: the cookie's, or a new one, where cookies are
+        configured.
+        """
+        return (
+            (sent_id or f"{self._random_bits(128):032x}")
+            if self._config.cookie is not None
+            else None
+        )
 
     def _cookie_id(self, call: Call, found: Sorted, visitor_id: str | None) -> str | None:
         """The anonymous id for the cookie.
 
-        An id that a request brings may be anybody's: any page or mail can show an image, any page can send a form. So
-        it counts only from a listed page, which browsers name with every POST, and not out of an image's address.
+        An id that a request brings may be anybody's: any page or mail can show an image, any page
+        can send a form. So it counts only from a listed page, which browsers name with every POST,
+        and not out of an image's address.
         """
-        named = next((event.anonymous_id for event in found.events if event.anonymous_id is not None), None)
+        named = next(
+            (event.anonymous_id for event in found.events if event.anonymous_id is not None), None
+        )
         origin = call.headers.get(b"origin")
         if call.method == "POST" and origin is not None:
             return named if self._cors.lists(origin) else None
         own = self._config.privacy.fields.apply_id("anonymous_id", visitor_id)
         return own if named == own else None
 
-    # ---- the answer ---------------------------------------------------------------------------------------------
+    # ---- the answer
+    # ---------------------------------------------------------------------------------------------
 
     def _refusal(self, call: Call, refusal: Refusal) -> Answer:
         """In the shape that the client's SDK knows."""
@@ -333,7 +374,11 @@ class Collector:
 
     def _trace(self, call: Call) -> dict[str, str]:
         trace = given_trace_id(call.headers)
-        return {"logging.googleapis.com/trace": f"projects/{self._config.project}/traces/{trace}"} if trace else {}
+        return (
+            {"logging.googleapis.com/trace": f"projects/{self._config.project}/traces/{trace}"}
+            if trace
+            else {}
+        )
 
 
 async def _sorted(reading: Reading, received_at: datetime, terms: Terms, body_bytes: int) -> Sorted:

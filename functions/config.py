@@ -37,14 +37,19 @@ class Config:
         pubsub_emulator_host: `host:port` of the Pub/Sub emulator; None means Google Cloud.
         cors_origins: the exact origins whose pages may call the collector; `*` allows every origin.
         backfill_key: the secret that a backfill must present; None refuses every backfill.
-        address_key: the secret, 16 to 64 bytes, that clients' addresses are hashed with; None sends none of them on.
+        address_key: the secret, 16 to 64 bytes, that clients' addresses are hashed with; None sends
+            none of them on.
         sites: who may send, and what holds for them; none named: anybody.
-        address_requests_per_s, address_burst: what one address may send to one instance; None: no limit.
-        bot_requests_per_s: what no person does from one address; what goes beyond is marked. None: no mark by rate.
+        address_requests_per_s, address_burst: what one address may send to one instance; None: no
+            limit.
+        bot_requests_per_s: what no person does from one address; what goes beyond is marked. None:
+            no mark by rate.
         marks_bots: whether requests that are no person's are marked.
         country_header: the load balancer's header with the visitor's country; None: not looked at.
-        countries_file: a database in MaxMind's format, by which an address is a country; None: not looked up.
-        privacy: consent, signals, fields that are cut, dropped or hashed, the key that proves user ids.
+        countries_file: a database in MaxMind's format, by which an address is a country; None: not
+            looked up.
+        privacy: consent, signals, fields that are cut, dropped or hashed, the key that proves user
+            ids.
         cookie: the first-party cookie with the anonymous id; None: no cookies.
         publish_deadline_s: seconds until an unconfirmed publish turns into a 503.
     """
@@ -91,7 +96,9 @@ class Config:
             countries_file=environ.get("FRESHET_COUNTRIES_FILE") or None,
             privacy=privacy_from_env(environ),
             cookie=CookieOptions.from_env(environ),
-            publish_deadline_s=number(environ, "FRESHET_PUBLISH_DEADLINE_S", PUBLISH_DEADLINE_S, 0.001, 60.0),
+            publish_deadline_s=number(
+                environ, "FRESHET_PUBLISH_DEADLINE_S", PUBLISH_DEADLINE_S, 0.001, 60.0
+            ),
         )
 
     @property
@@ -118,4 +125,6 @@ def _sites(environ: Mapping[str, str]) -> Sites:
     try:
         return Sites.parse(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise InvalidConfig(f"FRESHET_SITES_FILE: expected a file that can be read, got {path!r} ({error})") from None
+        raise InvalidConfig(
+            f"FRESHET_SITES_FILE: expected a file that can be read, got {path!r} ({error})"
+        ) from None

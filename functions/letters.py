@@ -19,7 +19,14 @@ MAX_TOLD = 256
 
 
 def event_attributes(
-    route: Route, site: Site, received_at: datetime, trace_id: str, *, sender: str, history: bool, address: str | None
+    route: Route,
+    site: Site,
+    received_at: datetime,
+    trace_id: str,
+    *,
+    sender: str,
+    history: bool,
+    address: str | None,
 ) -> dict[str, str]:
     """Of a message of accepted events.
 
@@ -79,7 +86,8 @@ def letter_attributes(
 
 
 def keyless(payload: bytes, keys: Iterable[str]) -> bytes:
-    """An unreadable payload without the keys in it, plain or as in a query: a server's is a secret."""
+    """An unreadable payload without the keys in it, plain or as in a query: a server's is a
+    secret."""
     for key in keys:
         for written in (key, quote_plus(key, errors="replace")):
             payload = payload.replace(written.encode("utf-8", "surrogatepass"), b"***")

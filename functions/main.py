@@ -23,7 +23,8 @@ from pipeline.runtime.server import SETTINGS
 GARBAGE_THRESHOLD = 20_000
 OWN = ("native", "pixel")
 
-# functions-framework names gunicorn's worker itself and hands no settings on, but imports this module before.
+# functions-framework names gunicorn's worker itself and hands no settings on, but imports this
+# module before.
 UvicornWorker.CONFIG_KWARGS = {**UvicornWorker.CONFIG_KWARGS, **SETTINGS}
 
 logs.configure()
@@ -38,9 +39,10 @@ _collector = Collector(
 )
 
 
-# Requests that wait for Pub/Sub outlive young collections, so full ones follow often, and each walks every object
-# that the libraries made at import: 40 % of a busy collector's processor time. Those objects live as long as the
-# process, so they are left out, and the rest is looked at less often.
+# Requests that wait for Pub/Sub outlive young collections, so full ones follow often, and each
+# walks every object that the libraries made at import: 40 % of a busy collector's processor time.
+# Those objects live as long as the process, so they are left out, and the rest is looked at less
+# often.
 gc.collect()
 gc.freeze()
 gc.set_threshold(GARBAGE_THRESHOLD, 20, 20)

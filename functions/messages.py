@@ -14,14 +14,22 @@ T = TypeVar("T")
 
 
 def messages_of(events: list[Event], received_at: datetime) -> Iterator[list[Event]]:
-    """The events of each message. A backfill tells messages by their arrival: each has its own, by a millisecond."""
+    """The events of each message.
+
+    A backfill tells messages by their arrival: each has its own, by a millisecond.
+    """
     for number, part in enumerate(parts(events, MAX_EVENTS)):
         arrived_at = received_at + timedelta(milliseconds=number)
-        yield [msgspec.structs.replace(event, ingest_time=arrived_at) for event in part] if number else part
+        yield (
+            [msgspec.structs.replace(event, ingest_time=arrived_at) for event in part]
+            if number
+            else part
+        )
 
 
 def message_body(events: list[Event]) -> bytes:
-    """Of one message to Pub/Sub; a small request may stand for much, and the pipeline is bounded as well.
+    """Of one message to Pub/Sub; a small request may stand for much, and the pipeline is bounded as
+    well.
 
     Raises:
         TooMuch: more than `check_work` allows.

@@ -14,7 +14,8 @@ from functions.http.problems import CONTENT_TYPE
 from pipeline.core.events import MAX_CONTAINERS, MAX_EVENTS, MAX_VALUES
 
 Paths = Mapping[str, Mapping[str, tuple[str, ...]]]
-"""Name of a protocol -> its paths -> their methods, e.g. `{"segment": {"/v1/batch": ("POST",)}}`."""
+"""Name of a protocol -> its paths -> their methods, e.g. `{"segment": {"/v1/batch":
+("POST",)}}`."""
 
 _SCHEMAS = "#/components/schemas/"
 _REFUSALS: Mapping[int, str] = {
@@ -22,15 +23,28 @@ _REFUSALS: Mapping[int, str] = {
     401: "The write key is missing, or no site's.",
     403: "A page of another site, or a backfill without its key.",
     408: "The body took too long.",
-    413: f"Over 1 MB, {MAX_EVENTS} events, {MAX_CONTAINERS} objects and lists, or {MAX_VALUES} values: split it.",
+    413: f"Over 1 MB, {MAX_EVENTS} events, {MAX_CONTAINERS} objects and lists, or {MAX_VALUES} "
+    "values: split it.",
     415: "A Content-Encoding other than gzip, deflate, br and identity.",
     429: "Too many requests with this key, or from this address.",
     500: "A fault of the collector's.",
-    503: "Not confirmed in time: send the same request again. Events that were stored already count once.",
+    503: "Not confirmed in time: send the same request again. Events that were stored already "
+    "count once.",
 }
 _RETRIED = (429, 503)
-_PROVEN = "Proves the `user_id` where the collector asks for it: its HMAC-SHA256 under the shop's key, in hexadecimal."
-_PIXEL_FIELDS = ("event", "anonymous_id", "user_id", "session_id", "product_id", "timestamp", "event_id")
+_PROVEN = (
+    "Proves the `user_id` where the collector asks for it: its HMAC-SHA256 under the shop's "
+    "key, in hexadecimal."
+)
+_PIXEL_FIELDS = (
+    "event",
+    "anonymous_id",
+    "user_id",
+    "session_id",
+    "product_id",
+    "timestamp",
+    "event_id",
+)
 _KEYS: list[dict[str, list[str]]] = [{}, {"writeKey": []}, {"writeKeyInQuery": []}]
 
 
@@ -43,14 +57,16 @@ def description(vendor_paths: Paths) -> dict[str, Any]:
     """The OpenAPI document, for JSON.
 
     Args:
-        vendor_paths: what is answered beside Freshet's own protocol; what comes twice is named by the last.
+        vendor_paths: what is answered beside Freshet's own protocol; what comes twice is named by
+            the last.
     """
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Freshet collector",
             "version": VERSION,
-            "description": "Takes events of visitors. An answer of 202 says that Pub/Sub has confirmed all it accepts.",
+            "description": "Takes events of visitors. An answer of 202 says that Pub/Sub has "
+            "confirmed all it accepts.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
@@ -73,14 +89,18 @@ def _own_paths() -> dict[str, Any]:
 
 
 def _collect() -> dict[str, Any]:
-    """The body is read as JSON under any content type: `sendBeacon` says `text/plain`, which asks no preflight."""
+    """The body is read as JSON under any content type: `sendBeacon` says `text/plain`, which asks
+    no preflight.
+    """
     body = {"anyOf": [{"$ref": f"{_SCHEMAS}Batch"}, {"$ref": f"{_SCHEMAS}Event"}]}
     beacon = {"type": "string", "contentMediaType": "application/json", "contentSchema": body}
     return {
         "operationId": "collect",
         "summary": "One event, or a batch of at most 500",
-        "description": "Each event is accepted or rejected by itself: one that breaks the contract is told in the "
-        "answer, goes to the dead letters, and leaves the others alone. Bodies may be encoded with gzip, br or "
+        "description": "Each event is accepted or rejected by itself: one that breaks the contract "
+        "is told in the "
+        "answer, goes to the dead letters, and leaves the others alone. Bodies may be encoded with "
+        "gzip, br or "
         "deflate.",
         "security": [*_KEYS, {"backfillKey": []}, {"writeKey": [], "backfillKey": []}],
         "requestBody": {
@@ -88,21 +108,32 @@ def _collect() -> dict[str, Any]:
             "content": {"application/json": {"schema": body}, "text/plain": {"schema": beacon}},
         },
         "responses": {
-            "202": {"description": "Stored, save what is in `errors`.", "content": _json(f"{_SCHEMAS}Accepted")},
+            "202": {
+                "description": "Stored, save what is in `errors`.",
+                "content": _json(f"{_SCHEMAS}Accepted"),
+            },
             **{str(status): {"$ref": f"#/components/responses/{status}"} for status in _REFUSALS},
         },
     }
 
 
 def _pixel() -> dict[str, Any]:
-    image = {"content": {"image/gif": {"schema": {"type": "string", "contentMediaType": "image/gif"}}}}
+    image = {
+        "content": {"image/gif": {"schema": {"type": "string", "contentMediaType": "image/gif"}}}
+    }
     return {
         "operationId": "collect_by_image",
         "summary": "One event as an image, for mail and for pages without scripts",
-        "description": "Without `event` a page_view, without `timestamp` now. Any other parameter becomes metadata. "
-        "An event that breaks the contract goes to the dead letters, and the image comes all the same.",
+        "description": "Without `event` a page_view, without `timestamp` now. Any other parameter "
+        "becomes metadata. "
+        "An event that breaks the contract goes to the dead letters, and the image comes all the "
+        "same.",
         "security": _KEYS[:1] + _KEYS[2:],
-        "parameters": [*map(_pixel_parameter, _PIXEL_FIELDS), _TOKEN_PARAMETER, _METADATA_PARAMETER],
+        "parameters": [
+            *map(_pixel_parameter, _PIXEL_FIELDS),
+            _TOKEN_PARAMETER,
+            _METADATA_PARAMETER,
+        ],
         "responses": {
             "200": {"description": "An image of one transparent pixel.", **image},
             **{
@@ -120,7 +151,12 @@ def _pixel_parameter(name: str) -> dict[str, Any]:
 
 def _plain(operation: str, summary: str, schema: dict[str, Any]) -> dict[str, Any]:
     answer = {"description": summary, "content": {"application/json": {"schema": schema}}}
-    return {"operationId": operation, "summary": summary, "security": [{}], "responses": {"200": answer}}
+    return {
+        "operationId": operation,
+        "summary": summary,
+        "security": [{}],
+        "responses": {"200": answer},
+    }
 
 
 def _vendors(vendor_paths: Paths) -> dict[str, Any]:
@@ -138,11 +174,14 @@ def _vendor(name: str, path: str, method: str) -> dict[str, Any]:
         "operationId": f"{name}_{method.lower()}_{re.sub(r'[^A-Za-z0-9]', '_', path[1:])}",
         "summary": f"For the SDKs of {name}",
         "tags": [name],
-        "description": "The write key stands where the vendor's SDK puts it: Basic authorization, query or body.",
+        "description": "The write key stands where the vendor's SDK puts it: Basic authorization, "
+        "query or body.",
         "responses": {"2XX": answer, "default": answer},
     }
     if method == "POST":
-        operation["requestBody"] = {"content": {"application/json": {"schema": True}, "text/plain": {"schema": True}}}
+        operation["requestBody"] = {
+            "content": {"application/json": {"schema": True}, "text/plain": {"schema": True}}
+        }
     return operation
 
 
@@ -159,22 +198,27 @@ def _retry_after(status: int) -> dict[str, Any]:
 
 
 def _events() -> dict[str, Any]:
-    """The schemas as components. Of those who send, an `event_id` is not required: the collector derives one.
+    """The schemas as components. Of those who send, an `event_id` is not required: the collector
+    derives one.
 
-    What is said of fields that stand beside `metadata` in place of in it is left out: tools that generate from it do
-    not master so many alternatives.
+    What is said of fields that stand beside `metadata` in place of in it is left out: tools that
+    generate from it do not master so many alternatives.
     """
     schemas = {name: _referred(schema) for name, schema in documents().items()}
     common = schemas[COMMON]
     common["required"] = [name for name in common["required"] if name != "event_id"]
     del common["allOf"]
-    common["$defs"] = {name: rule for name, rule in common["$defs"].items() if not name.endswith(BESIDE)}
+    common["$defs"] = {
+        name: rule for name, rule in common["$defs"].items() if not name.endswith(BESIDE)
+    }
     common["properties"]["event_id"]["$ref"] = f"{_SCHEMAS}{COMMON}/$defs/id"
     return {"Event": {"oneOf": [{"$ref": f"{_SCHEMAS}{name}"} for name in EVENTS]}, **schemas}
 
 
 def _referred(schema: Any) -> Any:
-    """A schema whose references go to the components, not to files; without `$schema`, the dialect is OpenAPI's own."""
+    """A schema whose references go to the components, not to files; without `$schema`, the dialect
+    is OpenAPI's own.
+    """
     if isinstance(schema, list):
         return [_referred(part) for part in schema]
     if not isinstance(schema, dict):
@@ -191,7 +235,11 @@ def _json(reference: str) -> dict[str, Any]:
     return {"application/json": {"schema": {"$ref": reference}}}
 
 
-_TEXT, _MAYBE_TEXT, _COUNT = {"type": "string"}, {"type": ["string", "null"]}, {"type": "integer", "minimum": 0}
+_TEXT, _MAYBE_TEXT, _COUNT = (
+    {"type": "string"},
+    {"type": ["string", "null"]},
+    {"type": "integer", "minimum": 0},
+)
 _FAULT = {
     "field": {"description": "Which field, dotted, e.g. `metadata.price`.", **_TEXT},
     "reason": {"description": "What was expected of it.", **_TEXT},
@@ -206,24 +254,37 @@ _BODIES: dict[str, Any] = {
         "type": "object",
         "required": ["events"],
         "properties": {
-            "events": {"type": "array", "maxItems": MAX_EVENTS, "items": {"$ref": f"{_SCHEMAS}Event"}},
+            "events": {
+                "type": "array",
+                "maxItems": MAX_EVENTS,
+                "items": {"$ref": f"{_SCHEMAS}Event"},
+            },
             "sent_at": {
-                "description": "The client's clock at sending. Where it is off by more than 60 s, all timestamps of "
+                "description": "The client's clock at sending. Where it is off by more than 60 s, "
+                "all timestamps of "
                 "the batch are shifted by the difference.",
                 "anyOf": [{"$ref": f"{_SCHEMAS}{COMMON}/properties/timestamp"}, {"type": "null"}],
             },
             "backfill": {
-                "description": "Timestamps of long ago are meant; needs the backfill key or a server's write key.",
+                "description": "Timestamps of long ago are meant; needs the backfill key or a "
+                "server's write key.",
                 "type": "boolean",
             },
             "consent": {
-                "description": "What the visitor agreed to, for the events that do not say so themselves.",
+                "description": "What the visitor agreed to, for the events that do not say so "
+                "themselves.",
                 "x-expected": {
                     "type": "object",
-                    "properties": {"analytics": {"type": "boolean"}, "personalization": {"type": "boolean"}},
+                    "properties": {
+                        "analytics": {"type": "boolean"},
+                        "personalization": {"type": "boolean"},
+                    },
                 },
             },
-            "user_token": {"description": f"{_PROVEN} An event may have its own.", "x-expected": _TEXT},
+            "user_token": {
+                "description": f"{_PROVEN} An event may have its own.",
+                "x-expected": _TEXT,
+            },
         },
     },
 }
@@ -234,10 +295,17 @@ _ANSWERS: dict[str, Any] = {
         "properties": {
             "accepted": {"description": "How many events were stored.", **_COUNT},
             "rejected": {"description": "How many were not.", **_COUNT},
-            "withheld": {"description": "How many of the accepted were not stored, for want of consent.", **_COUNT},
+            "withheld": {
+                "description": "How many of the accepted were not stored, for want of consent.",
+                **_COUNT,
+            },
             "errors": {
                 "type": "array",
-                "items": {"type": "object", "required": [*_PLACE, *_FAULT], "properties": {**_PLACE, **_FAULT}},
+                "items": {
+                    "type": "object",
+                    "required": [*_PLACE, *_FAULT],
+                    "properties": {**_PLACE, **_FAULT},
+                },
             },
         },
     },
@@ -246,18 +314,40 @@ _ANSWERS: dict[str, Any] = {
         "type": "object",
         "required": ["type", "title", "status", "detail", "errors"],
         "properties": {
-            "type": {"description": "Which kind of problem; a name, and no page.", "format": "uri", **_TEXT},
-            "title": {"description": "The same in words.", "examples": [HTTPStatus(413).phrase], **_TEXT},
-            "status": {"description": "As in the status line.", "type": "integer", "minimum": 400, "maximum": 599},
+            "type": {
+                "description": "Which kind of problem; a name, and no page.",
+                "format": "uri",
+                **_TEXT,
+            },
+            "title": {
+                "description": "The same in words.",
+                "examples": [HTTPStatus(413).phrase],
+                **_TEXT,
+            },
+            "status": {
+                "description": "As in the status line.",
+                "type": "integer",
+                "minimum": 400,
+                "maximum": 599,
+            },
             "detail": _TEXT,
             "errors": {
                 "type": "array",
-                "items": {"type": "object", "required": [*_FAULT], "properties": {**_PLACE, **_FAULT}},
+                "items": {
+                    "type": "object",
+                    "required": [*_FAULT],
+                    "properties": {**_PLACE, **_FAULT},
+                },
             },
         },
     },
 }
-_TOKEN_PARAMETER: dict[str, Any] = {"name": "user_token", "in": "query", "description": _PROVEN, "schema": _TEXT}
+_TOKEN_PARAMETER: dict[str, Any] = {
+    "name": "user_token",
+    "in": "query",
+    "description": _PROVEN,
+    "schema": _TEXT,
+}
 _METADATA_PARAMETER: dict[str, Any] = {
     "name": "metadata",
     "in": "query",
@@ -267,8 +357,18 @@ _METADATA_PARAMETER: dict[str, Any] = {
     "schema": {"type": "object", "additionalProperties": {"type": "string"}},
 }
 _SECURITY: dict[str, Any] = {
-    "writeKey": {"type": "apiKey", "in": "header", "name": "X-Freshet-Key", "description": "A site's write key."},
-    "writeKeyInQuery": {"type": "apiKey", "in": "query", "name": "key", "description": "The same, for beacons."},
+    "writeKey": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-Freshet-Key",
+        "description": "A site's write key.",
+    },
+    "writeKeyInQuery": {
+        "type": "apiKey",
+        "in": "query",
+        "name": "key",
+        "description": "The same, for beacons.",
+    },
     "backfillKey": {
         "type": "apiKey",
         "in": "header",

@@ -1,7 +1,8 @@
 """Packs the collector for Cloud Functions: `python -m functions.package build/collector.zip`.
 
-The zip holds the collector and exactly the modules that it imports, `main.py` where Cloud Functions looks for it, and
-the pinned packages that the local collector runs on. The same sources give the same bytes.
+The zip holds the collector and exactly the modules that it imports, `main.py` where Cloud Functions
+looks for it, and the pinned packages that the local collector runs on. The same sources give the
+same bytes.
 """
 
 from __future__ import annotations
@@ -18,21 +19,37 @@ import setuptools  # type: ignore[import-untyped]  # noqa: F401 - run_setup unde
 REPO = Path(__file__).resolve().parents[1]
 ENTRY_POINT = "functions.main"
 DATA = ("functions/contract/schemas/*/*.json",)
-MAIN = '"""Where Cloud Functions looks for the entry point."""\n\nfrom functions.main import collect as collect\n'
+MAIN = (
+    '"""Where Cloud Functions looks for the entry point."""\n\nfrom functions.main import '
+    "collect as collect\n"
+)
 MODE = 0o644 << 16
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def contents() -> dict[str, str]:
     """Path in the zip -> text of the file."""
-    found = {*imported_files(ENTRY_POINT), *(path for pattern in DATA for path in REPO.glob(pattern))}
-    sources = {path.relative_to(REPO).as_posix(): path.read_text(encoding="utf-8") for path in sorted(found)}
+    found = {
+        *imported_files(ENTRY_POINT),
+        *(path for pattern in DATA for path in REPO.glob(pattern)),
+    }
+    sources = {
+        path.relative_to(REPO).as_posix(): path.read_text(encoding="utf-8")
+        for path in sorted(found)
+    }
     constraints = (REPO / "constraints.txt").read_text(encoding="utf-8")
-    return {**sources, "main.py": MAIN, "requirements.txt": requirements(), "constraints.txt": constraints}
+    return {
+        **sources,
+        "main.py": MAIN,
+        "requirements.txt": requirements(),
+        "constraints.txt": constraints,
+    }
 
 
 def imported_files(entry_point: str) -> set[Path]:
-    """The repository's files that a module imports, directly and through others, its own among them."""
+    """The repository's files that a module imports, directly and through others, its own among
+    them.
+    """
     modules = [entry_point]
     files: set[Path] = set()
     for module in modules:
@@ -67,7 +84,9 @@ def _packages(module: str) -> Iterator[str]:
 
 
 def requirements() -> str:
-    """Requirements of the collector in setup.py, with everything below them held to constraints.txt."""
+    """Requirements of the collector in setup.py, with everything below them held to
+    constraints.txt.
+    """
     setup = run_setup(str(REPO / "setup.py"), stop_after="init")
     asked = [*setup.install_requires, *setup.extras_require["collector"]]  # type: ignore[attr-defined]
     return "\n".join(["--constraint constraints.txt", *asked]) + "\n"

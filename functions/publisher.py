@@ -1,9 +1,11 @@
-"""Publishes to Pub/Sub and returns once Pub/Sub has confirmed: cheap, bounded in time and in memory.
+"""Publishes to Pub/Sub and returns once Pub/Sub has confirmed: cheap, bounded in time and in
+memory.
 
-The batching `PublisherClient` waits 10 ms for further messages before it sends. Here a message leaves at once while
-fewer than `MAX_IN_FLIGHT` calls are under way; under load the messages that arrive meanwhile leave together
-in the next call (group commit), each still a message of its own. The call goes through a bare gRPC stub with
-the library's own channel and types: the generated client's `publish` takes twice the time and the processor.
+The batching `PublisherClient` waits 10 ms for further messages before it sends. Here a message
+leaves at once while fewer than `MAX_IN_FLIGHT` calls are under way; under load the messages that
+arrive meanwhile leave together in the next call (group commit), each still a message of its own.
+The call goes through a bare gRPC stub with the library's own channel and types: the generated
+client's `publish` takes twice the time and the processor.
 """
 
 from __future__ import annotations
@@ -52,7 +54,10 @@ PublishCall = Callable[..., Awaitable[Any]]
 
 
 class PublishFailed(Exception):
-    """Pub/Sub did not confirm in time. The message may have been stored nevertheless: publish it again."""
+    """Pub/Sub did not confirm in time.
+
+    The message may have been stored nevertheless: publish it again.
+    """
 
 
 def message(data: bytes, attributes: Mapping[str, str]) -> Any:
@@ -64,20 +69,26 @@ class Publisher:
     """Publishes to the topics of one process, over one channel that opens at the first publish.
 
     Args:
-        emulator_host: `host:port` of the emulator; None for Google Cloud with the default credentials.
+        emulator_host: `host:port` of the emulator; None for Google Cloud with the default
+            credentials.
         deadline_s: seconds from `publish` to `PublishFailed`.
         call: the Publish call to use in place of a channel's own.
     """
 
-    def __init__(self, emulator_host: str | None, deadline_s: float, call: PublishCall | None = None) -> None:
+    def __init__(
+        self, emulator_host: str | None, deadline_s: float, call: PublishCall | None = None
+    ) -> None:
         self._emulator_host = emulator_host
         self._deadline_s = deadline_s
         self._call = call
         self._channel: grpc.aio.Channel | None = None
         self._lanes: dict[str, _Lane] = {}
 
-    async def publish(self, topic: str, messages: Sequence[Any], within_s: float | None = None) -> None:
-        """Return when Pub/Sub has confirmed every message. They travel in one call: all are stored or none.
+    async def publish(
+        self, topic: str, messages: Sequence[Any], within_s: float | None = None
+    ) -> None:
+        """Return when Pub/Sub has confirmed every message. They travel in one call: all are stored
+        or none.
 
         Args:
             topic: full resource name.
@@ -85,7 +96,8 @@ class Publisher:
             within_s: the deadline, where it is nearer than the publisher's own.
 
         Raises:
-            PublishFailed: not confirmed within the deadline, refused, or too much is waiting already.
+            PublishFailed: not confirmed within the deadline, refused, or too much is waiting
+                already.
         """
         lane = self._lanes.get(topic)
         if lane is None:
@@ -120,7 +132,9 @@ class _Parcel:
 
     __slots__ = ("confirmed", "expires", "messages", "size")
 
-    def __init__(self, messages: Sequence[Any], expires: float, confirmed: asyncio.Future[None]) -> None:
+    def __init__(
+        self, messages: Sequence[Any], expires: float, confirmed: asyncio.Future[None]
+    ) -> None:
         self.messages = messages
         self.size = sum(message.ByteSize() for message in messages)
         self.expires = expires
@@ -136,7 +150,10 @@ class _Parcel:
 
 
 class _Lane:
-    """The queue to one topic. A parcel waits at most the deadline: no call outlives the parcels in it."""
+    """The queue to one topic.
+
+    A parcel waits at most the deadline: no call outlives the parcels in it.
+    """
 
     def __init__(self, topic: str, call: PublishCall, deadline_s: float) -> None:
         self._topic = topic
@@ -152,7 +169,9 @@ class _Lane:
         loop = asyncio.get_running_loop()
         parcel = _Parcel(messages, loop.time() + self._deadline_s, loop.create_future())
         if self._waiting_bytes + parcel.size > MAX_WAITING_BYTES:
-            parcel.settle(PublishFailed(f"{self._topic}: {self._waiting_bytes} bytes are waiting already"))
+            parcel.settle(
+                PublishFailed(f"{self._topic}: {self._waiting_bytes} bytes are waiting already")
+            )
             return parcel.confirmed
         self._waiting.append(parcel)
         self._waiting_bytes += parcel.size
@@ -187,7 +206,9 @@ class _Lane:
         return parcels
 
     async def _deliver(self, parcels: list[_Parcel]) -> None:
-        request = _RequestPb(topic=self._topic, messages=[m for parcel in parcels for m in parcel.messages])
+        request = _RequestPb(
+            topic=self._topic, messages=[m for parcel in parcels for m in parcel.messages]
+        )
         error: PublishFailed | None = PublishFailed(f"{self._topic}: cancelled")
         try:
             await self._publish(request, parcels[0].expires)
@@ -203,11 +224,17 @@ class _Lane:
         loop = asyncio.get_running_loop()
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                await self._call(request, timeout=max(expires - loop.time(), 0.0), metadata=self._metadata)
+                await self._call(
+                    request, timeout=max(expires - loop.time(), 0.0), metadata=self._metadata
+                )
                 return
             except grpc.RpcError as error:
                 code, pause_s = _status(error), BACKOFF_S * 2 ** (attempt - 1)
-                if code not in _TRANSIENT or attempt == ATTEMPTS or loop.time() + pause_s >= expires:
+                if (
+                    code not in _TRANSIENT
+                    or attempt == ATTEMPTS
+                    or loop.time() + pause_s >= expires
+                ):
                     logger.error("publish failed", extra={"topic": self._topic, "code": code.name})
                     raise PublishFailed(f"{self._topic}: {code.name}") from error
             await asyncio.sleep(pause_s)

@@ -21,7 +21,9 @@ class Refused(Exception):
         letter: the message for the dead letter, where the request is kept.
     """
 
-    def __init__(self, refusal: Refusal, headers: Mapping[str, str] | None = None, letter: Any = None) -> None:
+    def __init__(
+        self, refusal: Refusal, headers: Mapping[str, str] | None = None, letter: Any = None
+    ) -> None:
         self.refusal = refusal
         self.headers = dict(headers or {})
         self.letter = letter
@@ -30,7 +32,10 @@ class Refused(Exception):
     @staticmethod
     def because(status: int, field: str, reason: str, **headers: str) -> Refused:
         """With `headers`, underscores for hyphens."""
-        return Refused(Refusal(status, field, reason), {name.replace("_", "-"): v for name, v in headers.items()})
+        return Refused(
+            Refusal(status, field, reason),
+            {name.replace("_", "-"): v for name, v in headers.items()},
+        )
 
 
 def as_refused(error: Refused | BodyRefused | PublishFailed) -> Refused:
@@ -44,7 +49,8 @@ def no_such_path(path: str) -> str:
     if tracker is None:
         return "expected one of the paths in /openapi.json"
     return (
-        f"{tracker}'s protocol is not read; send its events to /v1/events or, by a forwarder that speaks Segment,"
+        f"{tracker}'s protocol is not read; send its events to /v1/events or, by a forwarder that "
+        "speaks Segment,"
         " to /v1/batch: docs/protocols/others.md"
     )
 

@@ -25,7 +25,10 @@ PROTOCOLS: Mapping[str, VendorProtocol] = {
 }
 """By the name that a dead letter carries."""
 
-OWN_PATHS: Mapping[str, tuple[str, ...]] = {"/healthz": ("GET", "HEAD"), "/openapi.json": ("GET", "HEAD")}
+OWN_PATHS: Mapping[str, tuple[str, ...]] = {
+    "/healthz": ("GET", "HEAD"),
+    "/openapi.json": ("GET", "HEAD"),
+}
 
 
 FOREIGN_PATHS: Mapping[str, str] = {

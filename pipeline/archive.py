@@ -26,7 +26,8 @@ PART_ROWS = 20_000
 
 
 class Day(NamedTuple):
-    """Number of events that the log holds of one day of event time (UTC), a partition of the table."""
+    """Number of events that the log holds of one day of event time (UTC), a partition of the
+    table."""
 
     start: datetime
     events: int
@@ -53,9 +54,9 @@ class ReadLog(beam.PTransform):
     are counted as `backfill/invalid` and left out.
 
     A query is billed for whole partitions, which are days, so each day is scanned by one query
-    alone: the queries together are billed for one scan of `ARCHIVE_COLUMNS`, and the event times, 8 bytes
-    a row, once more, since they are counted by day beforehand. A query reads as many days as hold
-    `max_query_events` together: a sparse year is one query. The rows that it finds are read in
+    alone: the queries together are billed for one scan of `ARCHIVE_COLUMNS`, and the event times, 8
+    bytes a row, once more, since they are counted by day beforehand. A query reads as many days as
+    hold `max_query_events` together: a sparse year is one query. The rows that it finds are read in
     parts, at no charge, which a runner can spread: a busy day has many readers.
 
     Raises:
@@ -82,7 +83,8 @@ class ReadLog(beam.PTransform):
 
     @cached_property
     def days(self) -> list[Day]:
-        """The days of the span that hold events, in order, from a query of the event times alone."""
+        """The days of the span that hold events, in order, from a query of the event times
+        alone."""
         columns = "timestamp_trunc(timestamp, day) as day, count(*) as events"
         span = Span(self._since.isoformat(), self._until.isoformat())
         with closing(bigquery_client(self._project, bigquery_emulator(os.environ))) as client:
@@ -108,8 +110,8 @@ class ReadLog(beam.PTransform):
 class ReadFile(beam.PTransform):
     """Events of a file, one JSON object a line in the wire format.
 
-    A line that breaks the contract is counted as `backfill/invalid` and left out. An event without `ingest_time` counts
-    as having arrived when it happened.
+    A line that breaks the contract is counted as `backfill/invalid` and left out. An event without
+    `ingest_time` counts as having arrived when it happened.
     """
 
     def __init__(self, path: str) -> None:
@@ -117,7 +119,9 @@ class ReadFile(beam.PTransform):
         self._path = path
 
     def count(self) -> int | None:
-        """The number of lines that it will read; None for a file elsewhere, which is not read twice to know."""
+        """The number of lines that it will read; None for a file elsewhere, which is not read twice
+        to know.
+        """
         if not os.path.exists(self._path):
             return None
         with open(self._path, "rb") as lines:
@@ -151,7 +155,9 @@ class _ReadPart(beam.DoFn):
 
     def process(self, part: Part) -> Iterator[bytes]:
         with closing(bigquery_client(self._project, bigquery_emulator(os.environ))) as client:
-            rows = client.list_rows(part.result, start_index=part.start, max_results=self._part_rows)
+            rows = client.list_rows(
+                part.result, start_index=part.start, max_results=self._part_rows
+            )
             for row in rows:
                 self._read.inc()
                 try:
@@ -170,16 +176,25 @@ class _ParseLine(beam.DoFn):
         try:
             fields = msgspec.json.decode(line)
             arrived = fields.get("ingest_time") or fields.get("timestamp")
-            event = parse_event(fields, ingest_time=msgspec.convert(arrived, datetime).astimezone(UTC), backfill=True)
+            event = parse_event(
+                fields,
+                ingest_time=msgspec.convert(arrived, datetime).astimezone(UTC),
+                backfill=True,
+            )
         except (InvalidEvent, msgspec.DecodeError, AttributeError, RecursionError, OverflowError):
             self._invalid.inc()
             return
         yield encode_event(event)
 
 
-def _query(client: bigquery.Client, columns: str, table: str, span: Span, rest: str = "") -> bigquery.QueryJob:
+def _query(
+    client: bigquery.Client, columns: str, table: str, span: Span, rest: str = ""
+) -> bigquery.QueryJob:
     """Start a query of a span of event time; BigQuery scans the partitions of its days alone."""
-    bounds = [bigquery.ScalarQueryParameter(name, "TIMESTAMP", bound) for name, bound in span._asdict().items()]
+    bounds = [
+        bigquery.ScalarQueryParameter(name, "TIMESTAMP", bound)
+        for name, bound in span._asdict().items()
+    ]
     sql = f"select {columns} from `{table}` where timestamp >= @since and timestamp < @until {rest}"
     return client.query(sql, job_config=bigquery.QueryJobConfig(query_parameters=bounds))
 

@@ -1,11 +1,13 @@
-"""The batch graph: the archived log in; the same profile, item and trending rows out as the stream would have written.
+"""The batch graph: the archived log in; the same profile, item and trending rows out as the stream
+would have written.
 
     python -m pipeline.backfill --since 2025-01-01 [--until 2025-02-01] [--instance other]
     python -m pipeline.backfill --file events.jsonl
 
-It folds with the stream's own functions, each visitor's messages in the order in which they arrived, so that it agrees
-with the stream to the last bucket (`make parity` compares every row). It runs while the stream is drained or stopped,
-and holds the same lease: a running job has states of its own and would write them over what was folded here.
+It folds with the stream's own functions, each visitor's messages in the order in which they
+arrived, so that it agrees with the stream to the last bucket (`make parity` compares every row). It
+runs while the stream is drained or stopped, and holds the same lease: a running job has states of
+its own and would write them over what was folded here.
 """
 
 from __future__ import annotations
@@ -71,37 +73,50 @@ def build(pipeline: beam.Pipeline, events: Any, options: FreshetOptions) -> None
     lease = lease_of(options)
     bigtable = lease.target
     visitors = pipeline | "ReadLog" >> events | "RouteVisitors" >> RouteVisitors()
-    folded = visitors[0] | "FoldVisitors" >> FoldLog(bigtable, rules_of(options.rules), options.trending_shards)
+    folded = visitors[0] | "FoldVisitors" >> FoldLog(
+        bigtable, rules_of(options.rules), options.trending_shards
+    )
     sums = folded["items"] | "FoldItems" >> CombineRows(ItemStatsSum)
-    items = sums | "ItemRows" >> beam.ParDo(_ItemRows(options.trending_shards)).with_outputs(RANKS, main="rows")
+    items = sums | "ItemRows" >> beam.ParDo(_ItemRows(options.trending_shards)).with_outputs(
+        RANKS, main="rows"
+    )
     partials = (folded[RANKS], items[RANKS]) | "Scopes" >> beam.Flatten()
-    scopes = partials | "FoldScopes" >> CombineRows(TrendingSum) | "ScopeRows" >> beam.Map(scope_row)
+    scopes = (
+        partials | "FoldScopes" >> CombineRows(TrendingSum) | "ScopeRows" >> beam.Map(scope_row)
+    )
     rows = (folded["profiles"], visitors[1], items["rows"], scopes)
     rows | "Rows" >> beam.Flatten() | "WriteRows" >> beam.ParDo(_WriteRows(lease))
 
 
 class RouteVisitors(beam.PTransform):
-    """Give every event to its visitor: encoded events to `(profile key, encoded event)`, and pointer rows.
+    """Give every event to its visitor: encoded events to `(profile key, encoded event)`, and
+    pointer rows.
 
-    A browser belongs to the first account that it named, by time of arrival; all that it sent without an account is
-    the account's, as in the stream. Events whose visitor denied personalization are left out, as there; what was not
-    logged, because its visitor denied analytics, a backfill cannot know. Grouped by browser: one browser's events have
-    to fit into memory.
+    A browser belongs to the first account that it named, by time of arrival; all that it sent
+    without an account is the account's, as in the stream. Events whose visitor denied
+    personalization are left out, as there; what was not logged, because its visitor denied
+    analytics, a backfill cannot know. Grouped by browser: one browser's events have to fit into
+    memory.
     """
 
     def expand(self, events: PCollection) -> tuple[PCollection, PCollection]:
-        split = events | "Split" >> beam.ParDo(_SplitBrowsers()).with_outputs(BROWSERS, main="accounts")
+        split = events | "Split" >> beam.ParDo(_SplitBrowsers()).with_outputs(
+            BROWSERS, main="accounts"
+        )
         browsers = split[BROWSERS] | "ByBrowser" >> beam.GroupByKey()
         resolve = beam.ParDo(_Resolve())  # type: ignore[no-untyped-call]
         routed = browsers | "Resolve" >> resolve.with_outputs(POINTERS, main="routed")
-        return (split["accounts"], routed["routed"]) | "Visitors" >> beam.Flatten(), routed[POINTERS]
+        return (split["accounts"], routed["routed"]) | "Visitors" >> beam.Flatten(), routed[
+            POINTERS
+        ]
 
 
 class FoldLog(beam.PTransform):
     """Fold each visitor's events in the order of their arrival.
 
-    Outputs: `profiles`, rows; `items`, `(item id, (partial ItemStats, stub or empty))`; `RANKS`, `(scope's row, partial
-    Trending)`. Grouped by visitor: one visitor's events have to fit into memory.
+    Outputs: `profiles`, rows; `items`, `(item id, (partial ItemStats, stub or empty))`; `RANKS`,
+    `(scope's row, partial Trending)`. Grouped by visitor: one visitor's events have to fit into
+    memory.
     """
 
     def __init__(self, source: Bigtable, rules: Rules, shards: int) -> None:
@@ -110,7 +125,9 @@ class FoldLog(beam.PTransform):
 
     def expand(self, visitors: PCollection) -> Any:
         grouped = visitors | "ByVisitor" >> beam.GroupByKey()
-        return grouped | "Fold" >> beam.ParDo(self._fold).with_outputs(RANKS, "items", main="profiles")
+        return grouped | "Fold" >> beam.ParDo(self._fold).with_outputs(
+            RANKS, "items", main="profiles"
+        )
 
 
 class CombineRows(beam.PTransform):
@@ -125,7 +142,8 @@ class CombineRows(beam.PTransform):
 
 
 class ItemStatsSum(beam.CombineFn):
-    """Merges `(encoded ItemStats, encoded stub or empty)`; of several stubs the greatest, in any order.
+    """Merges `(encoded ItemStats, encoded stub or empty)`; of several stubs the greatest, in any
+    order.
 
     Most items have one partial alone, which is not decoded.
     """
@@ -173,10 +191,11 @@ class TrendingSum(beam.CombineFn):
 
 
 def fold_messages(facts: list[Fact], judge: Judge, key: str) -> tuple[UserProfile, list[Folded]]:
-    """One visitor's profile, and what each of the messages adds to items, in the order in which they arrived.
+    """One visitor's profile, and what each of the messages adds to items, in the order in which
+    they arrived.
 
-    The collector stamps every event of a request with the same ingest time: events that share it came as one message,
-    and the stream folded, bounded and judged them as one.
+    The collector stamps every event of a request with the same ingest time: events that share it
+    came as one message, and the stream folded, bounded and judged them as one.
     """
     profile, trusted = UserProfile(), []
     for message in messages_of(facts):
@@ -189,7 +208,9 @@ def fold_messages(facts: list[Fact], judge: Judge, key: str) -> tuple[UserProfil
 
 
 def messages_of(facts: list[Fact]) -> list[list[Fact]]:
-    """The facts as the messages they came in, each event once: of doubles the one that arrived first."""
+    """The facts as the messages they came in, each event once: of doubles the one that arrived
+    first.
+    """
     arrived = sorted(facts, key=lambda fact: (_arrival(fact[0]), fact[0].event_id))
     messages: dict[datetime, list[Fact]] = {}
     known: set[str] = set()
@@ -235,7 +256,9 @@ class _Resolve(beam.DoFn):
         if account:
             newest_ms = max(event.time_ms for event in events)
             pointer = UserProfile(newest_ms=newest_ms, account=account)
-            yield TaggedOutput(POINTERS, (PROFILE, f"a#{anonymous_id}", pointer.encode(), newest_ms))
+            yield TaggedOutput(
+                POINTERS, (PROFILE, f"a#{anonymous_id}", pointer.encode(), newest_ms)
+            )
 
 
 class _FoldVisitor(beam.DoFn):
@@ -258,13 +281,19 @@ class _FoldVisitor(beam.DoFn):
 
     def finish_bundle(self) -> Iterator[Any]:
         for output in self._fold():
-            tag, value = (output.tag, output.value) if isinstance(output, TaggedOutput) else (None, output)
+            tag, value = (
+                (output.tag, output.value) if isinstance(output, TaggedOutput) else (None, output)
+            )
             windowed = WindowedValue(value, MIN_TIMESTAMP, (GlobalWindow(),))
             yield windowed if tag is None else TaggedOutput(tag, windowed)
 
     def _fold(self) -> Iterator[Any]:
-        """Fold the visitors that wait: one look into the catalog and one sum by item for all of them."""
-        ids = {event.product_id for _, events in self._waiting for event in events if event.product_id}
+        """Fold the visitors that wait: one look into the catalog and one sum by item for all of
+        them.
+        """
+        ids = {
+            event.product_id for _, events in self._waiting for event in events if event.product_id
+        }
         items = known_items(self._source, time.monotonic(), ids)
         pending: list[Folded] = []
         for key, events in self._waiting:
@@ -309,15 +338,17 @@ class _ItemRows(beam.DoFn):
 
     def finish_bundle(self) -> Iterator[TaggedOutput]:
         for row, scope in self._ranks.items():
-            yield TaggedOutput(RANKS, WindowedValue((row, scope.encode()), MIN_TIMESTAMP, (GlobalWindow(),)))
+            yield TaggedOutput(
+                RANKS, WindowedValue((row, scope.encode()), MIN_TIMESTAMP, (GlobalWindow(),))
+            )
         self._ranks = {}
 
 
 class _WriteRows(beam.DoFn):
     """Writes rows above what is there.
 
-    Kept is what a profile knows and the log does not (cooldowns, marks), and what a stub said first. A row that a newer
-    release has written stays as it is, and is counted.
+    Kept is what a profile knows and the log does not (cooldowns, marks), and what a stub said
+    first. A row that a newer release has written stays as it is, and is counted.
     """
 
     def __init__(self, lease: Lease) -> None:
@@ -341,7 +372,9 @@ class _WriteRows(beam.DoFn):
     def _write(self) -> None:
         self._lease.held().term()  # raises where another job writes
         store, writes = self._lease.target.store(), []
-        stored = store.read_cells((kind, key) for kind, rows in self._pending.items() for key in rows)
+        stored = store.read_cells(
+            (kind, key) for kind, rows in self._pending.items() for key in rows
+        )
         for kind, rows in self._pending.items():
             for key, (value, newest_ms) in rows.items():
                 before, revision = stored.get((kind, key), (b"", 0))
@@ -358,7 +391,9 @@ class _WriteRows(beam.DoFn):
 
 
 def _with_memory(value: bytes, before: bytes) -> bytes:
-    """The folded profile with the cooldowns and marks of the one that was stored, where that is not damaged."""
+    """The folded profile with the cooldowns and marks of the one that was stored, where that is not
+    damaged.
+    """
     profile = UserProfile.decode(value)
     try:
         stored = decode(UserProfile, before)
@@ -369,7 +404,8 @@ def _with_memory(value: bytes, before: bytes) -> bytes:
 
 
 def run(argv: list[str], environ: dict[str, str]) -> int:
-    """Backfill; the exit code: 0 done, 1 while another job folds, 2 for arguments that do not fit."""
+    """Backfill; the exit code: 0 done, 1 while another job folds, 2 for arguments that do not
+    fit."""
     known, rest = _parser(environ).parse_known_args(argv)
     try:
         source = _source(known, datetime.now(UTC))
@@ -378,17 +414,25 @@ def run(argv: list[str], environ: dict[str, str]) -> int:
         return 2
     began, local = time.monotonic(), "BIGTABLE_EMULATOR_HOST" in environ
     shards = [] if local else [f"--trending_shards={CLOUD_TRENDING_SHARDS}"]
-    options = PipelineOptions([f"--project={known.project}", *shards, *rest]).view_as(FreshetOptions)
+    options = PipelineOptions([f"--project={known.project}", *shards, *rest]).view_as(
+        FreshetOptions
+    )
     options.bigtable_instance, options.dataset = known.instance, known.dataset
     runner = FnApiRunner() if local else None
     try:
-        with lease_of(options).taken(), _progress(source), beam.Pipeline(runner, options) as pipeline:
+        with (
+            lease_of(options).taken(),
+            _progress(source),
+            beam.Pipeline(runner, options) as pipeline,
+        ):
             build(pipeline, source, options)
     except LeaseHeld as held:
         print(f"backfill: {held}", file=sys.stderr)
         return 1
     done = snapshot() if local else {}  # elsewhere the runner's own metrics say it
-    counts = ", ".join(f"{name.partition('/')[2]} {count:,}" for name, count in done.items() if "backfill/" in name)
+    counts = ", ".join(
+        f"{name.partition('/')[2]} {count:,}" for name, count in done.items() if "backfill/" in name
+    )
     print(f"backfill: {counts or 'done'} in {time.monotonic() - began:.1f} s")
     return 0
 
@@ -403,7 +447,11 @@ def _progress(source: ReadLog | ReadFile) -> Reporter:
         print(f"backfill: {total:,} events to read", flush=True)
 
     def tell() -> None:
-        done = {name: count - before.get(name, 0) for name, count in snapshot().items() if "backfill/" in name}
+        done = {
+            name: count - before.get(name, 0)
+            for name, count in snapshot().items()
+            if "backfill/" in name
+        }
         if any(done.values()):
             print(progress_line(done, total), flush=True)
 
@@ -413,18 +461,25 @@ def _progress(source: ReadLog | ReadFile) -> Reporter:
 def progress_line(done: Mapping[str, int], total: int | None) -> str:
     """Progress: events read, of how many, events folded, rows written."""
     of = "" if total is None else f" of {total:,}"
-    read, folded, written = (done.get(f"backfill/{name}", 0) for name in ("read", "events", "written"))
+    read, folded, written = (
+        done.get(f"backfill/{name}", 0) for name in ("read", "events", "written")
+    )
     return f"backfill: read {read:,}{of} events, folded {folded:,}, wrote {written:,} rows"
 
 
 def _source(known: argparse.Namespace, now: datetime) -> ReadLog | ReadFile:
-    """The transform that reads the events. Raises ValueError, naming the argument that does not fit."""
+    """The transform that reads the events.
+
+    Raises ValueError, naming the argument that does not fit.
+    """
     if known.file is not None:
         if not os.path.exists(known.file) and "://" not in known.file:
             raise ValueError(f"file: expected a file of events, got {known.file}")
         return ReadFile(known.file)
     if known.since is None:
-        raise ValueError("since: expected a time, a date or a span, or --file with a file of events, got nothing")
+        raise ValueError(
+            "since: expected a time, a date or a span, or --file with a file of events, got nothing"
+        )
     until = now if known.until is None else _moment("until", known.until, now)
     return ReadLog(known.project, known.dataset, _moment("since", known.since, now), until)
 
@@ -433,7 +488,9 @@ def _parser(environ: dict[str, str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pipeline.backfill", description=__doc__)
     parser.add_argument("--since", help="first event time, RFC 3339, a date, or a span such as 7d")
     parser.add_argument("--until", help="event time to stop before; now unless said")
-    parser.add_argument("--file", help="a file of events, one JSON object a line, in place of the log")
+    parser.add_argument(
+        "--file", help="a file of events, one JSON object a line, in place of the log"
+    )
     parser.add_argument("--project", default=environ.get("GOOGLE_CLOUD_PROJECT"))
     parser.add_argument("--instance", default=bigtable_instance(environ))
     parser.add_argument("--dataset", default=dataset_name(environ))

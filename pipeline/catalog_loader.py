@@ -24,19 +24,25 @@ WRITE_AT_ONCE = 500
 
 
 def rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    """The file's rows with their line numbers: of a `.csv` with a header as objects, else one JSON text a line."""
-    with path.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets put a byte order mark first
+    """The file's rows with their line numbers: of a `.csv` with a header as objects, else one JSON
+    text a line.
+    """
+    # spreadsheets put a byte order mark first
+    with path.open(encoding="utf-8-sig", newline="") as file:
         if path.suffix == ".csv":
             yield from enumerate(csv.DictReader(file), start=2)
         else:
-            yield from ((number, line.strip()) for number, line in enumerate(file, start=1) if line.strip())
+            yield from (
+                (number, line.strip()) for number, line in enumerate(file, start=1) if line.strip()
+            )
 
 
 def load(path: Path, store: Store, copy: Path | None = None) -> tuple[int, list[str]]:
-    """Write every valid row, the last of an id winning; return how many items, and what is wrong with the others.
+    """Write every valid row, the last of an id winning; return how many items, and what is wrong
+    with the others.
 
-    `copy`, where given, is a file of JSON lines that gets the same items beside those it holds: the demo store reads
-    its products from there.
+    `copy`, where given, is a file of JSON lines that gets the same items beside those it holds: the
+    demo store reads its products from there.
     """
     items: dict[str, Item] = {}
     problems: list[str] = []
@@ -56,17 +62,29 @@ def load(path: Path, store: Store, copy: Path | None = None) -> tuple[int, list[
 
 
 def _add_to(copy: Path, items: dict[str, Item]) -> None:
-    """Rewrite the file with `items` in place of its own of the same ids; a reader sees the old file or the new one."""
-    held = [parse_item(_object(row)) for _, row in rows(copy) if isinstance(row, str)] if copy.is_file() else []
+    """Rewrite the file with `items` in place of its own of the same ids; a reader sees the old file
+    or the new one.
+    """
+    held = (
+        [parse_item(_object(row)) for _, row in rows(copy) if isinstance(row, str)]
+        if copy.is_file()
+        else []
+    )
     merged = {item.item_id: item for item in held} | items
     copy.parent.mkdir(parents=True, exist_ok=True)
     draft = copy.with_suffix(".draft")
-    draft.write_bytes(b"".join(msgspec.json.encode(msgspec.structs.asdict(item)) + b"\n" for item in merged.values()))
+    draft.write_bytes(
+        b"".join(
+            msgspec.json.encode(msgspec.structs.asdict(item)) + b"\n" for item in merged.values()
+        )
+    )
     draft.replace(copy)
 
 
 def main(argv: list[str], environ: dict[str, str]) -> int:
-    """Load the file named in `argv`; exit code 0 when every row was good, 1 when some were not, 2 for bad usage."""
+    """Load the file named in `argv`; exit code 0 when every row was good, 1 when some were not, 2
+    for bad usage.
+    """
     if len(argv) != 1:
         print("usage: python -m pipeline.catalog_loader FILE.jsonl|FILE.csv", file=sys.stderr)
         return 2

@@ -1,4 +1,6 @@
-"""The tables of docs/features.md, from the features themselves: `python -m pipeline.feature_docs`, or `make docs`."""
+"""The tables of docs/features.md, from the features themselves: `python -m pipeline.feature_docs`,
+or `make docs`.
+"""
 
 from __future__ import annotations
 
@@ -20,20 +22,38 @@ _NEWEST, _HEAVIEST, _HASHES = "the newest", "the heaviest", "those with the smal
 
 # (of, what, how many, which remain, whether that depends on the order of the stream)
 BOUNDS: tuple[tuple[str, str, int, str, str], ...] = (
-    ("visitor", "events remembered, against duplicates", profile.MAX_SEEN_IDS, "those that arrived last", "yes"),
+    (
+        "visitor",
+        "events remembered, against duplicates",
+        profile.MAX_SEEN_IDS,
+        "those that arrived last",
+        "yes",
+    ),
     ("visitor", "recent items", profile.MAX_RECENT_ITEMS, _NEWEST, "no"),
     ("visitor", "items that went into or out of the cart", profile.MAX_CART_ITEMS, _NEWEST, "no"),
     ("visitor", "searches", profile.MAX_QUERIES, _NEWEST, "no"),
     ("visitor", "impressions", profile.MAX_IMPRESSIONS, _NEWEST, "no"),
     ("visitor", "clicks on what was recommended", profile.MAX_SLATE_CLICKS, _NEWEST, "no"),
     ("visitor", "purchases, one by one", profile.MAX_PURCHASES, _NEWEST, "no"),
-    ("visitor", "characters of a search, referrer or campaign", profile.MAX_KEPT_TEXT, "the first", "no"),
+    (
+        "visitor",
+        "characters of a search, referrer or campaign",
+        profile.MAX_KEPT_TEXT,
+        "the first",
+        "no",
+    ),
     ("visitor", "categories of interest", taste.MAX_CATEGORIES, _HEAVIEST, "beyond the bound"),
     ("visitor", "brands of interest", taste.MAX_BRANDS, _HEAVIEST, "beyond the bound"),
     ("visitor", "sessions at a time", profile.MAX_SESSIONS, _NEWEST, "beyond the bound"),
     ("session", "different items touched", session_totals.MAX_SESSION_ITEMS, _HASHES, "no"),
     ("session", "different items bought", session_totals.MAX_SESSION_PURCHASES, _HASHES, "no"),
-    ("session", "categories", session_totals.MAX_SESSION_CATEGORIES, "the most viewed", "beyond the bound"),
+    (
+        "session",
+        "categories",
+        session_totals.MAX_SESSION_CATEGORIES,
+        "the most viewed",
+        "beyond the bound",
+    ),
     ("item", "neighbours of each kind", items.MAX_NEIGHBOURS_KEPT, _HEAVIEST, "beyond the bound"),
     ("category, shop", "items that trend", items.MAX_TRENDING, "the most popular", "no"),
 )
@@ -47,8 +67,12 @@ def parts() -> dict[str, str]:
         "item": _features(ITEM_FEATURES),
         "scope": _features(SCOPE_FEATURES),
         "ranking": _features(RANKING_FEATURES),
-        "a visitor's row": _code(call_in(_source(visitor_features), "VisitorFeature", "cart_value")),
-        "its story": _code(call_in(_CORE_TESTS / "test_visitor_features.py", "Story", "cart_value")),
+        "a visitor's row": _code(
+            call_in(_source(visitor_features), "VisitorFeature", "cart_value")
+        ),
+        "its story": _code(
+            call_in(_CORE_TESTS / "test_visitor_features.py", "Story", "cart_value")
+        ),
         "a ranking row": _code(call_in(_source(features), "RankingFeature", "item_carts_7d")),
         "its test": _code(function_in(_CORE_TESTS / "test_features.py", "item_carts_7d")),
     }
@@ -83,9 +107,13 @@ def call_in(path: Path, function: str, name: str) -> str:
     """
     source = path.read_text("utf-8")
     calls = (
-        node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call) and _calls(node, function, name)
+        node
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call) and _calls(node, function, name)
     )
-    return _segment(source, next(calls, None), f"{path.name}: expected a call {function}({name!r}, ...)")
+    return _segment(
+        source, next(calls, None), f"{path.name}: expected a call {function}({name!r}, ...)"
+    )
 
 
 def function_in(path: Path, name: str) -> str:
@@ -95,8 +123,14 @@ def function_in(path: Path, name: str) -> str:
         ValueError: when there is none.
     """
     source = path.read_text("utf-8")
-    functions = (node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef) and _names(node, name))
-    return _segment(source, next(functions, None), f"{path.name}: expected a function that names {name!r}")
+    functions = (
+        node
+        for node in ast.parse(source).body
+        if isinstance(node, ast.FunctionDef) and _names(node, name)
+    )
+    return _segment(
+        source, next(functions, None), f"{path.name}: expected a function that names {name!r}"
+    )
 
 
 def main() -> None:
@@ -105,16 +139,25 @@ def main() -> None:
 
 
 def _features(rows: Iterable[Any]) -> str:
-    return _table(_HEAD, [(f"`{f.name}`", f.meaning, f.formula, f.unit, f.range, _default(f.default)) for f in rows])
+    return _table(
+        _HEAD,
+        [(f"`{f.name}`", f.meaning, f.formula, f.unit, f.range, _default(f.default)) for f in rows],
+    )
 
 
 def _bounds() -> str:
     head = ("of", "what is kept", "at most", "which remain", "depends on order")
-    return _table(head, [(of, what, f"{limit:,}", remain, order) for of, what, limit, remain, order in BOUNDS])
+    return _table(
+        head, [(of, what, f"{limit:,}", remain, order) for of, what, limit, remain, order in BOUNDS]
+    )
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ("---",) * len(head), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    lines = [
+        head,
+        ("---",) * len(head),
+        *([cell.replace("|", "\\|") for cell in row] for row in rows),
+    ]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 

@@ -1,4 +1,6 @@
-"""Entry point of the Flex Template's launcher: it says all in options, while the pipeline asks its environment too."""
+"""Entry point of the Flex Template's launcher: it says all in options, while the pipeline asks its
+environment too.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ from pipeline import main as pipeline
 
 
 def main(argv: list[str]) -> None:
-    """Run the pipeline on the project that `--project` names; a job that is refused says why, in one line."""
+    """Run the pipeline on the project that `--project` names; a job that is refused says why, in
+    one line.
+    """
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--project", required=True)
     known, _ = parser.parse_known_args(argv)

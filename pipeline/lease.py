@@ -1,8 +1,9 @@
 """The lease on an instance of Bigtable: one job folds into it at a time.
 
-Each job keeps states of its own and writes whole rows, so two jobs on one subscription would overwrite each other's
-rows. The lease is a row that names the job and is renewed by every process of it that folds or writes; a second job is
-refused, and a job that has lost its lease fails its bundles. See docs/decisions/lease.md.
+Each job keeps states of its own and writes whole rows, so two jobs on one subscription would
+overwrite each other's rows. The lease is a row that names the job and is renewed by every process
+of it that folds or writes; a second job is refused, and a job that has lost its lease fails its
+bundles. See docs/decisions/lease.md.
 """
 
 from __future__ import annotations
@@ -19,7 +20,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
-from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import (
+    GoogleCloudOptions,
+    PipelineOptions,
+    StandardOptions,
+)
 from google.api_core.exceptions import GoogleAPIError
 
 from pipeline.options import FreshetOptions
@@ -38,7 +43,9 @@ _PROCESS_IDS = Path("/proc/self/ns/pid")
 
 
 class Holder(msgspec.Struct, frozen=True):
-    """The job that folds: a Dataflow job by its name, or one process of one machine (`pid` above 0)."""
+    """The job that folds: a Dataflow job by its name, or one process of one machine (`pid` above
+    0).
+    """
 
     name: str
     pid: int = 0
@@ -52,7 +59,9 @@ class Holder(msgspec.Struct, frozen=True):
         return f"process {self.pid} on {self.name}" if self.pid else f"the job {self.name}"
 
     def has_ended(self) -> bool:
-        """True for a process of this machine that runs no more; of others only the lease's age is known."""
+        """True for a process of this machine that runs no more; of others only the lease's age is
+        known.
+        """
         if not self.pid or self.name != machine():
             return False
         try:
@@ -77,8 +86,10 @@ class LeaseHeld(RuntimeError):
     def __init__(self, grant: Grant, renewed_ms: int) -> None:
         self.renewed_ms = renewed_ms
         super().__init__(
-            f"lease: {grant.holder} folds into this instance since {_clock(grant.since_ms)} (renewed"
-            f" {_clock(renewed_ms)}), and two jobs at once would overwrite each other's rows. Drain it, then start this"
+            f"lease: {grant.holder} folds into this instance since {_clock(grant.since_ms)} "
+            "(renewed"
+            f" {_clock(renewed_ms)}), and two jobs at once would overwrite each other's rows. "
+            "Drain it, then start this"
             f" one: docs/operations.md, 'Handing over'"
         )
 
@@ -86,7 +97,8 @@ class LeaseHeld(RuntimeError):
 class HeldLease:
     """One process's part in holding a lease; all processes of a job share its term.
 
-    A background thread renews it every `renew_s` seconds from the first term on, so that an idle job keeps it too.
+    A background thread renews it every `renew_s` seconds from the first term on, so that an idle
+    job keeps it too.
     """
 
     def __init__(self, store: Store, holder: Holder, renew_s: float = RENEW_S) -> None:
@@ -97,7 +109,8 @@ class HeldLease:
         self._renewer = threading.Thread(target=self._renew_until_ended, name="lease", daemon=True)
 
     def term(self) -> int:
-        """The term in which this job holds the lease, in ms: renewed at most `STALE_S` ago, else now.
+        """The term in which this job holds the lease, in ms: renewed at most `STALE_S` ago, else
+        now.
 
         It changes only when another job has held the lease in between. Raises LeaseHeld.
         """
@@ -108,7 +121,10 @@ class HeldLease:
         return self._term
 
     def take(self) -> None:
-        """Take the lease; wait for one that is not renewed to run out. Raises LeaseHeld when its holder renews it."""
+        """Take the lease; wait for one that is not renewed to run out.
+
+        Raises LeaseHeld when its holder renews it.
+        """
         seen_ms = None
         while True:
             try:
@@ -123,7 +139,9 @@ class HeldLease:
             time.sleep(LOOK_S)
 
     def end(self) -> None:
-        """Renew it no more. A process lets go of it; a job does not, for its other processes may go on."""
+        """Renew it no more. A process lets go of it; a job does not, for its other processes may go
+        on.
+        """
         self._ended.set()
         if not self._lock.acquire(timeout=END_S):
             return  # Bigtable does not answer: the lease runs out
@@ -186,7 +204,8 @@ class HeldLease:
 
     def _renew_until_ended(self) -> None:
         while not self._ended.wait(self._renew_s):
-            with self._lock, suppress(GoogleAPIError, RuntimeError):  # `term` tries again, and raises
+            # `term` tries again, and raises
+            with self._lock, suppress(GoogleAPIError, RuntimeError):
                 self._renew()
 
 
@@ -199,7 +218,8 @@ class Lease(msgspec.Struct, frozen=True):
     def held(self) -> HeldLease:
         """This process's part in it, made on first use and kept.
 
-        It is kept when it has ended, too: a bundle that still runs then fails rather than take the lease again.
+        It is kept when it has ended, too: a bundle that still runs then fails rather than take the
+        lease again.
         """
         with _lock:
             if self not in _held:
@@ -225,7 +245,8 @@ _lock = threading.Lock()
 
 
 def holder_of(options: PipelineOptions) -> Holder:
-    """The job that the options start: Dataflow runs a name once at a time, elsewhere the job is this process.
+    """The job that the options start: Dataflow runs a name once at a time, elsewhere the job is
+    this process.
 
     Raises:
         ValueError: for a Dataflow job without a name.
@@ -235,7 +256,10 @@ def holder_of(options: PipelineOptions) -> Holder:
         return Holder.of_this_process()
     cloud = options.view_as(GoogleCloudOptions)
     if not cloud.job_name:
-        raise ValueError("job_name: expected a name for the Dataflow job, which holds its lease by it, got nothing")
+        raise ValueError(
+            "job_name: expected a name for the Dataflow job, which holds its lease by it, got "
+            "nothing"
+        )
     return Holder(f"{cloud.job_name} in {cloud.region}")
 
 

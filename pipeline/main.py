@@ -1,4 +1,6 @@
-"""The streaming graph: Pub/Sub in; features in Bigtable, logs in BigQuery, campaigns and anomalies on topics out."""
+"""The streaming graph: Pub/Sub in; features in Bigtable, logs in BigQuery, campaigns and anomalies
+on topics out.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +36,9 @@ FOLDS = ("events", "both")
 def build(pipeline: beam.Pipeline, options: FreshetOptions) -> None:
     """Connect every step.
 
-    Pub/Sub delivers at least once; the profile's fold drops what comes again, for all that follow. What a runner
-    that is killed, or that repeats what is between steps, does to items and sessions: see `FoldItems`.
+    Pub/Sub delivers at least once; the profile's fold drops what comes again, for all that follow.
+    What a runner that is killed, or that repeats what is between steps, does to items and sessions:
+    see `FoldItems`.
     """
     if options.read in FOLDS:
         fold_events(pipeline, options)
@@ -59,8 +62,12 @@ def fold_events(pipeline: beam.Pipeline, options: FreshetOptions) -> None:
     browsers = (decoded[BY_BROWSER], watched[BY_BROWSER]) | "Browsers" >> beam.Flatten()
     accounts = (decoded.facts, watched.marks) | "Accounts" >> beam.Flatten()
 
-    profiles = {"browsers": browsers, "accounts": accounts} | "FoldProfiles" >> FoldProfiles(state_options, rules)
-    profiles.writes | "WriteProfiles" >> WriteToBigtable(bigtable, options.write_after_commit, lease)
+    profiles = {"browsers": browsers, "accounts": accounts} | "FoldProfiles" >> FoldProfiles(
+        state_options, rules
+    )
+    profiles.writes | "WriteProfiles" >> WriteToBigtable(
+        bigtable, options.write_after_commit, lease
+    )
 
     items = profiles.new | "FoldItems" >> FoldItems(state_options, options.trending_shards)
     items | "WriteItems" >> WriteToBigtable(bigtable, options.write_after_commit, lease)
@@ -81,7 +88,9 @@ def log_dead_letters(pipeline: beam.Pipeline, options: FreshetOptions) -> None:
     messages | "LogDeadLetters" >> _rows_to("dead_letters", options, dead_letter_rows)
 
 
-def _tell(found: PCollection[Trigger | Anomaly], table: str, topic: str, options: FreshetOptions) -> None:
+def _tell(
+    found: PCollection[Trigger | Anomaly], table: str, topic: str, options: FreshetOptions
+) -> None:
     """Publish what the rules found, and log it."""
     name = table.capitalize()
     found | f"Log{name}" >> _rows_to(table, options, rule_rows)
@@ -103,7 +112,11 @@ def run(argv: list[str]) -> None:
     options = as_options([*arguments(os.environ), *argv])
     options.view_as(SetupOptions).save_main_session = False
     folding = lease_of(options).taken() if options.read in FOLDS else nullcontext()
-    with Reporter(), folding, beam.Pipeline(runner=runner_for(os.environ), options=options) as pipeline:
+    with (
+        Reporter(),
+        folding,
+        beam.Pipeline(runner=runner_for(os.environ), options=options) as pipeline,
+    ):
         build(pipeline, options)
 
 

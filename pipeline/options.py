@@ -1,4 +1,6 @@
-"""Settings of the pipeline: command-line options with defaults from the environment, checked at start."""
+"""Settings of the pipeline: command-line options with defaults from the environment, checked at
+start.
+"""
 
 from __future__ import annotations
 
@@ -20,18 +22,25 @@ class FreshetOptions(PipelineOptions):
 
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--events_subscription", help="subscription of the events topic: a name or full path")
-        parser.add_argument("--dead_letters_subscription", help="subscription of the dead-letters topic")
+        parser.add_argument(
+            "--events_subscription", help="subscription of the events topic: a name or full path"
+        )
+        parser.add_argument(
+            "--dead_letters_subscription", help="subscription of the dead-letters topic"
+        )
         parser.add_argument(
             "--read",
             choices=SOURCES,
             default="both",
-            help="which subscriptions to read; the local stack gives each a process of its own, so that a flood of"
+            help="which subscriptions to read; the local stack gives each a process of its own, so "
+            "that a flood of"
             " dead letters does not hold up events",
         )
         parser.add_argument("--bigtable_instance", default="freshet", help="Bigtable instance")
         parser.add_argument("--dataset", default="freshet", help="BigQuery dataset")
-        parser.add_argument("--session_gap_s", type=_positive, default=1800.0, help="silence that ends a session")
+        parser.add_argument(
+            "--session_gap_s", type=_positive, default=1800.0, help="silence that ends a session"
+        )
         parser.add_argument(
             "--session_lateness_s",
             type=_positive,
@@ -42,28 +51,38 @@ class FreshetOptions(PipelineOptions):
             "--state_ttl_s",
             type=_not_negative,
             default=0.0,
-            help="forget Beam state of a key idle for so long (it is read back from Bigtable); 0: keep it, for the"
+            help="forget Beam state of a key idle for so long (it is read back from Bigtable); 0: "
+            "keep it, for the"
             " DirectRunner, which scans every open timer at each turn",
         )
         parser.add_argument(
             "--write_flush_s",
             type=_not_negative,
             default=0.2,
-            help="write a row to Bigtable at most once in so long, the last state always; 0: at every change",
+            help="write a row to Bigtable at most once in so long, the last state always; 0: at "
+            "every change",
         )
         parser.add_argument(
-            "--rules", default="default", help="YAML file of campaign and anomaly rules, or: default, none"
+            "--rules",
+            default="default",
+            help="YAML file of campaign and anomaly rules, or: default, none",
         )
-        parser.add_argument("--campaigns_topic", help="topic of campaign triggers: a name or full path")
+        parser.add_argument(
+            "--campaigns_topic", help="topic of campaign triggers: a name or full path"
+        )
         parser.add_argument("--anomalies_topic", help="topic of anomalies: a name or full path")
         parser.add_argument(
-            "--trending_shards", type=_count, default=1, help="rows that share the load of one trending scope"
+            "--trending_shards",
+            type=_count,
+            default=1,
+            help="rows that share the load of one trending scope",
         )
         parser.add_argument(
             "--write_after_commit",
             type=_yes_or_no,
             default=True,
-            help="yes: Bigtable gets a state only when the runner has committed it; no: at once, for the DirectRunner,"
+            help="yes: Bigtable gets a state only when the runner has committed it; no: at once, "
+            "for the DirectRunner,"
             " which never tries a bundle again",
         )
         parser.add_argument(
@@ -84,6 +103,8 @@ def arguments(environ: Mapping[str, str]) -> list[str]:
     local = "PUBSUB_EMULATOR_HOST" in environ
     events = environ.get("FRESHET_EVENTS_SUBSCRIPTION", "events-pipeline")
     dead_letters = environ.get("FRESHET_DEAD_LETTER_SUBSCRIPTION", "dead-letters-pipeline")
+    campaigns = environ.get("FRESHET_CAMPAIGNS_TOPIC", "campaigns")
+    anomalies = environ.get("FRESHET_ANOMALIES_TOPIC", "anomalies")
     return [
         "--streaming",
         f"--project={project}",
@@ -91,8 +112,8 @@ def arguments(environ: Mapping[str, str]) -> list[str]:
         f"--dead_letters_subscription={subscription_path(project, dead_letters)}",
         f"--bigtable_instance={bigtable_instance(environ)}",
         f"--dataset={dataset_name(environ)}",
-        f"--campaigns_topic={topic_path(project, environ.get('FRESHET_CAMPAIGNS_TOPIC', 'campaigns'))}",
-        f"--anomalies_topic={topic_path(project, environ.get('FRESHET_ANOMALIES_TOPIC', 'anomalies'))}",
+        f"--campaigns_topic={topic_path(project, campaigns)}",
+        f"--anomalies_topic={topic_path(project, anomalies)}",
         f"--rules={environ.get('FRESHET_RULES', 'default')}",
         f"--session_lateness_s={environ.get('FRESHET_SESSION_LATENESS_S', '3600')}",
         f"--row_sink={'insert_rows' if local else 'streaming_inserts'}",
@@ -103,7 +124,9 @@ def arguments(environ: Mapping[str, str]) -> list[str]:
 
 def subscription_path(project: str, subscription: str) -> str:
     """The full path of a subscription given by name; a full path stays as it is."""
-    return subscription if "/" in subscription else f"projects/{project}/subscriptions/{subscription}"
+    return (
+        subscription if "/" in subscription else f"projects/{project}/subscriptions/{subscription}"
+    )
 
 
 def topic_path(project: str, topic: str) -> str:

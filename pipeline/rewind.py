@@ -1,4 +1,6 @@
-"""Winds subscriptions back to a time, so that the pipeline reads again: `python -m pipeline.rewind 10m`."""
+"""Winds subscriptions back to a time, so that the pipeline reads again: `python -m pipeline.rewind
+10m`.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ class RewindError(ValueError):
 def check_reach(since: datetime, now: datetime, retention: timedelta) -> None:
     """Raise RewindError unless `since` is past, and no longer ago than messages are kept."""
     if since > now:
-        raise RewindError(f"SINCE: expected a time that is past at {format_time(now)}, got {format_time(since)}")
+        raise RewindError(
+            f"SINCE: expected a time that is past at {format_time(now)}, got {format_time(since)}"
+        )
     if now - since > retention:
         kept = f"at most {_days(retention)} ago, for messages are kept no longer"
         raise RewindError(f"SINCE: expected {kept}; got {format_time(since)}")
@@ -51,16 +55,20 @@ def retention_of(client: SubscriberClient, subscription: str) -> timedelta:
     except NotFound:
         raise RewindError(f"subscription: expected one that exists, got {subscription}") from None
     if not found.retain_acked_messages:
-        raise RewindError(f"subscription: expected one that keeps acknowledged messages, got {subscription}")
+        raise RewindError(
+            f"subscription: expected one that keeps acknowledged messages, got {subscription}"
+        )
     kept: timedelta = found.message_retention_duration
     return kept
 
 
-def rewind(installation: Installation, names: Sequence[str], since: datetime, now: datetime) -> None:
+def rewind(
+    installation: Installation, names: Sequence[str], since: datetime, now: datetime
+) -> None:
     """Seek every subscription to `since`, after all of them were found able to.
 
-    What was published at that time or later is delivered again. What was published before counts as read, whether
-    it has been read or not.
+    What was published at that time or later is delivered again. What was published before counts as
+    read, whether it has been read or not.
 
     Raises:
         RewindError: nothing was changed.
@@ -74,25 +82,37 @@ def rewind(installation: Installation, names: Sequence[str], since: datetime, no
 
 
 def events_since(installation: Installation, since: datetime) -> int:
-    """Number of the log's events that came in since then; neither those that never got there nor older backfills."""
+    """Number of the log's events that came in since then; neither those that never got there nor
+    older backfills.
+    """
     bounds = {"oldest": since - MAX_AGE, "since": since}
-    parameters = [bigquery.ScalarQueryParameter(name, "TIMESTAMP", time) for name, time in bounds.items()]
+    parameters = [
+        bigquery.ScalarQueryParameter(name, "TIMESTAMP", time) for name, time in bounds.items()
+    ]
     job = bigquery.QueryJobConfig(query_parameters=parameters)
     client = installation.bigquery()
     try:
-        query, retry = _COUNT.format(events=installation.table("events")), bigquery.DEFAULT_RETRY.with_timeout(CALL_S)
+        query, retry = (
+            _COUNT.format(events=installation.table("events")),
+            bigquery.DEFAULT_RETRY.with_timeout(CALL_S),
+        )
         return int(next(iter(client.query_and_wait(query, job_config=job, retry=retry)))["events"])
     finally:
         client.close()
 
 
 def main(argv: Sequence[str], environ: Mapping[str, str], now: datetime) -> int:
-    """Exit code 0 when all was wound back, 1 when Pub/Sub did not do so, 2 when it cannot be done as asked."""
+    """Exit code 0 when all was wound back, 1 when Pub/Sub did not do so, 2 when it cannot be done
+    as asked.
+    """
     options = _parser().parse_args(argv)
     try:
         installation = Installation.from_env(environ)
         since = moment("SINCE", options.since, now)
-        names = [installation.events_subscription, *([installation.dead_letters_subscription] if options.all else [])]
+        names = [
+            installation.events_subscription,
+            *([installation.dead_letters_subscription] if options.all else []),
+        ]
         rewind(installation, names, since, now)
     except ValueError as error:
         print(f"rewind: {error}", file=sys.stderr)
@@ -100,16 +120,23 @@ def main(argv: Sequence[str], environ: Mapping[str, str], now: datetime) -> int:
     except (GoogleAPIError, GoogleAuthError) as error:
         print(f"rewind: Pub/Sub did not do it: {error}", file=sys.stderr)
         return 1
-    print(f"rewind: {' and '.join(names)} of {installation.project}: read again from {format_time(since)} on")
+    print(
+        f"rewind: {' and '.join(names)} of {installation.project}: read again from "
+        f"{format_time(since)} on"
+    )
     print("rewind: what was published before counts as read, also what nobody had read yet")
     print(f"rewind: {_waiting(installation, since)}")
     return 0
 
 
 def _waiting(installation: Installation, since: datetime) -> str:
-    """Pub/Sub itself does not count its messages; the log says how many events must be among them."""
+    """Pub/Sub itself does not count its messages; the log says how many events must be among
+    them."""
     try:
-        return f"at least {events_since(installation, since):,} events are read again, by what the log holds of then"
+        return (
+            f"at least {events_since(installation, since):,} events are read again, by what "
+            "the log holds of then"
+        )
     except (GoogleAPIError, GoogleAuthError, RequestException) as error:
         return f"how many wait is not known: BigQuery did not answer ({type(error).__name__})"
 

@@ -19,19 +19,35 @@ def span_text(span_ms: int) -> str:
 
 
 def tables(rules: Rules) -> str:
-    """The rules as Markdown: a table of campaigns, one of anomalies, and one of the visitor's features they name."""
+    """The rules as Markdown: a table of campaigns, one of anomalies, and one of the visitor's
+    features they name.
+    """
     campaigns = [
-        (f"`{rule.name}`", _sentence(rule.conditions), span_text(rule.cooldown_ms), rule.channel, _carried(rule))
+        (
+            f"`{rule.name}`",
+            _sentence(rule.conditions),
+            span_text(rule.cooldown_ms),
+            rule.channel,
+            _carried(rule),
+        )
         for rule in rules.campaigns
     ]
     anomalies = [
-        (f"`{rule.name}`", rule.of, _sentence(rule.conditions), rule.severity, _marks(rule)) for rule in rules.anomalies
+        (f"`{rule.name}`", rule.of, _sentence(rule.conditions), rule.severity, _marks(rule))
+        for rule in rules.anomalies
     ]
     named = {condition.signal for rule in rules.campaigns for condition in rule.conditions}
-    named |= {condition.signal for rule in rules.anomalies_of("visitor") for condition in rule.conditions}
+    named |= {
+        condition.signal for rule in rules.anomalies_of("visitor") for condition in rule.conditions
+    }
     named |= {name for rule in rules.campaigns for name in rule.payload}
     features = [
-        (f"`{feature.name}`", feature.meaning, feature.formula, f"{feature.unit} {feature.range}".strip())
+        (
+            f"`{feature.name}`",
+            feature.meaning,
+            feature.formula,
+            f"{feature.unit} {feature.range}".strip(),
+        )
         for feature in VISITOR_FEATURES
         if feature.name in named
     ]

@@ -1,7 +1,9 @@
-"""Reads a file of rules and checks it at start: every problem at once, each with file, line, field and expectation.
+"""Reads a file of rules and checks it at start: every problem at once, each with file, line, field
+and expectation.
 
-`python -m pipeline.rules_file [FILE]` checks a file (without one, the rules that Freshet comes with).
-`python -m pipeline.rules_file --docs` writes the tables of docs/rules.md; a test fails when they are stale.
+`python -m pipeline.rules_file [FILE]` checks a file (without one, the rules that Freshet comes
+with). `python -m pipeline.rules_file --docs` writes the tables of docs/rules.md; a test fails when
+they are stale.
 """
 
 from __future__ import annotations
@@ -50,7 +52,8 @@ R = TypeVar("R", CampaignRule, AnomalyRule)
 
 
 def signal_range(text: str) -> Range:
-    """The least and the most value of a signal, of a feature's range such as `[0, 8]`, `(0, 1)` or `[0, ∞)`.
+    """The least and the most value of a signal, of a feature's range such as `[0, 8]`, `(0, 1)` or
+    `[0, ∞)`.
 
     Raises:
         ValueError: for a text that is no range of numbers.
@@ -61,9 +64,14 @@ def signal_range(text: str) -> Range:
     return float(found.group(1)), math.inf if found.group(2) == "∞" else float(found.group(2))
 
 
-# What a rule may ask about: every feature of visitors that is a number, and what is counted by address.
+# What a rule may ask about: every feature of visitors that is a number, and what is counted by
+# address.
 _SIGNALS: dict[str, dict[str, Range]] = {
-    "visitor": {feature.name: signal_range(feature.range) for feature in VISITOR_FEATURES if feature.name in NUMERIC},
+    "visitor": {
+        feature.name: signal_range(feature.range)
+        for feature in VISITOR_FEATURES
+        if feature.name in NUMERIC
+    },
     "address": dict.fromkeys(ADDRESS_SIGNALS, (0.0, math.inf)),
 }
 
@@ -80,7 +88,8 @@ class InvalidRules(ValueError):
 
 
 def load(path: Path | str = DEFAULT_FILE) -> Rules:
-    """The rules of a file, a path or `gs://bucket/name`, which stand alone: nothing of the default is added.
+    """The rules of a file, a path or `gs://bucket/name`, which stand alone: nothing of the default
+    is added.
 
     Raises:
         InvalidRules: naming for every problem file, line, field, expectation and value.
@@ -89,7 +98,8 @@ def load(path: Path | str = DEFAULT_FILE) -> Rules:
 
 
 def rules_of(name: str) -> Rules:
-    """The rules that an option names: "default" for the shipped ones, "none" for none, else the file.
+    """The rules that an option names: "default" for the shipped ones, "none" for none, else the
+    file.
 
     Raises:
         InvalidRules: naming file, line, field, value and expectation of all that is wrong.
@@ -100,7 +110,9 @@ def rules_of(name: str) -> Rules:
 
 
 def _content(path: str) -> bytes:
-    """Text of a file, here or on Cloud Storage: the launcher of a Flex Template has no folder of the operator's."""
+    """Text of a file, here or on Cloud Storage: the launcher of a Flex Template has no folder of
+    the operator's.
+    """
     try:
         with FileSystems.open(path) as file:
             return bytes(file.read())
@@ -126,7 +138,10 @@ def parse(content: bytes, file: str) -> Rules:
 
 
 class _Reader:
-    """Walks YAML nodes, which know their lines. What is wrong is noted, a placeholder read, and the walk goes on."""
+    """Walks YAML nodes, which know their lines.
+
+    What is wrong is noted, a placeholder read, and the walk goes on.
+    """
 
     def __init__(self, file: str) -> None:
         self.problems: list[tuple[int, str]] = []
@@ -134,7 +149,9 @@ class _Reader:
 
     def rules(self, root: Node) -> Rules:
         if root is None:
-            self.problems.append((1, f"{self._file}:1: rules: expected campaigns and anomalies, got an empty file"))
+            self.problems.append(
+                (1, f"{self._file}:1: rules: expected campaigns and anomalies, got an empty file")
+            )
         fields = self._fields(root, "rules", (), ("campaigns", "anomalies"))
         return Rules(
             campaigns=self._entries(fields.get("campaigns"), "campaigns", self._campaign),
@@ -147,36 +164,56 @@ class _Reader:
         for number, entry in enumerate(self._list(node, field)):
             rule = read(entry, f"{field}[{number}]")
             if rule.name in lines:
-                self._note(entry, f"{field}[{number}].name", f"a name that line {lines[rule.name]} has not", rule.name)
+                self._note(
+                    entry,
+                    f"{field}[{number}].name",
+                    f"a name that line {lines[rule.name]} has not",
+                    rule.name,
+                )
             elif rule.name:
                 lines[rule.name] = _line(entry)
             rules.append(rule)
         return tuple(rules)
 
     def _campaign(self, node: Node, path: str) -> CampaignRule:
-        fields = self._fields(node, path, ("name", "conditions", "cooldown", "channel"), ("payload",))
+        fields = self._fields(
+            node, path, ("name", "conditions", "cooldown", "channel"), ("payload",)
+        )
         payload = self._list(fields.get("payload"), f"{path}.payload")
         return CampaignRule(
             name=self._text(fields.get("name"), f"{path}.name", _NAME),
-            conditions=self._conditions(fields.get("conditions"), f"{path}.conditions", _SIGNALS["visitor"]),
+            conditions=self._conditions(
+                fields.get("conditions"), f"{path}.conditions", _SIGNALS["visitor"]
+            ),
             cooldown_ms=self._span(fields.get("cooldown"), f"{path}.cooldown", MAX_COOLDOWN_MS),
             channel=self._text(fields.get("channel"), f"{path}.channel", _NAME),
-            payload=tuple(self._one_of(entry, f"{path}.payload", _SIGNALS["visitor"]) for entry in payload),
+            payload=tuple(
+                self._one_of(entry, f"{path}.payload", _SIGNALS["visitor"]) for entry in payload
+            ),
         )
 
     def _anomaly(self, node: Node, path: str) -> AnomalyRule:
-        fields = self._fields(node, path, ("name", "conditions", "severity", "marks", "mark_for"), ("of",))
+        fields = self._fields(
+            node, path, ("name", "conditions", "severity", "marks", "mark_for"), ("of",)
+        )
         subject = self._one_of(fields.get("of"), f"{path}.of", _SIGNALS) or "visitor"
         return AnomalyRule(
             name=self._text(fields.get("name"), f"{path}.name", _NAME),
             of=cast(Subject, subject),
-            conditions=self._conditions(fields.get("conditions"), f"{path}.conditions", _SIGNALS[subject]),
-            severity=cast(Severity, self._one_of(fields.get("severity"), f"{path}.severity", get_args(Severity))),
+            conditions=self._conditions(
+                fields.get("conditions"), f"{path}.conditions", _SIGNALS[subject]
+            ),
+            severity=cast(
+                Severity,
+                self._one_of(fields.get("severity"), f"{path}.severity", get_args(Severity)),
+            ),
             marks=self._flag(fields.get("marks"), f"{path}.marks"),
             mark_for_ms=self._span(fields.get("mark_for"), f"{path}.mark_for", MAX_MARK_MS),
         )
 
-    def _conditions(self, node: Node, path: str, signals: Mapping[str, Range]) -> tuple[Condition, ...]:
+    def _conditions(
+        self, node: Node, path: str, signals: Mapping[str, Range]
+    ) -> tuple[Condition, ...]:
         found: list[Condition] = []
         for key, bounds in self._items(node, path):
             signal = self._one_of(key, path, signals)
@@ -189,15 +226,20 @@ class _Reader:
                 and (value := self._number(number, f"{path}.{signal}.{bound}", signal)) is not None
             ]
             if read and not _can_hold(read, signals[signal]):
-                stated = " and ".join(f"{condition.bound} {condition.value:g}" for condition in read)
+                stated = " and ".join(
+                    f"{condition.bound} {condition.value:g}" for condition in read
+                )
                 expected = f"bounds that a value of {_range(signals[signal])} can meet"
                 self._note(bounds, f"{path}.{signal}", expected, stated)
             found.extend(read)
         return tuple(found)
 
-    # -- what YAML holds -----------------------------------------------------------------------------------------
+    # -- what YAML holds
+    # -----------------------------------------------------------------------------------------
 
-    def _fields(self, node: Node, path: str, required: Sequence[str], optional: Sequence[str]) -> dict[str, Node]:
+    def _fields(
+        self, node: Node, path: str, required: Sequence[str], optional: Sequence[str]
+    ) -> dict[str, Node]:
         """The values of a mapping by key; unknown, doubled and missing keys are noted."""
         known = (*required, *optional)
         fields = {self._one_of(key, path, known): value for key, value in self._items(node, path)}
@@ -233,7 +275,9 @@ class _Reader:
             return ""
         if node.tag == _TEXT and pattern.fullmatch(node.value):
             return str(node.value)
-        self._note(node, path, "up to 63 lowercase letters, digits and underscores, first a letter", node)
+        self._note(
+            node, path, "up to 63 lowercase letters, digits and underscores, first a letter", node
+        )
         return ""
 
     def _one_of(self, node: Node, path: str, known: Collection[str]) -> str:
@@ -241,7 +285,9 @@ class _Reader:
             return ""
         if node.tag == _TEXT and node.value in known:
             return str(node.value)
-        near = get_close_matches(node.value, known, n=1) if isinstance(node, yaml.ScalarNode) else []
+        near = (
+            get_close_matches(node.value, known, n=1) if isinstance(node, yaml.ScalarNode) else []
+        )
         guess = f" (did you mean {near[0]}?)" if near else ""
         self._note(node, path, f"one of {', '.join(known)}", node, guess)
         return ""
@@ -259,7 +305,12 @@ class _Reader:
             return 1
         span_ms = _as_span_ms(node)
         if span_ms is None or not 0 < span_ms <= most_ms:
-            self._note(node, path, f"a span above 0 and up to {span_text(most_ms)}, such as 30m, 24h or 7d", node)
+            self._note(
+                node,
+                path,
+                f"a span above 0 and up to {span_text(most_ms)}, such as 30m, 24h or 7d",
+                node,
+            )
             return 1
         return span_ms
 
@@ -268,7 +319,11 @@ class _Reader:
         is_time = signal.endswith("_s")
         if is_time and (span_ms := _as_span_ms(node)) is not None:
             return span_ms / 1000
-        if isinstance(node, yaml.ScalarNode) and node.style is None and _NUMBER.fullmatch(node.value):
+        if (
+            isinstance(node, yaml.ScalarNode)
+            and node.style is None
+            and _NUMBER.fullmatch(node.value)
+        ):
             return float(node.value)
         self._note(node, path, "seconds, or a span such as 30m" if is_time else "a number", node)
         return None
@@ -280,13 +335,18 @@ class _Reader:
 
 
 def _can_hold(conditions: Sequence[Condition], within: Range) -> bool:
-    """True where some value of a signal's range meets all bounds; bounds with no value between them contradict."""
+    """True where some value of a signal's range meets all bounds; bounds with no value between them
+    contradict.
+    """
     low, high = within
     low = max([low, *(condition.value for condition in conditions if condition.is_lower)])
     high = min([high, *(condition.value for condition in conditions if not condition.is_lower)])
     if low != high:
         return low < high
-    return all(condition.bound in ("at_least", "at_most") or condition.value != low for condition in conditions)
+    return all(
+        condition.bound in ("at_least", "at_most") or condition.value != low
+        for condition in conditions
+    )
 
 
 def _range(within: Range) -> str:
@@ -326,7 +386,9 @@ def main(argv: Sequence[str]) -> int:
     except InvalidRules as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    sys.stdout.write(f"{path}: {len(rules.campaigns)} campaigns, {len(rules.anomalies)} anomaly rules\n")
+    sys.stdout.write(
+        f"{path}: {len(rules.campaigns)} campaigns, {len(rules.anomalies)} anomaly rules\n"
+    )
     return 0
 
 

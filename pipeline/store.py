@@ -1,18 +1,21 @@
-"""Bigtable's layout: tables, families, row keys, and which decoder reads which version. Nothing else knows them.
+"""Bigtable's layout: tables, families, row keys, and which decoder reads which version. Nothing
+else knows them.
 
-| table    | row key                | family:column | value                   | cell timestamp            |
-|----------|------------------------|---------------|-------------------------|---------------------------|
-| profiles | profile key (`u#`, `a#`) | p:s         | encoded `UserProfile`   | revision (see `revise`)   |
-| items    | item id                | c:i           | `Item` of the catalog   | load time                 |
-|          |                        | s:s, s:i      | `ItemStats`, a stub     | revision                  |
-| trending | `scope#shard`          | t:s           | encoded `Trending`      | revision                  |
-| policies | policy name            | b:s           | bandit posterior        | revision                  |
-| leases   | `pipeline`             | l:g           | `Grant`, as JSON        | renewal, see `lease`      |
+| table    | row key                | family:column | encoded value         | cell timestamp         |
+|----------|------------------------|---------------|-----------------------|------------------------|
+| profiles | `u#` or `a#` and an id | p:s           | `UserProfile`         | revision, see `revise` |
+| items    | item id                | c:i           | `Item` of the catalog | load time              |
+|          |                        | s:s, s:i      | `ItemStats`, a stub   | revision               |
+| trending | `scope#shard`          | t:s           | `Trending`            | revision               |
+| policies | policy name            | b:s           | bandit posterior      | revision               |
+| leases   | `pipeline`             | l:g           | `Grant`, as JSON      | renewal, see `lease`   |
 
-A stub is what events say of an item that the catalog does not hold. Families `p`, `s` and `t` expire by the age of
-their cells, which is event time; the catalog's family `c` never does (docs/decisions/unknown-items.md).
+A stub is what events say of an item that the catalog does not hold. Families `p`, `s` and `t`
+expire by the age of their cells, which is event time; the catalog's family `c` never does
+(docs/decisions/unknown-items.md).
 
-A stored state begins with a byte, its version, by which `decode` picks the decoder (docs/decisions/versions.md).
+A stored state begins with a byte, its version, by which `decode` picks the decoder
+(docs/decisions/versions.md).
 """
 
 from __future__ import annotations
@@ -67,12 +70,20 @@ TABLES: dict[str, tuple[str, ...]] = {
 }
 # Of items and scopes, the families that are forgotten some days after the last event.
 ITEM_FAMILIES = ("s", "t")
-# The scope of the catalog's items, and that of products that only events name: there is no end of these.
+# The scope of the catalog's items, and that of products that only events name: there is no end of
+# these.
 GLOBAL_SCOPE, STUB_SCOPE = "global#all", "stubs#all"
 
 Cell = tuple[bytes, int]  # (encoded value, timestamp in ms)
 
-PROFILE, ITEM, STATS, STUB, TRENDING, LEASE = "profile", "item", "stats", "stub", "trending", "lease"
+PROFILE, ITEM, STATS, STUB, TRENDING, LEASE = (
+    "profile",
+    "item",
+    "stats",
+    "stub",
+    "trending",
+    "lease",
+)
 # What is stored -> (table, family, column)
 _CELLS: dict[str, tuple[str, str, bytes]] = {
     PROFILE: ("profiles", "p", b"s"),
@@ -84,7 +95,8 @@ _CELLS: dict[str, tuple[str, str, bytes]] = {
 }
 _NEWEST = CellsColumnLimitFilter(1)
 _OF_CATALOG = ConditionalRowFilter(FamilyNameRegexFilter("c"), true_filter=_NEWEST)
-# Bigtable passes by the rows of made-up products at some 10,000 a second: a scan has to reach the catalog behind them.
+# Bigtable passes by the rows of made-up products at some 10,000 a second: a scan has to reach the
+# catalog behind them.
 SCAN_S = 300.0
 _MAX_BULK = 500
 _MAX_WRITERS = 4
@@ -93,8 +105,15 @@ _RETRY = Retry(if_exception_type(Aborted, DeadlineExceeded, ServiceUnavailable),
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
 
 State = TypeVar("State", UserProfile, ItemStats, Trending, Item)
-_FORMS: Mapping[str, type] = {PROFILE: UserProfile, ITEM: Item, STATS: ItemStats, STUB: Item, TRENDING: Trending}
-# The decoder of each version that this release reads; a state's own `encode` writes the newest of them.
+_FORMS: Mapping[str, type] = {
+    PROFILE: UserProfile,
+    ITEM: Item,
+    STATS: ItemStats,
+    STUB: Item,
+    TRENDING: Trending,
+}
+# The decoder of each version that this release reads; a state's own `encode` writes the newest of
+# them.
 _DECODERS: Mapping[type, Mapping[int, Callable[[bytes], Any]]] = {
     UserProfile: {1: UserProfile.decode},
     ItemStats: {1: ItemStats.decode},
@@ -104,7 +123,8 @@ _DECODERS: Mapping[type, Mapping[int, Callable[[bytes], Any]]] = {
 
 
 class UnknownVersion(msgspec.DecodeError):
-    """A stored state of a version that this release does not read: a newer release has written it."""
+    """A stored state of a version that this release does not read: a newer release has written
+    it."""
 
 
 def decode(form: type[State], value: bytes) -> State:
@@ -140,10 +160,12 @@ def trending_key(scope: str, shard: int) -> str:
 
 
 def revise(newest_ms: int, previous_ms: int) -> int:
-    """The cell timestamp in ms for a state that grew: its newest event time, but always past its predecessor's.
+    """The cell timestamp in ms for a state that grew: its newest event time, but always past its
+    predecessor's.
 
-    Bigtable shows the cell with the greatest timestamp. By event time alone a late event would make a tie; with
-    this rule a fuller state always lies above the state it grew from, so a delayed older write never hides it.
+    Bigtable shows the cell with the greatest timestamp. By event time alone a late event would make
+    a tie; with this rule a fuller state always lies above the state it grew from, so a delayed
+    older write never hides it.
     """
     return max(newest_ms, previous_ms + 1)
 
@@ -161,10 +183,11 @@ def item_write(item: Item, now_ms: int) -> tuple[str, RowMutationEntry]:
 
 
 def ensure_tables(project: str, instance: str, item_ttl_days: float | None = None) -> list[str]:
-    """Create the missing tables (one version a cell), and return their names. For emulators and tests.
+    """Create the missing tables (one version a cell), and return their names. For emulators and
+    tests.
 
-    `item_ttl_days`, where given, is the age at which statistics, stubs and scopes are forgotten. On Google Cloud,
-    Terraform creates the tables.
+    `item_ttl_days`, where given, is the age at which statistics, stubs and scopes are forgotten. On
+    Google Cloud, Terraform creates the tables.
     """
     from google.cloud import bigtable
     from google.cloud.bigtable.column_family import GCRuleUnion, MaxAgeGCRule, MaxVersionsGCRule
@@ -199,10 +222,14 @@ class Store:
 
     def read_many(self, kind: str, keys: Iterable[str]) -> dict[str, Cell]:
         """The newest values of those keys that exist."""
-        return {key: found for (_, key), found in self.read_cells((kind, key) for key in keys).items()}
+        return {
+            key: found for (_, key), found in self.read_cells((kind, key) for key in keys).items()
+        }
 
     def read_cells(self, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Cell]:
-        """The newest values of those `(kind, key)` that exist; a row is read once for all of its kinds."""
+        """The newest values of those `(kind, key)` that exist; a row is read once for all of its
+        kinds.
+        """
         by_table: dict[str, dict[str, list[str]]] = {}
         for kind, key in wanted:
             by_table.setdefault(_CELLS[kind][0], {}).setdefault(key, []).append(kind)
@@ -215,7 +242,9 @@ class Store:
         return found
 
     def read_items(self, ids: Sequence[str]) -> dict[str, Item]:
-        """Items of the catalog, of those that it holds; those that cannot be read are left out, and logged."""
+        """Items of the catalog, of those that it holds; those that cannot be read are left out, and
+        logged.
+        """
         found: dict[str, Item] = {}
         reasons: list[str] = []
         for key, (value, _) in self.read_many(ITEM, ids).items():
@@ -228,20 +257,37 @@ class Store:
         return found
 
     def write(self, writes: Iterable[tuple[str, RowMutationEntry]]) -> int:
-        """Write all, and return how many; raises when one could not be written. A row's writes are one mutation."""
+        """Write all, and return how many; raises when one could not be written. A row's writes are
+        one mutation.
+        """
         by_row: dict[tuple[str, bytes], list[RowMutationEntry]] = {}
         for table, entry in writes:
             by_row.setdefault((table, entry.row_key), []).append(entry)
         by_table: dict[str, list[RowMutationEntry]] = {}
         for (table, _), entries in by_row.items():
             by_table.setdefault(table, []).append(_joined(entries))
-        requests = [(table, list(batch)) for table, entries in by_table.items() for batch in _batches(entries)]
-        for done in [self._writers.submit(self._tables[table].bulk_mutate_rows, batch) for table, batch in requests]:
+        requests = [
+            (table, list(batch))
+            for table, entries in by_table.items()
+            for batch in _batches(entries)
+        ]
+        for done in [
+            self._writers.submit(self._tables[table].bulk_mutate_rows, batch)
+            for table, batch in requests
+        ]:
             done.result()
         return sum(map(len, by_row.values()))
 
-    def swap(self, kind: str, key: str, before: Cell | None, after: Cell | None, patience_s: float = 600.0) -> bool:
-        """Give a row that holds `before`, and nothing newer, the cell `after`; False when it holds something else.
+    def swap(
+        self,
+        kind: str,
+        key: str,
+        before: Cell | None,
+        after: Cell | None,
+        patience_s: float = 600.0,
+    ) -> bool:
+        """Give a row that holds `before`, and nothing newer, the cell `after`; False when it holds
+        something else.
 
         None is a row without the cell. Asks again for `patience_s` while Bigtable does not answer.
         """
@@ -251,12 +297,16 @@ class Store:
             mutations.append(SetCell(family, column, after[0], timestamp_micros=after[1] * 1000))
         cases = {"false_case_mutations" if before is None else "true_case_mutations": mutations}
         ask = _RETRY.with_timeout(patience_s)(self._tables[table].check_and_mutate_row)
-        matched = ask(key, _holds(family, column, before), operation_timeout=min(_SWAP_S, patience_s), **cases)
+        matched = ask(
+            key, _holds(family, column, before), operation_timeout=min(_SWAP_S, patience_s), **cases
+        )
         return bool(matched) == (before is not None)
 
     def count(self, table: str) -> int:
         """Number of rows of a table (a scan: for reports and tests)."""
-        return sum(1 for _ in self._tables[table].read_rows_stream(ReadRowsQuery(row_filter=_NEWEST)))
+        return sum(
+            1 for _ in self._tables[table].read_rows_stream(ReadRowsQuery(row_filter=_NEWEST))
+        )
 
     def scan(self, kind: str) -> Iterator[tuple[str, bytes]]:
         """Every row's key and newest value."""
@@ -268,7 +318,9 @@ class Store:
 
     def _read_rows(self, table: str, keys: Sequence[str]) -> Iterator[Row]:
         for batch in _batches(keys):
-            yield from self._tables[table].read_rows(ReadRowsQuery(row_keys=list(batch), row_filter=_NEWEST))
+            yield from self._tables[table].read_rows(
+                ReadRowsQuery(row_keys=list(batch), row_filter=_NEWEST)
+            )
 
     def close(self) -> None:
         """Close the channel."""
@@ -283,8 +335,10 @@ class Bigtable(NamedTuple):
     instance: str
 
     def store(self) -> Store:
-        """The process's client, made on first use and kept: a runner sets DoFns up again and again."""
-        key = (*self, os.environ.get("BIGTABLE_EMULATOR_HOST"))  # one process may meet several emulators
+        """The process's client, made on first use and kept: a runner sets DoFns up again and
+        again."""
+        # one process may meet several emulators
+        key = (*self, os.environ.get("BIGTABLE_EMULATOR_HOST"))
         if key not in _stores:
             _stores[key] = Store(*self)
         return _stores[key]
@@ -294,12 +348,13 @@ _stores: dict[tuple[str, str, str | None], Store] = {}
 
 
 class AsyncStore:
-    """Reads for serving, on the running event loop. One item that cannot be decoded must not hide the others.
+    """Reads for serving, on the running event loop. One item that cannot be decoded must not hide
+    the others.
 
     Args:
         project, instance: which Bigtable.
-        item_ttl_days: statistics, stubs and scopes older than this are left out, for garbage collection may be late;
-            None reads them all.
+        item_ttl_days: statistics, stubs and scopes older than this are left out, for garbage
+            collection may be late; None reads them all.
 
     Attributes:
         unreadable: how many rows were left out because they could not be decoded.
@@ -315,9 +370,13 @@ class AsyncStore:
         self._tables = {name: self._client.get_table(instance, name) for name in TABLES}
 
     async def read_profile(self, key: str, timeout_s: float = 1.0) -> UserProfile | None:
-        """The visitor's profile; None for an unknown visitor, and for a profile that cannot be read."""
+        """The visitor's profile; None for an unknown visitor, and for a profile that cannot be
+        read.
+        """
         _, family, column = _CELLS[PROFILE]
-        row = await self._tables["profiles"].read_row(key, row_filter=_NEWEST, operation_timeout=timeout_s)
+        row = await self._tables["profiles"].read_row(
+            key, row_filter=_NEWEST, operation_timeout=timeout_s
+        )
         value = _newest(row, family, column) if row is not None else None
         if value is None:
             return None
@@ -338,23 +397,30 @@ class AsyncStore:
                     found[row.row_key.decode()] = readable
         return found
 
-    async def scan_items(self, with_stubs: bool, timeout_s: float = SCAN_S) -> AsyncIterator[ItemRow]:
-        """Every item of the catalog that can be read; `with_stubs`, also those that only events name.
+    async def scan_items(
+        self, with_stubs: bool, timeout_s: float = SCAN_S
+    ) -> AsyncIterator[ItemRow]:
+        """Every item of the catalog that can be read; `with_stubs`, also those that only events
+        name.
 
-        One attempt has all of the time: a second may begin at the first row again, where a server does not say which
-        rows its filter has passed by.
+        One attempt has all of the time: a second may begin at the first row again, where a server
+        does not say which rows its filter has passed by.
         """
         query = ReadRowsQuery(row_filter=_NEWEST if with_stubs else _OF_CATALOG)
-        stream = self._tables["items"].read_rows_stream(query, attempt_timeout=timeout_s, operation_timeout=timeout_s)
+        stream = self._tables["items"].read_rows_stream(
+            query, attempt_timeout=timeout_s, operation_timeout=timeout_s
+        )
         async for row in await stream:
             if (readable := self._readable(row)) is not None:
                 yield readable
 
     async def read_trending(self, scope: str, timeout_s: float = 1.0) -> Trending:
-        """The scope's shards, merged; empty when nothing is trending there. `STUB_SCOPE` is read with the catalog's.
+        """The scope's shards, merged; empty when nothing is trending there. `STUB_SCOPE` is read
+        with the catalog's.
 
-        A category is read by exact keys: a range would hold the rows of all categories whose names begin alike, and
-        names are free. The catalog's scope has a shard wherever a category has one, and no name lies in its range.
+        A category is read by exact keys: a range would hold the rows of all categories whose names
+        begin alike, and names are free. The catalog's scope has a shard wherever a category has
+        one, and no name lies in its range.
         """
         if scope == GLOBAL_SCOPE:
             return await self._read_ranges([GLOBAL_SCOPE], timeout_s)
@@ -366,22 +432,30 @@ class AsyncStore:
         keys: list[str | bytes] = [trending_key(scope, shard) for shard in self._shards or ()]
         if not keys:
             return total
-        for row in await self._trending_rows(ReadRowsQuery(row_keys=keys, row_filter=_NEWEST), timeout_s):
+        for row in await self._trending_rows(
+            ReadRowsQuery(row_keys=keys, row_filter=_NEWEST), timeout_s
+        ):
             self._merge(total, row)
         return total
 
     async def _read_ranges(self, scopes: Sequence[str], timeout_s: float) -> Trending:
-        """Scopes whose range no name can enter, the catalog's among them; the shards that they have are noted."""
+        """Scopes whose range no name can enter, the catalog's among them; the shards that they have
+        are noted.
+        """
         ranges = [RowRange(f"{scope}#", f"{scope}$", end_is_inclusive=False) for scope in scopes]
         total = Trending()
-        rows = await self._trending_rows(ReadRowsQuery(row_ranges=ranges, row_filter=_NEWEST), timeout_s)
+        rows = await self._trending_rows(
+            ReadRowsQuery(row_ranges=ranges, row_filter=_NEWEST), timeout_s
+        )
         for row in rows:
             self._merge(total, row)
         self._shards = sorted({int(row.row_key.decode().rpartition("#")[2]) for row in rows})
         return total
 
     async def _trending_rows(self, query: ReadRowsQuery, timeout_s: float) -> list[Row]:
-        rows: list[Row] = await self._tables["trending"].read_rows(query, operation_timeout=timeout_s)
+        rows: list[Row] = await self._tables["trending"].read_rows(
+            query, operation_timeout=timeout_s
+        )
         return rows
 
     def _merge(self, total: Trending, row: Row) -> None:
@@ -396,7 +470,9 @@ class AsyncStore:
 
     async def ping(self, timeout_s: float = 0.5) -> None:
         """Read one row; raises when Bigtable does not answer in time."""
-        await self._tables["policies"].read_row(b"ping", row_filter=_NEWEST, operation_timeout=timeout_s)
+        await self._tables["policies"].read_row(
+            b"ping", row_filter=_NEWEST, operation_timeout=timeout_s
+        )
 
     async def close(self) -> None:
         """Close the channel."""
@@ -436,7 +512,11 @@ class AsyncStore:
 def _holds(family: str, column: bytes, cell: Cell | None) -> RowFilter:
     """Lets a row's newest cell through: any, or only this one."""
     name = re.escape(column)
-    newest: list[RowFilter] = [FamilyNameRegexFilter(family), ColumnQualifierRegexFilter(name), _NEWEST]
+    newest: list[RowFilter] = [
+        FamilyNameRegexFilter(family),
+        ColumnQualifierRegexFilter(name),
+        _NEWEST,
+    ]
     if cell is None:
         return RowFilterChain(newest)
     at = datetime.fromtimestamp(cell[1] / 1000, UTC)
@@ -448,7 +528,9 @@ def _joined(entries: list[RowMutationEntry]) -> RowMutationEntry:
     """The writes of one row as one."""
     if len(entries) == 1:
         return entries[0]
-    return RowMutationEntry(entries[0].row_key, [mutation for entry in entries for mutation in entry.mutations])
+    return RowMutationEntry(
+        entries[0].row_key, [mutation for entry in entries for mutation in entry.mutations]
+    )
 
 
 def _newest(row: Row, family: str, column: bytes) -> tuple[bytes, int] | None:
@@ -463,5 +545,6 @@ def _batches(entries: Sequence[Any]) -> Iterator[Sequence[Any]]:
 
 
 def now_ms() -> int:
-    """The wall clock in ms since the Unix epoch, for the edges; the core takes time as an argument."""
+    """The wall clock in ms since the Unix epoch, for the edges; the core takes time as an
+    argument."""
     return time.time_ns() // 1_000_000

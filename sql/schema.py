@@ -1,4 +1,5 @@
-"""The warehouse as code: BigQuery statements for a bootstrap, and the same tables as JSON for Terraform.
+"""The warehouse as code: BigQuery statements for a bootstrap, and the same tables as JSON for
+Terraform.
 
 The `.sql` files are the one source:
 
@@ -6,9 +7,9 @@ The `.sql` files are the one source:
     staging/name.sql         the query of the view `name`, on tables and other staging views
     marts/subject/name.sql   the query of the view `name`, which may read any view
 
-Tables are made first, then the views, each after all that its query names.
-`${dataset}` stands for "dataset" or "project.dataset", `${history_days}` for how far back views look.
-`python -m sql.schema` writes `terraform/bigquery.json`, which Terraform reads; a test fails when it is stale.
+Tables are made first, then the views, each after all that its query names. `${dataset}` stands for
+"dataset" or "project.dataset", `${history_days}` for how far back views look. `python -m
+sql.schema` writes `terraform/bigquery.json`, which Terraform reads; a test fails when it is stale.
 """
 
 from __future__ import annotations
@@ -105,7 +106,9 @@ def views() -> list[View]:
 
 
 def in_order(views: Iterable[View], tables: Set[str]) -> list[View]:
-    """The views with their steps, each after those it reads; those of one step by name. Raises SchemaError."""
+    """The views with their steps, each after those it reads; those of one step by name. Raises
+    SchemaError.
+    """
     found = {view.name: view for view in views}
     for view in found.values():
         _check_references(view, found, tables)
@@ -113,7 +116,9 @@ def in_order(views: Iterable[View], tables: Set[str]) -> list[View]:
     try:
         order = list(TopologicalSorter(graph).static_order())
     except CycleError as error:
-        raise SchemaError(f"views: expected no circle, got {' reads '.join(reversed(error.args[1]))}") from None
+        raise SchemaError(
+            f"views: expected no circle, got {' reads '.join(reversed(error.args[1]))}"
+        ) from None
     steps: dict[str, int] = {}
     for name in order:
         steps[name] = 1 + max((steps[read] for read in graph[name]), default=0)
@@ -122,7 +127,8 @@ def in_order(views: Iterable[View], tables: Set[str]) -> list[View]:
 
 
 def statements(dataset: str, history_days: int = EVERYTHING_DAYS) -> list[str]:
-    """The statements for tables, staging views and marts in an existing dataset; running twice is safe.
+    """The statements for tables, staging views and marts in an existing dataset; running twice is
+    safe.
 
     Args:
         dataset: "freshet" or "project.freshet".
@@ -132,7 +138,10 @@ def statements(dataset: str, history_days: int = EVERYTHING_DAYS) -> list[str]:
         SchemaError: when `dataset` or `history_days` is out of bounds.
     """
     made = [path.read_text() for path in _files("schema")]
-    return [_filled(text, dataset, history_days) for text in made + [_create_view(view) for view in views()]]
+    return [
+        _filled(text, dataset, history_days)
+        for text in made + [_create_view(view) for view in views()]
+    ]
 
 
 def ddl(name: str, dataset: str, history_days: int = EVERYTHING_DAYS) -> str:
@@ -148,7 +157,9 @@ def ddl(name: str, dataset: str, history_days: int = EVERYTHING_DAYS) -> str:
 
 
 def for_terraform() -> str:
-    """Tables and views as the JSON text that `terraform/bigquery.tf` decodes; the placeholders stay."""
+    """Tables and views as the JSON text that `terraform/bigquery.tf` decodes; the placeholders
+    stay.
+    """
     document = {
         "tables": {table.name: asdict(table) for table in tables()},
         "views": {view.name: asdict(view) for view in views()},
@@ -162,10 +173,14 @@ def _files(layer: str) -> list[Path]:
 
 def _check_references(view: View, views: Mapping[str, View], tables: Set[str]) -> None:
     if unknown := view.reads - tables - views.keys():
-        raise SchemaError(f"{view.name}: expected to read tables and views, got {', '.join(sorted(unknown))}")
+        raise SchemaError(
+            f"{view.name}: expected to read tables and views, got {', '.join(sorted(unknown))}"
+        )
     marts = {name for name in view.reads & views.keys() if views[name].layer == "marts"}
     if view.layer == "staging" and marts:
-        raise SchemaError(f"{view.name}: expected a staging view to read no mart, got {', '.join(sorted(marts))}")
+        raise SchemaError(
+            f"{view.name}: expected a staging view to read no mart, got {', '.join(sorted(marts))}"
+        )
 
 
 def _filled(text: str, dataset: str, history_days: int) -> str:
@@ -178,7 +193,10 @@ def _filled(text: str, dataset: str, history_days: int) -> str:
 
 def _create_view(view: View) -> str:
     description = view.description.replace("\\", "\\\\").replace("'", "\\'")
-    head = f"create or replace view `${{dataset}}.{view.name}`\noptions (description = '{description}')\nas\n"
+    head = (
+        f"create or replace view `${{dataset}}.{view.name}`\noptions (description = "
+        f"'{description}')\nas\n"
+    )
     return f"{head}{view.query};\n"
 
 
@@ -186,7 +204,9 @@ def _view(layer: str, path: Path) -> View:
     text = path.read_text()
     header = dict(re.findall(r"^-- (\w+): +(.+)$", text, re.MULTILINE))
     if missing := {"purpose", "grain", "inputs"} - header.keys():
-        raise SchemaError(f"{path.name}: expected header lines purpose, grain, inputs, missing {sorted(missing)}")
+        raise SchemaError(
+            f"{path.name}: expected header lines purpose, grain, inputs, missing {sorted(missing)}"
+        )
     return View(path.stem, layer, f"{header['purpose']}; {header['grain']}", text.strip())
 
 
@@ -194,7 +214,9 @@ def _table(path: Path) -> Table:
     lines = [line for line in path.read_text().splitlines() if not line.startswith("--")]
     end = lines.index(")") if ")" in lines else 0
     if end == 0 or len(lines) != end + 4:
-        raise SchemaError(f"{path.name}: expected columns, then partition by, cluster by and options, a line each")
+        raise SchemaError(
+            f"{path.name}: expected columns, then partition by, cluster by and options, a line each"
+        )
     tail = lines[end + 1 :]
     return Table(
         name=_groups(_CREATE, lines[0], path)[0],
@@ -208,7 +230,9 @@ def _table(path: Path) -> Table:
 def _column(line: str, path: Path) -> Column:
     name, kind, required, description = _groups(_COLUMN, line, path)
     if kind not in API_TYPES:
-        raise SchemaError(f"{path.name}: {name}: expected a type of {', '.join(API_TYPES)}, got {kind!r}")
+        raise SchemaError(
+            f"{path.name}: {name}: expected a type of {', '.join(API_TYPES)}, got {kind!r}"
+        )
     return Column(name, API_TYPES[kind], "REQUIRED" if required else "NULLABLE", description)
 
 

@@ -1,10 +1,12 @@
 """What tests run on: the real emulators, the whole stack, a browser.
 
-    emulators   the environment of Pub/Sub, Bigtable and BigQuery emulators on free ports; one set a session,
-                also put into this process' environment, so that Google's clients find them
+    emulators   the environment of Pub/Sub, Bigtable and BigQuery emulators on free ports; one set a
+                session, also put into this process' environment, so that Google's clients find them
     fresh       the same, with topics, subscriptions and Bigtable tables of names nobody else uses
-    warehouse   the same as `fresh`, with the session's one dataset, emptied: to make tables and views takes seconds
-    stack       the emulators and all applications, in names of their own; `stack.env` says where they are
+    warehouse   the same as `fresh`, with the session's one dataset, emptied: to make tables and
+                views takes seconds
+    stack       the emulators and all applications, in names of their own; `stack.env` says where
+                they are
     chromium    path of a Chromium
     browser     that Chromium, running, for one module
     shared_data path of a file of `../shared/data`; the test is skipped where the file is not there
@@ -61,7 +63,9 @@ def emulator_stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
 
 @pytest.fixture(scope="session")
 def emulators(emulator_stack: Stack) -> Iterator[dict[str, str]]:
-    """The environment of the emulators, topics and tables made; also this process' environment meanwhile."""
+    """The environment of the emulators, topics and tables made; also this process' environment
+    meanwhile.
+    """
     env = dict(emulator_stack.env)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in env.items():
@@ -71,7 +75,9 @@ def emulators(emulator_stack: Stack) -> Iterator[dict[str, str]]:
 
 @pytest.fixture
 def fresh(emulators: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """An environment of which nobody else uses the names; also this process' environment during the test."""
+    """An environment of which nobody else uses the names; also this process' environment during the
+    test.
+    """
     from tests.stack.bootstrap import bootstrap, fresh_names
 
     env = fresh_names(emulators)
@@ -82,7 +88,9 @@ def fresh(emulators: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> dict[st
 
 
 @pytest.fixture
-def warehouse(fresh: dict[str, str], emulators: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def warehouse(
+    fresh: dict[str, str], emulators: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> dict[str, str]:
     """`fresh`, and its dataset holds the tables, empty, and the views."""
     from tests.stack.bootstrap import empty_warehouse
 
@@ -109,7 +117,8 @@ def chromium() -> Path:
     return find_chromium(os.environ)
 
 
-# One module's browser at a time: Playwright's event loop, while open, would stand in the way of async tests.
+# One module's browser at a time: Playwright's event loop, while open, would stand in the way of
+# async tests.
 @pytest.fixture(scope="module")
 def browser(chromium: Path) -> Iterator[Browser]:
     """Chromium, headless."""
@@ -135,5 +144,7 @@ def shared_data() -> Callable[[str], Path]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The whole stack takes both cores: the tests that need it come last, the others in their order."""
+    """The whole stack takes both cores: the tests that need it come last, the others in their
+    order.
+    """
     items.sort(key=lambda item: "stack" in getattr(item, "fixturenames", ()))

@@ -24,7 +24,15 @@ from tests.stack import APPS, EMULATORS, NotUp, Stack, StackError, load_env, pre
 from tests.stack.bootstrap import bigquery_client, bootstrap
 from tests.stack.environment import DEFAULT, files_environment, service_environment, stack_folder
 from tests.stack.ports import HOST, Ports, PortTaken, free_ports, is_free, parse_ports, refuse_taken
-from tests.stack.prerequisites import REPO, Missing, java, missing, pubsub_emulator, python, sdk_root
+from tests.stack.prerequisites import (
+    REPO,
+    Missing,
+    java,
+    missing,
+    pubsub_emulator,
+    python,
+    sdk_root,
+)
 from tests.stack.processes import Reaper, ServerProcess, group_runs, procfile
 from tests.stack.readiness import QUESTIONS, NotYet, ask_pipeline, ask_pubsub, publisher, subscriber
 
@@ -86,7 +94,9 @@ def test_a_missing_python_is_named(tmp_path: Path) -> None:
         python("3.13", {"PATH": str(tmp_path), "HOME": str(tmp_path)})
 
 
-def test_a_pyenv_shim_that_does_not_answer_is_passed_over_for_the_version_itself(tmp_path: Path) -> None:
+def test_a_pyenv_shim_that_does_not_answer_is_passed_over_for_the_version_itself(
+    tmp_path: Path,
+) -> None:
     shim = tmp_path / "shims" / "python3.13"
     real = tmp_path / ".pyenv" / "versions" / "3.13.5" / "bin" / "python3.13"
     for path, line in ((shim, "exit 127"), (real, "echo 3.13")):
@@ -97,7 +107,11 @@ def test_a_pyenv_shim_that_does_not_answer_is_passed_over_for_the_version_itself
 
 
 def test_one_message_names_all_that_is_missing(tmp_path: Path) -> None:
-    bare = {"PATH": str(tmp_path), "CLOUDSDK_ROOT": str(tmp_path), "LOCAL_BIGQUERY": str(tmp_path / "none")}
+    bare = {
+        "PATH": str(tmp_path),
+        "CLOUDSDK_ROOT": str(tmp_path),
+        "LOCAL_BIGQUERY": str(tmp_path / "none"),
+    }
     assert [problem.name for problem in missing(EMULATORS, bare)] == [
         "Java",
         "the Google Cloud SDK",
@@ -141,7 +155,10 @@ def test_free_ports_are_free_and_all_different() -> None:
 def test_a_taken_port_is_named_with_the_way_to_change_it() -> None:
     with socket.create_server((HOST, 0)) as server:
         taken = server.getsockname()[1]
-        with pytest.raises(PortTaken, match=rf"port {taken} \(for bigquery_grpc\).*PORTS=bigquery_grpc={taken + 1000}"):
+        with pytest.raises(
+            PortTaken,
+            match=rf"port {taken} \(for bigquery_grpc\).*PORTS=bigquery_grpc={taken + 1000}",
+        ):
             refuse_taken(Ports(bigquery_grpc=taken), {"bigquery"})
 
 
@@ -159,7 +176,9 @@ def test_stopping_a_process_ends_its_children_too(tmp_path: Path, reaper: Reaper
     assert _until(lambda: not group_runs(process.pid))
 
 
-def test_a_process_that_ignores_being_asked_is_ended_all_the_same(tmp_path: Path, reaper: Reaper) -> None:
+def test_a_process_that_ignores_being_asked_is_ended_all_the_same(
+    tmp_path: Path, reaper: Reaper
+) -> None:
     command = "trap '' TERM; echo ready; while :; do sleep 0.1; done"
     process = ServerProcess("stubborn", command, os.environ, tmp_path / "log", reaper)
     assert _until(lambda: "ready" in process.tail())
@@ -167,7 +186,9 @@ def test_a_process_that_ignores_being_asked_is_ended_all_the_same(tmp_path: Path
     assert _until(lambda: not group_runs(process.pid))
 
 
-def test_children_left_by_a_process_that_ended_itself_are_ended(tmp_path: Path, reaper: Reaper) -> None:
+def test_children_left_by_a_process_that_ended_itself_are_ended(
+    tmp_path: Path, reaper: Reaper
+) -> None:
     process = ServerProcess("orphans", "sleep 60 & exit 3", os.environ, tmp_path / "log", reaper)
     assert _until(lambda: process.exit_code == 3)
     assert group_runs(process.pid)
@@ -178,11 +199,15 @@ def test_children_left_by_a_process_that_ended_itself_are_ended(tmp_path: Path, 
 def test_nothing_outlives_a_holder_that_was_killed(tmp_path: Path) -> None:
     holder = (
         "import os, sys, pathlib, time; from tests.stack.processes import Reaper, ServerProcess\n"
-        "p = ServerProcess('left', 'sleep 60 & sleep 60', os.environ, pathlib.Path(sys.argv[1]), Reaper())\n"
+        "p = ServerProcess('left', 'sleep 60 & sleep 60', os.environ, pathlib.Path(sys.argv[1]), "
+        "Reaper())\n"
         "print(p.pid, flush=True); time.sleep(60)"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", holder, str(tmp_path / "log")], cwd=REPO, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", holder, str(tmp_path / "log")],
+        cwd=REPO,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as running:
         assert running.stdout is not None
         group = int(running.stdout.readline())
@@ -209,7 +234,9 @@ def test_the_compose_file_runs_the_same_parts_with_the_same_variables() -> None:
 def test_a_part_that_ends_by_itself_is_named_with_the_end_of_its_log(name: str) -> None:
     with running_stack(name, parts=["bigtable"]) as stack:
         os.killpg(stack.processes["bigtable"].pid, signal.SIGKILL)
-        with pytest.raises(StackError, match=r"bigtable ended by itself with exit code -9.*bigtable\.log"):
+        with pytest.raises(
+            StackError, match=r"bigtable ended by itself with exit code -9.*bigtable\.log"
+        ):
             _until(lambda: _checked(stack))
 
 
@@ -218,17 +245,29 @@ def _checked(stack: Stack) -> bool:
     return False
 
 
-def test_a_page_of_an_origin_that_is_given_may_call_collector_and_api_as_the_store_may(name: str) -> None:
+def test_a_page_of_an_origin_that_is_given_may_call_collector_and_api_as_the_store_may(
+    name: str,
+) -> None:
     command = [sys.executable, "-m", "tests.stack", "up", "--name", name, "--ports", "auto"]
-    parts = ["--only", "pubsub,bigtable,collector,api", "--origin", "http://localhost:3000/,https://shop.test"]
+    parts = [
+        "--only",
+        "pubsub,bigtable,collector,api",
+        "--origin",
+        "http://localhost:3000/,https://shop.test",
+    ]
     with subprocess.Popen([*command, *parts], cwd=REPO, stdout=subprocess.DEVNULL) as running:
         try:
-            assert _until(lambda: presence.is_up(name) and (stack_folder(name) / "env.json").exists(), 120)
+            assert _until(
+                lambda: presence.is_up(name) and (stack_folder(name) / "env.json").exists(), 120
+            )
             env = load_env(name)
             for origin in ("http://localhost:3000", "https://shop.test", env["FRESHET_STORE_URL"]):
                 assert _allowed(f"{env['FRESHET_COLLECTOR_URL']}/v1/events", origin) == origin
                 assert _allowed(f"{env['FRESHET_API_URL']}/v1/recommendations", origin) == origin
-            assert _allowed(f"{env['FRESHET_COLLECTOR_URL']}/v1/events", "http://localhost:3001") is None
+            assert (
+                _allowed(f"{env['FRESHET_COLLECTOR_URL']}/v1/events", "http://localhost:3001")
+                is None
+            )
         finally:
             running.terminate()
 
@@ -247,7 +286,16 @@ def _allowed(url: str, origin: str) -> str | None:
 
 
 def test_an_origin_that_is_none_is_refused_before_anything_starts(name: str) -> None:
-    command = [sys.executable, "-m", "tests.stack", "up", "--name", name, "--origin", "localhost:3000"]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.stack",
+        "up",
+        "--name",
+        name,
+        "--origin",
+        "localhost:3000",
+    ]
     done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "origin: expected scheme://host or scheme://host:port" in done.stderr
@@ -260,7 +308,9 @@ def test_two_stacks_of_one_name_are_refused(name: str) -> None:
         first.check()
 
 
-def test_the_environment_can_be_loaded_by_its_owner_while_the_stack_is_up_and_not_after(name: str) -> None:
+def test_the_environment_can_be_loaded_by_its_owner_while_the_stack_is_up_and_not_after(
+    name: str,
+) -> None:
     stack_folder(name).mkdir(mode=0o755, parents=True)
     with running_stack(name, parts=["bigtable"]) as stack:
         assert load_env(name) == stack.env
@@ -307,8 +357,21 @@ def test_the_command_fails_and_stops_the_rest_when_a_process_dies(name: str) -> 
 
 
 def _command(command: str, name: str, only: str = "bigtable") -> subprocess.Popen[str]:
-    line = [sys.executable, "-m", "tests.stack", command, "--name", name, "--ports", "auto", "--only", only]
-    return subprocess.Popen(line, cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    line = [
+        sys.executable,
+        "-m",
+        "tests.stack",
+        command,
+        "--name",
+        name,
+        "--ports",
+        "auto",
+        "--only",
+        only,
+    ]
+    return subprocess.Popen(
+        line, cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
 
 
 def _started(running: subprocess.Popen[str], name: str) -> int:
@@ -334,9 +397,16 @@ def test_pubsub_keeps_acknowledged_messages_for_a_week(emulators: Mapping[str, s
 
 def test_bigquery_holds_the_tables_and_views(emulators: Mapping[str, str]) -> None:
     client = bigquery_client(emulators)
-    kinds = {table.table_id: table.table_type for table in client.list_tables(emulators["FRESHET_DATASET"])}
-    assert {"events", "sessions", "dead_letters"} <= {name for name, kind in kinds.items() if kind == "TABLE"}
-    assert {"events_unique", "sessions_latest"} <= {name for name, kind in kinds.items() if kind == "VIEW"}
+    kinds = {
+        table.table_id: table.table_type
+        for table in client.list_tables(emulators["FRESHET_DATASET"])
+    }
+    assert {"events", "sessions", "dead_letters"} <= {
+        name for name, kind in kinds.items() if kind == "TABLE"
+    }
+    assert {"events_unique", "sessions_latest"} <= {
+        name for name, kind in kinds.items() if kind == "VIEW"
+    }
     client.close()
 
 
@@ -344,7 +414,9 @@ def test_making_everything_twice_changes_nothing(emulators: Mapping[str, str]) -
     bootstrap(emulators, set(EMULATORS))
 
 
-def test_fresh_names_are_shared_with_nobody(emulators: dict[str, str], fresh: dict[str, str]) -> None:
+def test_fresh_names_are_shared_with_nobody(
+    emulators: dict[str, str], fresh: dict[str, str]
+) -> None:
     assert fresh["FRESHET_EVENTS_TOPIC"] != emulators["FRESHET_EVENTS_TOPIC"]
     assert os.environ["FRESHET_DATASET"] == fresh["FRESHET_DATASET"]
     with publisher(fresh) as client:
@@ -352,7 +424,9 @@ def test_fresh_names_are_shared_with_nobody(emulators: dict[str, str], fresh: di
     assert f"projects/demo-project/topics/{fresh['FRESHET_EVENTS_TOPIC']}" in topics
 
 
-def test_a_pipeline_that_does_not_read_is_not_taken_for_one_that_does(fresh: dict[str, str]) -> None:
+def test_a_pipeline_that_does_not_read_is_not_taken_for_one_that_does(
+    fresh: dict[str, str],
+) -> None:
     with pytest.raises(NotYet, match="nobody reads"):
         ask_pipeline(fresh)
 

@@ -1,4 +1,5 @@
-"""The model folder, read: a ranker that turns features into click probabilities, and the items' vectors.
+"""The model folder, read: a ranker that turns features into click probabilities, and the items'
+vectors.
 
     <dir>/LATEST                    the version to serve
     <dir>/<version>/manifest.json   version, kind, created, feature_names, metrics, data
@@ -7,7 +8,8 @@
                     vectors.npy     (n, dim) float32, unit rows; may be absent
                     vector_ids.json the n item ids
 
-A folder may lie on disk or under `gs://`. With no trained model the prior that ships with the code is served.
+A folder may lie on disk or under `gs://`. With no trained model the prior that ships with the code
+is served.
 """
 
 from __future__ import annotations
@@ -42,7 +44,9 @@ _UNIT_TOLERANCE = 1e-3
 
 
 class InvalidModel(ValueError):
-    """A model folder, or an input to a model, that cannot be served; the message says what was expected."""
+    """A model folder, or an input to a model, that cannot be served; the message says what was
+    expected.
+    """
 
 
 class Ranker(Protocol):
@@ -82,7 +86,8 @@ class Trees:
             raise InvalidModel(f"{TREES}: expected a LightGBM model, got {error}") from None
         if self._booster.num_feature() != columns:
             raise InvalidModel(
-                f"{TREES}: expected {columns} features as in {MANIFEST}, got {self._booster.num_feature()}"
+                f"{TREES}: expected {columns} features as in {MANIFEST}, got "
+                f"{self._booster.num_feature()}"
             )
 
     def predict(self, matrix: Matrix) -> NDArray[np.floating[Any]]:
@@ -92,12 +97,15 @@ class Trees:
 
 
 def _chances(scores: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-    """Log-odds `(n,)` as probabilities; beyond 15 float32 would hardly distinguish them from 0 and 1."""
+    """Log-odds `(n,)` as probabilities; beyond 15 float32 would hardly distinguish them from 0 and
+    1.
+    """
     return np.asarray(1.0 / (1.0 + np.exp(-np.clip(scores, -15.0, 15.0))))
 
 
 class VectorIndex(Mapping[str, Vector]):
-    """Unit vectors by item id, searched exactly: at 100,000 items brute force still takes milliseconds.
+    """Unit vectors by item id, searched exactly: at 100,000 items brute force still takes
+    milliseconds.
 
     Args:
         ids: the `n` item ids, each once.
@@ -109,14 +117,18 @@ class VectorIndex(Mapping[str, Vector]):
 
     def __init__(self, ids: Sequence[str], rows: Matrix) -> None:
         if rows.ndim != 2 or len(ids) != len(rows):
-            raise InvalidModel(f"{VECTORS}: expected shape ({len(ids)}, dim) for the ids, got {rows.shape}")
+            raise InvalidModel(
+                f"{VECTORS}: expected shape ({len(ids)}, dim) for the ids, got {rows.shape}"
+            )
         if len(rows) and not np.allclose(np.linalg.norm(rows, axis=1), 1.0, atol=_UNIT_TOLERANCE):
             raise InvalidModel(f"{VECTORS}: expected rows of length 1")
         self._ids = list(ids)
         self._rows = np.ascontiguousarray(rows, np.float32)
         self._index = {item_id: index for index, item_id in enumerate(self._ids)}
         if len(self._index) != len(self._ids):
-            raise InvalidModel(f"{VECTOR_IDS}: expected each id once, got {len(self._ids)} ids with doubles")
+            raise InvalidModel(
+                f"{VECTOR_IDS}: expected each id once, got {len(self._ids)} ids with doubles"
+            )
 
     @staticmethod
     def empty() -> VectorIndex:
@@ -146,8 +158,11 @@ class VectorIndex(Mapping[str, Vector]):
         """All vectors `(n, dim)`, in the order of iteration."""
         return self._rows
 
-    def nearest(self, vector: Vector, n: int, exclude: Collection[str] = ()) -> list[tuple[str, float]]:
-        """The `n` items nearest to `vector` `(dim,)`, which may have any length: (id, cosine), best first.
+    def nearest(
+        self, vector: Vector, n: int, exclude: Collection[str] = ()
+    ) -> list[tuple[str, float]]:
+        """The `n` items nearest to `vector` `(dim,)`, which may have any length: (id, cosine), best
+        first.
 
         Raises:
             InvalidModel: when `vector` has another shape.
@@ -185,7 +200,8 @@ class Model:
         """The probability of a click for each row.
 
         Args:
-            matrix: `(n, d)` with the columns of today's `FEATURE_NAMES`; the model picks its own by name.
+            matrix: `(n, d)` with the columns of today's `FEATURE_NAMES`; the model picks its own by
+                name.
 
         Returns:
             `(n,)` float32 in [0, 1].
@@ -194,7 +210,9 @@ class Model:
             InvalidModel: when the matrix has other columns.
         """
         if matrix.ndim != 2 or matrix.shape[1] != len(FEATURE_NAMES):
-            raise InvalidModel(f"matrix: expected shape (n, {len(FEATURE_NAMES)}), got {matrix.shape}")
+            raise InvalidModel(
+                f"matrix: expected shape (n, {len(FEATURE_NAMES)}), got {matrix.shape}"
+            )
         if len(matrix) == 0:
             return np.zeros(0, np.float32)
         if self.feature_names != FEATURE_NAMES:
@@ -209,7 +227,8 @@ def load_model(path: str | Path) -> Model:
     """The model of one version's folder, on disk or under `gs://`.
 
     Raises:
-        InvalidModel: when the folder is not there, is incomplete, or wants features unknown to this code.
+        InvalidModel: when the folder is not there, is incomplete, or wants features unknown to this
+            code.
     """
     folder = _local(str(path))
     manifest = _read_json(folder / MANIFEST)
@@ -237,7 +256,9 @@ def latest_version(directory: str | Path) -> str | None:
         return None
     version = text.strip()
     if not version or "/" in version or version.startswith("."):
-        raise InvalidModel(f"{directory}/{LATEST}: expected the name of a folder beside it, got {version!r}")
+        raise InvalidModel(
+            f"{directory}/{LATEST}: expected the name of a folder beside it, got {version!r}"
+        )
     return version
 
 
@@ -264,18 +285,23 @@ def is_remote(path: str | Path) -> bool:
 def _feature_names(folder: Path, manifest: Mapping[str, Any]) -> tuple[str, ...]:
     names = manifest.get("feature_names")
     if not isinstance(names, list) or not names:
-        raise InvalidModel(f"{folder / MANIFEST}: feature_names: expected a list of names, got {names!r}")
+        raise InvalidModel(
+            f"{folder / MANIFEST}: feature_names: expected a list of names, got {names!r}"
+        )
     unknown = [name for name in names if name not in _COLUMN]
     if unknown or len(set(names)) != len(names):
         raise InvalidModel(
-            f"{folder / MANIFEST}: feature_names: expected known features, each once, got {unknown or names}"
+            f"{folder / MANIFEST}: feature_names: expected known features, each once, got "
+            f"{unknown or names}"
         )
     return tuple(names)
 
 
 def _ranker(folder: Path, kind: str, names: Sequence[str]) -> Ranker:
     if kind not in (LIGHTGBM, LOGISTIC):
-        raise InvalidModel(f"{folder / MANIFEST}: kind: expected {LIGHTGBM} or {LOGISTIC}, got {kind!r}")
+        raise InvalidModel(
+            f"{folder / MANIFEST}: kind: expected {LIGHTGBM} or {LOGISTIC}, got {kind!r}"
+        )
     base = _logistic(folder / WEIGHTS, names)
     return base if kind == LOGISTIC else Trees(_read_text(folder / TREES), len(names), base)
 
@@ -289,7 +315,9 @@ def _logistic(path: Path, names: Sequence[str]) -> Logistic:
         raise InvalidModel(f"{path}: expected a bias and weights by name, got {error!r}") from None
     stray = sorted(set(weights) - set(names))
     if stray or not np.isfinite([bias, *row]).all():
-        raise InvalidModel(f"{path}: expected finite weights of the manifest's features, got {stray or row}")
+        raise InvalidModel(
+            f"{path}: expected finite weights of the manifest's features, got {stray or row}"
+        )
     return Logistic(row, bias)
 
 
@@ -302,7 +330,9 @@ def _vectors(folder: Path) -> VectorIndex:
     except (ValueError, OSError, EOFError) as error:
         raise InvalidModel(f"{folder / VECTORS}: expected a float32 array, got {error}") from None
     if not isinstance(ids, list) or rows.dtype != np.float32:
-        raise InvalidModel(f"{folder}: expected a list of ids and float32 rows, got {rows.dtype} rows")
+        raise InvalidModel(
+            f"{folder}: expected a list of ids and float32 rows, got {rows.dtype} rows"
+        )
     return VectorIndex([str(item_id) for item_id in ids], rows)
 
 
@@ -320,7 +350,8 @@ def _read_json(path: Path) -> Any:
         raise InvalidModel(f"{path}: expected JSON, got {error}") from None
 
 
-# -- Cloud Storage: a folder there is copied to a local one first -------------------------------------------
+# -- Cloud Storage: a folder there is copied to a local one first
+# -------------------------------------------
 
 
 def _read_latest(directory: str) -> str | None:
@@ -346,7 +377,9 @@ def _local(path: str) -> Path:
 
 
 def drop_copy(path: str) -> None:
-    """Delete the local copy of a `gs://` folder, if there is one; a model that was loaded from it lives on."""
+    """Delete the local copy of a `gs://` folder, if there is one; a model that was loaded from it
+    lives on.
+    """
     if is_remote(path):
         copy = _copy_of(path)
         (copy / MANIFEST).unlink(missing_ok=True)  # first: its presence says that the copy is whole
@@ -360,7 +393,9 @@ def _copy_of(path: str) -> Path:
 
 @cache
 def _copies(parent: str) -> Path:
-    """A new folder for this process's copies, which no other user could have filled; it goes when the process ends."""
+    """A new folder for this process's copies, which no other user could have filled; it goes when
+    the process ends.
+    """
     folder = Path(tempfile.mkdtemp(prefix="freshet-models-", dir=parent))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
@@ -369,7 +404,9 @@ def _copies(parent: str) -> Path:
 def _download(path: str, copy: Path) -> None:
     copy.mkdir(parents=True, exist_ok=True)
     prefix = _prefix(path)
-    blobs = {blob.name.removeprefix(prefix): blob for blob in _bucket(path).list_blobs(prefix=prefix)}
+    blobs = {
+        blob.name.removeprefix(prefix): blob for blob in _bucket(path).list_blobs(prefix=prefix)
+    }
     if MANIFEST not in blobs:
         raise InvalidModel(f"{path}: expected a folder with {MANIFEST}, got {sorted(blobs)}")
     # The manifest last: its presence says that the copy is whole.

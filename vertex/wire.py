@@ -1,4 +1,5 @@
-"""The binary body of `rawPredict`: a matrix in, probabilities out, without a number ever becoming text.
+"""The binary body of `rawPredict`: a matrix in, probabilities out, without a number ever becoming
+text.
 
     request   b"FSM1" | uint32 n | uint32 d | n * d float32, row after row
     response  b"FSP1" | uint32 n | n float32
@@ -40,7 +41,8 @@ def encode_matrix(matrix: Matrix) -> bytes:
     """The request body of a matrix `(n, d)`.
 
     Raises:
-        InvalidBody: for another shape, a number that is not finite, or a body over `MAX_BODY_BYTES`.
+        InvalidBody: for another shape, a number that is not finite, or a body over
+            `MAX_BODY_BYTES`.
     """
     if matrix.ndim != 2:
         raise InvalidBody("matrix", "two dimensions", f"shape {matrix.shape}")
@@ -62,7 +64,9 @@ def decode_matrix(body: bytes, columns: int | None = None) -> Matrix:
     magic, n, d = _header(_MATRIX_HEADER, body)
     _check_magic(magic, MATRIX_MAGIC)
     if d == 0 or (columns is not None and d != columns):
-        raise InvalidBody("d", f"{columns} columns" if columns is not None else "at least 1 column", d)
+        raise InvalidBody(
+            "d", f"{columns} columns" if columns is not None else "at least 1 column", d
+        )
     values = _floats(body, _MATRIX_HEADER.size, n * d, f"{n} x {d}")
     _check_finite("matrix", values)
     return values.reshape(n, d)
@@ -126,10 +130,14 @@ def _check_size(body: bytes) -> None:
 
 def _check_finite(field: str, values: NDArray[np.float32]) -> None:
     if not np.isfinite(values).all():
-        raise InvalidBody(field, "finite numbers", f"{np.count_nonzero(~np.isfinite(values))} that are not")
+        raise InvalidBody(
+            field, "finite numbers", f"{np.count_nonzero(~np.isfinite(values))} that are not"
+        )
 
 
 def _check_probabilities(values: NDArray[np.float32]) -> None:
     inside = (values >= 0.0) & (values <= 1.0)  # NaN is neither
     if not inside.all():
-        raise InvalidBody("predictions", "numbers in [0, 1]", f"{np.count_nonzero(~inside)} that are not")
+        raise InvalidBody(
+            "predictions", "numbers in [0, 1]", f"{np.count_nonzero(~inside)} that are not"
+        )

@@ -1,4 +1,6 @@
-"""Admission of senders: a site's key, its origins, rates, history; and addresses faster than people are."""
+"""Admission of senders: a site's key, its origins, rates, history; and addresses faster than people
+are.
+"""
 
 from __future__ import annotations
 
@@ -80,13 +82,20 @@ class Admission:
             self._check_backfill_key(headers)
         return site
 
-    def site_of_unread(self, incoming: Incoming, headers: Mapping[bytes, bytes]) -> tuple[Site, list[str]]:
-        """As `site_of`, of a request whose body cannot be read; and all keys of sites that it shows.
+    def site_of_unread(
+        self, incoming: Incoming, headers: Mapping[bytes, bytes]
+    ) -> tuple[Site, list[str]]:
+        """As `site_of`, of a request whose body cannot be read; and all keys of sites that it
+        shows.
 
         Raises:
             Refused: 401 where it shows none; 403 or 429.
         """
-        keys = [] if self._sites.is_open else list(filter(self._known, filter(None, presented_keys(incoming))))
+        keys = (
+            []
+            if self._sites.is_open
+            else list(filter(self._known, filter(None, presented_keys(incoming))))
+        )
         return self._sender(keys[0] if keys else None, headers), keys
 
     def is_too_busy(self, scope: Any) -> bool:
@@ -117,7 +126,9 @@ class Admission:
         try:
             return self._sites.named(name, server=headers.get(b"x-freshet-sender") == b"server")
         except UnknownSite:
-            raise Refused.because(400, "site", "expected the name of a site in X-Freshet-Replay") from None
+            raise Refused.because(
+                400, "site", "expected the name of a site in X-Freshet-Replay"
+            ) from None
 
     def _known(self, key: str) -> bool:
         try:
@@ -130,14 +141,18 @@ class Admission:
         key, given = self._backfill_key, headers.get(b"x-freshet-backfill-key", b"")
         if key is None or not hmac.compare_digest(given, key.encode()):
             raise Refused.because(
-                403, "backfill", "expected a server's write key, or the backfill key in X-Freshet-Backfill-Key"
+                403,
+                "backfill",
+                "expected a server's write key, or the backfill key in X-Freshet-Backfill-Key",
             )
 
 
 def presented_keys(incoming: Incoming) -> list[str | None]:
     """All that may be a write key in a request whose body cannot be read."""
     keys: list[str | None] = [incoming.headers.get(KEY_HEADER), basic_user(incoming.headers)]
-    return keys + [unquote_plus(pair.partition("=")[2]) for pair in incoming.query[:4096].split("&")[:64]]
+    return keys + [
+        unquote_plus(pair.partition("=")[2]) for pair in incoming.query[:4096].split("&")[:64]
+    ]
 
 
 def _check_rate(wait_s: float, sender: str) -> None:

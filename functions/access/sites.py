@@ -24,7 +24,9 @@ Rate = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class WriteKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A site's keys: `browser` ones stand in its pages for all to see, `server` ones are its back ends' secrets."""
+    """A site's keys: `browser` ones stand in its pages for all to see, `server` ones are its back
+    ends' secrets.
+    """
 
     browser: list[Key] = []
     server: list[Key] = []
@@ -37,8 +39,8 @@ class SiteOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         write_keys: who may send in its name.
         origins: pages that may send with a browser key; none listed: any page.
         requests_per_s, burst: what one key may send to one instance; None: no limit.
-        replay_window_s: a request whose `sent_at` is further from its arrival is rejected; None: clocks are repaired
-            however wrong they are.
+        replay_window_s: a request whose `sent_at` is further from its arrival is rejected; None:
+            clocks are repaired however wrong they are.
         plan: the path of a stricter tracking plan, or the plan itself.
     """
 
@@ -51,7 +53,10 @@ class SiteOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Site(msgspec.Struct, frozen=True):
-    """A request's sender, as the collector knows it. `server` says that it is a back end, and no visitor's browser."""
+    """A request's sender, as the collector knows it.
+
+    `server` says that it is a back end, and no visitor's browser.
+    """
 
     name: str
     server: bool = False
@@ -62,9 +67,11 @@ class Site(msgspec.Struct, frozen=True):
     plan: Plan | None = None
 
     def sender(self, headers: Mapping[bytes, bytes]) -> str:
-        """The sender of a request's events: `server`, or `browser` for what anybody could have sent.
+        """The sender of a request's events: `server`, or `browser` for what anybody could have
+        sent.
 
-        A back end that passes on what came from browsers says so with the header `X-Freshet-Sender: browser`.
+        A back end that passes on what came from browsers says so with the header `X-Freshet-Sender:
+        browser`.
         """
         passed_on = headers.get(b"x-freshet-sender") == b"browser"
         return "server" if self.server and not passed_on else "browser"
@@ -79,11 +86,15 @@ class UnknownSite(Exception):
 
 
 class Sites:
-    """Every site by its keys. Without any, the collector is open: any key or none is the site `default`."""
+    """Every site by its keys.
+
+    Without any, the collector is open: any key or none is the site `default`.
+    """
 
     def __init__(self, options: Mapping[str, SiteOptions]) -> None:
         self._open = None if options else Site(OPEN_SITE)
-        # Keys are looked up by a digest under a secret of this process: the time that a look-up takes discloses nothing of them.
+        # Keys are looked up by a digest under a secret of this process: the time that a look-up
+        # takes discloses nothing of them.
         self._secret = secrets.token_bytes(32)
         self._sites: dict[bytes, tuple[bytes, Site]] = {}
         self._by_name: dict[tuple[str, bool], Site] = {}
@@ -93,17 +104,26 @@ class Sites:
 
     @staticmethod
     def parse(text: str) -> Sites:
-        """The sites of `FRESHET_SITES`, a JSON object of site name to `SiteOptions`; no text is an open collector.
+        """The sites of `FRESHET_SITES`, a JSON object of site name to `SiteOptions`; no text is an
+        open collector.
 
         Raises:
-            InvalidConfig: naming the place, and what was expected there; without a value, for they are secrets.
+            InvalidConfig: naming the place, and what was expected there; without a value, for they
+                are secrets.
         """
         if not text:
             return Sites({})
         given = _decoded(text, dict[Name, msgspec.Raw], "FRESHET_SITES")
         if not given:  # is not to let anybody in
-            raise InvalidConfig("FRESHET_SITES: expected at least one site, or nothing at all for an open collector")
-        return Sites({name: _decoded(raw, SiteOptions, f"FRESHET_SITES: {name}") for name, raw in given.items()})
+            raise InvalidConfig(
+                "FRESHET_SITES: expected at least one site, or nothing at all for an open collector"
+            )
+        return Sites(
+            {
+                name: _decoded(raw, SiteOptions, f"FRESHET_SITES: {name}")
+                for name, raw in given.items()
+            }
+        )
 
     def find(self, key: str | None) -> Site:
         """The site of a key.
@@ -140,7 +160,9 @@ class Sites:
         if not keys.browser and not keys.server:
             raise InvalidConfig(f"FRESHET_SITES: {name}: expected at least one write key")
         plan = _plan(name, options.plan)
-        origins = [checked_origin(f"FRESHET_SITES: {name}: origins", origin) for origin in options.origins]
+        origins = [
+            checked_origin(f"FRESHET_SITES: {name}: origins", origin) for origin in options.origins
+        ]
         for server, given in ((False, keys.browser), (True, keys.server)):
             site = Site(
                 name,
@@ -171,7 +193,9 @@ def checked_origin(where: str, text: str) -> str:
     """
     origin = text.strip().rstrip("/").lower()
     if not _ORIGIN.fullmatch(origin):
-        raise InvalidConfig(f"{where}: expected scheme://host or scheme://host:port, without * in it, got {text!r}")
+        raise InvalidConfig(
+            f"{where}: expected scheme://host or scheme://host:port, without * in it, got {text!r}"
+        )
     return origin
 
 

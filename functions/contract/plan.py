@@ -1,4 +1,6 @@
-"""A site's own tracking plan, stricter than the contract: which events it sends, and what they must look like."""
+"""A site's own tracking plan, stricter than the contract: which events it sends, and what they must
+look like.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +16,22 @@ from pipeline.runtime.environ import InvalidConfig
 
 MAX_PLAN_BYTES = 1024 * 1024
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_CONTRACT_FIELDS = ("event_id", "event", "timestamp", "user_id", "anonymous_id", "session_id", "product_id")
+_CONTRACT_FIELDS = (
+    "event_id",
+    "event",
+    "timestamp",
+    "user_id",
+    "anonymous_id",
+    "session_id",
+    "product_id",
+)
 _OWN_FIELDS = frozenset((*_CONTRACT_FIELDS, "ingest_time", "metadata"))
 _SOMETHING_ELSE = "*"
 _RULES = "JSON Schema 2020-12, patterns without look-around"
 _UNEXPECTED = ("additionalProperties", "unevaluatedProperties")
 
-# The draft's own schema, with every keyword refused that has no meaning in it: a rule that is misspelt is no rule.
+# The draft's own schema, with every keyword refused that has no meaning in it: a rule that is
+# misspelt is no rule.
 _STRICT_DIALECT = {
     "$schema": DIALECT,
     "$id": "urn:freshet:plan-dialect",
@@ -44,7 +55,8 @@ class Plan:
 
     Args:
         validators: by the event's name.
-        names: the names that the plan itself gives to fields; only these go into logs and dead letters.
+        names: the names that the plan itself gives to fields; only these go into logs and dead
+            letters.
         accept_unknown: whether events pass that the plan does not name.
     """
 
@@ -62,10 +74,12 @@ class Plan:
 
     @staticmethod
     def load(source: str | Path | Mapping[str, Any]) -> Plan:
-        """Read a plan: `{"unknown_events": "accept" | "reject", "events": {<name>: <JSON Schema over the event>}}`.
+        """Read a plan: `{"unknown_events": "accept" | "reject", "events": {<name>: <JSON Schema
+        over the event>}}`.
 
-        The schemas are of draft 2020-12, formats are checked, patterns are matched in linear time (so without
-        look-around and back-references), and references lead nowhere outside of the schema.
+        The schemas are of draft 2020-12, formats are checked, patterns are matched in linear time
+        (so without look-around and back-references), and references lead nowhere outside of the
+        schema.
 
         Args:
             source: the path of a JSON file, or what stands in one.
@@ -78,20 +92,23 @@ class Plan:
             document = _document(source)
         except (OSError, ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
             raise InvalidConfig(f"{name}: {error}") from None
-        validators = {event: _compiled(name, event, schema) for event, schema in document.events.items()}
+        validators = {
+            event: _compiled(name, event, schema) for event, schema in document.events.items()
+        }
         named = _OWN_FIELDS.union(_names(list(document.events.values())))
         return Plan(validators, named, document.unknown_events == "accept")
 
     def check(self, fields: Mapping[str, Any]) -> None:
-        """Judge an event as it will be stored: fields beside the contract's are looked for under `metadata`, and a
-        field of the contract that is null is not there.
+        """Judge an event as it will be stored: fields beside the contract's are looked for under
+        `metadata`, and a field of the contract that is null is not there.
 
         Args:
-            fields: the event on the wire; it stays as it is. One without a readable name passes, for the contract to
-                refuse.
+            fields: the event on the wire; it stays as it is. One without a readable name passes,
+                for the contract to refuse.
 
         Raises:
-            InvalidEvent: naming the field (dotted, `*` for names that the plan does not know) and the rule.
+            InvalidEvent: naming the field (dotted, `*` for names that the plan does not know) and
+                the rule.
         """
         event = fields.get("event")
         if not isinstance(event, str):
@@ -99,14 +116,21 @@ class Plan:
         validator = self._validators.get(event)
         if validator is None:
             if not self._accept_unknown:
-                raise InvalidEvent("event", "violates rule /unknown_events: expected an event of the plan", event)
+                raise InvalidEvent(
+                    "event", "violates rule /unknown_events: expected an event of the plan", event
+                )
             return
         try:
             validator.validate(_as_stored(fields))
         except jsonschema_rs.ValidationError as error:
             raise self._violation(event, error) from None
-        except (ValueError, TypeError):  # what is no JSON: a text that is no Unicode, a tree without end
-            raise InvalidEvent("event", f"violates rule {_pointer('events', event)}: expected plain JSON") from None
+        except (
+            ValueError,
+            TypeError,
+        ):  # what is no JSON: a text that is no Unicode, a tree without end
+            raise InvalidEvent(
+                "event", f"violates rule {_pointer('events', event)}: expected plain JSON"
+            ) from None
 
     def _violation(self, event: str, error: jsonschema_rs.ValidationError) -> InvalidEvent:
         path, message, value = list(error.instance_path), error.message, error.instance
@@ -114,17 +138,26 @@ class Plan:
         if keyword == "required":
             path.append(error.kind.as_dict()["property"])
             value = None
-        elif keyword in _UNEXPECTED:  # the messages of these and of propertyNames quote names that the sender chose
+        elif (
+            keyword in _UNEXPECTED
+        ):  # the messages of these and of propertyNames quote names that the sender chose
             path, value = [*path, _SOMETHING_ELSE], ", ".join(error.kind.as_dict()["unexpected"])
             message = "no other fields are allowed"
         elif keyword == "propertyNames" or "propertyNames" in error.schema_path:
-            path, value, message = [*path, _SOMETHING_ELSE], None, "a name of a field is not allowed"
+            path, value, message = (
+                [*path, _SOMETHING_ELSE],
+                None,
+                "a name of a field is not allowed",
+            )
         shown = None if isinstance(value, (dict, list)) else value
         rule = _pointer("events", event, *error.evaluation_path)
         return InvalidEvent(self._dotted(path), f"violates rule {rule}: {message}", shown)
 
     def _dotted(self, path: list[str | int]) -> str:
-        parts = (str(part) if isinstance(part, int) or part in self._names else _SOMETHING_ELSE for part in path)
+        parts = (
+            str(part) if isinstance(part, int) or part in self._names else _SOMETHING_ELSE
+            for part in path
+        )
         return ".".join(parts) or "event"
 
 
@@ -139,14 +172,20 @@ def _document(source: str | Path | Mapping[str, Any]) -> _Document:
         document = msgspec.json.decode(content, type=_Document)
     for event in document.events:
         if not (0 < len(event) <= MAX_ID_LENGTH and event.isprintable()):
-            raise ValueError(f"events: expected names of 1 to {MAX_ID_LENGTH} printable characters, got {event!r}")
+            raise ValueError(
+                f"events: expected names of 1 to {MAX_ID_LENGTH} printable characters, got "
+                f"{event!r}"
+            )
     return document
 
 
-def _compiled(name: str, event: str, schema: dict[str, Any] | bool) -> jsonschema_rs.Draft202012Validator:
+def _compiled(
+    name: str, event: str, schema: dict[str, Any] | bool
+) -> jsonschema_rs.Draft202012Validator:
     where = f"{name}: {_pointer('events', event)}"
     faults = list(_dialect.iter_errors(schema))
-    if faults:  # of those about one fault, the deepest names it; the others are about what it stands in
+    # of those about one fault, the deepest names it; the others are about what it stands in
+    if faults:
         fault = max(faults, key=lambda error: len(error.instance_path))
         raise InvalidConfig(f"{where}{_pointer(*fault.instance_path)}: {fault.message} ({_RULES})")
     try:
@@ -159,7 +198,9 @@ def _compiled(name: str, event: str, schema: dict[str, Any] | bool) -> jsonschem
             ignore_unknown_formats=False,
         )
     except jsonschema_rs.ValidationError as error:
-        raise InvalidConfig(f"{where}{_pointer(*error.instance_path)}: {error.message} ({_RULES})") from None
+        raise InvalidConfig(
+            f"{where}{_pointer(*error.instance_path)}: {error.message} ({_RULES})"
+        ) from None
     except (ValueError, TypeError, RecursionError, jsonschema_rs.ReferencingError) as error:
         raise InvalidConfig(f"{where}: {error}") from None
 
@@ -168,19 +209,26 @@ _dialect = jsonschema_rs.Draft202012Validator(_STRICT_DIALECT, offline=True)
 
 
 def _as_stored(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The event with its fields where the log has them. What is no event (metadata that is a text) stays as it is."""
+    """The event with its fields where the log has them.
+
+    What is no event (metadata that is a text) stays as it is.
+    """
     stored = {name: value for name in _CONTRACT_FIELDS if (value := fields.get(name)) is not None}
     given = fields.get("metadata")
     metadata = {} if given is None else given
     if isinstance(metadata, dict):
         beside = {name: value for name, value in fields.items() if name not in _OWN_FIELDS}
-        metadata = {name: value for name, value in {**beside, **metadata}.items() if value is not None}
+        metadata = {
+            name: value for name, value in {**beside, **metadata}.items() if value is not None
+        }
     stored["metadata"] = metadata
     return stored
 
 
 def _names(schema: Any) -> Iterator[str]:
-    """The names of fields in a schema: the keys of its `properties`, the entries of its `required`, at any depth."""
+    """The names of fields in a schema: the keys of its `properties`, the entries of its `required`,
+    at any depth.
+    """
     if isinstance(schema, list):
         for part in schema:
             yield from _names(part)

@@ -47,7 +47,9 @@ class UsageError(ValueError):
 class Command:
     """One run. Each public method is a command: it prints its outcome and returns the exit code."""
 
-    def __init__(self, options: argparse.Namespace, environ: Mapping[str, str], table: DeadLetterTable) -> None:
+    def __init__(
+        self, options: argparse.Namespace, environ: Mapping[str, str], table: DeadLetterTable
+    ) -> None:
         self._options = options
         self._environ = environ
         self._table = table
@@ -82,7 +84,9 @@ class Command:
         options = self._options
         if not (options.dry_run or options.file or options.to):
             raise UsageError("fix: expected a FILE to repair, --to FILE to write to, or --dry-run")
-        target = _new_file(options.to) if options.to else Path(options.file) if options.file else None
+        target = (
+            _new_file(options.to) if options.to else Path(options.file) if options.file else None
+        )
         summary = _Summary(options.show)
         repaired = (one.letter for one in summary.of(self._letters(OPEN), _repairs(options)))
         if target is None or options.dry_run:
@@ -195,7 +199,9 @@ def _new_file(name: str) -> Path:
     """Edits are work: no file is written over that is there already."""
     path = Path(name)
     if path.exists() or not path.parent.is_dir():
-        raise UsageError(f"FILE: expected one that does not exist yet, in a folder that does, got {path}")
+        raise UsageError(
+            f"FILE: expected one that does not exist yet, in a folder that does, got {path}"
+        )
     return path
 
 
@@ -218,7 +224,9 @@ def _show(letter: StoredLetter, found: Examined | None = None) -> None:
 
 def _printable(text: str) -> str:
     """The text without what a terminal would obey: a payload is anybody's."""
-    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text
+    )
 
 
 def _line(text: str) -> str:
@@ -260,21 +268,37 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     filters, repairs = _filter_options(), _repair_options()
-    listing = commands.add_parser("list", parents=[filters], help="what was rejected, by source, field and reason")
-    exporting = commands.add_parser("export", parents=[filters], help="write letters to a file, to be edited")
+    listing = commands.add_parser(
+        "list", parents=[filters], help="what was rejected, by source, field and reason"
+    )
+    exporting = commands.add_parser(
+        "export", parents=[filters], help="write letters to a file, to be edited"
+    )
     exporting.add_argument("file", metavar="FILE", help="a new file of JSON lines")
     fixing = commands.add_parser("fix", parents=[filters, repairs], help="repair letters by rule")
-    fixing.add_argument("--dry-run", action="store_true", help="write nothing, only say what would change")
-    fixing.add_argument("--to", metavar="FILE", help="write the repaired letters there, not back to FILE")
-    replaying = commands.add_parser("replay", parents=[filters, repairs], help="send what passes the contract now")
-    replaying.add_argument("--again", action="store_true", help="also what was replayed before; events count once")
+    fixing.add_argument(
+        "--dry-run", action="store_true", help="write nothing, only say what would change"
+    )
+    fixing.add_argument(
+        "--to", metavar="FILE", help="write the repaired letters there, not back to FILE"
+    )
+    replaying = commands.add_parser(
+        "replay", parents=[filters, repairs], help="send what passes the contract now"
+    )
+    replaying.add_argument(
+        "--again", action="store_true", help="also what was replayed before; events count once"
+    )
     replaying.add_argument("--collector", metavar="URL", help="the collector that they go through")
     for command in (listing, exporting):
         command.add_argument("--all", action="store_true", help="also letters that were replayed")
     for command in (fixing, replaying):
-        command.add_argument("file", metavar="FILE", nargs="?", help="letters of a file, not of the warehouse")
+        command.add_argument(
+            "file", metavar="FILE", nargs="?", help="letters of a file, not of the warehouse"
+        )
     for command in (listing, fixing, replaying):
-        command.add_argument("--show", type=_count, default=0, metavar="N", help="print N letters whole")
+        command.add_argument(
+            "--show", type=_count, default=0, metavar="N", help="print N letters whole"
+        )
     return parser
 
 
@@ -285,18 +309,32 @@ def _filter_options() -> argparse.ArgumentParser:
     options.add_argument("--field", help="the field that broke the contract")
     options.add_argument("--reason", help="a part of the reason")
     options.add_argument("--id", help="the letter's id, or how it begins")
-    options.add_argument("--limit", type=_count, help="so many letters, the oldest; of list: so many groups")
+    options.add_argument(
+        "--limit", type=_count, help="so many letters, the oldest; of list: so many groups"
+    )
     return options
 
 
 def _repair_options() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(add_help=False)
-    options.add_argument("--rename", action="append", default=[], metavar="OLD=NEW", help="give a field its name")
-    options.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="e.g. metadata.price=9.5")
-    options.add_argument("--drop", action="append", default=[], metavar="FIELD", help="take a field out")
-    options.add_argument("--number", action="append", default=[], metavar="FIELD", help="read its text as a number")
-    options.add_argument("--shift", type=float, default=0.0, metavar="SECONDS", help="add to the timestamps")
-    options.add_argument("--split", action="store_true", help="let a body's good events go without the bad ones")
+    options.add_argument(
+        "--rename", action="append", default=[], metavar="OLD=NEW", help="give a field its name"
+    )
+    options.add_argument(
+        "--set", action="append", default=[], metavar="FIELD=VALUE", help="e.g. metadata.price=9.5"
+    )
+    options.add_argument(
+        "--drop", action="append", default=[], metavar="FIELD", help="take a field out"
+    )
+    options.add_argument(
+        "--number", action="append", default=[], metavar="FIELD", help="read its text as a number"
+    )
+    options.add_argument(
+        "--shift", type=float, default=0.0, metavar="SECONDS", help="add to the timestamps"
+    )
+    options.add_argument(
+        "--split", action="store_true", help="let a body's good events go without the bad ones"
+    )
     return options
 
 

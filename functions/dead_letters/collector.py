@@ -26,7 +26,14 @@ from pipeline.core.events import (
 )
 
 TIMEOUT_S = 60.0
-MAX_REQUEST = (MAX_EVENTS, 1024 * 1024, MAX_CONTAINERS, MAX_VALUES, MAX_ESCAPED_HALVES, MAX_LONG_NUMBERS)
+MAX_REQUEST = (
+    MAX_EVENTS,
+    1024 * 1024,
+    MAX_CONTAINERS,
+    MAX_VALUES,
+    MAX_ESCAPED_HALVES,
+    MAX_LONG_NUMBERS,
+)
 """Bound of the sum of `event_size` in one request."""
 
 
@@ -80,10 +87,14 @@ class Collector:
         """
         url = url or (environ.get("FRESHET_COLLECTOR_URL") if local else None)
         if not url:
-            raise ValueError("--collector: expected the address of the collector to send through, got nothing")
+            raise ValueError(
+                "--collector: expected the address of the collector to send through, got nothing"
+            )
         key = environ.get("FRESHET_BACKFILL_KEY")
         if not key:
-            raise ValueError("FRESHET_BACKFILL_KEY: expected the collector's backfill key, got nothing")
+            raise ValueError(
+                "FRESHET_BACKFILL_KEY: expected the collector's backfill key, got nothing"
+            )
         return Collector(url, key)
 
     def send(self, events: Iterable[Event], origin: Origin, now: datetime) -> list[int]:
@@ -124,7 +135,9 @@ class Collector:
             )
         except requests.RequestException as error:
             problem = type(error).__name__
-            raise CollectorError(f"the collector at {self.url} does not answer: {problem}") from None
+            raise CollectorError(
+                f"the collector at {self.url} does not answer: {problem}"
+            ) from None
         return _rejected(answer, len(events))
 
 
@@ -137,7 +150,11 @@ def event_size(event: Event) -> tuple[int, ...]:
 def request_body(events: Sequence[Event], now: datetime) -> bytes:
     """The events as history, sent now."""
     return msgspec.json.encode(
-        {"sent_at": format_time(now), "backfill": True, "events": [_fields(event) for event in events]}
+        {
+            "sent_at": format_time(now),
+            "backfill": True,
+            "events": [_fields(event) for event in events],
+        }
     )
 
 

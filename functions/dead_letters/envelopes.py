@@ -34,7 +34,8 @@ def is_json(payload: bytes) -> bool:
 
 
 def decode(payload: bytes, path: str) -> Any:
-    """The fields of a payload, a JSON value or a form; None where it cannot be read or is too deep."""
+    """The fields of a payload, a JSON value or a form; None where it cannot be read or is too
+    deep."""
     try:
         if is_json(payload):
             value = read_json(payload)

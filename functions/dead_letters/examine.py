@@ -13,7 +13,14 @@ from typing import Any
 import msgspec
 
 from functions.accept import facts_of
-from functions.dead_letters.envelopes import FLAT_PATHS, UNREADABLE, decode, encode, is_json, request_around
+from functions.dead_letters.envelopes import (
+    FLAT_PATHS,
+    UNREADABLE,
+    decode,
+    encode,
+    is_json,
+    request_around,
+)
 from functions.dead_letters.letters import NATIVE, NATIVE_PATH, StoredLetter
 from functions.dead_letters.repairs import MAX_SHIFT_S, Repairs
 from functions.protocols.contract import Reading, Translated
@@ -34,7 +41,8 @@ MAX_TEXT_LENGTH = 256
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """An event that breaks the contract: its place (None: the payload as a whole), why, its bytes."""
+    """An event that breaks the contract: its place (None: the payload as a whole), why, its
+    bytes."""
 
     index: int | None
     error: InvalidEvent
@@ -61,7 +69,9 @@ class Examined(msgspec.Struct, frozen=True):
         received_at = self.letter.received(now)
         attributes = self.letter.origin() | {"split_from": self.letter.letter_id}
         return [
-            DeadLetter.of(one.payload, _shortened(one.error), self.letter.source, received_at, attributes)
+            DeadLetter.of(
+                one.payload, _shortened(one.error), self.letter.source, received_at, attributes
+            )
             for one in self.refused
         ]
 
@@ -110,20 +120,28 @@ def _reading(letter: StoredLetter, received_at: datetime) -> Reading:
     name, path = _protocol(letter)
     route = ROUTES.get(path)
     if route is None or route.name != name:
-        raise InvalidEvent("protocol", "expected one that the collector has, and its path", f"{name} {path}")
+        raise InvalidEvent(
+            "protocol", "expected one that the collector has, and its path", f"{name} {path}"
+        )
     if abs(letter.shift_s) > MAX_SHIFT_S:
-        raise InvalidEvent("shift_s", f"expected at most {MAX_SHIFT_S:.0f} s either way", letter.shift_s)
+        raise InvalidEvent(
+            "shift_s", f"expected at most {MAX_SHIFT_S:.0f} s either way", letter.shift_s
+        )
     reading = route.protocol.read(request_around(name, path, payload, received_at))
     if not reading.events:
         raise InvalidEvent("events", "expected at least one event", None)
     return reading
 
 
-def _accepted(translated: Translated, reading: Reading, letter: StoredLetter, received_at: datetime) -> list[Event]:
+def _accepted(
+    translated: Translated, reading: Reading, letter: StoredLetter, received_at: datetime
+) -> list[Event]:
     """All that a sender's event stands for, or nothing; with the consent that was found for it."""
     if translated.error is not None:
         raise translated.error
-    clock = None if reading.history else clock_shift(translated.sent_at or reading.sent_at, received_at)
+    clock = (
+        None if reading.history else clock_shift(translated.sent_at or reading.sent_at, received_at)
+    )
     shift = (clock or timedelta()) + timedelta(seconds=letter.shift_s)
     stated = letter.consent() or reading.consent
     events: list[Event] = []

@@ -62,7 +62,9 @@ class StoredLetter(msgspec.Struct, frozen=True, kw_only=True):
                 return self.payload.encode()
             return base64.b64decode(self.payload, validate=True)
         except ValueError:
-            raise InvalidEvent("payload", f"expected text in {self.encoding}", self.payload) from None
+            raise InvalidEvent(
+                "payload", f"expected text in {self.encoding}", self.payload
+            ) from None
 
     def origin(self) -> dict[str, str]:
         """Those of `site`, `sender`, `protocol`, `path`, `consent`, `unproven` that it has."""
@@ -92,7 +94,9 @@ class StoredLetter(msgspec.Struct, frozen=True, kw_only=True):
             InvalidEvent: field `user_token`, where the event names a user without the proof.
         """
         if event.user_id is not None and "unproven" in self.origin():
-            raise InvalidEvent(USER_TOKEN, "expected an event without the user id, which nothing proves", None)
+            raise InvalidEvent(
+                USER_TOKEN, "expected an event without the user id, which nothing proves", None
+            )
 
     def received(self, now: datetime) -> datetime:
         """The time of its rejection; `now` where that is no time, or in the future."""
@@ -110,7 +114,8 @@ def read_letters(path: Path) -> Iterator[StoredLetter]:
     """
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
-            line = line.removeprefix(b"\xef\xbb\xbf").strip()  # some editors put a byte order mark first
+            # some editors put a byte order mark first
+            line = line.removeprefix(b"\xef\xbb\xbf").strip()
             if line:
                 yield _letter(line, f"{path.name} line {number}")
 
@@ -146,4 +151,6 @@ def _letter(line: bytes, where: str) -> StoredLetter:
         return msgspec.json.decode(msgspec.json.encode(fields), type=StoredLetter)
     except _UNREADABLE as error:
         problem = error if isinstance(error, msgspec.MsgspecError) else type(error).__name__
-        raise InvalidFile(f"{where}: expected a dead letter as export writes it ({problem})") from None
+        raise InvalidFile(
+            f"{where}: expected a dead letter as export writes it ({problem})"
+        ) from None

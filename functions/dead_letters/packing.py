@@ -8,7 +8,9 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def packed(things: Iterable[T], measure: Callable[[T], Sequence[int]], most: Sequence[int]) -> Iterator[list[T]]:
+def packed(
+    things: Iterable[T], measure: Callable[[T], Sequence[int]], most: Sequence[int]
+) -> Iterator[list[T]]:
     """Consecutive things in lists as long as they may be.
 
     Args:

@@ -38,7 +38,9 @@ class Repairs(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if not abs(self.shift_s) <= MAX_SHIFT_S:
-            raise ValueError(f"shift: expected at most {MAX_SHIFT_S:.0f} s either way, got {self.shift_s}")
+            raise ValueError(
+                f"shift: expected at most {MAX_SHIFT_S:.0f} s either way, got {self.shift_s}"
+            )
         for field, text in self.assign:
             if _wants_number(field) and number_of(text) is None:
                 raise ValueError(f"set: {field}: expected a number, got {text!r}")

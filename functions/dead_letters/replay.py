@@ -44,7 +44,10 @@ class Tally:
 
 
 def replay(
-    found: Iterable[Examined], table: DeadLetterTable, collector: Collector, now: Callable[[], datetime]
+    found: Iterable[Examined],
+    table: DeadLetterTable,
+    collector: Collector,
+    now: Callable[[], datetime],
 ) -> Tally:
     """Send what passes, then record it.
 

@@ -86,7 +86,9 @@ class Filters:
         )
 
     def _given(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in _CONDITIONS if getattr(self, name) is not None}
+        return {
+            name: getattr(self, name) for name in _CONDITIONS if getattr(self, name) is not None
+        }
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,8 @@ class DeadLetterTable:
         self._client.close()
 
     def groups(self, filters: Filters, view: str) -> list[Group]:
-        """Dead letters by source, field and reason, most first; at most 100 groups, or the limit."""
+        """Dead letters by source, field and reason, most first; at most 100 groups, or the
+        limit."""
         query = _GROUPS.format(
             view=self._installation.table(view),
             condition=filters.condition(),
@@ -127,7 +130,11 @@ class DeadLetterTable:
 
     def letters(self, filters: Filters, view: str) -> Iterator[StoredLetter]:
         """The dead letters, page by page; the oldest first where there is a limit."""
-        tail = "" if filters.limit is None else f" order by received_at, letter_id limit {filters.limit}"
+        tail = (
+            ""
+            if filters.limit is None
+            else f" order by received_at, letter_id limit {filters.limit}"
+        )
         source = f"`{self._installation.table(view)}`"
         query = f"select {_COLUMNS} from {source} where {filters.condition()}{tail}"
         return map(_stored, self._client.query_and_wait(query, job_config=filters.parameters()))
@@ -152,14 +159,20 @@ class DeadLetterTable:
         if not rows:
             return
         name = self._installation.table(table)
-        errors = self._client.insert_rows_json(name, rows, retry=DEFAULT_RETRY.with_timeout(INSERT_S))
+        errors = self._client.insert_rows_json(
+            name, rows, retry=DEFAULT_RETRY.with_timeout(INSERT_S)
+        )
         if errors:
-            reasons = sorted({f"{e.get('location')}: {e.get('reason')}" for row in errors for e in row["errors"]})
+            reasons = sorted(
+                {f"{e.get('location')}: {e.get('reason')}" for row in errors for e in row["errors"]}
+            )
             raise RowsRefused(f"{name}: {len(errors)} of {len(rows)} rows refused: {reasons[:5]}")
 
     def _recorded(self, ids: list[str]) -> set[str]:
         query = _RECORDED.format(table=self._installation.table("dead_letters_replayed"))
-        values = bigquery.QueryJobConfig(query_parameters=[bigquery.ArrayQueryParameter("ids", "STRING", ids)])
+        values = bigquery.QueryJobConfig(
+            query_parameters=[bigquery.ArrayQueryParameter("ids", "STRING", ids)]
+        )
         return {row["letter_id"] for row in self._client.query_and_wait(query, job_config=values)}
 
 

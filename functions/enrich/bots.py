@@ -1,4 +1,7 @@
-"""Bots, by name or by a header that every browser sends and this one did not. They are marked, and never refused."""
+"""Bots, by name or by a header that every browser sends and this one did not.
+
+They are marked, and never refused.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,21 @@ from typing import Any
 
 from functions.enrich.user_agents import UserAgents
 
-KNOWN_CRAWLER, NO_USER_AGENT, NO_BROWSER_SIGNALS = "user_agent", "no_user_agent", "no_browser_signals"
+KNOWN_CRAWLER, NO_USER_AGENT, NO_BROWSER_SIGNALS = (
+    "user_agent",
+    "no_user_agent",
+    "no_browser_signals",
+)
 _LOOPBACK = ("localhost", "127.", "[::1]")
 
 
-def bot_reason(user_agent: str | None, headers: Mapping[str, str], agents: UserAgents) -> str | None:
+def bot_reason(
+    user_agent: str | None, headers: Mapping[str, str], agents: UserAgents
+) -> str | None:
     """The reason why a request is a bot's, or None.
 
-    Not to be asked about a back end's requests (a server's write key): those lack all that a browser sends.
+    Not to be asked about a back end's requests (a server's write key): those lack all that a
+    browser sends.
 
     Args:
         user_agent: the header's text.
@@ -22,11 +32,14 @@ def bot_reason(user_agent: str | None, headers: Mapping[str, str], agents: UserA
         agents: remembers what texts say.
 
     Returns:
-        `user_agent`: known by name (the package crawler-user-agents, without libraries, see `user_agents`).
+        `user_agent`: known by name (the package crawler-user-agents, without libraries, see
+            `user_agents`).
         `no_user_agent`: says nothing of itself, as no browser and no app does.
-        `no_browser_signals`: claims to be a browser and lacks what that browser always sends: Accept-Language; Chrome
-        since 80 and Firefox since 90 also Sec-Fetch-Mode and Sec-Fetch-Site, to https and to loopback addresses only
-        (W3C Fetch Metadata, section 2: "potentially trustworthy" URLs). One of the two suffices here.
+        `no_browser_signals`: claims to be a browser and lacks what that browser always sends:
+            Accept-Language; Chrome
+        since 80 and Firefox since 90 also Sec-Fetch-Mode and Sec-Fetch-Site, to https and to
+        loopback addresses only (W3C Fetch Metadata, section 2: "potentially trustworthy" URLs). One
+        of the two suffices here.
     """
     if not user_agent:
         return NO_USER_AGENT
@@ -40,11 +53,15 @@ def bot_reason(user_agent: str | None, headers: Mapping[str, str], agents: UserA
     return None
 
 
-def event_bot_reason(reason: str | None, metadata: Mapping[str, Any], agents: UserAgents) -> str | None:
-    """The same of one event, which may name its visitor's own user agent; before `context.merge` drops that.
+def event_bot_reason(
+    reason: str | None, metadata: Mapping[str, Any], agents: UserAgents
+) -> str | None:
+    """The same of one event, which may name its visitor's own user agent; before `context.merge`
+    drops that.
 
     Args:
-        reason: the request's, of `bot_reason`. That the sender named no agent says nothing about such a visitor.
+        reason: the request's, of `bot_reason`. That the sender named no agent says nothing about
+            such a visitor.
         metadata: the event's.
         agents: as above.
     """
@@ -59,10 +76,12 @@ def event_bot_reason(reason: str | None, metadata: Mapping[str, Any], agents: Us
 def is_trustworthy(headers: Mapping[str, str]) -> bool:
     """True where the browser surely took the collector's address for one that gets `Sec-Fetch-*`.
 
-    The front end says by X-Forwarded-Proto that it was https; a request to a loopback host shows it by Host. Where
-    neither is so, it is not known.
+    The front end says by X-Forwarded-Proto that it was https; a request to a loopback host shows it
+    by Host. Where neither is so, it is not known.
     """
-    return headers.get("x-forwarded-proto") == "https" or headers.get("host", "").startswith(_LOOPBACK)
+    return headers.get("x-forwarded-proto") == "https" or headers.get("host", "").startswith(
+        _LOOPBACK
+    )
 
 
 def _lacks_fetch_metadata(headers: Mapping[str, str]) -> bool:

@@ -1,4 +1,6 @@
-"""Context that the collector adds to events: agent, language and country of the request, campaign of the page."""
+"""Context that the collector adds to events: agent, language and country of the request, campaign
+of the page.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ _QUALITY = re.compile(r"\s*q\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\s*", re.ASCI
 def request_context(
     user_agent: str | None, accept_language: str | None, country: str | None, agents: UserAgents
 ) -> dict[str, str]:
-    """Facts about a request's sender, under the names of event metadata; what it does not say is left out.
+    """Facts about a request's sender, under the names of event metadata; what it does not say is
+    left out.
 
     Args:
         user_agent, accept_language: the headers' texts, any.
@@ -41,7 +44,9 @@ def request_context(
         `user_agent_family`, `os_family`, `device_class`, `language`, `country`.
     """
     context = _agent_facts(agents.of(user_agent)) if user_agent else {}
-    if accept_language and (language := preferred_language(accept_language[:MAX_ACCEPT_LANGUAGE_LENGTH])):
+    if accept_language and (
+        language := preferred_language(accept_language[:MAX_ACCEPT_LANGUAGE_LENGTH])
+    ):
         context["language"] = language
     if country:
         context["country"] = country
@@ -51,9 +56,10 @@ def request_context(
 def merge(context: dict[str, str], metadata: dict[str, Any], agents: UserAgents) -> None:
     """Add a request's context to an event's metadata, in place; what the event says itself stays.
 
-    An event may name its visitor's `user_agent`, as SDKs of back ends and apps do. It then says agent, system and
-    device, and is dropped: whole, it is a fingerprint. Where that is another agent than the request's, the request came
-    from a back end, and its language and country are left out as well: they are the back end's.
+    An event may name its visitor's `user_agent`, as SDKs of back ends and apps do. It then says
+    agent, system and device, and is dropped: whole, it is a fingerprint. Where that is another
+    agent than the request's, the request came from a back end, and its language and country are
+    left out as well: they are the back end's.
     """
     given = metadata.pop("user_agent", None)
     if isinstance(given, str) and given:
@@ -64,13 +70,15 @@ def merge(context: dict[str, str], metadata: dict[str, Any], agents: UserAgents)
 
 
 def enrich_event(metadata: dict[str, Any], event: str = PAGE_VIEW) -> None:
-    """Add what an event's `url` and `referrer` say, in place; what the event says itself stays. It never raises.
+    """Add what an event's `url` and `referrer` say, in place; what the event says itself stays. It
+    never raises.
 
-    `utm_source`, `utm_medium`, `utm_campaign`, `utm_term` and `utm_content`, each the first that is not empty, of at
-    most 256 characters; `click_id_kind`, the name of the first advertiser's click id (`CLICK_IDS`) and never its value;
-    `referrer_kind`: `internal` (the same site, see `site_of`), `search`, `social`, `email`, `ai` or `other` by the
-    referrer's host. A page view at an address without a referrer is `campaign` where its address names one, and
-    `direct` else; other events rarely carry the referrer, so that its absence says nothing.
+    `utm_source`, `utm_medium`, `utm_campaign`, `utm_term` and `utm_content`, each the first that is
+    not empty, of at most 256 characters; `click_id_kind`, the name of the first advertiser's click
+    id (`CLICK_IDS`) and never its value; `referrer_kind`: `internal` (the same site, see
+    `site_of`), `search`, `social`, `email`, `ai` or `other` by the referrer's host. A page view at
+    an address without a referrer is `campaign` where its address names one, and `direct` else;
+    other events rarely carry the referrer, so that its absence says nothing.
 
     Args:
         metadata: of one event.
@@ -86,13 +94,18 @@ def enrich_event(metadata: dict[str, Any], event: str = PAGE_VIEW) -> None:
     if isinstance(referrer, str) and referrer and referrer != "$direct":  # which is Mixpanel's word
         metadata["referrer_kind"] = _referrer_kind(referrer, url)
     elif url and event == PAGE_VIEW:
-        named = metadata.get("utm_source") or metadata.get("utm_medium") or metadata.get("click_id_kind")
+        named = (
+            metadata.get("utm_source")
+            or metadata.get("utm_medium")
+            or metadata.get("click_id_kind")
+        )
         metadata["referrer_kind"] = "campaign" if named else "direct"
 
 
 @lru_cache(maxsize=4096)
 def preferred_language(accept_language: str) -> str | None:
-    """The first language of the greatest quality (RFC 9110, section 12.5.4), as RFC 5646 writes it: `pt-BR`, `zh-Hant`.
+    """The first language of the greatest quality (RFC 9110, section 12.5.4), as RFC 5646 writes it:
+    `pt-BR`, `zh-Hant`.
 
     Args:
         accept_language: at most `MAX_ACCEPT_LANGUAGE_LENGTH` characters.
@@ -116,7 +129,10 @@ def _quality(parameter: str) -> float:
 def _written(tag: str) -> str:
     """Language lower, script as a title, region upper (RFC 5646, section 2.1.1)."""
     first, *others = tag.split("-")
-    cased = [part.upper() if len(part) == 2 else part.title() if len(part) == 4 else part.lower() for part in others]
+    cased = [
+        part.upper() if len(part) == 2 else part.title() if len(part) == 4 else part.lower()
+        for part in others
+    ]
     return "-".join([first.lower(), *cased])
 
 
@@ -142,7 +158,9 @@ def _add_campaign(metadata: dict[str, Any], query: str) -> None:
 
 
 def _decoded(value: str) -> str:
-    """At most 256 printable characters of a query's value; one character is at most 12 of them (`%F0%9F%98%80`)."""
+    """At most 256 printable characters of a query's value; one character is at most 12 of them
+    (`%F0%9F%98%80`).
+    """
     text = value[: 12 * MAX_TEXT_LENGTH]
     if "%" in text or "+" in text:
         text = unquote_plus(text)
@@ -162,7 +180,9 @@ def _referrer_kind(referrer: str, url: str) -> str:
 
 
 def host_of(url: str) -> str:
-    """The lower-case host of an absolute address, or the empty text; of an Android app, its package."""
+    """The lower-case host of an absolute address, or the empty text; of an Android app, its
+    package.
+    """
     found = _AUTHORITY.match(url)
     if found is None:
         return ""

@@ -15,17 +15,25 @@ UNKNOWN = frozenset({"ZZ", "XX"})
 
 IPV4_IN_IPV6 = "::ffff:"
 _NETWORKS_TRIED = 1000
-_UNREADABLE = (maxminddb.InvalidDatabaseError, ValueError, OSError, TypeError, KeyError, RecursionError)
+_UNREADABLE = (
+    maxminddb.InvalidDatabaseError,
+    ValueError,
+    OSError,
+    TypeError,
+    KeyError,
+    RecursionError,
+)
 
 
 class Countries:
     """Countries of requests. An address is looked up, and neither kept nor cached.
 
     Args:
-        header: name of the header that the load balancer overwrites with the country (`x-client-region`,
-            `x-appengine-country`, `cf-ipcountry`). Without such a balancer every client could write it.
-        path: of a file in MaxMind's format, asked where the header says nothing. It is mapped into memory: replace it
-            by renaming another one over it, and never write into it.
+        header: name of the header that the load balancer overwrites with the country
+            (`x-client-region`, `x-appengine-country`, `cf-ipcountry`). Without such a balancer
+            every client could write it.
+        path: of a file in MaxMind's format, asked where the header says nothing. It is mapped into
+            memory: replace it by renaming another one over it, and never write into it.
 
     Raises:
         InvalidConfig: the file cannot be read, or names no country in its first thousand networks.
@@ -45,7 +53,11 @@ class Countries:
             address: the client's, whole, as unchecked text.
         """
         code = country_code(headers.get(self._header)) if self._header else None
-        return code if code or self._reader is None or not address else _looked_up(self._reader, address)
+        return (
+            code
+            if code or self._reader is None or not address
+            else _looked_up(self._reader, address)
+        )
 
     def close(self) -> None:
         """Close the file."""
@@ -66,10 +78,14 @@ def _opened(path: str) -> maxminddb.Reader:
         reader = maxminddb.open_database(path)
         found = any(_country(record) for _, record in islice(reader, _NETWORKS_TRIED))
     except _UNREADABLE as error:
-        raise InvalidConfig(f"FRESHET_COUNTRIES_FILE: expected a MaxMind database, got {path!r} ({error})") from None
+        raise InvalidConfig(
+            f"FRESHET_COUNTRIES_FILE: expected a MaxMind database, got {path!r} ({error})"
+        ) from None
     if not found:
         reader.close()
-        raise InvalidConfig(f"FRESHET_COUNTRIES_FILE: expected a database with countries, got {path!r}")
+        raise InvalidConfig(
+            f"FRESHET_COUNTRIES_FILE: expected a database with countries, got {path!r}"
+        )
     return reader
 
 

@@ -18,7 +18,9 @@ from pipeline.runtime.headers import Headers
 
 MAX_REMEMBERED = 8192
 MAX_KEY_BYTES = 1024
-_HEADERS = b"user-agent accept-language sec-fetch-mode sec-fetch-site x-forwarded-proto host sec-gpc dnt".split()
+_HEADERS = (
+    b"user-agent accept-language sec-fetch-mode sec-fetch-site x-forwarded-proto host sec-gpc dnt"
+).split()
 
 
 class Sender(msgspec.Struct, frozen=True):
@@ -37,7 +39,9 @@ class Senders:
         marks_bots: whether anybody asks who is a bot.
     """
 
-    def __init__(self, agents: UserAgents, countries: Countries, privacy: Privacy, marks_bots: bool) -> None:
+    def __init__(
+        self, agents: UserAgents, countries: Countries, privacy: Privacy, marks_bots: bool
+    ) -> None:
         self._agents = agents
         self._countries = countries
         self._privacy = privacy
@@ -65,7 +69,10 @@ class Senders:
             self._privacy.signal(headers),
         )
         # What there was no time to parse is parsed another time.
-        if sender.context.get("user_agent_family") != UNREAD and sum(map(len, filter(None, key))) <= MAX_KEY_BYTES:
+        if (
+            sender.context.get("user_agent_family") != UNREAD
+            and sum(map(len, filter(None, key))) <= MAX_KEY_BYTES
+        ):
             if len(self._known) >= MAX_REMEMBERED:
                 self._known.clear()
             self._known[key] = sender

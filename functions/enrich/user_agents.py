@@ -1,4 +1,6 @@
-"""User agents, parsed and cached: browser, system, kind of device, and whether it is a known crawler."""
+"""User agents, parsed and cached: browser, system, kind of device, and whether it is a known
+crawler.
+"""
 
 from __future__ import annotations
 
@@ -16,19 +18,24 @@ MAX_FAMILY_LENGTH = 64
 CACHED_USER_AGENTS = 4096
 BUSY_SHARE, BURST_S = 0.05, 0.5
 MAX_CHARGE_S = 0.02
-"""Bound of the time that one parse is charged: a process that was put to sleep in it has not worked so long."""
+"""Bound of the time that one parse is charged: a process that was put to sleep in it has not worked
+so long."""
 
 UNREAD, UNRECOGNISED = "unknown", "Other"
 
 SENDERS = frozenset(
     {
-        *"Python-urllib python-requests aiohttp httpx libwww-perl Go-http-client okhttp axios".split(),
-        *r"AHC\/ ^Apache-HttpClient CustomAsyncHttpClient ^PHP-Curl-Class ^curl ^HTTPie\/ node-fetch".split(),
-        *r"sindresorhus\/got [wW]get Jetty Salesforce\.com AnyEvent Pcore-HTTP HttpUrlConnection".split(),
+        *"Python-urllib python-requests aiohttp httpx libwww-perl Go-http-client okhttp "
+        "axios".split(),
+        *r"AHC\/ ^Apache-HttpClient CustomAsyncHttpClient ^PHP-Curl-Class ^curl ^HTTPie\/ "
+        r"node-fetch".split(),
+        *r"sindresorhus\/got [wW]get Jetty Salesforce\.com AnyEvent Pcore-HTTP "
+        r"HttpUrlConnection".split(),
         "Amazon CloudFront",  # says so in place of every visitor's own, unless told to pass it on
     }
 )
-"""Patterns of the crawlers' list that are libraries: with them back ends and apps send their visitors' events."""
+"""Patterns of the crawlers' list that are libraries: with them back ends and apps send their
+visitors' events."""
 
 PEOPLE = frozenset(
     {
@@ -43,17 +50,25 @@ PEOPLE = frozenset(
 
 _CHUNK = 25
 _TV = re.compile(
-    r"smart-?tv|smart tv|apple ?tv|google ?tv|android ?tv|hbbtv|netcast|web0s|bravia|\bviera|philipstv|roku|\bcrkey\b"
+    r"smart-?tv|smart tv|apple ?tv|google ?tv|android "
+    r"?tv|hbbtv|netcast|web0s|bravia|\bviera|philipstv|roku|\bcrkey\b"
     r"|\baft[a-z]{1,4}\b|\bdtv\b|tizen.{0,40}\btv\b|\btv safari",
     re.IGNORECASE,
 )
 _TABLET = re.compile(r"ipad|tablet|kindle|playbook|\bsilk/", re.IGNORECASE)
-_MOBILE = re.compile(r"mobi|iphone|ipod|android|windows phone|opera mini|blackberry|dalvik", re.IGNORECASE)
+_MOBILE = re.compile(
+    r"mobi|iphone|ipod|android|windows phone|opera mini|blackberry|dalvik", re.IGNORECASE
+)
 _DESKTOP = re.compile(r"windows|macintosh|mac os x|x11|cros|linux", re.IGNORECASE)
 
-_BROWSER = re.compile(r"Mozilla/5\.0 \(.*(?:Chrome/\d|Firefox/\d|Version/\d[\d.]{0,12} (?:Mobile/\w{1,12} )?Safari/)")
+_BROWSER = re.compile(
+    r"Mozilla/5\.0 \(.*(?:Chrome/\d|Firefox/\d|Version/\d[\d.]{0,12} (?:Mobile/\w{1,12} )?Safari/)"
+)
 _NOT_A_BROWSER = re.compile(r"; wv\)|Electron/|Headless|compatible|like Gecko\) Mobile/\w{1,12}$")
-_CHROME, _FIREFOX = re.compile(r"Chrome/(\d{1,4})\."), re.compile(r"Gecko/\S{1,20} Firefox/(\d{1,4})\.")
+_CHROME, _FIREFOX = (
+    re.compile(r"Chrome/(\d{1,4})\."),
+    re.compile(r"Gecko/\S{1,20} Firefox/(\d{1,4})\."),
+)
 FETCH_METADATA_SINCE = {_CHROME: 80, _FIREFOX: 90}
 
 
@@ -61,10 +76,12 @@ class Agent(msgspec.Struct, frozen=True):
     """A user agent, parsed. It can say anything: a claim, and no proof.
 
     Attributes:
-        family, os_family: `Chrome`, `Windows`; `Other` where the tables know none, `unknown` where it was not parsed.
+        family, os_family: `Chrome`, `Windows`; `Other` where the tables know none, `unknown` where
+            it was not parsed.
         device_class: `desktop`, `mobile`, `tablet`, `tv`, `bot` or `other`.
         crawler: known to be no person.
-        browser: claims to be Chrome or a relative, Firefox, or Safari, as such and not within an app.
+        browser: claims to be Chrome or a relative, Firefox, or Safari, as such and not within an
+            app.
         fetch_metadata: claims to be a browser that sends `Sec-Fetch-*` to every https address.
     """
 
@@ -82,10 +99,11 @@ NOBODY_LOOKED = Agent(UNREAD, UNREAD, "other", crawler=False, browser=False, fet
 class UserAgents:
     """Reads user agents and remembers the latest; for one thread.
 
-    A text that is not remembered takes 0.4 ms of regular expressions, and 1.3 ms where it is noise (`python -m
-    tests.bench steps`); less with the package's Rust resolver, which is taken where it is installed. So that nobody
-    keeps the process busy with texts that were never seen, reading may take `busy_share` of the time. What comes beyond
-    that is `NOBODY_LOOKED`: no crawler and no browser is recognised in it, and nothing of it is remembered.
+    A text that is not remembered takes 0.4 ms of regular expressions, and 1.3 ms where it is noise
+    (`python -m tests.bench steps`); less with the package's Rust resolver, which is taken where it
+    is installed. So that nobody keeps the process busy with texts that were never seen, reading may
+    take `busy_share` of the time. What comes beyond that is `NOBODY_LOOKED`: no crawler and no
+    browser is recognised in it, and nothing of it is remembered.
 
     Args:
         clock: seconds, monotonic.
@@ -111,7 +129,8 @@ class UserAgents:
         self._saved_s, self._seen_at_s = burst_s, clock()
 
     def of(self, text: str) -> Agent:
-        """The user agent of a text; of a long one, of its first `MAX_USER_AGENT_LENGTH` characters."""
+        """The user agent of a text; of a long one, of its first `MAX_USER_AGENT_LENGTH`
+        characters."""
         text = text[:MAX_USER_AGENT_LENGTH]
         agent = self._known.get(text)
         if agent is None:
@@ -121,7 +140,9 @@ class UserAgents:
 
     def _met(self, text: str) -> Agent:
         started_s = self._clock()
-        self._saved_s = min(self._burst_s, self._saved_s + (started_s - self._seen_at_s) * self._busy_share)
+        self._saved_s = min(
+            self._burst_s, self._saved_s + (started_s - self._seen_at_s) * self._busy_share
+        )
         self._seen_at_s = started_s
         if self._saved_s <= 0:
             return NOBODY_LOOKED
@@ -144,16 +165,22 @@ class UserAgents:
 
 
 def crawler_patterns() -> Sequence[re.Pattern[str]]:
-    """The crawlers' list without `SENDERS` and `PEOPLE`, in chunks, which the engine searches faster than the whole."""
-    patterns = [row["pattern"] for row in CRAWLER_USER_AGENTS_DATA if row["pattern"] not in SENDERS | PEOPLE]
-    return [re.compile("|".join(patterns[at : at + _CHUNK])) for at in range(0, len(patterns), _CHUNK)]
+    """The crawlers' list without `SENDERS` and `PEOPLE`, in chunks, which the engine searches
+    faster than the whole.
+    """
+    patterns = [
+        row["pattern"] for row in CRAWLER_USER_AGENTS_DATA if row["pattern"] not in SENDERS | PEOPLE
+    ]
+    return [
+        re.compile("|".join(patterns[at : at + _CHUNK])) for at in range(0, len(patterns), _CHUNK)
+    ]
 
 
 def device_class(text: str) -> str:
     """The kind of device by what its maker writes into the text.
 
-    "Mobi" tells a phone, and Android without it a tablet, as browsers' makers recommend. An iPad that asks for desktop
-    pages (its default) says that it is a Macintosh, and is a desktop here.
+    "Mobi" tells a phone, and Android without it a tablet, as browsers' makers recommend. An iPad
+    that asks for desktop pages (its default) says that it is a Macintosh, and is a desktop here.
     """
     if _TV.search(text):
         return "tv"

@@ -22,7 +22,8 @@ SECURITY: RawHeaders = [
 SECURITY_CACHED: RawHeaders = [header for header in SECURITY if header[0] != b"cache-control"]
 # Ours, and what the vendors' browser SDKs set: Snowplow's, RudderStack's and Segment's among them.
 ALLOWED_HEADERS = ", ".join(
-    "content-type content-encoding authorization x-freshet-key traceparent sp-anonymous anonymousid sentat"
+    "content-type content-encoding authorization x-freshet-key traceparent sp-anonymous "
+    "anonymousid sentat"
     " x-retry-count rsa-recovered rsa-retry-attempt rsa-retry-reason rsa-since-last-attempt"
     " rsa-since-first-attempt".split()
 )
@@ -40,16 +41,24 @@ class WireResponse:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Send it (ASGI); of a HEAD request only the head."""
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.headers})
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else self.body})
+        await send(
+            {"type": "http.response.start", "status": self.status_code, "headers": self.headers}
+        )
+        await send(
+            {"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else self.body}
+        )
 
 
-def response(answer: Answer, cors: CorsHeaders, extra: Mapping[str, str] | None = None) -> WireResponse:
+def response(
+    answer: Answer, cors: CorsHeaders, extra: Mapping[str, str] | None = None
+) -> WireResponse:
     """`answer` with the security headers, `cors`, and `extra` ones."""
     length = len(answer.body)
     if not extra and not answer.headers:
         return WireResponse(
-            answer.status, _usual_headers(answer.status, answer.content_type, length, cors), answer.body
+            answer.status,
+            _usual_headers(answer.status, answer.content_type, length, cors),
+            answer.body,
         )
     security = SECURITY if "cache-control" not in answer.headers else SECURITY_CACHED
     headers = [*security, *cors, *_content(answer.status, answer.content_type, length)]
@@ -76,8 +85,8 @@ def _content(status: int, content_type: str, length: int) -> RawHeaders:
 class Cors:
     """Origins of pages that may read the answers.
 
-    A page of a listed origin may send along what its browser keeps (`credentials: include`, as some vendors' SDKs do);
-    where every origin is allowed (`*`) none may.
+    A page of a listed origin may send along what its browser keeps (`credentials: include`, as some
+    vendors' SDKs do); where every origin is allowed (`*`) none may.
 
     Args:
         origins: `scheme://host[:port]` each, or `*`.
@@ -92,7 +101,9 @@ class Cors:
         return origin in self._listed
 
     def headers(self, origin: bytes | None, preflight_methods: str | None = None) -> CorsHeaders:
-        """The headers for a request of `origin`; with `preflight_methods` for the question before it."""
+        """The headers for a request of `origin`; with `preflight_methods` for the question before
+        it.
+        """
         if not self._listed:
             return ()
         if origin is None:
@@ -105,7 +116,11 @@ class Cors:
             return _VARY
         if preflight_methods is None:
             return allowed
-        return (*allowed, (b"access-control-allow-methods", preflight_methods.encode()), *_PREFLIGHT)
+        return (
+            *allowed,
+            (b"access-control-allow-methods", preflight_methods.encode()),
+            *_PREFLIGHT,
+        )
 
 
 _VARY: CorsHeaders = ((b"vary", b"Origin"),)

@@ -11,16 +11,18 @@ from pipeline.runtime.bodies import BodyRefused
 MAX_BODY_BYTES = 1024 * 1024
 """Of one request, and of what it unpacks to."""
 FREE_UNPACKED_BYTES, MAX_RATIO = 64 * 1024, 64
-"""A body unpacks to at most so much and so many times what was sent: real events shrink to a tenth or a thirtieth, and
-3 kB that become 1 MB are there to cost."""
+"""A body unpacks to at most so much and so many times what was sent: real events shrink to a tenth
+or a thirtieth, and 3 kB that become 1 MB are there to cost."""
 ENCODINGS = ("identity", "gzip", "br", "deflate")
 
 
 def decoded(body: bytes, encoding: bytes) -> bytes:
-    """The bytes that `body` unpacks to; unpacking stops at the bounds above, so a small bomb stays small.
+    """The bytes that `body` unpacks to; unpacking stops at the bounds above, so a small bomb stays
+    small.
 
     Raises:
-        BodyRefused: 415 for an encoding that is none of `ENCODINGS`, 413, or 400 for bytes that are not so encoded.
+        BodyRefused: 415 for an encoding that is none of `ENCODINGS`, 413, or 400 for bytes that are
+            not so encoded.
     """
     named = encoding.strip().lower()
     if named in (b"gzip", b"x-gzip"):
@@ -73,7 +75,9 @@ def _most(body: bytes) -> int:
 
 def _too_large() -> BodyRefused:
     free = f"{FREE_UNPACKED_BYTES} and {MAX_RATIO} times what was sent"
-    return BodyRefused(413, "body", f"expected at most {MAX_BODY_BYTES} bytes, and unpacked at most {free}")
+    return BodyRefused(
+        413, "body", f"expected at most {MAX_BODY_BYTES} bytes, and unpacked at most {free}"
+    )
 
 
 def _not_as_encoded() -> BodyRefused:

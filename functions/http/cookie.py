@@ -1,7 +1,9 @@
-"""An optional first-party cookie that carries the anonymous id, for sites that want one; no other part needs it.
+"""An optional first-party cookie that carries the anonymous id, for sites that want one; no other
+part needs it.
 
-Set by the collector's answer it lives longer than what Safari leaves of a script's (7 days), if the collector is served
-under the site's own domain. It is set only for visitors who agreed to everything, and taken back from those who do not.
+Set by the collector's answer it lives longer than what Safari leaves of a script's (7 days), if the
+collector is served under the site's own domain. It is set only for visitors who agreed to
+everything, and taken back from those who do not.
 """
 
 from __future__ import annotations
@@ -34,8 +36,9 @@ class CookieOptions:
 
     Attributes:
         name: of letters, digits, `_` and `-`.
-        same_site: `Lax` for a collector of the same site as its pages (`events.shop.example` and `shop.example`),
-            `None` for one of another site: browsers that block third parties' cookies then send none.
+        same_site: `Lax` for a collector of the same site as its pages (`events.shop.example` and
+            `shop.example`), `None` for one of another site: browsers that block third parties'
+            cookies then send none.
         domain: the domain whose hosts all get it; None: only the collector's own.
         max_age_days: 1 to 400.
     """
@@ -47,7 +50,8 @@ class CookieOptions:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> CookieOptions | None:
-        """Of `FRESHET_COOKIE` (off, lax or none), `FRESHET_COOKIE_NAME`, `_DOMAIN`, `_DAYS`; None: no cookies.
+        """Of `FRESHET_COOKIE` (off, lax or none), `FRESHET_COOKIE_NAME`, `_DOMAIN`, `_DAYS`; None:
+        no cookies.
 
         Raises:
             InvalidConfig: naming the variable, and what was expected of it.
@@ -58,15 +62,20 @@ class CookieOptions:
         name = environ.get("FRESHET_COOKIE_NAME") or NAME
         domain = environ.get("FRESHET_COOKIE_DOMAIN") or None
         if not _NAME.fullmatch(name):
-            raise InvalidConfig(f"FRESHET_COOKIE_NAME: expected 1 to 64 letters, digits, _ or -, got {name!r}")
+            raise InvalidConfig(
+                f"FRESHET_COOKIE_NAME: expected 1 to 64 letters, digits, _ or -, got {name!r}"
+            )
         if domain is not None and not _DOMAIN.fullmatch(domain):
-            raise InvalidConfig(f"FRESHET_COOKIE_DOMAIN: expected a domain such as shop.example, got {domain!r}")
+            raise InvalidConfig(
+                f"FRESHET_COOKIE_DOMAIN: expected a domain such as shop.example, got {domain!r}"
+            )
         days = whole_number(environ, "FRESHET_COOKIE_DAYS", MAX_AGE_DAYS, 1, MAX_AGE_DAYS)
         return cls(name, same_site, domain, days)
 
 
 def anonymous_id_from(cookie_header: str | None, name: str = NAME) -> str | None:
-    """The anonymous id in a Cookie header, or None; of several the first, of the longest path (RFC 6265, 5.4).
+    """The anonymous id in a Cookie header, or None; of several the first, of the longest path (RFC
+    6265, 5.4).
 
     A value that is no id, of 1 to 256 printable characters, is no value.
     """
@@ -102,15 +111,21 @@ def clear_cookie(options: CookieOptions, *, secure: bool) -> str:
 
 
 def cookie_answer(
-    anonymous_id: str | None, sent_id: str | None, consent: Consent, options: CookieOptions, *, secure: bool
+    anonymous_id: str | None,
+    sent_id: str | None,
+    consent: Consent,
+    options: CookieOptions,
+    *,
+    secure: bool,
 ) -> str | None:
     """The Set-Cookie header of an answer, or None.
 
-    A visitor who denies anything gets none, and what the browser sent is taken back; from one who agreed it is set anew
-    with every request, so that it lasts from the latest visit on.
+    A visitor who denies anything gets none, and what the browser sent is taken back; from one who
+    agreed it is set anew with every request, so that it lasts from the latest visit on.
 
     Args:
-        anonymous_id: the one that the request's events have, or that was made for them; None: no event has one.
+        anonymous_id: the one that the request's events have, or that was made for them; None: no
+            event has one.
         sent_id: of `anonymous_id_from`.
         consent: what all events of the request allow.
     """
@@ -125,7 +140,10 @@ def is_secure(headers: Mapping[str, str]) -> bool:
     Args:
         headers: lower-case names; the front end says by X-Forwarded-Proto that it was https.
     """
-    return headers.get("x-forwarded-proto") == "https" or _LOOPBACK.fullmatch(headers.get("host", "")) is None
+    return (
+        headers.get("x-forwarded-proto") == "https"
+        or _LOOPBACK.fullmatch(headers.get("host", "")) is None
+    )
 
 
 def _written(value: str, max_age_s: int, options: CookieOptions, secure: bool) -> str:

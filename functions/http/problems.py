@@ -24,7 +24,8 @@ _TYPES = {
     500: "internal-error",
     503: "not-stored",
 }
-# JSON never becomes a page here (content type, nosniff, CSP); should a proxy undo all that, nothing in it is markup.
+# JSON never becomes a page here (content type, nosniff, CSP); should a proxy undo all that, nothing
+# in it is markup.
 _MARKUP = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
 _encoder = msgspec.json.Encoder()
 
@@ -32,8 +33,8 @@ _encoder = msgspec.json.Encoder()
 def problem(refusal: Refusal) -> Answer:
     """`{"type", "title", "status", "detail", "errors": [{"field", "reason", "value"}]}`.
 
-    `type` is a URN, for it names the kind of problem and is no page. `value` is the offending one, at most 80
-    printable characters of it.
+    `type` is a URN, for it names the kind of problem and is no page. `value` is the offending one,
+    at most 80 printable characters of it.
     """
     content: dict[str, Any] = {
         "type": TYPE_PREFIX + _TYPES.get(refusal.status, "problem"),

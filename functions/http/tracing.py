@@ -21,7 +21,9 @@ def trace_id(headers: Mapping[bytes, bytes], random_bits: int) -> str:
 
 
 def given_trace_id(headers: Mapping[bytes, bytes]) -> str | None:
-    """As `trace_id`, of a request that names its trace; None where it names none, or none that is well formed."""
+    """As `trace_id`, of a request that names its trace; None where it names none, or none that is
+    well formed.
+    """
     given = headers.get(b"traceparent")
     if given is not None and (found := _TRACEPARENT.fullmatch(given)) and found[1] != _NONE:
         return found[1].decode()

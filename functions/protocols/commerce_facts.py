@@ -36,11 +36,13 @@ class Fact(msgspec.Struct, frozen=True):
 def facts_of(name: str, properties: Mapping[str, Any]) -> Sequence[Fact]:
     """Facts of an event by its name, or by what sites usually mean by it (see `commerce_names`).
 
-    An event of a product that names none is kept under the name it came with: it says nothing for ranking.
+    An event of a product that names none is kept under the name it came with: it says nothing for
+    ranking.
 
     Args:
         name: as the site has it, not empty.
-        properties: those of the event's own; what our metadata has another type for goes under `unmapped`.
+        properties: those of the event's own; what our metadata has another type for goes under
+            `unmapped`.
 
     Raises:
         InvalidEvent: a product of a list has no id, or there are more than `MAX_PRODUCTS`.
@@ -49,7 +51,9 @@ def facts_of(name: str, properties: Mapping[str, Any]) -> Sequence[Fact]:
     if event in PRODUCT_EVENTS:
         return _of_products(event, properties) or [Fact(_custom(name), kept(properties))]
     if event == "click":
-        known, rest = _known(properties, ("product_id", "title", "category", "brand", "price", "position"))
+        known, rest = _known(
+            properties, ("product_id", "title", "category", "brand", "price", "position")
+        )
         return [Fact("click", kept(rest) | known, known.pop("product_id", None))]
     if event == "search":
         known, rest = _known(properties, ("query",))
@@ -59,7 +63,8 @@ def facts_of(name: str, properties: Mapping[str, Any]) -> Sequence[Fact]:
 
 
 def kept(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """Properties as metadata: under a name of ours only what has our type, the other values under `unmapped`.
+    """Properties as metadata: under a name of ours only what has our type, the other values under
+    `unmapped`.
 
     `variant` becomes `product_variant`, for ours is the experiment's.
     """
@@ -82,28 +87,39 @@ def consent_of(properties: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def written(
-    facts: Sequence[Fact], shared: Mapping[str, Any], metadata: Mapping[str, Any], event_id: str | None, source: Any
+    facts: Sequence[Fact],
+    shared: Mapping[str, Any],
+    metadata: Mapping[str, Any],
+    event_id: str | None,
+    source: Any,
 ) -> list[dict[str, Any]]:
     """The facts as they go over the wire.
 
     Args:
         shared: `timestamp` and who; those that are None are left out.
-        metadata: of each fact; a fact's own come first. Beside a product `title` is the product's, and the page's is
-            `page_title`.
-        event_id: the vendor's; several facts of it are numbered, so that they are the same when it is sent again.
+        metadata: of each fact; a fact's own come first. Beside a product `title` is the product's,
+            and the page's is `page_title`.
+        event_id: the vendor's; several facts of it are numbered, so that they are the same when it
+            is sent again.
         source: the vendor's event, from which the id follows where several facts have none.
     """
     if event_id is None and len(facts) > 1:
         event_id = derived_event_id(source)
-    beside_product = {"page_title" if name == "title" else name: value for name, value in metadata.items()}
+    beside_product = {
+        "page_title" if name == "title" else name: value for name, value in metadata.items()
+    }
     return [
         without_none(
             {
                 "event": fact.event,
-                "event_id": event_id if len(facts) == 1 else f"{str(event_id)[: MAX_ID_LENGTH - 4]}:{number}",
+                "event_id": event_id
+                if len(facts) == 1
+                else f"{str(event_id)[: MAX_ID_LENGTH - 4]}:{number}",
                 **shared,
                 "product_id": fact.product_id,
-                "metadata": without_none({**(beside_product if fact.product_id else metadata), **fact.metadata}),
+                "metadata": without_none(
+                    {**(beside_product if fact.product_id else metadata), **fact.metadata}
+                ),
             }
         )
         for number, fact in enumerate(facts)
@@ -125,7 +141,8 @@ def within_bounds(translated: Iterable[Translated]) -> Iterator[Translated]:
     """Each of them, until they come to too much.
 
     Raises:
-        TooMuch: field `events`, when they stand for more than `MAX_FACTS`: the sender has to split them.
+        TooMuch: field `events`, when they stand for more than `MAX_FACTS`: the sender has to split
+            them.
     """
     facts = 0
     for one in translated:
@@ -136,7 +153,9 @@ def within_bounds(translated: Iterable[Translated]) -> Iterator[Translated]:
 
 
 def _of_products(event: str, properties: Mapping[str, Any]) -> Sequence[Fact]:
-    """One of each product; at an order the list counts first, else the product that the event itself names."""
+    """One of each product; at an order the list counts first, else the product that the event
+    itself names.
+    """
     single, single_rest = _known(properties)
     list_name = product_list_of(properties, with_cart=event == "purchase")
     if list_name is not None and (event == "purchase" or "product_id" not in single):
@@ -146,7 +165,9 @@ def _of_products(event: str, properties: Mapping[str, Any]) -> Sequence[Fact]:
 
 
 def _of_list(event: str, properties: Mapping[str, Any], list_name: str) -> Sequence[Fact]:
-    """Order, list, request and consent go with each product, the event's other properties with the first alone."""
+    """Order, list, request and consent go with each product, the event's other properties with the
+    first alone.
+    """
     products = properties[list_name]
     if len(products) > MAX_PRODUCTS:
         raise InvalidEvent("products", f"expected at most {MAX_PRODUCTS} products", len(products))
@@ -173,7 +194,9 @@ def _of_product(product: Any, field: str) -> dict[str, Any]:
 
 
 def _known(
-    properties: Mapping[str, Any], names: Sequence[str] | None = None, within_a_product: bool = False
+    properties: Mapping[str, Any],
+    names: Sequence[str] | None = None,
+    within_a_product: bool = False,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Properties under our names (all but the query, or `names`), and those that are left."""
     known: dict[str, Any] = {}

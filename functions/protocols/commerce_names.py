@@ -1,4 +1,6 @@
-"""Names that sites give shop events and product properties where their tracker prescribes none (Mixpanel, Amplitude)."""
+"""Names that sites give shop events and product properties where their tracker prescribes none
+(Mixpanel, Amplitude).
+"""
 
 from __future__ import annotations
 
@@ -11,31 +13,47 @@ _MAX_NAME_LENGTH = 64
 """No name below is as long: what is longer is the site's own and is not kept by the caches."""
 
 _SPELLINGS = {
-    "page_view": "page view|page viewed|viewed page|pageview|page visit|screen view|screen viewed|mp web page view",
-    "click": "click|clicked|element clicked|link clicked|button clicked|product clicked|product click|mp click",
-    "search": "search|searched|products searched|product searched|product search|search performed|performed search"
+    "page_view": "page view|page viewed|viewed page|pageview|page visit|screen view|screen "
+    "viewed|mp web page view",
+    "click": "click|clicked|element clicked|link clicked|button clicked|product clicked|product "
+    "click|mp click",
+    "search": "search|searched|products searched|product searched|product search|search "
+    "performed|performed search"
     "|search submitted|site search",
     "scroll": "scroll|scrolled|page scrolled|mp scroll",
-    "impression": "impression|product impression|product list viewed|viewed product list|product list view"
+    "impression": "impression|product impression|product list viewed|viewed product list|product "
+    "list view"
     "|view item list|item list viewed",
     "view_product": "view product|viewed product|product view|product viewed|product detail viewed"
-    "|product details viewed|product page viewed|product page view|view item|viewed item|item view|item viewed"
+    "|product details viewed|product page viewed|product page view|view item|viewed item|item "
+    "view|item viewed"
     "|view product page|viewed product page|item detail viewed|item details viewed",
-    "add_to_cart": "add to cart|added to cart|cart add|add to basket|added to basket|add to bag|added to bag"
+    "add_to_cart": "add to cart|added to cart|cart add|add to basket|added to basket|add to "
+    "bag|added to bag"
     "|product added|product added to cart|product added to basket|product added to bag|item added"
-    "|item added to cart|item added to basket|item added to bag|add product to cart|added product to cart"
+    "|item added to cart|item added to basket|item added to bag|add product to cart|added product "
+    "to cart"
     "|add item to cart|added item to cart",
-    "remove_from_cart": "remove from cart|removed from cart|cart remove|remove from basket|removed from basket"
-    "|remove from bag|removed from bag|product removed|product removed from cart|item removed|item removed from cart"
-    "|remove product from cart|removed product from cart|remove item from cart|removed item from cart",
-    "purchase": "purchase|purchased|purchase completed|purchase complete|completed purchase|complete purchase"
-    "|product purchased|purchased product|item purchased|purchased item|order completed|order complete"
-    "|completed order|complete order|order placed|placed order|checkout completed|completed checkout"
+    "remove_from_cart": "remove from cart|removed from cart|cart remove|remove from basket|removed "
+    "from basket"
+    "|remove from bag|removed from bag|product removed|product removed from cart|item removed|item "
+    "removed from cart"
+    "|remove product from cart|removed product from cart|remove item from cart|removed item from "
+    "cart",
+    "purchase": "purchase|purchased|purchase completed|purchase complete|completed "
+    "purchase|complete purchase"
+    "|product purchased|purchased product|item purchased|purchased item|order completed|order "
+    "complete"
+    "|completed order|complete order|order placed|placed order|checkout completed|completed "
+    "checkout"
     "|order confirmed|made a purchase|make purchase",
 }
-"""Ours, and in lower case what else it is called; `_`, `-`, the case and the vendors' prefixes make no difference."""
+"""Ours, and in lower case what else it is called; `_`, `-`, the case and the vendors' prefixes make
+no difference."""
 
-_EVENTS = {spelling: event for event, spellings in _SPELLINGS.items() for spelling in spellings.split("|")}
+_EVENTS = {
+    spelling: event for event, spellings in _SPELLINGS.items() for spelling in spellings.split("|")
+}
 
 _PROPERTIES = {
     "product_id": "productid itemid sku productsku itemsku skuid contentid",
@@ -52,12 +70,15 @@ _PROPERTIES = {
     "coupon": "coupon couponcode",
     "placement": "placement",
     "request_id": "requestid",
-    "query": "query searchquery searchterm searchterms searchstring searchtext searchkeyword keyword keywords term",
+    "query": "query searchquery searchterm searchterms searchstring searchtext searchkeyword "
+    "keyword keywords term",
 }
 """Ours, and the letters and digits of what else it is called, the likeliest first."""
 
 _RANKED = {
-    spelling: (name, rank) for name, spellings in _PROPERTIES.items() for rank, spelling in enumerate(spellings.split())
+    spelling: (name, rank)
+    for name, spellings in _PROPERTIES.items()
+    for rank, spelling in enumerate(spellings.split())
 }
 _WITHIN_A_PRODUCT = {"id": ("product_id", 90), "name": ("title", 90)}
 """Names that are plain only in an entry of a list of products."""
@@ -74,7 +95,9 @@ def event_of(name: str) -> str | None:
     return _event_of(name)
 
 
-def named_properties(properties: Mapping[str, Any], within_a_product: bool = False) -> dict[str, list[str]]:
+def named_properties(
+    properties: Mapping[str, Any], within_a_product: bool = False
+) -> dict[str, list[str]]:
     """Our names, each with the properties that may hold its value, the likeliest first."""
     found: dict[str, list[tuple[int, str]]] = {}
     for given in properties:
@@ -101,7 +124,9 @@ def product_list_of(properties: Mapping[str, Any], with_cart: bool) -> str | Non
 
 @lru_cache(maxsize=4096)
 def _event_of(name: str) -> str | None:
-    plain = re.sub(r"[\s_$-]+", " ", name.lower().removeprefix("[amplitude]").removeprefix("[mixpanel]"))
+    plain = re.sub(
+        r"[\s_$-]+", " ", name.lower().removeprefix("[amplitude]").removeprefix("[mixpanel]")
+    )
     return _EVENTS.get(plain.strip())
 
 

@@ -1,12 +1,17 @@
-"""The contract of every protocol: the request it reads, the events it makes of it, the answer it gives.
+"""The contract of every protocol: the request it reads, the events it makes of it, the answer it
+gives.
 
-A protocol is a folder beside this module. Its `protocol.py` is pure (no clock, no I/O, no environment) and has four
-names:
+A protocol is a folder beside this module. Its `protocol.py` is pure (no clock, no I/O, no
+environment) and has four names:
 
-    PATHS: Mapping[str, tuple[str, ...]]                 path -> the methods that are allowed there
-    read(incoming: Incoming) -> Reading                  raises `InvalidEvent` for a body of which nothing can be read
-    accepted(incoming: Incoming, outcome: Outcome) -> Answer      what the vendor's SDK takes for success
-    refused(incoming: Incoming, refusal: Refusal) -> Answer       the same for a refusal, in the vendor's error shape
+    PATHS: Mapping[str, tuple[str, ...]]
+        path -> the methods that are allowed there
+    read(incoming: Incoming) -> Reading
+        raises `InvalidEvent` for a body of which nothing can be read
+    accepted(incoming: Incoming, outcome: Outcome) -> Answer
+        the answer that the vendor's SDK takes for success
+    refused(incoming: Incoming, refusal: Refusal) -> Answer
+        the same for a refusal, in the vendor's error shape
 """
 
 from __future__ import annotations
@@ -28,14 +33,17 @@ class Translated(msgspec.Struct, frozen=True):
 
     Attributes:
         source: the vendor's event: a JSON value, or the text it was.
-        facts: our events on the wire (`event_id`, `event`, `timestamp`, ..., `metadata`), one or several: an order of
-            three products is three purchases. None for what says nothing about a visitor (a ping, a group): it
-            counts as accepted. With an `error` they are not events: at most one, with what the refused event says of
-            its visitor's consent, in our form (`consent`), and of its `event_id`.
+        facts: our events on the wire (`event_id`, `event`, `timestamp`, ..., `metadata`), one or
+            several: an order of three products is three purchases. None for what says nothing about
+            a visitor (a ping, a group): it counts as accepted. With an `error` they are not events:
+            at most one, with what the refused event says of its visitor's consent, in our form
+            (`consent`), and of its `event_id`.
         error: why it cannot be one.
-        sent_at: the client's clock at sending, where each event says it; else `Reading.sent_at` counts.
+        sent_at: the client's clock at sending, where each event says it; else `Reading.sent_at`
+            counts.
         wire: the event itself where it is written as ours are, in place of `facts`.
-        user_token: what proves its user id, unchecked; None: that of the request counts. It is in no fact.
+        user_token: what proves its user id, unchecked; None: that of the request counts. It is in
+            no fact.
     """
 
     source: Any
@@ -47,7 +55,8 @@ class Translated(msgspec.Struct, frozen=True):
 
 
 class Translations(Sequence[Translated]):
-    """A vendor's events, each translated when it is asked for: thousands of them are not translated in one step.
+    """A vendor's events, each translated when it is asked for: thousands of them are not translated
+    in one step.
 
     Args:
         given: the events as the request has them.
@@ -74,13 +83,15 @@ class Reading(msgspec.Struct, frozen=True):
         events: in the vendor's order.
         write_key: the key that the client gave, wherever the vendor's SDK puts it.
         sent_at: the client's clock at sending, by which the events' times are repaired.
-        history: the vendor's own way of sending what is old (an import): timestamps before [-48 h] are meant. It
-            needs the backfill key or a server's write key.
-        consent: what the visitor agreed to, for all events that do not say so themselves: {"analytics": bool,
-            "personalization": bool}, unchecked.
-        key_paths: where the vendor's SDK writes the key into its events, `("properties", "token")`; of an event that is
-            a query, names of its fields. A server's key is a secret, so no dead letter has it.
-        user_token: what proves the user id of all events that bring no token of their own, unchecked.
+        history: the vendor's own way of sending what is old (an import): timestamps before [-48 h]
+            are meant. It needs the backfill key or a server's write key.
+        consent: what the visitor agreed to, for all events that do not say so themselves:
+            {"analytics": bool, "personalization": bool}, unchecked.
+        key_paths: where the vendor's SDK writes the key into its events, `("properties", "token")`;
+            of an event that is a query, names of its fields. A server's key is a secret, so no dead
+            letter has it.
+        user_token: what proves the user id of all events that bring no token of their own,
+            unchecked.
     """
 
     events: Sequence[Translated]
@@ -101,7 +112,8 @@ class Rejected(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """The outcome of a request that was taken: all that is not in `rejected` is stored, confirmed by Pub/Sub.
+    """The outcome of a request that was taken: all that is not in `rejected` is stored, confirmed
+    by Pub/Sub.
 
     `withheld` of the accepted ones were not, for their visitors did not agree to it.
     """

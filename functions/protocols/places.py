@@ -8,7 +8,9 @@ from functions.enrich.countries import country_code
 
 
 def country_of(value: Any) -> dict[str, str]:
-    """`country`, which is an ISO 3166-1 alpha-2 code, or `country_name` where a vendor has the name; else nothing."""
+    """`country`, which is an ISO 3166-1 alpha-2 code, or `country_name` where a vendor has the
+    name; else nothing.
+    """
     code = country_code(value)
     if code is not None:
         return {"country": code}

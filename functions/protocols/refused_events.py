@@ -1,4 +1,6 @@
-"""A vendor's event that cannot be one of ours: what becomes of it its visitor's consent decides, as of any other."""
+"""A vendor's event that cannot be one of ours: what becomes of it its visitor's consent decides, as
+of any other.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ def refused_event(source: Any, error: InvalidEvent, consent: Any = None) -> Tran
 
 
 def object_of_any_depth(data: bytes) -> dict[str, Any] | None:
-    """A JSON object that may nest deeper than events do, to look for a consent in; None for what is none.
+    """A JSON object that may nest deeper than events do, to look for a consent in; None for what is
+    none.
 
     It may be too deep to be written as JSON again: what is kept of it is `data`.
 

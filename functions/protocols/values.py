@@ -1,4 +1,6 @@
-"""Parsers that every vendor's payload needs: untrusted JSON and forms, times of any unit, products in our names."""
+"""Parsers that every vendor's payload needs: untrusted JSON and forms, times of any unit, products
+in our names.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +26,13 @@ from pipeline.core.untrusted_json import UNREADABLE, read
 MAX_VENDOR_EVENTS = 2500
 """Of one request of a vendor's protocol: the largest number that a vendor documents, Segment's."""
 MAX_SHARED_BYTES = 1024 * 1024
-"""Of all that a request says once, times the number of its events: a small request must not become a big one."""
+"""Of all that a request says once, times the number of its events: a small request must not become
+a big one."""
 MAX_QUERY_FIELDS = 1000
 """Of one query or form."""
 MAX_FORM_FIELDS, MAX_FORM_ESCAPES, MAX_ITEM_FIELDS = 10_000, 50_000, 20_000
-"""In one body that is a form, or lines of them: fields, percent-encoded bytes, and fields of GA4's items."""
+"""In one body that is a form, or lines of them: fields, percent-encoded bytes, and fields of GA4's
+items."""
 _FORM_BOUNDS = (
     (b"&", "fields", MAX_FORM_FIELDS),
     (b"%", "percent-encoded bytes", MAX_FORM_ESCAPES),
@@ -74,17 +78,25 @@ def read_form(text: str | bytes, field: str = "body", joins: Joins = _NO_JOINS) 
     Args:
         text: UTF-8.
         field: what it is called in an error.
-        joins: by the name of a field that may come several times, the one value that all of its values make.
+        joins: by the name of a field that may come several times, the one value that all of its
+            values make.
 
     Raises:
-        InvalidEvent: naming `field`, for what is no UTF-8 or has more than `MAX_QUERY_FIELDS` fields.
+        InvalidEvent: naming `field`, for what is no UTF-8 or has more than `MAX_QUERY_FIELDS`
+            fields.
     """
     check_form(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"), field)
     try:
         decoded = text.decode() if isinstance(text, bytes) else text
-        pairs = parse_qsl(decoded, keep_blank_values=True, errors="strict", max_num_fields=MAX_QUERY_FIELDS)
+        pairs = parse_qsl(
+            decoded, keep_blank_values=True, errors="strict", max_num_fields=MAX_QUERY_FIELDS
+        )
     except ValueError as error:  # UnicodeDecodeError is one
-        reason = "expected UTF-8" if isinstance(error, UnicodeError) else f"expected at most {MAX_QUERY_FIELDS} fields"
+        reason = (
+            "expected UTF-8"
+            if isinstance(error, UnicodeError)
+            else f"expected at most {MAX_QUERY_FIELDS} fields"
+        )
         raise InvalidEvent(field, reason, text) from None
     fields = dict(pairs)
     return fields if len(fields) == len(pairs) else fields | _joined(pairs, joins)
@@ -113,13 +125,16 @@ def checked_list(value: Any, field: str, most: int = MAX_VENDOR_EVENTS) -> list[
 
 
 def check_shared(shared: bytes, events: int) -> None:
-    """Bound the bytes that a request says once, as JSON or as a query: they stand with each of its events.
+    """Bound the bytes that a request says once, as JSON or as a query: they stand with each of its
+    events.
 
     Raises:
         TooMuch: field `events`, where that comes to more than `MAX_SHARED_BYTES` or `MAX_VALUES`.
     """
     if len(shared) * events > MAX_SHARED_BYTES:
-        raise TooMuch("events", f"expected at most {MAX_SHARED_BYTES} bytes with what they share", None)
+        raise TooMuch(
+            "events", f"expected at most {MAX_SHARED_BYTES} bytes with what they share", None
+        )
     if sum(map(shared.count, _SEPARATORS)) * events > MAX_VALUES:
         raise TooMuch("events", f"expected at most {MAX_VALUES} values with what they share", None)
 
@@ -149,7 +164,8 @@ def as_object(value: Any, field: str) -> dict[str, Any]:
 
 
 def as_text(value: Any) -> str | None:
-    """Texts and numbers as a text; None for anything else and for an empty one. Ids come as either."""
+    """Texts and numbers as a text; None for anything else and for an empty one. Ids come as
+    either."""
     if isinstance(value, str):
         return value or None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -177,7 +193,9 @@ def as_number(value: Any) -> float | int | None:
             value = float(value)
         except ValueError:
             return None
-        value = int(value) if value == value and abs(value) < 1e15 and value == int(value) else value
+        value = (
+            int(value) if value == value and abs(value) < 1e15 and value == int(value) else value
+        )
     if not isinstance(value, (int, float)):
         return None
     try:
@@ -187,7 +205,8 @@ def as_number(value: Any) -> float | int | None:
 
 
 def time_of(value: Any, unit_s: float, field: str) -> str | None:
-    """A Unix time in units of `unit_s` seconds (0.001: milliseconds) as RFC 3339; None for None and "".
+    """A Unix time in units of `unit_s` seconds (0.001: milliseconds) as RFC 3339; None for None and
+    "".
 
     Raises:
         InvalidEvent: naming `field`, for what is no number or no time.
@@ -217,7 +236,9 @@ def from_base64(text: str, field: str) -> bytes:
 
 
 def basic_user(headers: Mapping[str, str]) -> str | None:
-    """The user name of HTTP basic authorization (where Segment's and Mixpanel's SDKs put their key), or None."""
+    """The user name of HTTP basic authorization (where Segment's and Mixpanel's SDKs put their
+    key), or None.
+    """
     scheme, _, given = headers.get("authorization", "").partition(" ")
     if scheme.lower() != "basic":
         return None

@@ -1,4 +1,7 @@
-"""Ids of no visitor, which trackers send where a site had no id to give. All of them are not one visitor."""
+"""Ids of no visitor, which trackers send where a site had no id to give.
+
+All of them are not one visitor.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,20 @@ from functions.protocols.values import as_id
 
 NOBODY = frozenset(
     (
-        *("anon", "anonymous", "unknown", "undefined", "null", "<nil>", "nil", "none", "n/a", "na", "nan", "true"),
+        *(
+            "anon",
+            "anonymous",
+            "unknown",
+            "undefined",
+            "null",
+            "<nil>",
+            "nil",
+            "none",
+            "n/a",
+            "na",
+            "nan",
+            "true",
+        ),
         *("false", "0", "-1", "{}", "[]", "[object object]", "guest"),
     )
 )
@@ -16,7 +32,8 @@ _ZEROS = frozenset("0-")
 
 
 def somebody(*candidates: Any) -> str | None:
-    """The first that is an id; also all zeros are none, which phones that may not be tracked give."""
+    """The first that is an id; also all zeros are none, which phones that may not be tracked
+    give."""
     return next((found for given in candidates if (found := as_id(given)) and _is_one(found)), None)
 
 

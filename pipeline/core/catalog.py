@@ -16,9 +16,11 @@ class InvalidItem(InvalidEvent):
 
 
 class Item(msgspec.Struct, frozen=True, array_like=True):
-    """One thing to recommend. `stub` marks an item known only from events: it is not in the catalog yet.
+    """One thing to recommend. `stub` marks an item known only from events: it is not in the catalog
+    yet.
 
-    `category` is a dotted path, coarse to fine (`electronics.audio`); `price` is in the site's currency, 0 = unknown.
+    `category` is a dotted path, coarse to fine (`electronics.audio`); `price` is in the site's
+    currency, 0 = unknown.
     """
 
     item_id: str

@@ -13,9 +13,11 @@ from pipeline.core.events import InvalidEvent, format_time, parse_time
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
-    """One rejected event or body. The fields are the columns of the table `dead_letters`, times as RFC 3339.
+    """One rejected event or body. The fields are the columns of the table `dead_letters`, times as
+    RFC 3339.
 
-    `payload` is the input as text when it is UTF-8 (`encoding` "utf-8"), else in base64 (`encoding` "base64").
+    `payload` is the input as text when it is UTF-8 (`encoding` "utf-8"), else in base64 (`encoding`
+    "base64").
     """
 
     received_at: str
@@ -28,9 +30,15 @@ class DeadLetter(msgspec.Struct, frozen=True):
 
     @staticmethod
     def of(
-        payload: bytes, error: InvalidEvent, source: str, received_at: datetime, attributes: Mapping[str, str]
+        payload: bytes,
+        error: InvalidEvent,
+        source: str,
+        received_at: datetime,
+        attributes: Mapping[str, str],
     ) -> DeadLetter:
-        """The dead letter for `payload`, rejected by `source` ("collector" or "pipeline") because of `error`."""
+        """The dead letter for `payload`, rejected by `source` ("collector" or "pipeline") because
+        of `error`.
+        """
         text, encoding = _as_text(payload)
         return DeadLetter(
             received_at=format_time(received_at),
@@ -44,16 +52,21 @@ class DeadLetter(msgspec.Struct, frozen=True):
 
     @staticmethod
     def received(payload: bytes, attributes: Mapping[str, str], now: datetime) -> DeadLetter:
-        """The dead letter that a message of the dead-letters topic is: the input as data, the reason as attributes.
+        """The dead letter that a message of the dead-letters topic is: the input as data, the
+        reason as attributes.
 
         `now` stands in for a `received_at` that is missing or no time.
         """
-        error = InvalidEvent(attributes.get("field", "unknown"), attributes.get("reason", "unknown"))
+        error = InvalidEvent(
+            attributes.get("field", "unknown"), attributes.get("reason", "unknown")
+        )
         try:
             received_at = parse_time("received_at", attributes.get("received_at"))
         except InvalidEvent:
             received_at = now
-        return DeadLetter.of(payload, error, attributes.get("source", "unknown"), received_at, attributes)
+        return DeadLetter.of(
+            payload, error, attributes.get("source", "unknown"), received_at, attributes
+        )
 
     def row(self) -> dict[str, Any]:
         """The row of the BigQuery table."""

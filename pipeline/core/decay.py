@@ -1,7 +1,9 @@
-"""The monoids under every feature: decayed sums and vectors, rings of time buckets, active days, stopwatches, tapes.
+"""The monoids under every feature: decayed sums and vectors, rings of time buckets, active days,
+stopwatches, tapes.
 
-All are order-free: adding the same events in any order, in any split over merged states, gives the same state
-(decayed floats to rounding, about 1e-15 a term; all else exactly). None knows a clock: time is an argument.
+All are order-free: adding the same events in any order, in any split over merged states, gives the
+same state (decayed floats to rounding, about 1e-15 a term; all else exactly). None knows a clock:
+time is an argument.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ DAY_MS = 24 * HOUR_MS
 
 # Beyond this many half-lives a weight is indistinguishable from zero in double precision.
 _FORGOTTEN_HALF_LIVES = 1_000
-# What has been taken back leaves rounding: this is nothing beside the weight of one event at the landmark.
+# What has been taken back leaves rounding: this is nothing beside the weight of one event at the
+# landmark.
 _NOTHING = 1e-12
 
 K = TypeVar("K", str, int)
@@ -31,12 +34,14 @@ K = TypeVar("K", str, int)
 class DecayedSums(msgspec.Struct, Generic[K], array_like=True):
     """Sums by key in which an event of age `a` weighs `2 ** (-a / half_life)` when read.
 
-    Forward decay (Cormode, Shkapenyuk, Srivastava, Xu: "Forward Decay", ICDE 2009): a weight is stored relative to
-    a landmark and rescaled when read, so a late event lands where it belongs. The landmark moves along a grid of
-    half-lives, so that moving it multiplies by an exact power of two and adds no rounding.
+    Forward decay (Cormode, Shkapenyuk, Srivastava, Xu: "Forward Decay", ICDE 2009): a weight is
+    stored relative to a landmark and rescaled when read, so a late event lands where it belongs.
+    The landmark moves along a grid of half-lives, so that moving it multiplies by an exact power of
+    two and adds no rounding.
 
-    `landmark` counts half-lives since the Unix epoch; `sums[key]` is the sum of `weight * 2 ** (t / h - landmark)`.
-    The half-life belongs to the feature, not to the state, and is passed in by its owner.
+    `landmark` counts half-lives since the Unix epoch; `sums[key]` is the sum of `weight * 2 ** (t /
+    h - landmark)`. The half-life belongs to the feature, not to the state, and is passed in by its
+    owner.
     """
 
     landmark: int = 0
@@ -82,16 +87,19 @@ class DecayedSums(msgspec.Struct, Generic[K], array_like=True):
         return {key: value / total for key, value in self.sums.items()} if total > 0 else {}
 
     def keep_largest(self, limit: int) -> None:
-        """Drop what is zero but for rounding, and all but the `limit` sums of the largest magnitude (ties by key).
+        """Drop what is zero but for rounding, and all but the `limit` sums of the largest magnitude
+        (ties by key).
 
-        Up to `limit` keys nothing depends on order. Beyond, it does: a dropped key starts again from zero, so one that
-        grows slower than the lightest kept decays may never come in. A negative sum, which takes back what another
-        state holds, is kept like a positive one.
+        Up to `limit` keys nothing depends on order. Beyond, it does: a dropped key starts again
+        from zero, so one that grows slower than the lightest kept decays may never come in. A
+        negative sum, which takes back what another state holds, is kept like a positive one.
         """
         if any(abs(value) < _NOTHING for value in self.sums.values()):
             self.sums = {key: value for key, value in self.sums.items() if abs(value) >= _NOTHING}
         if len(self.sums) > limit:
-            largest = sorted(self.sums.items(), key=lambda entry: (-abs(entry[1]), entry[0]))[:limit]
+            largest = sorted(self.sums.items(), key=lambda entry: (-abs(entry[1]), entry[0]))[
+                :limit
+            ]
             self.sums = dict(largest)
 
     def copy(self) -> DecayedSums[K]:
@@ -105,13 +113,15 @@ class DecayedSums(msgspec.Struct, Generic[K], array_like=True):
 
 
 class BucketRing(msgspec.Struct, array_like=True):
-    """Counts by small code in the newest `length` buckets of `width_ms` each, evaluated at read time.
+    """Counts by small code in the newest `length` buckets of `width_ms` each, evaluated at read
+    time.
 
-    `counts` maps `(bucket % 128) * 32 + code` to a count, where `bucket = time_ms // width_ms`: a ring is at most 128
-    buckets long, so the bucket follows from the remainder and `newest`, and a key takes three bytes. Buckets older than the
-    newest by `length` or more are dropped: the newest bucket only grows, so what is dropped never depends on order.
-    A window is whole at `now` while `length` buckets reach from the newest event back to the window's start.
-    Width and length (at most 128) belong to the feature and are passed in by its owner.
+    `counts` maps `(bucket % 128) * 32 + code` to a count, where `bucket = time_ms // width_ms`: a
+    ring is at most 128 buckets long, so the bucket follows from the remainder and `newest`, and a
+    key takes three bytes. Buckets older than the newest by `length` or more are dropped: the newest
+    bucket only grows, so what is dropped never depends on order. A window is whole at `now` while
+    `length` buckets reach from the newest event back to the window's start. Width and length (at
+    most 128) belong to the feature and are passed in by its owner.
     """
 
     newest: int = 0
@@ -137,7 +147,9 @@ class BucketRing(msgspec.Struct, array_like=True):
                 self.counts[key] = self.counts.get(key, 0) + count
 
     def total(self, codes: Iterable[int] | None, window_ms: int, now_ms: int, width_ms: int) -> int:
-        """Events of `codes` (None: all) in `(now_ms - window_ms, now_ms]`, to the bucket that straddles its start."""
+        """Events of `codes` (None: all) in `(now_ms - window_ms, now_ms]`, to the bucket that
+        straddles its start.
+        """
         wanted = ALL_CODES if codes is None else frozenset(codes)
         first, last = (now_ms - window_ms) // width_ms, now_ms // width_ms
         newest, found = self.newest, 0
@@ -153,18 +165,23 @@ class BucketRing(msgspec.Struct, array_like=True):
         newest, self.newest = self.newest, bucket
         if not self.counts:
             return
-        kept = length - (bucket - newest)  # what is so many buckets or more behind the old newest goes
+        # what is so many buckets or more behind the old newest goes
+        kept = length - (bucket - newest)
         if any(newest - (key >> 5) & 127 >= kept for key in self.counts):
-            self.counts = {key: count for key, count in self.counts.items() if newest - (key >> 5) & 127 < kept}
+            self.counts = {
+                key: count for key, count in self.counts.items() if newest - (key >> 5) & 127 < kept
+            }
 
 
 ALL_CODES = frozenset(range(32))
 
 
 class DecayedVector(msgspec.Struct, array_like=True):
-    """A decayed sum of vectors, as `DecayedSums` with one vector `(d,)` in place of the numbers; empty: the zero.
+    """A decayed sum of vectors, as `DecayedSums` with one vector `(d,)` in place of the numbers;
+    empty: the zero.
 
-    `values` holds `d` little-endian float64. Only its direction is meant to be read, which does not depend on time.
+    `values` holds `d` little-endian float64. Only its direction is meant to be read, which does not
+    depend on time.
     """
 
     landmark: int = 0
@@ -177,7 +194,9 @@ class DecayedVector(msgspec.Struct, array_like=True):
             return
         shift = landmark - self.landmark
         if shift > 0:
-            self.values = (np.ldexp(np.frombuffer(self.values), -min(shift, _FORGOTTEN_HALF_LIVES)) + vector).tobytes()
+            self.values = (
+                np.ldexp(np.frombuffer(self.values), -min(shift, _FORGOTTEN_HALF_LIVES)) + vector
+            ).tobytes()
             self.landmark = landmark
         else:
             late = np.ldexp(vector, max(shift, -_FORGOTTEN_HALF_LIVES)) if shift else vector
@@ -198,7 +217,9 @@ class DecayedVector(msgspec.Struct, array_like=True):
 
 
 class ActiveDays(msgspec.Struct, array_like=True):
-    """On which of the last 64 UTC days something happened: `mask` has bit `n` set for the day `newest - n`."""
+    """On which of the last 64 UTC days something happened: `mask` has bit `n` set for the day
+    `newest - n`.
+    """
 
     newest: int = 0
     mask: int = 0
@@ -226,7 +247,9 @@ class ActiveDays(msgspec.Struct, array_like=True):
         if day == self.newest:
             self.mask |= mask
         elif day > self.newest:
-            self.mask = (self.mask << day - self.newest if day - self.newest < 64 else 0) & _DAYS | mask
+            self.mask = (
+                self.mask << day - self.newest if day - self.newest < 64 else 0
+            ) & _DAYS | mask
             self.newest = day
         elif self.newest - day < 64:
             self.mask |= mask << self.newest - day & _DAYS
@@ -236,11 +259,13 @@ _DAYS = (1 << 64) - 1
 
 
 class Stopwatch(msgspec.Struct, array_like=True):
-    """Time between starts and stops that come in any order: the sum of the stops less the sum of the starts.
+    """Time between starts and stops that come in any order: the sum of the stops less the sum of
+    the starts.
 
-    A start without its stop runs until the last event seen (`last_ms`: start, stop or tick). A client that reports the
-    elapsed time itself is believed instead. All whole milliseconds, so exact in any order; the balance is kept modulo
-    2^64, so that no number of starts outgrows what a stored integer holds.
+    A start without its stop runs until the last event seen (`last_ms`: start, stop or tick). A
+    client that reports the elapsed time itself is believed instead. All whole milliseconds, so
+    exact in any order; the balance is kept modulo 2^64, so that no number of starts outgrows what a
+    stored integer holds.
     """
 
     balance_ms: int = 0
@@ -280,7 +305,10 @@ class Stopwatch(msgspec.Struct, array_like=True):
         """The time that ran, in [0, last - first] unless the client reported it."""
         if self.reported_ms:
             return self.reported_ms
-        return min(max(_signed(self.balance_ms + self.open * self.last_ms), 0), self.last_ms - self.first_ms)
+        return min(
+            max(_signed(self.balance_ms + self.open * self.last_ms), 0),
+            self.last_ms - self.first_ms,
+        )
 
 
 def _signed(number: int) -> int:
@@ -289,10 +317,12 @@ def _signed(number: int) -> int:
 
 
 def tape_add(tape: bytes, entry: bytes, limit: int) -> bytes:
-    """A tape with one more entry: the `limit` greatest distinct entries of equal width, in ascending order.
+    """A tape with one more entry: the `limit` greatest distinct entries of equal width, in
+    ascending order.
 
-    What remains never depends on the order of adding. Entries begin with a big-endian time, so that the newest remain;
-    the usual entry, newer than all, costs a concatenation, any other a binary search.
+    What remains never depends on the order of adding. Entries begin with a big-endian time, so that
+    the newest remain; the usual entry, newer than all, costs a concatenation, any other a binary
+    search.
     """
     width = len(entry)
     low, high = 0, len(tape) // width

@@ -1,10 +1,12 @@
-"""Item vectors that need no training: random indexing, so that a new item has one with its first visitor.
+"""Item vectors that need no training: random indexing, so that a new item has one with its first
+visitor.
 
-Every name gets a fixed random direction; what is seen with it is summed. Two things that are seen with the same things
-end up in similar directions, for a random projection keeps angles (Johnson and Lindenstrauss, 1984; with signs:
-Achlioptas, "Database-friendly random projections", 2003; for co-occurrence: Kanerva, Kristoferson, Holst, "Random
-indexing of text samples", 2000). The sums are linear, so they are order-free, and the space never changes, so that
-stored vectors never have to be thrown away.
+Every name gets a fixed random direction; what is seen with it is summed. Two things that are seen
+with the same things end up in similar directions, for a random projection keeps angles (Johnson and
+Lindenstrauss, 1984; with signs: Achlioptas, "Database-friendly random projections", 2003; for
+co-occurrence: Kanerva, Kristoferson, Holst, "Random indexing of text samples", 2000). The sums are
+linear, so they are order-free, and the space never changes, so that stored vectors never have to be
+thrown away.
 """
 
 from __future__ import annotations
@@ -20,11 +22,14 @@ from pipeline.core.decay import Vector
 
 DIM = 16  # of what a profile holds
 CONTEXT_DIM = 64  # of what an item holds: there is room
-# What an item's own vector is made of: items of one category and brand are alike before anybody has seen them.
+# What an item's own vector is made of: items of one category and brand are alike before anybody has
+# seen them.
 _OWN, _CATEGORY, _DEPARTMENT, _BRAND = 1.0, 1.0, 0.5, 0.5
 
 # The bits of every byte as signs, (256, 8).
-_SIGNS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, np.newaxis], axis=1).astype(np.float64) * 2 - 1
+_SIGNS = (
+    np.unpackbits(np.arange(256, dtype=np.uint8)[:, np.newaxis], axis=1).astype(np.float64) * 2 - 1
+)
 
 
 @lru_cache(maxsize=100_000)
@@ -33,7 +38,9 @@ def signature(kind: str, name: str, dim: int = DIM) -> Vector:
 
     Do not write into it: the array is shared.
     """
-    digest = blake2b(f"{kind}:{name}".encode("utf-8", "surrogatepass"), digest_size=dim // 8).digest()
+    digest = blake2b(
+        f"{kind}:{name}".encode("utf-8", "surrogatepass"), digest_size=dim // 8
+    ).digest()
     vector: Vector = _SIGNS[np.frombuffer(digest, np.uint8)].ravel() / sqrt(dim)
     vector.flags.writeable = False
     return vector
@@ -41,7 +48,8 @@ def signature(kind: str, name: str, dim: int = DIM) -> Vector:
 
 @lru_cache(maxsize=100_000)
 def item_vector(item_id: str, category: str, brand: str) -> Vector:
-    """The content vector of an item, `(DIM,)` float64: itself, its category, department and brand."""
+    """The content vector of an item, `(DIM,)` float64: itself, its category, department and
+    brand."""
     vector = _OWN * signature("item", item_id)
     if category:
         vector = vector + _CATEGORY * signature("category", category)

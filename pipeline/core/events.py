@@ -28,15 +28,19 @@ MAX_CONTAINERS = 20_000
 MAX_VALUES = 75_000
 """Values in one request, objects and lists included."""
 MESSAGE_TIMES = 2
-"""So many times as many may be in one message: an order becomes several events, and the collector adds to each."""
+"""So many times as many may be in one message: an order becomes several events, and the collector
+adds to each."""
 MAX_ESCAPED_HALVES = 20_000
-"""Escapes of the kind that two of stand for one character: the half ones among them are mended, at 0.3 us each."""
+"""Escapes of the kind that two of stand for one character: the half ones among them are mended, at
+0.3 us each."""
 MAX_LONG_NUMBERS = 500
-"""Of a hundred digits, or of an exponent of three: what turns text into numbers takes 10 us for each of them."""
+"""Of a hundred digits, or of an exponent of three: what turns text into numbers takes 10 us for
+each of them."""
 MAX_AGE = timedelta(hours=48)
 MAX_AHEAD = timedelta(minutes=5)
 CLOCK_TOLERANCE = timedelta(seconds=60)
-"""A client clock this close to ours is believed: a retry must not move timestamps by its own delay."""
+"""A client clock this close to ours is believed: a retry must not move timestamps by its own
+delay."""
 
 _UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
@@ -44,19 +48,24 @@ _LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 
 
 class InvalidEvent(ValueError):
-    """An event that breaks the contract: which field, what was expected, and the offending value."""
+    """An event that breaks the contract: which field, what was expected, and the offending
+    value."""
 
     def __init__(self, field: str, reason: str, value: Any = None) -> None:
         self.field = field
         self.reason = reason
         self.value = _shown(value)
-        super().__init__(f"{field}: {reason}, got {'nothing' if self.value is None else self.value}")
+        super().__init__(
+            f"{field}: {reason}, got {'nothing' if self.value is None else self.value}"
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), (self.field, self.reason, self.value))
 
     def as_dict(self) -> dict[str, str | None]:
-        """`{"field", "reason", "value"}`, ready for an HTTP answer; `value` is None where there was none."""
+        """`{"field", "reason", "value"}`, ready for an HTTP answer; `value` is None where there was
+        none.
+        """
         return {"field": self.field, "reason": self.reason, "value": self.value}
 
 
@@ -65,7 +74,10 @@ class TooMuch(InvalidEvent):
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One thing a visitor did. `timestamp` is event time (UTC), `ingest_time` is when the collector had it."""
+    """One thing a visitor did.
+
+    `timestamp` is event time (UTC), `ingest_time` is when the collector had it.
+    """
 
     event_id: str
     event: str
@@ -91,7 +103,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def text(self, key: str) -> str:
         """The first 256 characters of the text under `metadata[key]`, or the empty string.
 
-        What is kept of an event (profiles, row keys of trending scopes) is bounded by this cut; the log has it whole.
+        What is kept of an event (profiles, row keys of trending scopes) is bounded by this cut; the
+        log has it whole.
         """
         value = self.metadata.get(key)
         return value[:MAX_TEXT_LENGTH] if isinstance(value, str) else ""
@@ -135,24 +148,30 @@ _encoder = msgspec.json.Encoder()
 
 
 def identity_of(event_id: str, event: str, product_id: str | None) -> str:
-    """The identity of an event of a visitor, by which it is the same one when it comes again: id, name and product.
+    """The identity of an event of a visitor, by which it is the same one when it comes again: id,
+    name and product.
 
-    Not the id alone: the id of a purchase follows from the order's number, and an event that says something else must
-    not take its place. No field of an event holds the line break between them.
+    Not the id alone: the id of a purchase follows from the order's number, and an event that says
+    something else must not take its place. No field of an event holds the line break between them.
     """
     return f"{event_id}\n{event}\n{product_id or ''}"
 
 
 def profile_key(event: Event) -> str:
-    """The key whose profile the event belongs to: `u#<user_id>`, or `a#<anonymous_id>` before a login."""
+    """The key whose profile the event belongs to: `u#<user_id>`, or `a#<anonymous_id>` before a
+    login.
+    """
     return f"u#{event.user_id}" if event.user_id else f"a#{event.anonymous_id}"
 
 
-def parse_event(raw: dict[str, Any] | bytes, *, ingest_time: datetime, backfill: bool = False) -> Event:
+def parse_event(
+    raw: dict[str, Any] | bytes, *, ingest_time: datetime, backfill: bool = False
+) -> Event:
     """Read one untrusted event.
 
-    Unknown top-level fields are kept under `metadata`. A live event's timestamp lies within [-48 h, +5 min] of
-    `ingest_time`; a backfilled one anywhere in 2000 to 2100, but not after `ingest_time` + 5 min.
+    Unknown top-level fields are kept under `metadata`. A live event's timestamp lies within [-48 h,
+    +5 min] of `ingest_time`; a backfilled one anywhere in 2000 to 2100, but not after `ingest_time`
+    + 5 min.
 
     Raises:
         InvalidEvent: naming field, expectation and value.
@@ -161,7 +180,10 @@ def parse_event(raw: dict[str, Any] | bytes, *, ingest_time: datetime, backfill:
     event = _required_text(fields, "event")
     timestamp = parse_time("timestamp", fields.get("timestamp"))
     _check_time(timestamp, ingest_time, backfill)
-    user_id, anonymous_id = _optional_text(fields, "user_id"), _optional_text(fields, "anonymous_id")
+    user_id, anonymous_id = (
+        _optional_text(fields, "user_id"),
+        _optional_text(fields, "anonymous_id"),
+    )
     if user_id is None and anonymous_id is None:
         raise InvalidEvent("user_id", "expected user_id or anonymous_id", None)
     product_id = _optional_text(fields, "product_id")
@@ -181,7 +203,11 @@ def parse_event(raw: dict[str, Any] | bytes, *, ingest_time: datetime, backfill:
 
 
 def accept_event(
-    fields: dict[str, Any], *, ingest_time: datetime, shift: timedelta | None = None, backfill: bool = False
+    fields: dict[str, Any],
+    *,
+    ingest_time: datetime,
+    shift: timedelta | None = None,
+    backfill: bool = False,
 ) -> Event:
     """`parse_event`, for events from clients: a missing id is derived, a wrong clock repaired.
 
@@ -200,7 +226,9 @@ def accept_event(
     return parse_event(fields, ingest_time=ingest_time, backfill=backfill)
 
 
-def accept_wire(wire: WireEvent, *, ingest_time: datetime, shift: timedelta | None = None) -> Event | None:
+def accept_wire(
+    wire: WireEvent, *, ingest_time: datetime, shift: timedelta | None = None
+) -> Event | None:
     """The event as `accept_event` makes it, or None where that may have something to say about it.
 
     The metadata is the wire's own, not a copy.
@@ -210,11 +238,20 @@ def accept_wire(wire: WireEvent, *, ingest_time: datetime, shift: timedelta | No
         return None
     if wire.product_id is None and wire.event in PRODUCT_EVENTS:
         return None
-    for text in (wire.event_id, wire.event, user_id, anonymous_id, wire.session_id, wire.product_id):
+    for text in (
+        wire.event_id,
+        wire.event,
+        user_id,
+        anonymous_id,
+        wire.session_id,
+        wire.product_id,
+    ):
         if text is not None and not (0 < len(text) <= MAX_ID_LENGTH and text.isprintable()):
             return None
     try:
-        timestamp = timestamp.astimezone(UTC) if shift is None else timestamp.astimezone(UTC) + shift
+        timestamp = (
+            timestamp.astimezone(UTC) if shift is None else timestamp.astimezone(UTC) + shift
+        )
         _check_time(timestamp, ingest_time, False)
         _check_metadata(wire.metadata)
     except (InvalidEvent, OverflowError):
@@ -235,15 +272,17 @@ def accept_wire(wire: WireEvent, *, ingest_time: datetime, shift: timedelta | No
 def derived_event_id(fields: dict[str, Any]) -> str:
     """32 hexadecimal digits that depend on the event's content alone, in any order of its keys.
 
-    The same event sent again gets the same id. So do two events that differ in nothing, not even in their
-    timestamp: a client that can produce those must number its events itself.
+    The same event sent again gets the same id. So do two events that differ in nothing, not even in
+    their timestamp: a client that can produce those must number its events itself.
     """
     content = {name: value for name, value in fields.items() if value is not None}
     return hashlib.blake2b(msgspec.json.encode(content, order="sorted"), digest_size=16).hexdigest()
 
 
 def clock_shift(sent_at: datetime | None, ingest_time: datetime) -> timedelta | None:
-    """Correction of a client's timestamps: the difference of the clocks where it exceeds `CLOCK_TOLERANCE`."""
+    """Correction of a client's timestamps: the difference of the clocks where it exceeds
+    `CLOCK_TOLERANCE`.
+    """
     if sent_at is None:
         return None
     skew = ingest_time - sent_at
@@ -297,8 +336,8 @@ def decode_message(data: bytes) -> list[Event]:
 class Work(msgspec.Struct, frozen=True):
     """The parts of JSON that cost more than their bytes: 1 MB of `[1],[1],` takes 0.3 s to parse.
 
-    Every comma, bracket and brace is counted, also within texts: an upper bound, in about a millisecond a megabyte.
-    The values are with the objects and lists among them.
+    Every comma, bracket and brace is counted, also within texts: an upper bound, in about a
+    millisecond a megabyte. The values are with the objects and lists among them.
     """
 
     containers: int = 0
@@ -325,13 +364,17 @@ class Work(msgspec.Struct, frozen=True):
         """See `check_work`."""
         most_containers, most_values = times * MAX_CONTAINERS, times * MAX_VALUES
         if self.containers > most_containers:
-            raise TooMuch(field, f"expected at most {most_containers} objects and lists", self.containers)
+            raise TooMuch(
+                field, f"expected at most {most_containers} objects and lists", self.containers
+            )
         if self.values > most_values:
             raise TooMuch(field, f"expected at most {most_values} values", self.values)
         if self.escaped_halves > MAX_ESCAPED_HALVES:
             raise TooMuch(field, f"expected at most {MAX_ESCAPED_HALVES} escaped surrogates", None)
         if self.long_numbers > MAX_LONG_NUMBERS:
-            expected = f"expected at most {MAX_LONG_NUMBERS} numbers of 100 digits or an exponent of 3"
+            expected = (
+                f"expected at most {MAX_LONG_NUMBERS} numbers of 100 digits or an exponent of 3"
+            )
             raise TooMuch(field, expected, None)
 
     @property
@@ -353,7 +396,8 @@ def check_work(json: bytes, field: str = "body", times: int = 1) -> None:
         times: so many times as many objects, lists and values may be in it.
 
     Raises:
-        TooMuch: naming `field`, above `MAX_CONTAINERS`, `MAX_VALUES`, `MAX_ESCAPED_HALVES` or `MAX_LONG_NUMBERS`.
+        TooMuch: naming `field`, above `MAX_CONTAINERS`, `MAX_VALUES`, `MAX_ESCAPED_HALVES` or
+            `MAX_LONG_NUMBERS`.
     """
     if len(json) > MAX_CONTAINERS:
         Work.of(json).check(field, times)
@@ -373,7 +417,8 @@ def check_event_size(event: Any, field: str = "body") -> None:
 def _long_numbers(json: bytes) -> int:
     """Their number, counted no further than just above `MAX_LONG_NUMBERS` of one kind.
 
-    The few that look like long exponents count as such; where there are many it is worth a closer look.
+    The few that look like long exponents count as such; where there are many it is worth a closer
+    look.
     """
     plain = json.translate(_DIGITS_ALIKE, b"+-")
     hundreds, exponents = plain.count(_HUNDRED_DIGITS), plain.count(b"0e000")
@@ -389,7 +434,9 @@ _HUNDRED_DIGITS = b"0" * 100
 
 
 def deeper_than(value: Any, limit: int) -> bool:
-    """True where objects and lists nest more than `limit` levels; without recursion, for the nesting is not trusted."""
+    """True where objects and lists nest more than `limit` levels; without recursion, for the
+    nesting is not trusted.
+    """
     level = [value] if type(value) in _NESTING else []
     for _ in range(limit):
         if not level:
@@ -409,11 +456,16 @@ _NESTING = frozenset((dict, list))
 
 
 def _check_decoded(event: Event) -> None:
-    """Check what the types do not. A publisher may skip the collector, and must not stop the stream."""
+    """Check what the types do not.
+
+    A publisher may skip the collector, and must not stop the stream.
+    """
     for name in _TIMES:
         moment = getattr(event, name)
         if moment is not None and (moment.tzinfo is None or not _EARLIEST <= moment < _LATEST):
-            raise InvalidEvent(name, "expected a time with a zone in 2000 to 2100", moment.isoformat())
+            raise InvalidEvent(
+                name, "expected a time with a zone in 2000 to 2100", moment.isoformat()
+            )
     for name in _TEXTS:
         _check_text(name, getattr(event, name))
     if event.user_id is None and event.anonymous_id is None:
@@ -478,8 +530,13 @@ def _check_metadata(metadata: dict[str, Any]) -> None:
         elif name in TEXT_METADATA and value is not None and not isinstance(value, str):
             raise InvalidEvent(f"metadata.{name}", "expected a text", value)
         elif isinstance(value, (dict, list)) and deeper_than(value, MAX_DEPTH - 2):
-            # Far above need, far below where the encoder of the log gives up; the event and its metadata are two.
-            raise InvalidEvent(f"metadata.{name}", f"expected at most {MAX_DEPTH} levels of nesting in an event", None)
+            # Far above need, far below where the encoder of the log gives up; the event and its
+            # metadata are two.
+            raise InvalidEvent(
+                f"metadata.{name}",
+                f"expected at most {MAX_DEPTH} levels of nesting in an event",
+                None,
+            )
 
 
 def _check_number(name: str, value: Any) -> None:
@@ -492,19 +549,27 @@ def _check_number(name: str, value: Any) -> None:
 def _is_finite_number(value: Any) -> TypeGuard[int | float]:
     """True for a number that a float can hold; JSON may hold an integer of thousands of digits."""
     try:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        return (
+            isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        )
     except OverflowError:
         return False
 
 
 def _check_time(timestamp: datetime, ingest_time: datetime, backfill: bool) -> None:
     if timestamp - ingest_time > MAX_AHEAD:
-        raise InvalidEvent("timestamp", "expected at most 5 min after ingest", format_time(timestamp))
+        raise InvalidEvent(
+            "timestamp", "expected at most 5 min after ingest", format_time(timestamp)
+        )
     if backfill:
         if not _EARLIEST <= timestamp < _LATEST:
-            raise InvalidEvent("timestamp", "expected a time in 2000 to 2100", format_time(timestamp))
+            raise InvalidEvent(
+                "timestamp", "expected a time in 2000 to 2100", format_time(timestamp)
+            )
     elif ingest_time - timestamp > MAX_AGE:
-        raise InvalidEvent("timestamp", "expected at most 48 h before ingest", format_time(timestamp))
+        raise InvalidEvent(
+            "timestamp", "expected at most 48 h before ingest", format_time(timestamp)
+        )
 
 
 def _shifted(timestamp: Any, shift: timedelta) -> datetime:
@@ -529,7 +594,9 @@ _shown_encoder = json.JSONEncoder(ensure_ascii=False, default=repr)
 
 
 def _shown(value: Any) -> str | None:
-    """A short form of an offending value: a text as it is, bytes that are no text in base64, all else as JSON."""
+    """A short form of an offending value: a text as it is, bytes that are no text in base64, all
+    else as JSON.
+    """
     if value is None:
         return None
     if isinstance(value, bytes):
@@ -537,6 +604,10 @@ def _shown(value: Any) -> str | None:
         value = text if text.isprintable() and text else base64.b64encode(value[:64]).decode()
     try:
         text = value if isinstance(value, str) else _beginning(value)
-    except (TypeError, ValueError, RecursionError):  # an integer of thousands of digits, a list a thousand deep
+    except (
+        TypeError,
+        ValueError,
+        RecursionError,
+    ):  # an integer of thousands of digits, a list a thousand deep
         text = f"unprintable {type(value).__name__}"
     return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."

@@ -1,6 +1,8 @@
-"""The one feature matrix: what training logs is what serving ranks, because both call this function.
+"""The one feature matrix: what training logs is what serving ranks, because both call this
+function.
 
-A column is one row of `RANKING_FEATURES`, with its meaning and its computation; nothing about it stands anywhere else.
+A column is one row of `RANKING_FEATURES`, with its meaning and its computation; nothing about it
+stands anywhere else.
 """
 
 from __future__ import annotations
@@ -45,9 +47,9 @@ PRIOR_BIAS = -3.0
 class Context(msgspec.Struct, frozen=True):
     """Inputs of the matrix beyond the profile and the candidates.
 
-    `seeds` holds the stats of the visitor's recent items (their neighbours link candidates to the visitor);
-    `vectors` gives an item's unit vector `(dim,)`; `positions` are the shown positions `(n,)`, in training only;
-    `priors` smooth the items' rates.
+    `seeds` holds the stats of the visitor's recent items (their neighbours link candidates to the
+    visitor); `vectors` gives an item's unit vector `(dim,)`; `positions` are the shown positions
+    `(n,)`, in training only; `priors` smooth the items' rates.
     """
 
     placement: str = "home"
@@ -61,8 +63,9 @@ class Context(msgspec.Struct, frozen=True):
 class RankingFeature(NamedTuple):
     """One column of the matrix.
 
-    `column` computes it for all candidates: `(n,)` numbers, or one for all of them. `prior` is its weight in the
-    logistic model set by hand, used before there is data and whenever the trained model cannot answer.
+    `column` computes it for all candidates: `(n,)` numbers, or one for all of them. `prior` is its
+    weight in the logistic model set by hand, used before there is data and whenever the trained
+    model cannot answer.
     """
 
     name: str
@@ -82,7 +85,9 @@ class Candidates:
         profile, rows, context, now_ms: as for `feature_matrix`.
     """
 
-    def __init__(self, profile: UserProfile, rows: Sequence[ItemRow], context: Context, now_ms: int) -> None:
+    def __init__(
+        self, profile: UserProfile, rows: Sequence[ItemRow], context: Context, now_ms: int
+    ) -> None:
         self.profile, self.rows, self.context, self.now_ms = profile, rows, context, now_ms
         self.items: list[Item] = [row.item for row in rows]
         self.ids = [item.item_id for item in self.items]
@@ -111,7 +116,8 @@ class Candidates:
         summed: dict[str, float] = {}
         for item_id, age_ms, weight, strengths in self.links:
             fresh = 2.0 ** (-age_ms / _LINK_HALF_LIFE_MS)
-            for other, strength in (*strengths.items(), (item_id, 1.0)):  # an item links to itself: people come back
+            # an item links to itself: people come back
+            for other, strength in (*strengths.items(), (item_id, 1.0)):
                 freshest[other] = max(freshest.get(other, 0.0), strength * fresh)
                 summed[other] = summed.get(other, 0.0) + weight * strength
         return freshest, summed
@@ -119,7 +125,9 @@ class Candidates:
     @cached_property
     def own_vectors(self) -> NDArray[np.float64]:
         """`(n, DIM)`, of length 1: each candidate's item vector."""
-        vectors = np.stack([item_vector(item.item_id, item.category, item.brand) for item in self.items])
+        vectors = np.stack(
+            [item_vector(item.item_id, item.category, item.brand) for item in self.items]
+        )
         lengths: NDArray[np.float64] = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
         return vectors / lengths[:, None]
 
@@ -130,21 +138,31 @@ class Candidates:
 
     def decayed(self, code: int) -> NDArray[np.float64]:
         """`(n,)`: events of one code, half-life 7 d."""
-        return _decayed([row.stats.counts.long for row in self.rows], code, self.now_ms, LONG_HALF_LIFE_MS)
+        return _decayed(
+            [row.stats.counts.long for row in self.rows], code, self.now_ms, LONG_HALF_LIFE_MS
+        )
 
     def decayed_1h(self, code: int) -> NDArray[np.float64]:
         """`(n,)`: events of one code, half-life 1 h."""
-        return _decayed([row.stats.counts.short for row in self.rows], code, self.now_ms, SHORT_HALF_LIFE_MS)
+        return _decayed(
+            [row.stats.counts.short for row in self.rows], code, self.now_ms, SHORT_HALF_LIFE_MS
+        )
 
-    def rate(self, success: int, trial: int, priors: list[tuple[float, float]]) -> NDArray[np.float64]:
+    def rate(
+        self, success: int, trial: int, priors: list[tuple[float, float]]
+    ) -> NDArray[np.float64]:
         """`(n,)`: successes per trial, smoothed by each candidate's prior (successes, trials)."""
         prior = np.array(priors, np.float64)  # (n, 2)
         successes, trials = self.decayed(success), self.decayed(trial)
-        smoothed: NDArray[np.float64] = (successes + prior[:, 0]) / (np.maximum(trials, successes) + prior[:, 1])
+        smoothed: NDArray[np.float64] = (successes + prior[:, 0]) / (
+            np.maximum(trials, successes) + prior[:, 1]
+        )
         return smoothed
 
 
-def feature_matrix(profile: UserProfile, rows: Sequence[ItemRow], context: Context, now_ms: int) -> Matrix:
+def feature_matrix(
+    profile: UserProfile, rows: Sequence[ItemRow], context: Context, now_ms: int
+) -> Matrix:
     """The features of each candidate for this visitor at `now_ms`.
 
     Args:
@@ -165,8 +183,12 @@ def feature_matrix(profile: UserProfile, rows: Sequence[ItemRow], context: Conte
     return matrix
 
 
-def session_vector(profile: UserProfile, vectors: Mapping[str, Vector], now_ms: int) -> Vector | None:
-    """The unit vector `(dim,)` of what the visitor touched last: item vectors weighted by 2^(-rank / 3)."""
+def session_vector(
+    profile: UserProfile, vectors: Mapping[str, Vector], now_ms: int
+) -> Vector | None:
+    """The unit vector `(dim,)` of what the visitor touched last: item vectors weighted by 2^(-rank
+    / 3).
+    """
     known = [
         (2.0 ** (-rank / 3), vectors[item_id])
         for rank, (item_id, _) in enumerate(profile.recent_items(now_ms, RECENT_SEEDS))
@@ -183,7 +205,9 @@ def session_vector(profile: UserProfile, vectors: Mapping[str, Vector], now_ms: 
 
 
 class Link(NamedTuple):
-    """One recent item: its age in ms, its weight 2^(-rank / 3), and by linked item the strength in [0, 1]."""
+    """One recent item: its age in ms, its weight 2^(-rank / 3), and by linked item the strength in
+    [0, 1].
+    """
 
     item_id: str
     age_ms: int
@@ -192,7 +216,9 @@ class Link(NamedTuple):
 
 
 def links(profile: UserProfile, seeds: Mapping[str, ItemStats], now_ms: int) -> list[Link]:
-    """The visitor's last 10 items and what each links to (strength 1 for its strongest neighbour), newest first."""
+    """The visitor's last 10 items and what each links to (strength 1 for its strongest neighbour),
+    newest first.
+    """
     found = []
     for rank, (item_id, time_ms) in enumerate(profile.recent_items(now_ms, RECENT_SEEDS)):
         seed = seeds.get(item_id)
@@ -202,14 +228,22 @@ def links(profile: UserProfile, seeds: Mapping[str, ItemStats], now_ms: int) -> 
 
 
 def prior_ctr(matrix: Matrix) -> NDArray[np.float32]:
-    """The prior's probability of a click, `(n, d)` -> `(n,)` in (0, 1): logistic(bias + weights . features)."""
-    scores = np.clip(matrix @ _PRIOR_VECTOR + PRIOR_BIAS, -15.0, 15.0)  # float32 tells these from 0 and 1
+    """The prior's probability of a click, `(n, d)` -> `(n,)` in (0, 1): logistic(bias + weights .
+
+    features).
+    """
+    # float32 tells these from 0 and 1
+    scores = np.clip(matrix @ _PRIOR_VECTOR + PRIOR_BIAS, -15.0, 15.0)
     probabilities: Vector = (1.0 / (1.0 + np.exp(-scores))).astype(np.float32)
     return probabilities
 
 
-def context_vector(profile: UserProfile, seeds: Mapping[str, ItemStats], now_ms: int) -> NDArray[np.float64] | None:
-    """The unit vector `(CONTEXT_DIM,)` of the items seen with the visitor's last ones, weighted by 2^(-rank / 3)."""
+def context_vector(
+    profile: UserProfile, seeds: Mapping[str, ItemStats], now_ms: int
+) -> NDArray[np.float64] | None:
+    """The unit vector `(CONTEXT_DIM,)` of the items seen with the visitor's last ones, weighted by
+    2^(-rank / 3).
+    """
     total = np.zeros(CONTEXT_DIM)
     for rank, (item_id, _) in enumerate(profile.recent_items(now_ms, RECENT_SEEDS)):
         seed = seeds.get(item_id)
@@ -220,11 +254,15 @@ def context_vector(profile: UserProfile, seeds: Mapping[str, ItemStats], now_ms:
     return total / norm if norm > 0 else None
 
 
-def _decayed(states: Sequence[Any], code: int, now_ms: int, half_life_ms: int) -> NDArray[np.float64]:
+def _decayed(
+    states: Sequence[Any], code: int, now_ms: int, half_life_ms: int
+) -> NDArray[np.float64]:
     """Decayed sums `(n,)` under `code` at `now_ms`."""
     sums = np.array([state.sums.get(code, 0.0) for state in states], np.float64)
     landmarks = np.array([state.landmark for state in states], np.float64)
-    return np.asarray(sums * np.exp2(np.clip((landmarks * half_life_ms - now_ms) / half_life_ms, -1000.0, 1.0)))
+    return np.asarray(
+        sums * np.exp2(np.clip((landmarks * half_life_ms - now_ms) / half_life_ms, -1000.0, 1.0))
+    )
 
 
 def _category_match(c: Candidates) -> list[float]:
@@ -234,14 +272,23 @@ def _category_match(c: Candidates) -> list[float]:
     def match(item: Item) -> float:
         if not category or not item.category:
             return 0.0
-        return 1.0 if item.category == category else 0.5 * (department(item.category) == last_department)
+        return (
+            1.0
+            if item.category == category
+            else 0.5 * (department(item.category) == last_department)
+        )
 
     return [match(item) for item in c.items]
 
 
 def _seen(c: Candidates) -> list[float]:
     recent = c.profile.recent_items(c.now_ms)
-    return c.by_id({item_id: 2.0 ** (-(c.now_ms - time_ms) / _SEEN_HALF_LIFE_MS) for item_id, time_ms in recent})
+    return c.by_id(
+        {
+            item_id: 2.0 ** (-(c.now_ms - time_ms) / _SEEN_HALF_LIFE_MS)
+            for item_id, time_ms in recent
+        }
+    )
 
 
 def _covisit_last(c: Candidates) -> list[float]:
@@ -254,7 +301,9 @@ def _bought_together(c: Candidates) -> list[float]:
     last = c.profile.last_item
     for item_id in {*c.profile.in_cart(), *([last] if last else [])}:
         seed = c.context.seeds.get(item_id)
-        for other, share in _shares_of_strongest(seed.bought_weights.sums if seed is not None else {}).items():
+        for other, share in _shares_of_strongest(
+            seed.bought_weights.sums if seed is not None else {}
+        ).items():
             strongest[other] = max(share, strongest.get(other, 0.0))
     return c.by_id(strongest)
 
@@ -276,7 +325,8 @@ def _similarity(c: Candidates) -> ArrayLike:
     if taste is None:
         return 0.0
     zero = np.zeros_like(taste)
-    return np.stack([c.context.vectors.get(item_id, zero) for item_id in c.ids]) @ taste  # (n, dim) @ (dim,)
+    # (n, dim) @ (dim,)
+    return np.stack([c.context.vectors.get(item_id, zero) for item_id in c.ids]) @ taste
 
 
 def _embedding_similarity(c: Candidates, term: int) -> ArrayLike:
@@ -301,7 +351,9 @@ _NO_CONTEXT = bytes(8 * CONTEXT_DIM)
 
 
 def _trending(c: Candidates) -> ArrayLike:
-    return np.log1p(_decayed([row.stats.popularity for row in c.rows], 0, c.now_ms, TRENDING_HALF_LIFE_MS))
+    return np.log1p(
+        _decayed([row.stats.popularity for row in c.rows], 0, c.now_ms, TRENDING_HALF_LIFE_MS)
+    )
 
 
 def _idle_minutes(c: Candidates) -> float:
@@ -310,7 +362,11 @@ def _idle_minutes(c: Candidates) -> float:
 
 def _shares_of_strongest(weights: Mapping[str, float]) -> dict[str, float]:
     strongest = max(weights.values(), default=0.0)
-    return {other: max(weight / strongest, 0.0) for other, weight in weights.items()} if strongest > 0 else {}
+    return (
+        {other: max(weight / strongest, 0.0) for other, weight in weights.items()}
+        if strongest > 0
+        else {}
+    )
 
 
 # Append, never reorder: a model names the columns it was trained on.
@@ -424,7 +480,15 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         _price_gap,
         -0.15,
     ),
-    RankingFeature("log_price", "price", "ln(1 + price)", "ln(currency)", "[0, ∞)", 0, lambda c: np.log1p(c.prices)),
+    RankingFeature(
+        "log_price",
+        "price",
+        "ln(1 + price)",
+        "ln(currency)",
+        "[0, ∞)",
+        0,
+        lambda c: np.log1p(c.prices),
+    ),
     RankingFeature(
         "in_cart",
         "lies in the visitor's cart",
@@ -471,7 +535,9 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         "rate",
         "[0, 1]",
         0.02,
-        lambda c: c.rate(PURCHASE, VIEW, [c.context.priors.conversion_of(i.category) for i in c.items]),
+        lambda c: c.rate(
+            PURCHASE, VIEW, [c.context.priors.conversion_of(i.category) for i in c.items]
+        ),
         1.0,
     ),
     RankingFeature(
@@ -531,7 +597,13 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         _idle_minutes,
     ),
     RankingFeature(
-        "is_known", "the visitor has a profile", "1 or 0", "", "{0, 1}", 0, lambda c: float(c.profile.events_total > 0)
+        "is_known",
+        "the visitor has a profile",
+        "1 or 0",
+        "",
+        "{0, 1}",
+        0,
+        lambda c: float(c.profile.events_total > 0),
     ),
     RankingFeature(
         "brand_interest_30m",
@@ -627,5 +699,7 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
 )
 FEATURE_NAMES: tuple[str, ...] = tuple(feature.name for feature in RANKING_FEATURES)
 COLUMN = {name: index for index, name in enumerate(FEATURE_NAMES)}
-PRIOR_WEIGHTS: dict[str, float] = {feature.name: feature.prior for feature in RANKING_FEATURES if feature.prior}
+PRIOR_WEIGHTS: dict[str, float] = {
+    feature.name: feature.prior for feature in RANKING_FEATURES if feature.prior
+}
 _PRIOR_VECTOR = np.array([PRIOR_WEIGHTS.get(name, 0.0) for name in FEATURE_NAMES], np.float32)

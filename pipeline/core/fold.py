@@ -23,7 +23,8 @@ Links = defaultdict[str, list[Link]]  # by item id
 
 
 class Pair(NamedTuple):
-    """Two items of one session: `weight` 1 adds the pair, -1 takes it back; it counts at `time_ms`."""
+    """Two items of one session: `weight` 1 adds the pair, -1 takes it back; it counts at
+    `time_ms`."""
 
     item: str
     other: str
@@ -41,7 +42,9 @@ class Linked(NamedTuple):
 
 
 class Folded(NamedTuple):
-    """A message, folded: its facts that were new to the profile, in order, and the pairs that came or went."""
+    """A message, folded: its facts that were new to the profile, in order, and the pairs that came
+    or went.
+    """
 
     new: list[Fact]
     pairs: list[Pair]
@@ -53,22 +56,30 @@ _NOTHING = Linked(frozenset(), frozenset(), 0)
 def fold(profile: UserProfile, facts: Iterable[Fact]) -> Folded:
     """Add a message's facts to the profile.
 
-    Pairs come from the sessions' sets of items, as the difference of what each session links after and before: the sum
-    of all differences is what the finished session links, in any order of its events. What a bot did links
-    nothing.
+    Pairs come from the sessions' sets of items, as the difference of what each session links after
+    and before: the sum of all differences is what the finished session links, in any order of its
+    events. What a bot did links nothing.
     """
     facts = list(facts)
-    keys = {key for event, _ in facts if not is_bot_session(key := session_key(event, event.time_ms))}
+    keys = {
+        key for event, _ in facts if not is_bot_session(key := session_key(event, event.time_ms))
+    }
     before = {key: linked(profile.sessions.get(key)) for key in keys}
     new = [fact for fact in facts if profile.add(*fact)]
     if not new:
         return Folded(new, [])
-    pairs = [pair for key in sorted(keys) for pair in changed(before[key], linked(profile.sessions.get(key)))]
+    pairs = [
+        pair
+        for key in sorted(keys)
+        for pair in changed(before[key], linked(profile.sessions.get(key)))
+    ]
     return Folded(new, pairs)
 
 
 def adopt(profile: UserProfile, other: UserProfile) -> list[Pair]:
-    """Merge another visitor's profile (the anonymous one, at login); the pairs that sessions of both now link."""
+    """Merge another visitor's profile (the anonymous one, at login); the pairs that sessions of
+    both now link.
+    """
     keys = [key for key in other.sessions if key in profile.sessions and not is_bot_session(key)]
     parts = {key: (linked(profile.sessions[key]), linked(other.sessions[key])) for key in keys}
     profile.merge(other)
@@ -81,7 +92,9 @@ def adopt(profile: UserProfile, other: UserProfile) -> list[Pair]:
 
 
 def first_account(events: Iterable[Event]) -> str:
-    """The profile key of the account that the first event to arrive with one names; empty when none does."""
+    """The profile key of the account that the first event to arrive with one names; empty when none
+    does.
+    """
     named = [
         (event.ingest_time or event.timestamp, event.timestamp, event.event_id, event.user_id)
         for event in events
@@ -100,7 +113,9 @@ def linked(session: SessionTotals | None) -> Linked:
     """Items that a session links now."""
     if session is None or not session.items:
         return _NOTHING
-    return Linked(frozenset(session.items), frozenset(session.bought), session.first_ms // HOUR_MS * HOUR_MS)
+    return Linked(
+        frozenset(session.items), frozenset(session.bought), session.first_ms // HOUR_MS * HOUR_MS
+    )
 
 
 def changed(before: Linked, after: Linked) -> Iterator[Pair]:
@@ -108,14 +123,23 @@ def changed(before: Linked, after: Linked) -> Iterator[Pair]:
     if before == after:
         return
     same_time = before.time_ms == after.time_ms
-    for kind, old, new in ((TOUCHED, before.touched, after.touched), (BOUGHT, before.bought, after.bought)):
+    for kind, old, new in (
+        (TOUCHED, before.touched, after.touched),
+        (BOUGHT, before.bought, after.bought),
+    ):
         if same_time and old <= new:
             for item in sorted(new - old):
                 yield from (Pair(item, other, kind, 1.0, after.time_ms) for other in sorted(old))
-            yield from (Pair(*two, kind, 1.0, after.time_ms) for two in combinations(sorted(new - old), 2))
+            yield from (
+                Pair(*two, kind, 1.0, after.time_ms) for two in combinations(sorted(new - old), 2)
+            )
         elif old != new or not same_time:
-            yield from (Pair(*two, kind, -1.0, before.time_ms) for two in combinations(sorted(old), 2))
-            yield from (Pair(*two, kind, 1.0, after.time_ms) for two in combinations(sorted(new), 2))
+            yield from (
+                Pair(*two, kind, -1.0, before.time_ms) for two in combinations(sorted(old), 2)
+            )
+            yield from (
+                Pair(*two, kind, 1.0, after.time_ms) for two in combinations(sorted(new), 2)
+            )
 
 
 def category_of(fact: Fact) -> str:
@@ -125,9 +149,11 @@ def category_of(fact: Fact) -> str:
 
 
 def catalog_category(fact: Fact) -> str | None:
-    """The category that the catalog says of the fact's item, empty where it says none; None where it has no such item.
+    """The category that the catalog says of the fact's item, empty where it says none; None where
+    it has no such item.
 
-    Only these have scopes: what an event says, its sender has chosen, and there is no end of names to choose.
+    Only these have scopes: what an event says, its sender has chosen, and there is no end of names
+    to choose.
     """
     _, item = fact
     return item.category if item is not None else None

@@ -1,7 +1,7 @@
 """Features of an item, a category and the whole shop at a moment, by name: one row a feature.
 
-`docs/features.md` lists them; the ranking matrix reads the same states. The rates are smoothed by the default priors
-here, by those of the item's category in the matrix (see `items.rate_priors`).
+`docs/features.md` lists them; the ranking matrix reads the same states. The rates are smoothed by
+the default priors here, by those of the item's category in the matrix (see `items.rate_priors`).
 """
 
 from __future__ import annotations
@@ -55,7 +55,15 @@ _MEANINGS = {
 def _counts(counts_of: Callable[[S], Counts]) -> Iterator[ItemFeature[S]]:
     """Events by type: ever, and in each window."""
     for code, name in CODE_NAMES.items():
-        yield ItemFeature(name, f"{_MEANINGS[code]}, ever", "count", "events", "[0, ∞)", 0, _total(counts_of, code))
+        yield ItemFeature(
+            name,
+            f"{_MEANINGS[code]}, ever",
+            "count",
+            "events",
+            "[0, ∞)",
+            0,
+            _total(counts_of, code),
+        )
     for code, name in CODE_NAMES.items():
         for window in WINDOWS_MS:
             yield ItemFeature(
@@ -109,7 +117,9 @@ def popularity(stats: ItemStats, now_ms: int) -> float:
 
 
 def context_vector(stats: ItemStats) -> list[float]:
-    """The unit vector `(CONTEXT_DIM,)` of the items that an item is seen with; empty before its first neighbour."""
+    """The unit vector `(CONTEXT_DIM,)` of the items that an item is seen with; empty before its
+    first neighbour.
+    """
     direction = stats.context.direction()
     return [] if direction is None else [float(value) for value in direction]
 
@@ -138,7 +148,8 @@ ITEM_FEATURES: tuple[ItemFeature[ItemStats], ...] = (
     ItemFeature(
         "ctr",
         "clicks per impression",
-        "(clicks + a) / (impressions + b), half-life 7 d, (a, b) = (2, 25) or the prior of the category",
+        "(clicks + a) / (impressions + b), half-life 7 d, (a, b) = (2, 25) or the prior of the "
+        "category",
         "rate",
         "[0, 1]",
         CTR_PRIOR[0] / CTR_PRIOR[1],
@@ -147,7 +158,8 @@ ITEM_FEATURES: tuple[ItemFeature[ItemStats], ...] = (
     ItemFeature(
         "conversion",
         "purchases per view",
-        "(purchases + a) / (views + b), half-life 7 d, (a, b) = (0.5, 25) or the prior of the category",
+        "(purchases + a) / (views + b), half-life 7 d, (a, b) = (0.5, 25) or the prior of the "
+        "category",
         "rate",
         "[0, 1]",
         CONVERSION_PRIOR[0] / CONVERSION_PRIOR[1],
@@ -156,7 +168,8 @@ ITEM_FEATURES: tuple[ItemFeature[ItemStats], ...] = (
     ItemFeature(
         "neighbours",
         "the items most touched in the same session, heaviest first",
-        "sum over sessions of 2^(-age of the session's first hour / 7 d), the 50 largest of 200 kept",
+        "sum over sessions of 2^(-age of the session's first hour / 7 d), the 50 largest of 200 "
+        "kept",
         "item id -> sessions",
         "at most 50",
         {},
@@ -165,7 +178,8 @@ ITEM_FEATURES: tuple[ItemFeature[ItemStats], ...] = (
     ItemFeature(
         "bought_together",
         "the items most bought in the same session, heaviest first",
-        "sum over sessions of 2^(-age of the session's first hour / 7 d), the 50 largest of 200 kept",
+        "sum over sessions of 2^(-age of the session's first hour / 7 d), the 50 largest of 200 "
+        "kept",
         "item id -> sessions",
         "at most 50",
         {},
@@ -174,7 +188,8 @@ ITEM_FEATURES: tuple[ItemFeature[ItemStats], ...] = (
     ItemFeature(
         "context_vector",
         "the company the item keeps: items of the same company point the same way",
-        f"direction of the sum of the neighbours' fixed random signs in {CONTEXT_DIM} dimensions, half-life 7 d",
+        f"direction of the sum of the neighbours' fixed random signs in {CONTEXT_DIM} dimensions, "
+        "half-life 7 d",
         "unit vector",
         f"{CONTEXT_DIM} numbers in [-1, 1]",
         [],
@@ -191,7 +206,8 @@ ITEM_FEATURES: tuple[ItemFeature[ItemStats], ...] = (
     ),
 )
 
-# Of a category and of the whole shop, both: one row of Bigtable each (some, where the scope is sharded).
+# Of a category and of the whole shop, both: one row of Bigtable each (some, where the scope is
+# sharded).
 SCOPE_FEATURES: tuple[ItemFeature[Trending], ...] = (
     *_counts(_of_scope),
     *_decayed(_of_scope),

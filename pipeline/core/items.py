@@ -1,4 +1,6 @@
-"""Statistics of an item, a category and the whole shop from their visitors: monoids, as all that is counted."""
+"""Statistics of an item, a category and the whole shop from their visitors: monoids, as all that is
+counted.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,15 @@ import msgspec
 import numpy as np
 
 from pipeline.core.catalog import Item
-from pipeline.core.decay import DAY_MS, HOUR_MS, MINUTE_MS, BucketRing, DecayedSums, DecayedVector, Vector
+from pipeline.core.decay import (
+    DAY_MS,
+    HOUR_MS,
+    MINUTE_MS,
+    BucketRing,
+    DecayedSums,
+    DecayedVector,
+    Vector,
+)
 from pipeline.core.embedding import CONTEXT_DIM, signature
 from pipeline.core.events import Event
 
@@ -32,16 +42,24 @@ ITEM_CODES = {
     "impression": IMPRESSION,
     "media_play": VIEW,
 }
-CODE_NAMES = {VIEW: "views", CLICK: "clicks", CART: "carts", PURCHASE: "purchases", IMPRESSION: "impressions"}
+CODE_NAMES = {
+    VIEW: "views",
+    CLICK: "clicks",
+    CART: "carts",
+    PURCHASE: "purchases",
+    IMPRESSION: "impressions",
+}
 # How much one event says that an item is wanted, in views.
 POPULARITY = {VIEW: 1.0, CLICK: 1.0, CART: 3.0, PURCHASE: 5.0}
 
-# Prior of the smoothed rates as pseudo-counts (successes, trials), until a shop has data of its own (see `RatePriors`).
+# Prior of the smoothed rates as pseudo-counts (successes, trials), until a shop has data of its own
+# (see `RatePriors`).
 CTR_PRIOR = (2.0, 25.0)
 CONVERSION_PRIOR = (0.5, 25.0)
 
 WINDOWS_MS = {"5m": 5 * MINUTE_MS, "1h": HOUR_MS, "24h": DAY_MS}
-# Per window: ring attribute, bucket width, buckets kept (the window, the bucket that straddles its start, 5 min ahead).
+# Per window: ring attribute, bucket width, buckets kept (the window, the bucket that straddles its
+# start, 5 min ahead).
 _MINUTES = ("minutes", MINUTE_MS, 12)
 _HOUR = ("hour", 5 * MINUTE_MS, 14)
 _DAY = ("day", HOUR_MS, 26)
@@ -51,7 +69,9 @@ TOUCHED, BOUGHT = 0, 1
 
 
 class Counts(msgspec.Struct, array_like=True):
-    """Events by code: ever, in windows of 5 min, 1 h and 24 h, and decayed on two half-lives (7 d, 1 h)."""
+    """Events by code: ever, in windows of 5 min, 1 h and 24 h, and decayed on two half-lives (7 d,
+    1 h).
+    """
 
     totals: dict[int, int] = {}
     long: DecayedSums[int] = msgspec.field(default_factory=DecayedSums)
@@ -80,7 +100,9 @@ class Counts(msgspec.Struct, array_like=True):
         self.day.merge(other.day, _DAY[2])
 
     def window(self, code: int, window: str, now_ms: int) -> int:
-        """Events of one code in the last `window` ("5m", "1h", "24h") at `now_ms`, exact to one bucket."""
+        """Events of one code in the last `window` ("5m", "1h", "24h") at `now_ms`, exact to one
+        bucket.
+        """
         name, width_ms, _ = _RINGS[window]
         ring: BucketRing = getattr(self, name)
         return ring.total((code,), WINDOWS_MS[window], now_ms, width_ms)
@@ -104,15 +126,18 @@ Link = tuple[str, int, float, int]  # (other item, TOUCHED or BOUGHT, weight, ti
 
 
 class ItemStats(msgspec.Struct, array_like=True):
-    """Statistics of one item: counts, neighbours, popularity, and a vector of the items it is seen with.
+    """Statistics of one item: counts, neighbours, popularity, and a vector of the items it is seen
+    with.
 
-    `neighbour_weights` are the items touched in the same session, `bought_weights` those bought in the same session,
-    both decayed over 7 d: each pair counts once a session, at the hour the session began, in any order of its
-    events (see `fold`). `context` sums the signatures of all those neighbours by the same weights, so that an item has
-    a usable vector from its first visitors on. Neighbours beyond the 200 heaviest are dropped when stored; up to there
-    nothing depends on order, and the context vector has no such bound.
+    `neighbour_weights` are the items touched in the same session, `bought_weights` those bought in
+    the same session, both decayed over 7 d: each pair counts once a session, at the hour the
+    session began, in any order of its events (see `fold`). `context` sums the signatures of all
+    those neighbours by the same weights, so that an item has a usable vector from its first
+    visitors on. Neighbours beyond the 200 heaviest are dropped when stored; up to there nothing
+    depends on order, and the context vector has no such bound.
 
-    Duplicates are dropped before they come here (see `UserProfile.add`): this state holds no event ids.
+    Duplicates are dropped before they come here (see `UserProfile.add`): this state holds no event
+    ids.
     """
 
     newest_ms: int = 0
@@ -124,7 +149,9 @@ class ItemStats(msgspec.Struct, array_like=True):
     context: DecayedVector = msgspec.field(default_factory=DecayedVector)
 
     def add(self, event: Event, category: str | None = None) -> None:
-        """Count one event; `category` is what the catalog says, None where it does not hold the item."""
+        """Count one event; `category` is what the catalog says, None where it does not hold the
+        item.
+        """
         code = ITEM_CODES.get(event.event)
         if code is None:
             return
@@ -138,7 +165,9 @@ class ItemStats(msgspec.Struct, array_like=True):
             self.popularity.add(0, weight, time_ms, TRENDING_HALF_LIFE_MS)
 
     def link(self, other: str, kind: int, weight: float, time_ms: int) -> None:
-        """Add `weight` (negative: take back) of having been touched (TOUCHED) or bought (BOUGHT) with `other`."""
+        """Add `weight` (negative: take back) of having been touched (TOUCHED) or bought (BOUGHT)
+        with `other`.
+        """
         self.link_all([(other, kind, weight, time_ms)])
 
     def link_all(self, links: Iterable[Link]) -> None:
@@ -146,10 +175,14 @@ class ItemStats(msgspec.Struct, array_like=True):
         touched: DecayedSums[str] = DecayedSums()
         for other, kind, weight, time_ms in links:
             self.newest_ms = max(self.newest_ms, time_ms)
-            (self.bought_weights if kind == BOUGHT else touched).add(other, weight, time_ms, LONG_HALF_LIFE_MS)
+            (self.bought_weights if kind == BOUGHT else touched).add(
+                other, weight, time_ms, LONG_HALF_LIFE_MS
+            )
         if touched.sums:
             self.neighbour_weights.merge(touched)
-            signatures = np.concatenate([signature("item", other, CONTEXT_DIM) for other in touched.sums])
+            signatures = np.concatenate(
+                [signature("item", other, CONTEXT_DIM) for other in touched.sums]
+            )
             weights = np.fromiter(touched.sums.values(), np.float64)
             self.context.add(weights @ signatures.reshape(-1, CONTEXT_DIM), touched.landmark)
 
@@ -174,7 +207,8 @@ class ItemStats(msgspec.Struct, array_like=True):
         return self.category_at[0] > 0
 
     def neighbours(self, now_ms: int) -> dict[str, float]:
-        """Decayed weight of the 50 items most touched with this one, heaviest first (ties by id)."""
+        """Decayed weight of the 50 items most touched with this one, heaviest first (ties by
+        id)."""
         return _heaviest(self.neighbour_weights, now_ms)
 
     def bought_with(self, now_ms: int) -> dict[str, float]:
@@ -194,16 +228,22 @@ class ItemStats(msgspec.Struct, array_like=True):
         return self._rate(PURCHASE, VIEW, prior, now_ms)
 
     def log2_popularity(self) -> float | None:
-        """Base-2 logarithm of the forward-decayed popularity, or None while there is none; it never falls.
+        """Base-2 logarithm of the forward-decayed popularity, or None while there is none; it never
+        falls.
 
-        At `now_ms` the popularity itself is `2 ** (log2_popularity - now_ms / TRENDING_HALF_LIFE_MS)`, in views.
+        At `now_ms` the popularity itself is `2 ** (log2_popularity - now_ms /
+        TRENDING_HALF_LIFE_MS)`, in views.
         """
         weight = self.popularity.sums.get(0, 0.0)
         return self.popularity.landmark + log2(weight) if weight > 0 else None
 
     def describe(self, now_ms: int) -> dict[str, float | int]:
         """Readable numbers for the API."""
-        return {**self.counts.describe(now_ms), "ctr": self.ctr(now_ms), "conversion": self.conversion(now_ms)}
+        return {
+            **self.counts.describe(now_ms),
+            "ctr": self.ctr(now_ms),
+            "conversion": self.conversion(now_ms),
+        }
 
     def settle(self) -> None:
         """Cut to the 200 heaviest neighbours of each kind."""
@@ -226,11 +266,12 @@ class ItemStats(msgspec.Struct, array_like=True):
 
 
 class Trending(msgspec.Struct, array_like=True):
-    """One scope (a category, the catalog, what no catalog holds): counts of its events, its 300 most popular items.
+    """One scope (a category, the catalog, what no catalog holds): counts of its events, its 300
+    most popular items.
 
-    `scores` holds `ItemStats.log2_popularity` of each item, computed where all of the item's history is. It never
-    falls, so the greatest value seen is the newest, and the 300 greatest are the same in any order: an
-    item that had dropped out comes back with its whole weight.
+    `scores` holds `ItemStats.log2_popularity` of each item, computed where all of the item's
+    history is. It never falls, so the greatest value seen is the newest, and the 300 greatest are
+    the same in any order: an item that had dropped out comes back with its whole weight.
     """
 
     newest_ms: int = 0
@@ -250,10 +291,14 @@ class Trending(msgspec.Struct, array_like=True):
         self.counts.merge(other.counts)
 
     def top(self, now_ms: int, n: int) -> list[tuple[str, float]]:
-        """The `n` most popular items with their decayed popularity (half-life 6 h), best first (ties by id)."""
+        """The `n` most popular items with their decayed popularity (half-life 6 h), best first
+        (ties by id).
+        """
         best = sorted(self.scores.items(), key=lambda entry: (-entry[1], entry[0]))[:n]
         passed = now_ms / TRENDING_HALF_LIFE_MS
-        return [(item_id, exp2(min(max(score - passed, -1_000.0), 1_000.0))) for item_id, score in best]
+        return [
+            (item_id, exp2(min(max(score - passed, -1_000.0), 1_000.0))) for item_id, score in best
+        ]
 
     def settle(self) -> None:
         """Cut to the 300 most popular items."""
@@ -280,7 +325,9 @@ class ItemRow(msgspec.Struct, frozen=True):
 
 
 class RatePriors(msgspec.Struct, frozen=True):
-    """Beta priors (successes, trials) of click-through and conversion, for each category and for all."""
+    """Beta priors (successes, trials) of click-through and conversion, for each category and for
+    all.
+    """
 
     ctr: Mapping[str, tuple[float, float]] = {}
     conversion: Mapping[str, tuple[float, float]] = {}
@@ -304,8 +351,9 @@ _STRENGTHS = (5.0, 500.0)
 def rate_priors(rows: Sequence[ItemRow], now_ms: int) -> RatePriors:
     """Empirical-Bayes priors from all items: what an item's rate is before it has data of its own.
 
-    Each category's prior is a Beta distribution fitted by moments to its items' decayed counts; a category with fewer
-    than five shown items takes the prior of all items, and that, in an empty shop, `CTR_PRIOR` and `CONVERSION_PRIOR`.
+    Each category's prior is a Beta distribution fitted by moments to its items' decayed counts; a
+    category with fewer than five shown items takes the prior of all items, and that, in an empty
+    shop, `CTR_PRIOR` and `CONVERSION_PRIOR`.
 
     Args:
         rows: every item, `n` of them.
@@ -329,12 +377,14 @@ def rate_priors(rows: Sequence[ItemRow], now_ms: int) -> RatePriors:
     return RatePriors(ctr, conversion, ctr_of_all, conversion_of_all)
 
 
-def beta_prior(successes: Vector, trials: Vector, default: tuple[float, float]) -> tuple[float, float]:
+def beta_prior(
+    successes: Vector, trials: Vector, default: tuple[float, float]
+) -> tuple[float, float]:
     """The Beta prior (successes, trials) of rates whose counts are given, by the method of moments.
 
-    With m = sum s / sum n and the trial-weighted variance v of the rates, v = m (1 - m) (1/k + mean binomial share),
-    after Kleinman, "Proportions with extraneous variance" (JASA 1973); k, the strength in trials, is held within 5
-    and 500.
+    With m = sum s / sum n and the trial-weighted variance v of the rates, v = m (1 - m) (1/k + mean
+    binomial share), after Kleinman, "Proportions with extraneous variance" (JASA 1973); k, the
+    strength in trials, is held within 5 and 500.
 
     Args:
         successes, trials: `(n,)`, at least 0; a success without its trial counts as one.
@@ -353,12 +403,19 @@ def beta_prior(successes: Vector, trials: Vector, default: tuple[float, float]) 
     chance = mean * (1 - mean)
     surplus = spread - chance * (len(n) - 1)
     room = total - float((n * n).sum()) / total
-    between = surplus / (room * chance) if room > 0 else 0.0  # the intra-class correlation 1 / (k + 1)
-    strength = min(max(1.0 / between - 1.0, _STRENGTHS[0]), _STRENGTHS[1]) if between > 0 else _STRENGTHS[1]
+    # the intra-class correlation 1 / (k + 1)
+    between = surplus / (room * chance) if room > 0 else 0.0
+    strength = (
+        min(max(1.0 / between - 1.0, _STRENGTHS[0]), _STRENGTHS[1])
+        if between > 0
+        else _STRENGTHS[1]
+    )
     return mean * strength, strength
 
 
-def _decayed_counts(rows: Sequence[ItemRow], success: int, trial: int, now_ms: int) -> tuple[Vector, Vector]:
+def _decayed_counts(
+    rows: Sequence[ItemRow], success: int, trial: int, now_ms: int
+) -> tuple[Vector, Vector]:
     successes = np.array([row.stats.counts.decayed(success, now_ms) for row in rows], np.float64)
     trials = np.array([row.stats.counts.decayed(trial, now_ms) for row in rows], np.float64)
     return successes, trials

@@ -45,10 +45,15 @@ METADATA_FIELDS = (
         is_checked=True,
     ),
     MetadataField(name="brand", description="Brand of the item.", kind="string", is_checked=True),
-    MetadataField(name="query", description="What the visitor searched for.", kind="string", is_checked=True),
+    MetadataField(
+        name="query", description="What the visitor searched for.", kind="string", is_checked=True
+    ),
     MetadataField(
         name="request_id",
-        description=("The recommendation request that the item was shown for: joins impressions and clicks to it."),
+        description=(
+            "The recommendation request that the item was shown for: joins impressions and clicks "
+            "to it."
+        ),
         kind="string",
         is_checked=True,
     ),
@@ -108,7 +113,9 @@ METADATA_FIELDS = (
     ),
     MetadataField(
         name="dwell_ms",
-        description=("Time on the page since the last report; what exceeds an hour counts as an hour."),
+        description=(
+            "Time on the page since the last report; what exceeds an hour counts as an hour."
+        ),
         kind="number",
         is_checked=True,
         unit="ms",
@@ -268,12 +275,17 @@ METADATA_FIELDS = (
         name="referrer_kind",
         description="What led here.",
         kind="string",
-        expected={"enum": ["internal", "search", "social", "email", "ai", "other", "campaign", "direct"]},
+        expected={
+            "enum": ["internal", "search", "social", "email", "ai", "other", "campaign", "direct"]
+        },
         is_added=True,
     ),
     MetadataField(
         name="bot",
-        description=("Why the sender is taken for a program; absent for people. Such events are kept and marked."),
+        description=(
+            "Why the sender is taken for a program; absent for people. Such events are kept and "
+            "marked."
+        ),
         kind="string",
         range="`user_agent`, `no_user_agent`, `no_browser_signals`, or another reason",
         is_added=True,
@@ -282,10 +294,16 @@ METADATA_FIELDS = (
         name="consent",
         description="What the visitor agreed to.",
         kind="object",
-        expected={"properties": {"analytics": {"type": "boolean"}, "personalization": {"type": "boolean"}}},
+        expected={
+            "properties": {"analytics": {"type": "boolean"}, "personalization": {"type": "boolean"}}
+        },
         is_added=True,
     ),
 )
 
-TEXT_METADATA = frozenset(field.name for field in METADATA_FIELDS if field.is_checked and field.kind == "string")
-NUMBER_METADATA = frozenset(field.name for field in METADATA_FIELDS if field.is_checked and field.kind == "number")
+TEXT_METADATA = frozenset(
+    field.name for field in METADATA_FIELDS if field.is_checked and field.kind == "string"
+)
+NUMBER_METADATA = frozenset(
+    field.name for field in METADATA_FIELDS if field.is_checked and field.kind == "number"
+)

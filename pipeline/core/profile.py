@@ -1,4 +1,6 @@
-"""The visitor's profile: everything remembered of one person, as a monoid that no disorder of the stream can bend."""
+"""The visitor's profile: everything remembered of one person, as a monoid that no disorder of the
+stream can bend.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,13 @@ from pipeline.core.decay import (
 )
 from pipeline.core.embedding import item_vector
 from pipeline.core.events import Event, identity_of
-from pipeline.core.session_totals import SessionTotals, dwell_ms, readable_session_id, session_key, watched_ms
+from pipeline.core.session_totals import (
+    SessionTotals,
+    dwell_ms,
+    readable_session_id,
+    session_key,
+    watched_ms,
+)
 from pipeline.core.taste import LONG, SHORT, Taste
 from pipeline.core.vocabulary import (
     CUSTOM_CODE,
@@ -39,7 +47,8 @@ from pipeline.core.vocabulary import (
 
 FATIGUE_HALF_LIFE_MS = DAY_MS
 
-# The bounds on the state. What lies beyond is dropped oldest first, which no order of the stream changes.
+# The bounds on the state. What lies beyond is dropped oldest first, which no order of the stream
+# changes.
 MAX_RECENT_ITEMS = 50
 MAX_SEEN_IDS = 200
 MAX_IMPRESSIONS = 24
@@ -55,12 +64,15 @@ _EPOCH_S = 946_684_800
 _SEEN_WIDTH, _SLATE_WIDTH, _PURCHASE_WIDTH = 4, 10, 10
 _VERSION = b"\x01"  # the first byte of a stored profile, by which `store.decode` picks its decoder
 
-Stamp = tuple[int, int, str]  # (event time in ms, hash of the event, value): the maximum is the last
+# (event time in ms, hash of the event, value): the maximum is the last
+Stamp = tuple[int, int, str]
 _NEVER: Stamp = (0, 0, "")
 
 
 class CartEntry(msgspec.Struct, array_like=True, frozen=True, order=True):
-    """The last word on one item: when, whether it lies in the cart, and its worth in hundredths (0: unknown)."""
+    """The last word on one item: when, whether it lies in the cart, and its worth in hundredths (0:
+    unknown).
+    """
 
     time_ms: int
     inside: bool
@@ -76,13 +88,16 @@ class FirstTouch(msgspec.Struct, array_like=True, frozen=True, order=True):
 
 
 class UserProfile(msgspec.Struct, array_like=True):
-    """Everything kept of one visitor. `add` and `merge` commute; adding an event twice changes nothing.
+    """Everything kept of one visitor. `add` and `merge` commute; adding an event twice changes
+    nothing.
 
-    Idempotence reaches back over the `MAX_SEEN_IDS` events of the visitor that arrived last: an event redelivered
-    after more than that many others counts again. What is bounded by recency (recent items, queries, cart, impressions,
-    purchases) is cut in a way that no order changes. Three bounds are order-free only until they are exceeded: 20
-    categories and 16 brands (the lightest go), 16 categories of one session, and 3 sessions at a time (one that comes
-    back after three newer ones starts again). An event without a session id belongs to the session of its hour.
+    Idempotence reaches back over the `MAX_SEEN_IDS` events of the visitor that arrived last: an
+    event redelivered after more than that many others counts again. What is bounded by recency
+    (recent items, queries, cart, impressions, purchases) is cut in a way that no order changes.
+    Three bounds are order-free only until they are exceeded: 20 categories and 16 brands (the
+    lightest go), 16 categories of one session, and 3 sessions at a time (one that comes back after
+    three newer ones starts again). An event without a session id belongs to the session of its
+    hour.
 
     Times are event times in ms since the Unix epoch.
     """
@@ -117,10 +132,12 @@ class UserProfile(msgspec.Struct, array_like=True):
     identified: bool = False  # whether some event named the account
     account: str = ""  # of an anonymous profile: the key of the account that it was merged into
 
-    # -- the monoid ----------------------------------------------------------------------------------------------
+    # -- the monoid
+    # ----------------------------------------------------------------------------------------------
 
     def add(self, event: Event, item: Item | None = None) -> bool:
-        """Fold one event, with what the catalog knows of its item; return False for a duplicate, which changes nothing.
+        """Fold one event, with what the catalog knows of its item; return False for a duplicate,
+        which changes nothing.
 
         Category, brand and price come from `item`, else from the event's metadata.
         """
@@ -140,7 +157,9 @@ class UserProfile(msgspec.Struct, array_like=True):
         if name in ENGAGED:
             self._touch(event, item, category, int.from_bytes(event_hash, "big"), time_ms)
         elif name == "impression":
-            self.impressions = tape_add(self.impressions, _slate_entry(event, time_ms), MAX_IMPRESSIONS)
+            self.impressions = tape_add(
+                self.impressions, _slate_entry(event, time_ms), MAX_IMPRESSIONS
+            )
         elif name == "search":
             self._search(event, int.from_bytes(event_hash, "big"), time_ms)
         elif name == "dwell":
@@ -149,12 +168,18 @@ class UserProfile(msgspec.Struct, array_like=True):
             self._move_in_cart(event, item, time_ms)
         if name in _MEDIA_EVENTS:
             self.watched_ms += watched_ms(event)
-        if "referrer" in event.metadata or "url" in event.metadata or "utm_campaign" in event.metadata:
+        if (
+            "referrer" in event.metadata
+            or "url" in event.metadata
+            or "utm_campaign" in event.metadata
+        ):
             self._trace(event, time_ms)
         return True
 
     def merge(self, other: UserProfile) -> None:
-        """Add everything `other` holds; meant for disjoint histories (an anonymous visitor's and the account's)."""
+        """Add everything `other` holds; meant for disjoint histories (an anonymous visitor's and
+        the account's).
+        """
         for rule, until in other.marks.items():
             self.marks[rule] = max(until, self.marks.get(rule, 0))
         for rule, at in other.fired.items():
@@ -176,8 +201,12 @@ class UserProfile(msgspec.Struct, array_like=True):
         for key, totals in other.sessions.items():
             self.sessions.setdefault(key, SessionTotals()).merge(totals)
         self.seen = (other.seen + self.seen)[-_SEEN_WIDTH * MAX_SEEN_IDS :]
-        self.impressions = tape_merge(self.impressions, other.impressions, _SLATE_WIDTH, MAX_IMPRESSIONS)
-        self.slate_clicks = tape_merge(self.slate_clicks, other.slate_clicks, _SLATE_WIDTH, MAX_SLATE_CLICKS)
+        self.impressions = tape_merge(
+            self.impressions, other.impressions, _SLATE_WIDTH, MAX_IMPRESSIONS
+        )
+        self.slate_clicks = tape_merge(
+            self.slate_clicks, other.slate_clicks, _SLATE_WIDTH, MAX_SLATE_CLICKS
+        )
         self.purchases = tape_merge(self.purchases, other.purchases, _PURCHASE_WIDTH, MAX_PURCHASES)
         self._take_first_touch(other.first_touch)
         self.days.merge(other.days)
@@ -211,10 +240,13 @@ class UserProfile(msgspec.Struct, array_like=True):
         for totals in self.sessions.values():
             totals.settle()
 
-    # -- reading -------------------------------------------------------------------------------------------------
+    # -- reading
+    # ----------------------------------------------------------------------------------------------
 
     def contains(self, event_id: str, event: str, product_id: str | None = None) -> bool:
-        """True where the event of this id, name and product is among those folded (the last `MAX_SEEN_IDS` to arrive)."""
+        """True where the event of this id, name and product is among those folded (the last
+        `MAX_SEEN_IDS` to arrive).
+        """
         return self._has_seen(_hash(identity_of(event_id, event, product_id)))
 
     @property
@@ -237,10 +269,17 @@ class UserProfile(msgspec.Struct, array_like=True):
         return self.totals.get(EVENT_CODES.get(event_type, CUSTOM_CODE), 0)
 
     def recent_items(self, now_ms: int, limit: int = MAX_RECENT_ITEMS) -> list[tuple[str, int]]:
-        """The items touched last up to `now_ms`, newest first, as (item id, time in ms, to the second)."""
+        """The items touched last up to `now_ms`, newest first, as (item id, time in ms, to the
+        second).
+        """
         last, now_s = self.last_item, _seconds(now_ms)
-        touched = sorted(((time_s, item_id == last, item_id) for item_id, time_s in self.recent.items()), reverse=True)
-        return [(item_id, _milliseconds(time_s)) for time_s, _, item_id in touched if time_s <= now_s][:limit]
+        touched = sorted(
+            ((time_s, item_id == last, item_id) for item_id, time_s in self.recent.items()),
+            reverse=True,
+        )
+        return [
+            (item_id, _milliseconds(time_s)) for time_s, _, item_id in touched if time_s <= now_s
+        ][:limit]
 
     def recent_queries(self) -> list[tuple[str, int]]:
         """The last searches, newest first, as (query, time in ms)."""
@@ -248,7 +287,9 @@ class UserProfile(msgspec.Struct, array_like=True):
         return [(query, _milliseconds(time_s)) for query, time_s in newest]
 
     def shown(self, now_ms: int) -> dict[int, float]:
-        """Impressions by `item_hash`, of the newest `MAX_IMPRESSIONS`, each weighing 2^(-age / 1 d)."""
+        """Impressions by `item_hash`, of the newest `MAX_IMPRESSIONS`, each weighing 2^(-age / 1
+        d).
+        """
         weights: dict[int, float] = {}
         for entry in tape_entries(self.impressions, _SLATE_WIDTH):
             age_ms = max(now_ms - _milliseconds(int.from_bytes(entry[:4], "big")), 0)
@@ -257,7 +298,8 @@ class UserProfile(msgspec.Struct, array_like=True):
         return weights
 
     def clicks_without_impression(self) -> int:
-        """Number of the newest `MAX_SLATE_CLICKS` clicks on recommended items that name one that was not shown.
+        """Number of the newest `MAX_SLATE_CLICKS` clicks on recommended items that name one that
+        was not shown.
 
         A click older than the oldest impression remembered is not held against the visitor.
         """
@@ -274,15 +316,19 @@ class UserProfile(msgspec.Struct, array_like=True):
         for place, entry in enumerate(entries):
             end = int.from_bytes(entry[:4], "big") + span_ms // 1000
             same = sum(
-                1 for other in entries[place:] if other[4:8] == entry[4:8] and int.from_bytes(other[:4], "big") <= end
+                1
+                for other in entries[place:]
+                if other[4:8] == entry[4:8] and int.from_bytes(other[:4], "big") <= end
             )
             most = max(most, same)
         return most
 
     def count(self, event_type: str, window: str, now_ms: int) -> int:
-        """Events of one type in the last `window` ("1m", "5m", "1h", "24h") at `now_ms`, exact to one bucket.
+        """Events of one type in the last `window` ("1m", "5m", "1h", "24h") at `now_ms`, exact to
+        one bucket.
 
-        `now_ms` may lie up to 5 min before the newest event; further back, the oldest buckets are gone.
+        `now_ms` may lie up to 5 min before the newest event; further back, the oldest buckets are
+        gone.
         """
         return self._window((EVENT_CODES.get(event_type, CUSTOM_CODE),), window, now_ms)
 
@@ -295,9 +341,14 @@ class UserProfile(msgspec.Struct, array_like=True):
         return self._window(ENGAGED_CODES, window, now_ms)
 
     def category_interest(self) -> dict[str, float]:
-        """Share of decayed interest by category: half from the 7 d half-life, half from the 30 min one."""
+        """Share of decayed interest by category: half from the 7 d half-life, half from the 30 min
+        one.
+        """
         long, short = self.taste.category_shares(LONG), self.taste.category_shares(SHORT)
-        return {name: 0.5 * long.get(name, 0.0) + 0.5 * short.get(name, 0.0) for name in {**long, **short}}
+        return {
+            name: 0.5 * long.get(name, 0.0) + 0.5 * short.get(name, 0.0)
+            for name in {**long, **short}
+        }
 
     def in_cart(self) -> list[str]:
         """Items put into the cart and neither removed nor bought since."""
@@ -322,7 +373,11 @@ class UserProfile(msgspec.Struct, array_like=True):
             "last_item": self.last_item,
             "last_query": self.last_query,
             "windows": {
-                window: {name: count for name in EVENT_CODES if (count := self.count(name, window, now_ms))}
+                window: {
+                    name: count
+                    for name in EVENT_CODES
+                    if (count := self.count(name, window, now_ms))
+                }
                 for window in WINDOWS_MS
             },
             "session": {
@@ -333,16 +388,24 @@ class UserProfile(msgspec.Struct, array_like=True):
                 "dwell_s": session.dwell.elapsed_ms / 1000,
                 "media_s": session.media.elapsed_ms / 1000,
                 "scroll_percent": session.scroll_percent,
-                "counts": {names.get(code, "custom"): count for code, count in sorted(session.counts.items())},
+                "counts": {
+                    names.get(code, "custom"): count
+                    for code, count in sorted(session.counts.items())
+                },
             },
-            "top_categories": [{"category": name, "interest": share} for name, share in interest[:8]],
-            "recent_items": [{"id": name, "time_ms": time_ms} for name, time_ms in self.recent_items(now_ms, 20)],
+            "top_categories": [
+                {"category": name, "interest": share} for name, share in interest[:8]
+            ],
+            "recent_items": [
+                {"id": name, "time_ms": time_ms} for name, time_ms in self.recent_items(now_ms, 20)
+            ],
             "recent_queries": [query for query, _ in self.recent_queries()],
             "first_touch": {"referrer": first.referrer, "campaign": first.campaign},
             "cart": sorted(self.in_cart()),
         }
 
-    # -- folding -------------------------------------------------------------------------------------------------
+    # -- folding
+    # ----------------------------------------------------------------------------------------------
 
     def _has_seen(self, event_hash: bytes) -> bool:
         at = self.seen.find(event_hash)
@@ -366,7 +429,9 @@ class UserProfile(msgspec.Struct, array_like=True):
         if stamp > self.last_event:
             self.last_event = stamp
 
-    def _touch(self, event: Event, item: Item | None, category: str, tie: int, time_ms: int) -> None:
+    def _touch(
+        self, event: Event, item: Item | None, category: str, tie: int, time_ms: int
+    ) -> None:
         name, item_id = event.event, event.product_id
         brand = (item.brand if item is not None else "") or event.text("brand")
         if category:
@@ -375,7 +440,9 @@ class UserProfile(msgspec.Struct, array_like=True):
             self.last_item_at = max(self.last_item_at, (time_ms, tie, item_id))
             self.note_touch(item_id, time_ms)
             if name == "click" and "request_id" in event.metadata:
-                self.slate_clicks = tape_add(self.slate_clicks, _slate_entry(event, time_ms), MAX_SLATE_CLICKS)
+                self.slate_clicks = tape_add(
+                    self.slate_clicks, _slate_entry(event, time_ms), MAX_SLATE_CLICKS
+                )
             elif name == "purchase":
                 bought = _packed(time_ms) + _short_hash(item_id) + (tie & 0xFFFF).to_bytes(2, "big")
                 self.purchases = tape_add(self.purchases, bought, MAX_PURCHASES)
@@ -405,7 +472,9 @@ class UserProfile(msgspec.Struct, array_like=True):
     def _move_in_cart(self, event: Event, item: Item | None, time_ms: int) -> None:
         item_id, inside = event.product_id or "", event.event == "add_to_cart"
         price = event.number("price") or (item.price if item is not None else 0.0)
-        entry = CartEntry(time_ms, inside, _cents(price * event.number("quantity", 1.0)) if inside else 0)
+        entry = CartEntry(
+            time_ms, inside, _cents(price * event.number("quantity", 1.0)) if inside else 0
+        )
         self.cart[item_id] = max(entry, self.cart.get(item_id, entry))
         if len(self.cart) > 2 * MAX_CART_ITEMS:
             self.cart = _newest(self.cart, MAX_CART_ITEMS, _by_value)
@@ -474,7 +543,9 @@ def _source(event: Event) -> tuple[str, str]:
     url = event.text("url")
     campaign = event.text("utm_campaign")
     if not campaign and "utm_campaign=" in url:
-        campaign = (parse_qs(url.partition("?")[2].partition("#")[0]).get("utm_campaign") or [""])[0]
+        campaign = (parse_qs(url.partition("?")[2].partition("#")[0]).get("utm_campaign") or [""])[
+            0
+        ]
     referrer = _host(event.text("referrer"))
     return ("" if referrer == _host(url) else referrer[:MAX_KEPT_TEXT]), campaign[:MAX_KEPT_TEXT]
 
@@ -486,7 +557,9 @@ def _host(url: str) -> str:
         return ""
 
 
-def _newest(entries: dict[str, V], limit: int, order: Callable[[tuple[str, V]], Any]) -> dict[str, V]:
+def _newest(
+    entries: dict[str, V], limit: int, order: Callable[[tuple[str, V]], Any]
+) -> dict[str, V]:
     """The `limit` entries that `order` puts last."""
     if len(entries) <= limit:
         return entries
@@ -512,7 +585,9 @@ def _add_counts(into: dict[int, int], counts: dict[int, int]) -> None:
 
 
 def _hash(identity: str) -> bytes:
-    """32 bits of an event's identity: two of a visitor's 200 remembered events collide once in 10^5 visitors."""
+    """32 bits of an event's identity: two of a visitor's 200 remembered events collide once in 10^5
+    visitors.
+    """
     return blake2b(identity.encode("utf-8", "surrogatepass"), digest_size=4).digest()
 
 

@@ -1,7 +1,9 @@
-"""Rules as data: when a campaign is due for a visitor, and what in the traffic is not what people do.
+"""Rules as data: when a campaign is due for a visitor, and what in the traffic is not what people
+do.
 
-A rule is a list of conditions on named signals, all of which must hold. What a signal is, the features say; what a
-rule is, a file says (`pipeline.rules_file`); here is only what follows from the two. Nothing here knows a clock.
+A rule is a list of conditions on named signals, all of which must hold. What a signal is, the
+features say; what a rule is, a file says (`pipeline.rules_file`); here is only what follows from
+the two. Nothing here knows a clock.
 """
 
 from __future__ import annotations
@@ -20,9 +22,11 @@ Bound = Literal["at_least", "above", "at_most", "below"]
 Severity = Literal["low", "medium", "high"]
 Subject = Literal["visitor", "address"]
 
-# These grow while the visitor does nothing: a rule on them comes true without an event, so a timer has to ask.
+# These grow while the visitor does nothing: a rule on them comes true without an event, so a timer
+# has to ask.
 TIME_DRIVEN = frozenset({"idle_s", "cart_idle_s", "churn_risk"})
-# Rounding may leave a signal a hair below its bound at the time at which it was to reach it; ask again after so long.
+# Rounding may leave a signal a hair below its bound at the time at which it was to reach it; ask
+# again after so long.
 RECHECK_MS = 1_000
 
 _HOLDS: dict[str, Callable[[float, float], bool]] = {
@@ -35,20 +39,27 @@ _LOWER_BOUNDS = frozenset({"at_least", "above"})
 
 
 class When(Protocol):
-    """Time at which a time-driven signal reaches a value if nothing else happens: the first such ms, or None for never."""
+    """Time at which a time-driven signal reaches a value if nothing else happens: the first such
+    ms, or None for never.
+    """
 
     def __call__(self, name: str, value: float, /) -> int | None: ...
 
 
 class Condition(msgspec.Struct, frozen=True):
-    """One bound on one signal, e.g. `cart_items at_least 1`. A signal that is no number (NaN) fulfils none."""
+    """One bound on one signal, e.g.
+
+    `cart_items at_least 1`. A signal that is no number (NaN) fulfils none.
+    """
 
     signal: str
     bound: Bound
     value: float
 
     def holds(self, signals: Mapping[str, float]) -> bool:
-        """True where the signal lies within the bound; `at_least` and `at_most` include the value itself."""
+        """True where the signal lies within the bound; `at_least` and `at_most` include the value
+        itself.
+        """
         return _HOLDS[self.bound](signals[self.signal], self.value)
 
     @property
@@ -75,8 +86,9 @@ class Condition(msgspec.Struct, frozen=True):
 class CampaignRule(msgspec.Struct, frozen=True):
     """A campaign: its conditions, its channel, and its cooldown.
 
-    `cooldown_ms` (above 0) runs from one trigger of this rule to the next. `channel` is a text for the sender.
-    `payload` names the signals that the trigger carries; empty means those of the conditions.
+    `cooldown_ms` (above 0) runs from one trigger of this rule to the next. `channel` is a text for
+    the sender. `payload` names the signals that the trigger carries; empty means those of the
+    conditions.
     """
 
     name: str
@@ -92,8 +104,9 @@ class CampaignRule(msgspec.Struct, frozen=True):
 class AnomalyRule(msgspec.Struct, frozen=True):
     """An anomaly: conditions that people do not meet.
 
-    `of` says whose signals the conditions are about. With `marks`, traffic from the finding on stays out of item
-    statistics, training and experiments for `mark_for_ms` (above 0); either way the finding is not repeated so long.
+    `of` says whose signals the conditions are about. With `marks`, traffic from the finding on
+    stays out of item statistics, training and experiments for `mark_for_ms` (above 0); either way
+    the finding is not repeated so long.
     """
 
     name: str
@@ -108,7 +121,9 @@ class AnomalyRule(msgspec.Struct, frozen=True):
 
 
 class Rules(msgspec.Struct, frozen=True):
-    """All rules of a deployment; immutable and picklable, so that a runner can carry it to its workers."""
+    """All rules of a deployment; immutable and picklable, so that a runner can carry it to its
+    workers.
+    """
 
     campaigns: tuple[CampaignRule, ...] = ()
     anomalies: tuple[AnomalyRule, ...] = ()
@@ -119,7 +134,8 @@ class Rules(msgspec.Struct, frozen=True):
 
 
 class Trigger(msgspec.Struct, frozen=True, kw_only=True):
-    """A campaign that is due for a visitor. The same `id` again is the same trigger, emitted again."""
+    """A campaign that is due for a visitor. The same `id` again is the same trigger, emitted
+    again."""
 
     id: str
     visitor: str
@@ -129,7 +145,8 @@ class Trigger(msgspec.Struct, frozen=True, kw_only=True):
     signals: dict[str, float]
 
     def message(self) -> bytes:
-        """The body of the Pub/Sub message: JSON with id, visitor, rule, channel, due_at, signals."""
+        """The body of the Pub/Sub message: JSON with id, visitor, rule, channel, due_at,
+        signals."""
         return msgspec.json.encode({**self._facts(), "signals": self.signals})
 
     def attributes(self) -> dict[str, str]:
@@ -138,7 +155,11 @@ class Trigger(msgspec.Struct, frozen=True, kw_only=True):
 
     def row(self, emitted_at: datetime) -> dict[str, Any]:
         """The row of the BigQuery table `campaigns`."""
-        return {**self._facts(), "signals": _json(self.signals), "emitted_at": format_time(emitted_at)}
+        return {
+            **self._facts(),
+            "signals": _json(self.signals),
+            "emitted_at": format_time(emitted_at),
+        }
 
     def _facts(self) -> dict[str, Any]:
         facts = {"id": self.id, "visitor": self.visitor, "rule": self.rule, "channel": self.channel}
@@ -146,9 +167,11 @@ class Trigger(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Anomaly(msgspec.Struct, frozen=True, kw_only=True):
-    """A finding about a visitor, or about an address and then, if `visitor` is given, the visitor behind it.
+    """A finding about a visitor, or about an address and then, if `visitor` is given, the visitor
+    behind it.
 
-    `until_ms` is when it may be found again, and with `marks` the end of the mark. Subject and visitor are keys.
+    `until_ms` is when it may be found again, and with `marks` the end of the mark. Subject and
+    visitor are keys.
     """
 
     id: str
@@ -162,11 +185,15 @@ class Anomaly(msgspec.Struct, frozen=True, kw_only=True):
     address: str | None = None
 
     def about(self, visitor: str) -> Anomaly:
-        """The finding about an address as one about a visitor behind it, so that the visitor's events are marked."""
+        """The finding about an address as one about a visitor behind it, so that the visitor's
+        events are marked.
+        """
         return msgspec.structs.replace(self, id=_id("behind", self.id, visitor, 0), visitor=visitor)
 
     def message(self) -> bytes:
-        """The body of the Pub/Sub message: JSON with the columns of the table, `signals` as an object."""
+        """The body of the Pub/Sub message: JSON with the columns of the table, `signals` as an
+        object.
+        """
         return msgspec.json.encode({**self._facts(), "signals": self.signals})
 
     def attributes(self) -> dict[str, str]:
@@ -174,8 +201,14 @@ class Anomaly(msgspec.Struct, frozen=True, kw_only=True):
         return {"id": self.id, "rule": self.rule, "severity": self.severity}
 
     def row(self, emitted_at: datetime) -> dict[str, Any]:
-        """The row of the BigQuery table `anomalies`; `marked_until` is null where the rule does not mark."""
-        return {**self._facts(), "signals": _json(self.signals), "emitted_at": format_time(emitted_at)}
+        """The row of the BigQuery table `anomalies`; `marked_until` is null where the rule does not
+        mark.
+        """
+        return {
+            **self._facts(),
+            "signals": _json(self.signals),
+            "emitted_at": format_time(emitted_at),
+        }
 
     def _facts(self) -> dict[str, Any]:
         return {
@@ -190,45 +223,68 @@ class Anomaly(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def due(
-    rules: Iterable[CampaignRule], signals: Mapping[str, float], fired: Mapping[str, int], now_ms: int, *, visitor: str
+    rules: Iterable[CampaignRule],
+    signals: Mapping[str, float],
+    fired: Mapping[str, int],
+    now_ms: int,
+    *,
+    visitor: str,
 ) -> list[Trigger]:
-    """The campaigns that are due for `visitor` at `now_ms`: conditions hold and the cooldown is over.
+    """The campaigns that are due for `visitor` at `now_ms`: conditions hold and the cooldown is
+    over.
 
-    `fired` maps a rule to the time in ms of its last trigger; the caller puts the new ones in. A rule is due again
-    exactly `cooldown_ms` after. The id comes from visitor, rule and the cooldown's window of wall time, so that two
-    triggers which keep the cooldown never share one, and a retry has the same unless it crosses the window's edge.
+    `fired` maps a rule to the time in ms of its last trigger; the caller puts the new ones in. A
+    rule is due again exactly `cooldown_ms` after. The id comes from visitor, rule and the
+    cooldown's window of wall time, so that two triggers which keep the cooldown never share one,
+    and a retry has the same unless it crosses the window's edge.
     """
     return [
         _trigger(rule, signals, now_ms, visitor)
         for rule in rules
-        if _silent_until(rule, fired, now_ms) <= now_ms and all(c.holds(signals) for c in rule.conditions)
+        if _silent_until(rule, fired, now_ms) <= now_ms
+        and all(c.holds(signals) for c in rule.conditions)
     ]
 
 
 def next_check(
-    rules: Iterable[CampaignRule], signals: Mapping[str, float], when: When, fired: Mapping[str, int], now_ms: int
+    rules: Iterable[CampaignRule],
+    signals: Mapping[str, float],
+    when: When,
+    fired: Mapping[str, int],
+    now_ms: int,
 ) -> int | None:
-    """The earliest time after `now_ms` at which a campaign comes to be due if nothing else happens, or None.
+    """The earliest time after `now_ms` at which a campaign comes to be due if nothing else happens,
+    or None.
 
-    Only the signals of `TIME_DRIVEN` are followed into the future, the others are taken to stay as they are at
-    `now_ms`. A rule that is due at `now_ms` itself is not in it: call `due` first, and put its triggers into `fired`.
+    Only the signals of `TIME_DRIVEN` are followed into the future, the others are taken to stay as
+    they are at `now_ms`. A rule that is due at `now_ms` itself is not in it: call `due` first, and
+    put its triggers into `fired`.
     """
     times = [_comes_due(rule, signals, when, fired, now_ms) for rule in rules]
-    return min((time_ms for time_ms in times if time_ms is not None and time_ms > now_ms), default=None)
+    return min(
+        (time_ms for time_ms in times if time_ms is not None and time_ms > now_ms), default=None
+    )
 
 
 def anomalies(
-    rules: Iterable[AnomalyRule], signals: Mapping[str, float], marked: Mapping[str, int], now_ms: int, *, key: str
+    rules: Iterable[AnomalyRule],
+    signals: Mapping[str, float],
+    marked: Mapping[str, int],
+    now_ms: int,
+    *,
+    key: str,
 ) -> list[Anomaly]:
-    """Anomalies of the visitor or address `key` at `now_ms`, but for those found before that still hold.
+    """Anomalies of the visitor or address `key` at `now_ms`, but for those found before that still
+    hold.
 
-    `marked` maps a rule to the `until_ms` of its last finding; the caller puts the new ones in. The rules are of one
-    subject (`Rules.anomalies_of`), and `signals` are that subject's.
+    `marked` maps a rule to the `until_ms` of its last finding; the caller puts the new ones in. The
+    rules are of one subject (`Rules.anomalies_of`), and `signals` are that subject's.
     """
     return [
         _anomaly(rule, signals, now_ms, key)
         for rule in rules
-        if marked.get(rule.name, now_ms) <= now_ms and all(c.holds(signals) for c in rule.conditions)
+        if marked.get(rule.name, now_ms) <= now_ms
+        and all(c.holds(signals) for c in rule.conditions)
     ]
 
 
@@ -245,7 +301,11 @@ def is_marked(rules: Iterable[AnomalyRule], marked: Mapping[str, int], time_ms: 
 
 
 def _comes_due(
-    rule: CampaignRule, signals: Mapping[str, float], when: When, fired: Mapping[str, int], now_ms: int
+    rule: CampaignRule,
+    signals: Mapping[str, float],
+    when: When,
+    fired: Mapping[str, int],
+    now_ms: int,
 ) -> int | None:
     opens_ms = max(now_ms, _silent_until(rule, fired, now_ms))
     for condition in rule.conditions:
@@ -269,7 +329,9 @@ def _silent_until(rule: CampaignRule, fired: Mapping[str, int], now_ms: int) -> 
     return fired[rule.name] + rule.cooldown_ms if rule.name in fired else now_ms
 
 
-def _trigger(rule: CampaignRule, signals: Mapping[str, float], now_ms: int, visitor: str) -> Trigger:
+def _trigger(
+    rule: CampaignRule, signals: Mapping[str, float], now_ms: int, visitor: str
+) -> Trigger:
     names = rule.payload or [condition.signal for condition in rule.conditions]
     return Trigger(
         id=_id("campaign", rule.name, visitor, now_ms // rule.cooldown_ms),

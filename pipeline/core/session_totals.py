@@ -25,9 +25,9 @@ Place = tuple[int, float, float]  # (event time in ms, latitude, longitude in de
 class SessionTotals(msgspec.Struct, array_like=True):
     """Counts, items and attention of one session: a monoid.
 
-    `items` are the different ones touched on purpose, `bought` those bought: pairs of them make neighbours. Beyond 16
-    (8 bought) those with the smallest hashes are kept, a fair sample that no order changes. Categories beyond the 16
-    most viewed are dropped when stored.
+    `items` are the different ones touched on purpose, `bought` those bought: pairs of them make
+    neighbours. Beyond 16 (8 bought) those with the smallest hashes are kept, a fair sample that no
+    order changes. Categories beyond the 16 most viewed are dropped when stored.
     """
 
     first_ms: int = 0
@@ -132,10 +132,11 @@ _ATTENTION = frozenset("dwell visibility scroll media_play media_pause media_pro
 
 
 def session_key(event: Event, time_ms: int) -> str:
-    """The session an event belongs to: as the client counts it, or the clock hour where the client counts none.
+    """The session an event belongs to: as the client counts it, or the clock hour where the client
+    counts none.
 
-    What a bot does is a session of its own, beside a person's of the same id: so it takes no part in the pairs that
-    the person's links, in any order of the two.
+    What a bot does is a session of its own, beside a person's of the same id: so it takes no part
+    in the pairs that the person's links, in any order of the two.
     """
     key = event.session_id or f"{_NO_SESSION}{time_ms // HOUR_MS}"
     return _BOT + key if is_bot(event) else key
@@ -158,7 +159,9 @@ def dwell_ms(event: Event) -> int:
 
 
 def watched_ms(event: Event) -> int:
-    """The time watched since the last report, as a media event reports it, in whole ms, in [0, 1 h]; 0: not reported."""
+    """The time watched since the last report, as a media event reports it, in whole ms, in [0, 1
+    h]; 0: not reported.
+    """
     return round(min(max(event.number("watched_ms"), 0.0), MAX_DWELL_MS))
 
 

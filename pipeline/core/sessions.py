@@ -12,7 +12,8 @@ from pipeline.core.catalog import Item
 from pipeline.core.events import Event, format_time
 from pipeline.core.vocabulary import ENGAGED
 
-# Distinct items and categories are counted exactly up to here, in any order; a person views no more.
+# Distinct items and categories are counted exactly up to here, in any order; a person views no
+# more.
 MAX_SESSION_ITEMS = 500
 MAX_SESSION_CATEGORIES = 500
 
@@ -27,12 +28,14 @@ _COUNTED = frozenset(_COLUMNS.values())
 
 
 class SessionSummary(msgspec.Struct):
-    """Totals of one visitor's events between two gaps. `merge` commutes; times are event times in ms.
+    """Totals of one visitor's events between two gaps. `merge` commutes; times are event times in
+    ms.
 
     Beyond 500 categories, which ones are kept depends on order; how many does not.
     """
 
-    first: tuple[int, str, str] = (0, "", "")  # (time in ms, event id, event name): the minimum is the first
+    # (time in ms, event id, event name): the minimum is the first
+    first: tuple[int, str, str] = (0, "", "")
     last_ms: int = 0
     events: int = 0
     counts: dict[str, int] = {}
@@ -118,7 +121,9 @@ def merged(summaries: Iterable[SessionSummary]) -> SessionSummary:
 
 
 def runs(events: list[tuple[Event, Item | None]], gap_ms: int) -> list[SessionSummary]:
-    """Partial summaries of one visitor's events, cut wherever two neighbours lie `gap_ms` or more apart."""
+    """Partial summaries of one visitor's events, cut wherever two neighbours lie `gap_ms` or more
+    apart.
+    """
     partials: list[SessionSummary] = []
     for event, item in sorted(events, key=lambda entry: entry[0].time_ms):
         if not partials or event.time_ms - partials[-1].last_ms >= gap_ms:

@@ -1,7 +1,7 @@
 """Half a character in JSON: what a client writes whose text was cut within an emoji.
 
-`JSON.stringify("😀".slice(0, 1))` is `"\\ud83d"`: an escape that is JSON by its grammar and no character (RFC 8259,
-section 8.2), which strict readers refuse, with the whole batch around it.
+`JSON.stringify("😀".slice(0, 1))` is `"\\ud83d"`: an escape that is JSON by its grammar and no
+character (RFC 8259, section 8.2), which strict readers refuse, with the whole batch around it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Interests of a visitor: decayed weights of categories, brands, prices and directions, on two half-lives."""
+"""Interests of a visitor: decayed weights of categories, brands, prices and directions, on two
+half-lives.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +23,14 @@ _FORGOTTEN = -1_000  # half-lives beyond which nothing is left in double precisi
 
 _FADED = 2.0**-44  # of the largest: 22 h of the short half-life
 
-Weights = dict[str, tuple[float, ...]]  # name -> (long-term sum, short-term sum unless it has faded)
+# name -> (long-term sum, short-term sum unless it has faded)
+Weights = dict[str, tuple[float, ...]]
 
 
 class Prices(msgspec.Struct, array_like=True, frozen=True):
-    """Decayed moments of what was touched (half-life 7 d): weight, weighted sums of ln(price) and its square, deals."""
+    """Decayed moments of what was touched (half-life 7 d): weight, weighted sums of ln(price) and
+    its square, deals.
+    """
 
     weight: float = 0.0
     log: float = 0.0
@@ -34,12 +39,14 @@ class Prices(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Taste(msgspec.Struct, array_like=True):
-    """Forward-decayed interest (see `decay.DecayedSums`); every sum is kept on 7 d and 30 min, with one landmark each.
+    """Forward-decayed interest (see `decay.DecayedSums`); every sum is kept on 7 d and 30 min, with
+    one landmark each.
 
-    `long` and `short` count half-lives since the Unix epoch. `vectors` holds `(2, DIM)` float64: the decayed sums of
-    the vectors of what was touched, the long-term and the session embedding. A short-term sum that has faded to
-    nothing beside the largest is left out. Categories beyond the heaviest 20 and brands beyond the heaviest 16 are
-    dropped when stored: up to there nothing depends on order; a dropped one starts again from zero.
+    `long` and `short` count half-lives since the Unix epoch. `vectors` holds `(2, DIM)` float64:
+    the decayed sums of the vectors of what was touched, the long-term and the session embedding. A
+    short-term sum that has faded to nothing beside the largest is left out. Categories beyond the
+    heaviest 20 and brands beyond the heaviest 16 are dropped when stored: up to there nothing
+    depends on order; a dropped one starts again from zero.
     """
 
     long: int = 0
@@ -50,14 +57,27 @@ class Taste(msgspec.Struct, array_like=True):
     vectors: bytes = b""
 
     def add(
-        self, category: str, brand: str, price: float, deal: bool, vector: Vector | None, weight: float, time_ms: int
+        self,
+        category: str,
+        brand: str,
+        price: float,
+        deal: bool,
+        vector: Vector | None,
+        weight: float,
+        time_ms: int,
     ) -> None:
-        """Add one touch of `weight` (in product views) at `time_ms`; empty texts and a price of 0 are unknown."""
+        """Add one touch of `weight` (in product views) at `time_ms`; empty texts and a price of 0
+        are unknown.
+        """
         long, short = time_ms // LONG_HALF_LIFE_MS, time_ms // SHORT_HALF_LIFE_MS
         if long > self.long or short > self.short:
             self._move(max(long, self.long), max(short, self.short))
-        lasting = weight * 2.0 ** max((time_ms - self.long * LONG_HALF_LIFE_MS) / LONG_HALF_LIFE_MS, _FORGOTTEN)
-        passing = weight * 2.0 ** max((time_ms - self.short * SHORT_HALF_LIFE_MS) / SHORT_HALF_LIFE_MS, _FORGOTTEN)
+        lasting = weight * 2.0 ** max(
+            (time_ms - self.long * LONG_HALF_LIFE_MS) / LONG_HALF_LIFE_MS, _FORGOTTEN
+        )
+        passing = weight * 2.0 ** max(
+            (time_ms - self.short * SHORT_HALF_LIFE_MS) / SHORT_HALF_LIFE_MS, _FORGOTTEN
+        )
         if category:
             self.categories[category] = _plus(self.categories.get(category), lasting, passing)
         if brand:
@@ -66,25 +86,33 @@ class Taste(msgspec.Struct, array_like=True):
             self.prices = _priced(self.prices, price, deal, lasting)
         if vector is not None:
             added = np.concatenate((lasting * vector, passing * vector))
-            self.vectors = (np.frombuffer(self.vectors) + added if self.vectors else added).tobytes()
+            self.vectors = (
+                np.frombuffer(self.vectors) + added if self.vectors else added
+            ).tobytes()
 
     def merge(self, other: Taste) -> None:
         """Add everything `other` holds."""
         self._move(max(self.long, other.long), max(self.short, other.short))
-        moved = Taste(other.long, other.short, other.categories, other.brands, other.prices, other.vectors)
+        moved = Taste(
+            other.long, other.short, other.categories, other.brands, other.prices, other.vectors
+        )
         moved._move(self.long, self.short)
         for into, weights in ((self.categories, moved.categories), (self.brands, moved.brands)):
             for name, sums in weights.items():
                 into[name] = _plus(into.get(name), sums[LONG], _passing(sums))
         a, b = self.prices, moved.prices
-        self.prices = Prices(a.weight + b.weight, a.log + b.log, a.log_squared + b.log_squared, a.deals + b.deals)
+        self.prices = Prices(
+            a.weight + b.weight, a.log + b.log, a.log_squared + b.log_squared, a.deals + b.deals
+        )
         if moved.vectors and self.vectors:
             self.vectors = (np.frombuffer(self.vectors) + np.frombuffer(moved.vectors)).tobytes()
         else:
             self.vectors = self.vectors or moved.vectors
 
     def category_shares(self, term: int) -> dict[str, float]:
-        """Each category's share of the interest on `term` (LONG or SHORT), in [0, 1], the same whenever read."""
+        """Each category's share of the interest on `term` (LONG or SHORT), in [0, 1], the same
+        whenever read.
+        """
         return _shares(self.categories, term)
 
     def brand_shares(self, term: int) -> dict[str, float]:
@@ -107,7 +135,9 @@ class Taste(msgspec.Struct, array_like=True):
         return self.prices.deals / self.prices.weight if self.prices.weight > 0 else 0.0
 
     def embedding(self, term: int) -> Vector | None:
-        """The unit vector `(DIM,)` of the interest on `term` (LONG or SHORT), or None before the first touch."""
+        """The unit vector `(DIM,)` of the interest on `term` (LONG or SHORT), or None before the
+        first touch.
+        """
         if not self.vectors:
             return None
         vector = np.frombuffer(self.vectors)[term * DIM : (term + 1) * DIM]
@@ -129,7 +159,9 @@ class Taste(msgspec.Struct, array_like=True):
         self.brands = _moved(self.brands, by_long, by_short)
         if by_long and self.prices.weight:
             p = self.prices
-            self.prices = Prices(*(ldexp(sum_, by_long) for sum_ in (p.weight, p.log, p.log_squared, p.deals)))
+            self.prices = Prices(
+                *(ldexp(sum_, by_long) for sum_ in (p.weight, p.log, p.log_squared, p.deals))
+            )
         if self.vectors:
             exponents = np.repeat((by_long, by_short), DIM)
             self.vectors = np.ldexp(np.frombuffer(self.vectors), exponents).tobytes()
@@ -167,8 +199,12 @@ def _shares(weights: Weights, term: int) -> dict[str, float]:
 
 def _settled(weights: Weights, limit: int) -> Weights:
     if len(weights) > limit:
-        weights = dict(sorted(weights.items(), key=lambda entry: (-entry[1][LONG], entry[0]))[:limit])
+        weights = dict(
+            sorted(weights.items(), key=lambda entry: (-entry[1][LONG], entry[0]))[:limit]
+        )
     least = max(map(_passing, weights.values()), default=0.0) * _FADED
     if any(len(sums) > 1 and sums[SHORT] <= least for sums in weights.values()):
-        return {name: sums if _passing(sums) > least else sums[:1] for name, sums in weights.items()}
+        return {
+            name: sums if _passing(sums) > least else sums[:1] for name, sums in weights.items()
+        }
     return weights

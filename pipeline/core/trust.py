@@ -48,13 +48,17 @@ class Judge:
         at_ms = profile.newest_ms
         found: list[Anomaly] = []
         if folded.new and self._of_visitors:
-            found = anomalies(self._of_visitors, Signals(profile, at_ms), profile.marks, at_ms, key=key)
+            found = anomalies(
+                self._of_visitors, Signals(profile, at_ms), profile.marks, at_ms, key=key
+            )
         for anomaly in found:
             profile.marks[anomaly.rule] = anomaly.until_ms
         people = of_people(folded)
         bots = [fact for fact in folded.new if is_bot(fact[0])]
         trusted = not self.is_marked(profile, at_ms)
-        return Judged(found, NewFacts(people.new, people.pairs, trusted), NewFacts(bots, [], trusted=False))
+        return Judged(
+            found, NewFacts(people.new, people.pairs, trusted), NewFacts(bots, [], trusted=False)
+        )
 
     def is_marked(self, profile: UserProfile, time_ms: int) -> bool:
         """True where a mark of the rules holds at `time_ms`."""

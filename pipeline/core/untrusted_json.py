@@ -1,7 +1,9 @@
-"""JSON of clients: half characters mended, and a name that stands twice in an object read so that no denial is lost.
+"""JSON of clients: half characters mended, and a name that stands twice in an object read so that
+no denial is lost.
 
-RFC 8259 (section 4) leaves open what a repeated name means; most readers take the last value. A visitor's no that is
-followed by a yes is still a no, so here a denial stays, objects of one name are one, and the rest is as most have it.
+RFC 8259 (section 4) leaves open what a repeated name means; most readers take the last value. A
+visitor's no that is followed by a yes is still a no, so here a denial stays, objects of one name
+are one, and the rest is as most have it.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from pipeline.core.events import TooMuch
 from pipeline.core.surrogates import mended
 
 MAX_REPEATING_VALUES = 10_000
-"""In JSON that repeats names, which no client does: its reader takes a microsecond and more for each."""
+"""In JSON that repeats names, which no client does: its reader takes a microsecond and more for
+each."""
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """The errors that `read` raises."""
 
@@ -52,32 +55,46 @@ def read(data: bytes | str) -> Any:
         return value
     if plain.count(b",") > MAX_REPEATING_VALUES:
         raise TooMuch(
-            "body", f"expected at most {MAX_REPEATING_VALUES} values where names stand twice in an object", None
+            "body",
+            f"expected at most {MAX_REPEATING_VALUES} values where names stand twice in an object",
+            None,
         )
     return _merged(data)
 
 
 def repeats(data: bytes, value: Any) -> bool:
-    """True where names stand twice in the JSON that `value` was decoded from: `value` has fewer quotation marks."""
+    """True where names stand twice in the JSON that `value` was decoded from: `value` has fewer
+    quotation marks.
+    """
     return _quotation_marks(data) != _encoder.encode(value).count(b'"')
 
 
 def _quotation_marks(json: bytes) -> int:
     """Those in escapes count as well: .NET and PHP write every one within a text as `\\u0022`."""
     marks = json.count(b'"')
-    return marks + json.replace(_BACKSLASH, b"").count(_ESCAPED_MARK) if _ESCAPED_MARK in json else marks
+    return (
+        marks + json.replace(_BACKSLASH, b"").count(_ESCAPED_MARK)
+        if _ESCAPED_MARK in json
+        else marks
+    )
 
 
 def may_hide_consent(event: bytes) -> bool:
-    """True where a name of a consent may stand twice in an event, or is written in escapes; rare, and cheap to find."""
+    """True where a name of a consent may stand twice in an event, or is written in escapes; rare,
+    and cheap to find.
+    """
     if has_escaped_letter(event):
         return True
     return CONSENT in event and any(event.count(name) > 1 for name in _CONSENT_NAMES)
 
 
 def may_hide_consent_beside(body: bytes, events: Sequence[bytes]) -> bool:
-    """`may_hide_consent`, of what a body says beside its `events`; it holds each of them as it is here."""
-    if has_escaped_letter(body) and any(_beside(escape, body, events) for escape in _ESCAPED_LETTERS):
+    """`may_hide_consent`, of what a body says beside its `events`; it holds each of them as it is
+    here.
+    """
+    if has_escaped_letter(body) and any(
+        _beside(escape, body, events) for escape in _ESCAPED_LETTERS
+    ):
         return True
     if CONSENT not in body:
         return False

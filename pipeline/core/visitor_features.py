@@ -1,6 +1,8 @@
-"""Features of a visitor at a moment, by name: one row a feature, and nothing about it anywhere else.
+"""Features of a visitor at a moment, by name: one row a feature, and nothing about it anywhere
+else.
 
-Rules read these (`Signals`), `docs/features.md` lists them, the ranking matrix builds on the same profile.
+Rules read these (`Signals`), `docs/features.md` lists them, the ranking matrix builds on the same
+profile.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ Value = Callable[[UserProfile, int], Any]
 
 
 class VisitorFeature(NamedTuple):
-    """One feature: how it is called, what it means, how it is computed at `now_ms`, and what values it takes."""
+    """One feature: how it is called, what it means, how it is computed at `now_ms`, and what values
+    it takes.
+    """
 
     name: str
     meaning: str
@@ -29,27 +33,33 @@ class VisitorFeature(NamedTuple):
     value: Value
 
 
-# Churn: how likely a visitor never came back after their last day, and the rhythm of one who came once.
+# Churn: how likely a visitor never came back after their last day, and the rhythm of one who came
+# once.
 CHURN_PRIOR = 0.05
 USUAL_GAP_DAYS = 7.0
-# Conversion: a logistic model set by hand, like the ranker's prior; it fades as the session grows cold.
+# Conversion: a logistic model set by hand, like the ranker's prior; it fades as the session grows
+# cold.
 CONVERSION_BIAS = -3.9
 CONVERSION_HALF_LIFE_S = 1800.0
 EARTH_RADIUS_KM = 6371.0
 
 
 def visit_gap_days(profile: UserProfile) -> float:
-    """The visitor's own rhythm: mean days between active days, shrunk to 7 days by one gap of that length."""
+    """The visitor's own rhythm: mean days between active days, shrunk to 7 days by one gap of that
+    length.
+    """
     gaps = max(profile.days.count - 1, 0)
     return (profile.days.span + USUAL_GAP_DAYS) / (gaps + 1)
 
 
 def churn_risk(profile: UserProfile, now_ms: int) -> float:
-    """The chance that the visitor is gone for good, in [0, 1): grows with silence, the faster the denser the rhythm.
+    """The chance that the visitor is gone for good, in [0, 1): grows with silence, the faster the
+    denser the rhythm.
 
-    With exponential gaps of mean m days and a chance p of leaving after a visit, the posterior after t silent days is
-    p / (p + (1 - p) exp(-t / m)): the "buy till you die" models' idea (Schmittlein, Morrison, Colombo, "Counting your
-    customers", Management Science 1987; Fader, Hardie, Lee, Marketing Science 2005) without their fitting.
+    With exponential gaps of mean m days and a chance p of leaving after a visit, the posterior
+    after t silent days is p / (p + (1 - p) exp(-t / m)): the "buy till you die" models' idea
+    (Schmittlein, Morrison, Colombo, "Counting your customers", Management Science 1987; Fader,
+    Hardie, Lee, Marketing Science 2005) without their fitting.
     """
     if not profile.events_total:
         return 0.0
@@ -60,8 +70,9 @@ def churn_risk(profile: UserProfile, now_ms: int) -> float:
 def conversion_likelihood(profile: UserProfile, now_ms: int) -> float:
     """The chance that the present session ends with a purchase, in [0, 1]; moves with every event.
 
-    logistic(-3.9 + 1.1 [cart not empty] + 0.9 ln(1 + carts) + 0.3 ln(1 + views) + 0.25 ln(1 + revisits)
-    + 0.2 ln(1 + dwell min) + 2 conversion rate) x 2^(-idle / 30 min); counts are of the session.
+    logistic(-3.9 + 1.1 [cart not empty] + 0.9 ln(1 + carts) + 0.3 ln(1 + views) + 0.25 ln(1 +
+    revisits) + 0.2 ln(1 + dwell min) + 2 conversion rate) x 2^(-idle / 30 min); counts are of the
+    session.
     """
     if not profile.events_total:
         return 0.0
@@ -79,8 +90,12 @@ def conversion_likelihood(profile: UserProfile, now_ms: int) -> float:
 
 
 def travel_kmh(profile: UserProfile) -> float:
-    """The speed that the way between the places of the two newest sessions took, in km/h; 0 when either is unknown."""
-    places = sorted(session.place for session in profile.sessions.values() if session.place is not None)
+    """The speed that the way between the places of the two newest sessions took, in km/h; 0 when
+    either is unknown.
+    """
+    places = sorted(
+        session.place for session in profile.sessions.values() if session.place is not None
+    )
     if len(places) < 2:
         return 0.0
     hours = max(places[-1][0] - places[-2][0], 1000) / 3_600_000
@@ -174,10 +189,20 @@ VISITOR_FEATURES: tuple[VisitorFeature, ...] = (
         "",
         lambda p, _: p.last_query,
     ),
-    VisitorFeature("idle_s", "time since the last event", "now - newest event time", "s", "[0, ∞)", 0, _idle_s),
-    VisitorFeature("events_total", "events, ever", "count", "events", "[0, ∞)", 0, lambda p, _: p.events_total),
     VisitorFeature(
-        "views_total", "product views, ever", "count", "events", "[0, ∞)", 0, lambda p, _: p.total("view_product")
+        "idle_s", "time since the last event", "now - newest event time", "s", "[0, ∞)", 0, _idle_s
+    ),
+    VisitorFeature(
+        "events_total", "events, ever", "count", "events", "[0, ∞)", 0, lambda p, _: p.events_total
+    ),
+    VisitorFeature(
+        "views_total",
+        "product views, ever",
+        "count",
+        "events",
+        "[0, ∞)",
+        0,
+        lambda p, _: p.total("view_product"),
     ),
     VisitorFeature(
         "carts_total",
@@ -189,7 +214,13 @@ VISITOR_FEATURES: tuple[VisitorFeature, ...] = (
         lambda p, _: p.total("add_to_cart"),
     ),
     VisitorFeature(
-        "purchases_total", "purchases, ever", "count", "events", "[0, ∞)", 0, lambda p, _: p.total("purchase")
+        "purchases_total",
+        "purchases, ever",
+        "count",
+        "events",
+        "[0, ∞)",
+        0,
+        lambda p, _: p.total("purchase"),
     ),
     *_windows("events", None, "events of any type"),
     *_windows("page_views", "page_view", "page views"),
@@ -330,7 +361,8 @@ VISITOR_FEATURES: tuple[VisitorFeature, ...] = (
     VisitorFeature(
         "session_media_s",
         "media watched in the newest session",
-        "sum of reported watch time; without reports, time from play to pause or to the newest progress",
+        "sum of reported watch time; without reports, time from play to pause or to the newest "
+        "progress",
         "s",
         "[0, ∞)",
         0,
@@ -481,12 +513,19 @@ VISITOR_FEATURES: tuple[VisitorFeature, ...] = (
         lambda p, _: p.first_touch.campaign if p.first_touch else "",
     ),
     VisitorFeature(
-        "is_identified", "1 when some event named the account", "any", "", "{0, 1}", 0, lambda p, _: float(p.identified)
+        "is_identified",
+        "1 when some event named the account",
+        "any",
+        "",
+        "{0, 1}",
+        0,
+        lambda p, _: float(p.identified),
     ),
     VisitorFeature(
         "clicks_without_impression",
         "clicks on recommended items that were never shown",
-        "of the newest 6 such clicks, those whose (request, item) is not among the newest 24 impressions",
+        "of the newest 6 such clicks, those whose (request, item) is not among the newest 24 "
+        "impressions",
         "events",
         "[0, 6]",
         0,
@@ -512,11 +551,15 @@ VISITOR_FEATURES: tuple[VisitorFeature, ...] = (
     ),
 )
 BY_NAME: dict[str, VisitorFeature] = {feature.name: feature for feature in VISITOR_FEATURES}
-NUMERIC = frozenset(feature.name for feature in VISITOR_FEATURES if not isinstance(feature.default, str))
+NUMERIC = frozenset(
+    feature.name for feature in VISITOR_FEATURES if not isinstance(feature.default, str)
+)
 
 
 class Signals(Mapping[str, float]):
-    """The numeric features of one visitor at one moment, by name; each is computed when first asked for."""
+    """The numeric features of one visitor at one moment, by name; each is computed when first asked
+    for.
+    """
 
     def __init__(self, profile: UserProfile, now_ms: int) -> None:
         self._profile, self._now_ms = profile, now_ms
@@ -537,7 +580,8 @@ class Signals(Mapping[str, float]):
         return len(NUMERIC)
 
     def when(self, name: str, value: float) -> int | None:
-        """The first ms at which a feature that grows in silence is at `value`, if nothing else happens; None: never.
+        """The first ms at which a feature that grows in silence is at `value`, if nothing else
+        happens; None: never.
 
         `idle_s`, `cart_idle_s` and `churn_risk` do; for any other the answer is None.
         """

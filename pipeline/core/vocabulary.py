@@ -43,7 +43,8 @@ EVENT_TYPES = (
         name="click",
         code=1,
         description=(
-            "Something was clicked: a recommendation when it names its request, else whatever the site counts."
+            "Something was clicked: a recommendation when it names its request, else whatever the "
+            "site counts."
         ),
         is_deliberate=True,
         interest=0.5,
@@ -106,7 +107,9 @@ EVENT_TYPES = (
         description="A film or song started, or went on.",
         is_deliberate=True,
         interest=1.0,
-        fields=("watched_ms title category brand url request_id placement variant position propensity"),
+        fields=(
+            "watched_ms title category brand url request_id placement variant position propensity"
+        ),
     ),
     EventType(
         name="media_pause",
@@ -137,14 +140,17 @@ EVENT_TYPES = (
         name="identify",
         code=13,
         description=(
-            "The visitor logged in: `user_id` with `anonymous_id` joins the browser's history to the account's."
+            "The visitor logged in: `user_id` with `anonymous_id` joins the browser's history to "
+            "the account's."
         ),
         fields="url",
     ),
     EventType(
         name="visibility",
         code=14,
-        description=("The page came to the front or went to the back; the time between counts as time on it."),
+        description=(
+            "The page came to the front or went to the back; the time between counts as time on it."
+        ),
         fields="state url",
     ),
 )
@@ -158,8 +164,9 @@ ENGAGED_CODES = frozenset(event.code for event in EVENT_TYPES if event.is_delibe
 INTEREST = {event.name: event.interest for event in EVENT_TYPES if event.interest is not None}
 
 WINDOWS_MS = {"1m": MINUTE_MS, "5m": 5 * MINUTE_MS, "1h": HOUR_MS, "24h": DAY_MS}
-# Each window is read from the ring whose buckets are fine enough: (ring attribute, bucket width, buckets kept).
-# Kept are the window, the bucket that straddles its start, and 5 min more: so far ahead may an event's clock run.
+# Each window is read from the ring whose buckets are fine enough: (ring attribute, bucket width,
+# buckets kept). Kept are the window, the bucket that straddles its start, and 5 min more: so far
+# ahead may an event's clock run.
 MINUTES_RING = ("minutes", 10_000, 61)
 HOUR_RING = ("hour", 2 * MINUTE_MS, 34)
 DAY_RING = ("day", HOUR_MS, 26)

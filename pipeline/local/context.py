@@ -23,7 +23,16 @@ if TYPE_CHECKING:
 class Context(EvaluationContext):
     """State that the evaluators share; a key whose state has become empty is forgotten."""
 
-    def __init__(self, options: Any, bundles: Any, roots: Any, consumers: Any, names: Any, views: Any, clock: Any):
+    def __init__(
+        self,
+        options: Any,
+        bundles: Any,
+        roots: Any,
+        consumers: Any,
+        names: Any,
+        views: Any,
+        clock: Any,
+    ):
         super().__init__(options, bundles, roots, consumers, names, views, clock)
         self.clock = clock
         self.stopping = threading.Event()
@@ -42,7 +51,9 @@ class Context(EvaluationContext):
         execution._step_context = StepContext(states)
         return execution
 
-    def handle_result(self, completed_bundle: Any, completed_timers: Any, result: TransformResult) -> Any:
+    def handle_result(
+        self, completed_bundle: Any, completed_timers: Any, result: TransformResult
+    ) -> Any:
         committed = super().handle_result(completed_bundle, completed_timers, result)
         watermarks = self._watermark_manager.get_watermarks(result.transform)
         kept = self._transform_keyed_states[result.transform]

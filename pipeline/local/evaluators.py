@@ -93,7 +93,8 @@ def _key_coder(applied: AppliedPTransform) -> coders.Coder:
 
 
 class _ParDo(evaluators._ParDoEvaluator):
-    """Beam's evaluation of a DoFn, on a `Step` that is kept. One with side inputs is left to Beam."""
+    """Beam's evaluation of a DoFn, on a `Step` that is kept. One with side inputs is left to
+    Beam."""
 
     _step: Step | None = None
 
@@ -104,7 +105,9 @@ class _ParDo(evaluators._ParDoEvaluator):
         steps = self._evaluation_context.steps
         step = steps.get(self._applied_ptransform)
         if step is None or step.failed:
-            step = steps[self._applied_ptransform] = Step(self._evaluation_context, self._applied_ptransform)
+            step = steps[self._applied_ptransform] = Step(
+                self._evaluation_context, self._applied_ptransform
+            )
         self._step = step
         self.runner, self.user_timer_map, self.key_coder = step.runner, step.timers, step.key_coder
         self._bundles = step.begin(self._evaluation_context, self._step_context)
@@ -123,7 +126,9 @@ class _ParDo(evaluators._ParDoEvaluator):
 
 
 class _GroupAlsoByWindow(evaluators._StreamingGroupAlsoByWindowEvaluator):
-    """Beam's triggers. A timer of our own forgets a window, its elements and its hold, past the allowed lateness."""
+    """Beam's triggers. A timer of our own forgets a window, its elements and its hold, past the
+    allowed lateness.
+    """
 
     def process_element(self, element: Element) -> None:
         super().process_element(element)
@@ -136,7 +141,9 @@ class _GroupAlsoByWindow(evaluators._StreamingGroupAlsoByWindowEvaluator):
             super().process_timer(timer_firing)
             return
         state = self._step_context.get_keyed_state(timer_firing.encoded_key)
-        _forget_windows(state, timer_firing.timestamp - TIME_GRANULARITY - self.driver.allowed_lateness)
+        _forget_windows(
+            state, timer_firing.timestamp - TIME_GRANULARITY - self.driver.allowed_lateness
+        )
         self._await_expiry(state)
         self.keyed_holds[timer_firing.encoded_key] = state.get_earliest_hold()
 

@@ -28,16 +28,19 @@ PULL_S, RETRY_S = 10.0, 300.0
 
 
 class Subscription:
-    """Takes what is there, waiting for nothing; to Beam's evaluator it looks like a subscriber client.
+    """Takes what is there, waiting for nothing; to Beam's evaluator it looks like a subscriber
+    client.
 
-    Pulls that wait on the server would bring a lone message some milliseconds earlier. But the emulator does not notice
-    when such a pull is given up, hands it the next message, and that is not seen until its ack deadline is over.
+    Pulls that wait on the server would bring a lone message some milliseconds earlier. But the
+    emulator does not notice when such a pull is given up, hands it the next message, and that is
+    not seen until its ack deadline is over.
     """
 
     def __init__(self) -> None:
         self._client = subscriber_client(pubsub_emulator(os.environ))
         self._retry = Retry(if_exception_type(ServerError, TooManyRequests), timeout=RETRY_S)
-        # Past the client's own method, which warns of `return_immediately`: it is dear on Google Cloud, not here.
+        # Past the client's own method, which warns of `return_immediately`: it is dear on Google
+        # Cloud, not here.
         self._pull = self._retry(wrap_errors(self._client.transport.pull))
         self._name = ""
         self._most = MIN_MESSAGES
@@ -48,7 +51,9 @@ class Subscription:
     def pull(self, subscription: str, **unused: Any) -> Any:
         """Messages for one bundle, as many as are there."""
         self._name, self._pulled_s = subscription, time.monotonic()
-        request = PullRequest(subscription=subscription, max_messages=self._most, return_immediately=True)
+        request = PullRequest(
+            subscription=subscription, max_messages=self._most, return_immediately=True
+        )
         response = self._pull(request, timeout=PULL_S)
         if response.received_messages:
             self._last_message_s = self._pulled_s
@@ -59,12 +64,20 @@ class Subscription:
         self._taken = list(ack_ids)
 
     def pause_s(self, now_s: float) -> float:
-        """Seconds to wait before the next pull: the longer, up to a bound, the longer nothing has come."""
+        """Seconds to wait before the next pull: the longer, up to a bound, the longer nothing has
+        come.
+        """
         quiet_s = now_s - self._last_message_s
-        return 0.0 if self._last_message_s == self._pulled_s else min(max(quiet_s / 20, PAUSE_S), LONG_PAUSE_S)
+        return (
+            0.0
+            if self._last_message_s == self._pulled_s
+            else min(max(quiet_s / 20, PAUSE_S), LONG_PAUSE_S)
+        )
 
     def settle(self, now_s: float, flushed_s: float) -> None:
-        """Note that what the last pull brought is processed, but for timers that fire until `flushed_s`."""
+        """Note that what the last pull brought is processed, but for timers that fire until
+        `flushed_s`.
+        """
         if not self._taken:
             return
         self._settled.append((flushed_s, self._taken))
@@ -80,14 +93,19 @@ class Subscription:
         while self._settled and self._settled[0][0] <= now_s:
             ids += self._settled.popleft()[1]
         if ids:
-            self._client.acknowledge(subscription=self._name, ack_ids=ids, retry=self._retry, timeout=PULL_S)
+            self._client.acknowledge(
+                subscription=self._name, ack_ids=ids, retry=self._retry, timeout=PULL_S
+            )
 
     def close(self) -> None:
         self._client.transport.close()
 
 
 class ReadPubSub(evaluators._PubSubReadEvaluator):
-    """Beam's reading, from a `Subscription`. When all is to stop, its watermark goes to the end of time."""
+    """Beam's reading, from a `Subscription`.
+
+    When all is to stop, its watermark goes to the end of time.
+    """
 
     def _get_subscriber_client(self, transform: AppliedPTransform) -> Subscription:
         subscriptions = self._evaluation_context.subscriptions

@@ -1,8 +1,9 @@
 """Beam's DirectRunner for the local stack: no slower with more keys, and its stop loses nothing.
 
-It runs the same graph with Beam's own evaluators, trigger driver and watermarks. What differs is said at each class;
-docs/decisions/direct-runner.md says why. Only private parts of Beam are changed here and nowhere else, by subclasses,
-so a new version of Beam asks for this folder and its tests alone.
+It runs the same graph with Beam's own evaluators, trigger driver and watermarks. What differs is
+said at each class; docs/decisions/direct-runner.md says why. Only private parts of Beam are changed
+here and nowhere else, by subclasses, so a new version of Beam asks for this folder and its tests
+alone.
 """
 
 # Beam's private classes are half typed, and their attributes are of the classes that we replace.
@@ -26,7 +27,9 @@ from apache_beam.pipeline import AppliedPTransform
 from apache_beam.runners.direct import direct_runner
 from apache_beam.runners.direct.bundle_factory import BundleFactory
 from apache_beam.runners.direct.clock import RealClock, TestClock
-from apache_beam.runners.direct.consumer_tracking_pipeline_visitor import ConsumerTrackingPipelineVisitor
+from apache_beam.runners.direct.consumer_tracking_pipeline_visitor import (
+    ConsumerTrackingPipelineVisitor,
+)
 from apache_beam.runners.direct.executor import TransformExecutor
 from apache_beam.runners.direct.util import TransformResult
 from apache_beam.runners.worker import statesampler
@@ -44,15 +47,19 @@ STOP_S = 6.0
 
 
 def runner_for(environ: Mapping[str, str]) -> LeanDirectRunner | None:
-    """The runner of the local stack, where PUBSUB_EMULATOR_HOST is set; None leaves the choice to the options."""
+    """The runner of the local stack, where PUBSUB_EMULATOR_HOST is set; None leaves the choice to
+    the options.
+    """
     return LeanDirectRunner() if pubsub_emulator(environ) else None
 
 
 class LeanDirectRunner(direct_runner.BundleBasedDirectRunner):
-    """Runs a graph in this process, one bundle at a time, each message's consequences before the next message.
+    """Runs a graph in this process, one bundle at a time, each message's consequences before the
+    next message.
 
-    Pub/Sub messages are acknowledged when everything derived from them has been processed, so a process that is killed
-    gets them again. SIGTERM, while `wait_until_finish` waits, makes it stop reading, finish and return.
+    Pub/Sub messages are acknowledged when everything derived from them has been processed, so a
+    process that is killed gets them again. SIGTERM, while `wait_until_finish` waits, makes it stop
+    reading, finish and return.
     """
 
     def run_pipeline(self, pipeline: beam.Pipeline, options: Any) -> LeanResult:
@@ -80,9 +87,11 @@ class LeanResult(direct_runner.DirectPipelineResult):
     """A running pipeline."""
 
     def stop(self) -> None:
-        """Ask it to finish: pull no more, process what was pulled, close all windows, fire the timers that are due.
+        """Ask it to finish: pull no more, process what was pulled, close all windows, fire the
+        timers that are due.
 
-        As draining does on Dataflow. `wait_until_finish` returns then, after `STOP_S` seconds at the latest.
+        As draining does on Dataflow. `wait_until_finish` returns then, after `STOP_S` seconds at
+        the latest.
         """
         self._executor.stop()
 
@@ -122,7 +131,8 @@ def _uses_test_stream(pipeline: beam.Pipeline) -> bool:
 class Executor:
     """One thread that takes bundles through the graph in order, and reads only when none is left.
 
-    Beam's executor asks for due timers between any two bundles and hands empty bundles through the whole graph.
+    Beam's executor asks for due timers between any two bundles and hands empty bundles through the
+    whole graph.
     """
 
     def __init__(self, graph: ConsumerTrackingPipelineVisitor, context: Context) -> None:
@@ -130,7 +140,8 @@ class Executor:
         self._registry = Registry(context)
         self._ready: deque[TransformExecutor] = deque()
         self._pending = {
-            root: self._registry.get_root_bundle_provider(root).get_root_bundles() for root in graph.root_transforms
+            root: self._registry.get_root_bundle_provider(root).get_root_bundles()
+            for root in graph.root_transforms
         }
         self._failure: BaseException | None = None
         self._cancelled = False
@@ -153,11 +164,16 @@ class Executor:
         self._worker.join()
 
     def await_completion(self) -> None:
-        """Return when it has ended, or has not ended in time after it was asked to. Raises what ended it."""
+        """Return when it has ended, or has not ended in time after it was asked to.
+
+        Raises what ended it.
+        """
         while self._worker.is_alive():
             self._worker.join(0.1)
             if self._stop_at is not None and time.monotonic() > self._stop_at:
-                logger.warning("stopped before all was processed; what was not acknowledged comes again")
+                logger.warning(
+                    "stopped before all was processed; what was not acknowledged comes again"
+                )
                 return
         if self._failure:
             raise self._failure
@@ -196,7 +212,9 @@ class Executor:
             self._close()
 
     def _turn(self, sampler: Any) -> bool:
-        """Process everything that is there, then fire timers or read; whether there is more to come."""
+        """Process everything that is there, then fire timers or read; whether there is more to
+        come.
+        """
         while self._ready and not self._failure and not self._cancelled:
             self._ready.popleft().call(sampler)
         if self._failure or self._cancelled:
@@ -210,7 +228,9 @@ class Executor:
     def _fire_timers(self) -> bool:
         fired, _ = self._context.extract_all_timers()
         for step, timers in fired:
-            self._schedule(step, self._context.create_empty_committed_bundle(step.inputs[0]), timers)
+            self._schedule(
+                step, self._context.create_empty_committed_bundle(step.inputs[0]), timers
+            )
         return bool(fired)
 
     def _settle(self) -> None:
@@ -221,7 +241,9 @@ class Executor:
             subscription.acknowledge_settled(now_s)
 
     def _await_flush(self) -> bool:
-        """Wait, when stopping, for the next real-time timer that is about to fire; True where there was one."""
+        """Wait, when stopping, for the next real-time timer that is about to fire; True where there
+        was one.
+        """
         wait_s = self._real_timer_in_s()
         if not self._context.stopping.is_set() or wait_s is None or wait_s > FLUSH_S:
             return False
@@ -246,11 +268,15 @@ class Executor:
     def _pause(self, timer_s: float | None) -> None:
         """Wait while nothing comes, until the next real-time timer at most."""
         now_s = time.monotonic()
-        pause_s = min(subscription.pause_s(now_s) for subscription in self._context.subscriptions.values())
+        pause_s = min(
+            subscription.pause_s(now_s) for subscription in self._context.subscriptions.values()
+        )
         self._context.stopping.wait(pause_s if timer_s is None else max(0.0, min(pause_s, timer_s)))
 
     def _wait_for_the_end(self, timer_s: float | None) -> bool:
-        """False when all is done; else what is left are real-time timers of a bounded source's events."""
+        """False when all is done; else what is left are real-time timers of a bounded source's
+        events.
+        """
         if self._context.stopping.is_set() or self._context.is_done():
             return False
         if timer_s is None:
@@ -263,7 +289,9 @@ class Executor:
         return None if micros is None else micros / 1e6 - self._context.clock.time()
 
     def _schedule(self, step: AppliedPTransform, bundle: Any, timers: Any = ()) -> None:
-        self._ready.append(TransformExecutor(self._registry, self._context, bundle, timers, step, self, self))
+        self._ready.append(
+            TransformExecutor(self._registry, self._context, bundle, timers, step, self, self)
+        )
 
     def _close(self) -> None:
         with contextlib.suppress(Exception):  # the pipeline has ended, well or not

@@ -17,7 +17,9 @@ from pipeline.local.times import micros_of
 
 
 class KeyState(InMemoryUnmergedState):
-    """A key's state. Copied without `deepcopy`: what it holds is replaced, never changed, but for its containers."""
+    """A key's state. Copied without `deepcopy`: what it holds is replaced, never changed, but for
+    its containers.
+    """
 
     def __init__(self, defensive_copy: bool = False) -> None:
         super().__init__(defensive_copy=defensive_copy)
@@ -27,7 +29,9 @@ class KeyState(InMemoryUnmergedState):
         other = KeyState(defensive_copy=self.defensive_copy)
         other.timer_holds = dict(self.timer_holds)
         other.global_state = {
-            tag: {window: [*ids] for window, ids in value.items()} if isinstance(value, dict) else value
+            tag: {window: [*ids] for window, ids in value.items()}
+            if isinstance(value, dict)
+            else value
             for tag, value in self.global_state.items()
         }
         for window, timers in self.timers.items():
@@ -50,7 +54,9 @@ class KeyState(InMemoryUnmergedState):
         self.timer_holds[window, timer, tag] = micros
 
     def earliest_timer_hold(self) -> Timestamp | None:
-        """The event time that the watermark must not pass: the earliest at which a real-time timer was set."""
+        """The event time that the watermark must not pass: the earliest at which a real-time timer
+        was set.
+        """
         if not self.timer_holds:
             return None
         waiting = {
@@ -59,18 +65,24 @@ class KeyState(InMemoryUnmergedState):
             for timer, domain, tag in timers
             if domain == TimeDomain.REAL_TIME
         }
-        self.timer_holds = {found: micros for found, micros in self.timer_holds.items() if found in waiting}
+        self.timer_holds = {
+            found: micros for found, micros in self.timer_holds.items() if found in waiting
+        }
         return Timestamp(micros=min(self.timer_holds.values())) if self.timer_holds else None
 
     def earliest_timer(self, domain: str) -> int | None:
         times = [
-            moment for timers in self.timers.values() for (_, found, _), moment in timers.items() if found == domain
+            moment
+            for timers in self.timers.values()
+            for (_, found, _), moment in timers.items()
+            if found == domain
         ]
         return micros_of(min(times)) if times else None
 
 
 class StepContext:
-    """The states that one bundle sees: copies, which replace the kept ones when the bundle is done."""
+    """The states that one bundle sees: copies, which replace the kept ones when the bundle is
+    done."""
 
     def __init__(self, kept: dict[Any, KeyState]) -> None:
         self.existing_keyed_state = kept
@@ -98,15 +110,21 @@ class HoldingTimer(RuntimeTimer):
 
 
 class UserState(DirectUserStateContext):
-    """A DoFn's state and timers, with the watermark holds of its real-time timers, which Dataflow honours.
+    """A DoFn's state and timers, with the watermark holds of its real-time timers, which Dataflow
+    honours.
 
-    Beam's own DirectRunner has none, so that what a timer holds back for a day there is not seen here.
+    Beam's own DirectRunner has none, so that what a timer holds back for a day there is not seen
+    here.
     """
 
-    def get_timer(self, timer_spec: Any, key: Any, window: Any, timestamp: Any, pane: Any) -> RuntimeTimer:
+    def get_timer(
+        self, timer_spec: Any, key: Any, window: Any, timestamp: Any, pane: Any
+    ) -> RuntimeTimer:
         if timer_spec.time_domain != TimeDomain.REAL_TIME:
             return super().get_timer(timer_spec, key, window, timestamp, pane)
-        found = self.cached_timers.setdefault((self.key_coder.encode(key), window, timer_spec), HoldingTimer())
+        found = self.cached_timers.setdefault(
+            (self.key_coder.encode(key), window, timer_spec), HoldingTimer()
+        )
         found.input_micros = micros_of(timestamp)
         return found
 
@@ -114,8 +132,13 @@ class UserState(DirectUserStateContext):
         super().commit()
         for (key, window, spec), timer in self.cached_timers.items():
             for tag, micros in timer.holds.items() if isinstance(timer, HoldingTimer) else ():
-                self.step_context.get_keyed_state(key).hold(window, f"user/{spec.name}", tag, micros)
+                self.step_context.get_keyed_state(key).hold(
+                    window, f"user/{spec.name}", tag, micros
+                )
 
     def holds(self) -> dict[bytes, Timestamp | None]:
         """By key of the bundle: what its timers hold the output watermark at."""
-        return {key: state.earliest_timer_hold() for key, state in self.step_context.partial_keyed_state.items()}
+        return {
+            key: state.earliest_timer_hold()
+            for key, state in self.step_context.partial_keyed_state.items()
+        }

@@ -15,8 +15,9 @@ from apache_beam.utils.timestamp import Timestamp
 class Earliest:
     """Times of keys, in microseconds, of which only the earliest are ever looked at.
 
-    A heap whose entries are put right when they come to the top, so that a key whose time moves on and on (a timer
-    set anew with every message) keeps one entry: O(log n) a change that comes earlier, O(1) one that comes later.
+    A heap whose entries are put right when they come to the top, so that a key whose time moves on
+    and on (a timer set anew with every message) keeps one entry: O(log n) a change that comes
+    earlier, O(1) one that comes later.
     """
 
     def __init__(self) -> None:
@@ -72,4 +73,8 @@ class Earliest:
 
 def micros_of(moment: Any) -> int:
     """Microseconds of a timestamp or of seconds, rounded down."""
-    return int(Timestamp.of(moment).to_precision(Timestamp.MICROS_PRECISION, allow_lossy_conversion=True).micros)
+    return int(
+        Timestamp.of(moment)
+        .to_precision(Timestamp.MICROS_PRECISION, allow_lossy_conversion=True)
+        .micros
+    )

@@ -20,7 +20,9 @@ from pipeline.local.times import Earliest, micros_of
 class StepWatermarks(_TransformWatermarks):
     """A step's watermarks and timers, by looking only at the keys that have something due."""
 
-    def __init__(self, clock: Any, keyed_states: dict[Any, KeyState], transform: AppliedPTransform) -> None:
+    def __init__(
+        self, clock: Any, keyed_states: dict[Any, KeyState], transform: AppliedPTransform
+    ) -> None:
         super().__init__(clock, keyed_states, transform)
         self._event_timers, self._real_timers, self._holds = Earliest(), Earliest(), Earliest()
 
@@ -36,17 +38,27 @@ class StepWatermarks(_TransformWatermarks):
     def hold(self, keyed_earliest_holds: dict[Any, Any]) -> None:
         with self._lock:
             for key, moment in keyed_earliest_holds.items():
-                self._holds.set(key, None if moment is None or moment == MAX_TIMESTAMP else micros_of(moment))
+                self._holds.set(
+                    key, None if moment is None or moment == MAX_TIMESTAMP else micros_of(moment)
+                )
 
     def refresh(self) -> bool:
         with self._lock:
             inputs = [upstream.output_watermark for upstream in self._input_transform_watermarks]
-            pending = [micros for bundle in self._pending if (micros := _least_timestamp(bundle)) is not None]
+            pending = [
+                micros
+                for bundle in self._pending
+                if (micros := _least_timestamp(bundle)) is not None
+            ]
             if pending:
                 inputs.append(Timestamp(micros=min(pending)) - TIME_GRANULARITY)
             self._input_watermark = max(self._input_watermark, min(inputs, default=MAX_TIMESTAMP))
             hold = self._holds.least()
-            output = self._input_watermark if hold is None else min(self._input_watermark, Timestamp(micros=hold))
+            output = (
+                self._input_watermark
+                if hold is None
+                else min(self._input_watermark, Timestamp(micros=hold))
+            )
             advanced = output > self._output_watermark
             self._output_watermark = output
             return bool(advanced)
@@ -54,7 +66,9 @@ class StepWatermarks(_TransformWatermarks):
     def extract_transform_timers(self) -> tuple[list[TimerFiring], bool]:
         with self._lock:
             now = self._clock.time()
-            due = self._event_timers.due(micros_of(self._input_watermark)) + self._real_timers.due(micros_of(now))
+            due = self._event_timers.due(micros_of(self._input_watermark)) + self._real_timers.due(
+                micros_of(now)
+            )
             fired = [
                 TimerFiring(key, window, name, domain, moment, dynamic_timer_tag=tag)
                 for key in dict.fromkeys(due)
@@ -87,4 +101,7 @@ class Watermarks(WatermarkManager):
 
     def next_real_timer(self) -> int | None:
         """Time of the next real-time timer of any step, in microseconds."""
-        return min((t for w in self._transform_to_watermarks.values() if (t := w.next_real_timer())), default=None)
+        return min(
+            (t for w in self._transform_to_watermarks.values() if (t := w.next_real_timer())),
+            default=None,
+        )

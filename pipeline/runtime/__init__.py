@@ -1,1 +1,3 @@
-"""Edges that the deployables share: environment, logs, metrics, clients of Google Cloud, bounded HTTP."""
+"""Edges that the deployables share: environment, logs, metrics, clients of Google Cloud, bounded
+HTTP.
+"""

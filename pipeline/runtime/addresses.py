@@ -15,12 +15,15 @@ NO_ADDRESS = ""
 def address_of(scope: Any) -> str | None:
     """`client_address` of an ASGI scope."""
     peer = scope.get("client")
-    forwarded_for = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
+    forwarded_for = [
+        value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"
+    ]
     return client_address(forwarded_for, peer[0] if peer else None)
 
 
 def sender_of(scope: Any) -> str:
-    """Name the client of an ASGI scope for limits: an IPv4 address, a /64 of IPv6, or `NO_ADDRESS`."""
+    """Name the client of an ASGI scope for limits: an IPv4 address, a /64 of IPv6, or
+    `NO_ADDRESS`."""
     address = parse_address(address_of(scope) or "")
     if address is None:
         return NO_ADDRESS

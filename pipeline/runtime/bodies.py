@@ -1,4 +1,6 @@
-"""Reads requests' bodies within bounds of size, of time, and of all that a process holds of them at once."""
+"""Reads requests' bodies within bounds of size, of time, and of all that a process holds of them at
+once.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ from typing import Any
 MAX_HELD_BYTES = 64 * 1024 * 1024
 """Of all requests whose bodies one process is reading or has not answered yet."""
 READ_DEADLINE_S = 10.0
-"""From the headers to the body's last byte; a sender that is silent or trickles holds its connection no longer."""
+"""From the headers to the body's last byte; a sender that is silent or trickles holds its
+connection no longer."""
 RETRY_AFTER_S = 2
 
 Receive = Callable[[], Awaitable[Any]]
@@ -66,7 +69,8 @@ class Bodies:
             headers: with lower-case names.
 
         Raises:
-            BodyRefused: 400 (the client left), 408, 413, 503 (too much is held), or what unpacking raises.
+            BodyRefused: 400 (the client left), 408, 413, 503 (too much is held), or what unpacking
+                raises.
         """
         declared = headers.get(b"content-length", b"")
         if declared.isdigit() and int(declared[:12]) > self._max_body_bytes:
@@ -75,7 +79,9 @@ class Bodies:
             async with asyncio.timeout(self._deadline_s):
                 body = await self._whole(receive)
         except TimeoutError:
-            raise BodyRefused(408, "body", f"expected all of it within {self._deadline_s:g} s") from None
+            raise BodyRefused(
+                408, "body", f"expected all of it within {self._deadline_s:g} s"
+            ) from None
         encoding = headers.get(b"content-encoding")
         if self._unpack is not None and encoding is not None:
             body = self._unpack(body, encoding)
@@ -87,7 +93,9 @@ class Bodies:
         self.held_bytes -= len(body)
 
     @asynccontextmanager
-    async def reading(self, receive: Receive, headers: Mapping[bytes, bytes]) -> AsyncIterator[bytes]:
+    async def reading(
+        self, receive: Receive, headers: Mapping[bytes, bytes]
+    ) -> AsyncIterator[bytes]:
         """As `read`, held until the end of the block."""
         body = await self.read(receive, headers)
         try:
@@ -117,7 +125,9 @@ class Bodies:
 
     def _hold(self, size: int) -> None:
         if self.held_bytes + size > self._max_held_bytes:
-            raise BodyRefused(503, "server", "too many requests are being read, send the same request again")
+            raise BodyRefused(
+                503, "server", "too many requests are being read, send the same request again"
+            )
         self.held_bytes += size
 
     def _too_large(self) -> BodyRefused:

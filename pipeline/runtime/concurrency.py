@@ -8,23 +8,32 @@ from typing import Any
 from pipeline.runtime.bodies import BodyRefused
 
 MAX_REQUESTS = 256
-"""Under way in one process; Cloud Run sends far fewer at a time (terraform: max_instance_request_concurrency)."""
+"""Under way in one process; Cloud Run sends far fewer at a time (terraform:
+max_instance_request_concurrency)."""
 
 
 class LimitsRequests:
-    """Answers what comes beyond a number of requests under way at once, so that nothing queues up; ASGI.
+    """Answers what comes beyond a number of requests under way at once, so that nothing queues up;
+    ASGI.
 
-    A request is under way once its body is whole: a client that announces a body and is silent takes no place.
+    A request is under way once its body is whole: a client that announces a body and is silent
+    takes no place.
 
     Args:
-        app: what answers. Where the last place is taken while a body is read, reading it raises `BodyRefused`.
+        app: what answers. Where the last place is taken while a body is read, reading it raises
+            `BodyRefused`.
         refusal: what answers the others, an ASGI app too.
         max_requests: that `app` answers at a time.
-        free_paths: requests for these are always let through: a process that is busy is in good health.
+        free_paths: requests for these are always let through: a process that is busy is in good
+            health.
     """
 
     def __init__(
-        self, app: Any, refusal: Any, max_requests: int = MAX_REQUESTS, free_paths: Collection[str] = ()
+        self,
+        app: Any,
+        refusal: Any,
+        max_requests: int = MAX_REQUESTS,
+        free_paths: Collection[str] = (),
     ) -> None:
         self._app = app
         self._refusal = refusal
@@ -65,4 +74,7 @@ class LimitsRequests:
 
 
 def _announces_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    return any(name in (b"content-length", b"transfer-encoding") and value != b"0" for name, value in headers)
+    return any(
+        name in (b"content-length", b"transfer-encoding") and value != b"0"
+        for name, value in headers
+    )

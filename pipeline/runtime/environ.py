@@ -16,7 +16,9 @@ _FLAGS = {"": False, "0": False, "false": False, "1": True, "true": True}
 
 
 class InvalidConfig(ValueError):
-    """A required variable is missing or a variable has a value that cannot be used; the message names it."""
+    """A required variable is missing or a variable has a value that cannot be used; the message
+    names it.
+    """
 
 
 def required(environ: Mapping[str, str], name: str) -> str:
@@ -46,7 +48,9 @@ def dataset_name(environ: Mapping[str, str]) -> str:
 
 
 def bigtable_instance(environ: Mapping[str, str]) -> str:
-    """The Bigtable instance, `FRESHET_BIGTABLE_INSTANCE`; `freshet`, as Terraform names it, when unset."""
+    """The Bigtable instance, `FRESHET_BIGTABLE_INSTANCE`; `freshet`, as Terraform names it, when
+    unset.
+    """
     return environ.get("FRESHET_BIGTABLE_INSTANCE") or "freshet"
 
 
@@ -132,7 +136,9 @@ def burst(environ: Mapping[str, str], name: str) -> float | None:
     return between(name, text, MIN_BURST, MAX_REQUESTS) if text else None
 
 
-def choice(environ: Mapping[str, str], name: str, values: Mapping[str, Value], default: Value) -> Value:
+def choice(
+    environ: Mapping[str, str], name: str, values: Mapping[str, Value], default: Value
+) -> Value:
     """The value of the word in a variable, in any case; the default when unset.
 
     Raises:
@@ -172,5 +178,7 @@ def secret_key(environ: Mapping[str, str], name: str) -> bytes | None:
     """
     secret = environ.get(name, "").strip().encode()
     if secret and not MIN_KEY_BYTES <= len(secret) <= MAX_KEY_BYTES:
-        raise InvalidConfig(f"{name}: expected {MIN_KEY_BYTES} to {MAX_KEY_BYTES} bytes, got {len(secret)}")
+        raise InvalidConfig(
+            f"{name}: expected {MIN_KEY_BYTES} to {MAX_KEY_BYTES} bytes, got {len(secret)}"
+        )
     return secret or None

@@ -10,7 +10,8 @@ SIGNALS = (b"sec-gpc", b"dnt")
 
 
 def by_name(raw: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    """The lines of a request, with lower-case names; of those that came several times the last, of signals all.
+    """The lines of a request, with lower-case names; of those that came several times the last, of
+    signals all.
 
     Several are one list with commas, as a proxy may have joined them (RFC 9110, section 5.3).
     """

@@ -36,12 +36,14 @@ class Installation:
         """Read the environment; names that are not there are those that Terraform gives.
 
         Raises:
-            InvalidConfig: naming a variable that is missing, or when only some of the emulators are named.
+            InvalidConfig: naming a variable that is missing, or when only some of the emulators are
+                named.
         """
         pubsub, warehouse = pubsub_emulator(environ), bigquery_emulator(environ)
         if (pubsub is None) != (warehouse is None):
             raise InvalidConfig(
-                "PUBSUB_EMULATOR_HOST and BIGQUERY_EMULATOR_HOST: expected both or neither, got one,"
+                "PUBSUB_EMULATOR_HOST and BIGQUERY_EMULATOR_HOST: expected both or neither, got "
+                "one,"
                 " which would mix the local stack with Google Cloud"
             )
         return Installation(
@@ -49,7 +51,8 @@ class Installation:
             dataset=dataset_name(environ),
             events_topic=environ.get("FRESHET_EVENTS_TOPIC") or "events",
             events_subscription=environ.get("FRESHET_EVENTS_SUBSCRIPTION") or "events-pipeline",
-            dead_letters_subscription=environ.get("FRESHET_DEAD_LETTER_SUBSCRIPTION") or "dead-letters-pipeline",
+            dead_letters_subscription=environ.get("FRESHET_DEAD_LETTER_SUBSCRIPTION")
+            or "dead-letters-pipeline",
             pubsub_emulator=pubsub,
             bigquery_emulator=warehouse,
         )

@@ -1,4 +1,7 @@
-"""JSON log lines as Cloud Logging reads them. They carry ids and counts, never payloads or personal data."""
+"""JSON log lines as Cloud Logging reads them.
+
+They carry ids and counts, never payloads or personal data.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,13 @@ _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: severity, message, logger, and the fields that the call gave as `extra`."""
+    """One JSON object a line: severity, message, logger, and the fields that the call gave as
+    `extra`.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line. Of an exception only its type and place are kept: its text may quote a payload."""
+        """The line. Of an exception only its type and place are kept: its text may quote a
+        payload."""
         line = {"severity": record.levelname, "message": record.getMessage(), "logger": record.name}
         line |= {key: value for key, value in record.__dict__.items() if key not in _STANDARD}
         if record.exc_info and record.exc_info[1] is not None:

@@ -1,7 +1,8 @@
-"""Counters and distributions of the pipeline: Beam's, and beside them this process' own, which any runner keeps.
+"""Counters and distributions of the pipeline: Beam's, and beside them this process' own, which any
+runner keeps.
 
-Dataflow shows Beam's as monitoring metrics. The DirectRunner loses most of them, so the same figures are summed here
-and written as one JSON log line a minute.
+Dataflow shows Beam's as monitoring metrics. The DirectRunner loses most of them, so the same
+figures are summed here and written as one JSON log line a minute.
 """
 
 from __future__ import annotations
@@ -55,11 +56,16 @@ class Distribution:
 
 
 def snapshot() -> dict[str, Any]:
-    """Every count so far by `step/name`; of distributions, what half and 99 of 100 values stay below."""
+    """Every count so far by `step/name`; of distributions, what half and 99 of 100 values stay
+    below.
+    """
     with _lock:
         found: dict[str, Any] = dict(sorted(_counts.items()))
         for key, buckets in sorted(_buckets.items()):
-            found[f"{key}_p50_below"], found[f"{key}_p99_below"] = _below(buckets, 0.5), _below(buckets, 0.99)
+            found[f"{key}_p50_below"], found[f"{key}_p99_below"] = (
+                _below(buckets, 0.5),
+                _below(buckets, 0.99),
+            )
     return found
 
 
@@ -69,7 +75,9 @@ def report() -> None:
 
 
 class Reporter:
-    """Calls `log`, which logs a snapshot, every `every_s` seconds while a `with` block runs, and once when it ends."""
+    """Calls `log`, which logs a snapshot, every `every_s` seconds while a `with` block runs, and
+    once when it ends.
+    """
 
     def __init__(self, every_s: float = REPORT_EVERY_S, log: Callable[[], None] = report) -> None:
         self._every_s = every_s

@@ -12,12 +12,17 @@ from pipeline.runtime.environ import InvalidConfig, choice, names, secret_key
 DEFAULT_CONSENTS = {"granted": GRANTED, "denied": DENIED}
 SIGNALS = {"honour": True, "ignore": False}
 UNREADABLE: dict[str, bool | None] = {"keep": True, "drop": False}
-FIELD_VARIABLES = {"drop": "FRESHET_DROP_FIELDS", "hash": "FRESHET_HASH_FIELDS", "key": "FRESHET_FIELD_KEY"}
+FIELD_VARIABLES = {
+    "drop": "FRESHET_DROP_FIELDS",
+    "hash": "FRESHET_HASH_FIELDS",
+    "key": "FRESHET_FIELD_KEY",
+}
 """Variable of each argument of `FieldPolicy`."""
 
 
 def privacy_from_env(environ: Mapping[str, str]) -> Privacy:
-    """Read `FRESHET_DEFAULT_CONSENT`, `FRESHET_SIGNALS`, `FRESHET_USER_KEY` and the variables of fields.
+    """Read `FRESHET_DEFAULT_CONSENT`, `FRESHET_SIGNALS`, `FRESHET_USER_KEY` and the variables of
+    fields.
 
     Raises:
         InvalidConfig: naming the variable and what was expected of it.
@@ -32,7 +37,8 @@ def privacy_from_env(environ: Mapping[str, str]) -> Privacy:
 
 
 def field_policy_from_env(environ: Mapping[str, str], *, proves_users: bool = False) -> FieldPolicy:
-    """Read `FRESHET_DROP_FIELDS`, `FRESHET_HASH_FIELDS`, `FRESHET_FIELD_KEY` and `FRESHET_UNREADABLE`.
+    """Read `FRESHET_DROP_FIELDS`, `FRESHET_HASH_FIELDS`, `FRESHET_FIELD_KEY` and
+    `FRESHET_UNREADABLE`.
 
     Args:
         environ: the environment.
@@ -46,7 +52,9 @@ def field_policy_from_env(environ: Mapping[str, str], *, proves_users: bool = Fa
             drop=names(environ, FIELD_VARIABLES["drop"]),
             hash=names(environ, FIELD_VARIABLES["hash"]),
             key=secret_key(environ, FIELD_VARIABLES["key"]),
-            keeps_unreadable=choice(environ, "FRESHET_UNREADABLE", UNREADABLE, default=False if proves_users else None),
+            keeps_unreadable=choice(
+                environ, "FRESHET_UNREADABLE", UNREADABLE, default=False if proves_users else None
+            ),
         )
     except InvalidPolicy as error:
         raise InvalidConfig(f"{FIELD_VARIABLES[error.argument]}: {error.reason}") from None

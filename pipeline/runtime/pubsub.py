@@ -8,7 +8,10 @@ from typing import Any
 import grpc
 import grpc.aio
 from google.pubsub_v1 import PublisherClient, SubscriberClient
-from google.pubsub_v1.services.publisher.transports import PublisherGrpcAsyncIOTransport, PublisherGrpcTransport
+from google.pubsub_v1.services.publisher.transports import (
+    PublisherGrpcAsyncIOTransport,
+    PublisherGrpcTransport,
+)
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
 _NO_LIMIT = [("grpc.max_receive_message_length", -1)]
@@ -23,7 +26,9 @@ def publisher_client(emulator: str | None) -> PublisherClient:
     """
     if emulator is None:
         return PublisherClient()
-    return PublisherClient(transport=PublisherGrpcTransport(channel=grpc.insecure_channel(emulator)))
+    return PublisherClient(
+        transport=PublisherGrpcTransport(channel=grpc.insecure_channel(emulator))
+    )
 
 
 def subscriber_client(emulator: str | None) -> SubscriberClient:
@@ -38,7 +43,9 @@ def subscriber_client(emulator: str | None) -> SubscriberClient:
     return SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
 
 
-def publisher_channel(emulator: str | None, options: Sequence[tuple[str, Any]] = ()) -> grpc.aio.Channel:
+def publisher_channel(
+    emulator: str | None, options: Sequence[tuple[str, Any]] = ()
+) -> grpc.aio.Channel:
     """An asynchronous channel for calls to Pub/Sub's publisher.
 
     Args:

@@ -1,4 +1,6 @@
-"""uvicorn with bounds of what one connection may take: headers' bytes, number and time, idle connections, the end."""
+"""uvicorn with bounds of what one connection may take: headers' bytes, number and time, idle
+connections, the end.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,9 @@ MAX_PIPELINED = 10
 HEAD_DEADLINE_S = 10.0
 """From the opening of a connection, or a request's first byte, to the end of its headers."""
 KEEP_ALIVE_S = 620
-"""An idle connection stays open longer than Google's load balancers keep theirs (600 s), so that none of them, nor a
-browser (300 s at most), sends a request into a connection that is being closed here."""
+"""An idle connection stays open longer than Google's load balancers keep theirs (600 s), so that
+none of them, nor a browser (300 s at most), sends a request into a connection that is being closed
+here."""
 MAX_KEPT_CONNECTIONS = 500
 """With more of them open, each is closed after its answer."""
 GRACE_S = 8
@@ -32,7 +35,9 @@ GRACE_S = 8
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection. uvicorn's own neither counts headers and waiting requests nor closes who sends them slowly."""
+    """One connection. uvicorn's own neither counts headers and waiting requests nor closes who
+    sends them slowly.
+    """
 
     head_deadline_s = HEAD_DEADLINE_S
     max_kept_connections = MAX_KEPT_CONNECTIONS
@@ -40,7 +45,8 @@ class BoundedProtocol(HttpToolsProtocol):
     _head_timer: asyncio.TimerHandle | None = None
     _is_within_message = False
     _unparsed_bytes = 0
-    """Since the parser last gave something: the bytes of a head, of trailers or of a chunk's size that it keeps."""
+    """Since the parser last gave something: the bytes of a head, of trailers or of a chunk's size
+    that it keeps."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Give the first request its time."""
@@ -70,7 +76,9 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Raise, which makes uvicorn answer 400 and close, where the head is too large or too many wait."""
+        """Raise, which makes uvicorn answer 400 and close, where the head is too large or too many
+        wait.
+        """
         self._stop_waiting()
         self._unparsed_bytes = 0
         if len(self.headers) > MAX_HEADERS or self._head_bytes() > MAX_HEAD_BYTES:
@@ -113,7 +121,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _keep_alive(self) -> None:
         self._unset_keepalive_if_required()
-        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+        self.timeout_keep_alive_task = self.loop.call_later(
+            self.timeout_keep_alive, self.timeout_keep_alive_handler
+        )
 
     def _wait_for_head(self) -> None:
         if self._head_timer is None:
@@ -147,7 +157,9 @@ class Address(Protocol):
 Config = TypeVar("Config", bound=Address)
 
 
-def run_server(name: str, read_config: Callable[[Mapping[str, str]], Config], make_app: Callable[[Config], Any]) -> int:
+def run_server(
+    name: str, read_config: Callable[[Mapping[str, str]], Config], make_app: Callable[[Config], Any]
+) -> int:
     """Serve the app that the environment configures, until SIGTERM or Ctrl-C.
 
     Returns:
@@ -164,5 +176,7 @@ def run_server(name: str, read_config: Callable[[Mapping[str, str]], Config], ma
 
 
 def serve(app: Any, host: str, port: int) -> None:
-    """Serve an ASGI app until SIGTERM or Ctrl-C, then finish what is being answered; logs are the root logger's."""
+    """Serve an ASGI app until SIGTERM or Ctrl-C, then finish what is being answered; logs are the
+    root logger's.
+    """
     uvicorn.run(app, host=host, port=port, log_config=None, access_log=False, **SETTINGS)

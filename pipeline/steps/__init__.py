@@ -1,1 +1,3 @@
-"""The steps of the pipeline, a file each: the DoFns, the PTransform around them, and what it promises."""
+"""The steps of the pipeline, a file each: the DoFns, the PTransform around them, and what it
+promises.
+"""

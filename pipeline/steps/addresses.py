@@ -56,7 +56,11 @@ class WatchAddress(beam.DoFn):
             watched.found[anomaly.rule] = anomaly
             self._anomalies.inc()
             yield TaggedOutput(ANOMALIES, anomaly)
-        marking = [anomaly for anomaly in watched.found.values() if anomaly.marks and anomaly.until_ms > at_ms]
+        marking = [
+            anomaly
+            for anomaly in watched.found.values()
+            if anomaly.marks and anomaly.until_ms > at_ms
+        ]
         for visitor in sorted({visitor for visitor, _ in events} if marking else ()):
             for anomaly in marking:
                 mark = (visitor, (MARK, anomaly.about(visitor)))
@@ -76,8 +80,9 @@ _decoder = msgspec.msgpack.Decoder(_Watched)
 class WatchAddresses(beam.PTransform):
     """Find what no person's network address sends, and mark who is behind it.
 
-    Keyed by address, global window; state is an `AddressCounts` (at most 1.5 kB), forgotten after half an hour of
-    silence. Outputs: main and `BY_BROWSER`, marks for the profiles of accounts and browsers; `ANOMALIES`.
+    Keyed by address, global window; state is an `AddressCounts` (at most 1.5 kB), forgotten after
+    half an hour of silence. Outputs: main and `BY_BROWSER`, marks for the profiles of accounts and
+    browsers; `ANOMALIES`.
     """
 
     def __init__(self, rules: Rules) -> None:
@@ -85,4 +90,6 @@ class WatchAddresses(beam.PTransform):
         self._rules = rules
 
     def expand(self, counts: PCollection) -> Any:
-        return counts | beam.ParDo(WatchAddress(self._rules)).with_outputs(BY_BROWSER, ANOMALIES, main="marks")
+        return counts | beam.ParDo(WatchAddress(self._rules)).with_outputs(
+            BY_BROWSER, ANOMALIES, main="marks"
+        )

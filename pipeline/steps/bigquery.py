@@ -47,18 +47,23 @@ AsRows = Callable[[Any], list[RowToInsert]]
 
 
 class RowsRefused(RuntimeError):
-    """BigQuery refused rows: the table does not fit the contract. Counts and reasons, never the rows."""
+    """BigQuery refused rows: the table does not fit the contract.
+
+    Counts and reasons, never the rows.
+    """
 
 
 class WriteRows(beam.PTransform):
     """Write elements to one table that exists; `as_rows` makes a list of `RowToInsert` of each.
 
-    `insert_rows`: one streaming insert a bundle, retried for five minutes; for the DirectRunner, where Beam's sink
-    costs more than all else. `streaming_inserts`: Beam's own `WriteToBigQuery`, for Dataflow; a row that BigQuery
-    refuses becomes a dead letter.
+    `insert_rows`: one streaming insert a bundle, retried for five minutes; for the DirectRunner,
+    where Beam's sink costs more than all else. `streaming_inserts`: Beam's own `WriteToBigQuery`,
+    for Dataflow; a row that BigQuery refuses becomes a dead letter.
     """
 
-    def __init__(self, project: str, dataset: str, table: str, sink: str, as_rows: AsRows = list) -> None:
+    def __init__(
+        self, project: str, dataset: str, table: str, sink: str, as_rows: AsRows = list
+    ) -> None:
         super().__init__()
         if sink not in ROW_SINKS:
             raise ValueError(f"sink: expected one of {', '.join(ROW_SINKS)}, got {sink}")
@@ -84,7 +89,9 @@ class WriteRows(beam.PTransform):
 
 
 def _streaming_inserts(table: str) -> WriteToBigQuery:
-    """Beam's sink. What BigQuery refuses for good comes out of it, where the default would try it for ever."""
+    """Beam's sink. What BigQuery refuses for good comes out of it, where the default would try it
+    for ever.
+    """
     return WriteToBigQuery(
         table,
         method=WriteToBigQuery.Method.STREAMING_INSERTS,
@@ -97,39 +104,58 @@ def _streaming_inserts(table: str) -> WriteToBigQuery:
 def _refused_row(failed: tuple[str, dict[str, Any], Any]) -> dict[str, Any]:
     """The dead letter of a row `(table, row, errors)` that BigQuery refused, the row whole."""
     table, row, errors = failed
-    reasons = sorted({f"{error.get('location')}: {error.get('reason')}" for error in errors if isinstance(error, dict)})
-    refusal = InvalidEvent(f"row of {table}", f"BigQuery refused it: {'; '.join(reasons) or 'no reason given'}")
+    reasons = sorted(
+        {
+            f"{error.get('location')}: {error.get('reason')}"
+            for error in errors
+            if isinstance(error, dict)
+        }
+    )
+    refusal = InvalidEvent(
+        f"row of {table}", f"BigQuery refused it: {'; '.join(reasons) or 'no reason given'}"
+    )
     return DeadLetter.of(msgspec.json.encode(row), refusal, "pipeline", datetime.now(UTC), {}).row()
 
 
-def insert(client: bigquery.Client, table: str, rows: list[RowToInsert], give_up_after_s: float) -> None:
+def insert(
+    client: bigquery.Client, table: str, rows: list[RowToInsert], give_up_after_s: float
+) -> None:
     """Insert rows, retrying while BigQuery cannot be reached.
 
     Raises:
         RowsRefused: when BigQuery refuses rows.
-        RequestException, GoogleAPIError: when it cannot be reached for `give_up_after_s` seconds, and at once for what
-            does not pass by waiting (a missing table, a missing right).
+        RequestException, GoogleAPIError: when it cannot be reached for `give_up_after_s` seconds,
+            and at once for what does not pass by waiting (a missing table, a missing right).
     """
     deadline, pause_s = time.monotonic() + give_up_after_s, 0.1
     while True:
         try:
             errors = client.insert_rows_json(
-                table, [entry.row for entry in rows], row_ids=[entry.insert_id for entry in rows], timeout=30
+                table,
+                [entry.row for entry in rows],
+                row_ids=[entry.insert_id for entry in rows],
+                timeout=30,
             )
             break
         except UNREACHABLE as error:
             if time.monotonic() + pause_s > deadline:
                 raise
-            logger.warning("BigQuery did not take %d rows for %s: %s", len(rows), table, type(error).__name__)
+            logger.warning(
+                "BigQuery did not take %d rows for %s: %s", len(rows), table, type(error).__name__
+            )
             time.sleep(pause_s * random.uniform(0.5, 1.5))
             pause_s = min(pause_s * 2, 5.0)
     if errors:
-        reasons = sorted({f"{e.get('location')}: {e.get('reason')}" for row in errors for e in row["errors"]})
+        reasons = sorted(
+            {f"{e.get('location')}: {e.get('reason')}" for row in errors for e in row["errors"]}
+        )
         raise RowsRefused(f"{table}: {len(errors)} of {len(rows)} rows refused: {reasons[:5]}")
 
 
 def requests(rows: list[RowToInsert]) -> Iterator[list[RowToInsert]]:
-    """The rows in batches of at most 500 rows and about 5 MB of text (BigQuery takes 10 MB a request)."""
+    """The rows in batches of at most 500 rows and about 5 MB of text (BigQuery takes 10 MB a
+    request).
+    """
     batch: list[RowToInsert] = []
     size = 0
     for entry in rows:

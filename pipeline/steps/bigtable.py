@@ -48,16 +48,20 @@ class WriteCells(beam.DoFn):
 class WriteToBigtable(beam.PTransform):
     """Write `(kind, key, value, timestamp in ms)` to Bigtable, in one request a table and bundle.
 
-    Idempotent: a cell's timestamp says which state is fuller, so a retried or delayed write does no harm.
+    Idempotent: a cell's timestamp says which state is fuller, so a retried or delayed write does no
+    harm.
 
-    `after_commit` breaks the fusion with the fold before it, so that a state reaches Bigtable only when the runner has
-    committed it. Without, a bundle that is tried again would warm-start a new key from its own first try's write, and
-    take its events for duplicates. The DirectRunner does not try bundles again and is spared the shuffle.
+    `after_commit` breaks the fusion with the fold before it, so that a state reaches Bigtable only
+    when the runner has committed it. Without, a bundle that is tried again would warm-start a new
+    key from its own first try's write, and take its events for duplicates. The DirectRunner does
+    not try bundles again and is spared the shuffle.
 
     With a `lease`, a bundle fails while another job holds it.
     """
 
-    def __init__(self, target: Bigtable, after_commit: bool = True, lease: Lease | None = None) -> None:
+    def __init__(
+        self, target: Bigtable, after_commit: bool = True, lease: Lease | None = None
+    ) -> None:
         super().__init__()
         self._write, self._after_commit = WriteCells(target, lease), after_commit
 

@@ -1,4 +1,6 @@
-"""From Pub/Sub messages to facts: parsing that never raises, the catalog beside each event, rows for the log."""
+"""From Pub/Sub messages to facts: parsing that never raises, the catalog beside each event, rows
+for the log.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,11 @@ class DecodeMessages(beam.DoFn):
             letter = DeadLetter.of(message.data, error, "pipeline", datetime.now(UTC), attributes)
             yield TaggedOutput(INVALID, [RowToInsert(None, letter.row())])
             return
-        items = known_items(self._source, time.monotonic(), {event.product_id for event in events if event.product_id})
+        items = known_items(
+            self._source,
+            time.monotonic(),
+            {event.product_id for event in events if event.product_id},
+        )
         facts: list[Fact] = [(event, items.get(event.product_id or "")) for event in events]
         self._measure(message, facts)
         site, sender = attributes.get("site"), attributes.get("sender")
@@ -70,7 +76,9 @@ class DecodeMessages(beam.DoFn):
         by_browser: dict[str, list[Fact]] = defaultdict(list)
         for fact in folded:
             event = fact[0]
-            if event.anonymous_id is None or (event.user_id is not None and known_account(event) == event.user_id):
+            if event.anonymous_id is None or (
+                event.user_id is not None and known_account(event) == event.user_id
+            ):
                 by_account[profile_key(event)].append(fact)
             else:
                 by_browser[f"a#{event.anonymous_id}"].append(fact)
@@ -79,7 +87,9 @@ class DecodeMessages(beam.DoFn):
         for key, found in by_browser.items():
             yield TaggedOutput(BY_BROWSER, (key, (FACTS, found)))
         if folded and (address := attributes.get("address")):
-            yield TaggedOutput(BY_ADDRESS, (address, [(profile_key(event), event.time_ms) for event, _ in folded]))
+            yield TaggedOutput(
+                BY_ADDRESS, (address, [(profile_key(event), event.time_ms) for event, _ in folded])
+            )
 
     def _measure(self, message: PubsubMessage, facts: list[Fact]) -> None:
         now = now_ms()
@@ -92,11 +102,13 @@ class DecodeMessages(beam.DoFn):
             self._lag.update(now - round(message.publish_time.timestamp() * 1000))
 
 
-def event_row(event: Event, item: Item | None, site: str | None = None, sender: str | None = None) -> RowToInsert:
+def event_row(
+    event: Event, item: Item | None, site: str | None = None, sender: str | None = None
+) -> RowToInsert:
     """The row of the events table. `site` and `sender` are the message's, where it names them.
 
-    The insert id is of all that the view `events_unique` tells events apart by, so that BigQuery drops no row for one
-    that another sender or visitor wrote under the same event id.
+    The insert id is of all that the view `events_unique` tells events apart by, so that BigQuery
+    drops no row for one that another sender or visitor wrote under the same event id.
     """
     metadata = event.metadata
     row = {
@@ -111,7 +123,9 @@ def event_row(event: Event, item: Item | None, site: str | None = None, sender: 
         "ingest_time": format_time(event.ingest_time) if event.ingest_time else None,
         "category": category_of((event, item)) or None,
         "brand": (item.brand if item else "") or event.text("brand") or None,
-        "price": price if (price := metadata.get("price")) is not None else (item.price if item else None),
+        "price": price
+        if (price := metadata.get("price")) is not None
+        else (item.price if item else None),
         "query": metadata.get("query"),
         "request_id": metadata.get("request_id"),
         "placement": metadata.get("placement"),
@@ -122,7 +136,9 @@ def event_row(event: Event, item: Item | None, site: str | None = None, sender: 
         "site": site,
         "sender": sender,
     }
-    return RowToInsert(_insert_id(site or "", sender or "", profile_key(event), event.identity), row)
+    return RowToInsert(
+        _insert_id(site or "", sender or "", profile_key(event), event.identity), row
+    )
 
 
 def _insert_id(*parts: str) -> str:
@@ -144,14 +160,18 @@ _MAX_KNOWN_ACCOUNTS = 200_000
 
 
 def remember_account(anonymous_id: str, user_id: str) -> None:
-    """Note in this process that a browser's profile has been merged into the account's: its events need not ask."""
+    """Note in this process that a browser's profile has been merged into the account's: its events
+    need not ask.
+    """
     if len(_accounts) >= _MAX_KNOWN_ACCOUNTS:
         _accounts.clear()
     _accounts[anonymous_id] = user_id
 
 
 def known_account(event: Event) -> str | None:
-    """The account that the event's browser belongs to, where the event names it and this process knows it merged."""
+    """The account that the event's browser belongs to, where the event names it and this process
+    knows it merged.
+    """
     return _accounts.get(event.anonymous_id or "") if event.user_id is not None else None
 
 
@@ -181,13 +201,14 @@ def known_items(source: Bigtable, now_s: float, ids: set[str]) -> dict[str, Item
 class Decode(beam.PTransform):
     """Turn messages into facts by visitor.
 
-    Outputs: main and `BY_BROWSER`, `(profile key, ("facts", [(event, item)]))`, one element a message and visitor, by
-    account and by browser; `BY_ADDRESS`, the message's visitors and times by network address, where the message's
-    attribute `address` names one; `LOG`, one list of rows a message for the events table; `INVALID`, dead letters for
-    bodies that are no message of ours. An event whose visitor denied analytics is in `LOG` no more than one whose
-    visitor denied personalization is in the others. Never raises on input. The catalog is read from Bigtable and
-    cached in the process for five minutes (an unknown item for ten seconds), so what is known of an item may be that
-    old.
+    Outputs: main and `BY_BROWSER`, `(profile key, ("facts", [(event, item)]))`, one element a
+    message and visitor, by account and by browser; `BY_ADDRESS`, the message's visitors and times
+    by network address, where the message's attribute `address` names one; `LOG`, one list of rows a
+    message for the events table; `INVALID`, dead letters for bodies that are no message of ours. An
+    event whose visitor denied analytics is in `LOG` no more than one whose visitor denied
+    personalization is in the others. Never raises on input. The catalog is read from Bigtable and
+    cached in the process for five minutes (an unknown item for ten seconds), so what is known of an
+    item may be that old.
     """
 
     def __init__(self, source: Bigtable) -> None:

@@ -28,7 +28,9 @@ _GLOBAL = (GlobalWindow(),)  # made once: making it costs more than a row
 
 @beam.typehints.with_output_types(tuple[str, Any])
 class SumByItem(beam.DoFn):
-    """A bundle's new facts, summed by item and by scope: a hot item costs one element a bundle, not one an event."""
+    """A bundle's new facts, summed by item and by scope: a hot item costs one element a bundle, not
+    one an event.
+    """
 
     def __init__(self, trending_shards: int) -> None:
         self._shards = trending_shards
@@ -53,7 +55,8 @@ class SumByItem(beam.DoFn):
 
 
 class FoldItemRows(KeyedState):
-    """Partial statistics into each item's row; its popularity goes on to the scopes it belongs to."""
+    """Partial statistics into each item's row; its popularity goes on to the scopes it belongs
+    to."""
 
     def __init__(self, state_options: StateOptions, trending_shards: int) -> None:
         super().__init__(state_options, "items")
@@ -81,7 +84,8 @@ class FoldItemRows(KeyedState):
         total.merge(bigtable.decode(ItemStats, addition))
         add_rank(self._ranks, item_id, total, self._shards)
         yield from self._keep(kept, total.encode(), total.newest_ms, state, flush, expiry)
-        # Bigtable forgets a stub by its cell's time, so it is written anew on each day that the item is seen.
+        # Bigtable forgets a stub by its cell's time, so it is written anew on each day that the
+        # item is seen.
         if stub and total.counts.totals and (unseen or total.newest_ms // DAY_MS > day):
             yield bigtable.STUB, item_id, self._first_stub(item_id, stub), kept.revision
 
@@ -120,17 +124,21 @@ class FoldScopes(KeyedState):
 
 
 def sums(folded: Iterable[Folded], shards: int) -> tuple[dict[str, ItemStats], dict[str, Trending]]:
-    """Partial statistics by item, and partial counts by scope's row, of some messages' new facts."""
+    """Partial statistics by item, and partial counts by scope's row, of some messages' new
+    facts."""
     folded = list(folded)
     items = item_sums(folded)
     return items, scope_counts(folded, items, shards)
 
 
-def scope_counts(folded: Iterable[Folded], items: dict[str, ItemStats], shards: int) -> dict[str, Trending]:
-    """Counts by scope's row: each item's partial counts where its facts are of one category, else fact by fact.
+def scope_counts(
+    folded: Iterable[Folded], items: dict[str, ItemStats], shards: int
+) -> dict[str, Trending]:
+    """Counts by scope's row: each item's partial counts where its facts are of one category, else
+    fact by fact.
 
-    Categories are the catalog's: there are as many scopes as it has categories, and events add none. What the catalog
-    does not hold counts in one scope of its own.
+    Categories are the catalog's: there are as many scopes as it has categories, and events add
+    none. What the catalog does not hold counts in one scope of its own.
     """
     categories: dict[str, set[str | None]] = {}
     for new, _ in folded:
@@ -182,8 +190,9 @@ def _scopes(category: str | None) -> list[str]:
 def add_rank(ranks: dict[str, Trending], item_id: str, stats: ItemStats, shards: int) -> None:
     """Note an item's popularity, from all of its history, in the rows of its scopes.
 
-    Made-up products would fill the catalog's scope, whose shards keep 300 each: they have another. An item that the
-    catalog comes to hold moves at its next event, with its whole popularity, and grows no more where it was.
+    Made-up products would fill the catalog's scope, whose shards keep 300 each: they have another.
+    An item that the catalog comes to hold moves at its next event, with its whole popularity, and
+    grows no more where it was.
     """
     popularity = stats.log2_popularity()
     if popularity is None:
@@ -203,15 +212,17 @@ def shard_of(item_id: str, shards: int) -> int:
 class FoldItems(beam.PTransform):
     """Fold new, trusted events into item stats and trending scopes; yield Bigtable writes.
 
-    A bundle's events are first summed by row, so a hot item costs one element a bundle and worker, not one an event.
-    Then two keyed folds, global window: items, and, with each item's whole popularity, the scopes it belongs to
-    (`trending_shards` rows each, by item). State is the encoded monoid, warm-started, forgotten and written as in
-    `FoldProfiles`. An item that the catalog does not hold gets a stub, which a later catalog load overwrites.
+    A bundle's events are first summed by row, so a hot item costs one element a bundle and worker,
+    not one an event. Then two keyed folds, global window: items, and, with each item's whole
+    popularity, the scopes it belongs to (`trending_shards` rows each, by item). State is the
+    encoded monoid, warm-started, forgotten and written as in `FoldProfiles`. An item that the
+    catalog does not hold gets a stub, which a later catalog load overwrites.
 
-    These states hold no event ids: each new event counts once because `FoldProfiles` hands it on once, and the runner
-    keeps what is between steps exactly once. Where it does not, they are only nearly exact: Dataflow's at-least-once
-    mode may count an event twice; a job that is killed or cancelled, not drained, leaves out events whose profile was
-    stored already, for a replay finds them duplicate. Profiles are exact in both cases, and a backfill mends items.
+    These states hold no event ids: each new event counts once because `FoldProfiles` hands it on
+    once, and the runner keeps what is between steps exactly once. Where it does not, they are only
+    nearly exact: Dataflow's at-least-once mode may count an event twice; a job that is killed or
+    cancelled, not drained, leaves out events whose profile was stored already, for a replay finds
+    them duplicate. Profiles are exact in both cases, and a backfill mends items.
     """
 
     def __init__(self, state_options: StateOptions, trending_shards: int = 1) -> None:
@@ -219,7 +230,9 @@ class FoldItems(beam.PTransform):
         self._options, self._shards = state_options, trending_shards
 
     def expand(self, new: PCollection) -> Any:
-        partial = new | "SumByItem" >> beam.ParDo(SumByItem(self._shards)).with_outputs(RANKS, main="items")
+        partial = new | "SumByItem" >> beam.ParDo(SumByItem(self._shards)).with_outputs(
+            RANKS, main="items"
+        )
         fold = beam.ParDo(FoldItemRows(self._options, self._shards))
         items = partial["items"] | "FoldItemRows" >> fold.with_outputs(RANKS, main="writes")
         scopes = (

@@ -1,4 +1,6 @@
-"""State that a key keeps: read back from Bigtable when the key is new here, written at most once a flush interval."""
+"""State that a key keeps: read back from Bigtable when the key is new here, written at most once a
+flush interval.
+"""
 
 from __future__ import annotations
 
@@ -38,12 +40,15 @@ Write = tuple[str, str, bytes, int]  # (kind, key, encoded value, cell timestamp
 
 
 def until_drained(time_s: float) -> Timestamp:
-    """Time of a timer in event time, given in seconds since the Unix epoch: when the job is drained at the latest."""
+    """Time of a timer in event time, given in seconds since the Unix epoch: when the job is drained
+    at the latest.
+    """
     return min(Timestamp(time_s), END)
 
 
 class RowState(msgspec.Struct, array_like=True):
-    """One row in Beam's state: its key, value and revision, when it was written last, and whether it waits.
+    """One row in Beam's state: its key, value and revision, when it was written last, and whether
+    it waits.
 
     `term`: the lease's when it was kept. In another term another job has written the row meanwhile.
     """
@@ -64,8 +69,9 @@ class RowState(msgspec.Struct, array_like=True):
 class StateOptions(msgspec.Struct, frozen=True):
     """Options of a fold's state: its Bigtable and lease, when to forget and how often to write.
 
-    `ttl_s`: forget the state of a key that is silent for so long (it is read back from Bigtable); 0: never.
-    `flush_s`: a key is written at most once in so long, the last state always; 0: at every change.
+    `ttl_s`: forget the state of a key that is silent for so long (it is read back from Bigtable);
+    0: never. `flush_s`: a key is written at most once in so long, the last state always; 0: at
+    every change.
     """
 
     source: Bigtable
@@ -75,7 +81,9 @@ class StateOptions(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if self.ttl_s < 0 or self.flush_s < 0:
-            raise ValueError(f"ttl_s and flush_s: expected at least 0, got {self.ttl_s}, {self.flush_s}")
+            raise ValueError(
+                f"ttl_s and flush_s: expected at least 0, got {self.ttl_s}, {self.flush_s}"
+            )
 
     def term(self) -> int:
         """The lease's term; 0 without one. Raises LeaseHeld."""
@@ -83,11 +91,13 @@ class StateOptions(msgspec.Struct, frozen=True):
 
 
 class KeyedState(beam.DoFn):
-    """State of a key, for all folds: a quiet key's first change is written at once, what follows within `flush_s` at its end.
+    """State of a key, for all folds: a quiet key's first change is written at once, what follows
+    within `flush_s` at its end.
 
-    Timers: `flush` (processing time, at most `flush_s` ahead) ends the interval; `expiry` (event time) writes what
-    still waits and forgets, after `ttl_s` of silence and when the job is drained. A processing-time timer holds the
-    watermark of all that follows until it fires, an event-time timer does not (docs/decisions/watermarks.md).
+    Timers: `flush` (processing time, at most `flush_s` ahead) ends the interval; `expiry` (event
+    time) writes what still waits and forgets, after `ttl_s` of silence and when the job is drained.
+    A processing-time timer holds the watermark of all that follows until it fires, an event-time
+    timer does not (docs/decisions/watermarks.md).
     """
 
     STATE = ReadModifyWriteStateSpec("state", BytesCoder())
@@ -119,9 +129,11 @@ class KeyedState(beam.DoFn):
         return RowState(kind, key, *stored, term=self._term)
 
     def _decode(self, form: type[FoldState], kept: RowState) -> FoldState | None:
-        """The kept state, empty for a new row; None, counted, for one that cannot be read, which stays as it is.
+        """The kept state, empty for a new row; None, counted, for one that cannot be read, which
+        stays as it is.
 
-        What is given for such a row is in the log alone: a backfill folds it, once the row can be read again.
+        What is given for such a row is in the log alone: a backfill folds it, once the row can be
+        read again.
         """
         try:
             return bigtable.decode(form, kept.value) if kept.value else form()
@@ -133,7 +145,9 @@ class KeyedState(beam.DoFn):
             return None
 
     def _current(self, state: ReadModifyWriteRuntimeState) -> RowState | None:
-        """The kept state, unless another job has held the lease since: then it is dropped, for the row may say more."""
+        """The kept state, unless another job has held the lease since: then it is dropped, for the
+        row may say more.
+        """
         encoded: bytes | None = state.read()
         if encoded is None:
             return None

@@ -27,7 +27,8 @@ from pipeline.store import now_ms
 NEW, ACCOUNTS, CAMPAIGNS, ANOMALIES = "new", "accounts", "campaigns", "anomalies"
 
 REFRESH_LINK_MS = DAY_MS
-"""A browser's link to its account is written anew so often while it is used: Bigtable forgets by a cell's time."""
+"""A browser's link to its account is written anew so often while it is used: Bigtable forgets by a
+cell's time."""
 MAX_AHEAD_MS = 5_000
 """The watermark may be so far ahead of a worker's clock."""
 
@@ -40,7 +41,8 @@ class Outcome:
     """Changes and outputs of one element.
 
     Attributes:
-        changed: whether the profile is to be written; else it is only kept for as long again where it is `in_use`.
+        changed: whether the profile is to be written; else it is only kept for as long again where
+            it is `in_use`.
         new: facts that were new, for items and sessions.
         duplicates: the number of facts that were not.
         forwarded: what goes on to accounts, by profile key.
@@ -72,7 +74,8 @@ class ProfileFold:
         """Fold what is given into the profile, in place.
 
         Args:
-            key: the profile key; a browser's profile moves into the account that its events name first.
+            key: the profile key; a browser's profile moves into the account that its events name
+                first.
             now: in ms, for campaigns alone.
         """
         kind, value = given
@@ -83,7 +86,9 @@ class ProfileFold:
         if kind == MARK:
             outcome = _mark(profile, value)
         elif kind == ADOPT:
-            outcome = self._judged(key, profile, Folded([], adopt(profile, bigtable.decode(UserProfile, value))))
+            outcome = self._judged(
+                key, profile, Folded([], adopt(profile, bigtable.decode(UserProfile, value)))
+            )
         else:
             outcome = self._add_facts(key, profile, value)
         if outcome.changed and (outcome.by_person or not outcome.new):
@@ -134,7 +139,9 @@ def _move(profile: UserProfile, account: str, facts: list[Fact]) -> Outcome:
 
 
 def _follow(link: UserProfile, given: Given) -> Outcome:
-    """Send what came for a browser on to the account that it was merged into, or that an event names."""
+    """Send what came for a browser on to the account that it was merged into, or that an event
+    names.
+    """
     kind, value = given
     if kind != FACTS:
         return Outcome(changed=False, forwarded=[(link.account, given)])
@@ -213,8 +220,11 @@ class FoldVisitors(KeyedState):
     ) -> Iterator[Any]:
         now, due_ms = now_ms(), due_at.micros // 1000
         if due_ms > now + MAX_AHEAD_MS:
-            return  # the job is drained, and the time has not come; a timer set anew would fire at once, and again
-        kept = self._load(bigtable.PROFILE, key, state)  # the state of a silent key may have been forgotten meanwhile
+            # the job is drained, and the time has not come; a timer set anew would fire at once,
+            # and again
+            return
+        # the state of a silent key may have been forgotten meanwhile
+        kept = self._load(bigtable.PROFILE, key, state)
         profile = self._decode(UserProfile, kept)
         if profile is None:
             return
@@ -255,19 +265,21 @@ class Profiles(NamedTuple):
 
 
 class FoldProfiles(beam.PTransform):
-    """Fold each visitor's new events into the profile; takes `Decode`'s and `WatchAddresses`' outputs.
+    """Fold each visitor's new events into the profile; takes `Decode`'s and `WatchAddresses`'
+    outputs.
 
-    Twice the same fold, keyed by profile key, global window: first browsers (`a#`), then accounts (`u#`). The first
-    event that names both merges the browser's profile into the account, once; from then on all that this browser sends
-    goes to the account, with or without a login, until it takes another anonymous id. A browser that several accounts
-    share stays with the first.
+    Twice the same fold, keyed by profile key, global window: first browsers (`a#`), then accounts
+    (`u#`). The first event that names both merges the browser's profile into the account, once;
+    from then on all that this browser sends goes to the account, with or without a login, until it
+    takes another anonymous id. A browser that several accounts share stays with the first.
 
-    State: the encoded profile (bounded, see `UserProfile`), read back from Bigtable when a key is new to this job,
-    forgotten after `ttl_s` of silence. What the collector took for a bot's (`metadata.bot`) is folded like the rest, in
-    sessions of its own, and handed on as not to be trusted; it calls for no campaign. A duplicate changes nothing and
-    goes no further, so what follows (items, sessions) counts each event once. Writes are coalesced, see `KeyedState`.
-    Outputs: `writes` for Bigtable; `new`, `(profile key, NewFacts)`; `campaigns` and `anomalies` by the rules, the
-    first also by a timer in silence.
+    State: the encoded profile (bounded, see `UserProfile`), read back from Bigtable when a key is
+    new to this job, forgotten after `ttl_s` of silence. What the collector took for a bot's
+    (`metadata.bot`) is folded like the rest, in sessions of its own, and handed on as not to be
+    trusted; it calls for no campaign. A duplicate changes nothing and goes no further, so what
+    follows (items, sessions) counts each event once. Writes are coalesced, see `KeyedState`.
+    Outputs: `writes` for Bigtable; `new`, `(profile key, NewFacts)`; `campaigns` and `anomalies` by
+    the rules, the first also by a timer in silence.
     """
 
     def __init__(self, state_options: StateOptions, rules: Rules | None = None) -> None:
@@ -277,7 +289,9 @@ class FoldProfiles(beam.PTransform):
     def expand(self, inputs: dict[str, PCollection]) -> Profiles:
         tags = (NEW, ACCOUNTS, CAMPAIGNS, ANOMALIES)
         fold = FoldVisitors(self._options, self._rules)
-        browsers = inputs["browsers"] | "Browsers" >> beam.ParDo(fold).with_outputs(*tags, main="writes")
+        browsers = inputs["browsers"] | "Browsers" >> beam.ParDo(fold).with_outputs(
+            *tags, main="writes"
+        )
         accounts = (
             (inputs["accounts"], browsers[ACCOUNTS])
             | "Route" >> beam.Flatten()

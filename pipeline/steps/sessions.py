@@ -21,7 +21,9 @@ from pipeline.store import now_ms
 
 
 class SpanSessions(Sessions):
-    """Beam's Sessions for elements that span time: `(key, SessionSummary)` reaches from its first event to its last."""
+    """Beam's Sessions for elements that span time: `(key, SessionSummary)` reaches from its first
+    event to its last.
+    """
 
     def assign(self, context: WindowFn.AssignContext) -> list[IntervalWindow]:
         _, summary = cast(tuple[str, SessionSummary], context.element)
@@ -54,11 +56,12 @@ def session_rows(session: tuple[str, SessionSummary]) -> list[RowToInsert]:
 class SummarizeSessions(beam.PTransform):
     """Summarize each visit: `(profile key, SessionSummary)`, which `session_rows` makes a row of.
 
-    Session windows of `gap_s` by event time, each message's events entering as one partial summary whose window spans
-    them. Fires when the watermark passes the end and again for each late element within `lateness_s`, accumulating, so
-    the newest row of a session is the whole of it. Beam drops, without counting, what comes when the watermark has
-    passed its visit's end by more than `lateness_s`; the watermark is never ahead of the clock, so the counter
-    `too_late`, events that are later than that by the clock, counts at least all that were dropped.
+    Session windows of `gap_s` by event time, each message's events entering as one partial summary
+    whose window spans them. Fires when the watermark passes the end and again for each late element
+    within `lateness_s`, accumulating, so the newest row of a session is the whole of it. Beam
+    drops, without counting, what comes when the watermark has passed its visit's end by more than
+    `lateness_s`; the watermark is never ahead of the clock, so the counter `too_late`, events that
+    are later than that by the clock, counts at least all that were dropped.
 
     A summary goes into the log: events whose visitor denied analytics are in none.
     """
@@ -66,7 +69,9 @@ class SummarizeSessions(beam.PTransform):
     def __init__(self, gap_s: float = 1800.0, lateness_s: float = 3600.0) -> None:
         super().__init__()
         if gap_s <= 0 or lateness_s < 0:
-            raise ValueError(f"gap_s and lateness_s: expected above 0 and at least 0, got {gap_s}, {lateness_s}")
+            raise ValueError(
+                f"gap_s and lateness_s: expected above 0 and at least 0, got {gap_s}, {lateness_s}"
+            )
         self._gap_s, self._lateness_s = gap_s, lateness_s
 
     def expand(self, new: PCollection) -> Any:

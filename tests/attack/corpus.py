@@ -1,7 +1,7 @@
 """Bodies, queries and headers that are as expensive as their bytes allow, for every protocol.
 
-Each is legal JSON (or a form, or a query) unless its name says otherwise, of about 1 MB once it is unpacked, and built
-by repetition, so that it travels as a few kilobytes. Timestamps are `NOW`.
+Each is legal JSON (or a form, or a query) unless its name says otherwise, of about 1 MB once it is
+unpacked, and built by repetition, so that it travels as a few kilobytes. Timestamps are `NOW`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class Attack(msgspec.Struct, frozen=True):
         return f"{self.endpoint}: {self.name}"
 
 
-# ---- values --------------------------------------------------------------------------------------------------------
+# ---- values
+# --------------------------------------------------------------------------------------------------
 
 
 def repeated(piece: bytes, size: int, ends: bytes = b"[]") -> bytes:
@@ -41,7 +42,11 @@ def repeated(piece: bytes, size: int, ends: bytes = b"[]") -> bytes:
 
 def numbered(piece: bytes, size: int, ends: bytes = b"{}") -> bytes:
     """As `repeated`, with a number in each place of `%d`."""
-    return ends[:1] + b",".join(piece % n for n in range(max(1, (size - 2) // (len(piece) + 4)))) + ends[1:]
+    return (
+        ends[:1]
+        + b",".join(piece % n for n in range(max(1, (size - 2) // (len(piece) + 4))))
+        + ends[1:]
+    )
 
 
 def _text(piece: bytes, size: int) -> bytes:
@@ -89,29 +94,42 @@ def _accepted_bytes(value: Callable[[int], bytes]) -> int:
     return min(int(share * len(sample)), 16 * EVENT_BYTES * 2 // 3)
 
 
-# ---- what a protocol's clients wrap around an event's properties -------------------------------------------------
+# ---- what a protocol's clients wrap around an event's properties
+# -------------------------------------------------
 
 
 def _native(values: list[bytes]) -> Iterator[FuzzRequest]:
-    yield _json("/v1/events", b'{"events":[%s]}', [_native_event(n, value) for n, value in enumerate(values)])
+    yield _json(
+        "/v1/events",
+        b'{"events":[%s]}',
+        [_native_event(n, value) for n, value in enumerate(values)],
+    )
 
 
 def _native_event(number: int, value: bytes) -> bytes:
-    return b'{"event_id":"e%d","event":"click","anonymous_id":"a1","timestamp":"%s","metadata":{"x":%s}}' % (
-        number,
-        TIME,
-        value,
+    return (
+        b'{"event_id":"e%d","event":"click","anonymous_id":"a1","timestamp":"%s","metadata":{"x":%s}}'
+        % (
+            number,
+            TIME,
+            value,
+        )
     )
 
 
 def _segment(values: list[bytes]) -> Iterator[FuzzRequest]:
-    event = b'{"type":"track","event":"Order Completed","anonymousId":"a1","messageId":"m%d","properties":{"x":%s}}'
+    event = (
+        b'{"type":"track","event":"Order '
+        b'Completed","anonymousId":"a1","messageId":"m%d","properties":{"x":%s}}'
+    )
     yield _json("/v1/batch", b'{"batch":[%s]}', [event % pair for pair in enumerate(values)])
 
 
 def _ga4(values: list[bytes]) -> Iterator[FuzzRequest]:
     event = b'{"name":"scroll","params":{"x":%s}}'
-    yield _json("/mp/collect", b'{"client_id":"1.2","events":[%s]}', [event % value for value in values])
+    yield _json(
+        "/mp/collect", b'{"client_id":"1.2","events":[%s]}', [event % value for value in values]
+    )
 
 
 def _snowplow(values: list[bytes]) -> Iterator[FuzzRequest]:
@@ -122,11 +140,16 @@ def _snowplow(values: list[bytes]) -> Iterator[FuzzRequest]:
 
 
 _TP2 = "/com.snowplowanalytics.snowplow/tp2"
-_SNOWPLOW = b'{"schema":"iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4","data":[%s]}'
+_SNOWPLOW = (
+    b'{"schema":"iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4","data":[%s]}'
+)
 
 
 def _mixpanel(values: list[bytes]) -> Iterator[FuzzRequest]:
-    event = b'{"event":"Order Completed","properties":{"token":"t","distinct_id":"u1","time":%d,"x":%s}}'
+    event = (
+        b'{"event":"Order '
+        b'Completed","properties":{"token":"t","distinct_id":"u1","time":%d,"x":%s}}'
+    )
     events = [event % (NOW_MS, value) for value in values]
     yield _json("/track", b"[%s]", events)
     data = base64.b64encode(b"[%s]" % b",".join(events[: max(1, len(events) * 3 // 4)]))
@@ -135,8 +158,14 @@ def _mixpanel(values: list[bytes]) -> Iterator[FuzzRequest]:
 
 
 def _amplitude(values: list[bytes]) -> Iterator[FuzzRequest]:
-    event = b'{"event_type":"Order Completed","device_id":"a1","time":%d,"event_properties":{"x":%s}}'
-    yield _json("/2/httpapi", b'{"api_key":"k","events":[%s]}', [event % (NOW_MS, value) for value in values])
+    event = (
+        b'{"event_type":"Order Completed","device_id":"a1","time":%d,"event_properties":{"x":%s}}'
+    )
+    yield _json(
+        "/2/httpapi",
+        b'{"api_key":"k","events":[%s]}',
+        [event % (NOW_MS, value) for value in values],
+    )
 
 
 PROTOCOLS: Mapping[str, Callable[[list[bytes]], Iterator[FuzzRequest]]] = {
@@ -151,11 +180,15 @@ _COUNTS = (16, 480)
 
 
 def _json(path: str, envelope: bytes, events: list[bytes]) -> FuzzRequest:
-    return FuzzRequest("POST", path, "", {"content-type": "application/json"}, envelope % b",".join(events))
+    return FuzzRequest(
+        "POST", path, "", {"content-type": "application/json"}, envelope % b",".join(events)
+    )
 
 
 def collector_attacks() -> Iterator[Attack]:
-    """Of every protocol, with 16 events and with 480 of each value; then what only one protocol knows."""
+    """Of every protocol, with 16 events and with 480 of each value; then what only one protocol
+    knows.
+    """
     for endpoint, wrap in PROTOCOLS.items():
         for name, value in VALUES.items():
             for count in _COUNTS:
@@ -171,9 +204,15 @@ def collector_attacks() -> Iterator[Attack]:
 
 def _particular() -> Iterator[Attack]:
     for name, value in VALUES.items():
-        yield Attack("native", f"a body of {name}", FuzzRequest("POST", "/v1/events", "", {}, value(BODY_BYTES)))
+        yield Attack(
+            "native",
+            f"a body of {name}",
+            FuzzRequest("POST", "/v1/events", "", {}, value(BODY_BYTES)),
+        )
     click = b'{"event":"click","anonymous_id":"a1","timestamp":"%s"}' % TIME
-    yield Attack("native", "500 small events", _json("/v1/events", b'{"events":[%s]}', [click] * 500))
+    yield Attack(
+        "native", "500 small events", _json("/v1/events", b'{"events":[%s]}', [click] * 500)
+    )
     yield from _rejected()
     yield from _products()
     yield from _forms()
@@ -184,24 +223,51 @@ def _rejected() -> Iterator[Attack]:
     for name in ("objects", "keys", "one text", "personal names", "addresses", "escapes"):
         value = VALUES[name](1800)
         events = [b'{"event":"click","anonymous_id":"a1","x":%s}' % value] * 480
-        yield Attack("native", f"480 rejected events of {name}", _json("/v1/events", b'{"events":[%s]}', events))
+        yield Attack(
+            "native",
+            f"480 rejected events of {name}",
+            _json("/v1/events", b'{"events":[%s]}', events),
+        )
         events = [b'{"type":"nothing","anonymousId":"a1","x":%s}' % value] * 480
-        yield Attack("segment", f"480 rejected events of {name}", _json("/v1/batch", b'{"batch":[%s]}', events))
+        yield Attack(
+            "segment",
+            f"480 rejected events of {name}",
+            _json("/v1/batch", b'{"batch":[%s]}', events),
+        )
         events = [b'{"device_id":"a1","x":%s}' % value] * 480
-        yield Attack("amplitude", f"480 rejected events of {name}", _json("/2/httpapi", b'{"events":[%s]}', events))
+        yield Attack(
+            "amplitude",
+            f"480 rejected events of {name}",
+            _json("/2/httpapi", b'{"events":[%s]}', events),
+        )
         broken = b'{"events":[%s]' % b",".join(events)
-        yield Attack("native", f"a body that breaks off, of {name}", FuzzRequest("POST", "/v1/events", "", {}, broken))
+        yield Attack(
+            "native",
+            f"a body that breaks off, of {name}",
+            FuzzRequest("POST", "/v1/events", "", {}, broken),
+        )
     for name in ("the same key", "repeated names"):
         broken = b'{"sent_at":"x","events":[%s]}' % VALUES[name](80_000)
-        yield Attack("native", f"a time that is none beside {name}", FuzzRequest("POST", "/v1/events", "", {}, broken))
+        yield Attack(
+            "native",
+            f"a time that is none beside {name}",
+            FuzzRequest("POST", "/v1/events", "", {}, broken),
+        )
     event = b'{"event":"click","anonymous_id":"a1","x":1,%s}' % VALUES["the same key"](63_000)[1:-1]
-    yield Attack("native", "4 rejected events of the same key", _json("/v1/events", b'{"events":[%s]}', [event] * 4))
+    yield Attack(
+        "native",
+        "4 rejected events of the same key",
+        _json("/v1/events", b'{"events":[%s]}', [event] * 4),
+    )
     yield Attack("native", "500 numbers", _json("/v1/events", b'{"events":[%s]}', [b"1"] * 500))
 
 
 def _products() -> Iterator[Attack]:
     for count, products in ((10, 100), (50, 100), (480, 10), (480, 100)):
-        for name, product in (("ids", b'"p1"'), ("products", b'{"product_id":"p1","price":1,"name":"a"}')):
+        for name, product in (
+            ("ids", b'"p1"'),
+            ("products", b'{"product_id":"p1","price":1,"name":"a"}'),
+        ):
             value = repeated(product, min(BODY_BYTES // count - 200, (len(product) + 1) * products))
             title = f"{count} orders of {products} {name}"
             for endpoint in ("segment", "mixpanel", "amplitude"):
@@ -210,9 +276,17 @@ def _products() -> Iterator[Attack]:
                     yield Attack(endpoint, title, msgspec.structs.replace(request, body=body))
     shared = b'{"context":{"x":%s},"batch":[%%s]}' % VALUES["one text"](500_000)
     track = b'{"type":"track","event":"a","anonymousId":"a1"}'
-    yield Attack("segment", "500 events with one context of 500 kB", _json("/v1/batch", shared, [track] * 500))
+    yield Attack(
+        "segment",
+        "500 events with one context of 500 kB",
+        _json("/v1/batch", shared, [track] * 500),
+    )
     shared = b'{"context":%s,"batch":[%%s]}' % VALUES["keys"](100_000)
-    yield Attack("segment", "500 events with one context of many keys", _json("/v1/batch", shared, [track] * 500))
+    yield Attack(
+        "segment",
+        "500 events with one context of many keys",
+        _json("/v1/batch", shared, [track] * 500),
+    )
     item = b'{"item_id":"p1","price":1,"item_name":"a"}'
     event = b'{"name":"purchase","params":{"items":%s}}' % repeated(item, (len(item) + 1) * 200)
     for count in (10, 25, 100):
@@ -227,23 +301,40 @@ def _products() -> Iterator[Attack]:
         cx, ue = base64.urlsafe_b64encode(context), base64.urlsafe_b64encode(action)
         event = b'{"e":"ue","p":"web","duid":"a1","eid":"e1","cx":"%s","ue_px":"%s"}' % (cx, ue)
         body = _SNOWPLOW % b",".join([event] * min(count, BODY_BYTES // (len(event) + 1)))
-        yield Attack("snowplow", f"{count} views of {products} products", FuzzRequest("POST", _TP2, "", {}, body))
+        yield Attack(
+            "snowplow",
+            f"{count} views of {products} products",
+            FuzzRequest("POST", _TP2, "", {}, body),
+        )
 
 
 def _action(kind: bytes) -> bytes:
     schema = b"iglu:com.snowplowanalytics.snowplow.ecommerce/snowplow_ecommerce_action/jsonschema/1"
-    return b'{"schema":"iglu:a/unstruct_event/jsonschema/1","data":{"schema":"%s","data":{"type":"%s"}}}' % (
-        schema,
-        kind,
+    return (
+        b'{"schema":"iglu:a/unstruct_event/jsonschema/1","data":{"schema":"%s","data":{"type":"%s"}}}'
+        % (
+            schema,
+            kind,
+        )
     )
 
 
 def _forms() -> Iterator[Attack]:
     form = {"content-type": "application/x-www-form-urlencoded"}
-    pieces = {"pairs": b"a=b&", "ampersands": b"&", "escapes": b"%41", "pluses": b"+", "data": b"data=%5B%5D&"}
+    pieces = {
+        "pairs": b"a=b&",
+        "ampersands": b"&",
+        "escapes": b"%41",
+        "pluses": b"+",
+        "data": b"data=%5B%5D&",
+    }
     for name, piece in pieces.items():
         body = piece * (BODY_BYTES // len(piece))
-        yield Attack("mixpanel", f"a form of {name}", FuzzRequest("POST", "/track", "", form, b"data=" + body))
+        yield Attack(
+            "mixpanel",
+            f"a form of {name}",
+            FuzzRequest("POST", "/track", "", form, b"data=" + body),
+        )
         yield Attack("mixpanel", f"a line of {name}", FuzzRequest("POST", "/track", "", form, body))
     lines = {
         "names": b"en=a",
@@ -257,7 +348,9 @@ def _forms() -> Iterator[Attack]:
     }
     for name, line in lines.items():
         body = b"\n".join([line] * min(500, BODY_BYTES // (len(line) + 1)))
-        request = FuzzRequest("POST", "/g/collect", "tid=G-1&cid=1.2", {"content-type": "text/plain"}, body)
+        request = FuzzRequest(
+            "POST", "/g/collect", "tid=G-1&cid=1.2", {"content-type": "text/plain"}, body
+        )
         yield Attack("ga4", f"lines of {name}", request)
     for name, query in {
         "pairs": "a=b&" * 2000,
@@ -273,7 +366,9 @@ def _forms() -> Iterator[Attack]:
             ("mixpanel", "/track"),
         ):
             yield Attack(
-                endpoint, f"a query of {name}", FuzzRequest("GET", path, f"anonymous_id=a1&e=pv&{query}", {}, b"")
+                endpoint,
+                f"a query of {name}",
+                FuzzRequest("GET", path, f"anonymous_id=a1&e=pv&{query}", {}, b""),
             )
 
 
@@ -289,23 +384,34 @@ def _headers() -> Iterator[Attack]:
         "origin": "https://" + "a" * 8000,
         "sec-gpc": "1" * 8000,
     }.items():
-        yield Attack("native", f"a long {name}", FuzzRequest("POST", "/v1/events", "", {name: value}, click))
+        yield Attack(
+            "native", f"a long {name}", FuzzRequest("POST", "/v1/events", "", {name: value}, click)
+        )
     url = b"https://a.example/?" + b"utm_source=&" * 5000
     event = b'{"event_id":"e%d","event":"page_view","anonymous_id":"a1","timestamp":"%s","metadata":{"url":"%s"}}'
     events = [event % (n, TIME, url) for n in range(16)]
-    yield Attack("native", "16 events of campaigns", _json("/v1/events", b'{"events":[%s]}', events))
+    yield Attack(
+        "native", "16 events of campaigns", _json("/v1/events", b'{"events":[%s]}', events)
+    )
     events = [event % (n, TIME, url[:1900]) for n in range(480)]
-    yield Attack("native", "480 events of campaigns", _json("/v1/events", b'{"events":[%s]}', events))
+    yield Attack(
+        "native", "480 events of campaigns", _json("/v1/events", b'{"events":[%s]}', events)
+    )
     agent = b'{"event_id":"e%d","event":"click","anonymous_id":"a1","timestamp":"%s","metadata":{"user_agent":"%d%s"}}'
     events = [agent % (n, TIME, n, b"Mozilla/5.0 (a; b) c " * 25) for n in range(480)]
-    yield Attack("native", "480 events of user agents", _json("/v1/events", b'{"events":[%s]}', events))
+    yield Attack(
+        "native", "480 events of user agents", _json("/v1/events", b'{"events":[%s]}', events)
+    )
 
 
-# ---- the API and the predictor -------------------------------------------------------------------------------------
+# ---- the API and the predictor
+# -------------------------------------------------------------------------------------
 
 
 def recommendation_attacks(time: bytes = TIME) -> Iterator[Attack]:
-    """For `POST /v1/recommendations`: pending events of each value at `time`, and what stands beside them."""
+    """For `POST /v1/recommendations`: pending events of each value at `time`, and what stands
+    beside them.
+    """
     event = b'{"event_id":"e%d","event":"click","timestamp":"%s","metadata":{"x":%s}}'
     for name, value in VALUES.items():
         events = [event % (n, time, value(4600)) for n in range(200)]
@@ -333,7 +439,9 @@ def profile_attacks() -> Iterator[Attack]:
     """For `POST /v1/profile`."""
     for name, value in VALUES.items():
         body = b'{"anonymous_id":"a1","event_id":%s}' % value(API_BYTES)
-        yield Attack("api", f"a profile of {name}", FuzzRequest("POST", "/v1/profile", "", {}, body))
+        yield Attack(
+            "api", f"a profile of {name}", FuzzRequest("POST", "/v1/profile", "", {}, body)
+        )
 
 
 def prediction_attacks(columns: int) -> Iterator[Attack]:
@@ -346,7 +454,9 @@ def prediction_attacks(columns: int) -> Iterator[Attack]:
 
 
 def _instances(name: str, instances: bytes) -> Attack:
-    return Attack("predictor", name, FuzzRequest("POST", "/predict", "", {}, b'{"instances":%s}' % instances))
+    return Attack(
+        "predictor", name, FuzzRequest("POST", "/predict", "", {}, b'{"instances":%s}' % instances)
+    )
 
 
 def message_attacks() -> Iterator[Attack]:

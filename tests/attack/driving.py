@@ -1,4 +1,5 @@
-"""Does a request in this process, as the server would, and tells the processor time that it took."""
+"""Does a request in this process, as the server would, and tells the processor time that it
+took."""
 
 from __future__ import annotations
 
@@ -38,7 +39,9 @@ class Cost(msgspec.Struct, frozen=True):
 class Publishes:
     """Confirms everything, at once."""
 
-    async def publish(self, topic: str, messages: Sequence[Any], within_s: float | None = None) -> None:
+    async def publish(
+        self, topic: str, messages: Sequence[Any], within_s: float | None = None
+    ) -> None:
         """See `collector.Publishes`."""
 
 
@@ -59,14 +62,18 @@ def collect(with_collector: Collector, request: FuzzRequest) -> Awaitable[Any]:
         "method": request.method,
         "path": request.path,
         "query_string": request.query.encode("latin-1"),
-        "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in request.headers.items()],
+        "headers": [
+            (name.encode("latin-1"), value.encode("latin-1"))
+            for name, value in request.headers.items()
+        ],
         "client": ("192.0.2.1", 1),
     }
     return with_collector(Request(scope, receive))
 
 
 def cheapest(ask: Callable[[], Awaitable[Any]], quick_s: float = QUICK_S) -> Cost:
-    """Of up to `REPEATS` runs, within a running loop: other programs share the machine, and garbage is collected.
+    """Of up to `REPEATS` runs, within a running loop: other programs share the machine, and garbage
+    is collected.
 
     Args:
         ask: makes a request, as yet unasked.

@@ -54,7 +54,9 @@ class TestTheBounds:
             (rb'"\ud83d"', MAX_ESCAPED_HALVES, "surrogates"),
         ],
     )
-    def test_what_reaches_a_bound_passes_and_one_more_is_refused(self, piece: bytes, most: int, told: str) -> None:
+    def test_what_reaches_a_bound_passes_and_one_more_is_refused(
+        self, piece: bytes, most: int, told: str
+    ) -> None:
         padding = b" " * MAX_CONTAINERS
         check_work(padding + list_of(piece, most))
         with pytest.raises(TooMuch, match=rf"body: expected at most \d+ .*{told}"):
@@ -69,7 +71,8 @@ class TestTheBounds:
     def test_a_message_may_hold_twice_as_much(self) -> None:
         check_work(list_of(b"[]", MESSAGE_TIMES * MAX_CONTAINERS - 1), times=MESSAGE_TIMES)
         with pytest.raises(
-            InvalidEvent, match=f"body: expected at most {MESSAGE_TIMES * MAX_CONTAINERS} objects and lists"
+            InvalidEvent,
+            match=f"body: expected at most {MESSAGE_TIMES * MAX_CONTAINERS} objects and lists",
         ):
             decode_message(b'{"events":%s}' % list_of(b"[]", MESSAGE_TIMES * MAX_CONTAINERS))
 
@@ -100,8 +103,12 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("place", REFUSED)
-@pytest.mark.parametrize("value", ["lists", "objects", "deep lists", "numbers", "floats", "huge integers"])
-async def test_a_request_of_too_much_is_refused_by_name_in_the_vendors_form(place: str, value: str) -> None:
+@pytest.mark.parametrize(
+    "value", ["lists", "objects", "deep lists", "numbers", "floats", "huge integers"]
+)
+async def test_a_request_of_too_much_is_refused_by_name_in_the_vendors_form(
+    place: str, value: str
+) -> None:
     path, around = REFUSED[place]
     answer = asked("POST", path, around % VALUES[value](BODY_BYTES - 1000))
 
@@ -111,8 +118,13 @@ async def test_a_request_of_too_much_is_refused_by_name_in_the_vendors_form(plac
 
 
 async def test_names_may_stand_twice_only_where_there_are_few_values() -> None:
-    twice = b'{"event":"click","anonymous_id":"a1","timestamp":"%s","consent":null,"consent":{},"x":%s}'
-    few, many = (asked("POST", "/v1/events", twice % (TIME, list_of(b"1", count))) for count in (9000, 11_000))
+    twice = (
+        b'{"event":"click","anonymous_id":"a1","timestamp":"%s","consent":null,"consent":{},"x":%s}'
+    )
+    few, many = (
+        asked("POST", "/v1/events", twice % (TIME, list_of(b"1", count)))
+        for count in (9000, 11_000)
+    )
     assert few.status_code == 202
     assert (many.status_code, b"where names stand twice" in many.body) == (413, True)
 
@@ -128,15 +140,24 @@ async def test_a_quotation_mark_in_an_escape_is_no_name_that_stands_twice() -> N
 async def test_snowplow_is_told_400_for_what_its_texts_hold() -> None:
     hidden = base64.urlsafe_b64encode(VALUES["lists"](1400))
     event = b'{"e":"pv","duid":"a1","cx":"%s"}' % hidden
-    envelope = b'{"schema":"iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4","data":%s}'
+    envelope = (
+        b'{"schema":"iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4","data":%s}'
+    )
     answer = asked("POST", "/com.snowplowanalytics.snowplow/tp2", envelope % list_of(event, 480))
 
-    assert (answer.status_code, answer.body) == (400, b"data: expected at most %d objects and lists\n" % MAX_CONTAINERS)
+    assert (answer.status_code, answer.body) == (
+        400,
+        b"data: expected at most %d objects and lists\n" % MAX_CONTAINERS,
+    )
 
 
 async def test_lines_are_counted_together() -> None:
-    line = b'{"event":"a","properties":{"token":"t","distinct_id":"u1","x":%s}}' % VALUES["lists"](2000)
-    answer = asked("POST", "/import", b"\n".join([line] * 480), {"content-type": "application/x-ndjson"})
+    line = b'{"event":"a","properties":{"token":"t","distinct_id":"u1","x":%s}}' % VALUES["lists"](
+        2000
+    )
+    answer = asked(
+        "POST", "/import", b"\n".join([line] * 480), {"content-type": "application/x-ndjson"}
+    )
 
     assert answer.status_code == 413
     assert b"objects and lists" in answer.body
@@ -151,7 +172,12 @@ async def test_lines_are_counted_together() -> None:
     ],
 )
 async def test_the_fields_of_lines_are_counted_together(line: bytes, told: bytes) -> None:
-    answer = asked("POST", "/g/collect?tid=G-1&cid=1.2", b"\n".join([line] * 400), {"content-type": "text/plain"})
+    answer = asked(
+        "POST",
+        "/g/collect?tid=G-1&cid=1.2",
+        b"\n".join([line] * 400),
+        {"content-type": "text/plain"},
+    )
 
     assert answer.status_code == 413
     assert told in answer.body
@@ -168,13 +194,20 @@ async def test_what_a_batch_says_once_is_counted_with_each_of_its_events() -> No
 
 async def test_the_largest_usual_requests_are_accepted() -> None:
     metadata = {f"property_{number}": f"a value, of {number}" for number in range(25)}
-    event = {"event": "click", "anonymous_id": "a1", "timestamp": TIME.decode(), "metadata": metadata}
+    event = {
+        "event": "click",
+        "anonymous_id": "a1",
+        "timestamp": TIME.decode(),
+        "metadata": metadata,
+    }
     answer = asked("POST", "/v1/events", json.dumps({"events": [event] * 500}).encode())
     assert json.loads(answer.body) == {"accepted": 500, "rejected": 0, "errors": []}
 
     order = b'{"event_type":"Order Completed","device_id":"a1","event_properties":{"products":%s}}'
     products = repeated(b'{"product_id":"p1","name":"Lamp, small","price":2.5,"quantity":2}', 6600)
-    answer = asked("POST", "/2/httpapi", b'{"api_key":"k","events":%s}' % list_of(order % products, 30))
+    answer = asked(
+        "POST", "/2/httpapi", b'{"api_key":"k","events":%s}' % list_of(order % products, 30)
+    )
     assert json.loads(answer.body)["events_ingested"] == 30
 
 
@@ -192,11 +225,16 @@ async def test_a_batch_of_as_many_events_as_segments_server_sdks_send_is_accepte
         "timestamp": TIME.decode(),
         "messageId": "node-next-1735732800000-3c5b",
         "properties": {"product_id": "p1", "name": "Lamp", "price": 9.5, "category": "lamps"},
-        "context": {"library": {"name": "@segment/analytics-node", "version": "2.2.0"}, "traits": {}},
+        "context": {
+            "library": {"name": "@segment/analytics-node", "version": "2.2.0"},
+            "traits": {},
+        },
         "integrations": {},
         "_metadata": {"nodeVersion": "20.18.0", "jsRuntime": "node"},
     }
-    body = json.dumps({"batch": [event] * MAX_VENDOR_EVENTS, "sentAt": TIME.decode()}, separators=(",", ":"))
+    body = json.dumps(
+        {"batch": [event] * MAX_VENDOR_EVENTS, "sentAt": TIME.decode()}, separators=(",", ":")
+    )
     assert asked("POST", "/v1/batch", body.encode()).status_code == 200
 
 

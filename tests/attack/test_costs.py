@@ -1,4 +1,6 @@
-"""No request, however it is made, takes a server long; the figures are those of `python -m tests.bench.attack`."""
+"""No request, however it is made, takes a server long; the figures are those of `python -m
+tests.bench.attack`.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,14 @@ from tests.attack.corpus import (
     profile_attacks,
     recommendation_attacks,
 )
-from tests.attack.driving import Cost, cheapest, cheapest_awaited, collect, collector, spared_garbage_collector
+from tests.attack.driving import (
+    Cost,
+    cheapest,
+    cheapest_awaited,
+    collect,
+    collector,
+    spared_garbage_collector,
+)
 from tests.vertex.api.fakes import NOW_MS, Service, shop
 from vertex.api.contract import InvalidRequest, parse_profile_request, parse_request
 from vertex.api.timing import Stopwatch
@@ -30,12 +39,15 @@ from vertex.model import prior_model
 from vertex.predictor.app import json_predict
 
 MAX_STEP_S = 0.15
-"""Five times what is promised: other programs share the machine. Without its bounds it would be 0.3 to 10 s."""
+"""Five times what is promised: other programs share the machine. Without its bounds it would be 0.3
+to 10 s."""
 MAX_REQUEST_S = 1.0
 """Of an order of products in several steps, of which each is bounded by `MAX_STEP_S`."""
 ANSWERED = {200, 202, 204, 400, 413}
 STRICT = Privacy(
-    fields=FieldPolicy(("pii", "metadata.secret"), ("user_id", "metadata.account"), b"a secret of the tests")
+    fields=FieldPolicy(
+        ("pii", "metadata.secret"), ("user_id", "metadata.account"), b"a secret of the tests"
+    )
 )
 
 pytestmark = pytest.mark.alone
@@ -55,11 +67,16 @@ def slow(costs: dict[str, Cost]) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("endpoint", ["native", "pixel", "segment", "ga4", "snowplow", "mixpanel", "amplitude"])
+@pytest.mark.parametrize(
+    "endpoint", ["native", "pixel", "segment", "ga4", "snowplow", "mixpanel", "amplitude"]
+)
 async def test_no_request_holds_up_the_collector(endpoint: str) -> None:
     asked = collector()
     attacks = [attack for attack in collector_attacks() if attack.endpoint == endpoint]
-    costs = {attack.name: cheapest(partial(collect, asked, attack.request), MAX_STEP_S) for attack in attacks}
+    costs = {
+        attack.name: cheapest(partial(collect, asked, attack.request), MAX_STEP_S)
+        for attack in attacks
+    }
 
     assert slow(costs) == {}
     assert {cost.answer.status_code for cost in costs.values()} <= ANSWERED
@@ -68,7 +85,10 @@ async def test_no_request_holds_up_the_collector(endpoint: str) -> None:
 async def test_nor_one_that_drops_and_hashes_fields() -> None:
     asked = collector(STRICT)
     attacks = [attack for attack in collector_attacks() if attack.endpoint == "native"]
-    costs = {attack.name: cheapest(partial(collect, asked, attack.request), MAX_STEP_S) for attack in attacks}
+    costs = {
+        attack.name: cheapest(partial(collect, asked, attack.request), MAX_STEP_S)
+        for attack in attacks
+    }
 
     assert slow(costs) == {}
     assert {cost.answer.status_code for cost in costs.values()} <= ANSWERED
@@ -82,13 +102,18 @@ async def test_no_question_holds_up_the_api() -> None:
         try:
             if "profile" in attack.name:
                 return parse_profile_request(attack.request.body, False)
-            return await service.recommender.answer(parse_request(attack.request.body, False), Stopwatch())
+            return await service.recommender.answer(
+                parse_request(attack.request.body, False), Stopwatch()
+            )
         except InvalidRequest as error:
             return error
 
     now = datetime.fromtimestamp(NOW_MS / 1000, UTC).isoformat().encode()
     attacks = itertools.chain(recommendation_attacks(now), profile_attacks())
-    assert slow({attack.name: await cheapest_awaited(partial(ask, attack)) for attack in attacks}) == {}
+    assert (
+        slow({attack.name: await cheapest_awaited(partial(ask, attack)) for attack in attacks})
+        == {}
+    )
 
 
 async def test_no_prediction_holds_up_the_predictor() -> None:
@@ -111,4 +136,6 @@ async def test_no_message_holds_up_the_pipeline() -> None:
         except InvalidEvent as error:
             return error
 
-    assert slow({attack.name: cheapest(partial(decode, attack)) for attack in message_attacks()}) == {}
+    assert (
+        slow({attack.name: cheapest(partial(decode, attack)) for attack in message_attacks()}) == {}
+    )

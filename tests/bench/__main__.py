@@ -1,4 +1,5 @@
-"""`make bench`: every benchmark in turn, a table for people and build/reports/bench.json for machines.
+"""`make bench`: every benchmark in turn, a table for people and build/reports/bench.json for
+machines.
 
 `python -m tests.bench pipeline api` runs some of them.
 """
@@ -9,7 +10,19 @@ import json
 import sys
 from collections.abc import Callable
 
-from tests.bench import api, attack, backfill, collector, engines, freshness, pipeline, profiles, sdk, steps, training
+from tests.bench import (
+    api,
+    attack,
+    backfill,
+    collector,
+    engines,
+    freshness,
+    pipeline,
+    profiles,
+    sdk,
+    steps,
+    training,
+)
 from tests.bench.rows import Row
 from tests.simulator.report import REPORTS, machine_line, table
 
@@ -32,7 +45,10 @@ def main(names: list[str]) -> int:
     """Run the named benchmarks (all when none is named); exit code 2 for a name that is none."""
     unknown = [name for name in names if name not in BENCHES]
     if unknown:
-        print(f"bench: expected some of {', '.join(BENCHES)}, got {', '.join(unknown)}", file=sys.stderr)
+        print(
+            f"bench: expected some of {', '.join(BENCHES)}, got {', '.join(unknown)}",
+            file=sys.stderr,
+        )
         return 2
     rows: list[Row] = []
     for name in names or BENCHES:
@@ -41,7 +57,10 @@ def main(names: list[str]) -> int:
     REPORTS.mkdir(parents=True, exist_ok=True)
     path = REPORTS / "bench.json"
     path.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
-    cells = [[str(value) if isinstance(value, str) else _figure(value) for value in row.values()] for row in rows]  # type: ignore[arg-type]
+    cells = [
+        [str(value) if isinstance(value, str) else _figure(value) for value in row.values()]
+        for row in rows
+    ]  # type: ignore[arg-type]
     print(f"\nmachine: {machine_line()}\n")
     print(table([["figure", "value", "unit", "target", "beside", "its value"], *cells]))
     print(f"\nwritten to {path}")

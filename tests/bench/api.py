@@ -1,6 +1,7 @@
 """The API's latency with 200 candidates, beside one bare Bigtable read in the same run.
 
-One worker; the predictor and the Bigtable emulator are real processes on loopback. `python -m tests.bench.api`.
+One worker; the predictor and the Bigtable emulator are real processes on loopback. `python -m
+tests.bench.api`.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ Work = Callable[[], Awaitable[None]]
 
 
 class Client:
-    """Connections that stay open, and as little work for each request as may be: it shares the machine's cores."""
+    """Connections that stay open, and as little work for each request as may be: it shares the
+    machine's cores.
+    """
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -39,12 +42,20 @@ class Client:
 
     async def ask(self, question: dict[str, Any]) -> tuple[dict[str, Any], str]:
         """The answer and its Server-Timing."""
-        reader, writer = self._idle.pop() if self._idle else await asyncio.open_connection(HOST, self._port)
+        reader, writer = (
+            self._idle.pop() if self._idle else await asyncio.open_connection(HOST, self._port)
+        )
         body = json.dumps(question).encode()
-        head = f"POST /v1/recommendations HTTP/1.1\r\nhost: {HOST}\r\ncontent-length: {len(body)}\r\n\r\n"
+        head = (
+            f"POST /v1/recommendations HTTP/1.1\r\nhost: {HOST}\r\ncontent-length: "
+            f"{len(body)}\r\n\r\n"
+        )
         writer.write(head.encode() + body)
         status, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        headers = {
+            name.lower(): value.strip()
+            for name, _, value in (line.partition(":") for line in lines)
+        }
         content = await reader.readexactly(int(headers["content-length"]))
         if " 200 " not in status:
             raise RuntimeError(f"expected status 200, got {status}: {content[:200]!r}")
@@ -96,20 +107,27 @@ async def _measure(stack: Stack) -> list[Row]:
         served_by.clear()
         steps.clear()
         alone, bare = await _in_turns(ask, read)
-        inside = [row(f"api_step_{step}_p50", _quantile(times, 0.5), "ms") for step, times in steps.items()]
+        inside = [
+            row(f"api_step_{step}_p50", _quantile(times, 0.5), "ms")
+            for step, times in steps.items()
+        ]
         busy, per_s = await _at_once(ask)
     by_vertex = served_by["vertex"] / served_by.total()
     return [
         *_rows("api_one_at_a_time", alone, bare),
         *inside,
-        *(Row(**{**found, "target": None}) for found in _rows(f"api_{CONCURRENT}_at_a_time", busy, bare)),
+        *(
+            Row(**{**found, "target": None})
+            for found in _rows(f"api_{CONCURRENT}_at_a_time", busy, bare)
+        ),
         row(f"api_{CONCURRENT}_at_a_time_throughput", per_s, "answers/s"),
         row("api_share_ranked_by_vertex", by_vertex, "ratio"),
     ]
 
 
 async def _in_turns(ask: Work, read: Work) -> tuple[list[float], list[float]]:
-    """Milliseconds of each, in alternating rounds, so that what else the machine does meets both."""
+    """Milliseconds of each, in alternating rounds, so that what else the machine does meets
+    both."""
     asked, bare = [], []
     for _ in range(ROUNDS):
         asked += await _times(ask, QUESTIONS // ROUNDS)
@@ -118,7 +136,9 @@ async def _in_turns(ask: Work, read: Work) -> tuple[list[float], list[float]]:
 
 
 async def _at_once(ask: Work) -> tuple[list[float], float]:
-    """Milliseconds of each answer to `CONCURRENT` clients that wait for nothing else, and answers a second."""
+    """Milliseconds of each answer to `CONCURRENT` clients that wait for nothing else, and answers a
+    second.
+    """
     began = time.perf_counter()
     parts = await asyncio.gather(*(_times(ask, QUESTIONS // CONCURRENT) for _ in range(CONCURRENT)))
     return [each for part in parts for each in part], QUESTIONS / (time.perf_counter() - began)
@@ -127,7 +147,14 @@ async def _at_once(ask: Work) -> tuple[list[float], float]:
 def _rows(name: str, times: list[float], bare: list[float]) -> list[Row]:
     floor = "one bare Bigtable read_row"
     return [
-        row(f"{name}_{quantile}", _quantile(times, share), "ms", TARGET_MS[quantile], floor, _quantile(bare, share))
+        row(
+            f"{name}_{quantile}",
+            _quantile(times, share),
+            "ms",
+            TARGET_MS[quantile],
+            floor,
+            _quantile(bare, share),
+        )
         for quantile, share in (("p50", 0.5), ("p99", 0.99))
     ]
 
@@ -156,7 +183,9 @@ def _quantile(times: list[float], share: float) -> float:
 @contextlib.asynccontextmanager
 async def _bare_store(stack: Stack) -> AsyncIterator[AsyncStore]:
     with _stack_environment(stack):
-        store = AsyncStore(stack.env["GOOGLE_CLOUD_PROJECT"], stack.env["FRESHET_BIGTABLE_INSTANCE"])
+        store = AsyncStore(
+            stack.env["GOOGLE_CLOUD_PROJECT"], stack.env["FRESHET_BIGTABLE_INSTANCE"]
+        )
     try:
         yield store
     finally:

@@ -1,9 +1,11 @@
-"""Costs of hostile requests: the dearest of the attack corpus by endpoint, and everybody else's p99 meanwhile.
+"""Costs of hostile requests: the dearest of the attack corpus by endpoint, and everybody else's p99
+meanwhile.
 
-The first figures are processor time in this process, of the whole request and of its longest step: between two steps
-the collector serves others. Beside each stands the median over the corpus. The others are of a collector of its own on
-one core: people send single events from many addresses at `PEOPLE_PER_S`, while one address sends the corpus at 1 MB/s,
-as it is, then gzipped, and gzipped where an address has a rate; beside the same people without it. Takes 2 minutes.
+The first figures are processor time in this process, of the whole request and of its longest step:
+between two steps the collector serves others. Beside each stands the median over the corpus. The
+others are of a collector of its own on one core: people send single events from many addresses at
+`PEOPLE_PER_S`, while one address sends the corpus at 1 MB/s, as it is, then gzipped, and gzipped
+where an address has a rate; beside the same people without it. Takes 2 minutes.
 """
 
 from __future__ import annotations
@@ -35,9 +37,23 @@ from tests.attack.corpus import (
     profile_attacks,
     recommendation_attacks,
 )
-from tests.attack.driving import Cost, cheapest, cheapest_awaited, collect, collector, spared_garbage_collector
+from tests.attack.driving import (
+    Cost,
+    cheapest,
+    cheapest_awaited,
+    collect,
+    collector,
+    spared_garbage_collector,
+)
 from tests.bench import payloads
-from tests.bench.collector import _other_cores, _pinned, _quantile_ms, _server_core, _succeeded, _unsubscribe
+from tests.bench.collector import (
+    _other_cores,
+    _pinned,
+    _quantile_ms,
+    _server_core,
+    _succeeded,
+    _unsubscribe,
+)
 from tests.bench.fuzz_corpus import FuzzRequest
 from tests.bench.load import pace
 from tests.bench.rows import Row, row
@@ -65,7 +81,9 @@ def run() -> list[Row]:
     """Rows of the bench report."""
     with spared_garbage_collector():
         costs = asyncio.run(_costs())
-    return [made for endpoint, found in costs.items() for made in _rows(endpoint, found)] + _measure_flood()
+    return [
+        made for endpoint, found in costs.items() for made in _rows(endpoint, found)
+    ] + _measure_flood()
 
 
 def _rows(endpoint: str, costs: list[Cost]) -> list[Row]:
@@ -75,18 +93,23 @@ def _rows(endpoint: str, costs: list[Cost]) -> list[Row]:
         ("step", [1e3 * cost.longest_s for cost in costs]),
     ):
         median_ms = statistics.median(times)
-        rows.append(row(f"attack_{endpoint}_worst_{name}", max(times), "ms", TARGET_MS, MEDIAN, median_ms))
+        rows.append(
+            row(f"attack_{endpoint}_worst_{name}", max(times), "ms", TARGET_MS, MEDIAN, median_ms)
+        )
     return rows
 
 
-# ---- in this process -----------------------------------------------------------------------------------------------
+# ---- in this process
+# -----------------------------------------------------------------------------------------------
 
 
 async def _costs() -> dict[str, list[Cost]]:
     found: dict[str, list[Cost]] = {}
     asked = collector()
     for attack in collector_attacks():
-        found.setdefault(attack.endpoint, []).append(cheapest(partial(collect, asked, attack.request)))
+        found.setdefault(attack.endpoint, []).append(
+            cheapest(partial(collect, asked, attack.request))
+        )
     service, model = Service(shop()), prior_model()
     await service.items.load()
     now = datetime.fromtimestamp(NOW_MS / 1000, UTC).isoformat().encode()
@@ -110,7 +133,10 @@ async def _costs() -> dict[str, list[Cost]]:
         ("message", message_attacks(), decode),
     ]
     for endpoint, attacks, do in doors:
-        found[endpoint] = [await cheapest_awaited(partial(_refusing, do, attack.request.body)) for attack in attacks]
+        found[endpoint] = [
+            await cheapest_awaited(partial(_refusing, do, attack.request.body))
+            for attack in attacks
+        ]
     return found
 
 
@@ -122,7 +148,8 @@ async def _refusing(do: Callable[[bytes], Awaitable[Any]], body: bytes) -> Any:
         return error
 
 
-# ---- beside others -------------------------------------------------------------------------------------------------
+# ---- beside others
+# -------------------------------------------------------------------------------------------------
 
 
 def _measure_flood() -> list[Row]:
@@ -137,7 +164,9 @@ def _measure_flood() -> list[Row]:
 
 
 def _start_and_measure(stack: Stack, kinds: tuple[str, ...], setting: str = "") -> list[Row]:
-    """Start a collector on a core of its own, and measure the people without the attack and with each kind of it."""
+    """Start a collector on a core of its own, and measure the people without the attack and with
+    each kind of it.
+    """
     with _pinned({_server_core()}):
         stack.start_process("collector")
     stack.wait_for("collector")
@@ -150,7 +179,16 @@ def _start_and_measure(stack: Stack, kinds: tuple[str, ...], setting: str = "") 
             with _flood(port, kind):
                 p99_ms = _people_p99_ms(port, PEOPLE_S)
             name = f"p99_of_others_under_attack_{kind}{setting}"
-            rows.append(row(name, p99_ms, "ms", MAX_SHARE * alone_ms, "the same without the attack", alone_ms))
+            rows.append(
+                row(
+                    name,
+                    p99_ms,
+                    "ms",
+                    MAX_SHARE * alone_ms,
+                    "the same without the attack",
+                    alone_ms,
+                )
+            )
     return rows
 
 
@@ -161,7 +199,9 @@ def _people_p99_ms(port: int, seconds: float) -> float:
 def _people() -> list[bytes]:
     """Single events, each of another address."""
     return [
-        request.replace(b"\r\n", b"\r\nx-forwarded-for: 198.51.%d.%d\r\n" % divmod(number % 65_536, 256), 1)
+        request.replace(
+            b"\r\n", b"\r\nx-forwarded-for: 198.51.%d.%d\r\n" % divmod(number % 65_536, 256), 1
+        )
         for number, request in enumerate(payloads.native(1))
     ]
 
@@ -169,7 +209,9 @@ def _people() -> list[bytes]:
 @contextlib.contextmanager
 def _flood(port: int, kind: str) -> Iterator[None]:
     """The attack, in a process of its own: it must not keep the people from reading the clock."""
-    process = subprocess.Popen([sys.executable, "-m", "tests.bench.attack", "flood", kind, str(port)])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.bench.attack", "flood", kind, str(port)]
+    )
     try:
         time.sleep(3.0)
         yield
@@ -184,7 +226,9 @@ async def _attack(port: int, kind: str) -> None:
     sent = _Pace(time.monotonic())
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(ATTACK_S):
-            await asyncio.gather(*(_attacker(port, requests, sent) for _ in range(ATTACK_CONNECTIONS)))
+            await asyncio.gather(
+                *(_attacker(port, requests, sent) for _ in range(ATTACK_CONNECTIONS))
+            )
 
 
 class _Pace(msgspec.Struct):
@@ -220,11 +264,20 @@ async def _read_answer(reader: asyncio.StreamReader) -> None:
 
 def _bytes_of(request: FuzzRequest, kind: str) -> bytes:
     body = gzip.compress(request.body, 6) if kind == "gzipped" else request.body
-    headers = request.headers | {"host": HOST, "x-forwarded-for": "203.0.113.9", "content-length": str(len(body))}
+    headers = request.headers | {
+        "host": HOST,
+        "x-forwarded-for": "203.0.113.9",
+        "content-length": str(len(body)),
+    }
     if kind == "gzipped":
         headers["content-encoding"] = "gzip"
     target = f"{request.path}?{request.query}" if request.query else request.path
-    lines = [f"{request.method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+    lines = [
+        f"{request.method} {target} HTTP/1.1",
+        *(f"{name}: {value}" for name, value in headers.items()),
+        "",
+        "",
+    ]
     return "\r\n".join(lines).encode("latin-1") + body
 
 

@@ -1,9 +1,10 @@
-"""Events a second of the batch backfill through every feature, on one core, beside the pure core alone.
+"""Events a second of the batch backfill through every feature, on one core, beside the pure core
+alone.
 
-The events come from a file, in the wire format with the arrival times that the collector would have given them: the
-simulated shop's past traffic, and a file in REES46 columns where there is one (`BACKFILL_FILE`). The rows go to the
-Bigtable emulator. The backfill runs in a process of its own that is held to one core; its emulator has the others.
-`python -m tests.bench.backfill`.
+The events come from a file, in the wire format with the arrival times that the collector would have
+given them: the simulated shop's past traffic, and a file in REES46 columns where there is one
+(`BACKFILL_FILE`). The rows go to the Bigtable emulator. The backfill runs in a process of its own
+that is held to one core; its emulator has the others. `python -m tests.bench.backfill`.
 """
 
 from __future__ import annotations
@@ -47,9 +48,14 @@ TARGET_EVENTS_PER_S = 5_000.0
 SAMPLE_EVERY_S = 0.01
 PATIENCE_S = 900.0
 # Real shop events, for those who have a copy of the file (17,435 rows of REES46).
-REAL = Path(os.environ.get("BACKFILL_FILE", Path(__file__).parents[2].parent / "shared/data/rees46_2019-10-01.csv"))
+REAL = Path(
+    os.environ.get(
+        "BACKFILL_FILE", Path(__file__).parents[2].parent / "shared/data/rees46_2019-10-01.csv"
+    )
+)
 
-# Where a sample of the working thread was, by what its stack names: the first mark that fits, or else the runner.
+# Where a sample of the working thread was, by what its stack names: the first mark that fits, or
+# else the runner.
 PARTS = (
     ("/pipeline/store.py", "bigtable"),
     ("/pipeline/core/", "core"),
@@ -68,15 +74,23 @@ def run() -> list[Row]:
 
 
 def simulated(sessions: int) -> list[list[Event]]:
-    """Messages of simulated shoppers over a day, half of whom name an account from somewhere in each visit on."""
+    """Messages of simulated shoppers over a day, half of whom name an account from somewhere in
+    each visit on.
+    """
     rng, until = random.Random(7), time.time() - 7_200
-    wire = history.generate(World(catalog.generate(seed=7)), sessions=sessions, until=until, run="bench")
+    wire = history.generate(
+        World(catalog.generate(seed=7)), sessions=sessions, until=until, run="bench"
+    )
     arrived = datetime.now(UTC)
-    return by_visitor(parse_event(_named(dict(e), rng), ingest_time=arrived, backfill=True) for e in wire)
+    return by_visitor(
+        parse_event(_named(dict(e), rng), ingest_time=arrived, backfill=True) for e in wire
+    )
 
 
 def write_file(path: Path, messages: Sequence[Sequence[Event]]) -> int:
-    """The messages as lines of a file, each message's events with one arrival time; returns how many events."""
+    """The messages as lines of a file, each message's events with one arrival time; returns how
+    many events.
+    """
     arrived = datetime.now(UTC) - timedelta(hours=1)
     with path.open("wb") as file:
         for number, message in enumerate(messages):
@@ -93,7 +107,10 @@ def core_rate(messages: Sequence[Sequence[Event]], items: Iterable[Item]) -> flo
     for number, message in enumerate(messages):
         moment = datetime.fromtimestamp(number, UTC)
         for event in message:
-            fact = msgspec.structs.replace(event, ingest_time=moment), by_id.get(event.product_id or "")
+            fact = (
+                msgspec.structs.replace(event, ingest_time=moment),
+                by_id.get(event.product_id or ""),
+            )
             visitors.setdefault(event.user_id or event.anonymous_id or "", []).append(fact)
     began = time.perf_counter()
     _fold_all(visitors, rules)
@@ -112,15 +129,27 @@ def _fold_all(visitors: dict[str, list[Fact]], rules: Rules) -> None:
         found.encode()
 
 
-def _measured(name: str, messages: list[list[Event]], items: list[Item], target: float) -> list[Row]:
-    with running_stack(f"bench-backfill-{name}", parts=("bigtable",)) as stack, tempfile.TemporaryDirectory() as folder:
+def _measured(
+    name: str, messages: list[list[Event]], items: list[Item], target: float
+) -> list[Row]:
+    with (
+        running_stack(f"bench-backfill-{name}", parts=("bigtable",)) as stack,
+        tempfile.TemporaryDirectory() as folder,
+    ):
         _load(stack, items)
         events = write_file(Path(folder) / "events.jsonl", messages)
         told = _in_own_process(stack, Path(folder) / "events.jsonl")
     floor = core_rate(messages, items)
     head = f"backfill_{name}"
     return [
-        row(head, events / told["wall_s"], "events/s", target, "pure core, no runner, file or store", floor),
+        row(
+            head,
+            events / told["wall_s"],
+            "events/s",
+            target,
+            "pure core, no runner, file or store",
+            floor,
+        ),
         row(f"{head}_per_cpu_second", events / told["cpu_s"], "events/s"),
         row(f"{head}_events", events, "events"),
         *(row(f"{head}_time_in_{part}", share, "%") for part, share in told["shares"].items()),
@@ -142,16 +171,25 @@ def _load(stack: Stack, items: list[Item]) -> None:
 def _in_own_process(stack: Stack, path: Path) -> dict[str, Any]:
     command = [sys.executable, "-W", "ignore", "-m", "tests.bench.backfill", str(path)]
     done = subprocess.run(
-        command, env={**os.environ, **stack.env}, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        command,
+        env={**os.environ, **stack.env},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
     )
     if done.returncode != 0:
-        raise RuntimeError(f"backfill: expected exit code 0, got {done.returncode}: {done.stderr[-2_000:]}")
+        raise RuntimeError(
+            f"backfill: expected exit code 0, got {done.returncode}: {done.stderr[-2_000:]}"
+        )
     told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return told
 
 
 def fold_file(path: str) -> dict[str, Any]:
-    """Backfill a file on the last core that this process may use; what it took, and where the time went."""
+    """Backfill a file on the last core that this process may use; what it took, and where the time
+    went.
+    """
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     with Sampler() as sampler:
         wall, cpu = time.perf_counter(), time.process_time()
@@ -184,7 +222,11 @@ class Sampler:
 
     def _run(self) -> None:
         while not self._ended.wait(SAMPLE_EVERY_S):
-            working = [files for frame in sys._current_frames().values() if (files := _within(list(_files(frame))))]
+            working = [
+                files
+                for frame in sys._current_frames().values()
+                if (files := _within(list(_files(frame))))
+            ]
             self._samples.update([_part(working[0])] if working else ["no_bundle"])
 
 
@@ -195,8 +237,13 @@ def _files(frame: FrameType | None) -> Iterator[str]:
 
 
 def _within(files: list[str]) -> list[str]:
-    """Of the files of a stack, innermost first, those within the processing of a bundle; empty outside of it."""
-    last = max((place for place, file in enumerate(files) if file.endswith("bundle_processor.py")), default=-1)
+    """Of the files of a stack, innermost first, those within the processing of a bundle; empty
+    outside of it.
+    """
+    last = max(
+        (place for place, file in enumerate(files) if file.endswith("bundle_processor.py")),
+        default=-1,
+    )
     return files[: last + 1]
 
 
@@ -207,7 +254,11 @@ def _part(files: list[str]) -> str:
 def _named(event: dict[str, Any], rng: random.Random) -> dict[str, Any]:
     """Half of the browsers belong to an account, which half of their events name."""
     browser = str(event.get("anonymous_id") or event.get("user_id"))
-    if event.get("user_id") is None and random.Random(browser).random() < 0.5 and rng.random() < 0.5:
+    if (
+        event.get("user_id") is None
+        and random.Random(browser).random() < 0.5
+        and rng.random() < 0.5
+    ):
         event["user_id"] = f"account-{browser}"
     return event
 

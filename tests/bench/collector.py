@@ -1,12 +1,14 @@
 """Requests a second through the collector on one core, beside two functions in the same run.
 
-The empty function answers at once. The publishing one hands each body to Pub/Sub as it is and waits for it to be
-confirmed: what lies between the two is the price of waiting, what lies between it and the collector is ours.
+The empty function answers at once. The publishing one hands each body to Pub/Sub as it is and waits
+for it to be confirmed: what lies between the two is the price of waiting, what lies between it and
+the collector is ours.
 
-All run under functions-framework, pinned to one core; the load and the Pub/Sub emulator have the others. Rounds
-alternate, so that what else the machine does meets all, and the median over the rounds is reported. Processor time
-says the same where other programs take turns on the core. Nobody subscribes to the topic: the emulator would keep what
-nobody reads, and stop the world to move it about. `python -m tests.bench.collector` prints the rows.
+All run under functions-framework, pinned to one core; the load and the Pub/Sub emulator have the
+others. Rounds alternate, so that what else the machine does meets all, and the median over the
+rounds is reported. Processor time says the same where other programs take turns on the core. Nobody
+subscribes to the topic: the emulator would keep what nobody reads, and stop the world to move it
+about. `python -m tests.bench.collector` prints the rows.
 """
 
 from __future__ import annotations
@@ -76,7 +78,12 @@ def run() -> list[Row]:
 
 def _measure(empty: _Server, publishing: _Server, collector: _Server) -> list[Row]:
     single, batch = payloads.native(1), payloads.native(BATCH)
-    for server, requests in ((empty, single), (publishing, single), (collector, single), (collector, batch)):
+    for server, requests in (
+        (empty, single),
+        (publishing, single),
+        (collector, single),
+        (collector, batch),
+    ):
         _load(server, requests, CONNECTIONS, 0.5)
     rounds = [
         (
@@ -92,10 +99,14 @@ def _measure(empty: _Server, publishing: _Server, collector: _Server) -> list[Ro
     rows = _rows(*(list(column) for column in zip(*rounds, strict=True)))
     half_per_s = _median([single for _, _, single, *_ in rounds], _rate) / 2
     paced = [
-        pace(server.port, single, PACED_CONNECTIONS, PACED_S, _succeeded, half_per_s) for server in (empty, collector)
+        pace(server.port, single, PACED_CONNECTIONS, PACED_S, _succeeded, half_per_s)
+        for server in (empty, collector)
     ]
     empty_ms, collector_ms = (_quantile_ms(load, 0.99) for load in paced)
-    return [*rows, _row("collector_p99_at_half_of_maximum", collector_ms, "ms", empty_ms, TARGET_P99_MS)]
+    return [
+        *rows,
+        _row("collector_p99_at_half_of_maximum", collector_ms, "ms", empty_ms, TARGET_P99_MS),
+    ]
 
 
 def _rows(
@@ -110,19 +121,56 @@ def _rows(
     cost, empty_cost = _median(single, _processor_us), _median(empty, _processor_us)
     return [
         _row("collector_requests", _median(single, _rate), "requests/s", rate),
-        _row("collector_share_of_empty_function", _share(single, empty), "ratio", rate, TARGET_SHARE),
-        row("collector_share_of_publishing", _share(single, publishing), "ratio", None, PUBLISHING, publishing_rate),
+        _row(
+            "collector_share_of_empty_function", _share(single, empty), "ratio", rate, TARGET_SHARE
+        ),
+        row(
+            "collector_share_of_publishing",
+            _share(single, publishing),
+            "ratio",
+            None,
+            PUBLISHING,
+            publishing_rate,
+        ),
         _row("collector_processor_time", cost, "us/request", empty_cost, empty_cost / TARGET_SHARE),
-        _row(f"collector_events_in_{BATCH}s", BATCH * _median(batch, _rate), "events/s", rate, TARGET_EVENTS_PER_S),
-        _row("collector_p50_one_connection", _median(alone, _p50_ms), "ms", _median(empty_alone, _p50_ms)),
-        _row("collector_p99_one_connection", _median(alone, _p99_ms), "ms", _median(empty_alone, _p99_ms)),
-        _row(f"collector_p50_{CONNECTIONS}_connections", _median(single, _p50_ms), "ms", _median(empty, _p50_ms)),
-        _row(f"collector_p99_{CONNECTIONS}_connections", _median(single, _p99_ms), "ms", _median(empty, _p99_ms)),
+        _row(
+            f"collector_events_in_{BATCH}s",
+            BATCH * _median(batch, _rate),
+            "events/s",
+            rate,
+            TARGET_EVENTS_PER_S,
+        ),
+        _row(
+            "collector_p50_one_connection",
+            _median(alone, _p50_ms),
+            "ms",
+            _median(empty_alone, _p50_ms),
+        ),
+        _row(
+            "collector_p99_one_connection",
+            _median(alone, _p99_ms),
+            "ms",
+            _median(empty_alone, _p99_ms),
+        ),
+        _row(
+            f"collector_p50_{CONNECTIONS}_connections",
+            _median(single, _p50_ms),
+            "ms",
+            _median(empty, _p50_ms),
+        ),
+        _row(
+            f"collector_p99_{CONNECTIONS}_connections",
+            _median(single, _p99_ms),
+            "ms",
+            _median(empty, _p99_ms),
+        ),
     ]
 
 
 def _share(ours: list[Round], others: list[Round]) -> float:
-    return statistics.median(_rate(our) / _rate(other) for our, other in zip(ours, others, strict=True))
+    return statistics.median(
+        _rate(our) / _rate(other) for our, other in zip(ours, others, strict=True)
+    )
 
 
 def _measure_vendors(collector: _Server) -> list[Row]:
@@ -131,10 +179,15 @@ def _measure_vendors(collector: _Server) -> list[Row]:
     for requests in all_requests.values():
         _load(collector, requests, CONNECTIONS, 0.3)
     rounds = [
-        {name: _load(collector, requests, CONNECTIONS, ROUND_S / 2) for name, requests in all_requests.items()}
+        {
+            name: _load(collector, requests, CONNECTIONS, ROUND_S / 2)
+            for name, requests in all_requests.items()
+        }
         for _ in range(ROUNDS)
     ]
-    events = {name: BATCH * _median([found[name] for found in rounds], _rate) for name in all_requests}
+    events = {
+        name: BATCH * _median([found[name] for found in rounds], _rate) for name in all_requests
+    }
     beside = events.pop("native")
     return [
         row(f"collector_{name}_in_{BATCH}s", value, "events/s", None, "the native protocol", beside)
@@ -149,7 +202,9 @@ def _load(server: _Server, requests: list[bytes], connections: int, seconds: flo
 
 
 def _succeeded(head: bytes, body: bytes) -> bool:
-    return head[9:12] in (b"200", b"202", b"204") and (b'"rejected":' not in body or b'"rejected":0' in body)
+    return head[9:12] in (b"200", b"202", b"204") and (
+        b'"rejected":' not in body or b'"rejected":0' in body
+    )
 
 
 def _rate(measured: Round) -> float:
@@ -177,7 +232,9 @@ def _median(rounds: list[Round], figure: Callable[[Round], float]) -> float:
     return statistics.median(map(figure, rounds))
 
 
-def _row(name: str, value: float, unit: str, floor_value: float, target: float | None = None) -> Row:
+def _row(
+    name: str, value: float, unit: str, floor_value: float, target: float | None = None
+) -> Row:
     return row(name, value, unit, target, FLOOR, floor_value)
 
 
@@ -199,7 +256,9 @@ class _Server:
 
 @contextlib.contextmanager
 def _servers() -> Iterator[tuple[_Server, _Server, _Server]]:
-    """The empty function, the publishing one and the collector, all on one core; the emulator on the others."""
+    """The empty function, the publishing one and the collector, all on one core; the emulator on
+    the others.
+    """
     with contextlib.ExitStack() as exits:
         folder = Path(exits.enter_context(tempfile.TemporaryDirectory()))
         with _pinned(_other_cores()):
@@ -208,7 +267,9 @@ def _servers() -> Iterator[tuple[_Server, _Server, _Server]]:
         with _pinned({_server_core()}):
             stack.start_process("collector")
             empty, publishing = (
-                exits.enter_context(_function(folder, name, source, port, {**os.environ, **stack.env}))
+                exits.enter_context(
+                    _function(folder, name, source, port, {**os.environ, **stack.env})
+                )
                 for name, source, port in (
                     ("empty", EMPTY_FUNCTION, stack.ports.store),
                     ("publishing", PUBLISHING_FUNCTION, stack.ports.api),
@@ -226,7 +287,9 @@ def _unsubscribe(env: Mapping[str, str]) -> None:
 
 
 @contextlib.contextmanager
-def _function(folder: Path, name: str, text: str, port: int, env: Mapping[str, str]) -> Iterator[_Server]:
+def _function(
+    folder: Path, name: str, text: str, port: int, env: Mapping[str, str]
+) -> Iterator[_Server]:
     source = folder / f"{name}.py"
     source.write_text(text, encoding="utf-8")
     command = (
@@ -268,7 +331,9 @@ def _cores() -> set[int]:
 
 @contextlib.contextmanager
 def _pinned(cores: set[int]) -> Iterator[None]:
-    """Keep this thread, and the processes it starts meanwhile, on `cores`; no effect where Linux is not."""
+    """Keep this thread, and the processes it starts meanwhile, on `cores`; no effect where Linux is
+    not.
+    """
     if not hasattr(os, "sched_setaffinity"):
         yield
         return

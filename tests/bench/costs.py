@@ -1,9 +1,11 @@
-"""What an event costs the folds, and how large states are: one core, encoded states in a dictionary, no network.
+"""What an event costs the folds, and how large states are: one core, encoded states in a
+dictionary, no network.
 
-The traffic is the simulated shop's (`tests.simulator.history`), in messages of 20 events of one visitor. Each step of
-the streaming graph is timed for itself, on states as large as they get: profiles of visitors with a thousand events and
-more, items with 200 neighbours, scopes with 300 items. What a runner adds to a keyed element is measured on Beam's
-FnApiRunner, whose worker speaks to its state over the Fn API as Dataflow's does, without a network between them.
+The traffic is the simulated shop's (`tests.simulator.history`), in messages of 20 events of one
+visitor. Each step of the streaming graph is timed for itself, on states as large as they get:
+profiles of visitors with a thousand events and more, items with 200 neighbours, scopes with 300
+items. What a runner adds to a keyed element is measured on Beam's FnApiRunner, whose worker speaks
+to its state over the Fn API as Dataflow's does, without a network between them.
 """
 
 from __future__ import annotations
@@ -63,7 +65,8 @@ SESSION_GAP_MS = 1_800_000
 class Bundle:
     """What remains to be folded of a message where `messages` of them are summed at once.
 
-    `sum_us`: summing, a message. `item_rows`, `scope_rows`: elements that reach the two folds, a message.
+    `sum_us`: summing, a message. `item_rows`, `scope_rows`: elements that reach the two folds, a
+    message.
     """
 
     messages: int
@@ -76,8 +79,9 @@ class Bundle:
 class Costs:
     """Measured: microseconds of one core, and bytes.
 
-    `decode_us`, `row_us`: an event. `profile_us`, `session_us`, `address_us`: a message. `item_us`, `scope_us`: an
-    element at the fold, state read and written. `element_us`: what the runner adds to each keyed element.
+    `decode_us`, `row_us`: an event. `profile_us`, `session_us`, `address_us`: a message. `item_us`,
+    `scope_us`: an element at the fold, state read and written. `element_us`: what the runner adds
+    to each keyed element.
     """
 
     decode_us: float
@@ -98,7 +102,10 @@ class Costs:
     bundles: tuple[Bundle, ...]
 
     def bundle(self, messages: int) -> Bundle:
-        """What was measured for bundles of so many messages. Raises KeyError for a size that was not."""
+        """What was measured for bundles of so many messages.
+
+        Raises KeyError for a size that was not.
+        """
         return {bundle.messages: bundle for bundle in self.bundles}[messages]
 
 
@@ -121,7 +128,8 @@ def measure() -> Costs:
         scope_us=scope_us,
         element_us=element_us(),
         event_bytes=_mean(map(len, bodies)) / EVENTS_A_MESSAGE,
-        fact_bytes=_mean(len(pickle.dumps(message, 5)) for message in facts[1][:500]) / EVENTS_A_MESSAGE,
+        fact_bytes=_mean(len(pickle.dumps(message, 5)) for message in facts[1][:500])
+        / EVENTS_A_MESSAGE,
         profile_bytes=profile_bytes,
         item_bytes=item_bytes,
         item_partial_bytes=_mean(map(len, folds[1].partials)),
@@ -135,7 +143,9 @@ def messages(world: World, sessions: int = SESSIONS) -> list[bytes]:
     arrived = datetime.now(UTC)
     open_: dict[str, list[Event]] = defaultdict(list)
     bodies = []
-    for wire in history.generate(world, sessions=sessions, until=time.time(), run="costs", population=sessions // 3):
+    for wire in history.generate(
+        world, sessions=sessions, until=time.time(), run="costs", population=sessions // 3
+    ):
         event = parse_event(dict(wire), ingest_time=arrived, backfill=True)
         waiting = open_[profile_key(event)]
         waiting.append(event)
@@ -146,9 +156,13 @@ def messages(world: World, sessions: int = SESSIONS) -> list[bytes]:
 
 
 class Folds:
-    """What is left to fold of the messages when `size` of them are summed at once, counted on the second half."""
+    """What is left to fold of the messages when `size` of them are summed at once, counted on the
+    second half.
+    """
 
-    def __init__(self, warm_up: Sequence[list[Fact]], counted: Sequence[list[Fact]], size: int) -> None:
+    def __init__(
+        self, warm_up: Sequence[list[Fact]], counted: Sequence[list[Fact]], size: int
+    ) -> None:
         self.size, self.messages = size, len(counted)
         self._profiles: dict[str, UserProfile] = defaultdict(UserProfile)
         self._items: dict[str, ItemStats] = defaultdict(ItemStats)
@@ -182,11 +196,17 @@ class Folds:
 
 
 def item_cycle(partials: Sequence[bytes]) -> tuple[float, float]:
-    """Microseconds of folding a partial into an item with all its neighbours (read, merge, rank, write), its bytes."""
+    """Microseconds of folding a partial into an item with all its neighbours (read, merge, rank,
+    write), its bytes.
+    """
     stats = ItemStats.decode(partials[-1])
     now_ms = stats.newest_ms
-    stats.link_all((f"neighbour{number}", TOUCHED, 1.0, now_ms) for number in range(MAX_NEIGHBOURS_KEPT))
-    stats.link_all((f"neighbour{number}", BOUGHT, 1.0, now_ms) for number in range(MAX_NEIGHBOURS_KEPT // 4))
+    stats.link_all(
+        (f"neighbour{number}", TOUCHED, 1.0, now_ms) for number in range(MAX_NEIGHBOURS_KEPT)
+    )
+    stats.link_all(
+        (f"neighbour{number}", BOUGHT, 1.0, now_ms) for number in range(MAX_NEIGHBOURS_KEPT // 4)
+    )
     encoded = stats.encode()
 
     def cycles() -> None:
@@ -201,7 +221,9 @@ def item_cycle(partials: Sequence[bytes]) -> tuple[float, float]:
 
 
 def scope_cycle() -> tuple[float, float]:
-    """Microseconds of folding one item's popularity into a scope with all its items (read, merge, write), its bytes."""
+    """Microseconds of folding one item's popularity into a scope with all its items (read, merge,
+    write), its bytes.
+    """
     scope, addition = Trending(), Trending()
     for number in range(MAX_TRENDING):
         scope.rank(f"item{number}", 1_000.0 + number)
@@ -221,14 +243,18 @@ def scope_cycle() -> tuple[float, float]:
 
 
 def profile_cycle(world: World, items: dict[str, Item]) -> tuple[float, float]:
-    """Microseconds of one message's cycle of a grown profile (read, fold, judge, speak, write), and its bytes."""
+    """Microseconds of one message's cycle of a grown profile (read, fold, judge, speak, write), and
+    its bytes.
+    """
     rules, seconds, sizes = rules_of("default"), 0.0, []
     for number in range(LIVES):
         facts = life(world, number, items)
         profile = UserProfile()
         fold(profile, facts[: -LIFE_MESSAGES * EVENTS_A_MESSAGE])
         encoded = profile.encode()
-        for at in range(len(facts) - LIFE_MESSAGES * EVENTS_A_MESSAGE, len(facts), EVENTS_A_MESSAGE):
+        for at in range(
+            len(facts) - LIFE_MESSAGES * EVENTS_A_MESSAGE, len(facts), EVENTS_A_MESSAGE
+        ):
             began = time.thread_time()
             encoded = _one_cycle(encoded, facts[at : at + EVENTS_A_MESSAGE], rules)
             seconds += time.thread_time() - began
@@ -250,7 +276,9 @@ def _one_cycle(encoded: bytes, message: list[Fact], rules: Rules) -> bytes:
 
 
 def element_us() -> float:
-    """Microseconds that FnApiRunner spends on one keyed element whose state is read and written and timer set."""
+    """Microseconds that FnApiRunner spends on one keyed element whose state is read and written and
+    timer set.
+    """
     keyed = [(f"key{number % 500}", b"x" * 200) for number in range(ELEMENTS)]
     one, many = _through_runner(keyed[:100]), _through_runner(keyed)
     return 1e6 * (many - one) / (len(keyed) - 100)
@@ -259,7 +287,9 @@ def element_us() -> float:
 def _through_runner(elements: list[tuple[str, bytes]]) -> float:
     began = time.process_time()
     with beam.Pipeline(runner=FnApiRunner()) as pipeline:
-        keyed = pipeline | beam.Create(elements) | beam.Reshuffle().with_output_types(tuple[str, bytes])
+        keyed = (
+            pipeline | beam.Create(elements) | beam.Reshuffle().with_output_types(tuple[str, bytes])
+        )
         keyed | beam.ParDo(_Keeps())  # type: ignore[no-untyped-call]
     return time.process_time() - began
 
@@ -304,7 +334,9 @@ def _beside(messages: Sequence[list[Fact]]) -> dict[str, float]:
     def summarize() -> None:
         for message in messages:
             key = profile_key(message[0][0])
-            visits[key] = merged([*([visits[key]] if key in visits else []), *runs(message, SESSION_GAP_MS)])
+            visits[key] = merged(
+                [*([visits[key]] if key in visits else []), *runs(message, SESSION_GAP_MS)]
+            )
 
     def watch() -> None:
         nonlocal counts

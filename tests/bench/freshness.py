@@ -1,7 +1,9 @@
-"""Milliseconds from the collector's answer to the changed profile and the changed recommendation, under load.
+"""Milliseconds from the collector's answer to the changed profile and the changed recommendation,
+under load.
 
-Simulated shoppers send 50 events a second through the whole stack while probe visitors measure, one after another
-(see `tests.simulator.freshness`). The floor is the API's own answer in the same run: the least a change can take.
+Simulated shoppers send 50 events a second through the whole stack while probe visitors measure, one
+after another (see `tests.simulator.freshness`). The floor is the API's own answer in the same run:
+the least a change can take.
 """
 
 from __future__ import annotations
@@ -50,7 +52,9 @@ async def _measure(stack: Stack) -> list[Row]:
     await asyncio.to_thread(stack.start_parts, APPS)
     async with Client(stack.env["FRESHET_COLLECTOR_URL"], stack.env["FRESHET_API_URL"]) as client:
         await wait_for_items(client, len(products))
-        traffic = Traffic(client, world, Plan(WARM_UP_S + MEASURE_S, EVENTS_PER_S, seed=7), run="bench")
+        traffic = Traffic(
+            client, world, Plan(WARM_UP_S + MEASURE_S, EVENTS_PER_S, seed=7), run="bench"
+        )
         prober = Prober(client, world, run="bench", seed=7)
         outcome, freshness = await asyncio.gather(traffic.run(), _later(prober))
         answers_ms = percentiles(client.tally.api_ms)
@@ -65,7 +69,10 @@ async def _later(prober: Prober) -> Freshness:
 
 def _rows(freshness: Freshness, answers_ms: dict[str, float | None]) -> list[Row]:
     rows = []
-    for what, times in (("profile", freshness.profile_ms), ("recommendation", freshness.recommendation_ms)):
+    for what, times in (
+        ("profile", freshness.profile_ms),
+        ("recommendation", freshness.recommendation_ms),
+    ):
         for point, value in percentiles(times).items():
             if value is not None:
                 target = TARGETS_MS.get(point) if what == "recommendation" else None

@@ -1,9 +1,11 @@
-"""`make fuzz`: each protocol's parser, and all that follows until Pub/Sub, with mutated requests. Any exception fails.
+"""`make fuzz`: each protocol's parser, and all that follows until Pub/Sub, with mutated requests.
+Any exception fails.
 
-What is driven is what the collector calls for a request: `read`, `sort_events`, the message and the dead letters,
-`accepted` or `refused`. A request that is refused is no failure; an exception other than `InvalidEvent` is,
-and so are an answer that is no JSON and a request that takes long for its size: processor time, for other programs
-share the machine. `python -m tests.bench.fuzz segment --input BASE64` does one again, as it was printed.
+What is driven is what the collector calls for a request: `read`, `sort_events`, the message and the
+dead letters, `accepted` or `refused`. A request that is refused is no failure; an exception other
+than `InvalidEvent` is, and so are an answer that is no JSON and a request that takes long for its
+size: processor time, for other programs share the machine. `python -m tests.bench.fuzz segment
+--input BASE64` does one again, as it was printed.
 """
 
 from __future__ import annotations
@@ -30,7 +32,14 @@ from functions.http.exchange import Answer, Incoming, Refusal
 from functions.protocols.contract import Outcome, Reading, Rejected, VendorProtocol
 from functions.publisher import message
 from functions.routes import PROTOCOLS
-from pipeline.core.events import MESSAGE_TIMES, InvalidEvent, TooMuch, check_work, decode_message, encode_message
+from pipeline.core.events import (
+    MESSAGE_TIMES,
+    InvalidEvent,
+    TooMuch,
+    check_work,
+    decode_message,
+    encode_message,
+)
 from pipeline.core.privacy.policy import Privacy
 from pipeline.runtime.headers import Headers
 from tests.bench.fuzz_corpus import NOW, FuzzRequest, corpus
@@ -66,7 +75,9 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class Found(msgspec.Struct):
-    """What a run came to: inputs, seconds, how many outcomes that differ by more than numbers, faults by kind."""
+    """What a run came to: inputs, seconds, how many outcomes that differ by more than numbers,
+    faults by kind.
+    """
 
     inputs: int = 0
     seconds: float = 0.0
@@ -78,14 +89,19 @@ class Found(msgspec.Struct):
     def line(self, name: str) -> str:
         """The figures on one line."""
         return (
-            f"{name:<10} {self.inputs:>9,} inputs in {self.seconds:5.1f} s ({self.inputs / self.seconds:,.0f}/s), "
+            f"{name:<10} {self.inputs:>9,} inputs in {self.seconds:5.1f} s "
+            f"({self.inputs / self.seconds:,.0f}/s), "
             f"{len(self.outcomes):,} distinct outcomes, slowest {self.slowest_s * 1e3:.0f} ms, "
             f"{len(self.faults)} failures"
         )
 
 
 def fuzz(
-    name: str, inputs: int = INPUTS, seconds: float = SECONDS, seed: int = 0, protocol: VendorProtocol | None = None
+    name: str,
+    inputs: int = INPUTS,
+    seconds: float = SECONDS,
+    seed: int = 0,
+    protocol: VendorProtocol | None = None,
 ) -> Found:
     """Drive one protocol; what has an outcome not seen before is mutated further.
 
@@ -138,7 +154,9 @@ def _timed(protocol: VendorProtocol, request: FuzzRequest, found: Found) -> tupl
 
 
 def fastest_s(protocol: VendorProtocol, request: FuzzRequest) -> float:
-    """Processor seconds that it takes at best: now and then garbage is collected in the middle of it."""
+    """Processor seconds that it takes at best: now and then garbage is collected in the middle of
+    it.
+    """
     took_s = []
     for _ in range(REPEATS):
         start = time.thread_time()
@@ -149,12 +167,20 @@ def fastest_s(protocol: VendorProtocol, request: FuzzRequest) -> float:
 
 def _fault(error: Exception, request: FuzzRequest) -> Fault:
     frames = traceback.extract_tb(error.__traceback__)
-    place = next((f for f in reversed(frames) if "/functions/" in f.filename or "/pipeline/" in f.filename), frames[-1])
+    place = next(
+        (f for f in reversed(frames) if "/functions/" in f.filename or "/pipeline/" in f.filename),
+        frames[-1],
+    )
     where = f"{place.filename.rpartition('/')[2]}:{place.lineno}"
-    return Fault(f"{type(error).__name__} at {where}", f"{type(error).__name__} at {where}: {error!s:.200}", request)
+    return Fault(
+        f"{type(error).__name__} at {where}",
+        f"{type(error).__name__} at {where}: {error!s:.200}",
+        request,
+    )
 
 
-# ---- one request -----------------------------------------------------------------------------------------------
+# ---- one request
+# -----------------------------------------------------------------------------------------------
 
 
 def drive(protocol: VendorProtocol, request: FuzzRequest) -> str:
@@ -165,8 +191,12 @@ def drive(protocol: VendorProtocol, request: FuzzRequest) -> str:
     Raises:
         Exception: whatever the code under test lets out, and `Unfit`.
     """
-    raw = {name.encode("latin-1"): value.encode("latin-1") for name, value in request.headers.items()}
-    incoming = Incoming(request.method, request.path, request.query, Headers(raw), request.body, NOW)
+    raw = {
+        name.encode("latin-1"): value.encode("latin-1") for name, value in request.headers.items()
+    }
+    incoming = Incoming(
+        request.method, request.path, request.query, Headers(raw), request.body, NOW
+    )
     try:
         reading = protocol.read(incoming)
         return _sorted(protocol, incoming, reading)
@@ -175,7 +205,9 @@ def drive(protocol: VendorProtocol, request: FuzzRequest) -> str:
     except InvalidEvent as error:
         presented_keys(incoming)
         message(incoming.body or incoming.query.encode("latin-1"), _letter(error))
-        answer = protocol.refused(incoming, Refusal(400, error.field, error.reason, value=error.value))
+        answer = protocol.refused(
+            incoming, Refusal(400, error.field, error.reason, value=error.value)
+        )
         return _told(answer, "refused", error)
 
 
@@ -194,11 +226,15 @@ def _sorted(protocol: VendorProtocol, incoming: Incoming, reading: Reading) -> s
     rejected = [Rejected(r.index, r.error, r.event_id) for r in found.rejected]
     answer = protocol.accepted(incoming, Outcome(found.accepted, rejected, found.withheld))
     kinds = ",".join(sorted({event.event for event in found.events}.intersection(EVENTS))[:3])
-    return _told(answer, f"{min(found.accepted, 2)} of {kinds}", rejected[0].error if rejected else None)
+    return _told(
+        answer, f"{min(found.accepted, 2)} of {kinds}", rejected[0].error if rejected else None
+    )
 
 
 def _terms(headers: Mapping[str, str], reading: Reading) -> Terms:
-    """As for a browser, so that agents and languages are read too; in its own time, for nobody waits here."""
+    """As for a browser, so that agents and languages are read too; in its own time, for nobody
+    waits here.
+    """
     if reading.history:
         return Terms(agents=_agents, keeps_bot=True)
     agent = headers.get("user-agent")
@@ -231,17 +267,27 @@ def _told(answer: Answer, outcome: str, error: InvalidEvent | None = None) -> st
     return _DIGITS.sub("#", f"{answer.status} {outcome} {field[:30]}: {reason[:60]}")
 
 
-# ---- the command -----------------------------------------------------------------------------------------------
+# ---- the command
+# -----------------------------------------------------------------------------------------------
 
 
 def main(arguments: list[str]) -> int:
     """Run it; exit code 1 where something failed."""
-    parser = argparse.ArgumentParser(prog="fuzz", description="Mutated requests for each protocol's parser.")
-    parser.add_argument("protocols", nargs="*", metavar="PROTOCOL", help=f"some of {', '.join(PROTOCOLS)}; none: all")
+    parser = argparse.ArgumentParser(
+        prog="fuzz", description="Mutated requests for each protocol's parser."
+    )
+    parser.add_argument(
+        "protocols",
+        nargs="*",
+        metavar="PROTOCOL",
+        help=f"some of {', '.join(PROTOCOLS)}; none: all",
+    )
     parser.add_argument("--inputs", type=int, default=INPUTS, help="for each protocol")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="for each protocol, at most")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--input", help="one that failed, as printed: do it again for the protocol named")
+    parser.add_argument(
+        "--input", help="one that failed, as printed: do it again for the protocol named"
+    )
     given = parser.parse_args(arguments)
     names = given.protocols or list(PROTOCOLS)
     if unknown := set(names) - set(PROTOCOLS):

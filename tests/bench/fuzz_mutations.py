@@ -27,13 +27,16 @@ def mutated(request: FuzzRequest, others: list[FuzzRequest], rng: random.Random)
             query = _text(request.query, rng).encode("utf-8", "replace").decode("latin-1")
             request = msgspec.structs.replace(request, query=query)
         elif part < 0.4:
-            request = msgspec.structs.replace(request, body=_spliced(request.body, rng.choice(others).body, rng))
+            request = msgspec.structs.replace(
+                request, body=_spliced(request.body, rng.choice(others).body, rng)
+            )
         else:
             request = msgspec.structs.replace(request, body=_body(request.body, rng))
     return request
 
 
-# ---- bytes -----------------------------------------------------------------------------------------------------
+# ---- bytes
+# --------------------------------------------------------------------------------------------------
 
 _TOKENS = (
     *(
@@ -66,7 +69,21 @@ _TOKENS = (
         b"NaN",
         b"-Infinity",
     ),
-    *(b"1e400", b"-0", b"1" * 400, b"0.1e-400", b"true", b"{}", b"[]", b"+", b" ", b"~", b"<", b"data=", b"verbose=1&"),
+    *(
+        b"1e400",
+        b"-0",
+        b"1" * 400,
+        b"0.1e-400",
+        b"true",
+        b"{}",
+        b"[]",
+        b"+",
+        b" ",
+        b"~",
+        b"<",
+        b"data=",
+        b"verbose=1&",
+    ),
 )
 
 
@@ -93,7 +110,8 @@ def _spliced(one: bytes, other: bytes, rng: random.Random) -> bytes:
     return one[: rng.randrange(len(one) + 1)] + other[rng.randrange(len(other) + 1) :]
 
 
-# ---- texts that hold something ---------------------------------------------------------------------------------
+# ---- texts that hold something
+# ---------------------------------------------------------------------------------
 
 
 def _body(data: bytes, rng: random.Random) -> bytes:
@@ -103,7 +121,9 @@ def _body(data: bytes, rng: random.Random) -> bytes:
 
 
 def _text(text: str, rng: random.Random) -> str:
-    """JSON as JSON, base64 of JSON and forms by what is in them, lines one by one, anything else as bytes."""
+    """JSON as JSON, base64 of JSON and forms by what is in them, lines one by one, anything else as
+    bytes.
+    """
     if rng.random() < 0.15:
         return _characters(text, rng)
     if text[:1] in ("{", "["):
@@ -111,7 +131,9 @@ def _text(text: str, rng: random.Random) -> str:
     if text.startswith(("ey", "W3", "eyJ")) and (inner := _of_base64(text)) is not None:
         changed = _text(inner, rng).encode("utf-8", "replace")
         return (
-            rng.choice((base64.urlsafe_b64encode, base64.b64encode))(changed).decode().rstrip(rng.choice(("", "=")))
+            rng.choice((base64.urlsafe_b64encode, base64.b64encode))(changed)
+            .decode()
+            .rstrip(rng.choice(("", "=")))
         )
     if "=" in text and len(text) < 16_000:
         return _form(text, rng)
@@ -166,10 +188,13 @@ def _form(text: str, rng: random.Random) -> str:
         pairs[at] = (_characters(name, rng), value)
     else:
         pairs[at] = (name, _text(value, rng))
-    return "&".join(f"{quote(n, errors='replace')}={quote(v, errors='replace')}" for n, v in pairs[:3000])
+    return "&".join(
+        f"{quote(n, errors='replace')}={quote(v, errors='replace')}" for n, v in pairs[:3000]
+    )
 
 
-# ---- JSON ------------------------------------------------------------------------------------------------------
+# ---- JSON
+# --------------------------------------------------------------------------------------------------
 
 
 def _nested(levels: int, rng: random.Random) -> Any:
@@ -182,30 +207,45 @@ def _nested(levels: int, rng: random.Random) -> Any:
 _ODD: tuple[Callable[[random.Random], Any], ...] = (
     lambda rng: None,
     lambda rng: rng.choice((True, False)),
-    lambda rng: rng.choice((0, -1, 1, 2**31, 2**53 + 1, 2**63, 2**64, -(2**63) - 1, 10**30, 10**400)),
-    lambda rng: rng.choice((0.0, -0.0, 0.5, 1e-320, 1e15, 1e22, 1.8e308, float("inf"), float("nan"))),
-    lambda rng: rng.choice((NOW_MS, NOW_MS * 1000, NOW_MS / 1000, -NOW_MS, 253402300800000, 10**18)),
+    lambda rng: rng.choice(
+        (0, -1, 1, 2**31, 2**53 + 1, 2**63, 2**64, -(2**63) - 1, 10**30, 10**400)
+    ),
+    lambda rng: rng.choice(
+        (0.0, -0.0, 0.5, 1e-320, 1e15, 1e22, 1.8e308, float("inf"), float("nan"))
+    ),
+    lambda rng: rng.choice(
+        (NOW_MS, NOW_MS * 1000, NOW_MS / 1000, -NOW_MS, 253402300800000, 10**18)
+    ),
     lambda rng: rng.choice(
         ("", " ", "\x00", "\ud800", "a\udfffb", "\u202e", "ß" * 300, "null", "NaN", "1e400", "-1")
     ),
-    lambda rng: rng.choice(("9" * 50, "9" * 5000, "1_000", "٣", "1e5", "0x10", "true", "{}", "[object Object]")),
-    lambda rng: rng.choice(("2026-01-01T12:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "now")),
+    lambda rng: rng.choice(
+        ("9" * 50, "9" * 5000, "1_000", "٣", "1e5", "0x10", "true", "{}", "[object Object]")
+    ),
+    lambda rng: rng.choice(
+        ("2026-01-01T12:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "now")
+    ),
     lambda rng: (
-        rng.choice(("a", "\ud83d", "=", "~", " ", "9", "[", "%", "\\", ".")) * rng.choice((300, 4000, MAX_REPEATED))
+        rng.choice(("a", "\ud83d", "=", "~", " ", "9", "[", "%", "\\", "."))
+        * rng.choice((300, 4000, MAX_REPEATED))
     ),
     lambda rng: rng.choice(([], {}, [[]], [None], {"": None}, [{}], {"a": {}}, [1, "a", None])),
     lambda rng: _nested(rng.choice((3, 8, 12, 40, 900)), rng),
     lambda rng: {f"k{number}": number for number in range(rng.choice((5, 70, 1500)))},
     lambda rng: (
-        [rng.choice(("p1", {"product_id": "p1", "price": 1}, {"item_id": "p1"}))] * rng.choice((2, 120, 600))
+        [rng.choice(("p1", {"product_id": "p1", "price": 1}, {"item_id": "p1"}))]
+        * rng.choice((2, 120, 600))
     ),
 )
 
 
 _NAMES = (
-    *"event events batch type name properties params items products product_id price quantity currency value".split(),
-    *"timestamp time sent_at sentAt user_id userId anonymousId context traits consent schema data metadata".split(),
-    *"messageId $insert_id $device_id $set url title referrer ip user_agent language order_id query bot".split(),
+    *"event events batch type name properties params items products product_id price quantity "
+    "currency value".split(),
+    *"timestamp time sent_at sentAt user_id userId anonymousId context traits consent schema data "
+    "metadata".split(),
+    *"messageId $insert_id $device_id $set url title referrer ip user_agent language order_id "
+    "query bot".split(),
 )
 
 
@@ -256,10 +296,17 @@ def _list(value: list[Any], rng: random.Random) -> list[Any]:
     return value
 
 
-# ---- headers ---------------------------------------------------------------------------------------------------
+# ---- headers
+# --------------------------------------------------------------------------------------------------
 
 _HEADER_VALUES = {
-    "content-type": ("application/json", "text/plain", "application/x-www-form-urlencoded", "APPLICATION/JSON;;", ""),
+    "content-type": (
+        "application/json",
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "APPLICATION/JSON;;",
+        "",
+    ),
     "authorization": (
         "Basic YTpi",
         "basic eA==",
@@ -269,7 +316,14 @@ _HEADER_VALUES = {
         "Basic " + "A" * 4000,
         "Basic /w==",
     ),
-    "user-agent": ("curl/8", "", "Mozilla/5.0 (", "(" * 500, "Mozilla/5.0 (X11) " + "a " * 2000, "\xff\x00"),
+    "user-agent": (
+        "curl/8",
+        "",
+        "Mozilla/5.0 (",
+        "(" * 500,
+        "Mozilla/5.0 (X11) " + "a " * 2000,
+        "\xff\x00",
+    ),
     "accept-language": ("", "de", "*", "de;q=", "a-" * 2000, "en-US,en;q=0.9," * 200, "\xe4"),
     "sec-gpc": ("1", "0"),
     "dnt": ("1", "x"),

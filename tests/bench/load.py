@@ -1,4 +1,6 @@
-"""HTTP load for one process: as much as goes, or at a given rate; bare, so that it costs less than the server."""
+"""HTTP load for one process: as much as goes, or at a given rate; bare, so that it costs less than
+the server.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ class Load:
         return len(self.latencies_s) / self.elapsed_s
 
 
-def saturate(port: int, requests: list[bytes], connections: int, seconds: float, accepts: Accepts) -> Load:
+def saturate(
+    port: int, requests: list[bytes], connections: int, seconds: float, accepts: Accepts
+) -> Load:
     """Keep `connections` requests under way for `seconds`.
 
     Raises:
@@ -39,12 +43,18 @@ def saturate(port: int, requests: list[bytes], connections: int, seconds: float,
 
 
 def pace(
-    port: int, requests: list[bytes], connections: int, seconds: float, accepts: Accepts, rate_per_s: float
+    port: int,
+    requests: list[bytes],
+    connections: int,
+    seconds: float,
+    accepts: Accepts,
+    rate_per_s: float,
 ) -> Load:
-    """Send at `rate_per_s` in all, each connection in its turn, whether or not the answer before was quick.
+    """Send at `rate_per_s` in all, each connection in its turn, whether or not the answer before
+    was quick.
 
-    A latency counts from the moment at which the request was due, so that a server that stalls does not hide the
-    requests that it kept from being sent.
+    A latency counts from the moment at which the request was due, so that a server that stalls does
+    not hide the requests that it kept from being sent.
     """
     return _timed(_drive(port, requests, connections, seconds, accepts, connections / rate_per_s))
 
@@ -56,7 +66,12 @@ def _timed(drive: object) -> Load:
 
 
 async def _drive(
-    port: int, requests: list[bytes], connections: int, seconds: float, accepts: Accepts, interval_s: float | None
+    port: int,
+    requests: list[bytes],
+    connections: int,
+    seconds: float,
+    accepts: Accepts,
+    interval_s: float | None,
 ) -> list[float]:
     loop = asyncio.get_running_loop()
     endless, latencies = itertools.cycle(requests), list[float]()

@@ -1,8 +1,10 @@
-"""The prior's weights judged on a real log, in this process: asked before it learns, as `make replay` asks.
+"""The prior's weights judged on a real log, in this process: asked before it learns, as `make
+replay` asks.
 
-`python -m tests.bench.offline FILE [name=weight …]` replays a REES46 file through the code that serves, without
-emulators, and prints hit rate@20 and MRR@20 of the shipped prior and of one with the given weights changed, for both
-halves of the questions: choose on the first half, believe the second.
+`python -m tests.bench.offline FILE [name=weight …]` replays a REES46 file through the code that
+serves, without emulators, and prints hit rate@20 and MRR@20 of the shipped prior and of one with
+the given weights changed, for both halves of the questions: choose on the first half, believe the
+second.
 """
 
 from __future__ import annotations
@@ -18,7 +20,14 @@ import numpy as np
 
 from pipeline.core.catalog import Item
 from pipeline.core.events import Event, parse_event
-from pipeline.core.features import FEATURE_NAMES, PRIOR_BIAS, PRIOR_WEIGHTS, Context, Matrix, feature_matrix
+from pipeline.core.features import (
+    FEATURE_NAMES,
+    PRIOR_BIAS,
+    PRIOR_WEIGHTS,
+    Context,
+    Matrix,
+    feature_matrix,
+)
 from pipeline.core.items import Trending
 from tests.simulator import catalog
 from tests.simulator.evaluation import K, eligible, sample
@@ -32,13 +41,15 @@ from vertex.model import Logistic
 from vertex.training.replay import World
 
 QUESTIONS = 3_000
-# What serving reads anew after some seconds is read anew after so many events: a shop has about two a second here.
+# What serving reads anew after some seconds is read anew after so many events: a shop has about two
+# a second here.
 RESHELVE_EVENTS, TRENDING_EVENTS = 200, 20
 
 
 @dataclass(frozen=True)
 class Question:
-    """What could be shown when a visitor viewed an item: features `(n, d)`, and the viewed one's row, if any.
+    """What could be shown when a visitor viewed an item: features `(n, d)`, and the viewed one's
+    row, if any.
 
     `is_new`: the session had not seen the item.
     """
@@ -50,7 +61,9 @@ class Question:
 
 @dataclass
 class Shop:
-    """What serving would hold in memory: the world, and shelves and trending items that are a little old."""
+    """What serving would hold in memory: the world, and shelves and trending items that are a
+    little old.
+    """
 
     world: World
     items: Sequence[str]
@@ -88,23 +101,35 @@ class Shop:
             popular=self.shelves.popular,
             shelves=self.shelves.by_category,
         )
-        ids = [candidate.item_id for candidate in gather(situation, lambda item_id: item_id not in profile.cart)]
+        ids = [
+            candidate.item_id
+            for candidate in gather(situation, lambda item_id: item_id not in profile.cart)
+        ]
         context = Context(seeds=seeds, priors=self.shelves.priors)
         viewed = ids.index(event.product_id) if event.product_id in ids else None
-        return Question(feature_matrix(profile, self.world.rows(ids), context, now_ms), viewed, is_new)
+        return Question(
+            feature_matrix(profile, self.world.rows(ids), context, now_ms), viewed, is_new
+        )
 
     def _top(self, scope: str, now_ms: int) -> list[str]:
         if scope not in self.top:
-            self.top[scope] = [item_id for item_id, _ in self.trending.get(scope, Trending()).top(now_ms, 300)]
+            self.top[scope] = [
+                item_id for item_id, _ in self.trending.get(scope, Trending()).top(now_ms, 300)
+            ]
         return self.top[scope]
 
 
 def questions(path: Path, wanted: int) -> list[Question]:
-    """`wanted` questions of a REES46 file, evenly spread, in order of time, as the shop stood before each."""
+    """`wanted` questions of a REES46 file, evenly spread, in order of time, as the shop stood
+    before each.
+    """
     rows = catalog.read_rees46(path)
     wire = [wire_event(row, number) for number, row in enumerate(rows)]
     products = catalog.from_rees46(rows)
-    items = {item.id: Item(item.id, item.title, item.category, item.brand, item.price) for item in products}
+    items = {
+        item.id: Item(item.id, item.title, item.category, item.brand, item.price)
+        for item in products
+    }
     shop = Shop(World(items), list(items))
     asked, seen, found = sample(eligible(wire), wanted), dict[str, set[str]](), []
     now = datetime.now(UTC)
@@ -119,7 +144,9 @@ def questions(path: Path, wanted: int) -> list[Question]:
 
 
 def ranks(asked: Sequence[Question], weights: Mapping[str, float]) -> list[int]:
-    """The place at which each question's item is shown by a prior of these weights, 0 the best; `K` beyond."""
+    """The place at which each question's item is shown by a prior of these weights, 0 the best; `K`
+    beyond.
+    """
     prior = Logistic([weights.get(name, 0.0) for name in FEATURE_NAMES], PRIOR_BIAS)
     return [_rank(question, prior) for question in asked]
 
@@ -143,20 +170,26 @@ def figures(found: Sequence[int]) -> tuple[float, float]:
 def report(asked: Sequence[Question], changed: Mapping[str, float]) -> str:
     """The table of figures, the shipped weights beside the changed ones."""
     middle = len(asked) // 2
-    priors = {"shipped": PRIOR_WEIGHTS} | ({"changed": {**PRIOR_WEIGHTS, **changed}} if changed else {})
+    priors = {"shipped": PRIOR_WEIGHTS} | (
+        {"changed": {**PRIOR_WEIGHTS, **changed}} if changed else {}
+    )
     lines = [["questions", "weights", "hit rate@20", "MRR@20", "new items: hit rate@20", "MRR@20"]]
     for half, part in (("first half", asked[:middle]), ("second half", asked[middle:])):
         for name, weights in priors.items():
             found = ranks(part, weights)
             new = [rank for rank, question in zip(found, part, strict=True) if question.is_new]
-            lines.append([half, name, *(f"{figure:.4f}" for figure in (*figures(found), *figures(new)))])
+            lines.append(
+                [half, name, *(f"{figure:.4f}" for figure in (*figures(found), *figures(new)))]
+            )
     return table(lines)
 
 
 def _weight(text: str) -> tuple[str, float]:
     name, _, value = text.partition("=")
     if name not in FEATURE_NAMES:
-        raise argparse.ArgumentTypeError(f"expected a feature's name and a weight, as recency=1.0, got {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"expected a feature's name and a weight, as recency=1.0, got {text!r}"
+        )
     return name, float(value)
 
 
@@ -165,8 +198,12 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.offline", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("file", type=Path, help="a REES46 CSV, rows in time order")
-    parser.add_argument("weights", type=_weight, nargs="*", help="name=weight, in place of the prior's")
-    parser.add_argument("--questions", type=int, default=QUESTIONS, help="how many views to ask about")
+    parser.add_argument(
+        "weights", type=_weight, nargs="*", help="name=weight, in place of the prior's"
+    )
+    parser.add_argument(
+        "--questions", type=int, default=QUESTIONS, help="how many views to ask about"
+    )
     options = parser.parse_args(arguments)
     if not options.file.is_file():
         print(f"offline: expected a file, got {options.file}", file=sys.stderr)

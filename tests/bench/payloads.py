@@ -18,7 +18,8 @@ BROWSER_HEADERS = {
     "host": HOST,
     "origin": f"http://{HOST}:8000",
     "user-agent": (
-        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36"
+        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 "
+        "Safari/537.36"
     ),
     "accept": "*/*",
     "accept-encoding": "gzip, deflate, br, zstd",
@@ -51,7 +52,12 @@ def _taken(numbers: Iterator[int], count: int) -> list[int]:
 
 def _request(path: str, content_type: str, body: bytes) -> bytes:
     headers = BROWSER_HEADERS | {"content-type": content_type, "content-length": str(len(body))}
-    lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+    lines = [
+        f"POST {path} HTTP/1.1",
+        *(f"{name}: {value}" for name, value in headers.items()),
+        "",
+        "",
+    ]
     return "\r\n".join(lines).encode() + body
 
 
@@ -84,7 +90,11 @@ def _segment(numbers: list[int], now: datetime) -> Body:
             "userId": f"u{number % 5000}",
             "anonymousId": f"a{number % 5000}",
             "timestamp": now.isoformat(),
-            "properties": {"product_id": f"p{number % 2000}", "category": "electronics.audio", "price": 49.9},
+            "properties": {
+                "product_id": f"p{number % 2000}",
+                "category": "electronics.audio",
+                "price": 49.9,
+            },
             "context": {"library": {"name": "analytics.js", "version": "2.0"}, "locale": "en-US"},
         }
         for number in numbers
@@ -99,13 +109,22 @@ def _ga4(numbers: list[int], now: datetime) -> Body:
             "timestamp_micros": int(now.timestamp() * 1e6) + number,
             "params": {
                 "session_id": f"s{number % 5000}",
-                "items": [{"item_id": f"p{number % 2000}", "item_category": "electronics", "price": 49.9}],
+                "items": [
+                    {"item_id": f"p{number % 2000}", "item_category": "electronics", "price": 49.9}
+                ],
             },
         }
         for number in numbers
     ]
     query = "/mp/collect?measurement_id=G-BENCH&api_secret=bench"
-    return _json(query, {"client_id": f"a{numbers[0] % 5000}", "user_id": f"u{numbers[0] % 5000}", "events": events})
+    return _json(
+        query,
+        {
+            "client_id": f"a{numbers[0] % 5000}",
+            "user_id": f"u{numbers[0] % 5000}",
+            "events": events,
+        },
+    )
 
 
 def _snowplow(numbers: list[int], now: datetime) -> Body:
@@ -115,14 +134,20 @@ def _snowplow(numbers: list[int], now: datetime) -> Body:
         "data": [
             {
                 "schema": "iglu:com.snowplowanalytics.snowplow.ecommerce/product/jsonschema/1-0-0",
-                "data": {"id": "p1", "category": "electronics/audio", "price": 49.9, "currency": "EUR"},
+                "data": {
+                    "id": "p1",
+                    "category": "electronics/audio",
+                    "price": 49.9,
+                    "currency": "EUR",
+                },
             }
         ],
     }
     view = {
         "schema": "iglu:com.snowplowanalytics.snowplow/unstruct_event/jsonschema/1-0-0",
         "data": {
-            "schema": "iglu:com.snowplowanalytics.snowplow.ecommerce/snowplow_ecommerce_action/jsonschema/1-0-2",
+            "schema": "iglu:com.snowplowanalytics.snowplow.ecommerce/"
+            "snowplow_ecommerce_action/jsonschema/1-0-2",
             "data": {"type": "product_view"},
         },
     }
@@ -178,7 +203,11 @@ def _amplitude(numbers: list[int], now: datetime) -> Body:
             "insert_id": f"bench-{number:012d}",
             "time": int(now.timestamp() * 1000),
             "session_id": int(now.timestamp() * 1000),
-            "event_properties": {"product_id": f"p{number % 2000}", "category": "electronics.audio", "price": 49.9},
+            "event_properties": {
+                "product_id": f"p{number % 2000}",
+                "category": "electronics.audio",
+                "price": 49.9,
+            },
         }
         for number in numbers
     ]

@@ -1,11 +1,14 @@
-"""Events a second through the whole pipeline on the DirectRunner for five minutes, all sinks on, beside the pure core.
+"""Events a second through the whole pipeline on the DirectRunner for five minutes, all sinks on,
+beside the pure core.
 
-A backlog of 20-event messages waits in Pub/Sub at all times, so the pipeline runs as fast as it can; what reaches
-the events log in BigQuery between two readings is its rate: over the whole time, over its first minute and over its
-last. A message is what a browser sends: what one visitor was shown, clicked, viewed and searched, on a few of 2,000
-products. Everybody has been there the day before, so states are as large as in a shop in use. No visitor does more than
-people do, for what is marked as a program's costs less: the pipeline's own count of anomalies is reported, and is to be
-0. The floor is the same work without a runner and without a network: decode, fold into profiles, items and trending,
+A backlog of 20-event messages waits in Pub/Sub at all times, so the pipeline runs as fast as it
+can; what reaches the events log in BigQuery between two readings is its rate: over the whole time,
+over its first minute and over its last. A message is what a browser sends: what one visitor was
+shown, clicked, viewed and searched, on a few of 2,000 products. Everybody has been there the day
+before, so states are as large as in a shop in use. No visitor does more than people do, for what is
+marked as a program's costs less: the pipeline's own count of anomalies is reported, and is to be
+0. The floor is the same work without a runner and without a network: decode, fold into profiles,
+  items and trending,
 encode. `PIPELINE_SECONDS=60 python -m tests.bench pipeline` for less.
 """
 
@@ -59,7 +62,8 @@ SHOWN = 10
 RUNNER_FILES = ("pipeline/local/",)
 MIX = ["click"] * 3 + ["view_product"] * 4 + ["add_to_cart", "page_view", "search"]
 
-Reading = tuple[float, int]  # when, in s of a clock that never goes back, and how many rows the log held
+# when, in s of a clock that never goes back, and how many rows the log held
+Reading = tuple[float, int]
 
 
 def run() -> list[Row]:
@@ -76,22 +80,34 @@ def run() -> list[Row]:
     shutil.rmtree(stack.folder, ignore_errors=True)
     return [
         *rate_rows(readings, core_rate(shop)),
-        row("pipeline_anomalies", counts.get("rules/anomalies", 0) + counts.get("rules/address_anomalies", 0), "", 0),
+        row(
+            "pipeline_anomalies",
+            counts.get("rules/anomalies", 0) + counts.get("rules/address_anomalies", 0),
+            "",
+            0,
+        ),
         row("pipeline_coalesced_writes", 100 * coalesced(counts), "%"),
         *(row(f"pipeline_time_in_{part}", value, "%") for part, value in share.most_common()),
     ]
 
 
 def rate_rows(readings: list[Reading], core: float) -> list[Row]:
-    """The rate over all of the readings, over the first and the last minute (a third, of less than three), and how
-    much slower the last is, in percent."""
+    """The rate over all of the readings, over the first and the last minute (a third, of less than
+    three), and how much slower the last is, in percent."""
     minute = min(60.0, (readings[-1][0] - readings[0][0]) / 3)
     first = [reading for reading in readings if reading[0] <= readings[0][0] + minute + 1]
     last = [reading for reading in readings if reading[0] >= readings[-1][0] - minute - 1]
     slow_down = 100 * (1 - rate(last) / rate(first))
     floor = "pure core, no runner, no network"
     return [
-        row("pipeline_20_event_messages", rate(readings), "events/s", TARGET_EVENTS_PER_S, floor, core),
+        row(
+            "pipeline_20_event_messages",
+            rate(readings),
+            "events/s",
+            TARGET_EVENTS_PER_S,
+            floor,
+            core,
+        ),
         row("pipeline_first_minute", rate(first), "events/s"),
         row("pipeline_last_minute", rate(last), "events/s"),
         row("pipeline_slow_down", slow_down, "%", TARGET_SLOW_DOWN_PERCENT),
@@ -108,7 +124,9 @@ def rate(readings: list[Reading]) -> float:
 def last_counts(log: str) -> dict[str, int]:
     """The counts of the newest metrics line in a pipeline's log; empty when there is none."""
     lines = [line for line in log.splitlines() if line.startswith("INFO pipeline.metrics {")]
-    counts: dict[str, int] = json.loads(lines[-1].partition("metrics ")[2])["metrics"] if lines else {}
+    counts: dict[str, int] = (
+        json.loads(lines[-1].partition("metrics ")[2])["metrics"] if lines else {}
+    )
     return counts
 
 
@@ -119,8 +137,11 @@ def coalesced(counts: dict[str, int]) -> float:
 
 
 def message(rng: random.Random, number: int, items: list[Item], moment: datetime) -> bytes:
-    """One browser's flush: 10 products of one shelf that one visitor was shown, and 10 things done with them."""
-    visitor = number * STRIDE % VISITORS  # in turn: a browser does not send two messages at one moment
+    """One browser's flush: 10 products of one shelf that one visitor was shown, and 10 things done
+    with them.
+    """
+    # in turn: a browser does not send two messages at one moment
+    visitor = number * STRIDE % VISITORS
     shelf = (visitor * 37 + rng.randrange(3) * 400) % len(items)
     shown = [items[(shelf + place) % len(items)].item_id for place in range(SHOWN)]
     deeds = [("impression", item_id) for item_id in shown]
@@ -185,7 +206,9 @@ class Shop:
 
 
 def yesterday(items: list[Item]) -> Shop:
-    """A shop in use: every visitor has been there, so that what is measured is no growth of empty states."""
+    """A shop in use: every visitor has been there, so that what is measured is no growth of empty
+    states.
+    """
     shop = Shop({item.item_id: item for item in items})
     rng, moment = random.Random(8), datetime.now(UTC) - timedelta(days=1)
     for number in range(VISITORS * PAST_MESSAGES):
@@ -220,7 +243,9 @@ def _measure(stack: Stack, items: list[Item], seconds: float) -> tuple[list[Read
 def _feed(stack: Stack, items: list[Item], log: bigquery.Client) -> Iterator[Reading]:
     """Fill the backlog up at each step; what the log holds says how much of it is left."""
     env = stack.env
-    publisher = pubsub_v1.PublisherClient(batch_settings=pubsub_v1.types.BatchSettings(max_messages=100))
+    publisher = pubsub_v1.PublisherClient(
+        batch_settings=pubsub_v1.types.BatchSettings(max_messages=100)
+    )
     topic = publisher.topic_path(env["GOOGLE_CLOUD_PROJECT"], env["FRESHET_EVENTS_TOPIC"])
     query = f"select count(*) as n from {env['FRESHET_DATASET']}.events"
     rng, sent = random.Random(7), 0
@@ -298,7 +323,9 @@ def _shares(profiler: tuple[subprocess.Popen[bytes], Path] | None) -> Counter[st
 
 
 def _part(stack: str) -> str:
-    """Where a sample `outermost;...;innermost` was; a runner's frame below our own code is our code's."""
+    """Where a sample `outermost;...;innermost` was; a runner's frame below our own code is our
+    code's.
+    """
     for mark, part in (
         ("pubsub", "pubsub_reads"),
         ("insert_rows_json", "bigquery_inserts"),
@@ -308,7 +335,11 @@ def _part(stack: str) -> str:
         if mark in stack:
             return part
     frames = stack.split(";")
-    ours = [frame for frame in frames if "pipeline/" in frame and not any(name in frame for name in RUNNER_FILES)]
+    ours = [
+        frame
+        for frame in frames
+        if "pipeline/" in frame and not any(name in frame for name in RUNNER_FILES)
+    ]
     return "own_code" if ours else "runner"
 
 

@@ -1,8 +1,8 @@
 """What one event costs a profile, and how large a profile grows: one core, no runner, no network.
 
-The visitors are simulated shoppers (the demo's own) with 2,000 events each over about two months: impressions, clicks,
-views, carts, purchases and searches, ids as long as a browser makes them. Measured on the second half of each life,
-when every bound of the profile is reached.
+The visitors are simulated shoppers (the demo's own) with 2,000 events each over about two months:
+impressions, clicks, views, carts, purchases and searches, ids as long as a browser makes them.
+Measured on the second half of each life, when every bound of the profile is reached.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ TARGET_ADD_US, TARGET_CYCLE_US, TARGET_BYTES = 20.0, 60.0, 4_096.0
 def run() -> list[Row]:
     """Measure; takes about half a minute."""
     products = catalog.generate(seed=7)
-    world, items = World(products), {item.item_id: item for item in map(parse_item, map(asdict, products))}
+    world, items = (
+        World(products),
+        {item.item_id: item for item in map(parse_item, map(asdict, products))},
+    )
     adds: list[float] = []
     cycles: list[float] = []
     sizes: list[float] = []
@@ -47,14 +50,18 @@ def run() -> list[Row]:
     return [
         row("profile_add_p50", statistics.median(adds) * 1e6, "us", TARGET_ADD_US),
         row("profile_add_p99", _percentile(adds, 0.99) * 1e6, "us"),
-        row("profile_decode_add_encode_p50", statistics.median(cycles) * 1e6, "us", TARGET_CYCLE_US),
+        row(
+            "profile_decode_add_encode_p50", statistics.median(cycles) * 1e6, "us", TARGET_CYCLE_US
+        ),
         row("profile_encoded_p50", statistics.median(sizes), "bytes"),
         row("profile_encoded_p99", _percentile(sizes, 0.99), "bytes", TARGET_BYTES),
     ]
 
 
 def timed_adds(profile: UserProfile, facts: list[Fact]) -> list[float]:
-    """Seconds of each `add`; the profile is stored and read back every 20 events, as between messages."""
+    """Seconds of each `add`; the profile is stored and read back every 20 events, as between
+    messages.
+    """
     taken = []
     for number, (event, item) in enumerate(facts):
         began = time.perf_counter()

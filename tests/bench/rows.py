@@ -6,7 +6,9 @@ from typing import TypedDict
 
 
 class Row(TypedDict):
-    """A measured value, its target, and what was measured beside it in the same run (None where there is none)."""
+    """A measured value, its target, and what was measured beside it in the same run (None where
+    there is none).
+    """
 
     name: str
     value: float

@@ -1,8 +1,8 @@
 """How large an installation has to be, and what it costs a month: `python -m tests.bench.scale`.
 
-Prints the tables of docs/scale.md as Markdown, from costs measured in this very run (`tests.bench.costs`), assumptions
-and list prices (`tests.bench.sizing`); with `--docs` it writes them into the document instead. Nothing of it was
-measured on Google Cloud.
+Prints the tables of docs/scale.md as Markdown, from costs measured in this very run
+(`tests.bench.costs`), assumptions and list prices (`tests.bench.sizing`); with `--docs` it writes
+them into the document instead. Nothing of it was measured on Google Cloud.
 """
 
 from __future__ import annotations
@@ -63,14 +63,18 @@ def documented(text: str, found: dict[str, str]) -> str:
 
 def markers(name: str) -> tuple[str, str]:
     """The lines before and after a generated part."""
-    return f"<!-- {name}: begin, written by `python -m tests.bench.scale --docs` -->", f"<!-- {name}: end -->"
+    return (
+        f"<!-- {name}: begin, written by `python -m tests.bench.scale --docs` -->",
+        f"<!-- {name}: end -->",
+    )
 
 
 def _measured(costs: Costs) -> str:
     said = {
         "decode_us": "decoding one event and looking its item up in the process's cache, us",
         "row_us": "one event's row for the log, us",
-        "profile_us": "one message into a grown profile: read, fold, anomalies, campaigns, write, us",
+        "profile_us": "one message into a grown profile: read, fold, anomalies, campaigns, write, "
+        "us",
         "address_us": "one message into its address's counts, us",
         "session_us": "one message into its visit's summary, us",
         "item_us": "one partial into an item with 200 neighbours: read, merge, rank, write, us",
@@ -84,24 +88,42 @@ def _measured(costs: Costs) -> str:
         "item_partial_bytes": "a partial of an item, bytes",
         "scope_bytes": "a shard of a scope with 300 items, bytes",
     }
-    return _table(("one core", "measured"), ((text, _number(getattr(costs, name))) for name, text in said.items()))
+    return _table(
+        ("one core", "measured"),
+        ((text, _number(getattr(costs, name))) for name, text in said.items()),
+    )
 
 
 def _prices() -> str:
-    rows = [(name, f"{p.dollars:.6f}".rstrip("0").rstrip("."), p.unit, p.page) for name, p in PRICES.items()]
+    rows = [
+        (name, f"{p.dollars:.6f}".rstrip("0").rstrip("."), p.unit, p.page)
+        for name, p in PRICES.items()
+    ]
     return _table(("price", "$", "a", "page"), rows)
 
 
 def _bundles(costs: Costs) -> str:
-    head = ("messages summed at once", "summing, us a message", "item rows a message", "scope rows a message")
-    rows = ((f"{b.messages}", *map(_number, (b.sum_us, b.item_rows, b.scope_rows))) for b in costs.bundles)
+    head = (
+        "messages summed at once",
+        "summing, us a message",
+        "item rows a message",
+        "scope rows a message",
+    )
+    rows = (
+        (f"{b.messages}", *map(_number, (b.sum_us, b.item_rows, b.scope_rows)))
+        for b in costs.bundles
+    )
     return _table(head, rows)
 
 
 def _assumed(given: Assumptions) -> str:
     """The assumptions with the comments that they have in this file."""
     lines = inspect.getsource(Assumptions).splitlines()
-    said = {line.partition(":")[0].strip(): line.partition("  # ")[2] for line in lines if "  # " in line}
+    said = {
+        line.partition(":")[0].strip(): line.partition("  # ")[2]
+        for line in lines
+        if "  # " in line
+    }
     rows = [(f"`{f.name}`", _plain(getattr(given, f.name)), said[f.name]) for f in fields(given)]
     return _table(("assumption", "value", "meaning"), rows)
 
@@ -138,15 +160,26 @@ def _dollars(sizes: Sequence[Size], given: Assumptions) -> str:
     total = [sum(column.values()) for column in columns]
     month = [found.events_s * given.mean_load() * SECONDS_A_MONTH / 1e6 for found in sizes]
     rows.append(("**together**", *(f"**{found:,.0f}**" for found in total)))
-    rows.append(("a million events", *(f"{cost / events:,.2f}" for cost, events in zip(total, month, strict=True))))
+    rows.append(
+        (
+            "a million events",
+            *(f"{cost / events:,.2f}" for cost, events in zip(total, month, strict=True)),
+        )
+    )
     return _table(("$ a month", *map(scale_name, (found.events_s for found in sizes))), rows)
 
 
 def _sensitivity(costs: Costs, given: Assumptions) -> str:
     """vCPUs and dollars at 100,000 events a second, one assumption changed at a time."""
     changes = [("as assumed", given)]
-    changes += [(f"`bundle_messages` {b.messages}", replace(given, bundle_messages=b.messages)) for b in costs.bundles]
-    changes += [(f"`harness_factor` {factor:g}", replace(given, harness_factor=factor)) for factor in (1.0, 4.0)]
+    changes += [
+        (f"`bundle_messages` {b.messages}", replace(given, bundle_messages=b.messages))
+        for b in costs.bundles
+    ]
+    changes += [
+        (f"`harness_factor` {factor:g}", replace(given, harness_factor=factor))
+        for factor in (1.0, 4.0)
+    ]
     rows = []
     for name, changed in changes:
         found = size(100_000, costs, changed)
@@ -156,7 +189,13 @@ def _sensitivity(costs: Costs, given: Assumptions) -> str:
 
 def _hot_keys(costs: Costs, given: Assumptions) -> str:
     head = ("key", "one fold, us", "folds/s that one key bears", "reached at")
-    return _table(head, ((k.name, _number(k.fold_us), _number(k.folds_s), _reached(k)) for k in hot_keys(costs, given)))
+    return _table(
+        head,
+        (
+            (k.name, _number(k.fold_us), _number(k.folds_s), _reached(k))
+            for k in hot_keys(costs, given)
+        ),
+    )
 
 
 def _reached(key: Key) -> str:
@@ -167,10 +206,16 @@ def _reached(key: Key) -> str:
 def _rewind(costs: Costs, given: Assumptions) -> str:
     share = duplicate_share(costs, given)
     rows = [
-        ("an hour whose events are known already", f"{share:.0%}", f"{catch_up(1, share, given):.1f} h"),
+        (
+            "an hour whose events are known already",
+            f"{share:.0%}",
+            f"{catch_up(1, share, given):.1f} h",
+        ),
         ("an hour whose events are new", "100%", f"{catch_up(1, 1.0, given):.1f} h"),
     ]
-    return _table(("read again at the peak", "cost of a message, of a new one's", "caught up after"), rows)
+    return _table(
+        ("read again at the peak", "cost of a message, of a new one's", "caught up after"), rows
+    )
 
 
 def scale_name(events_s: float) -> str:

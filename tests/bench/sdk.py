@@ -1,8 +1,10 @@
-"""The browser SDK's size, and what it costs a page's main thread in Chromium, plainly and on a CPU slowed to a quarter.
+"""The browser SDK's size, and what it costs a page's main thread in Chromium, plainly and on a CPU
+slowed to a quarter.
 
-A load is measured beside the same page without the SDK: DevTools' TaskDuration, all that the main thread did until the
-page was idle, in the thread's own time, so that other programs do not count. 100 events are tracked in one go: the time
-that `track` itself held the thread, and all that followed until they were sent.
+A load is measured beside the same page without the SDK: DevTools' TaskDuration, all that the main
+thread did until the page was idle, in the thread's own time, so that other programs do not count.
+100 events are tracked in one go: the time that `track` itself held the thread, and all that
+followed until they were sent.
 """
 
 from __future__ import annotations
@@ -32,10 +34,15 @@ EVENTS = 100
 PAGE = (
     """<title>A page</title><link rel="icon" href="data:,">{tag}<h1>A page</h1>
 <ul>"""
-    + "".join(f"<li data-freshet-click data-freshet-product='p{n}'>Product {n}</li>" for n in range(200))
+    + "".join(
+        f"<li data-freshet-click data-freshet-product='p{n}'>Product {n}</li>" for n in range(200)
+    )
     + "</ul>"
 )
-TAG = '<script async src="{own}/files/sdk/freshet.global.js" data-collector="{own}" data-api="{own}"></script>'
+TAG = (
+    '<script async src="{own}/files/sdk/freshet.global.js" data-collector="{own}" '
+    'data-api="{own}"></script>'
+)
 WATCH_LONG_TASKS = """window.longTasks = [];
 new PerformanceObserver((list) => list.getEntries().forEach((task) => longTasks.push(task.duration)))
     .observe({ type: "longtask", buffered: true });"""
@@ -50,14 +57,23 @@ def run() -> list[Row]:
     """Measure; takes about three minutes."""
     with tempfile.TemporaryDirectory() as folder:
         build = Path(folder)
-        subprocess.run(["node", str(SDK / "build.mjs"), folder], check=True, capture_output=True, timeout=60)
+        subprocess.run(
+            ["node", str(SDK / "build.mjs"), folder], check=True, capture_output=True, timeout=60
+        )
         fake = FakeFreshet(folders={"sdk": build})
         with serving(fake.app()) as own, sync_playwright() as playwright:
-            fake.pages = {"without": PAGE.format(tag=""), "with": PAGE.format(tag=TAG.format(own=own))}
-            browser = playwright.chromium.launch(executable_path=str(chromium(os.environ)), args=CHROMIUM_ARGS)
+            fake.pages = {
+                "without": PAGE.format(tag=""),
+                "with": PAGE.format(tag=TAG.format(own=own)),
+            }
+            browser = playwright.chromium.launch(
+                executable_path=str(chromium(os.environ)), args=CHROMIUM_ARGS
+            )
             try:
                 return _sizes(build) + [
-                    it for name, slow in SLOWDOWNS.items() for it in _times(browser, own, name, slow)
+                    it
+                    for name, slow in SLOWDOWNS.items()
+                    for it in _times(browser, own, name, slow)
                 ]
             finally:
                 browser.close()
@@ -108,7 +124,9 @@ def _load(browser: Browser, url: str, slowdown: int) -> float:
 
 
 def _bursts(browser: Browser, url: str, slowdown: int) -> tuple[float, float, float]:
-    """Medians of (ms in `track`, ms of main thread until all is sent), and the longest task of 50 ms or more among them, or 0."""
+    """Medians of (ms in `track`, ms of main thread until all is sent), and the longest task of 50
+    ms or more among them, or 0.
+    """
     held, total, longest = [], [], 0.0
     for _ in range(BURSTS):
         page, session = _open(browser, url, slowdown)

@@ -1,4 +1,6 @@
-"""A seeded shop for measurements of the API: items with co-visits, visitors with profiles, a trained-size model."""
+"""A seeded shop for measurements of the API: items with co-visits, visitors with profiles, a
+trained-size model.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ class Shop:
         seed: of all chance.
     """
 
-    def __init__(self, items: int, visitors: int, sessions: int, now_ms: int, seed: int = 1) -> None:
+    def __init__(
+        self, items: int, visitors: int, sessions: int, now_ms: int, seed: int = 1
+    ) -> None:
         self._random = random.Random(seed)
         self.now_ms = now_ms
         self.items = [_item(index, self._random) for index in range(items)]
@@ -63,8 +67,13 @@ class Shop:
     def write(self, store: Store) -> None:
         """Put everything into Bigtable."""
         store.write(item_write(item, self.now_ms) for item in self.items)
-        store.write(cell(STATS, key, stats.encode(), self.now_ms) for key, stats in self.stats.items())
-        store.write(cell(PROFILE, f"u#{key}", profile.encode(), self.now_ms) for key, profile in self.profiles.items())
+        store.write(
+            cell(STATS, key, stats.encode(), self.now_ms) for key, stats in self.stats.items()
+        )
+        store.write(
+            cell(PROFILE, f"u#{key}", profile.encode(), self.now_ms)
+            for key, profile in self.profiles.items()
+        )
         store.write(
             cell(TRENDING, trending_key(scope, 0), state.encode(), self.now_ms)
             for scope, state in self.trending.items()
@@ -80,7 +89,9 @@ class Shop:
         """Around a centre for each category, `(n, VECTOR_DIM)`."""
         chance = np.random.default_rng(1)
         centres = {name: chance.normal(size=VECTOR_DIM) for name in CATEGORIES}
-        rows = np.stack([centres[item.category] + 0.7 * chance.normal(size=VECTOR_DIM) for item in self.items])
+        rows = np.stack(
+            [centres[item.category] + 0.7 * chance.normal(size=VECTOR_DIM) for item in self.items]
+        )
         rows /= np.linalg.norm(rows, axis=1, keepdims=True)
         return VectorIndex([item.item_id for item in self.items], rows.astype(np.float32))
 
@@ -88,7 +99,9 @@ class Shop:
         """Clicks by chance, likelier where the features are larger."""
         rows = self.rows()
         blocks = [
-            feature_matrix(profile, self._random.sample(rows, 50), Context(seeds=self.stats), self.now_ms)
+            feature_matrix(
+                profile, self._random.sample(rows, 50), Context(seeds=self.stats), self.now_ms
+            )
             for profile in list(self.profiles.values())[:100]
         ]
         matrix = np.concatenate(blocks)

@@ -1,6 +1,8 @@
-"""How large an installation has to be for a load, and what it costs a month: measured costs, assumptions, list prices.
+"""How large an installation has to be for a load, and what it costs a month: measured costs,
+assumptions, list prices.
 
-Pure arithmetic; `tests.bench.costs` measures, `tests.bench.scale` makes the tables of docs/scale.md.
+Pure arithmetic; `tests.bench.costs` measures, `tests.bench.scale` makes the tables of
+docs/scale.md.
 """
 
 from __future__ import annotations
@@ -26,32 +28,47 @@ class Price:
     page: str
 
 
-# On demand, us-central1, in US dollars, as quoted in September 2026; to be checked on the pages before they are used.
+# On demand, us-central1, in US dollars, as quoted in September 2026; to be checked on the pages
+# before they are used.
 PRICES = {
     "worker vCPU": Price(0.069, "vCPU-hour, streaming", "cloud.google.com/dataflow/pricing"),
     "worker memory": Price(0.003557, "GiB-hour, streaming", "cloud.google.com/dataflow/pricing"),
-    "Streaming Engine": Price(0.018, "GiB of streaming data processed", "cloud.google.com/dataflow/pricing"),
+    "Streaming Engine": Price(
+        0.018, "GiB of streaming data processed", "cloud.google.com/dataflow/pricing"
+    ),
     "worker disk": Price(0.000054, "GiB-hour", "cloud.google.com/dataflow/pricing"),
     "Bigtable node": Price(0.65, "node-hour", "cloud.google.com/bigtable/pricing"),
     "Bigtable storage": Price(0.17, "GiB-month, SSD", "cloud.google.com/bigtable/pricing"),
-    "Pub/Sub throughput": Price(40.0, "TiB published or delivered", "cloud.google.com/pubsub/pricing"),
-    "Pub/Sub retention": Price(0.27, "GiB-month of retained messages", "cloud.google.com/pubsub/pricing"),
-    "BigQuery inserts": Price(0.05, "GiB streamed, 1 kB a row at least", "cloud.google.com/bigquery/pricing"),
-    "BigQuery storage": Price(0.02, "GiB-month, changed within 90 days", "cloud.google.com/bigquery/pricing"),
+    "Pub/Sub throughput": Price(
+        40.0, "TiB published or delivered", "cloud.google.com/pubsub/pricing"
+    ),
+    "Pub/Sub retention": Price(
+        0.27, "GiB-month of retained messages", "cloud.google.com/pubsub/pricing"
+    ),
+    "BigQuery inserts": Price(
+        0.05, "GiB streamed, 1 kB a row at least", "cloud.google.com/bigquery/pricing"
+    ),
+    "BigQuery storage": Price(
+        0.02, "GiB-month, changed within 90 days", "cloud.google.com/bigquery/pricing"
+    ),
     "BigQuery old storage": Price(0.01, "GiB-month, older", "cloud.google.com/bigquery/pricing"),
 }
 
 
 @dataclass(frozen=True)
 class Assumptions:
-    """What is taken for granted; every field is a row of the document's table, its comment there as here."""
+    """What is taken for granted; every field is a row of the document's table, its comment there as
+    here.
+    """
 
     bundle_messages: int = 10  # messages that a runner's bundle holds at the fold of profiles
-    harness_factor: float = 2.0  # what a Dataflow worker spends on a keyed element, in times of what FnApiRunner does
+    # what a Dataflow worker spends on a keyed element, in times of what FnApiRunner does
+    harness_factor: float = 2.0
     utilisation: float = 0.6  # of workers and Bigtable nodes at the peak
     peak_share: float = 1 / 6  # of the month at the peak: four hours a day
     off_peak_load: float = 0.4  # of the peak's load, the rest of the time
-    forwarded_share: float = 0.15  # of messages come to a browser's profile first and go on to its account
+    # of messages come to a browser's profile first and go on to its account
+    forwarded_share: float = 0.15
     events_a_visitor_day: float = 200.0  # of a visitor who comes that day, impressions included
     visitors_kept: float = 6.0  # profiles kept for 90 days, in times of those who come in a day
     items: int = 100_000  # of the catalog, visited by Zipf's law
@@ -60,7 +77,8 @@ class Assumptions:
     requests_an_event: float = 0.05  # recommendations asked: one a message; each reads two profiles
     retention_days: float = 7.0  # Pub/Sub keeps topic and subscription for so long
     log_days: float = 400.0  # BigQuery keeps events for so long
-    node_writes: float = 14_000.0  # 1 kB rows a second and SSD node, by cloud.google.com/bigtable/docs/performance
+    # 1 kB rows a second and SSD node, by cloud.google.com/bigtable/docs/performance
+    node_writes: float = 14_000.0
     node_reads: float = 17_000.0  # likewise
     node_storage_gib: float = 3_500.0  # a node is given at most so much, 70 % of what it may hold
     worker_vcpus: int = 2  # n2-standard-2, as Terraform sets it
@@ -74,7 +92,9 @@ class Assumptions:
 
 @dataclass(frozen=True)
 class Message:
-    """What one message of 20 events needs, by cost and assumption: microseconds of a core, elements, bytes."""
+    """What one message of 20 events needs, by cost and assumption: microseconds of a core,
+    elements, bytes.
+    """
 
     own_us: float
     elements: float
@@ -93,7 +113,8 @@ def per_message(costs: Costs, given: Assumptions) -> Message:
     """What a message needs where `given.bundle_messages` of them are summed by item at once."""
     bundle = costs.bundle(given.bundle_messages)
     profiles = profile_folds(given)
-    elements = profiles + 2 + bundle.item_rows + bundle.scope_rows  # profiles, address, session, items, scopes
+    # profiles, address, session, items, scopes
+    elements = profiles + 2 + bundle.item_rows + bundle.scope_rows
     own_us = (
         EVENTS_A_MESSAGE * (costs.decode_us + costs.row_us)
         + profiles * costs.profile_us
@@ -104,7 +125,14 @@ def per_message(costs: Costs, given: Assumptions) -> Message:
         + bundle.scope_rows * costs.scope_us
     )
     runner_us = elements * costs.element_us * given.harness_factor
-    return Message(own_us, elements, runner_us, _streamed(costs, given, bundle), bundle.item_rows, bundle.scope_rows)
+    return Message(
+        own_us,
+        elements,
+        runner_us,
+        _streamed(costs, given, bundle),
+        bundle.item_rows,
+        bundle.scope_rows,
+    )
 
 
 def profile_folds(given: Assumptions) -> float:
@@ -115,10 +143,13 @@ def profile_folds(given: Assumptions) -> float:
 def _streamed(costs: Costs, given: Assumptions, bundle: Bundle) -> float:
     """Bytes a message that Streaming Engine sees: what is shuffled, and states read and written."""
     facts = EVENTS_A_MESSAGE * costs.fact_bytes
-    profiles = profile_folds(given) * (facts + 3 * costs.profile_bytes)  # read, written, and on its way to Bigtable
+    # read, written, and on its way to Bigtable
+    profiles = profile_folds(given) * (facts + 3 * costs.profile_bytes)
     items = bundle.item_rows * (costs.item_partial_bytes + 3 * costs.item_bytes)
     scopes = bundle.scope_rows * 3 * costs.scope_bytes
-    return EVENTS_A_MESSAGE * (costs.event_bytes + costs.row_bytes) + facts + profiles + items + scopes
+    return (
+        EVENTS_A_MESSAGE * (costs.event_bytes + costs.row_bytes) + facts + profiles + items + scopes
+    )
 
 
 @dataclass(frozen=True)
@@ -153,7 +184,10 @@ def size(events_s: float, costs: Costs, given: Assumptions) -> Size:
     shared = given.items * costs.item_bytes + given.scopes * SHARDS * costs.scope_bytes
     storage = (visitors_day * given.visitors_kept * costs.profile_bytes + shared) / GIB
     writes = _writes(messages_s, message, given)
-    reads_s = messages_s * given.requests_an_event * EVENTS_A_MESSAGE * 2 + events_s / given.events_a_visitor_day
+    reads_s = (
+        messages_s * given.requests_an_event * EVENTS_A_MESSAGE * 2
+        + events_s / given.events_a_visitor_day
+    )
     published = month * costs.event_bytes
     logged = month * max(costs.row_bytes, 1_000) / GIB
     return Size(
@@ -176,16 +210,25 @@ def size(events_s: float, costs: Costs, given: Assumptions) -> Size:
 
 
 def _writes(messages_s: float, message: Message, given: Assumptions) -> tuple[float, float, float]:
-    """Profiles, items and scopes written a second: a message's profile at once, the others at most once an interval."""
+    """Profiles, items and scopes written a second: a message's profile at once, the others at most
+    once an interval.
+    """
     items = coalesced(zipf(messages_s * message.item_rows, given.items), given.flush_s)
-    of_all = messages_s * message.scope_rows / 2  # every other element belongs to the scope of the whole shop
+    # every other element belongs to the scope of the whole shop
+    of_all = messages_s * message.scope_rows / 2
     shards = [of_all / SHARDS] * SHARDS
     categories = [rate / SHARDS for rate in zipf(of_all, given.scopes - 1) for _ in range(SHARDS)]
-    return messages_s * profile_folds(given), items, coalesced([*shards, *categories], given.flush_s)
+    return (
+        messages_s * profile_folds(given),
+        items,
+        coalesced([*shards, *categories], given.flush_s),
+    )
 
 
 def coalesced(rates: Iterable[float], flush_s: float) -> float:
-    """Writes a second of rows that change at these rates (Poisson), each written at most once in `flush_s`."""
+    """Writes a second of rows that change at these rates (Poisson), each written at most once in
+    `flush_s`.
+    """
     return sum(rate / (1 + rate * flush_s) for rate in rates)
 
 
@@ -196,11 +239,19 @@ def zipf(total: float, count: int) -> list[float]:
 
 
 def _nodes(
-    writes: tuple[float, float, float], reads_s: float, storage_gib: float, costs: Costs, given: Assumptions
+    writes: tuple[float, float, float],
+    reads_s: float,
+    storage_gib: float,
+    costs: Costs,
+    given: Assumptions,
 ) -> int:
-    """Bigtable nodes by load or by storage, one at least; a row of several kB counts as so many rows."""
+    """Bigtable nodes by load or by storage, one at least; a row of several kB counts as so many
+    rows.
+    """
     bytes_ = (costs.profile_bytes, costs.item_bytes, costs.scope_bytes)
-    written_kb = sum(rate * max(1.0, size_ / 1_000) for rate, size_ in zip(writes, bytes_, strict=True))
+    written_kb = sum(
+        rate * max(1.0, size_ / 1_000) for rate, size_ in zip(writes, bytes_, strict=True)
+    )
     read_kb = reads_s * max(1.0, costs.profile_bytes / 1_000)
     load = (written_kb / given.node_writes + read_kb / given.node_reads) / given.utilisation
     return max(1, ceil(load), ceil(storage_gib / given.node_storage_gib))
@@ -220,8 +271,10 @@ def dollars(found: Size, given: Assumptions) -> dict[str, float]:
     return {
         "Dataflow workers": workers * hours * worker,
         "Streaming Engine": found.streamed_tib * TIB / GIB * _price("Streaming Engine"),
-        "Bigtable": nodes * hours * _price("Bigtable node") + found.storage_gib * _price("Bigtable storage"),
-        "Pub/Sub": found.pubsub_tib * _price("Pub/Sub throughput") + found.retained_gib * _price("Pub/Sub retention"),
+        "Bigtable": nodes * hours * _price("Bigtable node")
+        + found.storage_gib * _price("Bigtable storage"),
+        "Pub/Sub": found.pubsub_tib * _price("Pub/Sub throughput")
+        + found.retained_gib * _price("Pub/Sub retention"),
         "BigQuery": found.logged_gib * _price("BigQuery inserts") + found.stored_gib * log,
     }
 
@@ -232,7 +285,9 @@ def _price(name: str) -> float:
 
 @dataclass(frozen=True)
 class Key:
-    """A key that may get hot: what one of its folds costs, and how many there are for each message that counts."""
+    """A key that may get hot: what one of its folds costs, and how many there are for each message
+    that counts.
+    """
 
     name: str
     fold_us: float
@@ -245,34 +300,52 @@ class Key:
 
     @property
     def saturates_events_s(self) -> float:
-        """Events a second, of the installation or of that visitor, at which the key has no time left."""
+        """Events a second, of the installation or of that visitor, at which the key has no time
+        left.
+        """
         return self.folds_s / self.folds_a_message * EVENTS_A_MESSAGE
 
 
 def hot_keys(costs: Costs, given: Assumptions) -> list[Key]:
-    """Where a single key ends: an item by its share of all messages, the shop's scope by its shards, a visitor."""
+    """Where a single key ends: an item by its share of all messages, the shop's scope by its
+    shards, a visitor.
+    """
     runner, size_ = costs.element_us * given.harness_factor, given.bundle_messages
     item, scope, visitor = (us + runner for us in (costs.item_us, costs.scope_us, costs.profile_us))
-    of_all = costs.bundle(size_).scope_rows / 2  # every other element belongs to the scope of the whole shop
+    # every other element belongs to the scope of the whole shop
+    of_all = costs.bundle(size_).scope_rows / 2
     return [
-        *(Key(f"an item in {share:.0%} of all messages", item, bundled(share, size_)) for share in (0.01, 0.1, 1.0)),
-        *(Key(f"the shop's trending scope, {n} shard{'s' * (n > 1)}", scope, of_all / n) for n in (1, SHARDS, 100)),
+        *(
+            Key(f"an item in {share:.0%} of all messages", item, bundled(share, size_))
+            for share in (0.01, 0.1, 1.0)
+        ),
+        *(
+            Key(f"the shop's trending scope, {n} shard{'s' * (n > 1)}", scope, of_all / n)
+            for n in (1, SHARDS, 100)
+        ),
         Key("one visitor", visitor, 1.0),
     ]
 
 
 def bundled(share: float, messages: int) -> float:
-    """Elements a message for an item that is in `share` of the messages, `messages` of which are summed at once."""
+    """Elements a message for an item that is in `share` of the messages, `messages` of which are
+    summed at once.
+    """
     return (1 - (1 - share) ** messages) / messages
 
 
 def duplicate_share(costs: Costs, given: Assumptions) -> float:
-    """What a message costs that is read again, its events known already, as a share of a new one's."""
+    """What a message costs that is read again, its events known already, as a share of a new
+    one's."""
     runner = costs.element_us * given.harness_factor
     folds = profile_folds(given) * (costs.profile_us + runner) + costs.address_us + runner
-    return (EVENTS_A_MESSAGE * (costs.decode_us + costs.row_us) + folds) / per_message(costs, given).us
+    return (EVENTS_A_MESSAGE * (costs.decode_us + costs.row_us) + folds) / per_message(
+        costs, given
+    ).us
 
 
 def catch_up(hours: float, share: float, given: Assumptions) -> float:
-    """Hours until `hours` read again at `share` of a new message's cost are behind: at the peak, no worker added."""
+    """Hours until `hours` read again at `share` of a new message's cost are behind: at the peak, no
+    worker added.
+    """
     return hours * share * given.utilisation / (1 - given.utilisation)

@@ -3,7 +3,8 @@
 Processor time. An event of the native protocol is read typed; beside it stands the same event read
 as an object, which is how the events of vendors and those with fields of their own go.
 
-Best of `REPEATS` runs over events that are made anew for each; `python -m tests.bench steps` prints the rows.
+Best of `REPEATS` runs over events that are made anew for each; `python -m tests.bench steps` prints
+the rows.
 """
 
 from __future__ import annotations
@@ -52,17 +53,33 @@ def run() -> list[Row]:
         _typed_row(agents, context),
         _row("privacy_of_an_event", _private(usual), _wires(plain)),
         _row("privacy_of_three_nested_objects", _private(usual), _wires(nested)),
-        _row("privacy_with_pii_and_a_hashed_user", _private(Privacy(fields=PERSONAL)), _wires(nested)),
+        _row(
+            "privacy_with_pii_and_a_hashed_user", _private(Privacy(fields=PERSONAL)), _wires(nested)
+        ),
         _row("signals_of_a_request", lambda _: usual.signal(BROWSER_HEADERS)),
         _row("context_of_a_request", lambda _: request_context(agent, language, None, agents)),
         _row("bot_or_not", lambda _: bot_reason(agent, BROWSER_HEADERS, agents)),
         _row("country_by_header", lambda _: country_code("AT")),
-        _row("merging_the_context", lambda metadata: merge(context, metadata, agents), _copies(plain)),
+        _row(
+            "merging_the_context", lambda metadata: merge(context, metadata, agents), _copies(plain)
+        ),
         _row("address_without_a_query", enrich_event, _copies({"url": URL})),
         _row("address_with_a_referrer", enrich_event, _copies({"url": URL, "referrer": REFERRER})),
-        _row("address_with_a_campaign", enrich_event, _copies({"url": CAMPAIGN, "referrer": REFERRER})),
-        _row("user_agent_never_seen", _unseen, lambda: [f"{agent} Edg/{next(_number)}" for _ in range(TEXTS)]),
-        _row("user_agent_of_noise", _unseen, lambda: [f"{next(_number)} x(;/" * 51 for _ in range(TEXTS)]),
+        _row(
+            "address_with_a_campaign",
+            enrich_event,
+            _copies({"url": CAMPAIGN, "referrer": REFERRER}),
+        ),
+        _row(
+            "user_agent_never_seen",
+            _unseen,
+            lambda: [f"{agent} Edg/{next(_number)}" for _ in range(TEXTS)],
+        ),
+        _row(
+            "user_agent_of_noise",
+            _unseen,
+            lambda: [f"{next(_number)} x(;/" * 51 for _ in range(TEXTS)],
+        ),
     ]
 
 
@@ -119,14 +136,20 @@ def _private(privacy: Privacy) -> Callable[[WireEvent], None]:
 
 def _wires(metadata: Metadata) -> Callable[[], list[WireEvent]]:
     now = datetime.now(UTC)
-    return lambda: [WireEvent("e1", "click", now, "u1", metadata=copy.deepcopy(metadata)) for _ in range(EVENTS)]
+    return lambda: [
+        WireEvent("e1", "click", now, "u1", metadata=copy.deepcopy(metadata)) for _ in range(EVENTS)
+    ]
 
 
 def _copies(metadata: Metadata) -> Callable[[], list[Metadata]]:
     return lambda: [dict(metadata) for _ in range(EVENTS)]
 
 
-def _row(name: str, step: Callable[[Any], Any], inputs: Callable[[], Iterable[Any]] = lambda: range(EVENTS)) -> Row:
+def _row(
+    name: str,
+    step: Callable[[Any], Any],
+    inputs: Callable[[], Iterable[Any]] = lambda: range(EVENTS),
+) -> Row:
     best = min(_once(step, list(inputs())) for _ in range(REPEATS))
     return row(f"step_{name}", best, "us")
 

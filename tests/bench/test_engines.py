@@ -29,8 +29,12 @@ def right(stream: Path) -> Answer:
     return expected(stream.read_text(encoding="utf-8").splitlines())
 
 
-def test_the_stream_is_late_and_doubled_and_has_a_visitor_with_more_events_than_are_remembered(stream: Path) -> None:
-    events: list[Event] = [e for line in stream.read_text(encoding="utf-8").splitlines() for e in json.loads(line)]
+def test_the_stream_is_late_and_doubled_and_has_a_visitor_with_more_events_than_are_remembered(
+    stream: Path,
+) -> None:
+    events: list[Event] = [
+        e for line in stream.read_text(encoding="utf-8").splitlines() for e in json.loads(line)
+    ]
     times = [event["time_ms"] for event in events]
     visitors: dict[str, set[str]] = {}
     for event in events:
@@ -40,7 +44,9 @@ def test_the_stream_is_late_and_doubled_and_has_a_visitor_with_more_events_than_
     assert max(map(len, visitors.values())) > SEEN_IDS
 
 
-def test_plain_python_gives_what_the_definition_says(stream: Path, right: Answer, tmp_path: Path) -> None:
+def test_plain_python_gives_what_the_definition_says(
+    stream: Path, right: Answer, tmp_path: Path
+) -> None:
     ours_plain.main(str(stream), str(tmp_path / "answer"))
     assert differences(right, read_answer(tmp_path / "answer")) == []
 
@@ -51,7 +57,9 @@ def test_beam_gives_what_the_definition_says(stream: Path, right: Answer, tmp_pa
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_states_folded_apart_and_merged_give_the_same_though_both_saw_some_events(seed: int) -> None:
+def test_states_folded_apart_and_merged_give_the_same_though_both_saw_some_events(
+    seed: int,
+) -> None:
     rng = random.Random(seed)
     events = [Event(**{**event, "user_id": "v"}) for event in data.seeded_events(150, seed)]
     left, other, whole = Visitor(), Visitor(), Visitor()
@@ -71,7 +79,9 @@ def test_a_difference_names_the_visitor_and_the_feature(right: Answer) -> None:
 
 
 def test_an_interest_that_is_off_by_more_than_the_tolerance_is_a_difference(right: Answer) -> None:
-    user_id, features, key = next((u, f, k) for u, f in right.items() for k, v in f["category"]["7 d"].items() if v > 0)
+    user_id, features, key = next(
+        (u, f, k) for u, f in right.items() for k, v in f["category"]["7 d"].items() if v > 0
+    )
     long = {**features["category"]["7 d"], key: features["category"]["7 d"][key] * (1 + 1e-8)}
     off = {**right, user_id: {**features, "category": {**features["category"], "7 d": long}}}
     [difference] = differences(right, off)  # type: ignore[arg-type]
@@ -80,7 +90,9 @@ def test_an_interest_that_is_off_by_more_than_the_tolerance_is_a_difference(righ
 
 def test_a_visitor_without_an_answer_is_a_difference(right: Answer) -> None:
     user_id = min(right)
-    assert differences(right, {u: f for u, f in right.items() if u != user_id}) == [f"{user_id}: missing"]
+    assert differences(right, {u: f for u, f in right.items() if u != user_id}) == [
+        f"{user_id}: missing"
+    ]
 
 
 def test_blank_lines_comments_docstrings_and_imports_are_no_lines_of_code() -> None:
@@ -108,20 +120,29 @@ def folder(stream: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_an_engine_that_does_not_run_is_reported_with_the_reason(folder: Path, right: Answer) -> None:
+def test_an_engine_that_does_not_run_is_reported_with_the_reason(
+    folder: Path, right: Answer
+) -> None:
     results = comparison.compare([_engine("ours_plain"), _engine("no_such_engine")], folder, right)
     words = comparison.report(results, len(right), 1_000)
     assert "no_such_engine DOES NOT AGREE: exit code 1: " in words and "No module named" in words
     found = {row["name"]: row["value"] for row in comparison.rows(results, len(right), 1_000)}
-    assert found["engines_no_such_engine_disagreeing"] == len(right) and "engines_no_such_engine" not in found
+    assert (
+        found["engines_no_such_engine_disagreeing"] == len(right)
+        and "engines_no_such_engine" not in found
+    )
     assert found["engines_ours_plain_disagreeing"] == 0
 
 
-def test_an_engine_whose_answer_differs_is_reported_with_the_first_difference(folder: Path, right: Answer) -> None:
+def test_an_engine_whose_answer_differs_is_reported_with_the_first_difference(
+    folder: Path, right: Answer
+) -> None:
     user_id = min(right)
     other: Answer = {**right, user_id: {**right[user_id], "now_ms": 5}}
     results = comparison.compare([_engine("ours_plain")], folder, other)
-    assert f"ours_plain DOES NOT AGREE: {user_id}: now_ms " in comparison.report(results, len(right), 1_000)
+    assert f"ours_plain DOES NOT AGREE: {user_id}: now_ms " in comparison.report(
+        results, len(right), 1_000
+    )
     assert "all answers agree" not in comparison.report(results, len(right), 1_000)
 
 

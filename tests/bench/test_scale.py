@@ -54,23 +54,26 @@ def test_a_message_costs_its_folds_and_what_the_runner_adds_to_each_of_its_eleme
 
 
 def test_vcpus_are_messages_a_second_times_their_cost_over_how_full_workers_run() -> None:
-    assert size(20_000, ROUND, PLAIN).vcpus == pytest.approx(1_000 * per_message(ROUND, PLAIN).us / 1e6 / 0.5)
+    assert size(20_000, ROUND, PLAIN).vcpus == pytest.approx(
+        1_000 * per_message(ROUND, PLAIN).us / 1e6 / 0.5
+    )
 
 
 @pytest.mark.parametrize(
-    "name", ["vcpus", "visitors_day", "reads_s", "pubsub_tib", "streamed_tib", "logged_gib", "stored_gib"]
+    "name",
+    ["vcpus", "visitors_day", "reads_s", "pubsub_tib", "streamed_tib", "logged_gib", "stored_gib"],
 )
 def test_twice_the_load_is_twice_of_what_follows_the_load(name: str) -> None:
     once, twice = size(10_000, ROUND, PLAIN), size(20_000, ROUND, PLAIN)
     assert getattr(twice, name) == pytest.approx(2 * getattr(once, name))
 
 
-def test_twice_the_load_is_less_than_twice_the_writes_for_items_that_are_written_once_an_interval() -> None:
+def test_twice_the_load_is_less_than_twice_the_writes_of_items_written_once_an_interval() -> None:
     once, twice = size(10_000, ROUND, PLAIN), size(20_000, ROUND, PLAIN)
     assert once.writes_s < twice.writes_s < 2 * once.writes_s
 
 
-def test_a_row_is_written_at_every_change_when_it_changes_seldom_and_once_an_interval_when_often() -> None:
+def test_a_row_is_written_at_every_change_when_seldom_and_once_an_interval_when_often() -> None:
     assert coalesced([0.001], 0.2) == pytest.approx(0.001, rel=1e-3)
     assert coalesced([1e6], 0.2) == pytest.approx(5, rel=1e-3)
     assert coalesced([3.0, 4.0], 0) == 7
@@ -96,8 +99,12 @@ def test_dollars_are_volumes_times_list_prices() -> None:
     found = size(100_000, ROUND, PLAIN)
     bill = dollars(found, PLAIN)
     pubsub = found.pubsub_tib * PRICES["Pub/Sub throughput"].dollars
-    assert bill["Pub/Sub"] == pytest.approx(pubsub + found.retained_gib * PRICES["Pub/Sub retention"].dollars)
-    assert bill["Streaming Engine"] == pytest.approx(found.streamed_tib * 1024 * PRICES["Streaming Engine"].dollars)
+    assert bill["Pub/Sub"] == pytest.approx(
+        pubsub + found.retained_gib * PRICES["Pub/Sub retention"].dollars
+    )
+    assert bill["Streaming Engine"] == pytest.approx(
+        found.streamed_tib * 1024 * PRICES["Streaming Engine"].dollars
+    )
 
 
 def test_a_load_at_its_peak_all_day_costs_more_than_one_with_nights() -> None:
@@ -114,13 +121,17 @@ def test_larger_bundles_leave_a_hot_item_fewer_elements() -> None:
 
 
 def test_ten_times_the_shards_bear_ten_times_the_load() -> None:
-    one, eight, hundred = (key.saturates_events_s for key in hot_keys(ROUND, PLAIN) if "trending scope" in key.name)
+    one, eight, hundred = (
+        key.saturates_events_s for key in hot_keys(ROUND, PLAIN) if "trending scope" in key.name
+    )
     assert eight == pytest.approx(8 * one) and hundred == pytest.approx(100 * one)
 
 
 def test_one_visitor_bears_as_many_messages_as_their_cost_lets_follow_one_another() -> None:
     visitor = hot_keys(ROUND, PLAIN)[-1]
-    assert visitor.folds_s == 1e6 / (100 + 100) and visitor.saturates_events_s == 20 * visitor.folds_s
+    assert (
+        visitor.folds_s == 1e6 / (100 + 100) and visitor.saturates_events_s == 20 * visitor.folds_s
+    )
 
 
 def test_what_is_known_already_is_caught_up_with_sooner() -> None:
@@ -145,7 +156,9 @@ def test_the_document_s_assumptions_are_those_of_the_code() -> None:
     begin, end = markers("assumed")
     table = DOCUMENT.read_text("utf-8").partition(begin)[2].partition(end)[0].strip()
     assert table == parts(ROUND, Assumptions(), "a machine")["assumed"]
-    assert {field.name for field in fields(Assumptions)} == set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE))
+    assert {field.name for field in fields(Assumptions)} == set(
+        re.findall(r"^\| `(\w+)`", table, re.MULTILINE)
+    )
 
 
 def test_the_document_s_prices_are_those_of_the_code() -> None:
@@ -159,6 +172,8 @@ def test_a_document_without_a_marker_is_refused_with_the_line_that_is_missing() 
         documented("nothing", {"sizes": "| |"})
 
 
-def test_an_argument_that_is_none_is_refused_before_anything_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_argument_that_is_none_is_refused_before_anything_is_measured(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert scale.main(["--doc"]) == 2
     assert "expected nothing or --docs, got --doc" in capsys.readouterr().err

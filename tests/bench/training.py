@@ -1,7 +1,8 @@
 """Events a second of training's replay of a log, on one core, beside the same folds in one batch.
 
-The logs are real sessions, where there are copies of the files: Serenade's and REES46's (`../shared/data`). The replay
-ends with every item's links added, as if all items had been read. `python -m tests.bench.training`.
+The logs are real sessions, where there are copies of the files: Serenade's and REES46's
+(`../shared/data`). The replay ends with every item's links added, as if all items had been read.
+`python -m tests.bench.training`.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ def run() -> list[Row]:
 def serenade(path: Path) -> list[Event]:
     """The events of a file in Serenade's columns: views, by visitors of one session each."""
     with path.open(encoding="utf-8", newline="") as file:
-        return in_order(_view(line, number) for number, line in enumerate(csv.DictReader(file, delimiter="\t")))
+        return in_order(
+            _view(line, number) for number, line in enumerate(csv.DictReader(file, delimiter="\t"))
+        )
 
 
 def rees46(path: Path) -> list[Event]:
@@ -78,7 +81,9 @@ def _view(line: dict[str, str], number: int) -> Event:
 def _measured(name: str, events: Sequence[Event]) -> Row:
     beside = "each visitor in one fold, items in one sum"
     head = f"training_replay_{name.split('_')[0]}"
-    return row(head, replay_rate(events), "events/s", TARGET_EVENTS_PER_S, beside, batch_rate(events))
+    return row(
+        head, replay_rate(events), "events/s", TARGET_EVENTS_PER_S, beside, batch_rate(events)
+    )
 
 
 if __name__ == "__main__":

@@ -1,1 +1,3 @@
-"""Faults survived: the real pipeline on the real emulators, hurt, and nothing lost or counted twice."""
+"""Faults survived: the real pipeline on the real emulators, hurt, and nothing lost or counted
+twice.
+"""

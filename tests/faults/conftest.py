@@ -1,6 +1,8 @@
-"""Two stacks of applications to hurt: one on the session's emulators, one on emulators that may be stopped.
+"""Two stacks of applications to hurt: one on the session's emulators, one on emulators that may be
+stopped.
 
-apps    pipeline, collector and dead letters, none running yet, on the session's emulators in fresh names
+apps    pipeline, collector and dead letters, none running yet, on the session's emulators in fresh
+        names
 island  emulators of its own, running, and a pipeline, not running yet, in fresh names
 """
 
@@ -19,10 +21,18 @@ from tests.stack.ports import free_ports
 
 
 @pytest.fixture
-def apps(warehouse: dict[str, str], emulator_stack: Stack, request: pytest.FixtureRequest) -> Iterator[Stack]:
-    """Applications that the test starts, on the session's emulators. What still runs at the end must not have died."""
+def apps(
+    warehouse: dict[str, str], emulator_stack: Stack, request: pytest.FixtureRequest
+) -> Iterator[Stack]:
+    """Applications that the test starts, on the session's emulators.
+
+    What still runs at the end must not have died.
+    """
     shared = {part: getattr(emulator_stack.ports, part) for part in (*EMULATORS, "bigquery_grpc")}
-    parts, names = ("collector", "pipeline", "dead_letters"), {name: warehouse[name] for name in NAMES}
+    parts, names = (
+        ("collector", "pipeline", "dead_letters"),
+        {name: warehouse[name] for name in NAMES},
+    )
     stack = Stack(f"faults-{os.getpid()}", replace(free_ports(), **shared), parts, names)
     failed = request.session.testsfailed
     try:
@@ -52,7 +62,9 @@ def island_emulators(request: pytest.FixtureRequest) -> Iterator[Stack]:
 
 @pytest.fixture
 def island(island_emulators: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
-    """The same with names that nobody has used, also in this process' environment; the pipeline ends with the test."""
+    """The same with names that nobody has used, also in this process' environment; the pipeline
+    ends with the test.
+    """
     stack = island_emulators
     dataset = stack.env["FRESHET_DATASET"]
     stack.env = {**fresh_names(stack.env), "FRESHET_DATASET": dataset}

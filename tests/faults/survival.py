@@ -36,9 +36,12 @@ PATIENCE_S = 60.0
 EVENTS_EACH = 96  # of a visitor: sent three times over, still within what a profile remembers
 PRODUCTS = 30
 CATALOG = {
-    f"p{n}": Item(f"p{n}", category=f"c{n % 5}", brand=f"b{n % 4}", price=1.5 + n) for n in range(PRODUCTS * 9 // 10)
+    f"p{n}": Item(f"p{n}", category=f"c{n % 5}", brand=f"b{n % 4}", price=1.5 + n)
+    for n in range(PRODUCTS * 9 // 10)
 }
-NAMES = "page_view search impression view_product view_product click add_to_cart purchase dwell".split()
+NAMES = (
+    "page_view search impression view_product view_product click add_to_cart purchase dwell".split()
+)
 WITHOUT_PRODUCT = {"page_view", "search", "dwell"}
 
 
@@ -46,16 +49,19 @@ WITHOUT_PRODUCT = {"page_view", "search", "dwell"}
 
 
 def visits(visitors: int = 12, ended: timedelta = timedelta(), first: int = 0) -> list[Event]:
-    """Two visits of each visitor in time order, the last `ended` ago; a tenth of the products is in no catalog.
+    """Two visits of each visitor in time order, the last `ended` ago; a tenth of the products is in
+    no catalog.
 
-    By turns a visitor is a browser without account, an account without browser, both at all times, and a browser that
-    logs in between the visits. They are numbered from `first` on. Ids of events hold the second that they were made in,
-    so that those of two tests differ.
+    By turns a visitor is a browser without account, an account without browser, both at all times,
+    and a browser that logs in between the visits. They are numbered from `first` on. Ids of events
+    hold the second that they were made in, so that those of two tests differ.
     """
     rng = Random(first)
     until = datetime.now(UTC).replace(microsecond=0) - ended
     found = [
-        _event(rng, visitor, number, until - timedelta(seconds=_age_s(rng, number)), f"{until:%H%M%S}")
+        _event(
+            rng, visitor, number, until - timedelta(seconds=_age_s(rng, number)), f"{until:%H%M%S}"
+        )
         for visitor in range(first, first + visitors)
         for number in range(EVENTS_EACH)
     ]
@@ -63,7 +69,9 @@ def visits(visitors: int = 12, ended: timedelta = timedelta(), first: int = 0) -
 
 
 def _age_s(rng: Random, number: int) -> float:
-    """The first half of the events is of a visit four hours ago, the second of one that ended a minute ago."""
+    """The first half of the events is of a visit four hours ago, the second of one that ended a
+    minute ago.
+    """
     return rng.randrange(60_000, 3_000_000) / 1000 + (14_400 if number < EVENTS_EACH // 2 else 0)
 
 
@@ -87,12 +95,19 @@ def _event(rng: Random, visitor: int, number: int, timestamp: datetime, made_at:
 
 
 def bodies(events: Sequence[Event], size: int = 8) -> list[bytes]:
-    """The Pub/Sub bodies that a collector makes of the events: `size` of one visitor each, in time order."""
+    """The Pub/Sub bodies that a collector makes of the events: `size` of one visitor each, in time
+    order.
+    """
     by_visitor: dict[str, list[Event]] = {}
     for event in events:
         by_visitor.setdefault(event.event_id.partition("-")[0], []).append(event)
-    messages = [found[at : at + size] for found in by_visitor.values() for at in range(0, len(found), size)]
-    return [encode_message(message) for message in sorted(messages, key=lambda message: message[-1].timestamp)]
+    messages = [
+        found[at : at + size] for found in by_visitor.values() for at in range(0, len(found), size)
+    ]
+    return [
+        encode_message(message)
+        for message in sorted(messages, key=lambda message: message[-1].timestamp)
+    ]
 
 
 def publish(env: Environment, messages: Sequence[bytes], pause_s: float = 0.0) -> None:
@@ -100,13 +115,17 @@ def publish(env: Environment, messages: Sequence[bytes], pause_s: float = 0.0) -
     topic = f"projects/{env['GOOGLE_CLOUD_PROJECT']}/topics/{env['FRESHET_EVENTS_TOPIC']}"
     with publisher(env) as client:
         for body in messages:
-            client.publish(topic=topic, messages=[PubsubMessage(data=body, attributes={"schema_version": "1"})])
+            client.publish(
+                topic=topic, messages=[PubsubMessage(data=body, attributes={"schema_version": "1"})]
+            )
             time.sleep(pause_s)
 
 
 @contextmanager
 def traffic(env: Environment, messages: Sequence[bytes], lasts_s: float) -> Iterator[None]:
-    """Messages that go out evenly over `lasts_s` seconds while the block runs; at its end all are published."""
+    """Messages that go out evenly over `lasts_s` seconds while the block runs; at its end all are
+    published.
+    """
     failures: list[Exception] = []
 
     def go_out() -> None:
@@ -143,25 +162,40 @@ def shorten_ack_deadline(env: Environment, seconds: int) -> None:
     at = Installation.from_env(env)
     change = {"name": at.subscription(at.events_subscription), "ack_deadline_seconds": seconds}
     with at.subscriber() as client:
-        client.update_subscription({"subscription": change, "update_mask": {"paths": ["ack_deadline_seconds"]}})
+        client.update_subscription(
+            {"subscription": change, "update_mask": {"paths": ["ack_deadline_seconds"]}}
+        )
 
 
 # What it must come to
 
 
 def clean_profiles(events: Sequence[Event]) -> dict[str, UserProfile]:
-    """Profiles by key when every event is folded in one place, in time order, and every login was known all along."""
-    accounts = {event.anonymous_id: f"u#{event.user_id}" for event in events if event.anonymous_id and event.user_id}
+    """Profiles by key when every event is folded in one place, in time order, and every login was
+    known all along.
+    """
+    accounts = {
+        event.anonymous_id: f"u#{event.user_id}"
+        for event in events
+        if event.anonymous_id and event.user_id
+    }
     profiles: dict[str, UserProfile] = {}
     for event in sorted(events, key=lambda found: (found.timestamp, found.event_id)):
         key = accounts.get(event.anonymous_id or "", profile_key(event))
-        fold(profiles.setdefault(key, UserProfile()), [(event, CATALOG.get(event.product_id or ""))])
-    browsers = {f"a#{browser}": UserProfile(account=account) for browser, account in accounts.items()}
+        fold(
+            profiles.setdefault(key, UserProfile()), [(event, CATALOG.get(event.product_id or ""))]
+        )
+    browsers = {
+        f"a#{browser}": UserProfile(account=account) for browser, account in accounts.items()
+    }
     return {**{key: profile.copy() for key, profile in profiles.items()}, **browsers}
 
 
 class Survey:
-    """What the emulators of an environment hold. Bigtable's client asks this process' environment where it is."""
+    """What the emulators of an environment hold.
+
+    Bigtable's client asks this process' environment where it is.
+    """
 
     def __init__(self, env: Environment) -> None:
         self._dataset = env["FRESHET_DATASET"]
@@ -186,7 +220,9 @@ class Survey:
 
     def log(self) -> Counter[str]:
         """Event ids of the view `events_unique`."""
-        return Counter(row["event_id"] for row in self._rows("select event_id from {}.events_unique"))
+        return Counter(
+            row["event_id"] for row in self._rows("select event_id from {}.events_unique")
+        )
 
     def rejected(self) -> int:
         """How many dead letters there are."""
@@ -223,7 +259,8 @@ def survey(stack: Stack) -> Iterator[Survey]:
 
 
 def wait_until(stack: Stack, condition: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
-    """Return when the condition holds or patience ends: the assertions that follow say what is missing.
+    """Return when the condition holds or patience ends: the assertions that follow say what is
+    missing.
 
     Raises StackError when a process of the stack has ended.
     """
@@ -240,7 +277,9 @@ def wait_until_all_is_there(stack: Stack, found: Survey, events: Sequence[Event]
 
 
 def wait_until_all_is_read(stack: Stack) -> None:
-    """Return when the pipeline has taken all that was published, or patience ends; a stop makes it finish that."""
+    """Return when the pipeline has taken all that was published, or patience ends; a stop makes it
+    finish that.
+    """
     at = Installation.from_env(stack.env)
     subscription = at.subscription(at.events_subscription)
     with at.subscriber() as client:
@@ -250,7 +289,9 @@ def wait_until_all_is_read(stack: Stack) -> None:
 def _waits(client: SubscriberClient, subscription: str) -> bool:
     """Whether a message waits to be read; it goes on waiting."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The return_immediately flag is deprecated", DeprecationWarning)
+        warnings.filterwarnings(
+            "ignore", "The return_immediately flag is deprecated", DeprecationWarning
+        )
         request = {"subscription": subscription, "max_messages": 1, "return_immediately": True}
         found = client.pull(request, timeout=10.0).received_messages
     if found:
@@ -265,7 +306,9 @@ def assert_nothing_lost_or_doubled(found: Survey, events: Sequence[Event]) -> No
     stored, clean = found.profiles(), clean_profiles(events)
     assert stored.keys() == clean.keys()
     wrong = [
-        f"{key}{reason}" for key in clean for reason in differences(comparable(stored[key]), comparable(clean[key]))
+        f"{key}{reason}"
+        for key in clean
+        for reason in differences(comparable(stored[key]), comparable(clean[key]))
     ]
     assert not wrong, "\n".join(wrong[:10])
 

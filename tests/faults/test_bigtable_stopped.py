@@ -1,7 +1,8 @@
-"""Bigtable stands still for 13 s while traffic goes on: the pipeline waits for it and then catches up.
+"""Bigtable stands still for 13 s while traffic goes on: the pipeline waits for it and then catches
+up.
 
-The emulator keeps its rows in memory, so it is held with SIGSTOP and let go with SIGCONT: to its clients it is a server
-that takes connections and answers nothing.
+The emulator keeps its rows in memory, so it is held with SIGSTOP and let go with SIGCONT: to its
+clients it is a server that takes connections and answers nothing.
 """
 
 from __future__ import annotations

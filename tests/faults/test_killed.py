@@ -1,4 +1,6 @@
-"""kill -9 of the pipeline in mid-stream: what it had read and not finished comes again, and nothing counts twice."""
+"""kill -9 of the pipeline in mid-stream: what it had read and not finished comes again, and nothing
+counts twice.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ TRAFFIC_S = 8.0
 
 
 def kill_in_mid_stream(stack: Stack, found: Survey, beyond: int, below: int) -> None:
-    """Kill the pipeline once the profiles hold more than `beyond` events; it must not have read `below`."""
+    """Kill the pipeline once the profiles hold more than `beyond` events; it must not have read
+    `below`.
+    """
     wait_until(stack, lambda: found.folded() > beyond)
     stack.kill_process("pipeline")
     assert beyond < found.folded() < below

@@ -1,4 +1,6 @@
-"""Nobody reads for long, then the pipeline starts: everything is folded, and counted as late as it is."""
+"""Nobody reads for long, then the pipeline starts: everything is folded, and counted as late as it
+is.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from tests.stack import Stack
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 
-def test_what_was_published_while_nobody_read_is_folded_whole_and_counted_as_late(apps: Stack) -> None:
+def test_what_was_published_while_nobody_read_is_folded_whole_and_counted_as_late(
+    apps: Stack,
+) -> None:
     # Three kinds of lateness: the last visit ended just now, two hours ago, a day ago.
     events = visits(8) + visits(4, ended=2 * HOUR, first=8) + visits(4, ended=DAY, first=12)
     with survey(apps) as found:

@@ -1,4 +1,5 @@
-"""Poison between good events: it ends as dead letters, whole and with its reason, and stops and bends nothing.
+"""Poison between good events: it ends as dead letters, whole and with its reason, and stops and
+bends nothing.
 
 Once as messages straight to the pipeline, past the collector; once as requests to the collector.
 """
@@ -42,7 +43,9 @@ def wire(event: Event) -> dict[str, Any]:
 
 
 def spoiled(good: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
-    """Events that are JSON and break the contract, and the field to blame; ids are of no good event."""
+    """Events that are JSON and break the contract, and the field to blame; ids are of no good
+    event.
+    """
     good = {**good, "event_id": "poison"}
     for name in IDS:
         yield {**good, name: LONG}, name
@@ -64,7 +67,10 @@ def unreadable(good: dict[str, Any]) -> Iterator[bytes]:
     yield nested(10_000)
     yield b'{"events": [' + b'{"metadata": ' * 10_000 + b"}" * 10_000 + b"]}"
     text = json.dumps({**good, "event_id": "poison", "price": "PRICE"})
-    yield from (text.replace('"PRICE"', number).encode() for number in ("NaN", "Infinity", "-Infinity", "1e999"))
+    yield from (
+        text.replace('"PRICE"', number).encode()
+        for number in ("NaN", "Infinity", "-Infinity", "1e999")
+    )
 
 
 def nested(levels: int) -> bytes:
@@ -75,15 +81,31 @@ def nested(levels: int) -> bytes:
 def messages(good: dict[str, Any]) -> list[Poison]:
     """What no collector of ours publishes: a good event beside the spoiled one goes with it."""
     first = {**good, "event_id": "beside poison"}
-    beside = [(json.dumps({"events": [first, event]}).encode(), field) for event, field in spoiled(good)]
-    wrong_types = [{**first, "event_id": 7}, {**first, "metadata": []}, {**first, "timestamp": 1.5}, {"event": "click"}]
+    beside = [
+        (json.dumps({"events": [first, event]}).encode(), field) for event, field in spoiled(good)
+    ]
+    wrong_types = [
+        {**first, "event_id": 7},
+        {**first, "metadata": []},
+        {**first, "timestamp": 1.5},
+        {"event": "click"},
+    ]
     typed = [(json.dumps({"events": [event]}).encode(), "body") for event in wrong_types]
     deep: Any = "here"
     for _ in range(200):
         deep = [deep]
-    deepest = (json.dumps({"events": [{**first, "metadata": {"deep": deep}}]}).encode(), "metadata.deep")
+    deepest = (
+        json.dumps({"events": [{**first, "metadata": {"deep": deep}}]}).encode(),
+        "metadata.deep",
+    )
     huge = b'{"events": "' + b"x" * (PUBSUB_LIMIT - 14) + b'"}'
-    return [*beside, *typed, deepest, (huge, "body"), *((body, "body") for body in unreadable(good))]
+    return [
+        *beside,
+        *typed,
+        deepest,
+        (huge, "body"),
+        *((body, "body") for body in unreadable(good)),
+    ]
 
 
 def assert_kept_whole(found: Survey, bad: Sequence[Poison], source: str) -> None:
@@ -101,7 +123,9 @@ def mixed(good: list[bytes], bad: list[bytes]) -> list[bytes]:
     return found
 
 
-def test_poison_among_the_messages_becomes_dead_letters_and_all_good_events_arrive(apps: Stack) -> None:
+def test_poison_among_the_messages_becomes_dead_letters_and_all_good_events_arrive(
+    apps: Stack,
+) -> None:
     events = visits(8)
     bad = messages(wire(events[0]))
     with survey(apps) as found:
@@ -129,17 +153,25 @@ def assert_refused_with_reason(answer: httpx.Response) -> None:
     assert errors and all(error["field"] and error["reason"] for error in errors)
 
 
-def test_poison_in_requests_is_refused_with_a_reason_and_all_good_events_arrive(apps: Stack) -> None:
+def test_poison_in_requests_is_refused_with_a_reason_and_all_good_events_arrive(
+    apps: Stack,
+) -> None:
     events = visits(8)
     bad = requests(wire(events[0]))
-    too_large = [b"x" * PUBSUB_LIMIT, json.dumps({"events": 600 * [{}]}).encode(), nested(2 * MAX_CONTAINERS)]
+    too_large = [
+        b"x" * PUBSUB_LIMIT,
+        json.dumps({"events": 600 * [{}]}).encode(),
+        nested(2 * MAX_CONTAINERS),
+    ]
     batches = [events[at : at + 10] for at in range(0, len(events), 10)]
     good = [json.dumps({"events": [wire(event) for event in batch]}).encode() for batch in batches]
     with survey(apps) as found:
         for part in ("collector", "pipeline", "dead_letters"):
             apps.start_process(part)
         apps.wait_for("collector")
-        with httpx.Client(base_url=apps.env["FRESHET_COLLECTOR_URL"], trust_env=False, timeout=20.0) as client:
+        with httpx.Client(
+            base_url=apps.env["FRESHET_COLLECTOR_URL"], trust_env=False, timeout=20.0
+        ) as client:
             for body in mixed(good, [body for body, _ in bad] + too_large):
                 answer = client.post("/v1/events", content=body)
                 if body in good:

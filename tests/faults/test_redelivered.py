@@ -32,4 +32,7 @@ def test_every_message_three_times_in_any_order_comes_to_the_same_as_once(apps: 
         assert_nothing_lost_or_doubled(found, events)
     counts = counters(apps)
     assert counts["decode/accepted"] == TIMES * len(events)
-    assert (counts["fold/new"], counts["fold/duplicate"]) == (len(events), (TIMES - 1) * len(events))
+    assert (counts["fold/new"], counts["fold/duplicate"]) == (
+        len(events),
+        (TIMES - 1) * len(events),
+    )

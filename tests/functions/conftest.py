@@ -29,7 +29,9 @@ def collector_stack() -> Iterator[Stack]:
         "FRESHET_CORS_ORIGINS": f"{ORIGIN},https://app.example",
         "FRESHET_PUBLISH_DEADLINE_S": str(DEADLINE_S),
     }
-    with Stack(f"test-collector-{os.getpid()}", free_ports(), ("pubsub", "collector"), env) as stack:
+    with Stack(
+        f"test-collector-{os.getpid()}", free_ports(), ("pubsub", "collector"), env
+    ) as stack:
         yield stack
         stack.check()
     shutil.rmtree(stack.folder)
@@ -50,7 +52,12 @@ def client(collector_stack: Stack) -> Iterator[httpx.Client]:
         yield client
 
 
-BROWSER_KEY, SERVER_KEY, NEWS_KEY, SLOW_KEY = "browser-key-1", "server-key-1", "news-key-1", "slow-key-1"
+BROWSER_KEY, SERVER_KEY, NEWS_KEY, SLOW_KEY = (
+    "browser-key-1",
+    "server-key-1",
+    "news-key-1",
+    "slow-key-1",
+)
 SITES = {
     "shop": {"write_keys": {"browser": [BROWSER_KEY], "server": [SERVER_KEY]}, "origins": [ORIGIN]},
     "news": {"write_keys": {"browser": [NEWS_KEY]}, "replay_window_s": 60},

@@ -42,12 +42,16 @@ class Topics:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._client.transport.close()
 
     def events(self, messages: int) -> list[Received]:
-        """The next `messages` messages of the events topic; fails unless there are exactly so many."""
+        """The next `messages` messages of the events topic; fails unless there are exactly so
+        many."""
         return self._exactly(self._events, messages)
 
     def dead_letters(self, messages: int) -> list[Received]:
@@ -55,13 +59,18 @@ class Topics:
         return self._exactly(self._dead_letters, messages)
 
     def all_events(self, expected: int, quiet_s: float = 1.5) -> list[Received]:
-        """Every message of the events topic, until `expected` events are in and nothing comes for `quiet_s`."""
+        """Every message of the events topic, until `expected` events are in and nothing comes for
+        `quiet_s`.
+        """
         received: list[Received] = []
         deadline = time.monotonic() + WAIT_S
         while time.monotonic() < deadline:
             came = self._pull(self._events, 100, quiet_s)
             received += came
-            if not came and sum(message.data.count(b'"event_id"') for message in received) >= expected:
+            if (
+                not came
+                and sum(message.data.count(b'"event_id"') for message in received) >= expected
+            ):
                 break
         return received
 
@@ -71,11 +80,16 @@ class Topics:
         while len(received) < messages and time.monotonic() < deadline:
             received += self._pull(subscription, messages - len(received), WAIT_S)
         received += self._pull(subscription, 10, QUIET_S)
-        assert len(received) == messages, f"{subscription}: expected {messages} messages, got {received}"
+        assert len(received) == messages, (
+            f"{subscription}: expected {messages} messages, got {received}"
+        )
         return received
 
     def _pull(self, subscription: str, most: int, wait_s: float) -> list[Received]:
-        """What is there within `wait_s`. A pull that waits and is given up may take the next test's message along."""
+        """What is there within `wait_s`.
+
+        A pull that waits and is given up may take the next test's message along.
+        """
         deadline = time.monotonic() + wait_s
         while not (found := self._pull_at_once(subscription, most)) and time.monotonic() < deadline:
             time.sleep(POLL_S)
@@ -87,8 +101,12 @@ class Topics:
     def _pull_at_once(self, subscription: str, most: int) -> Sequence[ReceivedMessage]:
         request = {"subscription": subscription, "max_messages": most, "return_immediately": True}
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "The return_immediately flag is deprecated", DeprecationWarning)
+            warnings.filterwarnings(
+                "ignore", "The return_immediately flag is deprecated", DeprecationWarning
+            )
             try:
-                return list(self._client.pull(request, timeout=WAIT_S, retry=None).received_messages)
+                return list(
+                    self._client.pull(request, timeout=WAIT_S, retry=None).received_messages
+                )
             except DeadlineExceeded:
                 return []

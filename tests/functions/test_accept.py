@@ -32,7 +32,11 @@ NOW = datetime(2025, 1, 1, 12, 0, 0, tzinfo=UTC)
 LAW = settings(deadline=None, derandomize=True)
 ASKS_FIRST = Terms(privacy=Privacy(default=DENIED))
 ANY_JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=12,
 )
@@ -64,7 +68,9 @@ def test_one_event_is_a_batch_of_its_own() -> None:
 
 
 def test_accepted_events_keep_their_order_around_a_rejected_one() -> None:
-    accepted, rejected = sort_events(batch(event(event_id="a"), {"event": 1}, event(event_id="b")), NOW)
+    accepted, rejected = sort_events(
+        batch(event(event_id="a"), {"event": 1}, event(event_id="b")), NOW
+    )
     assert [e.event_id for e in accepted] == ["a", "b"]
     assert [r.index for r in rejected] == [1]
 
@@ -94,7 +100,18 @@ def test_an_event_that_is_no_object_is_rejected_alone() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"[]", b"7", b"null", b'"x"', b'{"events": 7}', b'{"events": null}', b'{"a": NaN}', b"\xff\xfe"],
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"7",
+        b"null",
+        b'"x"',
+        b'{"events": 7}',
+        b'{"events": null}',
+        b'{"a": NaN}',
+        b"\xff\xfe",
+    ],
 )
 def test_a_body_that_is_no_json_object_is_refused_whole(body: bytes) -> None:
     with pytest.raises(InvalidEvent) as caught:
@@ -102,7 +119,9 @@ def test_a_body_that_is_no_json_object_is_refused_whole(body: bytes) -> None:
     assert caught.value.field == "body"
 
 
-def test_invalid_utf_8_in_a_single_event_is_refused_and_in_a_batch_rejects_only_that_event() -> None:
+def test_invalid_utf_8_in_a_single_event_is_refused_and_in_a_batch_rejects_only_that_event() -> (
+    None
+):
     bad = b'{"event_id": "\xff"}'
     with pytest.raises(InvalidEvent, match="body"):
         read_batch(bad)
@@ -145,7 +164,10 @@ def test_500_events_pass_and_501_do_not() -> None:
 
 def test_an_event_of_64_kb_passes_and_one_byte_more_does_not() -> None:
     padding = MAX_EVENT_BYTES - len(json.dumps(event(metadata={"x": ""})))
-    fits, too_long = event(metadata={"x": "." * padding}), event(metadata={"x": "." * (padding + 1)})
+    fits, too_long = (
+        event(metadata={"x": "." * padding}),
+        event(metadata={"x": "." * (padding + 1)}),
+    )
     accepted, rejected = sort_events(batch(fits, too_long), NOW)
     assert len(accepted) == 1
     assert rejected[0].error.reason == "expected at most 65536 bytes an event"
@@ -153,7 +175,9 @@ def test_an_event_of_64_kb_passes_and_one_byte_more_does_not() -> None:
 
 @pytest.mark.parametrize("number", ["1e400", "9" * 400, "9" * 4299, "9" * 5000, "-0.0", "1e-400"])
 @pytest.mark.parametrize("name", ["price", "anything"])
-def test_extreme_numbers_are_accepted_or_rejected_but_never_break_the_message(number: str, name: str) -> None:
+def test_extreme_numbers_are_accepted_or_rejected_but_never_break_the_message(
+    number: str, name: str
+) -> None:
     odd = json.dumps(event(event_id="odd")).replace("}", f', "metadata": {{"{name}": {number}}}}}')
     body = f'{{"events": [{odd}, {json.dumps(event(event_id="good"))}]}}'.encode()
     accepted, rejected = sort_events(read_batch(body), NOW)
@@ -170,7 +194,9 @@ def test_the_same_event_without_an_id_gets_the_same_id_however_its_keys_are_orde
     assert len(ids.pop()) == 32
 
 
-def test_a_derived_id_does_not_depend_on_when_the_event_arrives_or_how_its_clock_is_repaired() -> None:
+def test_a_derived_id_does_not_depend_on_when_the_event_arrives_or_how_its_clock_is_repaired() -> (
+    None
+):
     anonymous = event(event_id=None)
     late = NOW + timedelta(hours=1)
     plain = sort_events(batch(anonymous), NOW)[0][0]
@@ -181,9 +207,13 @@ def test_a_derived_id_does_not_depend_on_when_the_event_arrives_or_how_its_clock
 
 @LAW
 @given(st.dictionaries(st.text(), ANY_JSON, max_size=5), st.text(), ANY_JSON)
-def test_a_derived_id_changes_with_the_content(fields: dict[str, Any], name: str, value: Any) -> None:
+def test_a_derived_id_changes_with_the_content(
+    fields: dict[str, Any], name: str, value: Any
+) -> None:
     changed = fields | {name: value}
-    same = {k: v for k, v in changed.items() if v is not None} == {k: v for k, v in fields.items() if v is not None}
+    same = {k: v for k, v in changed.items() if v is not None} == {
+        k: v for k, v in fields.items() if v is not None
+    }
     if not same:
         assert derived_event_id(changed) != derived_event_id(fields)
 
@@ -199,7 +229,9 @@ def test_a_clock_within_the_tolerance_is_believed_and_beyond_it_repaired() -> No
 def test_a_clock_that_is_years_off_is_repaired_before_the_age_of_the_event_is_judged() -> None:
     sent_at = datetime(1999, 1, 1, tzinfo=UTC)
     happened = sent_at - timedelta(seconds=3)
-    accepted, _ = sort_events(batch(event(timestamp=happened.isoformat()), sent_at=sent_at.isoformat()), NOW)
+    accepted, _ = sort_events(
+        batch(event(timestamp=happened.isoformat()), sent_at=sent_at.isoformat()), NOW
+    )
     assert accepted[0].timestamp == NOW - timedelta(seconds=3)
 
 
@@ -222,15 +254,21 @@ def test_a_backfill_keeps_old_timestamps_and_is_not_repaired() -> None:
 
 @pytest.mark.parametrize(
     ("outer", "field"),
-    [({"sent_at": "yesterday"}, "sent_at"), ({"sent_at": 5}, "sent_at"), ({"backfill": "yes"}, "backfill")],
+    [
+        ({"sent_at": "yesterday"}, "sent_at"),
+        ({"sent_at": 5}, "sent_at"),
+        ({"backfill": "yes"}, "backfill"),
+    ],
 )
-def test_what_is_said_about_the_whole_batch_must_be_readable(outer: dict[str, Any], field: str) -> None:
+def test_what_is_said_about_the_whole_batch_must_be_readable(
+    outer: dict[str, Any], field: str
+) -> None:
     with pytest.raises(InvalidEvent) as caught:
         batch(event(), **outer)
     assert caught.value.field == field
 
 
-def test_an_event_whose_consent_cannot_be_read_is_told_so_and_not_kept_where_one_has_to_ask_first() -> None:
+def test_an_event_of_unreadable_consent_is_told_so_and_not_kept_where_one_has_to_ask() -> None:
     for consent in ("yes", {"analytic": True}, {"analytics": "true"}):
         found = accept.sort_events(batch(event(consent=consent)), NOW, ASKS_FIRST)
         assert [(r.error.field, r.payload) for r in found.rejected] == [("consent", None)]
@@ -249,7 +287,9 @@ def test_arbitrary_bytes_are_refused_or_sorted(body: bytes) -> None:
 
 
 @LAW
-@given(st.lists(st.dictionaries(st.sampled_from([*event(), "metadata", "x"]), ANY_JSON), max_size=5))
+@given(
+    st.lists(st.dictionaries(st.sampled_from([*event(), "metadata", "x"]), ANY_JSON), max_size=5)
+)
 def test_every_event_is_accepted_or_rejected_and_the_accepted_survive_the_message(
     changes: list[dict[str, Any]],
 ) -> None:

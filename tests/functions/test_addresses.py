@@ -1,4 +1,6 @@
-"""Addresses leave the collector as keys: the same for one network, of no use to whoever lacks the secret."""
+"""Addresses leave the collector as keys: the same for one network, of no use to whoever lacks the
+secret.
+"""
 
 from __future__ import annotations
 
@@ -24,24 +26,35 @@ class Published:
     def __init__(self) -> None:
         self.messages: list[Any] = []
 
-    async def publish(self, topic: str, messages: Sequence[Any], within_s: float | None = None) -> None:
+    async def publish(
+        self, topic: str, messages: Sequence[Any], within_s: float | None = None
+    ) -> None:
         self.messages += messages
 
 
 async def attributes(
-    secret: bytes | None, headers: dict[str, str], peer: str | None = "192.0.2.1", body: dict[str, Any] | None = None
+    secret: bytes | None,
+    headers: dict[str, str],
+    peer: str | None = "192.0.2.1",
+    body: dict[str, Any] | None = None,
 ) -> dict[str, str]:
     """The attributes of the message that a request becomes."""
     published = Published()
-    config = Config("demo-project", "events", "dead-letters", backfill_key="key", address_key=secret)
-    answer = await Collector(config, published, lambda: NOW, lambda: 0.0, lambda bits: 0)(request(headers, peer, body))
+    config = Config(
+        "demo-project", "events", "dead-letters", backfill_key="key", address_key=secret
+    )
+    answer = await Collector(config, published, lambda: NOW, lambda: 0.0, lambda bits: 0)(
+        request(headers, peer, body)
+    )
     assert answer.status_code == 202
     (message,) = published.messages
     assert b"192.0.2" not in message.SerializeToString()
     return dict(message.attributes)
 
 
-def request(headers: dict[str, str], peer: str | None = "192.0.2.1", body: dict[str, Any] | None = None) -> Request:
+def request(
+    headers: dict[str, str], peer: str | None = "192.0.2.1", body: dict[str, Any] | None = None
+) -> Request:
     """A request with one event."""
     event = {"event": "click", "user_id": "u1", "timestamp": NOW.isoformat()}
     content = json.dumps({"events": [event]} | (body or {})).encode()
@@ -61,7 +74,9 @@ def request(headers: dict[str, str], peer: str | None = "192.0.2.1", body: dict[
 
 
 async def test_a_message_carries_the_key_of_its_clients_network() -> None:
-    through_google = await attributes(SECRET, {"x-forwarded-for": "203.0.113.9,192.0.2.1"}, peer="169.254.1.1")
+    through_google = await attributes(
+        SECRET, {"x-forwarded-for": "203.0.113.9,192.0.2.1"}, peer="169.254.1.1"
+    )
     at_once = await attributes(SECRET, {})
     assert through_google["address"] == at_once["address"] == address_key("192.0.2.1", SECRET)
 
@@ -71,9 +86,12 @@ async def test_without_the_secret_a_message_carries_no_address() -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "peer"), [("", "192.0.2.1"), ("unknown", "192.0.2.1"), (None, "testclient"), (None, None)]
+    ("header", "peer"),
+    [("", "192.0.2.1"), ("unknown", "192.0.2.1"), (None, "testclient"), (None, None)],
 )
-async def test_where_the_client_is_not_known_a_message_carries_no_address(header: str | None, peer: str | None) -> None:
+async def test_where_the_client_is_not_known_a_message_carries_no_address(
+    header: str | None, peer: str | None
+) -> None:
     headers = {} if header is None else {"x-forwarded-for": header}
     assert "address" not in await attributes(SECRET, headers, peer)
 
@@ -84,8 +102,17 @@ async def test_a_backfill_carries_no_address_because_it_is_the_senders_and_no_vi
 
 
 async def test_a_rate_holds_for_a_whole_network_of_ipv6_and_for_all_that_say_no_address() -> None:
-    config = Config("demo-project", "events", "dead-letters", address_requests_per_s=1.0, address_burst=1.0)
+    config = Config(
+        "demo-project", "events", "dead-letters", address_requests_per_s=1.0, address_burst=1.0
+    )
     collector = Collector(config, Published(), lambda: NOW, lambda: 0.0, lambda bits: 0)
-    addresses = ["2001:db8::1", "[2001:db8::2]:443", "::ffff:192.0.2.1", "192.0.2.1:80", "unknown", "_hidden"]
+    addresses = [
+        "2001:db8::1",
+        "[2001:db8::2]:443",
+        "::ffff:192.0.2.1",
+        "192.0.2.1:80",
+        "unknown",
+        "_hidden",
+    ]
     answers = [await collector(request({"x-forwarded-for": address})) for address in addresses]
     assert [answer.status_code for answer in answers] == [202, 429] * 3

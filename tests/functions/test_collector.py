@@ -1,4 +1,6 @@
-"""The collector as clients meet it: its own process over HTTP, with the real Pub/Sub emulator behind it."""
+"""The collector as clients meet it: its own process over HTTP, with the real Pub/Sub emulator
+behind it.
+"""
 
 from __future__ import annotations
 
@@ -32,10 +34,14 @@ def event(**fields: Any) -> dict[str, Any]:
 
 def post(client: httpx.Client, body: Any, **headers: str) -> httpx.Response:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return client.post("/v1/events", content=content, headers={k.replace("_", "-"): v for k, v in headers.items()})
+    return client.post(
+        "/v1/events", content=content, headers={k.replace("_", "-"): v for k, v in headers.items()}
+    )
 
 
-def test_a_single_event_becomes_one_message_with_its_ingest_time(client: httpx.Client, topics: Topics) -> None:
+def test_a_single_event_becomes_one_message_with_its_ingest_time(
+    client: httpx.Client, topics: Topics
+) -> None:
     answer = post(client, event())
     assert answer.status_code == 202
     assert answer.json() == {"accepted": 1, "rejected": 0, "errors": []}
@@ -53,7 +59,8 @@ def test_a_single_event_becomes_one_message_with_its_ingest_time(client: httpx.C
         "protocol",
         "address",
     }
-    assert message.attributes["sender"] == "browser"  # of an open collector's senders nobody is known
+    # of an open collector's senders nobody is known
+    assert message.attributes["sender"] == "browser"
     assert message.attributes["schema_version"] == "1"
     assert datetime.fromisoformat(message.attributes["ingest_time"]).tzinfo is not None
     topics.dead_letters(0)
@@ -65,19 +72,27 @@ def test_a_client_cannot_change_the_key_of_its_address_by_forwarded_for_of_its_o
     for hops in ("192.0.2.1", "203.0.113.9, 192.0.2.77", "198.51.100.1,nonsense,192.0.2.1"):
         post(client, event(), x_forwarded_for=hops)
     messages = topics.events(3)
-    assert {message.attributes["address"] for message in messages} == {address_key("192.0.2.1", ADDRESS_KEY.encode())}
+    assert {message.attributes["address"] for message in messages} == {
+        address_key("192.0.2.1", ADDRESS_KEY.encode())
+    }
     assert not any(b"192.0.2" in message.data for message in messages)
 
 
 def test_a_request_becomes_one_message_and_each_rejected_event_a_dead_letter(
     client: httpx.Client, topics: Topics
 ) -> None:
-    bad = [event(event_id="late", timestamp="2001-01-01T00:00:00Z"), {"event": "purchase", "note": "ünïcode"}]
+    bad = [
+        event(event_id="late", timestamp="2001-01-01T00:00:00Z"),
+        {"event": "purchase", "note": "ünïcode"},
+    ]
     answer = post(client, {"events": [event(event_id="a"), *bad, event(event_id="b")]})
     assert answer.status_code == 202
     told = answer.json()
     assert (told["accepted"], told["rejected"]) == (2, 2)
-    assert [(e["index"], e["field"]) for e in told["errors"]] == [(1, "timestamp"), (2, "timestamp")]
+    assert [(e["index"], e["field"]) for e in told["errors"]] == [
+        (1, "timestamp"),
+        (2, "timestamp"),
+    ]
     assert told["errors"][0]["event_id"] == "late"
     assert told["errors"][0]["reason"] == "expected at most 48 h before ingest"
     assert told["errors"][0]["value"] == "2001-01-01T00:00:00.000Z"
@@ -111,12 +126,16 @@ def test_nesting_without_end_is_refused_and_the_collector_lives(client: httpx.Cl
     assert client.get("/healthz").status_code == 200
 
 
-def test_an_empty_batch_is_accepted_and_publishes_nothing(client: httpx.Client, topics: Topics) -> None:
+def test_an_empty_batch_is_accepted_and_publishes_nothing(
+    client: httpx.Client, topics: Topics
+) -> None:
     assert post(client, {"events": []}).json() == {"accepted": 0, "rejected": 0, "errors": []}
     topics.events(0)
 
 
-def test_text_plain_is_read_as_json_because_browsers_send_beacons_so(client: httpx.Client, topics: Topics) -> None:
+def test_text_plain_is_read_as_json_because_browsers_send_beacons_so(
+    client: httpx.Client, topics: Topics
+) -> None:
     assert post(client, event(), content_type="text/plain;charset=UTF-8").status_code == 202
     topics.events(1)
 
@@ -135,7 +154,9 @@ def test_the_same_event_without_an_id_keeps_its_derived_id_when_sent_again(
 def test_a_wrong_client_clock_is_repaired_by_sent_at(client: httpx.Client, topics: Topics) -> None:
     wrong = datetime.now(UTC) - timedelta(days=400)
     happened = wrong - timedelta(seconds=5)
-    answer = post(client, {"events": [event(timestamp=happened.isoformat())], "sent_at": wrong.isoformat()})
+    answer = post(
+        client, {"events": [event(timestamp=happened.isoformat())], "sent_at": wrong.isoformat()}
+    )
     assert answer.json()["accepted"] == 1
     (stored,) = decode_message(topics.events(1)[0].data)
     assert stored.ingest_time is not None
@@ -153,7 +174,8 @@ def test_500_events_pass_and_501_are_too_many(client: httpx.Client, topics: Topi
 
 def test_one_megabyte_passes_and_one_byte_more_is_too_large(client: httpx.Client) -> None:
     body = json.dumps(event()).encode()
-    [too_large] = post(client, body.ljust(MEGABYTE)).json()["errors"]  # one event of more than 64 kB
+    # one event of more than 64 kB
+    [too_large] = post(client, body.ljust(MEGABYTE)).json()["errors"]
     assert (too_large["event_id"], too_large["field"]) == ("e1", "body")
     batch = json.dumps({"events": [event()]}).encode()
     assert post(client, batch.ljust(MEGABYTE)).status_code == 202
@@ -196,7 +218,9 @@ def test_healthz_answers_get_and_head(client: httpx.Client) -> None:
     assert client.head("/healthz").status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/v1/events/", "/v2/events", "/v1", "/healthz/x", "/favicon.ico"])
+@pytest.mark.parametrize(
+    "path", ["/", "/v1/events/", "/v2/events", "/v1", "/healthz/x", "/favicon.ico"]
+)
 def test_other_paths_are_not_found(client: httpx.Client, path: str) -> None:
     assert client.get(path).status_code == 404
 
@@ -217,10 +241,13 @@ def test_a_path_of_a_tracker_that_is_not_supported_is_answered_with_what_to_use(
     answer = client.get(path)
     assert answer.status_code == 404
     assert answer.json()["detail"] == (
-        f"path: {tracker}'s protocol is not read; send its events to /v1/events or, by a forwarder that speaks Segment,"
+        f"path: {tracker}'s protocol is not read; send its events to /v1/events or, by a forwarder "
+        "that speaks Segment,"
         " to /v1/batch: docs/protocols/others.md"
     )
-    assert client.get("/extra").json()["detail"] == "path: expected one of the paths in /openapi.json"
+    assert (
+        client.get("/extra").json()["detail"] == "path: expected one of the paths in /openapi.json"
+    )
 
 
 def test_no_path_of_an_unsupported_tracker_stands_in_the_way_of_a_supported_one() -> None:
@@ -235,14 +262,20 @@ def test_no_path_of_an_unsupported_tracker_stands_in_the_way_of_a_supported_one(
         ("POST", "/healthz", "GET, HEAD, OPTIONS"),
     ],
 )
-def test_other_methods_are_told_what_is_allowed(client: httpx.Client, method: str, path: str, allowed: str) -> None:
+def test_other_methods_are_told_what_is_allowed(
+    client: httpx.Client, method: str, path: str, allowed: str
+) -> None:
     answer = client.request(method, path)
     assert answer.status_code == 405
     assert answer.headers["allow"] == allowed
 
 
-def test_a_page_of_a_configured_origin_may_call_and_is_told_so_even_about_its_errors(client: httpx.Client) -> None:
-    preflight = client.options("/v1/events", headers={"origin": ORIGIN, "access-control-request-method": "POST"})
+def test_a_page_of_a_configured_origin_may_call_and_is_told_so_even_about_its_errors(
+    client: httpx.Client,
+) -> None:
+    preflight = client.options(
+        "/v1/events", headers={"origin": ORIGIN, "access-control-request-method": "POST"}
+    )
     assert preflight.status_code == 204
     assert preflight.headers["access-control-allow-origin"] == ORIGIN
     assert preflight.headers["access-control-allow-methods"] == "POST"
@@ -272,12 +305,16 @@ def test_the_log_says_how_many_were_rejected_and_why_but_never_what(
     log = collector_stack.processes["collector"].log.read_text()
     assert secret not in log
     lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
-    (rejected,) = [line for line in lines if line.get("logging.googleapis.com/trace", "").endswith("/abc123")]
+    (rejected,) = [
+        line for line in lines if line.get("logging.googleapis.com/trace", "").endswith("/abc123")
+    ]
     assert rejected["rejected"] == 1
     assert rejected["fields"] == ["user_id"]
 
 
-def test_without_pubsub_the_answer_is_503_and_with_it_202_again(collector_stack: Stack, client: httpx.Client) -> None:
+def test_without_pubsub_the_answer_is_503_and_with_it_202_again(
+    collector_stack: Stack, client: httpx.Client
+) -> None:
     collector_stack.kill_process("pubsub")
     try:
         for body in (event(), {"events": [event(), {}]}, b"{"):
@@ -297,7 +334,9 @@ def test_without_pubsub_the_answer_is_503_and_with_it_202_again(collector_stack:
         time.sleep(0.1)
 
 
-def test_a_silent_pubsub_is_a_503_by_the_deadline(collector_stack: Stack, client: httpx.Client) -> None:
+def test_a_silent_pubsub_is_a_503_by_the_deadline(
+    collector_stack: Stack, client: httpx.Client
+) -> None:
     group = collector_stack.processes["pubsub"].pid
     os.killpg(group, signal.SIGSTOP)
     try:

@@ -17,7 +17,11 @@ LEAST = {
 @pytest.mark.parametrize("key", LEAST)
 @pytest.mark.parametrize("value", [None, ""])
 def test_a_missing_or_empty_setting_is_named(key: str, value: str | None) -> None:
-    environ = {name: text for name, text in (LEAST | {key: value or ""}).items() if value is not None or text}
+    environ = {
+        name: text
+        for name, text in (LEAST | {key: value or ""}).items()
+        if value is not None or text
+    }
     with pytest.raises(InvalidConfig, match=key):
         Config.from_env(environ)
 
@@ -33,7 +37,9 @@ def test_the_least_environment_means_google_cloud_no_cors_no_backfill_and_no_add
 
 
 def test_origins_are_split_at_commas_and_lose_spaces_and_a_final_slash() -> None:
-    config = Config.from_env(LEAST | {"FRESHET_CORS_ORIGINS": " https://a.example/ ,https://b.example,"})
+    config = Config.from_env(
+        LEAST | {"FRESHET_CORS_ORIGINS": " https://a.example/ ,https://b.example,"}
+    )
     assert config.cors_origins == {"https://a.example", "https://b.example"}
 
 
@@ -41,14 +47,20 @@ def test_an_empty_backfill_key_refuses_backfill() -> None:
     assert Config.from_env(LEAST | {"FRESHET_BACKFILL_KEY": ""}).backfill_key is None
 
 
-@pytest.mark.parametrize(("text", "secret"), [("", None), ("k" * 16, b"k" * 16), (f"{'ab' * 32}\n", b"ab" * 32)])
-def test_an_address_key_is_taken_as_bytes_without_the_newline_that_ends_a_file(text: str, secret: bytes | None) -> None:
+@pytest.mark.parametrize(
+    ("text", "secret"), [("", None), ("k" * 16, b"k" * 16), (f"{'ab' * 32}\n", b"ab" * 32)]
+)
+def test_an_address_key_is_taken_as_bytes_without_the_newline_that_ends_a_file(
+    text: str, secret: bytes | None
+) -> None:
     assert Config.from_env(LEAST | {"FRESHET_ADDRESS_KEY": text}).address_key == secret
 
 
 @pytest.mark.parametrize("text", ["guessed", "k" * 15, "k" * 65, "ü" * 33])
 def test_an_address_key_of_another_length_is_refused_and_shown_to_nobody(text: str) -> None:
-    with pytest.raises(InvalidConfig, match="FRESHET_ADDRESS_KEY: expected 16 to 64 bytes, got ") as caught:
+    with pytest.raises(
+        InvalidConfig, match="FRESHET_ADDRESS_KEY: expected 16 to 64 bytes, got "
+    ) as caught:
         Config.from_env(LEAST | {"FRESHET_ADDRESS_KEY": text})
     assert text not in str(caught.value)
     assert "kkkk" not in repr(Config.from_env(LEAST | {"FRESHET_ADDRESS_KEY": "k" * 16}))
@@ -70,5 +82,7 @@ def test_a_limit_that_cannot_be_kept_is_refused_by_name(name: str, text: str) ->
 
 @pytest.mark.parametrize("text", ["soon", "0", "-1", "61", "nan", "inf"])
 def test_a_deadline_that_makes_no_sense_is_refused_by_name(text: str) -> None:
-    with pytest.raises(InvalidConfig, match=r"FRESHET_PUBLISH_DEADLINE_S: expected a number from 0\.001 to 60"):
+    with pytest.raises(
+        InvalidConfig, match=r"FRESHET_PUBLISH_DEADLINE_S: expected a number from 0\.001 to 60"
+    ):
         Config.from_env(LEAST | {"FRESHET_PUBLISH_DEADLINE_S": text})

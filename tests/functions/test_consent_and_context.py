@@ -15,7 +15,8 @@ from tests.functions.conftest import BROWSER_KEY, SERVER_KEY
 from tests.functions.pubsub import Topics
 
 BROWSER = {
-    "user-agent": "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko)"
+    "user-agent": "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 "
+    "(KHTML, like Gecko)"
     " Version/18.1 Mobile/15E148 Safari/604.1",
     "accept-language": "de-AT,de;q=0.9,en;q=0.5",
     "sec-fetch-mode": "cors",
@@ -33,7 +34,9 @@ def post(
 ) -> dict[str, Any]:
     batch = {} if consent is None else {"consent": consent}
     named = BROWSER | {name.replace("_", "-"): value for name, value in headers.items()}
-    answer = client.post("/v1/events", content=json.dumps({"events": events} | batch), headers=named)
+    answer = client.post(
+        "/v1/events", content=json.dumps({"events": events} | batch), headers=named
+    )
     assert answer.status_code == 202, answer.text
     return dict(answer.json())
 
@@ -56,7 +59,10 @@ def test_an_event_gets_its_agent_language_and_campaign_and_keeps_what_it_says_it
     client: httpx.Client, topics: Topics
 ) -> None:
     url = "https://shop.example/p/1?utm_source=news&utm_campaign=spring"
-    post(client, event(metadata={"url": url, "referrer": "https://www.google.com/", "language": "fr"}))
+    post(
+        client,
+        event(metadata={"url": url, "referrer": "https://www.google.com/", "language": "fr"}),
+    )
     (found,) = stored(topics)
     assert found.metadata == {
         "url": url,
@@ -74,7 +80,13 @@ def test_an_event_gets_its_agent_language_and_campaign_and_keeps_what_it_says_it
 @pytest.mark.parametrize(
     ("headers", "reason"),
     [
-        ({"user_agent": "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"}, "user_agent"),
+        (
+            {
+                "user_agent": "Mozilla/5.0 (compatible; Googlebot/2.1; "
+                "+http://www.google.com/bot.html)"
+            },
+            "user_agent",
+        ),
         ({"user_agent": ""}, "no_user_agent"),
         ({"accept_language": ""}, "no_browser_signals"),
         ({}, None),
@@ -88,9 +100,17 @@ def test_who_is_no_person_is_marked_and_not_refused(
     assert found.metadata.get("bot") == reason
 
 
-def test_a_back_end_is_no_bot_and_may_say_who_is(guarded: httpx.Client, guarded_topics: Topics) -> None:
+def test_a_back_end_is_no_bot_and_may_say_who_is(
+    guarded: httpx.Client, guarded_topics: Topics
+) -> None:
     agent = "python-httpx/0.28"
-    post(guarded, event(), event(metadata={"bot": "fraud"}), user_agent=agent, x_freshet_key=SERVER_KEY)
+    post(
+        guarded,
+        event(),
+        event(metadata={"bot": "fraud"}),
+        user_agent=agent,
+        x_freshet_key=SERVER_KEY,
+    )
     marks = [found.metadata.get("bot") for found in stored(guarded_topics)]
     assert marks == [None, "fraud"]
 
@@ -100,7 +120,9 @@ def test_consent_of_the_batch_and_of_the_event_is_stored_and_who_denies_all_is_n
 ) -> None:
     analytics_only = {"analytics": True, "personalization": False}
     nothing = {"analytics": False, "personalization": False}
-    told = post(client, event(event_id="b"), event(event_id="n", consent=nothing), consent=analytics_only)
+    told = post(
+        client, event(event_id="b"), event(event_id="n", consent=nothing), consent=analytics_only
+    )
     assert (told["accepted"], told["withheld"], told["rejected"]) == (2, 1, 0)
     (found,) = stored(topics)
     assert (found.event_id, found.metadata["consent"]) == ("b", analytics_only)
@@ -110,14 +132,26 @@ def test_consent_of_the_batch_and_of_the_event_is_stored_and_who_denies_all_is_n
 def test_of_a_request_that_cannot_be_read_nothing_is_kept_where_anything_in_it_denies(
     client: httpx.Client, topics: Topics
 ) -> None:
-    nothing, not_shown = b'"consent": {"analytics": false}', b'{"consent":{"personalization":false},"events":['
+    nothing, not_shown = (
+        b'"consent": {"analytics": false}',
+        b'{"consent":{"personalization":false},"events":[',
+    )
     clicked = b'"event": "click", "user_id": "u1", "timestamp": "2025-01-01T00:00:00Z"'
     for path, body in (
-        ("/v1/events", b'{"sent_at": "yesterday", ' + nothing + b', "events": [{' + clicked + b"}]}"),
-        ("/v1/events", b'{"sent_at": "yesterday", "events": [{' + clicked + b", " + nothing + b"}]}"),
+        (
+            "/v1/events",
+            b'{"sent_at": "yesterday", ' + nothing + b', "events": [{' + clicked + b"}]}",
+        ),
+        (
+            "/v1/events",
+            b'{"sent_at": "yesterday", "events": [{' + clicked + b", " + nothing + b"}]}",
+        ),
         ("/v1/events", b"[{" + clicked + b", " + nothing + b"}]"),
         ("/v1/events", b"{" + clicked + b", " + nothing),
-        ("/v1/batch", b'{"batch": [{"context": {"consent": {"categoryPreferences": {"Analytics": false'),
+        (
+            "/v1/batch",
+            b'{"batch": [{"context": {"consent": {"categoryPreferences": {"Analytics": false',
+        ),
     ):
         assert client.post(path, content=body).status_code == 400
     long = "consent.analytics=0&x=" + "x" * 9000
@@ -141,7 +175,9 @@ def test_global_privacy_control_binds_and_do_not_track_gives_way_to_an_answer(
     assert stored(topics)[0].metadata["consent"] == granted
 
 
-def test_of_a_broken_event_no_more_is_kept_than_its_visitor_allowed(client: httpx.Client, topics: Topics) -> None:
+def test_of_a_broken_event_no_more_is_kept_than_its_visitor_allowed(
+    client: httpx.Client, topics: Topics
+) -> None:
     broken = {"event": "purchase", "timestamp": "never"}
     nothing = {"analytics": False, "personalization": False}
     uncounted = {"analytics": False, "personalization": True}
@@ -155,13 +191,17 @@ def test_of_a_broken_event_no_more_is_kept_than_its_visitor_allowed(client: http
     topics.dead_letters(1)
 
 
-def test_a_consent_that_cannot_be_read_is_a_rejection_by_name(client: httpx.Client, topics: Topics) -> None:
+def test_a_consent_that_cannot_be_read_is_a_rejection_by_name(
+    client: httpx.Client, topics: Topics
+) -> None:
     told = post(client, event(consent="yes"))
     assert told["errors"][0]["field"] == "consent"
     topics.dead_letters(1)
 
 
-def test_an_address_in_an_event_is_cut_also_in_the_dead_letter(client: httpx.Client, topics: Topics) -> None:
+def test_an_address_in_an_event_is_cut_also_in_the_dead_letter(
+    client: httpx.Client, topics: Topics
+) -> None:
     post(client, event(metadata={"ip": "192.0.2.77"}), event(timestamp="never", ip="192.0.2.78"))
     assert stored(topics)[0].metadata["ip"] == "192.0.2.0"
     (letter,) = topics.dead_letters(1)
@@ -175,9 +215,13 @@ def test_without_a_configured_cookie_none_is_set(guarded: httpx.Client) -> None:
 
 def test_the_description_names_every_path_that_is_answered(client: httpx.Client) -> None:
     described = client.get("/openapi.json").json()["paths"]
-    assert {"/v1/events", "/v1/pixel.gif", "/v1/batch", "/com.snowplowanalytics.snowplow/tp2", "/2/httpapi"} <= set(
-        described
-    )
+    assert {
+        "/v1/events",
+        "/v1/pixel.gif",
+        "/v1/batch",
+        "/com.snowplowanalytics.snowplow/tp2",
+        "/2/httpapi",
+    } <= set(described)
     for path, operations in described.items():
         for method in operations:
             assert client.request(method, path).status_code not in (404, 405), (method, path)
@@ -194,5 +238,8 @@ def test_a_dead_letter_says_what_its_visitor_agreed_to_where_anything_was_denied
     bad = event(event="purchase")
     post(client, bad, consent={"analytics": True, "personalization": False})
     post(client, bad | {"event_id": "e2"})
-    told = {json.loads(letter.data)["event_id"]: letter.attributes.get("consent") for letter in topics.dead_letters(2)}
+    told = {
+        json.loads(letter.data)["event_id"]: letter.attributes.get("consent")
+        for letter in topics.dead_letters(2)
+    }
     assert told == {"e1": '{"analytics":true,"personalization":false}', "e2": None}

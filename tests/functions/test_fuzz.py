@@ -11,7 +11,16 @@ from functions.http.exchange import Incoming
 from functions.protocols.contract import Reading
 from functions.protocols.native import protocol as native
 from functions.routes import PROTOCOLS
-from tests.bench.fuzz import MAX_INPUT_BYTES, MAX_INPUT_S, drive, fastest_s, from_printed, fuzz, main, printed
+from tests.bench.fuzz import (
+    MAX_INPUT_BYTES,
+    MAX_INPUT_S,
+    drive,
+    fastest_s,
+    from_printed,
+    fuzz,
+    main,
+    printed,
+)
 from tests.bench.fuzz_corpus import FuzzRequest, corpus
 from tests.bench.fuzz_mutations import mutated
 
@@ -45,17 +54,32 @@ FOUND = {
         "mixpanel",
         FuzzRequest("POST", "/track", "", {"authorization": "Basic \xff"}, b"data=%5B%5D"),
     ),
-    "base64 that is no ASCII": ("mixpanel", FuzzRequest("POST", "/engage", "", FORM, b"data=%E1%88%B4")),
-    "base64 of one character": ("snowplow", FuzzRequest("GET", "/i", "e=ue&ue_px=A&duid=a1", {}, b"")),
+    "base64 that is no ASCII": (
+        "mixpanel",
+        FuzzRequest("POST", "/engage", "", FORM, b"data=%E1%88%B4"),
+    ),
+    "base64 of one character": (
+        "snowplow",
+        FuzzRequest("GET", "/i", "e=ue&ue_px=A&duid=a1", {}, b""),
+    ),
     "a time beyond all years": (
         "amplitude",
         FuzzRequest("POST", "/2/httpapi", "", {}, b'{"events":[{"event_type":"a","time":1e300}]}'),
     ),
     "a time beyond all floats": (
         "ga4",
-        FuzzRequest("POST", "/mp/collect", "", {}, b'{"timestamp_micros":1%s,"events":[{"name":"a"}]}' % (b"0" * 400)),
+        FuzzRequest(
+            "POST",
+            "/mp/collect",
+            "",
+            {},
+            b'{"timestamp_micros":1%s,"events":[{"name":"a"}]}' % (b"0" * 400),
+        ),
     ),
-    "escapes that are none": ("mixpanel", FuzzRequest("POST", "/track", "", FORM, b"%" * MAX_INPUT_BYTES)),
+    "escapes that are none": (
+        "mixpanel",
+        FuzzRequest("POST", "/track", "", FORM, b"%" * MAX_INPUT_BYTES),
+    ),
 }
 """Where a guard taken away was noticed, and what took longest."""
 
@@ -74,8 +98,14 @@ def test_what_was_once_found_stays_harmless(found: tuple[str, FuzzRequest]) -> N
             for name in PROTOCOLS
             for piece in (b"[", b'{"a":', b'"', b"\\", b"9", b" ")
         ),
-        *(("mixpanel", "application/x-www-form-urlencoded", piece) for piece in (b"data=%5B&", b"data=W1", b"%", b"&")),
-        *(("ga4", "text/plain", piece) for piece in (b"en=a\n", b"pr1=~", b"pr1=idp~nm\n", b"~", b"&")),
+        *(
+            ("mixpanel", "application/x-www-form-urlencoded", piece)
+            for piece in (b"data=%5B&", b"data=W1", b"%", b"&")
+        ),
+        *(
+            ("ga4", "text/plain", piece)
+            for piece in (b"en=a\n", b"pr1=~", b"pr1=idp~nm\n", b"~", b"&")
+        ),
     ],
 )
 def test_a_body_of_one_thing_repeated_takes_no_longer_than_any_other(
@@ -89,7 +119,9 @@ def test_a_body_of_one_thing_repeated_takes_no_longer_than_any_other(
 
 def test_the_same_seed_makes_the_same_requests() -> None:
     seeds = corpus("segment")
-    first, second = ([mutated(seeds[0], seeds, random.Random(SEED)) for _ in range(3)] for _ in range(2))
+    first, second = (
+        [mutated(seeds[0], seeds, random.Random(SEED)) for _ in range(3)] for _ in range(2)
+    )
     assert first == second
     assert first[0] != seeds[0]
 

@@ -1,4 +1,6 @@
-"""Requests of thousands of events, which vendors' SDKs may be set to: whole, in parts, and not at others' expense."""
+"""Requests of thousands of events, which vendors' SDKs may be set to: whole, in parts, and not at
+others' expense.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,12 @@ NOW = datetime(2025, 1, 1, 12, 0, 0, tzinfo=UTC)
 
 
 def segment_batch(events: int, time: datetime) -> dict[str, Any]:
-    tracked = {"type": "track", "event": "Product Viewed", "userId": "anna", "timestamp": time.isoformat()}
+    tracked = {
+        "type": "track",
+        "event": "Product Viewed",
+        "userId": "anna",
+        "timestamp": time.isoformat(),
+    }
     named = {"properties": {"product_id": "p1"}}
     return {"batch": [tracked | named | {"messageId": f"m{number}"} for number in range(events)]}
 
@@ -34,7 +41,9 @@ def test_the_largest_batch_of_segments_arrives_whole_in_messages_of_500_events(
 ) -> None:
     answer = client.post("/v1/batch", json=segment_batch(MAX_VENDOR_EVENTS, datetime.now(UTC)))
     assert (answer.status_code, answer.json()) == (200, {"success": True})
-    messages = [decode_message(message.data) for message in topics.events(MAX_VENDOR_EVENTS // MAX_EVENTS)]
+    messages = [
+        decode_message(message.data) for message in topics.events(MAX_VENDOR_EVENTS // MAX_EVENTS)
+    ]
     assert [len(events) for events in messages] == [MAX_EVENTS] * (MAX_VENDOR_EVENTS // MAX_EVENTS)
     arrivals = [{event.ingest_time for event in events} for events in messages]
     assert [len(arrival) for arrival in arrivals] == [1] * len(messages)
@@ -43,7 +52,9 @@ def test_the_largest_batch_of_segments_arrives_whole_in_messages_of_500_events(
     assert ids == {f"m{number}" for number in range(MAX_VENDOR_EVENTS)}
 
 
-def test_one_event_more_than_the_largest_batch_is_refused(client: httpx.Client, topics: Topics) -> None:
+def test_one_event_more_than_the_largest_batch_is_refused(
+    client: httpx.Client, topics: Topics
+) -> None:
     answer = client.post("/v1/batch", json=segment_batch(MAX_VENDOR_EVENTS + 1, datetime.now(UTC)))
     assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
     topics.events(0)
@@ -54,7 +65,10 @@ def test_rejected_events_of_a_large_import_are_named_by_their_place_in_the_reque
 ) -> None:
     bad = (3, MAX_EVENTS, 2 * MAX_EVENTS - 1)
     good = {"distinct_id": "anna", "time": datetime.now(UTC).timestamp()}
-    events = [{"event": "Lamp", "properties": good | {"$insert_id": f"i{n}"}} for n in range(2 * MAX_EVENTS)]
+    events = [
+        {"event": "Lamp", "properties": good | {"$insert_id": f"i{n}"}}
+        for n in range(2 * MAX_EVENTS)
+    ]
     for number in bad:
         events[number]["properties"] = {"$insert_id": f"i{number}"}
     answer = client.post("/import", params={"strict": "1"}, json=events).json()
@@ -73,7 +87,9 @@ class Kept:
     def __init__(self) -> None:
         self.calls: list[tuple[str, int]] = []
 
-    async def publish(self, topic: str, messages: Sequence[Any], within_s: float | None = None) -> None:
+    async def publish(
+        self, topic: str, messages: Sequence[Any], within_s: float | None = None
+    ) -> None:
         self.calls.append((topic.rpartition("/")[2], len(messages)))
 
 
@@ -84,7 +100,13 @@ def kept() -> Kept:
 
 @pytest.fixture
 def collector(kept: Kept) -> Collector:
-    return Collector(Config("demo-project", "events", "dead-letters"), kept, lambda: NOW, lambda: 0.0, lambda bits: 0)
+    return Collector(
+        Config("demo-project", "events", "dead-letters"),
+        kept,
+        lambda: NOW,
+        lambda: 0.0,
+        lambda bits: 0,
+    )
 
 
 async def ask(collector: Collector, path: str, body: Any) -> int:
@@ -116,12 +138,23 @@ async def served_meanwhile(collector: Collector, batch: Any) -> int:
     return served
 
 
-async def test_others_are_served_between_the_slices_of_a_large_request(collector: Collector, kept: Kept) -> None:
+async def test_others_are_served_between_the_slices_of_a_large_request(
+    collector: Collector, kept: Kept
+) -> None:
     served = await served_meanwhile(collector, segment_batch(MAX_VENDOR_EVENTS, NOW))
     assert ("events", MAX_VENDOR_EVENTS // MAX_EVENTS) in kept.calls
     assert served >= MAX_VENDOR_EVENTS // SLICE_EVENTS // 2
 
 
-async def test_others_are_served_between_a_few_large_events(collector: Collector, kept: Kept) -> None:
-    large = [{"type": "track", "event": "Lamp", "userId": "u1", "properties": {"text": "x" * SLICE_BYTES}}] * 20
+async def test_others_are_served_between_a_few_large_events(
+    collector: Collector, kept: Kept
+) -> None:
+    large = [
+        {
+            "type": "track",
+            "event": "Lamp",
+            "userId": "u1",
+            "properties": {"text": "x" * SLICE_BYTES},
+        }
+    ] * 20
     assert await served_meanwhile(collector, {"batch": large}) >= len(large) // 2

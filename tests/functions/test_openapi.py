@@ -1,4 +1,6 @@
-"""The OpenAPI description: valid, complete, and true of what the collector's own protocol reads and answers."""
+"""The OpenAPI description: valid, complete, and true of what the collector's own protocol reads and
+answers.
+"""
 
 from __future__ import annotations
 
@@ -33,10 +35,14 @@ def document() -> dict[str, Any]:
 
 
 def component(document: dict[str, Any], name: str) -> jsonschema_rs.Draft202012Validator:
-    return jsonschema_rs.Draft202012Validator({**document, "$ref": f"#/components/schemas/{name}"}, offline=True)
+    return jsonschema_rs.Draft202012Validator(
+        {**document, "$ref": f"#/components/schemas/{name}"}, offline=True
+    )
 
 
-def test_a_batch_and_the_pixel_have_a_place_for_the_token_of_a_user(document: dict[str, Any]) -> None:
+def test_a_batch_and_the_pixel_have_a_place_for_the_token_of_a_user(
+    document: dict[str, Any],
+) -> None:
     assert "user_token" in document["components"]["schemas"]["Batch"]["properties"]
     pixel_parameters = document["paths"]["/v1/pixel.gif"]["get"]["parameters"]
     assert "user_token" in [parameter["name"] for parameter in pixel_parameters]
@@ -57,9 +63,14 @@ def test_a_broken_description_would_be_found(document: dict[str, Any]) -> None:
 
 def test_every_schema_in_it_is_valid_and_refers_to_what_is_there(document: dict[str, Any]) -> None:
     for name, schema in document["components"]["schemas"].items():
-        jsonschema_rs.meta.validate({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema})
+        jsonschema_rs.meta.validate(
+            {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+        )
         component(document, name)
-    assert all(target.startswith("#/") and resolved(document, target) is not None for target in references(document))
+    assert all(
+        target.startswith("#/") and resolved(document, target) is not None
+        for target in references(document)
+    )
 
 
 def test_what_is_served_is_the_same_as_json(document: dict[str, Any]) -> None:
@@ -77,12 +88,21 @@ def test_vendors_paths_are_listed_with_their_methods(document: dict[str, Any]) -
     assert set(document["paths"]["/i"]) == {"get", "head"}
     assert document["paths"]["/v1/batch"]["post"]["tags"] == ["segment"]
     assert "requestBody" not in document["paths"]["/i"]["get"]
-    named = [operation["operationId"] for path in document["paths"].values() for operation in path.values()]
+    named = [
+        operation["operationId"]
+        for path in document["paths"].values()
+        for operation in path.values()
+    ]
     assert len(named) == len(set(named))
 
 
 def test_without_vendors_there_are_our_own_paths_alone() -> None:
-    assert set(description({})["paths"]) == {"/v1/events", "/v1/pixel.gif", "/healthz", "/openapi.json"}
+    assert set(description({})["paths"]) == {
+        "/v1/events",
+        "/v1/pixel.gif",
+        "/healthz",
+        "/openapi.json",
+    }
 
 
 def test_every_event_of_the_plan_is_one_of_the_bodies(document: dict[str, Any]) -> None:
@@ -92,7 +112,9 @@ def test_every_event_of_the_plan_is_one_of_the_bodies(document: dict[str, Any]) 
         assert component(document, "Event").is_valid({**EVENT, "event": name, "product_id": "p1"})
 
 
-def test_an_event_without_an_id_is_a_body_for_the_collector_derives_it(document: dict[str, Any]) -> None:
+def test_an_event_without_an_id_is_a_body_for_the_collector_derives_it(
+    document: dict[str, Any],
+) -> None:
     event = component(document, "Event")
     assert event.is_valid({**EVENT, "event_id": None})
     assert event.is_valid({name: value for name, value in EVENT.items() if name != "event_id"})
@@ -100,7 +122,9 @@ def test_an_event_without_an_id_is_a_body_for_the_collector_derives_it(document:
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 408, 413, 415, 429, 500, 503])
-def test_every_refusal_is_described_and_has_the_shape_that_is_sent(document: dict[str, Any], status: int) -> None:
+def test_every_refusal_is_described_and_has_the_shape_that_is_sent(
+    document: dict[str, Any], status: int
+) -> None:
     sent = msgspec.json.decode(problem(Refusal(status, "body", "expected JSON", value="<")).body)
     component(document, "Problem").validate(sent)
     assert str(status) in document["paths"]["/v1/events"]["post"]["responses"]
@@ -123,7 +147,12 @@ def test_an_answer_that_rejects_has_the_shape_that_is_described(document: dict[s
     [
         {"events": []},
         {"events": [EVENT], "sent_at": None},
-        {"events": [EVENT], "sent_at": "2026-01-01T12:00:00Z", "backfill": True, "consent": {"analytics": False}},
+        {
+            "events": [EVENT],
+            "sent_at": "2026-01-01T12:00:00Z",
+            "backfill": True,
+            "consent": {"analytics": False},
+        },
         {"events": [EVENT], "sent_at": "yesterday"},
         {"events": [EVENT], "backfill": None},
         {"events": [EVENT] * 500},
@@ -131,15 +160,25 @@ def test_an_answer_that_rejects_has_the_shape_that_is_described(document: dict[s
         {"events": EVENT},
     ],
 )
-def test_a_batch_is_readable_where_the_description_says_so(document: dict[str, Any], body: dict[str, Any]) -> None:
+def test_a_batch_is_readable_where_the_description_says_so(
+    document: dict[str, Any], body: dict[str, Any]
+) -> None:
     assert component(document, "Batch").is_valid(body) == is_read(body)
 
 
 def test_requests_can_be_made_from_it(document: dict[str, Any]) -> None:
-    """What Schemathesis generates is read: the patterns in the schemas are ones it can make texts for."""
+    """What Schemathesis generates is read: the patterns in the schemas are ones it can make texts
+    for.
+    """
     operation = schemathesis.openapi.from_dict(document)["/v1/events"]["POST"]
 
-    @settings(max_examples=25, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=25,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
     @given(case=operation.as_strategy())
     def check(case: schemathesis.Case[Any]) -> None:
         if case.media_type == "application/json":

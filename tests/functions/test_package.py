@@ -1,4 +1,6 @@
-"""The zip that Cloud Functions runs: the same bytes each time, and a collector that starts from it alone."""
+"""The zip that Cloud Functions runs: the same bytes each time, and a collector that starts from it
+alone.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def test_the_zip_holds_the_collector_and_what_it_imports_and_nothing_else(unpacked: Path) -> None:
-    names = {path.relative_to(unpacked).as_posix() for path in unpacked.rglob("*") if path.is_file()}
+    names = {
+        path.relative_to(unpacked).as_posix() for path in unpacked.rglob("*") if path.is_file()
+    }
     assert {"main.py", "requirements.txt", "constraints.txt", "functions/main.py"} <= names
     assert {"pipeline/__init__.py", "pipeline/core/events.py"} <= names
     elsewhere = ("functions/dead_letters/", "pipeline/store", "pipeline/main", "vertex/", "tests/")
@@ -63,7 +67,10 @@ def test_packages_are_pinned_as_for_the_local_collector(unpacked: Path) -> None:
 
 
 def test_the_entry_point_runs_what_the_zip_holds(unpacked: Path) -> None:
-    code = "import main, sys; print(*[sys.modules[n].__file__ for n in ('functions.main', 'pipeline.core.events')])"
+    code = (
+        "import main, sys; print(*[sys.modules[n].__file__ for n in ('functions.main', "
+        "'pipeline.core.events')])"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=unpacked,
@@ -82,7 +89,9 @@ def test_the_function_answers_as_cloud_functions_starts_it(unpacked: Path) -> No
         str(Path(sys.executable).with_name("functions-framework")),
         *("--target", "collect", "--host", "127.0.0.1", "--port", str(port)),
     ]
-    with subprocess.Popen(command, cwd=unpacked, env=environment(unpacked), start_new_session=True) as server:
+    with subprocess.Popen(
+        command, cwd=unpacked, env=environment(unpacked), start_new_session=True
+    ) as server:
         try:
             assert wait_for(f"http://127.0.0.1:{port}/healthz", server) == {"status": "ok"}
         finally:
@@ -91,7 +100,9 @@ def test_the_function_answers_as_cloud_functions_starts_it(unpacked: Path) -> No
 
 def test_a_target_that_is_no_zip_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert package.main(["collector.tar"]) == 2
-    assert "expected one argument, the zip to write, got ['collector.tar']" in capsys.readouterr().err
+    assert (
+        "expected one argument, the zip to write, got ['collector.tar']" in capsys.readouterr().err
+    )
 
 
 def wait_for(url: str, server: subprocess.Popen[bytes]) -> object:

@@ -1,4 +1,7 @@
-"""How messages wait, travel together, are tried again and give up. The gRPC call is a hand-written fake."""
+"""How messages wait, travel together, are tried again and give up.
+
+The gRPC call is a hand-written fake.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,9 @@ class Refusal(grpc.RpcError):  # type: ignore[misc] # grpc ships no types
 
 
 class Server:
-    """A Publish call that records requests; it answers once `open` is set, after raising `errors` one by one."""
+    """A Publish call that records requests; it answers once `open` is set, after raising `errors`
+    one by one.
+    """
 
     def __init__(self, *errors: grpc.StatusCode, open_at_once: bool = True) -> None:
         self.errors = list(errors)

@@ -68,7 +68,13 @@ class Asked:
             return {"type": "http.request", "body": body}
 
         raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-        scope = {"type": "http", "method": "POST", "path": "/v1/events", "query_string": b"", "headers": raw}
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/v1/events",
+            "query_string": b"",
+            "headers": raw,
+        }
         answer = await self._collector(Request(scope, receive))
         return answer.status_code, msgspec.json.decode(answer.body)
 
@@ -79,9 +85,15 @@ def replay(site: str = "shop", key: str = KEY, **headers: str) -> dict[str, str]
 
 @pytest.mark.parametrize(
     ("sender", "stored"),
-    [({}, "browser"), ({"x_freshet_sender": "server"}, "server"), ({"x_freshet_sender": "x"}, "browser")],
+    [
+        ({}, "browser"),
+        ({"x_freshet_sender": "server"}, "server"),
+        ({"x_freshet_sender": "x"}, "browser"),
+    ],
 )
-async def test_a_replay_is_stored_for_the_site_and_sender_that_it_names(sender: dict[str, str], stored: str) -> None:
+async def test_a_replay_is_stored_for_the_site_and_sender_that_it_names(
+    sender: dict[str, str], stored: str
+) -> None:
     asked = Asked()
     assert (await asked.ask(**replay(**sender)))[0] == 202
     [message] = asked.kept.events
@@ -98,7 +110,9 @@ async def test_a_replay_is_stored_for_the_site_and_sender_that_it_names(sender: 
         {"x_freshet_replay": "shop", "x_freshet_key": "server-key-1"},
     ],
 )
-async def test_a_replay_needs_the_backfill_key_whatever_else_it_has(headers: dict[str, str]) -> None:
+async def test_a_replay_needs_the_backfill_key_whatever_else_it_has(
+    headers: dict[str, str],
+) -> None:
     asked = Asked()
     status, problem = await asked.ask(**headers)
     assert (status, problem["errors"][0]["field"]) == (403, "backfill")
@@ -130,7 +144,9 @@ async def test_the_rate_and_the_origins_of_a_site_are_not_for_its_replays() -> N
         assert (await asked.ask(**replay(origin="https://other.example")))[0] == 202
 
 
-async def test_the_plan_of_a_site_holds_for_its_replays_and_what_it_refuses_keeps_the_site() -> None:
+async def test_the_plan_of_a_site_holds_for_its_replays_and_what_it_refuses_keeps_the_site() -> (
+    None
+):
     asked = Asked()
     status, answer = await asked.ask(**replay("strict", x_freshet_sender="server"))
     assert (status, answer["rejected"]) == (202, 1)
@@ -138,7 +154,9 @@ async def test_the_plan_of_a_site_holds_for_its_replays_and_what_it_refuses_keep
     assert (letter.attributes["site"], letter.attributes["sender"]) == ("strict", "server")
 
 
-async def test_a_replay_was_agreed_to_where_its_events_deny_nothing_whatever_the_default_is() -> None:
+async def test_a_replay_was_agreed_to_where_its_events_deny_nothing_whatever_the_default_is() -> (
+    None
+):
     asked = Asked(privacy=Privacy(default=DENIED))
     says_no = OLD | {"event_id": "e2", "consent": {"analytics": False, "personalization": False}}
     _, answer = await asked.ask(OLD, says_no, **replay())

@@ -1,4 +1,6 @@
-"""The running collector keeps what `/openapi.json` promises, to requests that Schemathesis makes of the description."""
+"""The running collector keeps what `/openapi.json` promises, to requests that Schemathesis makes of
+the description.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ Case = Any
 
 @pytest.fixture(scope="module")
 def document(collector_stack: Stack) -> dict[str, Any]:
-    answer = httpx.get(f"{collector_stack.env['FRESHET_COLLECTOR_URL']}/openapi.json", trust_env=False)
+    answer = httpx.get(
+        f"{collector_stack.env['FRESHET_COLLECTOR_URL']}/openapi.json", trust_env=False
+    )
     described: dict[str, Any] = answer.json()
     return described
 
@@ -65,13 +69,17 @@ def test_its_own_paths_answer_requests_that_keep_to_the_description(
 def test_its_own_paths_answer_requests_that_break_the_description(
     document: dict[str, Any], session: requests.Session, collector_stack: Stack
 ) -> None:
-    told = [operation for operation in operations(document, own=True) if is_told_something(operation)]
+    told = [
+        operation for operation in operations(document, own=True) if is_told_something(operation)
+    ]
     seen = answers(told, session, collector_stack, OWN_EXAMPLES, GenerationMode.NEGATIVE)
     assert {path for path, _ in seen} == {"/v1/events", "/v1/pixel.gif"}
     assert {("/v1/events", 400), ("/v1/events", 202)} <= seen
 
 
-def test_vendors_paths_never_fail(document: dict[str, Any], session: requests.Session, collector_stack: Stack) -> None:
+def test_vendors_paths_never_fail(
+    document: dict[str, Any], session: requests.Session, collector_stack: Stack
+) -> None:
     seen = answers(operations(document, own=False), session, collector_stack, VENDOR_EXAMPLES)
     assert {path for path, _ in seen} == set(document["paths"]) - OWN_PATHS
 
@@ -80,14 +88,19 @@ def test_an_answer_that_is_not_described_is_found(
     document: dict[str, Any], session: requests.Session, collector_stack: Stack
 ) -> None:
     described = document["paths"]["/healthz"]["get"]
-    broken = {**document, "paths": {"/healthz": {"get": {**described, "responses": {"201": {"description": ""}}}}}}
+    broken = {
+        **document,
+        "paths": {"/healthz": {"get": {**described, "responses": {"201": {"description": ""}}}}},
+    }
     with pytest.raises(FailureGroup, match="Undocumented status code"):
         answers(operations(broken, own=True), session, collector_stack, 1)
 
 
 def operations(document: dict[str, Any], own: bool) -> list[Operation]:
     loaded = schemathesis.openapi.from_dict(document)
-    found: list[Operation] = [result.ok() for result in loaded.get_all_operations() if isinstance(result, Ok)]
+    found: list[Operation] = [
+        result.ok() for result in loaded.get_all_operations() if isinstance(result, Ok)
+    ]
     return [operation for operation in found if (operation.path in OWN_PATHS) == own]
 
 
@@ -114,9 +127,15 @@ def answers(
 
 
 def checks_of(case: Case, mode: GenerationMode) -> list[Any]:
-    """What is described in full is taken; of vendors' bodies, and of JSON that says it is text, no schema is told."""
+    """What is described in full is taken; of vendors' bodies, and of JSON that says it is text, no
+    schema is told.
+    """
     is_described = case.operation.path in OWN_PATHS and case.media_type != "text/plain"
-    return [*CHECKS, positive_data_acceptance] if is_described and mode is GenerationMode.POSITIVE else CHECKS
+    return (
+        [*CHECKS, positive_data_acceptance]
+        if is_described and mode is GenerationMode.POSITIVE
+        else CHECKS
+    )
 
 
 def cases(strategy: SearchStrategy[Any], examples: int) -> list[Case]:

@@ -1,4 +1,6 @@
-"""A collector with sites: who may send, from where, how much and how old, and what the answers say and do not say."""
+"""A collector with sites: who may send, from where, how much and how old, and what the answers say
+and do not say.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,14 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.functions.conftest import BACKFILL_KEY, BROWSER_KEY, NEWS_KEY, ORIGIN, SERVER_KEY, SLOW_KEY
+from tests.functions.conftest import (
+    BACKFILL_KEY,
+    BROWSER_KEY,
+    NEWS_KEY,
+    ORIGIN,
+    SERVER_KEY,
+    SLOW_KEY,
+)
 from tests.functions.pubsub import Topics
 
 SECURITY = {
@@ -28,11 +37,15 @@ def event(**fields: Any) -> dict[str, Any]:
 def post(client: httpx.Client, key: str | None, body: Any = None, **headers: str) -> httpx.Response:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return client.post(
-        "/v1/events", content=json.dumps(body or event()), headers=named | ({"x-freshet-key": key} if key else {})
+        "/v1/events",
+        content=json.dumps(body or event()),
+        headers=named | ({"x-freshet-key": key} if key else {}),
     )
 
 
-def test_a_key_in_the_header_or_in_the_query_names_the_site(guarded: httpx.Client, guarded_topics: Topics) -> None:
+def test_a_key_in_the_header_or_in_the_query_names_the_site(
+    guarded: httpx.Client, guarded_topics: Topics
+) -> None:
     assert post(guarded, BROWSER_KEY).status_code == 202
     assert guarded.post(f"/v1/events?key={NEWS_KEY}", json={"events": []}).status_code == 202
     assert guarded.post(f"/v1/events?key={BROWSER_KEY}", json=event()).status_code == 202
@@ -63,13 +76,16 @@ def test_a_message_and_a_letter_tell_whether_a_servers_key_answers_for_their_ids
         guarded.post(
             "/v1/events",
             content=b"{",
-            headers={"x-freshet-key": key} | {name.replace("_", "-"): value for name, value in headers.items()},
+            headers={"x-freshet-key": key}
+            | {name.replace("_", "-"): value for name, value in headers.items()},
         ).status_code
         == 400
     )
     [message] = guarded_topics.events(1)
     assert message.attributes["sender"] == sender
-    assert [letter.attributes["sender"] for letter in guarded_topics.dead_letters(2)] == [sender] * 2
+    assert [letter.attributes["sender"] for letter in guarded_topics.dead_letters(2)] == [
+        sender
+    ] * 2
 
 
 @pytest.mark.parametrize("key", [None, "wrong-key-1", BROWSER_KEY + "x"])
@@ -90,7 +106,10 @@ def test_without_a_known_key_nothing_is_taken_or_kept(
 def test_a_body_that_cannot_be_read_is_kept_when_its_key_is_known(
     guarded: httpx.Client, guarded_topics: Topics
 ) -> None:
-    assert guarded.post("/v1/events", content=b"{", headers={"x-freshet-key": BROWSER_KEY}).status_code == 400
+    assert (
+        guarded.post("/v1/events", content=b"{", headers={"x-freshet-key": BROWSER_KEY}).status_code
+        == 400
+    )
     assert guarded.post(f"/v1/events?key={BROWSER_KEY}", content=b"{{").status_code == 400
     assert sorted(letter.data for letter in guarded_topics.dead_letters(2)) == [b"{", b"{{"]
 
@@ -112,11 +131,15 @@ def test_signals_say_nothing_of_what_a_back_end_sends_and_nobody_can_read(
 ) -> None:
     for key, kept in ((BROWSER_KEY, 0), (SERVER_KEY, 1)):
         for signal in ("dnt", "sec-gpc"):
-            assert guarded.post("/v1/events", content=b"{", headers={"x-freshet-key": key, signal: "1"}).is_error
+            assert guarded.post(
+                "/v1/events", content=b"{", headers={"x-freshet-key": key, signal: "1"}
+            ).is_error
             guarded_topics.dead_letters(kept)
 
 
-def test_a_servers_key_is_in_no_letter_that_nobody_could_read(guarded: httpx.Client, guarded_topics: Topics) -> None:
+def test_a_servers_key_is_in_no_letter_that_nobody_could_read(
+    guarded: httpx.Client, guarded_topics: Topics
+) -> None:
     url = f"/v1/pixel.gif?key={SERVER_KEY}&a=" + "%ff"
     assert guarded.get(url).status_code == 400
     body = f'{{"writeKey": "{SERVER_KEY}", "batch": '
@@ -127,7 +150,9 @@ def test_a_servers_key_is_in_no_letter_that_nobody_could_read(guarded: httpx.Cli
 
 
 @pytest.mark.parametrize("key", [SERVER_KEY, BROWSER_KEY])
-def test_an_app_id_is_kept_unless_it_is_a_servers_key(guarded: httpx.Client, guarded_topics: Topics, key: str) -> None:
+def test_an_app_id_is_kept_unless_it_is_a_servers_key(
+    guarded: httpx.Client, guarded_topics: Topics, key: str
+) -> None:
     clicked = {"e": "se", "se_ac": "Lamp", "uid": "anna", "aid": key}
     schema = "iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4"
     body = {"schema": schema, "data": [clicked, clicked | {"e": "unknown"}]}
@@ -138,7 +163,9 @@ def test_an_app_id_is_kept_unless_it_is_a_servers_key(guarded: httpx.Client, gua
     assert b"Lamp" in message.data and b"Lamp" in letter.data
 
 
-def test_a_browser_key_works_on_its_sites_pages_only(guarded: httpx.Client, guarded_topics: Topics) -> None:
+def test_a_browser_key_works_on_its_sites_pages_only(
+    guarded: httpx.Client, guarded_topics: Topics
+) -> None:
     assert post(guarded, BROWSER_KEY, origin=ORIGIN).status_code == 202
     refused = post(guarded, BROWSER_KEY, origin="https://evil.example")
     assert refused.status_code == 403
@@ -148,13 +175,20 @@ def test_a_browser_key_works_on_its_sites_pages_only(guarded: httpx.Client, guar
     guarded_topics.events(2)
 
 
-def test_a_back_ends_request_carries_no_address(guarded: httpx.Client, guarded_topics: Topics) -> None:
+def test_a_back_ends_request_carries_no_address(
+    guarded: httpx.Client, guarded_topics: Topics
+) -> None:
     post(guarded, SERVER_KEY)
     post(guarded, BROWSER_KEY)
-    assert ["address" in message.attributes for message in guarded_topics.events(2)] == [False, True]
+    assert ["address" in message.attributes for message in guarded_topics.events(2)] == [
+        False,
+        True,
+    ]
 
 
-def test_a_back_end_may_send_history_and_a_browser_may_not(guarded: httpx.Client, guarded_topics: Topics) -> None:
+def test_a_back_end_may_send_history_and_a_browser_may_not(
+    guarded: httpx.Client, guarded_topics: Topics
+) -> None:
     old = {"events": [event(timestamp="2019-10-01T00:00:00Z")], "backfill": True}
     assert post(guarded, BROWSER_KEY, old).status_code == 403
     assert post(guarded, SERVER_KEY, old).json()["accepted"] == 1
@@ -172,7 +206,11 @@ def test_a_request_sent_again_after_the_replay_window_goes_to_the_dead_letter(
     guarded: httpx.Client, guarded_topics: Topics
 ) -> None:
     now = datetime.now(UTC)
-    for sent_at, taken in ((now, 1), (now - timedelta(seconds=90), 0), (now + timedelta(seconds=90), 0)):
+    for sent_at, taken in (
+        (now, 1),
+        (now - timedelta(seconds=90), 0),
+        (now + timedelta(seconds=90), 0),
+    ):
         answer = post(guarded, NEWS_KEY, {"events": [event()], "sent_at": sent_at.isoformat()})
         assert answer.json()["accepted"] == taken
     assert post(guarded, NEWS_KEY).json()["errors"][0]["field"] == "sent_at"
@@ -200,7 +238,9 @@ def test_no_input_comes_back_as_markup(guarded: httpx.Client) -> None:
         post(guarded, BROWSER_KEY, {"events": [event(timestamp=markup, event_id=markup)]}),
         post(guarded, BROWSER_KEY, {"events": [], "sent_at": markup}),
         guarded.get(f"/{markup}"),
-        guarded.get(f"/v1/pixel.gif?key={BROWSER_KEY}&user_id=u1&event={markup}&timestamp={markup}"),
+        guarded.get(
+            f"/v1/pixel.gif?key={BROWSER_KEY}&user_id=u1&event={markup}&timestamp={markup}"
+        ),
     ]
     for answer in answers:
         assert b"<" not in answer.content
@@ -208,7 +248,9 @@ def test_no_input_comes_back_as_markup(guarded: httpx.Client) -> None:
 
 
 def test_a_page_of_a_site_is_asked_no_second_question(guarded: httpx.Client) -> None:
-    preflight = guarded.options("/v1/events", headers={"origin": ORIGIN, "access-control-request-method": "POST"})
+    preflight = guarded.options(
+        "/v1/events", headers={"origin": ORIGIN, "access-control-request-method": "POST"}
+    )
     assert preflight.headers["access-control-allow-origin"] == ORIGIN
     assert preflight.headers["access-control-allow-credentials"] == "true"
     assert "x-freshet-key" in preflight.headers["access-control-allow-headers"]

@@ -1,4 +1,6 @@
-"""One Bigtable instance and one dataset for all tests of the pipeline; each test uses names of its own."""
+"""One Bigtable instance and one dataset for all tests of the pipeline; each test uses names of its
+own.
+"""
 
 from __future__ import annotations
 

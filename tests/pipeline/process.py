@@ -65,7 +65,8 @@ def received(env: Mapping[str, str], kind: str) -> list[dict[str, Any]]:
 
 
 def _listener(env: Mapping[str, str], kind: str) -> str:
-    return f"projects/{env['GOOGLE_CLOUD_PROJECT']}/subscriptions/{env[f'FRESHET_{kind}_TOPIC']}-listener"
+    topic = env[f"FRESHET_{kind}_TOPIC"]
+    return f"projects/{env['GOOGLE_CLOUD_PROJECT']}/subscriptions/{topic}-listener"
 
 
 class Pipeline:
@@ -77,7 +78,14 @@ class Pipeline:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *arguments: str) -> None:
-        command = [sys.executable, "-m", "pipeline.main", "--read=events", f"--session_gap_s={GAP_S}", *arguments]
+        command = [
+            sys.executable,
+            "-m",
+            "pipeline.main",
+            "--read=events",
+            f"--session_gap_s={GAP_S}",
+            *arguments,
+        ]
         with self._log.open("a") as output:
             self._process = subprocess.Popen(
                 [*command, f"--rules={self._rules}"],
@@ -100,7 +108,9 @@ class Pipeline:
         return self._log.read_text()
 
     def stop(self) -> int:
-        """Ask it to finish what it has begun, and wait for that; its exit status, negative where it was killed."""
+        """Ask it to finish what it has begun, and wait for that; its exit status, negative where it
+        was killed.
+        """
         assert self._process is not None
         self._process.terminate()
         try:

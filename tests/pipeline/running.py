@@ -1,4 +1,6 @@
-"""Runs steps of the pipeline on scripts of elements, and says what came out and what was counted and stored."""
+"""Runs steps of the pipeline on scripts of elements, and says what came out and what was counted
+and stored.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,8 @@ START = datetime(2025, 1, 1, 12, 0, tzinfo=UTC)
 START_MS = round(START.timestamp() * 1000)
 # The runner of the local stack, and Beam's own, whose behaviour it must have.
 RUNNERS = (LeanDirectRunner, BundleBasedDirectRunner)
-# A script's clock and watermark start at 0, the folds set their timers by the wall: so late is past any of them.
+# A script's clock and watermark start at 0, the folds set their timers by the wall: so late is past
+# any of them.
 LONG_S = 3e9
 
 outputs: dict[str, list[Any]] = defaultdict(list)
@@ -54,8 +57,12 @@ class _Collect(beam.DoFn):
         outputs[self._name].append(value)
 
 
-def run(connect: Callable[[beam.Pipeline], object], runner: type = LeanDirectRunner) -> Counter[str]:
-    """Run what `connect` builds to its end; the outputs lie in `outputs`, what was counted is returned."""
+def run(
+    connect: Callable[[beam.Pipeline], object], runner: type = LeanDirectRunner
+) -> Counter[str]:
+    """Run what `connect` builds to its end; the outputs lie in `outputs`, what was counted is
+    returned.
+    """
     outputs.clear()
     before = _counts()
     pipeline = beam.Pipeline(runner=runner(), options=PipelineOptions(["--streaming"]))
@@ -67,7 +74,9 @@ def run(connect: Callable[[beam.Pipeline], object], runner: type = LeanDirectRun
 
 
 def _counts() -> Counter[str]:
-    return Counter({name: count for name, count in snapshot().items() if not name.endswith("_below")})
+    return Counter(
+        {name: count for name, count in snapshot().items() if not name.endswith("_below")}
+    )
 
 
 def script(*bundles: Sequence[Any]) -> Script:
@@ -80,11 +89,15 @@ def script(*bundles: Sequence[Any]) -> Script:
 
 
 def message(*events: Event, **attributes: str) -> PubsubMessage:
-    return PubsubMessage(encode_message(list(events)), {"schema_version": "1", **attributes}, "m", None)
+    return PubsubMessage(
+        encode_message(list(events)), {"schema_version": "1", **attributes}, "m", None
+    )
 
 
 class Visitor:
-    """Makes events of one visitor, on products and in categories whose names nothing else in the emulator has."""
+    """Makes events of one visitor, on products and in categories whose names nothing else in the
+    emulator has.
+    """
 
     def __init__(self, tag: str) -> None:
         self.tag, self.key, self._count = tag, f"u#{tag}", 0
@@ -98,7 +111,9 @@ class Visitor:
         return f"{self.tag}-{name}"
 
     def did(self, name: str, product: str | None = None, at_s: float = 0, **fields: Any) -> Event:
-        """An event `at_s` seconds after `START`, of the account and no browser unless `fields` say otherwise."""
+        """An event `at_s` seconds after `START`, of the account and no browser unless `fields` say
+        otherwise.
+        """
         self._count += 1
         return Event(
             event_id=f"{self.tag}-e{self._count}",
@@ -109,11 +124,17 @@ class Visitor:
             **{"user_id": self.tag, "session_id": "s1", **fields},
         )
 
-    def anonymously(self, name: str, product: str | None = None, at_s: float = 0, **fields: Any) -> Event:
+    def anonymously(
+        self, name: str, product: str | None = None, at_s: float = 0, **fields: Any
+    ) -> Event:
         """The same, of the browser and no account."""
-        return self.did(name, product, at_s, **{"user_id": None, "anonymous_id": f"a{self.tag}", **fields})
+        return self.did(
+            name, product, at_s, **{"user_id": None, "anonymous_id": f"a{self.tag}", **fields}
+        )
 
-    def logged_in(self, name: str, product: str | None = None, at_s: float = 0, **fields: Any) -> Event:
+    def logged_in(
+        self, name: str, product: str | None = None, at_s: float = 0, **fields: Any
+    ) -> Event:
         """The same, of both."""
         return self.did(name, product, at_s, **{"anonymous_id": f"a{self.tag}", **fields})
 
@@ -182,7 +203,9 @@ def features(
 class Clean:
     """What the features are when one visitor's events are folded in order, in one place."""
 
-    def __init__(self, events: Iterable[Event], shards: int = 1, catalog: Mapping[str, Item] | None = None) -> None:
+    def __init__(
+        self, events: Iterable[Event], shards: int = 1, catalog: Mapping[str, Item] | None = None
+    ) -> None:
         profile = UserProfile()
         in_order = sorted(events, key=lambda event: (event.timestamp, event.event_id))
         items = catalog or {}

@@ -1,4 +1,6 @@
-"""The batch graph on the real emulators: what it reads, whose events are whose, what it writes over what."""
+"""The batch graph on the real emulators: what it reads, whose events are whose, what it writes over
+what.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,18 @@ from pipeline.core.trust import Judge
 from pipeline.lease import KEY, HeldLease, Holder
 from pipeline.steps.bigquery import insert
 from pipeline.steps.decode import event_row
-from pipeline.store import ITEM, LEASE, PROFILE, STATS, STUB, TRENDING, Bigtable, Store, cell, item_write
+from pipeline.store import (
+    ITEM,
+    LEASE,
+    PROFILE,
+    STATS,
+    STUB,
+    TRENDING,
+    Bigtable,
+    Store,
+    cell,
+    item_write,
+)
 from tests.pipeline.core.streams import assert_same
 from tests.pipeline.running import features, message, stored_items, stored_stubs
 
@@ -68,7 +81,9 @@ def log(bigquery_server: bigquery.Client, dataset: str, emulators: Mapping[str, 
 
 def run(source: Bigtable, dataset: str, *arguments: str) -> int:
     environ = {"GOOGLE_CLOUD_PROJECT": source.project, "BIGTABLE_EMULATOR_HOST": "set"}
-    return backfill.run([*arguments, f"--instance={source.instance}", f"--dataset={dataset}"], environ)
+    return backfill.run(
+        [*arguments, f"--instance={source.instance}", f"--dataset={dataset}"], environ
+    )
 
 
 def profile(store: Store, key: str) -> UserProfile:
@@ -88,7 +103,13 @@ def test_the_log_becomes_the_rows_that_the_stream_would_have_written(
 ) -> None:
     anonymous = [event(n, tag=tag, anonymous_id=f"{tag}a") for n in range(4)]
     known = [event(n, tag=tag, anonymous_id=f"{tag}a", user_id=f"{tag}u") for n in range(4, 7)]
-    late = event(2, tag=tag, anonymous_id=f"{tag}a", event_id=f"{tag}late", ingest_time=START + timedelta(hours=1))
+    late = event(
+        2,
+        tag=tag,
+        anonymous_id=f"{tag}a",
+        event_id=f"{tag}late",
+        ingest_time=START + timedelta(hours=1),
+    )
     everything = [*anonymous, *known, late]
     loaded = [Item(f"{tag}p{n}", category=f"{tag}c{n % 2}") for n in (0, 2, 3)]  # not p1
     store.write([item_write(item, 1000) for item in loaded])
@@ -105,13 +126,17 @@ def test_the_log_becomes_the_rows_that_the_stream_would_have_written(
     first = ItemStats.decode(stats[0][0]) if stats[0] else ItemStats()
     assert set(first.neighbour_weights.sums) == {f"{tag}p{n}" for n in (1, 2, 3)}
     assert stored_stubs(store, [f"{tag}p{n}" for n in range(4)]).keys() == {f"{tag}p1"}
-    [scope] = [Trending.decode(found[0]) for found in [store.read(TRENDING, f"category#{tag}c0#00")] if found]
+    [scope] = [
+        Trending.decode(found[0])
+        for found in [store.read(TRENDING, f"category#{tag}c0#00")]
+        if found
+    ]
     assert set(scope.scores) == {f"{tag}p0", f"{tag}p2"} and sum(scope.counts.totals.values()) == 5
     other = store.read(TRENDING, f"category#{tag}c1#00")
     assert other is not None and set(Trending.decode(other[0]).scores) == {f"{tag}p3"}
 
 
-def test_the_link_of_a_browser_that_never_was_without_an_account_has_the_time_that_the_stream_gives_it(
+def test_the_link_of_a_browser_that_always_had_an_account_has_the_streams_time(
     source: Bigtable, store: Store, dataset: str, tag: str, log: Any
 ) -> None:
     known = [event(n, tag=tag, anonymous_id=f"{tag}a", user_id=f"{tag}u") for n in range(3)]
@@ -128,16 +153,27 @@ def test_running_it_again_changes_nothing_and_lies_above_what_was_there(
     source: Bigtable, store: Store, dataset: str, tag: str, log: Any
 ) -> None:
     log([event(n, tag=tag, user_id=f"{tag}u") for n in range(3)])
-    wrong = UserProfile(events_total=99, newest_ms=1, fired={"onboarding": 7}, marks={"event_rate_1m": 8})
+    wrong = UserProfile(
+        events_total=99, newest_ms=1, fired={"onboarding": 7}, marks={"event_rate_1m": 8}
+    )
     store.write([cell(PROFILE, f"u#{tag}u", wrong.encode(), 4_000_000_000_000)])
     for _ in range(2):
         assert run(source, dataset, "--since=2025-01-01", "--until=2025-01-02") == 0
         found = profile(store, f"u#{tag}u")
-        assert (found.events_total, found.fired, found.marks) == (3, {"onboarding": 7}, {"event_rate_1m": 8})
+        assert (found.events_total, found.fired, found.marks) == (
+            3,
+            {"onboarding": 7},
+            {"event_rate_1m": 8},
+        )
 
 
 def test_it_leaves_what_a_newer_release_has_written_and_mends_what_is_damaged(
-    source: Bigtable, store: Store, dataset: str, tag: str, log: Any, capsys: pytest.CaptureFixture[str]
+    source: Bigtable,
+    store: Store,
+    dataset: str,
+    tag: str,
+    log: Any,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     log([event(n, tag=tag, user_id=f"{tag}u{n}") for n in range(3)])
     newer, damaged = (b"\x63newer", 7), (b"\x01\xc1", 7)
@@ -152,7 +188,12 @@ def test_it_leaves_what_a_newer_release_has_written_and_mends_what_is_damaged(
 
 
 def test_while_a_job_folds_a_backfill_is_refused_and_writes_nothing(
-    source: Bigtable, store: Store, dataset: str, tag: str, log: Any, capsys: pytest.CaptureFixture[str]
+    source: Bigtable,
+    store: Store,
+    dataset: str,
+    tag: str,
+    log: Any,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     log([event(1, tag=tag, user_id=f"{tag}u")])
     stream = HeldLease(store, Holder("stream"), renew_s=0.5)
@@ -176,12 +217,19 @@ def test_an_item_of_the_catalog_stays_as_it_is(
     store.write([item_write(lamp, 1000)])
     log([event(1, tag=tag, user_id=f"{tag}u")])
     run(source, dataset, "--since=2025-01-01", "--until=2025-01-02")
-    assert store.read(ITEM, lamp.item_id) is not None and store.read_items([lamp.item_id]) == {lamp.item_id: lamp}
+    assert store.read(ITEM, lamp.item_id) is not None and store.read_items([lamp.item_id]) == {
+        lamp.item_id: lamp
+    }
     assert profile(store, f"u#{tag}u").last_category == f"{tag}lamps"
 
 
 def test_a_file_of_events_is_read_as_the_log_is_and_broken_lines_are_left_out(
-    source: Bigtable, store: Store, dataset: str, tag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    source: Bigtable,
+    store: Store,
+    dataset: str,
+    tag: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     events = [event(n, tag=tag, user_id=f"{tag}u") for n in range(3)]
     lines = [msgspec.json.encode(found).decode() for found in events]
@@ -216,7 +264,11 @@ def assert_reads(read: ReadLog, events: list[Event]) -> None:
 def queries_of_rows(client: bigquery.Client, dataset: str) -> dict[str, str]:
     """The queries so far that read events of the log, by their job."""
     jobs = [job for job in client.list_jobs() if isinstance(job, bigquery.QueryJob)]
-    return {job.job_id: job.query for job in jobs if f"metadata from `{client.project}.{dataset}.events`" in job.query}
+    return {
+        job.job_id: job.query
+        for job in jobs
+        if f"metadata from `{client.project}.{dataset}.events`" in job.query
+    }
 
 
 def test_a_year_of_sparse_log_is_one_query_and_each_of_its_events_is_read_once(
@@ -261,11 +313,16 @@ def test_arguments_that_do_not_fit_are_refused_with_their_name(
 # pure parts
 
 
-def test_events_that_arrived_together_are_one_message_and_doubles_count_where_they_came_first() -> None:
+def test_events_that_arrived_together_are_one_message_and_doubles_count_where_they_came_first() -> (
+    None
+):
     one, two, three = event(1), event(2, ingest_time=START + timedelta(seconds=11)), event(3)
     again = msgspec.structs.replace(one, ingest_time=START + timedelta(hours=1))
     messages = messages_of([(found, None) for found in (again, three, two, one)])
-    assert [[found.event_id for found, _ in message] for message in messages] == [["e1", "e2"], ["e3"]]
+    assert [[found.event_id for found, _ in message] for message in messages] == [
+        ["e1", "e2"],
+        ["e3"],
+    ]
 
 
 def test_an_id_that_came_first_with_another_event_takes_no_event_from_batch_or_stream() -> None:
@@ -290,16 +347,22 @@ def test_a_browser_belongs_to_the_account_that_arrived_first() -> None:
 
 def test_what_follows_a_mark_is_in_the_profile_but_not_in_what_items_get() -> None:
     rate = AnomalyRule("rate", (Condition("events_1m", "at_least", 3.0),), "high", True, 3_600_000)
-    facts = [(event(n, user_id="u", timestamp=START + timedelta(seconds=n)), None) for n in range(6)]
+    facts = [
+        (event(n, user_id="u", timestamp=START + timedelta(seconds=n)), None) for n in range(6)
+    ]
     found, trusted = fold_messages(list(facts), Judge(Rules(anomalies=(rate,))), "u#u")
     assert found.events_total == 6 and set(found.marks) == {"rate"}
     assert [fact.event_id for one in trusted for fact, _ in one.new] == ["e0", "e1"]
 
 
 def test_beyond_a_bound_too_the_batch_drops_what_the_stream_drops() -> None:
-    """One message a category, 39 of them: the first is the faintest, is dropped in between, and comes back."""
+    """One message a category, 39 of them: the first is the faintest, is dropped in between, and
+    comes back.
+    """
     names = ["click", *["add_to_cart"] * 25, *["view_product"] * 13]
-    events = [event(n, name, user_id="u", metadata={"category": f"c{n}"}) for n, name in enumerate(names)]
+    events = [
+        event(n, name, user_id="u", metadata={"category": f"c{n}"}) for n, name in enumerate(names)
+    ]
     events.append(event(99, "purchase", user_id="u", metadata={"category": "c0"}))
     stream = UserProfile()
     for found in events:
@@ -319,7 +382,10 @@ def test_an_event_comes_back_from_its_row_as_it_went_in() -> None:
 
 def test_a_day_of_the_log_is_never_divided_between_two_queries() -> None:
     midnight = START.replace(hour=0)
-    days = [Day(midnight + timedelta(days=n), events) for n, events in ((0, 5), (1, 5), (9, 1), (10, 30), (11, 2))]
+    days = [
+        Day(midnight + timedelta(days=n), events)
+        for n, events in ((0, 5), (1, 5), (9, 1), (10, 30), (11, 2))
+    ]
     since, until = START, START + timedelta(days=20)
     found = list(spans(since, until, days, max_events=10))
     cuts = [f"2025-01-{day}T00:00:00+00:00" for day in ("10", "11", "12")]

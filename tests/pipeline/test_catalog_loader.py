@@ -1,4 +1,6 @@
-"""The catalog loader: good rows into Bigtable, bad ones told by line, and a file twice is a file once."""
+"""The catalog loader: good rows into Bigtable, bad ones told by line, and a file twice is a file
+once.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,9 @@ def test_csv_is_loaded_with_or_without_a_byte_order_mark(
 ) -> None:
     text = f'{mark}id,title,price,in_stock,colour\n{tag},"Lamp, tall\nand thin",9.5,no,red\n'
     assert load(catalog("c.csv", text), store) == (1, [])
-    assert store.read_items([tag]) == {tag: Item(tag, "Lamp, tall\nand thin", price=9.5, in_stock=False)}
+    assert store.read_items([tag]) == {
+        tag: Item(tag, "Lamp, tall\nand thin", price=9.5, in_stock=False)
+    }
 
 
 def test_bad_rows_are_told_by_file_line_and_field_and_the_good_are_loaded(
@@ -88,7 +92,9 @@ def test_a_load_overwrites_an_older_load(store: Store, catalog: CatalogFile, tag
     assert store.read_items([tag])[tag].title == "second"
 
 
-def test_more_rows_than_one_write_holds_are_all_loaded(store: Store, catalog: CatalogFile, tag: str) -> None:
+def test_more_rows_than_one_write_holds_are_all_loaded(
+    store: Store, catalog: CatalogFile, tag: str
+) -> None:
     ids = [f"{tag}-{n}" for n in range(WRITE_AT_ONCE + 2)]
     assert load(catalog("c.jsonl", lines(*({"id": i} for i in ids))), store) == (len(ids), [])
     assert sorted(store.read_items(ids)) == sorted(ids)
@@ -101,7 +107,9 @@ def test_a_copy_gets_the_good_items_beside_those_it_holds(
     load(catalog("items.csv", f"id,title,price\n{tag}-a,One,1.5\n{tag}-b,Two,dear\n"), store, copy)
     load(catalog("more.jsonl", lines({"id": f"{tag}-c", "title": "Old"})), store, copy)
     load(catalog("again.jsonl", lines({"id": f"{tag}-c", "title": "New"})), store, copy)
-    held = {item["item_id"]: item["title"] for item in map(json.loads, copy.read_text().splitlines())}
+    held = {
+        item["item_id"]: item["title"] for item in map(json.loads, copy.read_text().splitlines())
+    }
     assert held == {f"{tag}-a": "One", f"{tag}-c": "New"}
 
 
@@ -125,7 +133,11 @@ def test_the_command_ends_with_one_when_a_row_was_refused(
 
 @pytest.mark.parametrize(
     ("argv", "message"),
-    [([], "usage: "), (["a", "b"], "usage: "), (["/no/such.jsonl"], "catalog: expected a file, got /no/such.jsonl")],
+    [
+        ([], "usage: "),
+        (["a", "b"], "usage: "),
+        (["/no/such.jsonl"], "catalog: expected a file, got /no/such.jsonl"),
+    ],
 )
 def test_the_command_ends_with_two_when_it_is_not_told_a_file(
     argv: list[str], message: str, capsys: pytest.CaptureFixture[str]
@@ -145,6 +157,11 @@ def test_a_file_that_is_no_text_is_told_and_nothing_is_loaded(
     assert capsys.readouterr().err == f"catalog: expected UTF-8 text in {name}\n"
 
 
-def test_the_command_names_a_missing_project(catalog: CatalogFile, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_names_a_missing_project(
+    catalog: CatalogFile, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main([str(catalog("c.jsonl", "{}"))], {}) == 2
-    assert capsys.readouterr().err == "catalog: GOOGLE_CLOUD_PROJECT: required, expected a non-empty text\n"
+    assert (
+        capsys.readouterr().err
+        == "catalog: GOOGLE_CLOUD_PROJECT: required, expected a non-empty text\n"
+    )

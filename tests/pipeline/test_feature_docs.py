@@ -1,4 +1,6 @@
-"""The tables of docs/features.md are those of the code, and what they promise of each feature holds."""
+"""The tables of docs/features.md are those of the code, and what they promise of each feature
+holds.
+"""
 
 from __future__ import annotations
 
@@ -27,19 +29,29 @@ ROUNDING = 1e-6  # of float32
 
 
 def within(declared: str, value: Any) -> bool:
-    """Whether a value is in its declared range: an interval, a set, a bound on how many, or any text for none."""
+    """Whether a value is in its declared range: an interval, a set, a bound on how many, or any
+    text for none.
+    """
     if declared.startswith("{"):
         return value in {float(one) for one in declared.strip("{}").split(",")}
     if declared.startswith("at most"):
-        return len(value) <= int(declared.removeprefix("at most")) and all(v >= 0 for v in value.values())
+        return len(value) <= int(declared.removeprefix("at most")) and all(
+            v >= 0 for v in value.values()
+        )
     if " numbers in " in declared:
         count, _, interval = declared.partition(" numbers in ")
-        return not value or (len(value) == int(count) and all(within(interval, one) for one in value))
+        return not value or (
+            len(value) == int(count) and all(within(interval, one) for one in value)
+        )
     if not declared:
         return isinstance(value, str)
     low, high = (float(bound.replace("∞", "inf")) for bound in declared[1:-1].split(","))
     above = value > low if declared[0] == "(" else value >= low - ROUNDING
-    return bool(math.isfinite(value) and above and (value < high if declared[-1] == ")" else value <= high + ROUNDING))
+    return bool(
+        math.isfinite(value)
+        and above
+        and (value < high if declared[-1] == ")" else value <= high + ROUNDING)
+    )
 
 
 @pytest.mark.parametrize(
@@ -54,8 +66,12 @@ def within(declared: str, value: Any) -> bool:
         ("", ["", "shoes"], [3]),
     ],
 )
-def test_a_declared_range_tells_what_is_in_it(declared: str, inside: list[Any], outside: list[Any]) -> None:
-    assert all(within(declared, value) for value in inside) and not any(within(declared, value) for value in outside)
+def test_a_declared_range_tells_what_is_in_it(
+    declared: str, inside: list[Any], outside: list[Any]
+) -> None:
+    assert all(within(declared, value) for value in inside) and not any(
+        within(declared, value) for value in outside
+    )
 
 
 # the document
@@ -85,7 +101,8 @@ def test_a_document_without_a_marker_is_refused() -> None:
 
 def test_what_stands_between_the_markers_is_replaced_and_the_rest_stays() -> None:
     before = "\n".join(
-        f"{begin}\n~old~\n{end}\n~own~" for begin, end in map(feature_docs.markers, feature_docs.parts())
+        f"{begin}\n~old~\n{end}\n~own~"
+        for begin, end in map(feature_docs.markers, feature_docs.parts())
     )
     text = feature_docs.documented(before)
     assert "~old~" not in text and text.count("~own~") == len(feature_docs.parts())
@@ -93,10 +110,16 @@ def test_what_stands_between_the_markers_is_replaced_and_the_rest_stays() -> Non
 
 
 def test_an_example_that_is_no_longer_there_is_named() -> None:
-    with pytest.raises(ValueError, match=r"feature_docs.py: expected a call Story\('nothing', ...\)"):
+    with pytest.raises(
+        ValueError, match=r"feature_docs.py: expected a call Story\('nothing', ...\)"
+    ):
         feature_docs.call_in(feature_docs.REPO / "pipeline" / "feature_docs.py", "Story", "nothing")
-    with pytest.raises(ValueError, match=r"feature_docs.py: expected a function that names 'no thing'"):
-        feature_docs.function_in(feature_docs.REPO / "pipeline" / "feature_docs.py", "no " + "thing")
+    with pytest.raises(
+        ValueError, match=r"feature_docs.py: expected a function that names 'no thing'"
+    ):
+        feature_docs.function_in(
+            feature_docs.REPO / "pipeline" / "feature_docs.py", "no " + "thing"
+        )
 
 
 # defaults and ranges
@@ -111,7 +134,9 @@ def test_what_is_counted_among_what_is_kept_ranges_up_to_the_bound() -> None:
         "clicks_without_impression": profile.MAX_SLATE_CLICKS,
         "same_purchases_10m": profile.MAX_PURCHASES,
     }
-    assert {name: ranges[name] for name in bounds} == {name: f"[0, {bound}]" for name, bound in bounds.items()}
+    assert {name: ranges[name] for name in bounds} == {
+        name: f"[0, {bound}]" for name, bound in bounds.items()
+    }
 
 
 def test_a_default_is_what_an_empty_state_gives() -> None:
@@ -126,10 +151,12 @@ def test_a_default_is_what_an_empty_state_gives() -> None:
 
 
 def test_a_columns_default_is_what_an_unknown_visitor_and_a_bare_item_give() -> None:
-    [given_row] = feature_matrix(UserProfile(), [ItemRow(Item("p"), ItemStats())], Context(), NOW_MS)
-    assert {f.name: float(v) for f, v in zip(RANKING_FEATURES, given_row, strict=True)} == pytest.approx(
-        {feature.name: feature.default for feature in RANKING_FEATURES}
+    [given_row] = feature_matrix(
+        UserProfile(), [ItemRow(Item("p"), ItemStats())], Context(), NOW_MS
     )
+    assert {
+        f.name: float(v) for f, v in zip(RANKING_FEATURES, given_row, strict=True)
+    } == pytest.approx({feature.name: feature.default for feature in RANKING_FEATURES})
 
 
 def assert_within(features: Iterable[Any], reading: Callable[[Any], Any]) -> None:
@@ -159,7 +186,9 @@ def read_at(random: Random, stream: list[Fact]) -> int:
 
 @laws
 @given(disordered(most=60), randoms())
-def test_every_visitors_features_are_in_their_ranges(streams: tuple[list[Fact], list[Fact]], random: Random) -> None:
+def test_every_visitors_features_are_in_their_ranges(
+    streams: tuple[list[Fact], list[Fact]], random: Random
+) -> None:
     clean, messy = streams
     visitor, now_ms = UserProfile(), read_at(random, clean)
     fold(visitor, messy)
@@ -184,7 +213,9 @@ def test_every_items_scopes_and_candidates_features_are_in_their_ranges(
         for item_id in CATALOG
         if (vector := np.array([random.gauss(0, 1) for _ in range(4)], np.float32)) is not None
     }
-    context = Context(product_id="p1", seeds=sums, vectors=vectors, priors=rate_priors(rows, now_ms))
+    context = Context(
+        product_id="p1", seeds=sums, vectors=vectors, priors=rate_priors(rows, now_ms)
+    )
     for values in feature_matrix(visitor, rows, context, now_ms):
         found = dict(zip((feature.name for feature in RANKING_FEATURES), values, strict=True))
         assert_within(RANKING_FEATURES, lambda feature, found=found: float(found[feature.name]))  # type: ignore[misc]

@@ -12,16 +12,24 @@ from pipeline.store import Bigtable, ensure_tables
 from tests.stack.prerequisites import REPO
 
 
-def test_a_job_that_is_refused_says_so_to_the_launcher_in_one_line(emulators: Mapping[str, str], tag: str) -> None:
+def test_a_job_that_is_refused_says_so_to_the_launcher_in_one_line(
+    emulators: Mapping[str, str], tag: str
+) -> None:
     instance = Bigtable(emulators["GOOGLE_CLOUD_PROJECT"], f"flex-{tag}")
     ensure_tables(*instance)
     other = HeldLease(instance.store(), Holder("green in us-central1"), renew_s=0.5)
     other.take()
-    options = [f"--project={instance.project}", f"--bigtable_instance={instance.instance}", "--read=events"]
+    options = [
+        f"--project={instance.project}",
+        f"--bigtable_instance={instance.instance}",
+        "--read=events",
+    ]
     command = [sys.executable, "pipeline/flex_template.py", *options, "--events_subscription=some"]
     env = {**os.environ, **emulators, "PYTHONPATH": str(REPO)}
     try:
-        done = subprocess.run(command, cwd=REPO, env=env, capture_output=True, text=True, check=False, timeout=120)
+        done = subprocess.run(
+            command, cwd=REPO, env=env, capture_output=True, text=True, check=False, timeout=120
+        )
     finally:
         other.end()
         instance.store().close()

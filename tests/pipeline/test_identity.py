@@ -1,4 +1,6 @@
-"""Event ids that a stranger can guess, on the real emulators: no page's event takes the place of a server's."""
+"""Event ids that a stranger can guess, on the real emulators: no page's event takes the place of a
+server's.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,16 @@ from pipeline.steps.bigquery import WriteRows
 from pipeline.steps.decode import LOG, Decode
 from pipeline.store import Bigtable, Store
 from sql import schema
-from tests.pipeline.running import START, Visitor, features, message, run, script, stored_items, stored_profile
+from tests.pipeline.running import (
+    START,
+    Visitor,
+    features,
+    message,
+    run,
+    script,
+    stored_items,
+    stored_profile,
+)
 
 SHOP = {"site": "shop", "sender": "server"}
 PAGE = {"site": "shop", "sender": "browser"}
@@ -35,10 +46,14 @@ def unique(bigquery_server: bigquery.Client, dataset: str) -> Iterator[str]:
 
 
 def order(visitor: Visitor, minute: int = 0, **fields: Any) -> Event:
-    """The purchase whose id follows from the order's number and the product, `minute` minutes after `START`."""
+    """The purchase whose id follows from the order's number and the product, `minute` minutes after
+    `START`.
+    """
     at = START + timedelta(minutes=minute)
     ids = {"event_id": f"{visitor.tag}-o1#p1#0", "ingest_time": at, "timestamp": at}
-    return msgspec.structs.replace(visitor.did("purchase", "p1"), **{**ids, "metadata": {"price": 5.0}, **fields})
+    return msgspec.structs.replace(
+        visitor.did("purchase", "p1"), **{**ids, "metadata": {"price": 5.0}, **fields}
+    )
 
 
 def process(source: Bigtable, dataset: str, messages: Sequence[PubsubMessage]) -> None:
@@ -91,12 +106,16 @@ def test_a_servers_purchase_is_in_log_view_profile_and_item_whatever_browsers_se
         5,
     )
     bought = [(row["site"], row["product_id"]) for row in counted if row["event"] == "purchase"]
-    assert Counter(bought)["shop", visitor.product("p1")] == 1  # the stranger's tells of the same order
+    # the stranger's tells of the same order
+    assert Counter(bought)["shop", visitor.product("p1")] == 1
     profile = stored_profile(store, visitor.key)
     assert profile.contains(sold.event_id, "purchase", sold.product_id)
-    assert (profile.total("purchase"), profile.total("page_view")) == (2, 1)  # one of them of another product
+    # one of them of another product
+    assert (profile.total("purchase"), profile.total("page_view")) == (2, 1)
     items = stored_items(store, [visitor.product("p1"), other_product])
-    purchases = {item_id: stats.counts.totals[ITEM_CODES["purchase"]] for item_id, stats in items.items()}
+    purchases = {
+        item_id: stats.counts.totals[ITEM_CODES["purchase"]] for item_id, stats in items.items()
+    }
     assert purchases == {
         visitor.product("p1"): 2,
         other_product: 1,
@@ -114,11 +133,15 @@ def test_an_order_told_by_browser_and_server_counts_once_in_view_profile_and_ite
     first: dict[str, str],
 ) -> None:
     second = SHOP if first == PAGE else PAGE
-    told = [message(order(visitor, minute), **sender) for minute, sender in enumerate((first, second))]
+    told = [
+        message(order(visitor, minute), **sender) for minute, sender in enumerate((first, second))
+    ]
 
     process(source, dataset, [*told, told[0]])
 
-    assert Counter(row["sender"] for row in rows(bigquery_server, f"{dataset}.events", visitor)) == {
+    assert Counter(
+        row["sender"] for row in rows(bigquery_server, f"{dataset}.events", visitor)
+    ) == {
         "server": 1,
         "browser": 1,
     }

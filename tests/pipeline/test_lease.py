@@ -76,7 +76,8 @@ def of(leased: Store) -> Iterator[Claim]:
 
 
 class SlowStore(Store):
-    """The lease's row alone, in memory; each read takes 20 ms, and `swaps` counts what was written."""
+    """The lease's row alone, in memory; each read takes 20 ms, and `swaps` counts what was
+    written."""
 
     def __init__(self) -> None:
         self.row: Cell | None = None
@@ -87,7 +88,14 @@ class SlowStore(Store):
         time.sleep(0.02)
         return self.row
 
-    def swap(self, kind: str, key: str, before: Cell | None, after: Cell | None, patience_s: float = 600.0) -> bool:
+    def swap(
+        self,
+        kind: str,
+        key: str,
+        before: Cell | None,
+        after: Cell | None,
+        patience_s: float = 600.0,
+    ) -> bool:
         with self._lock:
             if self.row != before:
                 return False
@@ -108,12 +116,16 @@ def named(store: Store) -> Holder | None:
     return decoder.decode(found[0]).holder if found is not None else None
 
 
-def test_a_second_job_is_refused_and_told_by_whom_since_when_and_what_to_do(leased: Store, of: Claim) -> None:
+def test_a_second_job_is_refused_and_told_by_whom_since_when_and_what_to_do(
+    leased: Store, of: Claim
+) -> None:
     of(BLUE).take()
     with pytest.raises(LeaseHeld) as refused:
         of(GREEN).term()
     message = str(refused.value)
-    assert message.startswith("lease: the job blue in us-central1 folds into this instance since 20")
+    assert message.startswith(
+        "lease: the job blue in us-central1 folds into this instance since 20"
+    )
     assert "Drain it, then start this one: docs/operations.md, 'Handing over'" in message
     assert named(leased) == BLUE
 
@@ -135,7 +147,9 @@ def test_a_lease_that_nobody_has_renewed_for_its_time_is_free_and_not_before(
     assert named(leased) == (BLUE if ago_s < LEASE_S else GREEN)
 
 
-def test_the_term_stays_over_a_pause_and_changes_when_another_job_held_the_lease(leased: Store, of: Claim) -> None:
+def test_the_term_stays_over_a_pause_and_changes_when_another_job_held_the_lease(
+    leased: Store, of: Claim
+) -> None:
     first = of(BLUE).term()
     renewed(leased, BLUE, LEASE_S + 60, first)
     assert of(BLUE).term() == first
@@ -163,7 +177,9 @@ def test_of_many_jobs_that_start_at_once_one_gets_the_lease(leased: Store, of: C
     assert named(leased) == Holder(f"job {won.index(True)}")
 
 
-def test_the_lease_of_a_process_that_was_killed_on_this_machine_is_free_at_once(leased: Store, of: Claim) -> None:
+def test_the_lease_of_a_process_that_was_killed_on_this_machine_is_free_at_once(
+    leased: Store, of: Claim
+) -> None:
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     here = Holder.of_this_process()
     try:
@@ -221,7 +237,7 @@ def test_nothing_goes_on_under_a_lease_that_has_ended(of: Claim) -> None:
         held.term()
 
 
-def test_nothing_takes_a_lease_again_that_the_pipeline_has_let_go_of_until_another_pipeline_takes_it(
+def test_a_lease_that_the_pipeline_has_let_go_of_is_free_until_another_pipeline_takes_it(
     instance: Bigtable, leased: Store
 ) -> None:
     lease = Lease(instance, Holder.of_this_process())
@@ -267,7 +283,9 @@ def test_renewals_come_as_often_however_many_bundles_ask() -> None:
     assert 2 <= store.swaps <= 6
 
 
-def test_a_lease_that_is_lost_is_logged_once_though_no_bundle_asks(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_lease_that_is_lost_is_logged_once_though_no_bundle_asks(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     store = SlowStore()
     held = HeldLease(store, BLUE, renew_s=0.05)
     held.take()
@@ -278,10 +296,14 @@ def test_a_lease_that_is_lost_is_logged_once_though_no_bundle_asks(caplog: pytes
         held.term()
     held.end()
     [record] = caplog.records
-    assert record.getMessage().startswith("lost its lease: lease: the job green in us-central1 folds")
+    assert record.getMessage().startswith(
+        "lost its lease: lease: the job green in us-central1 folds"
+    )
 
 
-def test_two_machines_of_one_host_name_are_two_holders(leased: Store, of: Claim, tmp_path: Path) -> None:
+def test_two_machines_of_one_host_name_are_two_holders(
+    leased: Store, of: Claim, tmp_path: Path
+) -> None:
     boot_id = tmp_path / "boot_id"
     boot_id.write_text("another\n")
     here = Holder.of_this_process()
@@ -295,16 +317,24 @@ def test_two_machines_of_one_host_name_are_two_holders(leased: Store, of: Claim,
         of(here).term()
 
 
-def test_a_bundle_is_not_written_while_another_job_holds_the_lease(instance: Bigtable, leased: Store) -> None:
+def test_a_bundle_is_not_written_while_another_job_holds_the_lease(
+    instance: Bigtable, leased: Store
+) -> None:
     renewed(leased, BLUE)
     writes = [(PROFILE, "u#a", b"green's", 1000)]
     lease = Lease(instance, GREEN)
     with pytest.raises(RuntimeError, match="lease: the job blue"):
-        run(lambda p: p | script(writes) | WriteToBigtable(instance, after_commit=False, lease=lease))
+        run(
+            lambda p: (
+                p | script(writes) | WriteToBigtable(instance, after_commit=False, lease=lease)
+            )
+        )
     assert leased.read(PROFILE, "u#a") is None
 
 
-def test_nothing_is_folded_while_another_job_holds_the_lease(instance: Bigtable, leased: Store, tag: str) -> None:
+def test_nothing_is_folded_while_another_job_holds_the_lease(
+    instance: Bigtable, leased: Store, tag: str
+) -> None:
     renewed(leased, BLUE)
     partial = [(tag, Trending().encode())]
     fold = beam.ParDo(FoldScopes(StateOptions(instance, lease=Lease(instance, GREEN))))
@@ -316,7 +346,11 @@ def test_nothing_is_folded_while_another_job_holds_the_lease(instance: Bigtable,
 def test_a_dataflow_job_goes_by_its_name_and_any_other_by_its_process() -> None:
     named_job = ["--runner=DataflowRunner", "--job_name=freshet-pipeline", "--region=us-central1"]
     assert holder_of(PipelineOptions(named_job)) == Holder("freshet-pipeline in us-central1")
-    assert holder_of(PipelineOptions([])) == holder_of(PipelineOptions(["--job_name=x"])) == Holder.of_this_process()
+    assert (
+        holder_of(PipelineOptions([]))
+        == holder_of(PipelineOptions(["--job_name=x"]))
+        == Holder.of_this_process()
+    )
     assert Holder.of_this_process().pid == os.getpid()
     with pytest.raises(ValueError, match="job_name: expected a name for the Dataflow job"):
         holder_of(PipelineOptions(["--runner=DataflowRunner"]))

@@ -16,8 +16,10 @@ from pipeline.rules_file import InvalidRules
 from tests.stack.prerequisites import REPO
 
 STEPS = {
-    "events": "ReadEvents Decode LogInvalid LogEvents WatchAddresses Browsers Accounts FoldProfiles WriteProfiles"
-    " FoldItems WriteItems SummarizeSessions LogSessions Anomalies LogCampaigns CampaignsAsMessages PublishCampaigns"
+    "events": "ReadEvents Decode LogInvalid LogEvents WatchAddresses Browsers Accounts "
+    "FoldProfiles WriteProfiles"
+    " FoldItems WriteItems SummarizeSessions LogSessions Anomalies LogCampaigns "
+    "CampaignsAsMessages PublishCampaigns"
     " LogAnomalies AnomaliesAsMessages PublishAnomalies".split(),
     "dead_letters": "ReadDeadLetters LogDeadLetters".split(),
 }
@@ -38,7 +40,12 @@ def test_the_graph_has_the_steps_of_what_it_is_told_to_read(read: str, row_sink:
 def test_without_a_project_the_pipeline_does_not_start_and_says_why() -> None:
     environ = {name: value for name, value in os.environ.items() if name != "GOOGLE_CLOUD_PROJECT"}
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline.main"], cwd=REPO, env=environ, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "pipeline.main"],
+        cwd=REPO,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode != 0
     assert "GOOGLE_CLOUD_PROJECT: required, expected a non-empty text" in done.stderr

@@ -1,4 +1,6 @@
-"""Settings: from the environment, overridden by arguments, refused with a name when they make no sense."""
+"""Settings: from the environment, overridden by arguments, refused with a name when they make no
+sense.
+"""
 
 from __future__ import annotations
 
@@ -13,29 +15,49 @@ LOCAL = {**CLOUD, "PUBSUB_EMULATOR_HOST": "127.0.0.1:1"}
 
 @pytest.mark.parametrize("environ", [{}, {"GOOGLE_CLOUD_PROJECT": ""}])
 def test_a_missing_project_is_named(environ: dict[str, str]) -> None:
-    with pytest.raises(ValueError, match="GOOGLE_CLOUD_PROJECT: required, expected a non-empty text"):
+    with pytest.raises(
+        ValueError, match="GOOGLE_CLOUD_PROJECT: required, expected a non-empty text"
+    ):
         arguments(environ)
 
 
 def test_on_google_cloud_the_defaults_suit_dataflow() -> None:
     options = as_options(arguments(CLOUD))
     assert options.events_subscription == "projects/shop-1/subscriptions/events-pipeline"
-    assert options.dead_letters_subscription == "projects/shop-1/subscriptions/dead-letters-pipeline"
-    assert (options.bigtable_instance, options.dataset, options.read) == ("freshet", "freshet", "both")
+    assert (
+        options.dead_letters_subscription == "projects/shop-1/subscriptions/dead-letters-pipeline"
+    )
+    assert (options.bigtable_instance, options.dataset, options.read) == (
+        "freshet",
+        "freshet",
+        "both",
+    )
     assert (options.session_gap_s, options.session_lateness_s) == (1800.0, 3600.0)
-    assert (options.row_sink, options.state_ttl_s, options.trending_shards) == ("streaming_inserts", 86_400.0, 8)
+    assert (options.row_sink, options.state_ttl_s, options.trending_shards) == (
+        "streaming_inserts",
+        86_400.0,
+        8,
+    )
     assert (options.campaigns_topic, options.anomalies_topic) == (
         "projects/shop-1/topics/campaigns",
         "projects/shop-1/topics/anomalies",
     )
-    assert (options.rules, options.write_flush_s, options.write_after_commit) == ("default", 0.2, True)
+    assert (options.rules, options.write_flush_s, options.write_after_commit) == (
+        "default",
+        0.2,
+        True,
+    )
     assert options.view_as(GoogleCloudOptions).project == "shop-1"
     assert options.view_as(StandardOptions).streaming
 
 
 def test_beside_an_emulator_the_defaults_suit_the_direct_runner() -> None:
     options = as_options(arguments(LOCAL))
-    assert (options.row_sink, options.state_ttl_s, options.trending_shards) == ("insert_rows", 0.0, 1)
+    assert (options.row_sink, options.state_ttl_s, options.trending_shards) == (
+        "insert_rows",
+        0.0,
+        1,
+    )
     assert not options.write_after_commit
 
 
@@ -54,7 +76,11 @@ def test_names_come_from_the_environment() -> None:
     options = as_options(arguments(environ))
     assert options.events_subscription == "projects/shop-1/subscriptions/e"
     assert options.dead_letters_subscription == "projects/other/subscriptions/d"
-    assert (options.bigtable_instance, options.dataset, options.session_lateness_s) == ("i", "ds", 60.0)
+    assert (options.bigtable_instance, options.dataset, options.session_lateness_s) == (
+        "i",
+        "ds",
+        60.0,
+    )
     assert (options.campaigns_topic, options.anomalies_topic, options.rules) == (
         "projects/shop-1/topics/c",
         "projects/other/topics/a",
@@ -63,9 +89,13 @@ def test_names_come_from_the_environment() -> None:
 
 
 def test_arguments_override_the_environment() -> None:
-    options = as_options([*arguments(LOCAL), "--read=events", "--dataset=mine", "--trending_shards=3"])
+    options = as_options(
+        [*arguments(LOCAL), "--read=events", "--dataset=mine", "--trending_shards=3"]
+    )
     assert (options.read, options.dataset, options.trending_shards) == ("events", "mine", 3)
-    options = as_options([*arguments(LOCAL), "--write_flush_s=0", "--write_after_commit=yes", "--rules=none"])
+    options = as_options(
+        [*arguments(LOCAL), "--write_flush_s=0", "--write_after_commit=yes", "--rules=none"]
+    )
     assert (options.write_flush_s, options.write_after_commit, options.rules) == (0.0, True, "none")
 
 

@@ -1,4 +1,6 @@
-"""Winding back, on the real Pub/Sub: what was read is read again, and what cannot be reached is refused."""
+"""Winding back, on the real Pub/Sub: what was read is read again, and what cannot be reached is
+refused.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,14 @@ def test_the_reach_goes_from_now_to_exactly_what_is_kept() -> None:
 @pytest.mark.parametrize(
     ("since", "message"),
     [
-        (NOW + timedelta(milliseconds=1), "SINCE: expected a time that is past at .*, got 2025-01-08T12:00:00.001Z"),
-        (NOW - WEEK - timedelta(milliseconds=1), "SINCE: expected at most 7 days ago, .* got 2025-01-01T11:59:59.999Z"),
+        (
+            NOW + timedelta(milliseconds=1),
+            "SINCE: expected a time that is past at .*, got 2025-01-08T12:00:00.001Z",
+        ),
+        (
+            NOW - WEEK - timedelta(milliseconds=1),
+            "SINCE: expected at most 7 days ago, .* got 2025-01-01T11:59:59.999Z",
+        ),
     ],
 )
 def test_the_future_and_what_is_no_longer_kept_are_refused(since: datetime, message: str) -> None:
@@ -59,7 +67,9 @@ def read(env: Mapping[str, str], kind: str, count: int) -> list[bytes]:
 
 def pull(client: SubscriberClient, subscription: str, wait_s: float) -> list[bytes]:
     try:
-        answer = client.pull({"subscription": subscription, "max_messages": 10}, timeout=wait_s, retry=None)
+        answer = client.pull(
+            {"subscription": subscription, "max_messages": 10}, timeout=wait_s, retry=None
+        )
     except DeadlineExceeded:
         return []
     if ids := [message.ack_id for message in answer.received_messages]:
@@ -71,7 +81,9 @@ def wind_back(env: Mapping[str, str], *arguments: str) -> int:
     return main(arguments, env, datetime.now(UTC))
 
 
-def test_what_was_read_is_read_again_and_what_was_published_before_is_not(fresh: dict[str, str]) -> None:
+def test_what_was_read_is_read_again_and_what_was_published_before_is_not(
+    fresh: dict[str, str],
+) -> None:
     publish(fresh, "EVENTS", b"before")
     assert read(fresh, "EVENTS", 1) == [b"before"]
     time.sleep(0.2)
@@ -119,7 +131,10 @@ def test_a_subscription_that_is_not_there_is_named_and_the_other_is_left_alone(
     assert read(fresh, "EVENTS", 1) == [b"read"]
     assert wind_back({**fresh, "FRESHET_DEAD_LETTER_SUBSCRIPTION": "nobody"}, "--all", "10m") == 2
     error = capsys.readouterr().err
-    assert "subscription: expected one that exists, got projects/demo-project/subscriptions/nobody" in error
+    assert (
+        "subscription: expected one that exists, got projects/demo-project/subscriptions/nobody"
+        in error
+    )
     assert read(fresh, "EVENTS", 0) == []
 
 
@@ -157,10 +172,14 @@ def test_where_the_log_is_not_there_the_number_is_not_known(
     fresh: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert wind_back(fresh, "10m") == 0
-    assert "how many wait is not known: BigQuery did not answer (NotFound)" in capsys.readouterr().out
+    assert (
+        "how many wait is not known: BigQuery did not answer (NotFound)" in capsys.readouterr().out
+    )
 
 
-@pytest.mark.parametrize("missing", ["GOOGLE_CLOUD_PROJECT", "BIGQUERY_EMULATOR_HOST", "PUBSUB_EMULATOR_HOST"])
+@pytest.mark.parametrize(
+    "missing", ["GOOGLE_CLOUD_PROJECT", "BIGQUERY_EMULATOR_HOST", "PUBSUB_EMULATOR_HOST"]
+)
 def test_an_environment_that_lacks_something_is_refused_by_its_name(
     capsys: pytest.CaptureFixture[str], missing: str
 ) -> None:
@@ -172,6 +191,11 @@ def test_an_environment_that_lacks_something_is_refused_by_its_name(
 def test_without_emulators_the_names_are_those_of_google_cloud() -> None:
     at = Installation.from_env({"GOOGLE_CLOUD_PROJECT": "shop-1"})
     assert (at.pubsub_emulator, at.bigquery_emulator) == (None, None)
-    assert at.subscription(at.events_subscription) == "projects/shop-1/subscriptions/events-pipeline"
-    assert (at.topic(), at.table("events")) == ("projects/shop-1/topics/events", "shop-1.freshet.events")
+    assert (
+        at.subscription(at.events_subscription) == "projects/shop-1/subscriptions/events-pipeline"
+    )
+    assert (at.topic(), at.table("events")) == (
+        "projects/shop-1/topics/events",
+        "shop-1.freshet.events",
+    )
     assert at.subscription("projects/other/subscriptions/s") == "projects/other/subscriptions/s"

@@ -13,7 +13,15 @@ import pytest
 from pipeline.core.rules import TIME_DRIVEN, AnomalyRule, CampaignRule, Condition, Rules
 from pipeline.core.visitor_features import NUMERIC, VISITOR_FEATURES
 from pipeline.rules_docs import BEGIN, END, documented, span_text
-from pipeline.rules_file import DEFAULT_FILE, DOCS_FILE, InvalidRules, load, parse, rules_of, signal_range
+from pipeline.rules_file import (
+    DEFAULT_FILE,
+    DOCS_FILE,
+    InvalidRules,
+    load,
+    parse,
+    rules_of,
+    signal_range,
+)
 from tests.stack.prerequisites import REPO
 
 CAMPAIGN = """\
@@ -99,7 +107,9 @@ def test_every_feature_of_a_visitor_that_is_a_number_may_be_named_within_its_ran
         if feature.name in NUMERIC:
             low, high = signal_range(feature.range)
             assert low < high, feature.name
-            text = CAMPAIGN.replace("cart_items: {at_least: 1}", f"{feature.name}: {{above: {low:g}}}")
+            text = CAMPAIGN.replace(
+                "cart_items: {at_least: 1}", f"{feature.name}: {{above: {low:g}}}"
+            )
             assert parse(text.encode(), "my.yaml").campaigns[0].conditions[0].signal == feature.name
     assert NUMERIC > TIME_DRIVEN
     with pytest.raises(ValueError, match=r"range: expected two numbers such as .*, got 'any'"):
@@ -155,37 +165,81 @@ def test_every_default_rule_says_why() -> None:
     [
         (
             ("cart_items", "cart_itms"),
-            r"4: campaigns[0].conditions: expected one of .*, got 'cart_itms' (did you mean cart_items?)",
+            r"4: campaigns[0].conditions: expected one of .*, got 'cart_itms' (did you mean "
+            r"cart_items?)",
         ),
         (
             ("at_least", "atleast"),
-            "4: campaigns[0].conditions.cart_items: expected one of at_least, above, at_most, below, got 'atleast'"
+            "4: campaigns[0].conditions.cart_items: expected one of at_least, above, at_most, "
+            "below, got 'atleast'"
             " (did you mean at_least?)",
         ),
         (("at_least: 1", "at_least: yes"), "4: …cart_items.at_least: expected a number, got 'yes'"),
         (("at_least: 1", "at_least: '1'"), "4: …cart_items.at_least: expected a number, got '1'"),
         (("at_least: 1", "at_least: 1h"), "4: …cart_items.at_least: expected a number, got '1h'"),
-        (("at_least: 1", "at_least: .nan"), "4: …cart_items.at_least: expected a number, got '.nan'"),
-        (("at_least: 1", "at_least: 1:30"), "4: …cart_items.at_least: expected a number, got '1:30'"),
-        (("at_least: 1", "at_least: [1]"), "4: …cart_items.at_least: expected a number, got a list"),
+        (
+            ("at_least: 1", "at_least: .nan"),
+            "4: …cart_items.at_least: expected a number, got '.nan'",
+        ),
+        (
+            ("at_least: 1", "at_least: 1:30"),
+            "4: …cart_items.at_least: expected a number, got '1:30'",
+        ),
+        (
+            ("at_least: 1", "at_least: [1]"),
+            "4: …cart_items.at_least: expected a number, got a list",
+        ),
         (("at_least: 1", ""), "4: …cart_items: expected keys with values, got nothing"),
         (("{at_least: 1}", "1"), "4: …cart_items: expected keys with values, got '1'"),
         (
             ("cart_items: {at_least: 1}", "idle_s: {above: soon}"),
             "4: …idle_s.above: expected seconds, or a span such as 30m, got 'soon'",
         ),
-        (("cooldown: 24h", "cooldown: 0h"), "5: campaigns[0].cooldown: expected a span above 0 .*, got '0h'"),
-        (("cooldown: 24h", "cooldown: -1h"), "5: campaigns[0].cooldown: expected a span above 0 .*, got '-1h'"),
-        (("cooldown: 24h", "cooldown: 24"), "5: campaigns[0].cooldown: expected a span .*, got '24'"),
-        (("cooldown: 24h", "cooldown: 367d"), "5: campaigns[0].cooldown: expected a span .* up to 366d.*, got '367d'"),
+        (
+            ("cooldown: 24h", "cooldown: 0h"),
+            "5: campaigns[0].cooldown: expected a span above 0 .*, got '0h'",
+        ),
+        (
+            ("cooldown: 24h", "cooldown: -1h"),
+            "5: campaigns[0].cooldown: expected a span above 0 .*, got '-1h'",
+        ),
+        (
+            ("cooldown: 24h", "cooldown: 24"),
+            "5: campaigns[0].cooldown: expected a span .*, got '24'",
+        ),
+        (
+            ("cooldown: 24h", "cooldown: 367d"),
+            "5: campaigns[0].cooldown: expected a span .* up to 366d.*, got '367d'",
+        ),
         (("    cooldown: 24h\n", ""), "2: campaigns[0].cooldown: expected a value, got nothing"),
-        (("channel: email", "channel: 5"), "6: campaigns[0].channel: expected up to 63 lowercase .*, got '5'"),
-        (("name: cart", "name: Cart!"), "2: campaigns[0].name: expected up to 63 lowercase .*, got 'Cart!'"),
-        (("channel: email", "chanel: email"), "2: campaigns[0].channel: expected a value, got nothing"),
-        (("channel:", "payload: cart_items\n    channel:"), "6: campaigns[0].payload: expected a list, got .*"),
-        (("channel:", "payload: [x]\n    channel:"), "6: campaigns[0].payload: expected one of .*, got 'x'"),
-        (("channel:", "cooldown: 1h\n    channel:"), "6: campaigns[0]: expected each key once, got 'cooldown'"),
-        (("campaigns:", "campaign:"), "1: rules: expected one of campaigns, anomalies, got 'campaign' .*"),
+        (
+            ("channel: email", "channel: 5"),
+            "6: campaigns[0].channel: expected up to 63 lowercase .*, got '5'",
+        ),
+        (
+            ("name: cart", "name: Cart!"),
+            "2: campaigns[0].name: expected up to 63 lowercase .*, got 'Cart!'",
+        ),
+        (
+            ("channel: email", "chanel: email"),
+            "2: campaigns[0].channel: expected a value, got nothing",
+        ),
+        (
+            ("channel:", "payload: cart_items\n    channel:"),
+            "6: campaigns[0].payload: expected a list, got .*",
+        ),
+        (
+            ("channel:", "payload: [x]\n    channel:"),
+            "6: campaigns[0].payload: expected one of .*, got 'x'",
+        ),
+        (
+            ("channel:", "cooldown: 1h\n    channel:"),
+            "6: campaigns[0]: expected each key once, got 'cooldown'",
+        ),
+        (
+            ("campaigns:", "campaign:"),
+            "1: rules: expected one of campaigns, anomalies, got 'campaign' .*",
+        ),
         (("  - name", "    name"), "2: campaigns: expected a list, got keys with values"),
     ],
     ids=lambda value: " -> ".join(value) if isinstance(value, tuple) else "",
@@ -193,7 +247,9 @@ def test_every_default_rule_says_why() -> None:
 def test_a_campaign_that_is_wrong_is_named_by_line_field_expectation_and_value(
     change: tuple[str, str], expected: str
 ) -> None:
-    pattern = ".*".join(re.escape(part) for part in expected.replace("…", "campaigns[0].conditions.").split(".*"))
+    pattern = ".*".join(
+        re.escape(part) for part in expected.replace("…", "campaigns[0].conditions.").split(".*")
+    )
     found = problems(CAMPAIGN.replace(*change, 1))
     assert any(re.fullmatch(f"my.yaml:{pattern}", text) for text in found), found
 
@@ -201,16 +257,27 @@ def test_a_campaign_that_is_wrong_is_named_by_line_field_expectation_and_value(
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (("severity: high", "severity: bad"), "5: anomalies[0].severity: expected one of low, medium, high, got 'bad'"),
-        (("marks: true", "marks: maybe"), "6: anomalies[0].marks: expected true or false, got 'maybe'"),
-        (("marks: true", "marks: 'true'"), "6: anomalies[0].marks: expected true or false, got 'true'"),
+        (
+            ("severity: high", "severity: bad"),
+            "5: anomalies[0].severity: expected one of low, medium, high, got 'bad'",
+        ),
+        (
+            ("marks: true", "marks: maybe"),
+            "6: anomalies[0].marks: expected true or false, got 'maybe'",
+        ),
+        (
+            ("marks: true", "marks: 'true'"),
+            "6: anomalies[0].marks: expected true or false, got 'true'",
+        ),
         (
             ("mark_for: 30m", "mark_for: 31d"),
-            "7: anomalies[0].mark_for: expected a span above 0 and up to 30d, such as 30m, 24h or 7d, got '31d'",
+            "7: anomalies[0].mark_for: expected a span above 0 and up to 30d, such as 30m, 24h or "
+            "7d, got '31d'",
         ),
         (
             ("    severity", "    of: adress\n    severity"),
-            "5: anomalies[0].of: expected one of visitor, address, got 'adress' (did you mean address?)",
+            "5: anomalies[0].of: expected one of visitor, address, got 'adress' (did you mean "
+            "address?)",
         ),
         (
             ("events_1m", "visitors_5m"),
@@ -238,20 +305,31 @@ def test_an_anomaly_rule_that_is_wrong_is_named_too(change: tuple[str, str], exp
 )
 def test_bounds_that_no_value_can_meet_are_refused(signal: str, bounds: str) -> None:
     text = CAMPAIGN.replace("cart_items: {at_least: 1}", f"{signal}: {{{bounds}}}")
-    assert problem(text).startswith(f"my.yaml:4: campaigns[0].conditions.{signal}: expected bounds that a value of 0 ")
+    assert problem(text).startswith(
+        f"my.yaml:4: campaigns[0].conditions.{signal}: expected bounds that a value of 0 "
+    )
 
 
 @pytest.mark.parametrize(
     ("signal", "bounds"),
-    [("churn_risk", "at_least: 1"), ("cart_items", "at_most: 0"), ("cart_items", "at_least: 3, at_most: 3")],
+    [
+        ("churn_risk", "at_least: 1"),
+        ("cart_items", "at_most: 0"),
+        ("cart_items", "at_least: 3, at_most: 3"),
+    ],
 )
 def test_bounds_that_one_value_alone_meets_are_accepted(signal: str, bounds: str) -> None:
-    assert parse(CAMPAIGN.replace("cart_items: {at_least: 1}", f"{signal}: {{{bounds}}}").encode(), "my.yaml").campaigns
+    assert parse(
+        CAMPAIGN.replace("cart_items: {at_least: 1}", f"{signal}: {{{bounds}}}").encode(), "my.yaml"
+    ).campaigns
 
 
 def test_a_name_used_twice_is_refused_with_both_lines_but_the_two_lists_may_share_one() -> None:
     twice = CAMPAIGN + CAMPAIGN.split("\n", 1)[1]
-    assert problem(twice) == "my.yaml:7: campaigns[1].name: expected a name that line 2 has not, got 'cart'"
+    assert (
+        problem(twice)
+        == "my.yaml:7: campaigns[1].name: expected a name that line 2 has not, got 'cart'"
+    )
     assert parse((CAMPAIGN + ANOMALY.replace("rate", "cart")).encode(), "my.yaml").anomalies
 
 
@@ -269,11 +347,26 @@ def test_every_problem_is_named_at_once_in_the_order_of_the_lines() -> None:
         (b"a: [", "my.yaml:1: expected YAML, got "),
         (b"a: 1\n---\nb: 2", "my.yaml:2: expected YAML, got "),
         (b"a: \xff\xfe", "my.yaml: expected YAML, got "),
-        (b"campaigns: &all [*all]", "my.yaml:1: campaigns[0]: expected keys with values, got a list"),
+        (
+            b"campaigns: &all [*all]",
+            "my.yaml:1: campaigns[0]: expected keys with values, got a list",
+        ),
         (b"? [a]\n: 1", "my.yaml:1: rules: expected one of campaigns, anomalies, got a list"),
-        (b"campaigns: !!python/object:os.system {}", "my.yaml:1: campaigns: expected a list, got nothing"),
+        (
+            b"campaigns: !!python/object:os.system {}",
+            "my.yaml:1: campaigns: expected a list, got nothing",
+        ),
     ],
-    ids=["empty", "list", "cut off", "two documents", "not utf-8", "in itself", "key of no text", "python object"],
+    ids=[
+        "empty",
+        "list",
+        "cut off",
+        "two documents",
+        "not utf-8",
+        "in itself",
+        "key of no text",
+        "python object",
+    ],
 )
 def test_what_is_no_file_of_rules_is_refused_with_a_reason(content: bytes, expected: str) -> None:
     with pytest.raises(InvalidRules) as caught:
@@ -283,12 +376,16 @@ def test_what_is_no_file_of_rules_is_refused_with_a_reason(content: bytes, expec
 
 
 def test_a_file_that_is_not_there_is_named() -> None:
-    with pytest.raises(InvalidRules, match=r"no/rules\.yaml: expected a file that can be read, got No such file"):
+    with pytest.raises(
+        InvalidRules, match=r"no/rules\.yaml: expected a file that can be read, got No such file"
+    ):
         load("no/rules.yaml")
 
 
 def test_a_place_that_nothing_here_can_read_is_named() -> None:
-    with pytest.raises(InvalidRules, match=r"ftp://shop/rules\.yaml: expected a file that can be read, got "):
+    with pytest.raises(
+        InvalidRules, match=r"ftp://shop/rules\.yaml: expected a file that can be read, got "
+    ):
         rules_of("ftp://shop/rules.yaml")
 
 
@@ -296,7 +393,9 @@ def test_a_place_that_nothing_here_can_read_is_named() -> None:
 
 
 @pytest.mark.parametrize(("severity", "status"), [("high", 0), ("grave", 1)])
-def test_the_command_checks_a_file_before_it_goes_out(tmp_path: Path, severity: str, status: int) -> None:
+def test_the_command_checks_a_file_before_it_goes_out(
+    tmp_path: Path, severity: str, status: int
+) -> None:
     file = tmp_path / "my.yaml"
     file.write_text(ANOMALY.replace("high", severity))
     command = [sys.executable, "-m", "pipeline.rules_file", str(file)]
@@ -315,17 +414,23 @@ def test_the_tables_of_the_documentation_are_not_stale() -> None:
 
 def test_a_changed_threshold_makes_the_documentation_stale() -> None:
     text = DOCS_FILE.read_text()
-    rules = parse(DEFAULT_FILE.read_bytes().replace(b"at_least: 300}", b"at_least: 301}"), "my.yaml")
+    rules = parse(
+        DEFAULT_FILE.read_bytes().replace(b"at_least: 300}", b"at_least: 301}"), "my.yaml"
+    )
     assert documented(text, rules) != text
 
 
 def test_only_what_lies_between_the_markers_is_written() -> None:
     made = documented(f"before {BEGIN} stale {END} after", Rules())
-    assert made.startswith(f"before {BEGIN}") and made.endswith(f"{END} after") and "stale" not in made
+    assert (
+        made.startswith(f"before {BEGIN}") and made.endswith(f"{END} after") and "stale" not in made
+    )
     with pytest.raises(ValueError, match="expected the lines"):
         documented(f"{BEGIN} without an end", Rules())
 
 
-@pytest.mark.parametrize(("span_ms", "text"), [(86_400_000, "1d"), (5_400_000, "90m"), (45_000, "45s"), (1500, "1.5s")])
+@pytest.mark.parametrize(
+    ("span_ms", "text"), [(86_400_000, "1d"), (5_400_000, "90m"), (45_000, "45s"), (1500, "1.5s")]
+)
 def test_a_span_is_written_in_the_largest_unit_that_divides_it(span_ms: int, text: str) -> None:
     assert span_text(span_ms) == text

@@ -1,4 +1,6 @@
-"""The pipeline run for real, on the emulators: no disorder of the stream bends what comes out, nor does a stop."""
+"""The pipeline run for real, on the emulators: no disorder of the stream bends what comes out, nor
+does a stop.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,14 @@ from pipeline.store import Store, item_write
 from tests.pipeline.core.streams import assert_same
 from tests.pipeline.process import Pipeline, listen, publish, received
 from tests.pipeline.running import stored_stubs
-from tests.pipeline.shop_stream import CATALOG, PRODUCTS, broken_bodies, clean_stream, disordered, owner
+from tests.pipeline.shop_stream import (
+    CATALOG,
+    PRODUCTS,
+    broken_bodies,
+    clean_stream,
+    disordered,
+    owner,
+)
 from tests.stack.bootstrap import bigquery_client
 
 PATIENCE_S = 60.0
@@ -44,7 +53,9 @@ def pipeline(warehouse: Mapping[str, str], tmp_path: Path) -> Iterator[Pipeline]
 
 
 def wait_until(condition: Callable[[], bool], check: Callable[[], None]) -> None:
-    """Return when the condition holds or patience ends; the assertions that follow say what is missing."""
+    """Return when the condition holds or patience ends; the assertions that follow say what is
+    missing.
+    """
     deadline = time.monotonic() + PATIENCE_S
     while not condition() and time.monotonic() < deadline:
         check()
@@ -100,7 +111,8 @@ class Found:
 
         def arrived() -> bool:
             return (
-                sum(profile.events_total for profile in self.profiles().values()) >= expected.events()
+                sum(profile.events_total for profile in self.profiles().values())
+                >= expected.events()
                 and _counted(self.items()) >= expected.item_events()
                 and _totals(self.scopes()) == _totals(expected.scopes)
             )
@@ -115,7 +127,9 @@ class Found:
         for profile in profiles.values():
             profile.marks, profile.fired = {}, {}
         wanted = {key: profile.copy() for key, profile in expected.profiles.items()}
-        assert_same({key: profile for key, profile in profiles.items() if not profile.account}, wanted)
+        assert_same(
+            {key: profile for key, profile in profiles.items() if not profile.account}, wanted
+        )
         assert_same(self.items(), expected.items)
         assert_same(self.scopes(), expected.scopes)
 
@@ -131,7 +145,9 @@ def started(random: Random, env: Mapping[str, str]) -> tuple[Found, list[Event]]
     """The tables with the catalog in them, and a clean stream of the last minutes."""
     found = Found(env)
     found.store.write([item_write(item, bigtable.now_ms()) for item in CATALOG.values()])
-    return found, clean_stream(random, datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=12))
+    return found, clean_stream(
+        random, datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=12)
+    )
 
 
 def test_a_shuffled_doubled_and_half_broken_stream_gives_the_features_and_logs_of_the_clean_one(
@@ -149,7 +165,9 @@ def test_a_shuffled_doubled_and_half_broken_stream_gives_the_features_and_logs_o
     assert stubs.keys() == {"p6", "p7"} and stubs["p6"].category == "said"
 
     # One more visitor comes, and falls silent: a timer tells of it.
-    quiet = Event(event_id="quiet", event="page_view", timestamp=datetime.now(UTC), anonymous_id="quiet")
+    quiet = Event(
+        event_id="quiet", event="page_view", timestamp=datetime.now(UTC), anonymous_id="quiet"
+    )
     publish(warehouse, [encode_message([quiet])])
     clean.append(quiet)
     found.wait_for(Expected(clean), pipeline.check)
@@ -161,19 +179,29 @@ def test_a_shuffled_doubled_and_half_broken_stream_gives_the_features_and_logs_o
     def seen() -> list[int]:
         counts = f"select (select count(distinct event_id) from `{dataset}.events`) as events,"
         counts += f" (select count(*) from `{dataset}.dead_letters`) as letters,"
-        counts += f" (select coalesce(sum(events), 0) from `{dataset}.sessions_latest`) as in_sessions,"
-        counts += f" (select count(*) from `{dataset}.campaigns` where rule = 'fell_silent') as silent"
+        counts += (
+            f" (select coalesce(sum(events), 0) from `{dataset}.sessions_latest`) as in_sessions,"
+        )
+        counts += (
+            f" (select count(*) from `{dataset}.campaigns` where rule = 'fell_silent') as silent"
+        )
         [row] = query(client, counts)
         return [row["events"], row["letters"], row["in_sessions"], row["silent"]]
 
     wanted = [len(clean), len(broken), len(clean), 1]
     wait_until(lambda: seen() == wanted, pipeline.check)
     assert seen() == wanted
-    logged = Counter(row["event_id"] for row in query(client, f"select event_id from `{dataset}.events_unique`"))
+    logged = Counter(
+        row["event_id"] for row in query(client, f"select event_id from `{dataset}.events_unique`")
+    )
     assert logged == Counter(event.event_id for event in clean)
-    letters = query(client, f"select payload, encoding, source, reason from `{dataset}.dead_letters`")
+    letters = query(
+        client, f"select payload, encoding, source, reason from `{dataset}.dead_letters`"
+    )
     assert Counter(_payload(letter) for letter in letters) == Counter(broken)
-    assert {letter["source"] for letter in letters} == {"pipeline"} and all(letter["reason"] for letter in letters)
+    assert {letter["source"] for letter in letters} == {"pipeline"} and all(
+        letter["reason"] for letter in letters
+    )
 
     assert_told(warehouse, client, "campaigns", {"bought", "fell_silent"})
     assert_told(warehouse, client, "anomalies", {"searches", "address"})
@@ -182,10 +210,14 @@ def test_a_shuffled_doubled_and_half_broken_stream_gives_the_features_and_logs_o
     assert pipeline.stop() == 0
     counts = pipeline.metrics()
     assert (counts["decode/invalid"], counts["fold/new"]) == (len(broken), len(clean))
-    assert counts["fold/duplicate"] == counts["decode/accepted"] - len(clean) == (len(clean) - 1) // 3
+    assert (
+        counts["fold/duplicate"] == counts["decode/accepted"] - len(clean) == (len(clean) - 1) // 3
+    )
 
 
-def assert_told(env: Mapping[str, str], client: bigquery.Client, table: str, rules: set[str]) -> None:
+def assert_told(
+    env: Mapping[str, str], client: bigquery.Client, table: str, rules: set[str]
+) -> None:
     """The topic and the table hold the same findings, each once, of all these rules."""
     messages = received(env, table.upper())
     rows = query(client, f"select id, visitor, rule from `{env['FRESHET_DATASET']}.{table}`")
@@ -203,7 +235,9 @@ def test_a_pipeline_that_is_stopped_in_the_middle_and_started_again_ends_as_one_
     found, clean = started(random, warehouse)
     bodies = disordered(random, clean, [])
     publish(warehouse, bodies[: len(bodies) // 2])
-    wait_until(lambda: any(profile.account for profile in found.profiles().values()), pipeline.check)
+    wait_until(
+        lambda: any(profile.account for profile in found.profiles().values()), pipeline.check
+    )
     assert pipeline.stop() == 0
     pipeline.start()
     publish(warehouse, bodies[len(bodies) // 2 :])
@@ -212,8 +246,12 @@ def test_a_pipeline_that_is_stopped_in_the_middle_and_started_again_ends_as_one_
     found.store.close()
 
 
-def half_folded(env: Mapping[str, str], random: Random, pipeline: Pipeline) -> tuple[Found, list[Event], list[bytes]]:
-    """Let the pipeline begin with the first half of a stream; the tables, the whole stream, and the second half."""
+def half_folded(
+    env: Mapping[str, str], random: Random, pipeline: Pipeline
+) -> tuple[Found, list[Event], list[bytes]]:
+    """Let the pipeline begin with the first half of a stream; the tables, the whole stream, and the
+    second half.
+    """
     found, clean = started(random, env)
     bodies = disordered(random, clean, [])
     half = len(bodies) // 2
@@ -260,7 +298,9 @@ def test_a_pipeline_whose_lease_another_job_has_taken_ends_and_writes_over_nothi
 
 
 def take_over(store: Store, grant: bytes) -> bool:
-    """Write another's lease over the one that is held, as if that had run out; False when it was renewed meanwhile."""
+    """Write another's lease over the one that is held, as if that had run out; False when it was
+    renewed meanwhile.
+    """
     lease = store.read(bigtable.LEASE, KEY)
     return store.swap(bigtable.LEASE, KEY, lease, (grant, bigtable.now_ms() + 1))
 

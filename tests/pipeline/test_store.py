@@ -1,4 +1,5 @@
-"""Bigtable's layout on the real emulator: what is written is read, by the pipeline and by serving."""
+"""Bigtable's layout on the real emulator: what is written is read, by the pipeline and by
+serving."""
 
 from __future__ import annotations
 
@@ -65,8 +66,13 @@ def test_a_value_is_read_with_its_time_and_an_absent_one_is_none(store: Store, t
 
 
 @pytest.mark.parametrize("later_first", [False, True])
-def test_the_cell_with_the_greater_time_is_read_whichever_came_first(store: Store, tag: str, later_first: bool) -> None:
-    writes = [cell(bigtable.PROFILE, tag, b"older", 1000), cell(bigtable.PROFILE, tag, b"newer", 2000)]
+def test_the_cell_with_the_greater_time_is_read_whichever_came_first(
+    store: Store, tag: str, later_first: bool
+) -> None:
+    writes = [
+        cell(bigtable.PROFILE, tag, b"older", 1000),
+        cell(bigtable.PROFILE, tag, b"newer", 2000),
+    ]
     for write in writes[::-1] if later_first else writes:
         store.write([write])
     assert store.read(bigtable.PROFILE, tag) == (b"newer", 2000)
@@ -94,7 +100,9 @@ def test_a_cell_is_swapped_only_for_the_one_that_was_read(store: Store, tag: str
 
 @laws
 @given(st.lists(st.integers(0, 2**41), min_size=1))
-def test_each_revision_lies_above_the_one_before_and_at_or_above_its_newest_event(times: list[int]) -> None:
+def test_each_revision_lies_above_the_one_before_and_at_or_above_its_newest_event(
+    times: list[int],
+) -> None:
     newest, revision = 0, 0
     for time_ms in times:
         newest, before = max(newest, time_ms), revision
@@ -112,9 +120,15 @@ def test_catalog_and_statistics_of_an_item_are_two_cells_of_one_row(store: Store
 
 
 def test_cells_of_one_row_are_read_together_and_each_by_its_kind(store: Store, tag: str) -> None:
-    writes = [(bigtable.STATS, tag, b"stats", 7), (bigtable.STUB, tag, b"stub", 8), (bigtable.PROFILE, tag, b"p", 9)]
+    writes = [
+        (bigtable.STATS, tag, b"stats", 7),
+        (bigtable.STUB, tag, b"stub", 8),
+        (bigtable.PROFILE, tag, b"p", 9),
+    ]
     assert store.write(cell(*write) for write in writes) == 3
-    wanted = [(kind, tag) for kind in (bigtable.STATS, bigtable.STUB, bigtable.PROFILE, bigtable.ITEM)]
+    wanted = [
+        (kind, tag) for kind in (bigtable.STATS, bigtable.STUB, bigtable.PROFILE, bigtable.ITEM)
+    ]
     found = store.read_cells([*wanted, (bigtable.STATS, f"{tag}-not")])
     assert found == {(kind, key): (value, at) for kind, key, value, at in writes}
 
@@ -130,7 +144,9 @@ def test_a_scan_gives_every_row_and_a_count_counts_them(store: Store, tag: str) 
     before = store.count("profiles")
     store.write([cell(bigtable.PROFILE, f"{tag}-{n}", b"x", 1) for n in range(3)])
     assert store.count("profiles") == before + 3
-    assert {key for key, _ in store.scan(bigtable.PROFILE) if key.startswith(tag)} == {f"{tag}-{n}" for n in range(3)}
+    assert {key for key, _ in store.scan(bigtable.PROFILE) if key.startswith(tag)} == {
+        f"{tag}-{n}" for n in range(3)
+    }
 
 
 def test_the_longest_ids_the_contract_allows_fit_a_row_key(store: Store, tag: str) -> None:
@@ -141,7 +157,9 @@ def test_the_longest_ids_the_contract_allows_fit_a_row_key(store: Store, tag: st
         assert store.read(kind, key) == (b"x", 1)
 
 
-async def test_serving_reads_the_profile_that_the_pipeline_wrote(serving: AsyncStore, store: Store, tag: str) -> None:
+async def test_serving_reads_the_profile_that_the_pipeline_wrote(
+    serving: AsyncStore, store: Store, tag: str
+) -> None:
     profile = UserProfile()
     profile.add(event(product_id="p"))
     store.write([cell(bigtable.PROFILE, f"u#{tag}", profile.encode(), 1)])
@@ -149,13 +167,25 @@ async def test_serving_reads_the_profile_that_the_pipeline_wrote(serving: AsyncS
     assert await serving.read_profile(f"a#{tag}") is None
 
 
-async def test_serving_reads_items_with_what_is_there_of_them(serving: AsyncStore, store: Store, tag: str) -> None:
+async def test_serving_reads_items_with_what_is_there_of_them(
+    serving: AsyncStore, store: Store, tag: str
+) -> None:
     stats = ItemStats()
     stats.add(event(product_id="p"))
     known, counted = f"{tag}-known", f"{tag}-counted"
     told, stub = f"{tag}-told", Item(f"{tag}-told", "Vase", stub=True)
-    store.write([item_write(Item(known, "Lamp"), now_ms()), cell(bigtable.STATS, counted, stats.encode(), 1)])
-    store.write([cell(bigtable.STATS, told, stats.encode(), 1), cell(bigtable.STUB, told, encode_item(stub), 1)])
+    store.write(
+        [
+            item_write(Item(known, "Lamp"), now_ms()),
+            cell(bigtable.STATS, counted, stats.encode(), 1),
+        ]
+    )
+    store.write(
+        [
+            cell(bigtable.STATS, told, stats.encode(), 1),
+            cell(bigtable.STUB, told, encode_item(stub), 1),
+        ]
+    )
     expected = {
         known: ItemRow(Item(known, "Lamp"), ItemStats()),
         counted: ItemRow(Item(counted, stub=True), stats),
@@ -171,14 +201,18 @@ async def scanned(serving: AsyncStore, tag: str, with_stubs: bool) -> dict[str, 
     return {key: row for key, row in found.items() if key.startswith(tag)}
 
 
-async def test_a_scan_of_the_catalog_reads_no_stub(serving: AsyncStore, store: Store, tag: str) -> None:
+async def test_a_scan_of_the_catalog_reads_no_stub(
+    serving: AsyncStore, store: Store, tag: str
+) -> None:
     stats = ItemStats()
     stats.add(event(product_id="p"))
     lamp, vase = f"{tag}-lamp", f"{tag}-vase"
     store.write(cell(bigtable.STATS, key, stats.encode(), 7) for key in (lamp, vase))
     store.write([item_write(Item(lamp, "Lamp"), now_ms())])
     store.write([cell(bigtable.STUB, vase, encode_item(Item(vase, "Vase", stub=True)), 7)])
-    assert await scanned(serving, tag, with_stubs=False) == {lamp: ItemRow(Item(lamp, "Lamp"), stats)}
+    assert await scanned(serving, tag, with_stubs=False) == {
+        lamp: ItemRow(Item(lamp, "Lamp"), stats)
+    }
     everything = await scanned(serving, tag, with_stubs=True)
     assert {key: row.item.stub for key, row in everything.items()} == {lamp: False, vase: True}
     assert everything[vase].item.title == "Vase"
@@ -193,23 +227,42 @@ async def test_what_has_expired_is_not_read_and_the_catalog_never_does(
     for name, age in days.items():
         at_ms = now_ms() - age * DAY_MS
         key, stub = f"{tag}-{name}", encode_item(Item(f"{tag}-{name}", stub=True))
-        store.write([cell(bigtable.STATS, key, stats.encode(), at_ms), cell(bigtable.STUB, key, stub, at_ms)])
+        store.write(
+            [
+                cell(bigtable.STATS, key, stats.encode(), at_ms),
+                cell(bigtable.STUB, key, stub, at_ms),
+            ]
+        )
         row = trending_key(bigtable.category_scope(f"{tag}{name}"), 0)
         store.write([cell(bigtable.TRENDING, row, trending_of(a=1.0).encode(), at_ms)])
     store.write([item_write(Item(f"{tag}-lamp"), now_ms() - 900 * DAY_MS)])
-    store.write([cell(bigtable.TRENDING, trending_key(bigtable.GLOBAL_SCOPE, 0), trending_of().encode(), now_ms())])
+    store.write(
+        [
+            cell(
+                bigtable.TRENDING,
+                trending_key(bigtable.GLOBAL_SCOPE, 0),
+                trending_of().encode(),
+                now_ms(),
+            )
+        ]
+    )
     expected = {
         f"{tag}-fresh": ItemRow(Item(f"{tag}-fresh", stub=True), stats),
         f"{tag}-lamp": ItemRow(Item(f"{tag}-lamp"), ItemStats()),
     }
     assert await serving.read_items([f"{tag}-{name}" for name in days]) == expected
     assert await scanned(serving, tag, with_stubs=True) == expected
-    scopes = [await serving.read_trending(bigtable.category_scope(f"{tag}{name}")) for name in ("fresh", "stale")]
+    scopes = [
+        await serving.read_trending(bigtable.category_scope(f"{tag}{name}"))
+        for name in ("fresh", "stale")
+    ]
     assert [len(scope.scores) for scope in scopes] == [1, 0]
     await serving.close()
 
 
-def test_tables_forget_statistics_stubs_and_scopes_by_age_and_never_the_catalog(source: Bigtable, tag: str) -> None:
+def test_tables_forget_statistics_stubs_and_scopes_by_age_and_never_the_catalog(
+    source: Bigtable, tag: str
+) -> None:
     ensure_tables(source.project, f"expiring-{tag}", item_ttl_days=90)
     admin = Client(project=source.project, admin=True).instance(f"expiring-{tag}")
     families = {table: admin.table(table).list_column_families() for table in ("items", "trending")}
@@ -232,7 +285,15 @@ async def test_what_cannot_be_decoded_is_counted_and_hides_nothing_else(
             cell(bigtable.PROFILE, newer, b"\x63" + UserProfile().encode()[1:], 2),
             cell(bigtable.TRENDING, trending_key(scope, 0), trending_of(a=1.0).encode(), 1),
             cell(bigtable.TRENDING, trending_key(scope, 1), b"\xc1", 1),
-            *(cell(bigtable.TRENDING, trending_key(bigtable.GLOBAL_SCOPE, n), Trending().encode(), 1) for n in (0, 1)),
+            *(
+                cell(
+                    bigtable.TRENDING,
+                    trending_key(bigtable.GLOBAL_SCOPE, n),
+                    Trending().encode(),
+                    1,
+                )
+                for n in (0, 1)
+            ),
         ]
     )
     assert set(await serving.read_items([good, broken, newer])) == {good}
@@ -240,7 +301,9 @@ async def test_what_cannot_be_decoded_is_counted_and_hides_nothing_else(
     assert set(await scanned(serving, tag, with_stubs=False)) == {good}
     scanned_too = serving.unreadable
     assert scanned_too >= 4
-    assert [item_id for item_id, _ in (await serving.read_trending(scope)).top(START_MS, 9)] == ["a"]
+    assert [item_id for item_id, _ in (await serving.read_trending(scope)).top(START_MS, 9)] == [
+        "a"
+    ]
     assert await serving.read_profile(newer) is None
     assert serving.unreadable == scanned_too + 2
     assert serving.unreadable_reason == "version of a stored UserProfile: expected 1, got 99"
@@ -269,9 +332,17 @@ async def test_serving_merges_the_shards_of_a_scope_and_of_no_other(
     ]
     store.write([cell(bigtable.TRENDING, key, state.encode(), 1) for key, state in writes])
     top = (await serving.read_trending(scope)).top(START_MS, 10)
-    assert [(item_id, round(score, 6)) for item_id, score in top] == [("a", 2.0), ("b", 1.0), ("c", 0.5)]
-    assert [item_id for item_id, _ in (await serving.read_trending(deeper)).top(START_MS, 9)] == ["deeper"]
-    assert (await serving.read_trending(bigtable.category_scope(f"{tag}-none"))).top(START_MS, 9) == []
+    assert [(item_id, round(score, 6)) for item_id, score in top] == [
+        ("a", 2.0),
+        ("b", 1.0),
+        ("c", 0.5),
+    ]
+    assert [item_id for item_id, _ in (await serving.read_trending(deeper)).top(START_MS, 9)] == [
+        "deeper"
+    ]
+    assert (await serving.read_trending(bigtable.category_scope(f"{tag}-none"))).top(
+        START_MS, 9
+    ) == []
 
 
 async def test_what_no_catalog_holds_is_read_with_the_catalogs_scope_and_never_by_it(
@@ -293,7 +364,9 @@ async def test_what_no_catalog_holds_is_read_with_the_catalogs_scope_and_never_b
     await serving.close()
 
 
-async def test_the_whole_time_of_a_scan_is_that_of_its_first_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_whole_time_of_a_scan_is_that_of_its_first_attempt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     attempts_s = []
 
     async def no_rows(request: bytes, context: Any) -> AsyncIterator[bytes]:
@@ -303,7 +376,9 @@ async def test_the_whole_time_of_a_scan_is_that_of_its_first_attempt(monkeypatch
 
     methods = {"ReadRows": grpc.unary_stream_rpc_method_handler(no_rows)}
     server = grpc.aio.server()
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("google.bigtable.v2.Bigtable", methods),))
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler("google.bigtable.v2.Bigtable", methods),)
+    )
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     monkeypatch.setenv("BIGTABLE_EMULATOR_HOST", f"127.0.0.1:{port}")
@@ -318,7 +393,9 @@ async def test_categories_whose_names_begin_alike_cost_a_reader_nothing(
     serving: AsyncStore, store: Store, tag: str
 ) -> None:
     scope = bigtable.category_scope(tag)
-    store.write([cell(bigtable.TRENDING, trending_key(bigtable.GLOBAL_SCOPE, 0), Trending().encode(), 1)])
+    store.write(
+        [cell(bigtable.TRENDING, trending_key(bigtable.GLOBAL_SCOPE, 0), Trending().encode(), 1)]
+    )
     store.write([cell(bigtable.TRENDING, trending_key(scope, 0), trending_of(a=1.0).encode(), 1)])
     flood = (trending_key(f"{scope}#{n}", 0) for n in range(FLOOD_ROWS))
     store.write(cell(bigtable.TRENDING, row, bytes(FLOOD_ROW_BYTES), 1) for row in flood)
@@ -332,7 +409,9 @@ async def test_categories_whose_names_begin_alike_cost_a_reader_nothing(
     assert read_s < scan_s / 5
 
 
-async def test_a_ping_is_answered_and_without_tables_refused(serving: AsyncStore, source: Bigtable, tag: str) -> None:
+async def test_a_ping_is_answered_and_without_tables_refused(
+    serving: AsyncStore, source: Bigtable, tag: str
+) -> None:
     await serving.ping(5.0)
     elsewhere = AsyncStore(source.project, f"none-{tag}")
     with pytest.raises(GoogleAPICallError):

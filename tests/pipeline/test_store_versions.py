@@ -1,4 +1,6 @@
-"""Stored states by version: one golden file each holds bytes that were stored, and what they said when they were."""
+"""Stored states by version: one golden file each holds bytes that were stored, and what they said
+when they were.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,12 @@ from tests.pipeline.golden.write import FOLDER, readings
 from tests.pipeline.running import Visitor, features, message, stored_items, stored_profile
 
 VERSIONS = (1,)
-FORMS: dict[str, Any] = {"profile": UserProfile, "stats": ItemStats, "trending": Trending, "item": Item}
+FORMS: dict[str, Any] = {
+    "profile": UserProfile,
+    "stats": ItemStats,
+    "trending": Trending,
+    "item": Item,
+}
 KINDS = {
     bigtable.PROFILE: UserProfile().encode(),
     bigtable.STATS: ItemStats().encode(),
@@ -34,7 +41,9 @@ DAY_MS = 86_400_000
 def golden(version: int) -> dict[str, Any]:
     """A version's file, its states decoded."""
     found: dict[str, Any] = json.loads((FOLDER / f"version_{version}.json").read_text("utf-8"))
-    return found | {name: decode(form, base64.b64decode(found[name])) for name, form in FORMS.items()}
+    return found | {
+        name: decode(form, base64.b64decode(found[name])) for name, form in FORMS.items()
+    }
 
 
 def assert_says(said: Any, expected: Any, path: str = "") -> None:
@@ -67,12 +76,17 @@ def test_a_golden_file_holds_something_to_say(version: int) -> None:
     file = golden(version)
     silent = {name for name, value in file["features"].items() if not value}
     assert not {name for name in silent if not name.endswith(("_1m", "_5m"))}
-    assert all(file[name] for name in ("shown", "neighbours", "bought_with", "context", "trending_says", "category"))
+    assert all(
+        file[name]
+        for name in ("shown", "neighbours", "bought_with", "context", "trending_says", "category")
+    )
     assert file["profile"].marks and file["profile"].fired and file["item"].price
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_duplicate_of_an_event_that_a_stored_profile_has_folded_is_recognised(version: int) -> None:
+def test_a_duplicate_of_an_event_that_a_stored_profile_has_folded_is_recognised(
+    version: int,
+) -> None:
     file = golden(version)
     profile: UserProfile = file["profile"]
     assert all(profile.contains(*identity) for identity in file["events"])
@@ -104,8 +118,12 @@ def test_stored_states_go_on_as_if_they_were_new(version: int) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS.values())
-@pytest.mark.parametrize(("data", "found"), [(b"", "no byte"), (b"\x63", "99"), (b"\x63\x90", "99")])
-def test_an_unknown_version_is_named_with_those_that_are_known(form: Any, data: bytes, found: str) -> None:
+@pytest.mark.parametrize(
+    ("data", "found"), [(b"", "no byte"), (b"\x63", "99"), (b"\x63\x90", "99")]
+)
+def test_an_unknown_version_is_named_with_those_that_are_known(
+    form: Any, data: bytes, found: str
+) -> None:
     expected = f"^version of a stored {form.__name__}: expected 1, got {found}$"
     with pytest.raises(UnknownVersion, match=expected):
         decode(form, data)
@@ -129,15 +147,23 @@ def test_a_fold_leaves_a_row_that_it_cannot_read_as_it_is_and_folds_the_others(
 ) -> None:
     store, (known, other) = alone.store(), (Visitor(f"{tag}{name}") for name in "ab")
     hidden, product, scope = known.product("hidden"), known.product("seen"), "stubs#all#00"
-    kept = {bigtable.PROFILE: other.key, bigtable.STATS: hidden, bigtable.STUB: hidden, bigtable.TRENDING: scope}
+    kept = {
+        bigtable.PROFILE: other.key,
+        bigtable.STATS: hidden,
+        bigtable.STUB: hidden,
+        bigtable.TRENDING: scope,
+    }
     store.write(cell(kind, key, value, 7) for kind, key in kept.items())
     views = [known.did("view_product", "hidden"), known.did("view_product", "seen", 1)]
 
     counts = features(
-        alone, [message(*views), message(other.did("scroll")), message(other.logged_in("scroll", at_s=1))]
+        alone,
+        [message(*views), message(other.did("scroll")), message(other.logged_in("scroll", at_s=1))],
     )
 
-    assert {kind: store.read(kind, key) for kind, key in kept.items()} == dict.fromkeys(kept, (value, 7))
+    assert {kind: store.read(kind, key) for kind, key in kept.items()} == dict.fromkeys(
+        kept, (value, 7)
+    )
     assert stored_profile(store, known.key).events_total == 2
     assert stored_items(store, [product])[product].counts.totals == {0: 1}
     assert (counts["fold/unreadable"], counts["items/unreadable"]) == (2, 1)
@@ -159,6 +185,8 @@ def test_a_catalog_row_of_a_newer_release_is_as_if_the_catalog_did_not_hold_the_
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_written_today_is_of_a_known_version_and_what_a_newer_release_wrote_is_not(kind: str) -> None:
+def test_what_is_written_today_is_of_a_known_version_and_what_a_newer_release_wrote_is_not(
+    kind: str,
+) -> None:
     assert knows_version(kind, KINDS[kind]) and knows_version(kind, b"\x01damaged")
     assert not knows_version(kind, b"\x63" + KINDS[kind][1:]) and not knows_version(kind, b"")

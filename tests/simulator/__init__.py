@@ -1,1 +1,3 @@
-"""A seeded shopper population: makes traffic, measures what Freshet does with it, replays real logs."""
+"""A seeded shopper population: makes traffic, measures what Freshet does with it, replays real
+logs.
+"""

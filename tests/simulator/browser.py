@@ -14,7 +14,10 @@ WireEvent = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Slate:
-    """What was shown: ids in order, with what is needed to report on it. `propensities` may be shorter."""
+    """What was shown: ids in order, with what is needed to report on it.
+
+    `propensities` may be shorter.
+    """
 
     request_id: str
     placement: str
@@ -88,7 +91,11 @@ class Browser:
         }
         if position < len(slate.propensities):
             metadata["propensity"] = slate.propensities[position]
-        return {**self._event("impression", at), "product_id": slate.ids[position], "metadata": metadata}
+        return {
+            **self._event("impression", at),
+            "product_id": slate.ids[position],
+            "metadata": metadata,
+        }
 
     def _event(self, name: str, at: float) -> WireEvent:
         self.made += 1

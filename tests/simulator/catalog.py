@@ -36,8 +36,14 @@ CATEGORIES: dict[str, tuple[float, tuple[str, ...]]] = {
     "electronics.cameras": (520, ("Camera", "Action Camera", "Zoom Lens", "Instant Camera")),
     "computers.laptops": (900, ("Laptop", "Notebook", "Ultrabook", "Convertible")),
     "computers.monitors": (260, ("Monitor", "Curved Monitor", "Portable Monitor")),
-    "computers.accessories": (45, ("Keyboard", "Mouse", "Webcam", "Docking Station", "Laptop Stand")),
-    "home.kitchen": (60, ("Kettle", "Toaster", "Saucepan", "Knife Set", "Coffee Grinder", "Blender")),
+    "computers.accessories": (
+        45,
+        ("Keyboard", "Mouse", "Webcam", "Docking Station", "Laptop Stand"),
+    ),
+    "home.kitchen": (
+        60,
+        ("Kettle", "Toaster", "Saucepan", "Knife Set", "Coffee Grinder", "Blender"),
+    ),
     "home.furniture": (240, ("Armchair", "Side Table", "Bookcase", "Desk", "Stool")),
     "home.lighting": (55, ("Desk Lamp", "Floor Lamp", "Pendant Light", "Reading Light")),
     "apparel.shoes": (85, ("Sneakers", "Boots", "Loafers", "Sandals")),
@@ -69,8 +75,29 @@ BRANDS: dict[str, tuple[str, ...]] = {
     "*": ("Everyday", "Plainware", "Homestead", "Allgood", "Basica", "Quarto"),
 }
 _ADJECTIVES = (
-    *("Classic", "Compact", "Light", "Foldable", "Everyday", "Premium", "Soft", "Slim", "Rugged", "Quiet"),
-    *("Natural", "Vintage", "Modern", "Travel", "Essential", "Signature", "Urban", "Nordic", "Smart"),
+    *(
+        "Classic",
+        "Compact",
+        "Light",
+        "Foldable",
+        "Everyday",
+        "Premium",
+        "Soft",
+        "Slim",
+        "Rugged",
+        "Quiet",
+    ),
+    *(
+        "Natural",
+        "Vintage",
+        "Modern",
+        "Travel",
+        "Essential",
+        "Signature",
+        "Urban",
+        "Nordic",
+        "Smart",
+    ),
 )
 _COLOURS = (
     *("Black", "White", "Sand", "Navy", "Forest", "Clay"),
@@ -79,15 +106,20 @@ _COLOURS = (
 
 
 def generate(size: int = DEFAULT_SIZE, seed: int = DEFAULT_SEED) -> list[Product]:
-    """`size` products spread over `CATEGORIES`, the same for the same seed; ids are `p0001` and on."""
+    """`size` products spread over `CATEGORIES`, the same for the same seed; ids are `p0001` and
+    on."""
     rng = random.Random(f"catalog-{seed}")
     names = list(CATEGORIES)
     premium = {brand: rng.gauss(0, 0.35) for brands in BRANDS.values() for brand in brands}
     titles: set[str] = set()
-    return [_product(rng, number, names[number % len(names)], premium, titles) for number in range(size)]
+    return [
+        _product(rng, number, names[number % len(names)], premium, titles) for number in range(size)
+    ]
 
 
-def _product(rng: random.Random, number: int, category: str, premium: Mapping[str, float], titles: set[str]) -> Product:
+def _product(
+    rng: random.Random, number: int, category: str, premium: Mapping[str, float], titles: set[str]
+) -> Product:
     median, nouns = CATEGORIES[category]
     own = BRANDS[category.partition(".")[0]]
     brand = rng.choice(own if rng.random() < 0.8 else BRANDS["*"])
@@ -114,9 +146,9 @@ def _title(rng: random.Random, brand: str, nouns: tuple[str, ...], titles: set[s
 def from_rees46(rows: Iterable[Mapping[str, str]]) -> list[Product]:
     """The products named in a REES46 log, sorted by id.
 
-    Only what a shop knows beforehand is taken: id, category (`category_code`, else `cat.<category_id>`),
-    brand and the last price. The order is that of the ids, so neither popularity nor time of first view leaks
-    into it.
+    Only what a shop knows beforehand is taken: id, category (`category_code`, else
+    `cat.<category_id>`), brand and the last price. The order is that of the ids, so neither
+    popularity nor time of first view leaks into it.
     """
     products: dict[str, Product] = {}
     for row in rows:
@@ -149,7 +181,9 @@ def _read_lines(path: Path) -> Iterator[Product]:
     with path.open(encoding="utf-8") as lines:
         for line in lines:
             raw = json.loads(line)
-            yield Product(**{name: raw[name] for name in Product.__dataclass_fields__ if name in raw})
+            yield Product(
+                **{name: raw[name] for name in Product.__dataclass_fields__ if name in raw}
+            )
 
 
 def read_rees46(path: Path) -> list[dict[str, str]]:

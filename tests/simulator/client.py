@@ -41,7 +41,11 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def propensities(self) -> list[float]:
         """The chance of each shown product at its position, where the API gave one."""
-        return [float(row["propensity"]) for row in self.ranked_feed if row.get("propensity") is not None]
+        return [
+            float(row["propensity"])
+            for row in self.ranked_feed
+            if row.get("propensity") is not None
+        ]
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +58,9 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(slots=True)
 class Tally:
-    """What was sent and how it was answered; `accepted_ids`: id -> event name of what must reach the log."""
+    """What was sent and how it was answered; `accepted_ids`: id -> event name of what must reach
+    the log.
+    """
 
     sent: int = 0
     accepted: int = 0
@@ -81,8 +87,8 @@ class Tally:
 class Client:
     """Speaks to a collector and an API. Use as `async with Client(...) as client`.
 
-    A 503, a 429 or a broken connection is tried again, up to 8 times with doubling waits; the same event ids
-    go out again, so a message that was published in spite of its error does no harm.
+    A 503, a 429 or a broken connection is tried again, up to 8 times with doubling waits; the same
+    event ids go out again, so a message that was published in spite of its error does no harm.
 
     Args:
         collector_url, api_url: without a path, e.g. `http://127.0.0.1:8080`.
@@ -112,11 +118,16 @@ class Client:
 
     async def __aenter__(self) -> Client:
         connector = aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=60)
-        self._http = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=15))
+        self._http = aiohttp.ClientSession(
+            connector=connector, timeout=aiohttp.ClientTimeout(total=15)
+        )
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if self._http is not None:
             await self._http.close()
@@ -152,19 +163,27 @@ class Client:
         """
         started = time.perf_counter()
         try:
-            body = await self._ask("POST", f"{self._api}/v1/recommendations", _encode(question), _JSON)
+            body = await self._ask(
+                "POST", f"{self._api}/v1/recommendations", _encode(question), _JSON
+            )
         except Unanswered:
             self.tally.failed_answers += 1
             raise
         answer = _decode(body, type=Answer)
         if timed:
             self.tally.api_ms.append((time.perf_counter() - started) * 1000)
-            self.tally.served_by[answer.served_by] = self.tally.served_by.get(answer.served_by, 0) + 1
+            self.tally.served_by[answer.served_by] = (
+                self.tally.served_by.get(answer.served_by, 0) + 1
+            )
         return answer
 
     async def profile(self, identity: dict[str, str], event: WireEvent) -> dict[str, Any]:
         """The visitor's live profile, and under `contains_event` whether it holds `event`."""
-        asked = {name: event[name] for name in ("event_id", "event", "product_id") if event.get(name) is not None}
+        asked = {
+            name: event[name]
+            for name in ("event_id", "event", "product_id")
+            if event.get(name) is not None
+        }
         query = "&".join(f"{name}={value}" for name, value in {**identity, **asked}.items())
         return await self._object(f"{self._api}/v1/profile?{query}")
 
@@ -175,7 +194,9 @@ class Client:
     async def _object(self, url: str) -> dict[str, Any]:
         return _decode(await self._ask("GET", url, None, {}), type=dict[str, Any])
 
-    async def _ask(self, method: str, url: str, body: bytes | None, headers: dict[str, str]) -> bytes:
+    async def _ask(
+        self, method: str, url: str, body: bytes | None, headers: dict[str, str]
+    ) -> bytes:
         assert self._http is not None, "use `async with Client(...)`"
         wait_s, reason = self._first_wait_s, ""
         for attempt in range(MAX_ATTEMPTS):
@@ -206,7 +227,9 @@ class Outbox:
 
     MAX_PENDING = 30
 
-    def __init__(self, client: Client, on_sent: Callable[[list[WireEvent]], None] | None = None) -> None:
+    def __init__(
+        self, client: Client, on_sent: Callable[[list[WireEvent]], None] | None = None
+    ) -> None:
         self._client = client
         self._waiting: list[WireEvent] = []
         self._recent: list[WireEvent] = []
@@ -223,10 +246,15 @@ class Outbox:
         return list(self._recent)
 
     def processed(self, newest_event_time: str | None) -> None:
-        """Forget what the profile already holds: everything up to its newest event time (RFC 3339)."""
+        """Forget what the profile already holds: everything up to its newest event time (RFC
+        3339)."""
         if newest_event_time:
             newest = datetime.fromisoformat(newest_event_time)
-            self._recent = [event for event in self._recent if datetime.fromisoformat(event["timestamp"]) > newest]
+            self._recent = [
+                event
+                for event in self._recent
+                if datetime.fromisoformat(event["timestamp"]) > newest
+            ]
 
     async def flush(self) -> None:
         """Send what waits, as one message."""
@@ -252,14 +280,22 @@ async def wait_for_model(client: Client, version: str, timeout_s: float = 60.0) 
     Raises:
         TimeoutError: after `timeout_s`.
     """
-    await _wait_for(client, "model_version", lambda found: bool(found == version), version, timeout_s)
+    await _wait_for(
+        client, "model_version", lambda found: bool(found == version), version, timeout_s
+    )
 
 
 async def _wait_for(
-    client: Client, field_name: str, is_there: Callable[[Any], bool], expected: str, timeout_s: float
+    client: Client,
+    field_name: str,
+    is_there: Callable[[Any], bool],
+    expected: str,
+    timeout_s: float,
 ) -> None:
     deadline = time.monotonic() + timeout_s
     while not is_there(found := (await client.health()).get(field_name)):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"api {field_name}: expected {expected} in {timeout_s:.0f} s, got {found}")
+            raise TimeoutError(
+                f"api {field_name}: expected {expected} in {timeout_s:.0f} s, got {found}"
+            )
         await asyncio.sleep(0.2)

@@ -1,8 +1,8 @@
 """`make demo`: the whole loop on one machine, from an empty stack to a report on what it brought.
 
-Starts the stack, loads the catalog, sends a day of past traffic, trains the first model on it, then lets
-simulated shoppers in for `DEMO_SECONDS` (180): half see personalized rows, half popular ones, while probe
-visitors measure freshness. In the end every accepted event must be in BigQuery.
+Starts the stack, loads the catalog, sends a day of past traffic, trains the first model on it, then
+lets simulated shoppers in for `DEMO_SECONDS` (180): half see personalized rows, half popular ones,
+while probe visitors measure freshness. In the end every accepted event must be in BigQuery.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ class Config:
 
     @staticmethod
     def from_env(environ: Mapping[str, str]) -> Config:
-        """DEMO_SECONDS, DEMO_EVENTS_PER_S, DEMO_HISTORY_SESSIONS, DEMO_SEED, DEMO_STACK and PORTS, where set.
+        """DEMO_SECONDS, DEMO_EVENTS_PER_S, DEMO_HISTORY_SESSIONS, DEMO_SEED, DEMO_STACK and PORTS,
+        where set.
 
         Raises:
             ValueError: naming the variable, for what is no number above 0.
@@ -65,7 +66,9 @@ class Config:
         return Config(
             seconds=_number(environ, "DEMO_SECONDS", Config.seconds),
             events_per_s=_number(environ, "DEMO_EVENTS_PER_S", Config.events_per_s),
-            history_sessions=int(_number(environ, "DEMO_HISTORY_SESSIONS", Config.history_sessions)),
+            history_sessions=int(
+                _number(environ, "DEMO_HISTORY_SESSIONS", Config.history_sessions)
+            ),
             stack=environ.get("DEMO_STACK") or Config.stack,
             ports=environ.get("PORTS") or Config.ports,
             seed=int(_number(environ, "DEMO_SEED", Config.seed)),
@@ -96,7 +99,9 @@ class Demo:
         self._world = World(self._products, config.seed)
         self._warehouse = Warehouse(env)
         self._client = Client(
-            env["FRESHET_COLLECTOR_URL"], env["FRESHET_API_URL"], backfill_key=env["FRESHET_BACKFILL_KEY"]
+            env["FRESHET_COLLECTOR_URL"],
+            env["FRESHET_API_URL"],
+            backfill_key=env["FRESHET_BACKFILL_KEY"],
         )
 
     async def run(self) -> int:
@@ -157,7 +162,9 @@ class Demo:
                 raise
             self._say("too little past to train on; the model that ships with Freshet ranks")
             return str((await self._client.health())["model_version"])
-        version = (Path(self._env["FRESHET_MODEL_DIR"]) / "LATEST").read_text(encoding="utf-8").strip()
+        version = (
+            (Path(self._env["FRESHET_MODEL_DIR"]) / "LATEST").read_text(encoding="utf-8").strip()
+        )
         await wait_for_model(self._client, version)
         self._say(f"the API ranks with model {version}")
         return version
@@ -167,11 +174,16 @@ class Demo:
         traffic = Traffic(self._client, self._world, plan, run=self._run)
         prober = Prober(self._client, self._world, run=self._run, seed=self._config.seed)
         self._say(f"the store is at {self._env['FRESHET_STORE_URL']}")
-        self._say(f"shoppers arrive for {plan.seconds:.0f} s, about {plan.events_per_s:.0f} events a second")
+        self._say(
+            f"shoppers arrive for {plan.seconds:.0f} s, about {plan.events_per_s:.0f} events a "
+            "second"
+        )
         outcome, freshness, _ = await asyncio.gather(
             traffic.run(),
             prober.run(plan.seconds),
-            every(15.0, plan.seconds, lambda: self._say(_so_far(traffic.outcome, prober.freshness))),
+            every(
+                15.0, plan.seconds, lambda: self._say(_so_far(traffic.outcome, prober.freshness))
+            ),
         )
         return outcome, freshness
 
@@ -204,7 +216,9 @@ def _so_far(outcome: Outcome, freshness: Freshness) -> str:
     rates = [f"{name} {ratio.value:.2%}" for name in ARMS if (ratio := outcome.click_through(name))]
     fresh = percentiles(freshness.recommendation_ms)["p50"]
     shown = ", ".join(rates)
-    return f"{outcome.events:,} events, {outcome.visits} visits; CTR {shown}; freshness p50 {fresh} ms"
+    return (
+        f"{outcome.events:,} events, {outcome.visits} visits; CTR {shown}; freshness p50 {fresh} ms"
+    )
 
 
 def conclude(report: Mapping[str, Any], say: Callable[[str], None], folder: Path = REPORTS) -> int:

@@ -13,7 +13,9 @@ from tests.simulator.traffic import ARMS, Outcome
 from tests.simulator.warehouse import LogCount
 
 
-def build_report(outcome: Outcome, freshness: Freshness, tally: Tally, log: LogCount) -> dict[str, Any]:
+def build_report(
+    outcome: Outcome, freshness: Freshness, tally: Tally, log: LogCount
+) -> dict[str, Any]:
     """The machine-readable report."""
     arms = {name: outcome.click_through(name) for name in ARMS}
     found = outcome.lift()
@@ -32,7 +34,11 @@ def build_report(outcome: Outcome, freshness: Freshness, tally: Tally, log: LogC
         "rejections": tally.errors,
         "ctr_95": {name: _interval(ratio) for name, ratio in arms.items()},
         "arms": {
-            name: {"shoppers": ratio.shoppers, "clicks": ratio.clicks, "impressions": ratio.impressions}
+            name: {
+                "shoppers": ratio.shoppers,
+                "clicks": ratio.clicks,
+                "impressions": ratio.impressions,
+            }
             for name, ratio in arms.items()
             if ratio
         },
@@ -55,16 +61,21 @@ def faults(report: Mapping[str, Any]) -> list[str]:
     """What was lost, each a line; nothing when all is well."""
     found = []
     if report["events_rejected"]:
-        found.append(f"the collector rejected {report['events_rejected']} events: {report['rejections'][:3]}")
+        found.append(
+            f"the collector rejected {report['events_rejected']} events: {report['rejections'][:3]}"
+        )
     if report["events_unconfirmed"]:
         found.append(f"the collector never confirmed {report['events_unconfirmed']} events")
     if report["lost"]:
         found.append(f"accepted events are missing from the log: {report['lost']}")
     if (counted := report["events_in_profiles"]) != report["events_in_log"]:
-        found.append(f"the profiles counted {counted} events, the log holds {report['events_in_log']}")
+        found.append(
+            f"the profiles counted {counted} events, the log holds {report['events_in_log']}"
+        )
     if report["freshness_lost"] or report["freshness_failed"]:
         found.append(
-            f"of {report['freshness_probes']} probes {report['freshness_lost']} saw no change within 10 s, "
+            f"of {report['freshness_probes']} probes {report['freshness_lost']} saw no change "
+            "within 10 s, "
             f"{report['freshness_failed']} had no answer"
         )
     if report["broken_visits"]:
@@ -76,8 +87,10 @@ def show(report: Mapping[str, Any]) -> str:
     """The report for people."""
     lines = [
         f"machine           {machine_line()}",
-        f"events            {report['events_sent']:,} sent, {report['events_accepted']:,} accepted, "
-        f"{report['events_in_log']:,} in the log ({report['history_events']:,} of them past traffic)",
+        f"events            {report['events_sent']:,} sent, {report['events_accepted']:,} "
+        "accepted, "
+        f"{report['events_in_log']:,} in the log ({report['history_events']:,} of them past "
+        "traffic)",
         f"live              {report['live_events']:,} events of {report['visits']:,} visits in "
         f"{report['live_seconds']:.0f} s",
         *(_arm_line(report, name) for name in ARMS),
@@ -96,7 +109,8 @@ def show(report: Mapping[str, Any]) -> str:
         ),
         "",
         f"{report['freshness_probes']} freshness probes, {report['freshness_lost']} lost; model "
-        f"{report['model_version']}, answers by {_counts(report['served_by'])} (trending: the popular half)",
+        f"{report['model_version']}, answers by {_counts(report['served_by'])} (trending: the "
+        "popular half)",
     ]
     return "\n".join(lines)
 
@@ -107,7 +121,8 @@ def _arm_line(report: Mapping[str, Any], name: str) -> str:
     arm, interval = report["arms"][name], report["ctr_95"][name]
     return (
         f"CTR {name:<14}{report['ctr'][name]:.2%} ({interval[0]:.2%} to {interval[1]:.2%}): "
-        f"{arm['clicks']:,} clicks on {arm['impressions']:,} impressions by {arm['shoppers']:,} shoppers"
+        f"{arm['clicks']:,} clicks on {arm['impressions']:,} impressions by {arm['shoppers']:,} "
+        "shoppers"
     )
 
 

@@ -1,4 +1,5 @@
-"""Test-then-learn evaluation over a stream of events: which views to ask about, baselines, scores."""
+"""Test-then-learn evaluation over a stream of events: which views to ask about, baselines,
+scores."""
 
 from __future__ import annotations
 
@@ -47,7 +48,8 @@ class Past:
     shelves: dict[str, list[str]] = field(init=False)
     views: Counter[str] = field(default_factory=Counter)
     together: dict[str, Counter[str]] = field(default_factory=dict)
-    sessions: dict[str, list[str]] = field(default_factory=dict)  # items in order of their last event
+    # items in order of their last event
+    sessions: dict[str, list[str]] = field(default_factory=dict)
     events: dict[str, deque[WireEvent]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -115,4 +117,7 @@ class Score:
 
     def mrr(self) -> dict[str, float]:
         """Mean of 1 / rank, 0 beyond 20, by method."""
-        return {method: round(self.reciprocal.get(method, 0.0) / max(1, self.questions), 4) for method in METHODS}
+        return {
+            method: round(self.reciprocal.get(method, 0.0) / max(1, self.questions), 4)
+            for method in METHODS
+        }

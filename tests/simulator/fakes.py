@@ -1,4 +1,6 @@
-"""A collector and an API in one small server: real HTTP, simple rules, for the simulator's own tests."""
+"""A collector and an API in one small server: real HTTP, simple rules, for the simulator's own
+tests.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ BACKFILL_KEY = "let me in"
 
 @dataclass
 class FakeFreshet:
-    """Validates and remembers events; shows a visitor the category viewed last, and others the bestsellers.
+    """Validates and remembers events; shows a visitor the category viewed last, and others the
+    bestsellers.
 
     Args:
         products: what there is to recommend.
@@ -64,7 +67,9 @@ class FakeFreshet:
         self.order.append("events")
         self.messages.append(taken)
         self._arrivals.extend((time.monotonic() + self.delay_s, event) for event in taken)
-        self._views.update(event["product_id"] for event in taken if event["event"] == "view_product")
+        self._views.update(
+            event["product_id"] for event in taken if event["event"] == "view_product"
+        )
         answer = {"accepted": len(taken), "rejected": len(errors), "errors": errors}
         return web.json_response(answer, status=202)
 
@@ -74,7 +79,9 @@ class FakeFreshet:
         self.questions.append(question)
         self.order.append("question")
         known = self._folded(question)
-        views = [event for event in [*known, *question["events"]] if event["event"] == "view_product"]
+        views = [
+            event for event in [*known, *question["events"]] if event["event"] == "view_product"
+        ]
         ids = [product.id for product in self.products] if self.blind else self._popular()
         if views and question.get("variant") != "popular" and not self.blind:
             category = next(p.category for p in self.products if p.id == views[-1]["product_id"])
@@ -84,7 +91,9 @@ class FakeFreshet:
             {
                 "request_id": f"r{len(self.questions)}",
                 "recommendations": ids,
-                "ranked_feed": [{"id": name, "position": n, "propensity": 0.5} for n, name in enumerate(ids)],
+                "ranked_feed": [
+                    {"id": name, "position": n, "propensity": 0.5} for n, name in enumerate(ids)
+                ],
                 "served_by": "local",
                 "variant": question.get("variant", "personalized"),
                 "profile": {
@@ -104,7 +113,9 @@ class FakeFreshet:
 
     async def health(self, _: web.Request) -> web.Response:
         """GET /healthz"""
-        return web.json_response({"status": "ok", "items": len(self.products), "model_version": "fake"})
+        return web.json_response(
+            {"status": "ok", "items": len(self.products), "model_version": "fake"}
+        )
 
     def _folded(self, identity: dict[str, Any]) -> list[dict[str, Any]]:
         now = time.monotonic()

@@ -1,11 +1,13 @@
-"""How long a click takes to change the profile and the next recommendation, measured by probe visitors.
+"""How long a click takes to change the profile and the next recommendation, measured by probe
+visitors.
 
-A probe is a visitor nobody has seen. It asks for a row, then views a product (through the collector) and from
-the collector's answer on, without telling the API what it did, reads its profile about every 20 ms until that
-holds the view; then it asks for recommendations, as often, until an answer both knows the view and differs
-from the first row. Recommendations are asked for only once the profile holds the view, to be gentle on a
-shared machine; as they are made from the same profile, that can only lengthen what is reported. What does not
-come within 10 s is counted as lost, and reported beside the percentiles.
+A probe is a visitor nobody has seen. It asks for a row, then views a product (through the
+collector) and from the collector's answer on, without telling the API what it did, reads its
+profile about every 20 ms until that holds the view; then it asks for recommendations, as often,
+until an answer both knows the view and differs from the first row. Recommendations are asked for
+only once the profile holds the view, to be gentle on a shared machine; as they are made from the
+same profile, that can only lengthen what is reported. What does not come within 10 s is counted as
+lost, and reported beside the percentiles.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ SLATE = 20
 
 @dataclass(slots=True)
 class Freshness:
-    """Milliseconds from the collector's answer to the changed profile and to the changed recommendation."""
+    """Milliseconds from the collector's answer to the changed profile and to the changed
+    recommendation.
+    """
 
     profile_ms: list[float] = field(default_factory=list)
     recommendation_ms: list[float] = field(default_factory=list)
@@ -74,7 +78,9 @@ class Prober:
         self._rng = random.Random(f"probes-{seed}")
 
     async def run(self, seconds: float, at_least: int = 0) -> Freshness:
-        """Probe for `seconds`, and on a busy machine until there were `at_least` probes; each is seen through."""
+        """Probe for `seconds`, and on a busy machine until there were `at_least` probes; each is
+        seen through.
+        """
         end = time.monotonic() + seconds
         while (began := time.monotonic()) < end or self.freshness.probes < at_least:
             await self._probe_once()
@@ -97,7 +103,9 @@ class Prober:
         identity = {"anonymous_id": name}
         question = {**identity, "session_id": name, "placement": "home", "k": SLATE, "events": []}
         before = await self._client.recommend(question, timed=False)
-        event = Browser(identity, name).act(Act("view_product", self._rng.choice(self._world.products)), time.time())
+        event = Browser(identity, name).act(
+            Act("view_product", self._rng.choice(self._world.products)), time.time()
+        )
         await self._client.send([event])
         confirmed = time.monotonic()
 
@@ -106,12 +114,15 @@ class Prober:
 
         async def in_recommendation() -> bool:
             answer = await self._client.recommend(question, timed=False)
-            return _knows(answer, event["event_id"]) and answer.recommendations != before.recommendations
+            return (
+                _knows(answer, event["event_id"])
+                and answer.recommendations != before.recommendations
+            )
 
         deadline = confirmed + self._timeout_s
-        return await _until(in_profile, confirmed, deadline, self.freshness.profile_ms) and await _until(
-            in_recommendation, confirmed, deadline, self.freshness.recommendation_ms
-        )
+        return await _until(
+            in_profile, confirmed, deadline, self.freshness.profile_ms
+        ) and await _until(in_recommendation, confirmed, deadline, self.freshness.recommendation_ms)
 
 
 def _knows(answer: Answer, event_id: str) -> bool:
@@ -119,7 +130,9 @@ def _knows(answer: Answer, event_id: str) -> bool:
     return bool(answer.profile.get("last_event_id") == event_id)
 
 
-async def _until(happened: Callable[[], Awaitable[bool]], since: float, deadline: float, found_ms: list[float]) -> bool:
+async def _until(
+    happened: Callable[[], Awaitable[bool]], since: float, deadline: float, found_ms: list[float]
+) -> bool:
     """Poll until it `happened`, noting the milliseconds since `since`; False at `deadline`."""
     while True:
         if await happened():

@@ -1,8 +1,9 @@
-"""Past traffic, from before Freshet: what the shop showed then, and what people clicked, for a first model.
+"""Past traffic, from before Freshet: what the shop showed then, and what people clicked, for a
+first model.
 
-The old shop chose its rows without Freshet: on the home page bestsellers in a shuffled order or products at
-random, on a product page others of the same category. Each impression carries the true chance of that product
-at that position, so the log can be learnt from without bias.
+The old shop chose its rows without Freshet: on the home page bestsellers in a shuffled order or
+products at random, on a product page others of the same category. Each impression carries the true
+chance of that product at that position, so the log can be learnt from without bias.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ class OldShop:
         variant, pool = self._pool(look)
         shown = self.rng.sample(pool, min(ROW, len(pool)))
         ids = [self.world.products[item].id for item in shown]
-        return Slate(f"before-{self.answered}", look.placement, variant, ids, [1 / len(pool)] * len(ids))
+        return Slate(
+            f"before-{self.answered}", look.placement, variant, ids, [1 / len(pool)] * len(ids)
+        )
 
     def _pool(self, look: Look) -> tuple[str, Sequence[int]]:
         if look.product_id is not None:
@@ -68,8 +71,8 @@ def generate(
 ) -> Iterator[WireEvent]:
     """Wire events of `sessions` visits that began in the `hours` before `until` less 10 minutes.
 
-    Visits come whole and in order of their beginning; within one, events are in time order. None is after
-    `until`.
+    Visits come whole and in order of their beginning; within one, events are in time order. None is
+    after `until`.
 
     Args:
         until: seconds since the Unix epoch.

@@ -1,13 +1,15 @@
-"""Streaming equals batch: `make parity` streams a data set, folds the same log in batch, and compares every row.
+"""Streaming equals batch: `make parity` streams a data set, folds the same log in batch, and
+compares every row.
 
-The live pipeline reads messages from Pub/Sub and writes one Bigtable instance; `pipeline.backfill` reads what that
-pipeline logged in BigQuery and writes another. Then every profile, item and trending row of the two is decoded and
-compared: floats to 1e-9, everything else exactly. Two things are no features and are not compared: which event ids a
-profile remembers beyond its horizon (`seen`, compared as a set up to there), and when campaigns fired (`fired`, by the
-wall clock).
+The live pipeline reads messages from Pub/Sub and writes one Bigtable instance; `pipeline.backfill`
+reads what that pipeline logged in BigQuery and writes another. Then every profile, item and
+trending row of the two is decoded and compared: floats to 1e-9, everything else exactly. Two things
+are no features and are not compared: which event ids a profile remembers beyond its horizon
+(`seen`, compared as a set up to there), and when campaigns fired (`fired`, by the wall clock).
 
-Data sets: a simulated one (shoppers, logins in mid-session, doubled messages, a bot, some events that the collector
-took for a bot's and some whose visitors denied personalization), and a file in REES46 columns.
+Data sets: a simulated one (shoppers, logins in mid-session, doubled messages, a bot, some events
+that the collector took for a bot's and some whose visitors denied personalization), and a file in
+REES46 columns.
 """
 
 from __future__ import annotations
@@ -46,7 +48,8 @@ from tests.stack.readiness import publisher
 
 MESSAGE_EVENTS = 20
 PAUSE = timedelta(minutes=1)
-SLICE_MESSAGES = 200  # published at a time: Pub/Sub keeps no order, and a real backlog is not a day long
+# published at a time: Pub/Sub keeps no order, and a real backlog is not a day long
+SLICE_MESSAGES = 200
 PATIENCE_S = 120.0
 SESSIONS = 400
 DECODERS: dict[str, Callable[[bytes], Any]] = {
@@ -58,13 +61,17 @@ REL, ABS = 1e-9, 1e-12
 
 
 def simulated(sessions: int, seed: int = 7) -> list[list[Event]]:
-    """Messages of shoppers, up to now; half of them log in, some messages come twice, one visitor is a bot.
+    """Messages of shoppers, up to now; half of them log in, some messages come twice, one visitor
+    is a bot.
 
-    One event in twenty is marked as a bot's, one in twenty as of a visitor who denied personalization.
+    One event in twenty is marked as a bot's, one in twenty as of a visitor who denied
+    personalization.
     """
     rng = random.Random(seed)
     world = World(catalog.generate(seed=seed), seed)
-    wire = history.generate(world, sessions=sessions, until=time.time(), run="parity", population=sessions // 3 + 1)
+    wire = history.generate(
+        world, sessions=sessions, until=time.time(), run="parity", population=sessions // 3 + 1
+    )
     known = [_judged(_known(dict(event), rng), rng) for event in wire]
     events = [parse_event(event, ingest_time=datetime.now(UTC), backfill=True) for event in known]
     return doubled(by_visitor(events) + _bot(rng, datetime.now(UTC)), rng)
@@ -73,17 +80,25 @@ def simulated(sessions: int, seed: int = 7) -> list[list[Event]]:
 def from_file(path: Path) -> list[list[Event]]:
     """Messages of a file in REES46 columns, in its order."""
     wire = [replay.wire_event(row, number) for number, row in enumerate(catalog.read_rees46(path))]
-    return by_visitor([parse_event(dict(e), ingest_time=datetime.now(UTC), backfill=True) for e in wire])
+    return by_visitor(
+        [parse_event(dict(e), ingest_time=datetime.now(UTC), backfill=True) for e in wire]
+    )
 
 
 def by_visitor(events: Iterable[Event], size: int = MESSAGE_EVENTS) -> list[list[Event]]:
-    """Events in their order, as messages of one visitor each; one goes out when full, or after a minute's pause."""
+    """Events in their order, as messages of one visitor each; one goes out when full, or after a
+    minute's pause.
+    """
     messages: list[list[Event]] = []
     open_: dict[str, list[Event]] = {}
     for event in events:
         browser = event.anonymous_id or event.user_id or ""
         message = open_.get(browser)
-        if message is None or len(message) == size or event.timestamp - message[-1].timestamp > PAUSE:
+        if (
+            message is None
+            or len(message) == size
+            or event.timestamp - message[-1].timestamp > PAUSE
+        ):
             message = open_[browser] = []
             messages.append(message)
         message.append(event)
@@ -91,9 +106,16 @@ def by_visitor(events: Iterable[Event], size: int = MESSAGE_EVENTS) -> list[list
 
 
 def doubled(messages: list[list[Event]], rng: random.Random) -> list[list[Event]]:
-    """The messages, every tenth a second time up to five messages later: well within a profile's memory of ids."""
-    places = {place: rng.randint(1, 5) for place in rng.sample(range(len(messages)), len(messages) // 10)}
-    late = sorted(((place + later, messages[place]) for place, later in places.items()), key=lambda entry: entry[0])
+    """The messages, every tenth a second time up to five messages later: well within a profile's
+    memory of ids.
+    """
+    places = {
+        place: rng.randint(1, 5) for place in rng.sample(range(len(messages)), len(messages) // 10)
+    }
+    late = sorted(
+        ((place + later, messages[place]) for place, later in places.items()),
+        key=lambda entry: entry[0],
+    )
     stream: list[list[Event]] = []
     for place, message in enumerate(messages):
         while late and late[0][0] <= place:
@@ -144,7 +166,8 @@ def comparable(state: Any) -> Any:
 
 
 def compare(stream: Store, batch: Store) -> dict[str, Any]:
-    """The report: how many rows of each kind, how many differ, and what the first differences are."""
+    """The report: how many rows of each kind, how many differ, and what the first differences
+    are."""
     found: dict[str, Any] = {}
     examples: list[str] = []
     for kind, decode in DECODERS.items():
@@ -166,7 +189,9 @@ def compare(stream: Store, batch: Store) -> dict[str, Any]:
     }
 
 
-def run(name: str, messages: Sequence[Sequence[Event]], stack: Stack, say: Callable[[str], None]) -> dict[str, Any]:
+def run(
+    name: str, messages: Sequence[Sequence[Event]], stack: Stack, say: Callable[[str], None]
+) -> dict[str, Any]:
     """Stream, log, backfill, compare; the stack runs emulators and nothing else, and is empty."""
     env = stack.env
     stream = Store(env["GOOGLE_CLOUD_PROJECT"], env["FRESHET_BIGTABLE_INSTANCE"])
@@ -176,7 +201,8 @@ def run(name: str, messages: Sequence[Sequence[Event]], stack: Stack, say: Calla
     if name != "file":
         items = [parse_item(asdict(product)) for product in catalog.generate(seed=7)]
         for store in (stream, batch):
-            store.write([item_write(item, now_ms()) for item in items[: len(items) * 9 // 10]])  # a tenth is unknown
+            # a tenth is unknown
+            store.write([item_write(item, now_ms()) for item in items[: len(items) * 9 // 10]])
     began = time.monotonic()
     stack.start_process("pipeline")
     stack.wait_for("pipeline")
@@ -203,7 +229,8 @@ def in_own_stack(
     before = dict(os.environ)
     try:
         with running_stack(f"parity-{name}", parts=EMULATORS, say=say) as stack:
-            os.environ.update(stack.env)  # Google's clients learn of their emulators in no other way
+            # Google's clients learn of their emulators in no other way
+            os.environ.update(stack.env)
             return run(name, messages, stack, say)
     finally:
         os.environ.clear()
@@ -211,7 +238,8 @@ def in_own_stack(
 
 
 def publish(stack: Stack, messages: Sequence[Sequence[Event]], say: Callable[[str], None]) -> int:
-    """Publish the messages in order, each with an ingest time of its own, a slice when the log holds the last.
+    """Publish the messages in order, each with an ingest time of its own, a slice when the log
+    holds the last.
 
     Returns how many different events that is.
     """
@@ -280,14 +308,22 @@ def _wait_until_logged(stack: Stack, warehouse: Warehouse, events: int) -> None:
         if found != seen:
             seen, since = found, time.monotonic()
         elif time.monotonic() - since > PATIENCE_S:
-            raise TimeoutError(f"the log: expected {events:,} events, got {seen:,} in {PATIENCE_S:.0f} s")
+            raise TimeoutError(
+                f"the log: expected {events:,} events, got {seen:,} in {PATIENCE_S:.0f} s"
+            )
         time.sleep(0.05)
 
 
-def _on_one_landmark(left: DecayedSums[Any], right: DecayedSums[Any]) -> tuple[dict[Any, float], dict[Any, float]]:
-    """The sums of both on the later landmark: which one a state is on says when it was touched, not what it holds."""
+def _on_one_landmark(
+    left: DecayedSums[Any], right: DecayedSums[Any]
+) -> tuple[dict[Any, float], dict[Any, float]]:
+    """The sums of both on the later landmark: which one a state is on says when it was touched, not
+    what it holds.
+    """
     landmark = max(left.landmark, right.landmark)
-    one, two = ({k: math.ldexp(v, s.landmark - landmark) for k, v in s.sums.items()} for s in (left, right))
+    one, two = (
+        {k: math.ldexp(v, s.landmark - landmark) for k, v in s.sums.items()} for s in (left, right)
+    )
     return one, two
 
 
@@ -298,7 +334,9 @@ def _numbers(values: bytes) -> tuple[float, ...]:
 def main(argv: Sequence[str]) -> int:
     """Exit code 0 when no row differs."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulator.parity", description=__doc__)
-    parser.add_argument("--file", type=Path, help="a file in REES46 columns, beside the simulated data")
+    parser.add_argument(
+        "--file", type=Path, help="a file in REES46 columns, beside the simulated data"
+    )
     parser.add_argument("--sessions", type=int, default=SESSIONS, help="visits to simulate")
     options = parser.parse_args(argv)
     if options.file is not None and not options.file.is_file():
@@ -319,14 +357,18 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _tell(reports: dict[str, dict[str, Any]]) -> int:
-    total = {key: sum(report[key] for report in reports.values()) for key in ("profiles", "items", "differences")}
+    total = {
+        key: sum(report[key] for report in reports.values())
+        for key in ("profiles", "items", "differences")
+    }
     REPORTS.mkdir(parents=True, exist_ok=True)
     path = REPORTS / "parity.json"
     path.write_text(json.dumps({**total, "sets": reports}, indent=2) + "\n", encoding="utf-8")
     print(f"\nmachine: {machine_line()}")
     for name, report in reports.items():
         print(
-            f"{name}: {report['events']:,} events, {report['profiles']:,} profiles, {report['items']:,} items,"
+            f"{name}: {report['events']:,} events, {report['profiles']:,} profiles, "
+            f"{report['items']:,} items,"
             f" {report['scopes']:,} scopes: {report['differences']} differences"
             f" (streamed in {report['streamed_s']} s, folded in batch in {report['batch_s']} s)"
         )

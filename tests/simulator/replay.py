@@ -2,23 +2,24 @@
 
     python -m tests.simulator.replay FILE.csv [--questions 1500] [--speed 400] [--backlog 200]
 
-Each row becomes one event, at its true time (the collector takes the past under the backfill key). Before an
-item view that is not the first of its session, for an even sample of such views over the whole file, the API
-is asked for 20 items as of that moment, with the session's last events as the browser would pass them; a hit
-is the viewed item among the 20. Two baselines answer the same questions from exactly the events sent before:
-the items viewed most so far, and the items most often seen in one session with the session's last item. Two
-more tell where hits come from: `category`, the items of the last item's category, those viewed most first, is
-what the catalog alone gives (it names only items that the file will show, which helps whoever uses it);
-`recent`, the session's own last items, is returning to an item rather than finding a new one, and so are there
-figures for new items alone. The catalog is loaded beforehand, as a shop's would be: ids, categories,
-brands and prices, sorted by id, so nothing of popularity is known before its time.
+Each row becomes one event, at its true time (the collector takes the past under the backfill key).
+Before an item view that is not the first of its session, for an even sample of such views over the
+whole file, the API is asked for 20 items as of that moment, with the session's last events as the
+browser would pass them; a hit is the viewed item among the 20. Two baselines answer the same
+questions from exactly the events sent before: the items viewed most so far, and the items most
+often seen in one session with the session's last item. Two more tell where hits come from:
+`category`, the items of the last item's category, those viewed most first, is what the catalog
+alone gives (it names only items that the file will show, which helps whoever uses it); `recent`,
+the session's own last items, is returning to an item rather than finding a new one, and so are
+there figures for new items alone. The catalog is loaded beforehand, as a shop's would be: ids,
+categories, brands and prices, sorted by id, so nothing of popularity is known before its time.
 
-Order. Rows go out in file order, one message at a time, each confirmed by the collector before the next; a
-question is asked when every earlier row is confirmed, and no later row is sent before its answer. What the
-API knows lags behind by what the pipeline has yet to fold, so that is bounded: at most `--backlog` events may
-be unfolded (the last event of each message is looked for in its visitor's profile before more are sent), and
-no more than `--speed` events a second are sent. A visitor's own last events reach the answer through the
-question.
+Order. Rows go out in file order, one message at a time, each confirmed by the collector before the
+next; a question is asked when every earlier row is confirmed, and no later row is sent before its
+answer. What the API knows lags behind by what the pipeline has yet to fold, so that is bounded: at
+most `--backlog` events may be unfolded (the last event of each message is looked for in its
+visitor's profile before more are sent), and no more than `--speed` events a second are sent. A
+visitor's own last events reach the answer through the question.
 """
 
 from __future__ import annotations
@@ -38,9 +39,23 @@ from tests.simulator import catalog
 from tests.simulator.browser import WireEvent
 from tests.simulator.client import Client, Tally, Unanswered, wait_for_items
 from tests.simulator.evaluation import METHODS, K, Past, Score, eligible, sample
-from tests.simulator.report import REPORTS, Progress, StepFailed, machine, run_module, table, write_report
+from tests.simulator.report import (
+    REPORTS,
+    Progress,
+    StepFailed,
+    machine,
+    run_module,
+    table,
+    write_report,
+)
 from tests.simulator.statistics import percentiles
-from tests.simulator.warehouse import Held, LogCount, Warehouse, wait_until_folded, wait_until_stored
+from tests.simulator.warehouse import (
+    Held,
+    LogCount,
+    Warehouse,
+    wait_until_folded,
+    wait_until_stored,
+)
 from tests.stack import APPS, EMULATORS, Stack, StackError, running_stack
 from tests.stack.prerequisites import Missing
 
@@ -60,7 +75,9 @@ class Stalled(RuntimeError):
 
 
 def wire_event(row: Mapping[str, str], number: int) -> WireEvent:
-    """The `number`-th row as an event; its id comes from the number, so equal rows stay different events."""
+    """The `number`-th row as an event; its id comes from the number, so equal rows stay different
+    events.
+    """
     date, clock, _ = row["event_time"].split(" ")
     event: WireEvent = {
         "event_id": f"rees46-{number:09d}",
@@ -80,7 +97,9 @@ def wire_event(row: Mapping[str, str], number: int) -> WireEvent:
 
 
 class Backlog:
-    """Keeps what was sent but not yet folded within a bound, by looking for it in the visitors' profiles."""
+    """Keeps what was sent but not yet folded within a bound, by looking for it in the visitors'
+    profiles.
+    """
 
     def __init__(self, client: Client, limit: int, stalled_s: float = STALLED_S) -> None:
         self._client = client
@@ -95,7 +114,10 @@ class Backlog:
         self._unfolded += len(message)
 
     async def below_limit(self) -> None:
-        """Return once at most the limit is unfolded. Raises `Stalled` after `stalled_s` without progress."""
+        """Return once at most the limit is unfolded.
+
+        Raises `Stalled` after `stalled_s` without progress.
+        """
         while self._unfolded > self._limit:
             event, size = self._sent.popleft()
             await self._folded(event)
@@ -105,7 +127,10 @@ class Backlog:
         deadline = time.monotonic() + self._stalled_s
         while not await self._in_profile(event):
             if time.monotonic() > deadline:
-                raise Stalled(f"event {event['event_id']}: expected in its profile within {self._stalled_s:.0f} s")
+                raise Stalled(
+                    f"event {event['event_id']}: expected in its profile within "
+                    f"{self._stalled_s:.0f} s"
+                )
             await asyncio.sleep(POLL_S)
 
     async def _in_profile(self, event: WireEvent) -> bool:
@@ -116,9 +141,14 @@ class Backlog:
 class Replay:
     """One pass over the events, asking before the chosen ones."""
 
-    def __init__(self, client: Client, past: Past, *, speed: float, backlog: int, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, client: Client, past: Past, *, speed: float, backlog: int, say: Callable[[str], None]
+    ) -> None:
         if speed <= 0 or backlog < MESSAGE_EVENTS:
-            raise ValueError(f"speed, backlog: expected above 0, at least {MESSAGE_EVENTS}; got {speed}, {backlog}")
+            raise ValueError(
+                f"speed, backlog: expected above 0, at least {MESSAGE_EVENTS}; got {speed}, "
+                f"{backlog}"
+            )
         self.all = Score()
         self.novel = Score()
         self._client = client
@@ -188,7 +218,9 @@ class Replay:
             self.novel.add(target, answers)
 
 
-def build_report(replay: Replay, tally: Tally, log: LogCount, held: Held, seconds: float) -> dict[str, Any]:
+def build_report(
+    replay: Replay, tally: Tally, log: LogCount, held: Held, seconds: float
+) -> dict[str, Any]:
     """The machine-readable report; `seconds` from the first message until the log held them all."""
     return {
         "events_sent": tally.sent,
@@ -220,14 +252,21 @@ def faults(report: Mapping[str, Any]) -> list[str]:
     """What keeps the replay from being exact: events lost, doubled, refused or unconfirmed."""
     found = []
     if report["events_accepted"] != report["events_sent"]:
-        found.append(f"{report['events_sent'] - report['events_accepted']} events were not accepted")
+        found.append(
+            f"{report['events_sent'] - report['events_accepted']} events were not accepted"
+        )
     if report["events_in_log"] != report["events_accepted"]:
-        found.append(f"{report['events_accepted'] - report['events_in_log']} accepted events are not in the log")
+        found.append(
+            f"{report['events_accepted'] - report['events_in_log']} accepted events are not in the "
+            "log"
+        )
     if report["duplicates_in_log"]:
         found.append(f"{report['duplicates_in_log']} rows of the log double another")
     for kind in ("profiles", "items"):
         if (counted := report[f"events_in_{kind}"]) != report["events_accepted"]:
-            found.append(f"the {kind} counted {counted} events, {report['events_accepted']} were accepted")
+            found.append(
+                f"the {kind} counted {counted} events, {report['events_accepted']} were accepted"
+            )
     return found
 
 
@@ -244,9 +283,11 @@ def show(report: Mapping[str, Any]) -> str:
         f"events      {report['events_sent']:,} sent, {report['rejected']:,} rejected, "
         f"{report['events_in_log']:,} in the log, {report['duplicates_in_log']:,} doubled; "
         f"{report['events_per_s']:,.0f} a second",
-        f"bigtable    {counts['profiles']:,} profiles that counted {report['events_in_profiles']:,} events, "
+        f"bigtable    {counts['profiles']:,} profiles that counted "
+        f"{report['events_in_profiles']:,} events, "
         f"{counts['items']:,} items that counted {report['events_in_items']:,}",
-        f"questions   {report['questions']:,}, of them {novel['questions']:,} for items new to the session; "
+        f"questions   {report['questions']:,}, of them {novel['questions']:,} for items new to the "
+        "session; "
         f"answered by {report['served_by']}",
         "",
         table(rows),
@@ -266,11 +307,17 @@ async def replay_file(path: Path, stack: Stack, options: argparse.Namespace, say
     say(f"loading the {len(products):,} products of the file")
     await run_module("pipeline.catalog_loader", env["FRESHET_CATALOG"], env=env)
     await asyncio.to_thread(stack.start_parts, [part for part in APPS if part != "store"])
-    client = Client(env["FRESHET_COLLECTOR_URL"], env["FRESHET_API_URL"], backfill_key=env["FRESHET_BACKFILL_KEY"])
+    client = Client(
+        env["FRESHET_COLLECTOR_URL"],
+        env["FRESHET_API_URL"],
+        backfill_key=env["FRESHET_BACKFILL_KEY"],
+    )
     warehouse = Warehouse(env)
     async with client:
         await wait_for_items(client, len(products))
-        say(f"sending {len(events):,} events in order, with {len(questions):,} questions on the way")
+        say(
+            f"sending {len(events):,} events in order, with {len(questions):,} questions on the way"
+        )
         began = time.monotonic()
         replay = Replay(client, past, speed=options.speed, backlog=options.backlog, say=say)
         broke_off = await _run(replay, events, questions)
@@ -297,7 +344,8 @@ def conclude(
     say: Callable[[str], None],
     folder: Path = REPORTS,
 ) -> int:
-    """Write and print the report; 0 when every event is in exactly once, else 1 with what is wrong."""
+    """Write and print the report; 0 when every event is in exactly once, else 1 with what is
+    wrong."""
     path = write_report("replay", report, folder)
     wrong = [*broke_off, *faults(report)]
     say(f"done; the report is {path}\n\n{show(report)}\n")
@@ -312,7 +360,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("file", type=Path, help="a REES46 CSV, rows in time order")
     parser.add_argument("--questions", type=int, default=1_500, help="how many views to ask about")
     parser.add_argument("--speed", type=float, default=400.0, help="most events a second")
-    parser.add_argument("--backlog", type=int, default=200, help="most events sent but not yet folded")
+    parser.add_argument(
+        "--backlog", type=int, default=200, help="most events sent but not yet folded"
+    )
     return parser.parse_args(arguments)
 
 

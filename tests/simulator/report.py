@@ -29,7 +29,9 @@ class Progress:
 
 
 class StepFailed(RuntimeError):
-    """A command that the run needs ended with an error; `code` is its exit code, the message shows its output."""
+    """A command that the run needs ended with an error; `code` is its exit code, the message shows
+    its output.
+    """
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
@@ -37,7 +39,8 @@ class StepFailed(RuntimeError):
 
 
 async def run_module(module: str, *arguments: str, env: Mapping[str, str]) -> str:
-    """Run `python -m module` in the project's root with `env` added to this process' own; its output.
+    """Run `python -m module` in the project's root with `env` added to this process' own; its
+    output.
 
     Raises:
         StepFailed: when it exits with anything but 0.
@@ -71,7 +74,10 @@ def machine() -> dict[str, Any]:
 def machine_line() -> str:
     """The same on one line."""
     facts = machine()
-    return f"{facts['cores']} cores, {facts['memory_gb']} GB, {facts['system']}, Python {facts['python']}"
+    return (
+        f"{facts['cores']} cores, {facts['memory_gb']} GB, {facts['system']}, Python "
+        f"{facts['python']}"
+    )
 
 
 def write_report(name: str, report: Mapping[str, Any], folder: Path = REPORTS) -> Path:
@@ -87,6 +93,8 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []
     for row in rows:
-        first, *others = (text.ljust(widths[0]) if n == 0 else text.rjust(widths[n]) for n, text in enumerate(row))
+        first, *others = (
+            text.ljust(widths[0]) if n == 0 else text.rjust(widths[n]) for n, text in enumerate(row)
+        )
         lines.append("  ".join([first, *others]).rstrip())
     return "\n".join(lines)

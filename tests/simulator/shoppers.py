@@ -1,20 +1,21 @@
 """Shoppers with hidden tastes, and what they do when a shop shows them products. Pure and seeded.
 
-The click model is the position-based model (Richardson, Dominowska, Ragno, WWW 2007; Craswell, Zoeter,
-Taylor, Ramsey, WSDM 2008): a shown product is clicked when it is examined and attracts, independently of its
-neighbours,
+The click model is the position-based model (Richardson, Dominowska, Ragno, WWW 2007; Craswell,
+Zoeter, Taylor, Ramsey, WSDM 2008): a shown product is clicked when it is examined and attracts,
+independently of its neighbours,
 
     P(click | item i at position p, shopper s) = examine(p) * attract(s, i)
     examine(p)    = (1 + p) ** -0.6                       p = 0, 1, 2, ...
     attract(s, i) = 0.6 * sigmoid(u(s, i) - 3.6)
     u(s, i) = 2.0 [i is of the session's intent category] + 0.7 [i is of another liked category]
-            + 0.8 [s likes the brand of i] - 0.7 |z(i) - level(s)| + 1.0 <style(s), style(i)> / sqrt(d)
-            + 0.6 appeal(i) + mood(s) - 2.0 [i opened this session] - 0.4 (earlier sights of i this session)
+            + 0.8 [s likes the brand of i] - 0.7 |z(i) - level(s)| + 1.0 <style(s), style(i)> /
+            sqrt(d) + 0.6 appeal(i) + mood(s) - 2.0 [i opened this session] - 0.4 (earlier sights of
+            i this session)
 
-z(i) is the product's log price, standardised within its category. `style` (d = 4), `appeal` and `mood` are
-drawn from normal laws and appear in no catalog: a recommender can only learn them from behaviour. Nothing
-here reads a recommender's features, scores or sources; a shopper is handed ids in order and knows the
-products behind them.
+z(i) is the product's log price, standardised within its category. `style` (d = 4), `appeal` and
+`mood` are drawn from normal laws and appear in no catalog: a recommender can only learn them from
+behaviour. Nothing here reads a recommender's features, scores or sources; a shopper is handed ids
+in order and knows the products behind them.
 """
 
 from __future__ import annotations
@@ -64,18 +65,24 @@ class World:
         self.appeal: Floats = rng.normal(size=len(self.products))  # (n,)
         ranks = rng.permutation(len(self.categories)) + 1
         self.category_share: Floats = ranks**-0.7 / (ranks**-0.7).sum()  # Zipf-like, (categories,)
-        self.in_category = [np.flatnonzero(self.category == number) for number in range(len(self.categories))]
+        self.in_category = [
+            np.flatnonzero(self.category == number) for number in range(len(self.categories))
+        ]
 
     def shopper(self, number: int) -> Shopper:
         """The `number`-th person of the population, always the same one."""
         rng = np.random.default_rng([self.seed, 2, number])
-        liked = rng.choice(len(self.categories), min(3, len(self.categories)), replace=False, p=self.category_share)
+        liked = rng.choice(
+            len(self.categories), min(3, len(self.categories)), replace=False, p=self.category_share
+        )
         near = np.unique(self.brand[np.isin(self.category, liked)])
         return Shopper(
             number=number,
             registered=bool(rng.random() < 0.5),
             liked=tuple(int(category) for category in liked),
-            brands=frozenset(int(brand) for brand in rng.choice(near, min(4, len(near)), replace=False)),
+            brands=frozenset(
+                int(brand) for brand in rng.choice(near, min(4, len(near)), replace=False)
+            ),
             level=float(rng.normal(0, 0.8)),
             style=rng.normal(size=STYLE_DIMENSIONS),
             mood=float(rng.normal(0, 0.4)),
@@ -99,7 +106,9 @@ class World:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shopper:
-    """A person. `liked`: category numbers, likeliest intents first; `level`: price level in deviations."""
+    """A person. `liked`: category numbers, likeliest intents first; `level`: price level in
+    deviations.
+    """
 
     number: int
     registered: bool
@@ -123,7 +132,8 @@ class Shopper:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The shopper opens a page with a recommendation row; answer it with the ids shown, in order."""
+    """The shopper opens a page with a recommendation row; answer it with the ids shown, in
+    order."""
 
     number: int
     placement: str
@@ -169,7 +179,9 @@ def attract(utility: float) -> float:
 
 
 def visit(world: World, shopper: Shopper, number: int) -> Visit:
-    """The shopper's `number`-th visit to the shop, as steps; the same for the same answers to its looks."""
+    """The shopper's `number`-th visit to the shop, as steps; the same for the same answers to its
+    looks.
+    """
     return _Visit(world, shopper, random.Random(f"{world.seed}-{shopper.number}-{number}")).steps()
 
 
@@ -183,7 +195,8 @@ class _Visit:
     taste: Floats = field(default_factory=lambda: np.zeros(0))
     opened: set[int] = field(default_factory=set)
     seen: dict[int, int] = field(default_factory=dict)
-    tabs: list[tuple[int, int, int]] = field(default_factory=list)  # (product, look, position), last opened first
+    # (product, look, position), last opened first
+    tabs: list[tuple[int, int, int]] = field(default_factory=list)
     cart: list[int] = field(default_factory=list)
 
     def steps(self) -> Visit:
@@ -200,7 +213,9 @@ class _Visit:
     def _choose_intent(self) -> None:
         """Mostly one of the liked categories; one time in seven whatever people look for."""
         if self.rng.random() < 0.85:
-            self.intent = self.rng.choices(self.shopper.liked, weights=(5, 3, 2)[: len(self.shopper.liked)])[0]
+            self.intent = self.rng.choices(
+                self.shopper.liked, weights=(5, 3, 2)[: len(self.shopper.liked)]
+            )[0]
         else:
             share = self.world.category_share
             self.intent = self.rng.choices(range(len(share)), weights=share.tolist())[0]
@@ -233,9 +248,13 @@ class _Visit:
         yield from self._open(self._own_choice(), None, None, asks)
 
     def _own_choice(self) -> int:
-        """What the shopper finds unaided: one of a dozen of the intent category, by logit choice."""
+        """What the shopper finds unaided: one of a dozen of the intent category, by logit
+        choice."""
         found = self.rng.choices(self.world.in_category[self.intent].tolist(), k=12)
-        weights = [math.exp(self.taste[product] - OPENED_PENALTY * (product in self.opened)) for product in found]
+        weights = [
+            math.exp(self.taste[product] - OPENED_PENALTY * (product in self.opened))
+            for product in found
+        ]
         return self.rng.choices(found, weights=weights)[0]
 
     def _open(self, product: int, look: int | None, position: int | None, asks: bool) -> Visit:
@@ -249,11 +268,15 @@ class _Visit:
 
     def _look(self, placement: str, product: int | None) -> Visit:
         look, self.looks = self.looks, self.looks + 1
-        shown = yield Look(look, placement, None if product is None else self.world.products[product].id)
+        shown = yield Look(
+            look, placement, None if product is None else self.world.products[product].id
+        )
         yield self._pause()
         clicked = [
             (item, look, position)
-            for position, item in enumerate(self.world.index[id] for id in (shown or ()) if id in self.world.index)
+            for position, item in enumerate(
+                self.world.index[id] for id in (shown or ()) if id in self.world.index
+            )
             if self._clicks(item, position)
         ]
         self.tabs.extend(reversed(clicked))

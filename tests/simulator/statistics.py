@@ -1,13 +1,15 @@
-"""Click-through of two arms and the lift between them, with intervals that respect the shopper as the unit.
+"""Click-through of two arms and the lift between them, with intervals that respect the shopper as
+the unit.
 
-Shoppers are assigned to arms, not impressions, and one shopper's impressions resemble each other, so the
-usual binomial interval is too narrow. Click-through is a ratio of two means over shoppers, R = mean(Y) /
-mean(X) with Y clicks and X viewable impressions of one shopper, and by the delta method (Deng, Knoblich, Lu,
-"Applying the Delta Method in Metric Analytics", KDD 2018, section 3)
+Shoppers are assigned to arms, not impressions, and one shopper's impressions resemble each other,
+so the usual binomial interval is too narrow. Click-through is a ratio of two means over shoppers, R
+= mean(Y) / mean(X) with Y clicks and X viewable impressions of one shopper, and by the delta method
+(Deng, Knoblich, Lu, "Applying the Delta Method in Metric Analytics", KDD 2018, section 3)
 
     var(R) = (var(Y) - 2 R cov(X, Y) + R^2 var(X)) / (n mean(X)^2).
 
-The lift R1 / R0 - 1 is taken on the log scale, where it is nearer to normal and cannot fall below -1:
+The lift R1 / R0 - 1 is taken on the log scale, where it is nearer to normal and cannot fall below
+-1:
 
     log(R1 / R0) +- z sqrt(var(R1) / R1^2 + var(R0) / R0^2).
 """
@@ -43,7 +45,8 @@ class Ratio:
 
 @dataclass(frozen=True, slots=True)
 class Lift:
-    """Relative difference of two click-throughs, 0.5 for half as much again, with its 95% interval."""
+    """Relative difference of two click-throughs, 0.5 for half as much again, with its 95%
+    interval."""
 
     value: float
     low: float
@@ -51,7 +54,8 @@ class Lift:
 
 
 def click_through(clicks: Sequence[int], impressions: Sequence[int]) -> Ratio:
-    """Clicks per impression over shoppers; element i of both arguments is shopper i's total in this arm.
+    """Clicks per impression over shoppers; element i of both arguments is shopper i's total in this
+    arm.
 
     Raises:
         ValueError: when the lengths differ, or there are no impressions.
@@ -75,11 +79,15 @@ def _variance(y: npt.NDArray[np.float64], x: npt.NDArray[np.float64], ratio: flo
 
 
 def lift(treatment: Ratio, control: Ratio) -> Lift | None:
-    """treatment / control - 1 with its 95% interval; None where an arm has no click, so no ratio is known."""
+    """treatment / control - 1 with its 95% interval; None where an arm has no click, so no ratio is
+    known.
+    """
     if treatment.value <= 0 or control.value <= 0:
         return None
     log_ratio = math.log(treatment.value / control.value)
-    half = Z95 * math.sqrt(treatment.variance / treatment.value**2 + control.variance / control.value**2)
+    half = Z95 * math.sqrt(
+        treatment.variance / treatment.value**2 + control.variance / control.value**2
+    )
     return Lift(math.expm1(log_ratio), math.expm1(log_ratio - half), _expm1(log_ratio + half))
 
 
@@ -87,8 +95,12 @@ def _expm1(exponent: float) -> float:
     return math.expm1(exponent) if exponent < 700 else math.inf
 
 
-def percentiles(values_ms: Sequence[float], *, points: Sequence[int] = (50, 95, 99)) -> dict[str, float | None]:
-    """`{"p50": ..., ...}` in the unit of the values, to 0.1; None for each where there are no values."""
+def percentiles(
+    values_ms: Sequence[float], *, points: Sequence[int] = (50, 95, 99)
+) -> dict[str, float | None]:
+    """`{"p50": ..., ...}` in the unit of the values, to 0.1; None for each where there are no
+    values.
+    """
     if not values_ms:
         return {f"p{point}": None for point in points}
     found = np.percentile(np.asarray(values_ms, dtype=float), list(points))

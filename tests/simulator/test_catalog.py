@@ -61,7 +61,10 @@ def test_a_rees46_log_gives_each_product_once_sorted_by_id_with_its_last_price()
     products = catalog.from_rees46(rows)
     assert [product.id for product in products] == ["1004856", "3900821"]
     assert products[1].price == 31.0
-    assert products[1].category == "appliances.environment.water_heater" and products[1].brand == "aqua"
+    assert (
+        products[1].category == "appliances.environment.water_heater"
+        and products[1].brand == "aqua"
+    )
 
 
 def test_a_rees46_product_without_a_category_code_takes_the_category_id() -> None:

@@ -15,9 +15,17 @@ from tests.simulator.fakes import BACKFILL_KEY, FakeFreshet, serving
 PRODUCTS = catalog.generate(200)
 
 
-def event(number: int, name: str = "page_view", at: float | None = None, **fields: Any) -> dict[str, Any]:
+def event(
+    number: int, name: str = "page_view", at: float | None = None, **fields: Any
+) -> dict[str, Any]:
     moment = wire_time(time.time() if at is None else at)
-    return {"event_id": f"e{number}", "event": name, "timestamp": moment, "anonymous_id": "a1", **fields}
+    return {
+        "event_id": f"e{number}",
+        "event": name,
+        "timestamp": moment,
+        "anonymous_id": "a1",
+        **fields,
+    }
 
 
 def client_of(fake: FakeFreshet, key: str = BACKFILL_KEY) -> Client:
@@ -86,7 +94,9 @@ async def test_pending_events_are_those_past_the_profiles_newest_without_impress
         assert [e["event_id"] for e in outbox.pending()] == ["e3"]
 
 
-async def test_waiting_for_items_or_a_model_that_do_not_come_ends_with_what_is_there_instead() -> None:
+async def test_waiting_for_items_or_a_model_that_do_not_come_ends_with_what_is_there_instead() -> (
+    None
+):
     async with serving(FakeFreshet(PRODUCTS)) as fake, client_of(fake) as client:
         await wait_for_items(client, 200)
         await wait_for_model(client, "fake")

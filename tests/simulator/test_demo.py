@@ -33,7 +33,14 @@ def report(**changes: Any) -> dict[str, Any]:
     tally = Tally(sent=1_000, accepted=1_000, api_ms=[5.0, 9.0], served_by={"vertex": 2})
     freshness = Freshness([300.0, 500.0], [320.0, 540.0], probes=2)
     built = build_report(outcome(), freshness, tally, LogCount(1_000, 1_000))
-    return {**built, "history_events": 100, "model_version": "m1", "lost": {}, "events_in_profiles": 1_000, **changes}
+    return {
+        **built,
+        "history_events": 100,
+        "model_version": "m1",
+        "lost": {},
+        "events_in_profiles": 1_000,
+        **changes,
+    }
 
 
 def test_the_report_has_the_stable_keys() -> None:
@@ -50,7 +57,11 @@ def test_the_report_has_the_stable_keys() -> None:
 def test_people_can_read_it() -> None:
     text = show(report())
     assert "1,000 sent, 1,000 accepted, 1,000 in the log" in text
-    assert "CTR personalized" in text and "95% interval" in text and "collector answer to changed profile" in text
+    assert (
+        "CTR personalized" in text
+        and "95% interval" in text
+        and "collector answer to changed profile" in text
+    )
 
 
 def test_a_run_with_no_click_says_that_the_lift_is_unknown() -> None:
@@ -62,7 +73,10 @@ def test_a_run_with_no_click_says_that_the_lift_is_unknown() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"lost": {"events": 2, "by_name": {"click": 2}, "first": ["a-1"]}}, "missing from the log"),
+        (
+            {"lost": {"events": 2, "by_name": {"click": 2}, "first": ["a-1"]}},
+            "missing from the log",
+        ),
         ({"events_rejected": 1, "rejections": [{"field": "timestamp"}]}, "timestamp"),
         ({"events_unconfirmed": 3}, "never confirmed 3 events"),
         ({"freshness_lost": 1}, "1 saw no change"),
@@ -70,7 +84,9 @@ def test_a_run_with_no_click_says_that_the_lift_is_unknown() -> None:
         ({"events_in_profiles": 1_001}, "the profiles counted 1001 events"),
     ],
 )
-def test_each_loss_is_named_and_makes_the_exit_code_1(change: dict[str, Any], said: str, tmp_path: Path) -> None:
+def test_each_loss_is_named_and_makes_the_exit_code_1(
+    change: dict[str, Any], said: str, tmp_path: Path
+) -> None:
     lines: list[str] = []
     [fault] = faults(report(**change))
     assert said in fault
@@ -80,6 +96,8 @@ def test_each_loss_is_named_and_makes_the_exit_code_1(change: dict[str, Any], sa
 
 def test_the_configuration_comes_from_the_environment_and_refuses_nonsense_by_name() -> None:
     assert Config.from_env({}) == Config()
-    assert Config.from_env({"DEMO_SECONDS": "30", "PORTS": "auto"}) == Config(seconds=30.0, ports="auto")
+    assert Config.from_env({"DEMO_SECONDS": "30", "PORTS": "auto"}) == Config(
+        seconds=30.0, ports="auto"
+    )
     with pytest.raises(ValueError, match="DEMO_SECONDS: expected a number above 0, got 'soon'"):
         Config.from_env({"DEMO_SECONDS": "soon"})

@@ -1,4 +1,6 @@
-"""Shoppers on the whole stack: what the collector accepted is in the log once, and views change recommendations."""
+"""Shoppers on the whole stack: what the collector accepted is in the log once, and views change
+recommendations.
+"""
 
 from __future__ import annotations
 
@@ -25,24 +27,31 @@ async def open_shop(stack: Stack) -> None:
     path = Path(stack.env["FRESHET_CATALOG"])
     catalog.write(PRODUCTS, path)
     await run_module("pipeline.catalog_loader", str(path), env=stack.env)
-    await asyncio.to_thread(stack.restart_process, "api")  # it scans the catalog when it starts, then once a minute
+    # it scans the catalog when it starts, then once a minute
+    await asyncio.to_thread(stack.restart_process, "api")
 
 
 async def live(client: Client, run: str) -> tuple[Outcome, Freshness]:
     world = World(PRODUCTS)
-    for message in history.messages(history.generate(world, sessions=10, until=time.time(), run=run)):
+    for message in history.messages(
+        history.generate(world, sessions=10, until=time.time(), run=run)
+    ):
         await client.send(message, backfill=True)
     traffic = Traffic(client, world, Plan(8, events_per_s=30), run=run)
     return await asyncio.gather(traffic.run(), Prober(client, world, run=run).run(8, at_least=4))
 
 
 @pytest.mark.end_to_end
-async def test_shoppers_lose_no_event_and_every_probe_sees_its_view_change_the_recommendation(stack: Stack) -> None:
+async def test_shoppers_lose_no_event_and_every_probe_sees_its_view_change_the_recommendation(
+    stack: Stack,
+) -> None:
     await open_shop(stack)
     run = uuid.uuid4().hex[:8]
     env = stack.env
     key = env["FRESHET_BACKFILL_KEY"]
-    async with Client(env["FRESHET_COLLECTOR_URL"], env["FRESHET_API_URL"], backfill_key=key) as client:
+    async with Client(
+        env["FRESHET_COLLECTOR_URL"], env["FRESHET_API_URL"], backfill_key=key
+    ) as client:
         await wait_for_items(client, len(PRODUCTS))
         outcome, freshness = await live(client, run)
     warehouse = Warehouse(env)

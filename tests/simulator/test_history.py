@@ -65,7 +65,9 @@ def test_impressions_carry_the_chance_of_the_old_shop_and_no_row_shows_a_product
         assert [event["metadata"]["position"] for event in row] == list(range(len(row)))
         for event in row:
             chance, variant = event["metadata"]["propensity"], event["metadata"]["variant"]
-            assert chance == {"before_random": 1 / 2_000, "before_popular": 1 / 60}.get(variant, chance)
+            assert chance == {"before_random": 1 / 2_000, "before_popular": 1 / 60}.get(
+                variant, chance
+            )
             assert 0 < chance < 0.1
 
 

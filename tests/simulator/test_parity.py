@@ -13,7 +13,9 @@ from tests.simulator import parity
 
 def event(number: int, visitor: str = "v", at_s: float = 0.0) -> Event:
     at = datetime(2025, 1, 1, tzinfo=UTC) + timedelta(seconds=at_s)
-    return Event(event_id=f"e{number}", event="view_product", timestamp=at, user_id=visitor, product_id="p")
+    return Event(
+        event_id=f"e{number}", event="view_product", timestamp=at, user_id=visitor, product_id="p"
+    )
 
 
 def test_no_row_differs_between_the_stream_and_a_backfill_of_its_log() -> None:
@@ -32,7 +34,9 @@ def test_a_message_is_one_visitors_and_ends_when_full_or_after_a_pause() -> None
 def test_every_tenth_message_comes_twice_and_the_second_time_soon() -> None:
     messages = [[event(n)] for n in range(50)]
     stream = parity.doubled(messages, random.Random(1))
-    assert len(stream) == 55 and [m for n, m in enumerate(stream) if m not in stream[:n]] == messages
+    assert (
+        len(stream) == 55 and [m for n, m in enumerate(stream) if m not in stream[:n]] == messages
+    )
     places = [[n for n, m in enumerate(stream) if m is message] for message in messages]
     assert max(found[-1] - found[0] for found in places) <= 7
 

@@ -1,4 +1,6 @@
-"""The replay: test, then learn; nothing of the future in a question, nothing lost or doubled in silence."""
+"""The replay: test, then learn; nothing of the future in a question, nothing lost or doubled in
+silence.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +12,22 @@ from tests.simulator import catalog
 from tests.simulator.client import Client
 from tests.simulator.evaluation import K, Past, Score, eligible, sample
 from tests.simulator.fakes import BACKFILL_KEY, FakeFreshet, serving
-from tests.simulator.replay import Backlog, Replay, Stalled, build_report, conclude, faults, show, wire_event
+from tests.simulator.replay import (
+    Backlog,
+    Replay,
+    Stalled,
+    build_report,
+    conclude,
+    faults,
+    show,
+    wire_event,
+)
 from tests.simulator.warehouse import Held, LogCount
 
 
-def row(second: int, item: str, session: str = "s1", kind: str = "view", user: str = "u1") -> dict[str, str]:
+def row(
+    second: int, item: str, session: str = "s1", kind: str = "view", user: str = "u1"
+) -> dict[str, str]:
     return {
         "event_time": f"2019-10-01 00:{second // 60:02d}:{second % 60:02d} UTC",
         "event_type": kind,
@@ -45,14 +58,21 @@ def test_a_row_becomes_one_event_at_its_true_time() -> None:
     assert (event["user_id"], event["session_id"], event["product_id"]) == ("u1", "s1", "x")
 
 
-def test_equal_rows_are_different_events_and_a_row_without_a_session_is_an_event_without_one() -> None:
+def test_equal_rows_are_different_events_and_a_row_without_a_session_is_an_event_without_one() -> (
+    None
+):
     first, second, third = events_of(row(0, "a"), row(0, "a"), row(0, "a", session=""))
     assert first["event_id"] != second["event_id"] and "session_id" not in third
 
 
 def test_only_views_that_are_not_the_first_of_their_session_are_asked_about() -> None:
     events = events_of(
-        row(0, "a"), row(1, "b"), row(2, "c", "s2"), row(3, "a", kind="cart"), row(4, "a"), row(5, "d", "")
+        row(0, "a"),
+        row(1, "b"),
+        row(2, "c", "s2"),
+        row(3, "a", kind="cart"),
+        row(4, "a"),
+        row(5, "d", ""),
     )
     assert eligible(events) == [1, 4]
 
@@ -72,7 +92,14 @@ def test_popular_so_far_counts_views_only_of_what_was_seen() -> None:
 
 def test_covisitation_counts_each_pair_of_items_once_a_session() -> None:
     past = Past({})
-    rows = [row(0, "a"), row(1, "b"), row(2, "a"), row(3, "b"), row(4, "a", "s2"), row(5, "c", "s2")]
+    rows = [
+        row(0, "a"),
+        row(1, "b"),
+        row(2, "a"),
+        row(3, "b"),
+        row(4, "a", "s2"),
+        row(5, "c", "s2"),
+    ]
     for event in events_of(*rows, row(6, "c", "s3"), row(7, "a", "s3")):
         past.add(event)
     assert past.together["a"] == {"b": 1, "c": 2}
@@ -94,28 +121,42 @@ def test_a_hit_within_twenty_scores_its_reciprocal_rank_and_beyond_it_nothing() 
     score.add("i1", {"freshet": ids, "popular": ids[1:]})
     score.add(f"i{K}", {"freshet": ids, "popular": ids[1:]})
     assert score.hit_rate()["freshet"] == 0.5 and score.hit_rate()["popular"] == 1.0
-    assert score.mrr()["freshet"] == 0.25 and score.mrr()["popular"] == pytest.approx((1 + 1 / 20) / 2)
+    assert score.mrr()["freshet"] == 0.25 and score.mrr()["popular"] == pytest.approx(
+        (1 + 1 / 20) / 2
+    )
     assert score.hit_rate()["covisit"] == 0.0
 
 
-async def replayed(rows: list[dict[str, str]], wanted: int = 10_000) -> tuple[Replay, FakeFreshet, Client]:
+async def replayed(
+    rows: list[dict[str, str]], wanted: int = 10_000
+) -> tuple[Replay, FakeFreshet, Client]:
     events = events_of(*rows)
     fake = FakeFreshet(catalog.from_rees46(rows), delay_s=0.01)
     async with serving(fake), Client(fake.url, fake.url, backfill_key=BACKFILL_KEY) as client:
-        replay = Replay(client, Past(dict.fromkeys("abcdez", "c")), speed=5_000, backlog=20, say=lambda line: None)
+        replay = Replay(
+            client,
+            Past(dict.fromkeys("abcdez", "c")),
+            speed=5_000,
+            backlog=20,
+            say=lambda line: None,
+        )
         await replay.run(events, sample(eligible(events), wanted))
     return replay, fake, client
 
 
-async def test_events_go_out_in_order_and_every_question_knows_all_before_it_and_nothing_after() -> None:
+async def test_events_go_out_in_order_and_a_question_knows_all_before_and_nothing_after() -> None:
     rows = walk(120)
     replay, fake, client = await replayed(rows)
-    assert [event["event_id"] for event in fake.events] == [event["event_id"] for event in events_of(*rows)]
+    assert [event["event_id"] for event in fake.events] == [
+        event["event_id"] for event in events_of(*rows)
+    ]
     assert replay.all.questions == len(eligible(events_of(*rows))) == len(fake.questions) == 117
     assert client.tally.accepted == 120
     for question in fake.questions:
         assert all(event["timestamp"] < question["as_of"] for event in question["events"])
-        assert question["events"] and {e["session_id"] for e in question["events"]} == {question["session_id"]}
+        assert question["events"] and {e["session_id"] for e in question["events"]} == {
+            question["session_id"]
+        }
 
 
 async def test_a_question_is_asked_only_when_every_earlier_event_is_confirmed() -> None:
@@ -161,7 +202,9 @@ def test_a_backlog_smaller_than_a_message_is_refused() -> None:
 async def test_the_report_has_its_stable_keys_and_faults_name_what_is_wrong() -> None:
     replay, _, client = await replayed(walk(30))
     good = build_report(replay, client.tally, LogCount(30, 30), Held(3, 6, 30, 30), 2.0)
-    assert {"events_sent", "events_in_log", "duplicates_in_log", "rejected", "questions"} < set(good)
+    assert {"events_sent", "events_in_log", "duplicates_in_log", "rejected", "questions"} < set(
+        good
+    )
     assert set(good["hit_rate_20"]) == set(good["mrr_20"]) >= {"freshet", "popular", "covisit"}
     assert good["events_per_s"] == 15.0 and faults(good) == []
     lost = build_report(replay, client.tally, LogCount(29, 28), Held(3, 6, 31, 30), 2.0)

@@ -48,7 +48,9 @@ def steps_of(number: int, policy: Policy, visits: int = 0) -> list[Step]:
             return taken
         taken.append(step)
         shows = isinstance(step, Look)
-        answer = policy(shopper, step)[: VIEWABLE[step.placement]] if isinstance(step, Look) else None
+        answer = (
+            policy(shopper, step)[: VIEWABLE[step.placement]] if isinstance(step, Look) else None
+        )
         assert shows == (answer is not None)
 
 
@@ -114,7 +116,9 @@ def test_nobody_clicks_where_nothing_is_shown() -> None:
 
 
 def test_random_rows_get_some_clicks_and_an_oracle_gets_far_more_than_one_row_for_all() -> None:
-    random_rows, popular, best = (click_through(*totals(p)) for p in (at_random(2), most_appealing, oracle))
+    random_rows, popular, best = (
+        click_through(*totals(p)) for p in (at_random(2), most_appealing, oracle)
+    )
     assert 0.004 < random_rows.value < popular.value
     found = lift(best, popular)
     assert found is not None and found.low > 0.5

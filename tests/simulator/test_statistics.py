@@ -1,4 +1,5 @@
-"""Intervals keep their promise: about 95 in 100 of them hold the truth, also where shoppers differ."""
+"""Intervals keep their promise: about 95 in 100 of them hold the truth, also where shoppers
+differ."""
 
 from __future__ import annotations
 
@@ -32,7 +33,7 @@ def test_with_one_impression_each_the_variance_is_the_binomial_one() -> None:
     assert ratio.variance == pytest.approx(0.3 * 0.7 / 99)
 
 
-def test_the_click_through_interval_covers_the_truth_19_times_in_20_and_the_binomial_one_does_not() -> None:
+def test_the_click_through_interval_covers_19_times_in_20_and_the_binomial_does_not() -> None:
     rng = np.random.default_rng(1)
     clustered = binomial = 0
     for _ in range(1_000):

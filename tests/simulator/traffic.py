@@ -1,4 +1,5 @@
-"""Live traffic: shoppers come, get personalized or popular rows, and react to what they are shown."""
+"""Live traffic: shoppers come, get personalized or popular rows, and react to what they are
+shown."""
 
 from __future__ import annotations
 
@@ -50,7 +51,9 @@ class Plan:
 
 @dataclass(slots=True)
 class Outcome:
-    """What the run saw: clicks and viewable impressions by (arm, shopper), and how many visits there were."""
+    """What the run saw: clicks and viewable impressions by (arm, shopper), and how many visits
+    there were.
+    """
 
     clicks: Counter[tuple[str, str]] = field(default_factory=Counter)
     impressions: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -64,7 +67,9 @@ class Outcome:
         shoppers = [key for key in self.impressions if key[0] == of_arm]
         if not shoppers:
             return None
-        return click_through([self.clicks[key] for key in shoppers], [self.impressions[key] for key in shoppers])
+        return click_through(
+            [self.clicks[key] for key in shoppers], [self.impressions[key] for key in shoppers]
+        )
 
     def lift(self) -> Lift | None:
         """Personalized over popular; None while an arm has no click."""
@@ -81,7 +86,13 @@ class Traffic:
     """
 
     def __init__(
-        self, client: Client, world: World, plan: Plan, *, run: str, assign: Callable[[str], str] = arm
+        self,
+        client: Client,
+        world: World,
+        plan: Plan,
+        *,
+        run: str,
+        assign: Callable[[str], str] = arm,
     ) -> None:
         self.outcome = Outcome()
         self._client = client
@@ -109,7 +120,8 @@ class Traffic:
         return self.outcome
 
     def _due(self, elapsed_s: float) -> float:
-        """How many events there may be by now: the target, and 5 s more, so that chance evens out."""
+        """How many events there may be by now: the target, and 5 s more, so that chance evens
+        out."""
         return self._plan.events_per_s * (elapsed_s + 5)
 
     def _arrivals_per_s(self) -> float:
@@ -134,10 +146,18 @@ class Traffic:
     async def _visit(self, number: int, deadline: float) -> None:
         shopper = self._world.shopper(number)
         visits, self._visits[number] = self._visits[number], self._visits[number] + 1
-        guest = Guest(self._client, shopper, self._assign(shopper.id), self.outcome, f"{self._run}-{number}-{visits}")
+        guest = Guest(
+            self._client,
+            shopper,
+            self._assign(shopper.id),
+            self.outcome,
+            f"{self._run}-{number}-{visits}",
+        )
         try:
             # The past used the first visits' random numbers, so live ones start far from them.
-            await guest.play(visit(self._world, shopper, 10_000 + visits), self._plan.haste, deadline)
+            await guest.play(
+                visit(self._world, shopper, 10_000 + visits), self._plan.haste, deadline
+            )
         except Unanswered as error:
             self.outcome.broken_visits += 1
             logger.warning("a visit broke off: %s", error)
@@ -150,7 +170,9 @@ class Traffic:
 class Guest:
     """One visit under way: the steps of a shopper on one side, collector and API on the other."""
 
-    def __init__(self, client: Client, shopper: Shopper, variant: str, outcome: Outcome, session_id: str) -> None:
+    def __init__(
+        self, client: Client, shopper: Shopper, variant: str, outcome: Outcome, session_id: str
+    ) -> None:
         self.browser = Browser(shopper.identity, session_id)
         self._client = client
         self._variant = variant
@@ -159,7 +181,8 @@ class Guest:
         self._outbox = Outbox(client)
 
     async def play(self, steps: Visit, haste: float, deadline: float) -> None:
-        """Live the visit, `haste` times faster than life; leave at the first pause past `deadline`."""
+        """Live the visit, `haste` times faster than life; leave at the first pause past
+        `deadline`."""
         answer: list[str] | None = None
         while True:
             try:
@@ -208,7 +231,9 @@ class Guest:
 
 
 def _slate(answer: Answer, look: Look, variant: str) -> Slate:
-    return Slate(answer.request_id, look.placement, variant, answer.recommendations, answer.propensities)
+    return Slate(
+        answer.request_id, look.placement, variant, answer.recommendations, answer.propensities
+    )
 
 
 async def _rest(pause: Pause, haste: float, deadline: float) -> bool:

@@ -55,7 +55,9 @@ class Warehouse:
 
     def log(self) -> LogCount:
         """How much the events log holds."""
-        row = self._rows(f"select count(*) as n, count(distinct event_id) as d from {self._dataset}.events")[0]
+        row = self._rows(
+            f"select count(*) as n, count(distinct event_id) as d from {self._dataset}.events"
+        )[0]
         return LogCount(int(row["n"]), int(row["d"]))
 
     def event_ids(self) -> set[str]:
@@ -66,7 +68,8 @@ class Warehouse:
     def dead_letters(self) -> dict[str, int]:
         """Dead letters as `source: field: reason` -> count."""
         rows = self._rows(
-            f"select source, field, reason, count(*) as n from {self._dataset}.dead_letters group by 1, 2, 3"
+            f"select source, field, reason, count(*) as n from {self._dataset}.dead_letters group "
+            "by 1, 2, 3"
         )
         return {f"{row['source']}: {row['field']}: {row['reason']}": int(row["n"]) for row in rows}
 
@@ -75,7 +78,10 @@ class Warehouse:
         store = Store(self._env["GOOGLE_CLOUD_PROJECT"], self._env["FRESHET_BIGTABLE_INSTANCE"])
         try:
             profiles = [UserProfile.decode(value).events_total for _, value in store.scan(PROFILE)]
-            stats = [sum(ItemStats.decode(value).counts.totals.values()) for _, value in store.scan(STATS)]
+            stats = [
+                sum(ItemStats.decode(value).counts.totals.values())
+                for _, value in store.scan(STATS)
+            ]
             return Held(len(profiles), store.count("items"), sum(profiles), sum(stats))
         finally:
             store.close()
@@ -88,8 +94,12 @@ class Warehouse:
         return list(self._bigquery.query_and_wait(sql))
 
 
-async def wait_until_folded(warehouse: Warehouse, expected: int, *, patience_s: float = 20.0) -> Held:
-    """Wait until the profiles hold `expected` events, or `patience_s` is over; what Bigtable holds then."""
+async def wait_until_folded(
+    warehouse: Warehouse, expected: int, *, patience_s: float = 20.0
+) -> Held:
+    """Wait until the profiles hold `expected` events, or `patience_s` is over; what Bigtable holds
+    then.
+    """
     end = time.monotonic() + patience_s
     held = await asyncio.to_thread(warehouse.held)
     while held.events_in_profiles != expected and time.monotonic() < end:
@@ -105,7 +115,9 @@ async def wait_until_stored(
     patience_s: float = 60.0,
     say: Callable[[str], None] = lambda line: None,
 ) -> LogCount:
-    """Wait until the log holds `expected` ids, or nothing new comes for `patience_s`; the last count."""
+    """Wait until the log holds `expected` ids, or nothing new comes for `patience_s`; the last
+    count.
+    """
     count = await asyncio.to_thread(warehouse.log)
     since = said = time.monotonic()
     while count.distinct < expected and time.monotonic() - since < patience_s:

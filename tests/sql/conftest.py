@@ -1,4 +1,5 @@
-"""An empty warehouse for each test, the session's own on the local BigQuery, to be filled by hand."""
+"""An empty warehouse for each test, the session's own on the local BigQuery, to be filled by
+hand."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from tests.stack.bootstrap import bigquery_client, empty_warehouse
 
 
 class Warehouse:
-    """One dataset with all tables, empty, and views; rows go in by insertAll and come out as dicts."""
+    """One dataset with all tables, empty, and views; rows go in by insertAll and come out as
+    dicts."""
 
     def __init__(self, client: bigquery.Client, dataset: str) -> None:
         self.client = client

@@ -1,4 +1,6 @@
-"""What training and experiments see: neither bots nor who denied personalization, as the pipeline reads metadata."""
+"""What training and experiments see: neither bots nor who denied personalization, as the pipeline
+reads metadata.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ METADATA: dict[str, dict[str, Any]] = {
 def test_the_view_asks_of_metadata_what_the_pipeline_asks(tables: Warehouse) -> None:
     noon = datetime(2025, 1, 1, 12, tzinfo=UTC)
     row = {"event": "click", "visitor": "u#1", "timestamp": noon.isoformat()}
-    rows = [{"event_id": name, **row, "metadata": json.dumps(found)} for name, found in METADATA.items()]
+    rows = [
+        {"event_id": name, **row, "metadata": json.dumps(found)} for name, found in METADATA.items()
+    ]
     tables.insert("events", [*rows, {"event_id": "none", **row}])
 
     trusted = {found["event_id"] for found in tables.rows("events_trusted", "event_id")}
@@ -45,5 +49,8 @@ def test_the_view_asks_of_metadata_what_the_pipeline_asks(tables: Warehouse) -> 
         name: Event(event_id=name, event="click", timestamp=noon, user_id="1", metadata=found)
         for name, found in METADATA.items()
     }
-    assert trusted == {"none", *(name for name, event in events.items() if may_fold(event) and not is_bot(event))}
+    assert trusted == {
+        "none",
+        *(name for name, event in events.items() if may_fold(event) and not is_bot(event)),
+    }
     assert trusted >= {"nothing", "other", "agreed", "analytics denied", "null", "no bot"}

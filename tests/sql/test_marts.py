@@ -22,10 +22,18 @@ HISTORY_DAYS = 30
 
 @pytest.fixture(scope="module")
 def short_dataset(bigquery_server: bigquery.Client) -> Iterator[str]:
-    """A dataset whose views look back `HISTORY_DAYS`, with those of its views that the tests ask."""
+    """A dataset whose views look back `HISTORY_DAYS`, with those of its views that the tests
+    ask."""
     dataset = f"sql_{uuid.uuid4().hex[:12]}"
     bigquery_server.create_dataset(dataset)
-    for name in ("events", "sessions", "anomalies", "events_unique", "events_trusted", "sessions_latest"):
+    for name in (
+        "events",
+        "sessions",
+        "anomalies",
+        "events_unique",
+        "events_trusted",
+        "sessions_latest",
+    ):
         bigquery_server.query_and_wait(schema.ddl(name, dataset, HISTORY_DAYS))
     yield dataset
     bigquery_server.delete_dataset(dataset, delete_contents=True)
@@ -46,7 +54,14 @@ def event(
 
 
 def shown(event_id: str, slate: str, product: str, variant: str = "personalized") -> dict[str, Any]:
-    return event(event_id, "impression", product_id=product, request_id=slate, placement="home", variant=variant)
+    return event(
+        event_id,
+        "impression",
+        product_id=product,
+        request_id=slate,
+        placement="home",
+        variant=variant,
+    )
 
 
 def clicked(event_id: str, slate: str | None, product: str) -> dict[str, Any]:
@@ -60,7 +75,9 @@ def session(
     return {"visitor": visitor, **times, "events": 1, "purchases": 0, "revenue": 0.0, **more}
 
 
-def test_an_event_delivered_twice_is_one_event_and_the_first_ingested_counts(tables: Warehouse) -> None:
+def test_an_event_delivered_twice_is_one_event_and_the_first_ingested_counts(
+    tables: Warehouse,
+) -> None:
     late, early = "2025-01-01T12:00:09Z", "2025-01-01T12:00:01Z"
     tables.insert(
         "events",
@@ -79,10 +96,19 @@ def test_an_event_delivered_twice_is_one_event_and_the_first_ingested_counts(tab
 
 
 def test_each_site_counts_its_own_as_the_documentation_does(tables: Warehouse) -> None:
-    [query] = re.findall(r"```sql\n(.+?)```", (REPO / "docs" / "collection.md").read_text(), re.DOTALL)
+    [query] = re.findall(
+        r"```sql\n(.+?)```", (REPO / "docs" / "collection.md").read_text(), re.DOTALL
+    )
     now = datetime.now(UTC).isoformat()
-    sent = [("e1", "click", "shop"), ("e2", "click", "shop"), ("e3", "click", "news"), ("e4", "search", "shop")]
-    tables.insert("events", [event(name, what, at=now, site=site) for name, what, site in [*sent, sent[0]]])
+    sent = [
+        ("e1", "click", "shop"),
+        ("e2", "click", "shop"),
+        ("e3", "click", "news"),
+        ("e4", "search", "shop"),
+    ]
+    tables.insert(
+        "events", [event(name, what, at=now, site=site) for name, what, site in [*sent, sent[0]]]
+    )
     tables.insert("events", [event("e5", "click", at=now)])
 
     rows = tables.client.query_and_wait(query.replace("freshet.", f"{tables.dataset}."))
@@ -93,7 +119,13 @@ def test_each_site_counts_its_own_as_the_documentation_does(tables: Warehouse) -
         ("shop", "click", 2),
         ("shop", "search", 1),
     ]
-    assert [row["site"] for row in tables.rows("events_trusted", "event_id")] == ["shop", "shop", "news", "shop", None]
+    assert [row["site"] for row in tables.rows("events_trusted", "event_id")] == [
+        "shop",
+        "shop",
+        "news",
+        "shop",
+        None,
+    ]
 
 
 @pytest.mark.parametrize("before", [True, False])
@@ -115,7 +147,8 @@ def test_no_browsers_event_displaces_a_servers_of_the_same_id(
     forged = {**sold, "sender": "browser", "price": 0.0, **squatter}
     early, late = "2025-01-01T12:00:01Z", "2025-01-01T12:00:09Z"
     tables.insert("events", [{**forged, "ingest_time": early if before else late}])
-    tables.insert("events", [{**sold, "ingest_time": at} for at in (late, early)])  # the server's came twice
+    # the server's came twice
+    tables.insert("events", [{**sold, "ingest_time": at} for at in (late, early)])
 
     rows = tables.rows("events_unique", "sender, site")
 
@@ -129,13 +162,20 @@ def test_events_that_share_an_id_and_differ_in_site_name_or_product_are_all_kept
     tables: Warehouse, sender: str | None
 ) -> None:
     sold = event("o1", "purchase", product_id="p1", site="shop", sender=sender)
-    others: list[dict[str, Any]] = [{"site": "news"}, {"site": None}, {"event": "click"}, {"product_id": "p2"}]
+    others: list[dict[str, Any]] = [
+        {"site": "news"},
+        {"site": None},
+        {"event": "click"},
+        {"product_id": "p2"},
+    ]
     tables.insert("events", [{**sold, **other} for other in ({}, *others)])
 
     assert len(tables.rows("events_unique", "event_id")) == 1 + len(others)
 
 
-def test_of_one_event_id_each_browsers_visitor_keeps_the_event_that_came_first(tables: Warehouse) -> None:
+def test_of_one_event_id_each_browsers_visitor_keeps_the_event_that_came_first(
+    tables: Warehouse,
+) -> None:
     times = ["2025-01-01T12:00:01Z", "2025-01-01T12:00:02Z", "2025-01-01T12:00:03Z"]
     told = [("a#1", "first"), ("a#2", "first"), ("a#1", "again")]
     for sender in ("browser", None):  # None: written before the column was there
@@ -150,11 +190,22 @@ def test_of_one_event_id_each_browsers_visitor_keeps_the_event_that_came_first(t
 
     rows = tables.rows("events_unique", "event_id, visitor")
 
-    assert [(row["visitor"], row["query"]) for row in rows] == [("a#1", "first"), ("a#2", "first")] * 2
+    assert [(row["visitor"], row["query"]) for row in rows] == [
+        ("a#1", "first"),
+        ("a#2", "first"),
+    ] * 2
 
 
-def mark(visitor: str | None, found_at: str, marked_until: str | None, anomaly_id: str = "m1") -> dict[str, Any]:
-    row = {"id": anomaly_id, "visitor": visitor, "rule": "event_rate_1m", "severity": "high", "found_at": found_at}
+def mark(
+    visitor: str | None, found_at: str, marked_until: str | None, anomaly_id: str = "m1"
+) -> dict[str, Any]:
+    row = {
+        "id": anomaly_id,
+        "visitor": visitor,
+        "rule": "event_rate_1m",
+        "severity": "high",
+        "found_at": found_at,
+    }
     return {**row, "marked_until": marked_until}
 
 
@@ -176,19 +227,30 @@ def test_a_marked_visitors_events_are_not_trusted_from_the_finding_until_just_be
 
     trusted = ["another visitor's", "at the end", "just before"]
     assert [row["event_id"] for row in rows] == trusted
-    assert rows == [row for row in tables.rows("events_unique", "event_id") if row["event_id"] in trusted]
+    assert rows == [
+        row for row in tables.rows("events_unique", "event_id") if row["event_id"] in trusted
+    ]
 
 
-def test_a_finding_that_does_not_mark_or_names_no_visitor_leaves_the_events_in(tables: Warehouse) -> None:
+def test_a_finding_that_does_not_mark_or_names_no_visitor_leaves_the_events_in(
+    tables: Warehouse,
+) -> None:
     noon = "2025-01-01T12:00:00Z"
     tables.insert("events", [event("e1", "click", "u#1", noon)])
-    tables.insert("anomalies", [mark("u#1", noon, None), mark(None, noon, "2025-01-02T12:00:00Z", "m2")])
+    tables.insert(
+        "anomalies", [mark("u#1", noon, None), mark(None, noon, "2025-01-02T12:00:00Z", "m2")]
+    )
 
     assert [row["event_id"] for row in tables.rows("events_trusted", "event_id")] == ["e1"]
 
 
-def test_an_event_under_two_marks_is_left_out_and_one_between_them_is_not(tables: Warehouse) -> None:
-    tables.insert("events", [event(f"at {hour}", "click", at=f"2025-01-01T{hour}:30:00Z") for hour in (10, 11, 12, 14)])
+def test_an_event_under_two_marks_is_left_out_and_one_between_them_is_not(
+    tables: Warehouse,
+) -> None:
+    tables.insert(
+        "events",
+        [event(f"at {hour}", "click", at=f"2025-01-01T{hour}:30:00Z") for hour in (10, 11, 12, 14)],
+    )
     tables.insert(
         "anomalies",
         [
@@ -201,27 +263,45 @@ def test_an_event_under_two_marks_is_left_out_and_one_between_them_is_not(tables
     assert [row["event_id"] for row in tables.rows("events_trusted", "event_id")] == ["at 12"]
 
 
-def test_what_a_marked_visitor_was_shown_and_clicked_is_no_figure_of_the_experiment(tables: Warehouse) -> None:
+def test_what_a_marked_visitor_was_shown_and_clicked_is_no_figure_of_the_experiment(
+    tables: Warehouse,
+) -> None:
     tables.insert("events", [shown("i1", "r1", "p1"), clicked("c1", "r1", "p1")])
-    tables.insert("events", [{**shown(f"b{n}", "r2", f"p{n}"), "visitor": "u#bot"} for n in range(5)])
-    tables.insert("events", [{**clicked(f"d{n}", "r2", f"p{n}"), "visitor": "u#bot"} for n in range(5)])
+    tables.insert(
+        "events", [{**shown(f"b{n}", "r2", f"p{n}"), "visitor": "u#bot"} for n in range(5)]
+    )
+    tables.insert(
+        "events", [{**clicked(f"d{n}", "r2", f"p{n}"), "visitor": "u#bot"} for n in range(5)]
+    )
     tables.insert("anomalies", [mark("u#bot", "2025-01-01T00:00:00Z", "2025-01-02T00:00:00Z")])
 
     (personalized,) = tables.rows("ctr_by_variant", "variant")
 
-    assert (personalized["slates"], personalized["impressions"], personalized["clicked_impressions"]) == (1, 1, 1)
+    assert (
+        personalized["slates"],
+        personalized["impressions"],
+        personalized["clicked_impressions"],
+    ) == (1, 1, 1)
 
 
-def test_a_mark_older_than_the_history_still_holds_for_the_events_in_it(short_history: Warehouse) -> None:
+def test_a_mark_older_than_the_history_still_holds_for_the_events_in_it(
+    short_history: Warehouse,
+) -> None:
     now = datetime.now(UTC)
-    begun, seen, ends = [(now + timedelta(days=days)).isoformat() for days in (-HISTORY_DAYS - 10, -1, 5)]
-    short_history.insert("events", [event("e1", "click", "u#1", seen), event("e2", "click", "u#2", seen)])
+    begun, seen, ends = [
+        (now + timedelta(days=days)).isoformat() for days in (-HISTORY_DAYS - 10, -1, 5)
+    ]
+    short_history.insert(
+        "events", [event("e1", "click", "u#1", seen), event("e2", "click", "u#2", seen)]
+    )
     short_history.insert("anomalies", [mark("u#1", begun, ends)])
 
     assert [row["event_id"] for row in short_history.rows("events_trusted", "event_id")] == ["e2"]
 
 
-def test_the_funnel_counts_a_visitor_once_a_day_and_only_with_the_steps_before(tables: Warehouse) -> None:
+def test_the_funnel_counts_a_visitor_once_a_day_and_only_with_the_steps_before(
+    tables: Warehouse,
+) -> None:
     tables.insert(
         "events",
         [
@@ -261,7 +341,9 @@ def test_the_funnel_counts_a_visitor_once_a_day_and_only_with_the_steps_before(t
     assert second["cart_to_purchase_rate"] is None
 
 
-def test_an_impression_counts_as_clicked_once_however_often_it_is_clicked(tables: Warehouse) -> None:
+def test_an_impression_counts_as_clicked_once_however_often_it_is_clicked(
+    tables: Warehouse,
+) -> None:
     tables.insert(
         "events",
         [
@@ -297,15 +379,31 @@ def bought(
 ) -> dict[str, Any]:
     """One product of an order, with the value of the whole."""
     metadata = {"order_id": order, "order_value": 30.5, "currency": "EUR", "quantity": 2, **more}
-    sold = event(f"{order}#{product}#0", "purchase", visitor, product_id=product, price=5.0, site="shop", sender=sender)
-    return {**sold, "metadata": json.dumps({name: value for name, value in metadata.items() if value is not None})}
+    sold = event(
+        f"{order}#{product}#0",
+        "purchase",
+        visitor,
+        product_id=product,
+        price=5.0,
+        site="shop",
+        sender=sender,
+    )
+    return {
+        **sold,
+        "metadata": json.dumps(
+            {name: value for name, value in metadata.items() if value is not None}
+        ),
+    }
 
 
 def test_an_orders_value_counts_once_however_many_products_it_has(tables: Warehouse) -> None:
     order = [bought("o1", product) for product in ("p1", "p2", "p3")]
     tables.insert("events", [*order, order[0]])
     tables.insert("events", [bought("o2", "p1", order_value=None, quantity=None, currency=None)])
-    tables.insert("events", [{**bought("o3", "p1"), "event": "add_to_cart"}, event("e4", "purchase", product_id="p1")])
+    tables.insert(
+        "events",
+        [{**bought("o3", "p1"), "event": "add_to_cart"}, event("e4", "purchase", product_id="p1")],
+    )
 
     first, second = tables.rows("orders", "order_id")
 
@@ -322,11 +420,17 @@ def test_an_orders_value_counts_once_however_many_products_it_has(tables: Wareho
         "products_value": 30.0,
         "currency": "EUR",
     }
-    assert (second["order_id"], second["order_value"], second["products_value"]) == ("o2", None, 5.0)
+    assert (second["order_id"], second["order_value"], second["products_value"]) == (
+        "o2",
+        None,
+        5.0,
+    )
 
 
 def test_orders_are_summed_as_the_documentation_does(tables: Warehouse) -> None:
-    [query] = re.findall(r"```sql\n(.+?)```", (REPO / "docs" / "tracking-plan.md").read_text(), re.DOTALL)
+    [query] = re.findall(
+        r"```sql\n(.+?)```", (REPO / "docs" / "tracking-plan.md").read_text(), re.DOTALL
+    )
     now = datetime.now(UTC).isoformat()
     order = [bought("o1", product) for product in ("p1", "p2")]
     others = [bought("o2", "p1", order_value=None), bought("o3", "p1", currency="USD")]
@@ -337,12 +441,18 @@ def test_orders_are_summed_as_the_documentation_does(tables: Warehouse) -> None:
     assert sorted(tuple(row.values()) for row in rows) == [("EUR", 2, 40.5), ("USD", 1, 30.5)]
 
 
-def test_an_order_that_a_server_sent_is_the_servers_alone_and_any_other_its_visitors(tables: Warehouse) -> None:
+def test_an_order_that_a_server_sent_is_the_servers_alone_and_any_other_its_visitors(
+    tables: Warehouse,
+) -> None:
     forged: dict[str, Any] = {"visitor": "a#stranger", "sender": "browser", "order_value": 9e9}
     tables.insert("events", [bought("o1", "p1"), bought("o1", "p1", "a#1", "browser")])
     tables.insert("events", [bought("o1", "p9", **forged), bought("o2", "p1", **forged)])
     tables.insert(
-        "events", [bought("o2", product, "a#1", sender) for product, sender in (("p1", "browser"), ("p2", None))]
+        "events",
+        [
+            bought("o2", product, "a#1", sender)
+            for product, sender in (("p1", "browser"), ("p2", None))
+        ],
     )
 
     rows = tables.rows("orders", "order_id, visitor")
@@ -371,12 +481,42 @@ def test_a_session_that_a_late_event_joined_to_another_is_gone(tables: Warehouse
     tables.insert(
         "sessions",
         [
-            session("u#1", "2025-01-01T12:00:00Z", "2025-01-01T12:10:00Z", "2025-01-01T12:45:00Z", events=2),
-            session("u#1", "2025-01-01T12:50:00Z", "2025-01-01T12:55:00Z", "2025-01-01T13:30:00Z", events=3),
-            session("u#1", "2025-01-01T12:00:00Z", "2025-01-01T12:55:00Z", "2025-01-01T13:40:00Z", events=6),
+            session(
+                "u#1",
+                "2025-01-01T12:00:00Z",
+                "2025-01-01T12:10:00Z",
+                "2025-01-01T12:45:00Z",
+                events=2,
+            ),
+            session(
+                "u#1",
+                "2025-01-01T12:50:00Z",
+                "2025-01-01T12:55:00Z",
+                "2025-01-01T13:30:00Z",
+                events=3,
+            ),
+            session(
+                "u#1",
+                "2025-01-01T12:00:00Z",
+                "2025-01-01T12:55:00Z",
+                "2025-01-01T13:40:00Z",
+                events=6,
+            ),
             # later the same day, and another visitor at the same time: both stay
-            session("u#1", "2025-01-01T18:00:00Z", "2025-01-01T18:01:00Z", "2025-01-01T18:40:00Z", events=1),
-            session("u#2", "2025-01-01T12:50:00Z", "2025-01-01T12:55:00Z", "2025-01-01T13:30:00Z", events=5),
+            session(
+                "u#1",
+                "2025-01-01T18:00:00Z",
+                "2025-01-01T18:01:00Z",
+                "2025-01-01T18:40:00Z",
+                events=1,
+            ),
+            session(
+                "u#2",
+                "2025-01-01T12:50:00Z",
+                "2025-01-01T12:55:00Z",
+                "2025-01-01T13:30:00Z",
+                events=5,
+            ),
         ],
     )
 
@@ -390,9 +530,23 @@ def test_sessions_of_a_day_are_counted_and_measured(tables: Warehouse) -> None:
         "sessions",
         [
             session("u#1", "2025-01-01T10:00:00Z", "2025-01-01T10:01:00Z", events=3),
-            session("u#1", "2025-01-01T20:00:00Z", "2025-01-01T20:02:00Z", events=5, purchases=2, revenue=30.0),
+            session(
+                "u#1",
+                "2025-01-01T20:00:00Z",
+                "2025-01-01T20:02:00Z",
+                events=5,
+                purchases=2,
+                revenue=30.0,
+            ),
             session("u#2", "2025-01-01T10:00:00Z", "2025-01-01T10:10:00.500Z", events=10),
-            session("u#3", "2025-01-01T23:59:59Z", "2025-01-02T00:00:59Z", events=2, purchases=1, revenue=10.0),
+            session(
+                "u#3",
+                "2025-01-01T23:59:59Z",
+                "2025-01-02T00:00:59Z",
+                events=2,
+                purchases=1,
+                revenue=10.0,
+            ),
             session("u#4", "2025-01-02T00:00:00Z", "2025-01-02T00:00:00Z", events=1, revenue=None),
         ],
     )
@@ -416,7 +570,9 @@ def test_sessions_of_a_day_are_counted_and_measured(tables: Warehouse) -> None:
 
 def test_views_look_no_further_back_than_they_are_told(short_history: Warehouse) -> None:
     now = datetime.now(UTC)
-    recent, old = [(now - timedelta(days=days)).isoformat() for days in (HISTORY_DAYS - 1, HISTORY_DAYS + 1)]
+    recent, old = [
+        (now - timedelta(days=days)).isoformat() for days in (HISTORY_DAYS - 1, HISTORY_DAYS + 1)
+    ]
     short_history.insert("events", [event("e1", "click", at=recent), event("e2", "click", at=old)])
     short_history.insert("sessions", [session("u#1", recent, recent), session("u#2", old, old)])
 
@@ -425,6 +581,11 @@ def test_views_look_no_further_back_than_they_are_told(short_history: Warehouse)
 
 
 def test_an_empty_warehouse_answers_with_no_rows(tables: Warehouse) -> None:
-    marts = {"funnel_daily": "day", "ctr_by_variant": "variant", "sessions_daily": "day", "orders": "order_id"}
+    marts = {
+        "funnel_daily": "day",
+        "ctr_by_variant": "variant",
+        "sessions_daily": "day",
+        "orders": "order_id",
+    }
     for mart, key in marts.items():
         assert tables.rows(mart, key) == []

@@ -18,7 +18,8 @@ from tests.sql.conftest import Warehouse
 FILES = sorted(schema.FOLDER.rglob("*.sql"))
 CONTRACT = {
     "events": " ".join(LOG_COLUMNS),
-    "sessions": "visitor session_start session_end events views clicks carts purchases impressions items"
+    "sessions": "visitor session_start session_end events views clicks carts purchases impressions "
+    "items"
     " categories revenue dwell_s top_category first_event emitted_at",
     "dead_letters": "received_at source field reason payload encoding attributes",
     "dead_letters_replayed": "letter_id replayed_at outcome events refused",
@@ -32,17 +33,23 @@ DUCKDB_ONLY = {
     "integer division": r"//",
     "a function of time": r"\b(strftime|strptime|date_part|epoch\w*|time_bucket|make_timestamp|age)\(",
     "an aggregate": r"\b(median|mode|quantile\w*|arg_max|arg_min|first|last|histogram|product)\(",
-    "a keyword": r"\b(ilike|glob|using sample|asof|exclude|order by all|group by all|distinct on)\b",
+    "a keyword": r"\b(ilike|glob|using sample|asof|exclude|order by all|group by all|distinct "
+    r"on)\b",
     "a type": r"\b(varchar|double|hugeint|ubigint|timestamptz|blob)\b",
 }
 
 
 RESERVED = frozenset(
-    "all and any array as asc assert_rows_modified at between by case cast collate contains create cross cube current"
-    " default define desc distinct else end enum escape except exclude exists extract false fetch following for from"
-    " full group grouping groups hash having if ignore in inner intersect interval into is join lateral left like limit"
-    " lookup merge natural new no not null nulls of on or order outer over partition preceding proto qualify range"
-    " recursive respect right rollup rows select set some struct tablesample then to treat true unbounded union unnest"
+    "all and any array as asc assert_rows_modified at between by case cast collate contains create "
+    "cross cube current"
+    " default define desc distinct else end enum escape except exclude exists extract false fetch "
+    "following for from"
+    " full group grouping groups hash having if ignore in inner intersect interval into is join "
+    "lateral left like limit"
+    " lookup merge natural new no not null nulls of on or order outer over partition preceding "
+    "proto qualify range"
+    " recursive respect right rollup rows select set some struct tablesample then to treat true "
+    "unbounded union unnest"
     " using when where window with within".split()
 )
 
@@ -62,7 +69,10 @@ def test_a_table_has_the_columns_of_the_contract_each_described(name: str) -> No
 def test_a_table_is_partitioned_by_a_time_that_is_never_null_and_clustered() -> None:
     for table in schema.tables():
         columns = {column.name: column for column in table.columns}
-        assert (columns[table.partition].type, columns[table.partition].mode) == ("TIMESTAMP", "REQUIRED")
+        assert (columns[table.partition].type, columns[table.partition].mode) == (
+            "TIMESTAMP",
+            "REQUIRED",
+        )
         assert 1 <= len(table.clustering) <= 4
         assert set(table.clustering) <= set(columns)
 
@@ -74,7 +84,9 @@ def test_no_table_or_column_needs_quotes_because_bigquery_keeps_its_name_for_its
 
 def test_rows_of_triggers_and_findings_fit_their_tables() -> None:
     trigger = Trigger(id="1", visitor="u#1", rule="r", channel="email", at_ms=0, signals={})
-    anomaly = Anomaly(id="1", rule="r", severity="low", marks=True, at_ms=0, until_ms=1, signals={}, visitor="u#1")
+    anomaly = Anomaly(
+        id="1", rule="r", severity="low", marks=True, at_ms=0, until_ms=1, signals={}, visitor="u#1"
+    )
     now = datetime(2025, 1, 1, tzinfo=UTC)
     assert set(trigger.row(now)) == set(CONTRACT["campaigns"].split())
     assert set(anomaly.row(now)) == set(CONTRACT["anomalies"].split())
@@ -84,7 +96,10 @@ def test_what_the_warehouse_made_is_what_the_files_say(tables: Warehouse) -> Non
     for table in schema.tables():
         made = tables.client.get_table(f"{tables.dataset}.{table.name}")
         assert made.time_partitioning is not None
-        assert (made.time_partitioning.type_, made.time_partitioning.field) == ("DAY", table.partition)
+        assert (made.time_partitioning.type_, made.time_partitioning.field) == (
+            "DAY",
+            table.partition,
+        )
         assert made.clustering_fields == list(table.clustering)
         assert made.description == table.description
         fields = [(f.name, f.field_type, f.mode, f.description) for f in made.schema]
@@ -127,19 +142,33 @@ def test_a_view_is_a_step_after_the_last_that_it_reads_whatever_they_are_called(
         view("e", "a", layer="marts"),
     ]
     ordered = schema.in_order(given, {"events"})
-    assert [(found.name, found.step) for found in ordered] == [("b", 1), ("d", 1), ("c", 2), ("a", 3), ("e", 4)]
+    assert [(found.name, found.step) for found in ordered] == [
+        ("b", 1),
+        ("d", 1),
+        ("c", 2),
+        ("a", 3),
+        ("e", 4),
+    ]
 
 
 @pytest.mark.parametrize(
     ("views", "message"),
     [
         ([view("a", "event")], "a: expected to read tables and views, got event"),
-        ([view("a", "b"), view("b", "a")], "views: expected no circle, got (a reads b reads a|b reads a reads b)"),
+        (
+            [view("a", "b"), view("b", "a")],
+            "views: expected no circle, got (a reads b reads a|b reads a reads b)",
+        ),
         ([view("a", "a")], "views: expected no circle, got a reads a"),
-        ([view("a", "m"), view("m", "events", layer="marts")], "a: expected a staging view to read no mart, got m"),
+        (
+            [view("a", "m"), view("m", "events", layer="marts")],
+            "a: expected a staging view to read no mart, got m",
+        ),
     ],
 )
-def test_a_reference_that_cannot_be_followed_is_named(views: list[schema.View], message: str) -> None:
+def test_a_reference_that_cannot_be_followed_is_named(
+    views: list[schema.View], message: str
+) -> None:
     with pytest.raises(schema.SchemaError, match=f"^{message}$"):
         schema.in_order(views, {"events"})
 
@@ -151,7 +180,9 @@ def test_no_two_files_make_the_same_name_and_none_is_numbered() -> None:
 
 
 def test_one_statement_can_be_had_by_name() -> None:
-    assert "create or replace view `p-1.freshet.funnel_daily`" in schema.ddl("funnel_daily", "p-1.freshet")
+    assert "create or replace view `p-1.freshet.funnel_daily`" in schema.ddl(
+        "funnel_daily", "p-1.freshet"
+    )
     with pytest.raises(schema.SchemaError, match=r"expected one of anomalies, .*, got 'nothing'"):
         schema.ddl("nothing", "freshet")
 
@@ -196,7 +227,11 @@ def test_the_check_for_duckdbs_sql_finds_it(text: str) -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_a_file_follows_the_house_style(path: Path) -> None:
     text = path.read_text()
-    assert [line.split(":")[0] for line in text.splitlines()[:3]] == ["-- purpose", "-- grain", "-- inputs"]
+    assert [line.split(":")[0] for line in text.splitlines()[:3]] == [
+        "-- purpose",
+        "-- grain",
+        "-- inputs",
+    ]
     outside_quotes = re.sub(r"'[^']*'|`[^`]*`", "", code(path))
     assert outside_quotes == outside_quotes.lower(), "keywords and names are lowercase"
     assert all(len(line) <= 130 for line in text.splitlines())

@@ -1,7 +1,7 @@
 """The local stack: everything Freshet needs from Google Cloud, and Freshet itself, on one machine.
 
-`python -m tests.stack up|down|status|bootstrap|exec`; from Python: `running_stack("name")`, and `load_env()`
-to join one that is up.
+`python -m tests.stack up|down|status|bootstrap|exec`; from Python: `running_stack("name")`, and
+`load_env()` to join one that is up.
 """
 
 from tests.stack.environment import NotUp, load_env

@@ -21,12 +21,19 @@ OVERRIDABLE = ("FRESHET_BACKFILL_KEY", "FRESHET_ITEM_TTL_DAYS", "FRESHET_MAX_ITE
 
 
 def up(options: argparse.Namespace) -> int:
-    """Starts the stack, shows what runs where, and stays until told to stop or until a process ends."""
+    """Starts the stack, shows what runs where, and stays until told to stop or until a process
+    ends.
+    """
     began = time.monotonic()
     own = {name: os.environ[name] for name in OVERRIDABLE if os.environ.get(name)}
-    with running_stack(options.name, options.ports, options.only, own, _say, _origins(options.origin)) as stack:
+    with running_stack(
+        options.name, options.ports, options.only, own, _say, _origins(options.origin)
+    ) as stack:
         _say(f"up after {time.monotonic() - began:.1f} s\n\n{stack.table()}\n")
-        _say(f"logs are in {(stack.folder / 'logs').relative_to(REPO)}; Ctrl-C or `make down` stops all of it")
+        _say(
+            f"logs are in {(stack.folder / 'logs').relative_to(REPO)}; Ctrl-C or `make down` stops "
+            "all of it"
+        )
         _watch(stack)
     return 0
 
@@ -61,8 +68,11 @@ def status(options: argparse.Namespace) -> int:
 
 
 def bootstrap(options: argparse.Namespace) -> int:
-    """Makes topics, tables and views in emulators that are up, also ones that something else started."""
-    from tests.stack.bootstrap import bootstrap  # Google's clients take seconds to import: not for `down`
+    """Makes topics, tables and views in emulators that are up, also ones that something else
+    started.
+    """
+    # Google's clients take seconds to import: not for `down`
+    from tests.stack.bootstrap import bootstrap
 
     env = _env(options.name) if presence.is_up(options.name) else os.environ
     parts = set(EMULATORS) & set(options.only)
@@ -82,7 +92,9 @@ def _wait_for(parts: set[str], env: Mapping[str, str]) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Replaces this process by a command that knows where the stack is."""
     if not options.command:
-        raise StackError("exec: expected a command, as in: exec -- python -m pipeline.catalog_loader FILE")
+        raise StackError(
+            "exec: expected a command, as in: exec -- python -m pipeline.catalog_loader FILE"
+        )
     os.execvpe(options.command[0], options.command, {**os.environ, **_env(options.name)})
 
 
@@ -104,13 +116,17 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         command.add_argument("--name", default=DEFAULT, help="which stack, where there are several")
         if run in (up, bootstrap):
-            command.add_argument("--only", type=lambda text: text.split(","), default=[*EMULATORS, *APPS])
+            command.add_argument(
+                "--only", type=lambda text: text.split(","), default=[*EMULATORS, *APPS]
+            )
         if run is bootstrap:
             command.add_argument("--wait", action="store_true", help="until the emulators answer")
         if run is up:
             command.add_argument("--ports", default="default", help="auto, or name=port,...")
             command.add_argument(
-                "--origin", default="", help="pages that may call collector and API beside the store's"
+                "--origin",
+                default="",
+                help="pages that may call collector and API beside the store's",
             )
         if run is execute:
             command.add_argument("command", nargs="*")

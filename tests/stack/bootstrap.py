@@ -1,7 +1,7 @@
 """Makes what the applications expect to find: topics, subscriptions, tables and views.
 
-On Google Cloud this is Terraform's work; the names come from the same environment, the tables from the same
-files. Doing it twice changes nothing.
+On Google Cloud this is Terraform's work; the names come from the same environment, the tables from
+the same files. Doing it twice changes nothing.
 """
 
 from __future__ import annotations
@@ -47,9 +47,11 @@ def bootstrap(env: Environment, parts: set[str]) -> None:
 
 
 def make_topics(env: Environment) -> None:
-    """The topics that the pipeline reads, each with its subscription, and those that it publishes to.
+    """The topics that the pipeline reads, each with its subscription, and those that it publishes
+    to.
 
-    A subscription keeps acknowledged messages for 7 days, so that a reader can be wound back after a crash.
+    A subscription keeps acknowledged messages for 7 days, so that a reader can be wound back after
+    a crash.
     """
     project = f"projects/{env['GOOGLE_CLOUD_PROJECT']}"
     with publisher(env) as topics, subscriber(env) as subscriptions:
@@ -59,7 +61,9 @@ def make_topics(env: Environment) -> None:
             _unless_there(topics.create_topic, {"name": topic})
             _unless_there(subscriptions.create_subscription, _subscription(subscription, topic))
         for kind in ("CAMPAIGNS", "ANOMALIES"):
-            _unless_there(topics.create_topic, {"name": f"{project}/topics/{env[f'FRESHET_{kind}_TOPIC']}"})
+            _unless_there(
+                topics.create_topic, {"name": f"{project}/topics/{env[f'FRESHET_{kind}_TOPIC']}"}
+            )
 
 
 def _subscription(name: str, topic: str) -> dict[str, object]:
@@ -72,7 +76,9 @@ def _subscription(name: str, topic: str) -> dict[str, object]:
     }
 
 
-def _unless_there(create: Callable[[dict[str, object]], object], request: dict[str, object]) -> None:
+def _unless_there(
+    create: Callable[[dict[str, object]], object], request: dict[str, object]
+) -> None:
     try:
         create(request)
     except AlreadyExists:
@@ -80,7 +86,8 @@ def _unless_there(create: Callable[[dict[str, object]], object], request: dict[s
 
 
 def make_bigtable_tables(env: Environment) -> None:
-    """The tables of `pipeline.store`; the emulator knows every instance without being told of it."""
+    """The tables of `pipeline.store`; the emulator knows every instance without being told of
+    it."""
     host = env["BIGTABLE_EMULATOR_HOST"]
     with _own_environment("BIGTABLE_EMULATOR_HOST", host), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Connecting to Bigtable emulator", RuntimeWarning)
@@ -91,7 +98,9 @@ def make_bigtable_tables(env: Environment) -> None:
 
 @contextlib.contextmanager
 def _own_environment(name: str, value: str) -> Iterator[None]:
-    """Bigtable's admin client learns of an emulator in no other way than from this process' environment."""
+    """Bigtable's admin client learns of an emulator in no other way than from this process'
+    environment.
+    """
     before = os.environ.get(name)
     os.environ[name] = value
     try:
@@ -112,9 +121,11 @@ def make_warehouse(env: Environment) -> None:
 
 
 def empty_warehouse(env: Environment) -> None:
-    """The dataset's tables without rows, for whoever comes next; tens of times quicker than to make them.
+    """The dataset's tables without rows, for whoever comes next; tens of times quicker than to make
+    them.
 
-    The local BigQuery still knows the insert ids of the last minute: rows need ids that nobody has used.
+    The local BigQuery still knows the insert ids of the last minute: rows need ids that nobody has
+    used.
     """
     client = bigquery_client(env)
     for table in schema.tables():
@@ -128,6 +139,10 @@ def bigquery_client(env: Environment) -> bigquery.Client:
 
 
 def fresh_names(env: Environment, tag: str = "") -> dict[str, str]:
-    """`env` with topics, subscriptions, instance and dataset of new names, which nobody else uses."""
+    """`env` with topics, subscriptions, instance and dataset of new names, which nobody else
+    uses."""
     suffix = tag or f"t{uuid.uuid4().hex[:8]}"
-    return {**env, **{name: f"{env[name]}{'_' if 'DATASET' in name else '-'}{suffix}" for name in NAMES}}
+    return {
+        **env,
+        **{name: f"{env[name]}{'_' if 'DATASET' in name else '-'}{suffix}" for name in NAMES},
+    }

@@ -1,4 +1,5 @@
-"""What each process of a local stack is told: its environment, kept in a file for whoever joins in."""
+"""What each process of a local stack is told: its environment, kept in a file for whoever joins
+in."""
 
 from __future__ import annotations
 
@@ -69,9 +70,14 @@ def service_environment(ports: Ports, origins: Iterable[str] = ()) -> dict[str, 
 
 
 def files_environment(name: str) -> dict[str, str]:
-    """Models and catalog: in `build` for the default stack, else in the stack's own folder, apart from it."""
+    """Models and catalog: in `build` for the default stack, else in the stack's own folder, apart
+    from it.
+    """
     folder = REPO / "build" if name == DEFAULT else stack_folder(name)
-    return {"FRESHET_MODEL_DIR": str(folder / "models"), "FRESHET_CATALOG": str(folder / "catalog.jsonl")}
+    return {
+        "FRESHET_MODEL_DIR": str(folder / "models"),
+        "FRESHET_CATALOG": str(folder / "catalog.jsonl"),
+    }
 
 
 def procfile_environment(name: str, ports: Ports, parts: Iterable[str]) -> dict[str, str]:
@@ -93,7 +99,9 @@ def procfile_environment(name: str, ports: Ports, parts: Iterable[str]) -> dict[
 
 
 def write_env(name: str, env: Mapping[str, str]) -> None:
-    """Writes `build/stack/<name>/env.json`; replaced in one step, so that a reader sees all of it or none."""
+    """Writes `build/stack/<name>/env.json`; replaced in one step, so that a reader sees all of it
+    or none.
+    """
     target = make_private(stack_folder(name)) / "env.json"
     draft = target.with_suffix(".draft")
     draft.touch(0o600)
@@ -102,7 +110,9 @@ def write_env(name: str, env: Mapping[str, str]) -> None:
 
 
 def make_private(folder: Path) -> Path:
-    """Make the folder, for this user alone: environment and logs hold keys, the emulators' files what visitors did."""
+    """Make the folder, for this user alone: environment and logs hold keys, the emulators' files
+    what visitors did.
+    """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)  # also where an earlier release has made it
     return folder

@@ -1,4 +1,5 @@
-"""The ports of one local stack: fixed ones to remember, or free ones to run beside another stack."""
+"""The ports of one local stack: fixed ones to remember, or free ones to run beside another
+stack."""
 
 from __future__ import annotations
 
@@ -7,7 +8,8 @@ import socket
 from dataclasses import dataclass, fields, replace
 
 HOST = "127.0.0.1"
-# Below Linux's range for outgoing connections: none of those takes a port between our look and its use.
+# Below Linux's range for outgoing connections: none of those takes a port between our look and its
+# use.
 FREE_RANGE = range(20_000, 32_000)
 
 
@@ -17,7 +19,8 @@ class PortTaken(RuntimeError):
 
 @dataclass(frozen=True)
 class Ports:
-    """One port for each server, by its name in the Procfile; `bigquery_grpc` is BigQuery's second."""
+    """One port for each server, by its name in the Procfile; `bigquery_grpc` is BigQuery's
+    second."""
 
     store: int = 8000
     collector: int = 8080
@@ -45,7 +48,9 @@ def is_free(port: int) -> bool:
 
 
 def free_ports() -> Ports:
-    """Ports that nobody listens on, chosen at random so that two stacks starting at once do not meet."""
+    """Ports that nobody listens on, chosen at random so that two stacks starting at once do not
+    meet.
+    """
     picked = [port for port in random.SystemRandom().sample(FREE_RANGE, 200) if is_free(port)]
     return Ports(*picked[: len(fields(Ports))])
 
@@ -66,13 +71,19 @@ def _parse_port(part: str) -> tuple[str, int]:
     name, _, value = part.partition("=")
     names = [field.name for field in fields(Ports)]
     if name not in names or not value.isdecimal() or not 0 < int(value) < 65_536:
-        raise ValueError(f"ports: expected auto, or name=port with a name of {', '.join(names)}; got {part!r}")
+        raise ValueError(
+            f"ports: expected auto, or name=port with a name of {', '.join(names)}; got {part!r}"
+        )
     return name, int(value)
 
 
 def refuse_taken(ports: Ports, names: set[str]) -> None:
     """Raises PortTaken when something listens already where one of these parts would."""
-    taken = [(name, port) for name, port in ports.items() if name.split("_")[0] in names and not is_free(port)]
+    taken = [
+        (name, port)
+        for name, port in ports.items()
+        if name.split("_")[0] in names and not is_free(port)
+    ]
     if not taken:
         return
     which = ", ".join(f"{port} (for {name})" for name, port in taken)

@@ -19,12 +19,17 @@ from typing import TYPE_CHECKING
 REPO = Path(__file__).resolve().parents[2]
 
 SDK_HOW = (
-    "see https://cloud.google.com/sdk/docs/install, or set CLOUDSDK_ROOT to its folder; then its two emulators:"
+    "see https://cloud.google.com/sdk/docs/install, or set CLOUDSDK_ROOT to its folder; then its "
+    "two emulators:"
     " gcloud components install pubsub-emulator bigtable-emulator, or"
     " apt-get install google-cloud-cli-pubsub-emulator google-cloud-cli-bigtable-emulator"
 )
-JAVA_HOW = "the Pub/Sub emulator needs it: apt-get install default-jre-headless, or brew install openjdk"
-CHROMIUM_HOW = "the browser test needs it: apt-get install chromium, or set CHROMIUM to the program's path"
+JAVA_HOW = (
+    "the Pub/Sub emulator needs it: apt-get install default-jre-headless, or brew install openjdk"
+)
+CHROMIUM_HOW = (
+    "the browser test needs it: apt-get install chromium, or set CHROMIUM to the program's path"
+)
 BIGQUERY_HOW = "run `make setup`, which makes .venv-bigquery on Python 3.13"
 SDK_PLACES = (
     "/usr/lib/google-cloud-sdk",
@@ -78,9 +83,14 @@ def bigtable_emulator(environ: Mapping[str, str]) -> Path:
 
 
 def java(environ: Mapping[str, str]) -> Path:
-    """The Java program that the Pub/Sub emulator will use: `JAVA_HOME`'s, else the one on the path."""
+    """The Java program that the Pub/Sub emulator will use: `JAVA_HOME`'s, else the one on the
+    path."""
     home = environ.get("JAVA_HOME")
-    found = str(Path(home) / "bin" / "java") if home else shutil.which("java", path=environ.get("PATH", ""))
+    found = (
+        str(Path(home) / "bin" / "java")
+        if home
+        else shutil.which("java", path=environ.get("PATH", ""))
+    )
     if found and os.access(found, os.X_OK):
         return Path(found)
     raise Missing("Java", f"no program at JAVA_HOME={home}; {JAVA_HOW}" if home else JAVA_HOW)
@@ -101,7 +111,9 @@ def chromium(environ: Mapping[str, str]) -> Path:
         found = shutil.which(name, path=environ.get("PATH", ""))
         if found:
             return Path(found)
-    raise Missing("Chromium", f"no program at CHROMIUM={given}; {CHROMIUM_HOW}" if given else CHROMIUM_HOW)
+    raise Missing(
+        "Chromium", f"no program at CHROMIUM={given}; {CHROMIUM_HOW}" if given else CHROMIUM_HOW
+    )
 
 
 def terraform(environ: Mapping[str, str]) -> Path:
@@ -113,23 +125,30 @@ def terraform(environ: Mapping[str, str]) -> Path:
 
 
 def npm(environ: Mapping[str, str]) -> Path:
-    """The npm program of Node 18 or newer, which fetches the vendors' browser SDKs for the tests."""
+    """The npm program of Node 18 or newer, which fetches the vendors' browser SDKs for the
+    tests."""
     found = shutil.which("npm", path=environ.get("PATH", ""))
     if found:
         return Path(found)
-    raise Missing("npm", "the browser tests need it: apt-get install nodejs npm, or see https://nodejs.org")
+    raise Missing(
+        "npm", "the browser tests need it: apt-get install nodejs npm, or see https://nodejs.org"
+    )
 
 
 def python(version: str, environ: Mapping[str, str]) -> Path:
     """A Python of exactly this minor `version` ("3.13"), from the path or from pyenv's versions."""
-    pyenv = Path(environ.get("PYENV_ROOT") or Path(environ.get("HOME", "~")).expanduser() / ".pyenv")
+    pyenv = Path(
+        environ.get("PYENV_ROOT") or Path(environ.get("HOME", "~")).expanduser() / ".pyenv"
+    )
     on_path = shutil.which("python" + version, path=environ.get("PATH", ""))
     found = sorted(glob(str(pyenv / "versions" / (version + ".*") / "bin" / ("python" + version))))
     for candidate in ([on_path] if on_path else []) + found[::-1]:
         if _answers(candidate, version):
             return Path(candidate)
     apt = f"apt-get install python{version} python{version}-venv"
-    raise Missing(f"Python {version}", f"{apt}, pyenv install {version}, or uv python install {version}")
+    raise Missing(
+        f"Python {version}", f"{apt}, pyenv install {version}, or uv python install {version}"
+    )
 
 
 def _answers(program: str, version: str) -> bool:
@@ -147,7 +166,9 @@ NEEDED: dict[str, tuple[Finder, ...]] = {
 
 
 def missing(parts: Iterable[str], environ: Mapping[str, str]) -> list[Missing]:
-    """All that these parts of the stack need and the machine lacks, so that one message can say all of it."""
+    """All that these parts of the stack need and the machine lacks, so that one message can say all
+    of it.
+    """
     return _missing([finder for part in parts for finder in NEEDED.get(part, ())], environ)
 
 
@@ -168,11 +189,15 @@ def install_chromium() -> None:
     print("setup: installing Debian's chromium for the browser test", flush=True)
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "chromium"]):
-        subprocess.run(command, env=quiet, capture_output=True, stdin=subprocess.DEVNULL, check=False)
+        subprocess.run(
+            command, env=quiet, capture_output=True, stdin=subprocess.DEVNULL, check=False
+        )
 
 
 def _check() -> int:
-    """All that must be there before `make setup` can make the rest; then also what only the tests lack."""
+    """All that must be there before `make setup` can make the rest; then also what only the tests
+    lack.
+    """
     pythons = [partial(python, version) for version in ("3.11", "3.13")]
     problems = _missing([java, pubsub_emulator, bigtable_emulator, *pythons], os.environ)
     if not problems:
@@ -202,7 +227,10 @@ def main(arguments: Sequence[str]) -> int:
     if command == "chromium":
         return _chromium()
     if command not in ("npm", "python3.11", "python3.13"):
-        print(f"expected check, chromium, npm, python3.11 or python3.13, got {list(arguments)}", file=sys.stderr)
+        print(
+            f"expected check, chromium, npm, python3.11 or python3.13, got {list(arguments)}",
+            file=sys.stderr,
+        )
         return 2
     try:
         print(npm(os.environ) if command == "npm" else python(command[len("python") :], os.environ))

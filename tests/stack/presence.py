@@ -1,7 +1,7 @@
 """Whether a stack is up, who holds it, and how to end it: what `status` and `down` need.
 
-The process that started a stack holds a file lock for as long as the stack is up; the system lets go of it
-when that process ends, however it ends.
+The process that started a stack holds a file lock for as long as the stack is up; the system lets
+go of it when that process ends, however it ends.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ def is_up(name: str) -> bool:
 
 
 def shut_down(name: str, timeout_s: float = 40.0) -> bool:
-    """Tells the holder of the stack to stop it and waits until it has. False when no such stack is up.
+    """Tells the holder of the stack to stop it and waits until it has. False when no such stack is
+    up.
 
     Raises StackError when it is still up after `timeout_s` seconds although its holder was killed.
     """
@@ -83,13 +84,18 @@ def processes(name: str) -> dict[str, int]:
 
 
 def _state(name: str) -> dict[str, Any]:
-    state: dict[str, Any] = json.loads((stack_folder(name) / "state.json").read_text(encoding="utf-8"))
+    state: dict[str, Any] = json.loads(
+        (stack_folder(name) / "state.json").read_text(encoding="utf-8")
+    )
     return state
 
 
 def describe(env: Mapping[str, str], pids: Mapping[str, int]) -> str:
     """What runs where, a line a process."""
-    return "\n".join(f"  {part:<12} {_address(part, env):<24} {WHAT[part]:<36} pid {pid}" for part, pid in pids.items())
+    return "\n".join(
+        f"  {part:<12} {_address(part, env):<24} {WHAT[part]:<36} pid {pid}"
+        for part, pid in pids.items()
+    )
 
 
 def _address(part: str, env: Mapping[str, str]) -> str:

@@ -27,8 +27,8 @@ def procfile() -> dict[str, str]:
 class Reaper:
     """Kills what is left should this process be killed without a chance to clean up.
 
-    A small process of its own (`reaper.py`) reads from a pipe which groups run; when the pipe closes because
-    its writer is gone, it kills them.
+    A small process of its own (`reaper.py`) reads from a pipe which groups run; when the pipe
+    closes because its writer is gone, it kills them.
     """
 
     def __init__(self) -> None:
@@ -59,13 +59,17 @@ class Reaper:
 class ServerProcess:
     """One line of the Procfile, running in a process group of its own, its output in a log file."""
 
-    def __init__(self, name: str, command: str, env: Mapping[str, str], log: Path, reaper: Reaper) -> None:
+    def __init__(
+        self, name: str, command: str, env: Mapping[str, str], log: Path, reaper: Reaper
+    ) -> None:
         self.name = name
         self.log = log
         self._reaper = reaper
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
-            self._child = Popen(command, env=dict(env), cwd=REPO, stdin=subprocess.DEVNULL, stdout=output)
+            self._child = Popen(
+                command, env=dict(env), cwd=REPO, stdin=subprocess.DEVNULL, stdout=output
+            )
         reaper.watch(self.pid)
 
     @property
@@ -95,7 +99,8 @@ class ServerProcess:
         self._reaper.forget(self.pid)
 
     def _signal(self, number: signal.Signals) -> None:
-        # A group outlives its leader as long as one member runs, and its number is not given again before.
+        # A group outlives its leader as long as one member runs, and its number is not given again
+        # before.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
 
@@ -103,11 +108,15 @@ class ServerProcess:
         """The last lines of its log."""
         if not self.log.exists():
             return "(no log)"
-        return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+        return "\n".join(
+            self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
+        )
 
 
 def group_runs(group: int) -> bool:
-    """Whether the process group has a member; a killed one counts until its parent has collected it."""
+    """Whether the process group has a member; a killed one counts until its parent has collected
+    it.
+    """
     try:
         os.killpg(group, 0)
     except ProcessLookupError:

@@ -1,6 +1,7 @@
 """Asks each part of the stack the question that only a working one answers.
 
-Every question takes the stack's environment, returns when it was answered and raises `NotYet` otherwise.
+Every question takes the stack's environment, returns when it was answered and raises `NotYet`
+otherwise.
 """
 
 from __future__ import annotations
@@ -69,7 +70,9 @@ def ask_bigtable(env: Environment) -> None:
 
 def ask_bigquery(env: Environment) -> None:
     """Lists datasets."""
-    _get(f"{env['BIGQUERY_EMULATOR_HOST']}/bigquery/v2/projects/{env['GOOGLE_CLOUD_PROJECT']}/datasets")
+    _get(
+        f"{env['BIGQUERY_EMULATOR_HOST']}/bigquery/v2/projects/{env['GOOGLE_CLOUD_PROJECT']}/datasets"
+    )
 
 
 def ask_collector(env: Environment) -> None:
@@ -91,13 +94,16 @@ def ask_store(env: Environment) -> None:
 def ask_pipeline(env: Environment) -> None:
     """Publishes a message of no events and sees whether somebody takes it.
 
-    The pipeline has no port. A message of no events changes nothing anywhere; where nobody reads the
-    subscription it comes back to us, we acknowledge it, and the pipeline is not there yet.
+    The pipeline has no port. A message of no events changes nothing anywhere; where nobody reads
+    the subscription it comes back to us, we acknowledge it, and the pipeline is not there yet.
     """
     project = env["GOOGLE_CLOUD_PROJECT"]
     topic = f"projects/{project}/topics/{env['FRESHET_EVENTS_TOPIC']}"
     subscription = f"projects/{project}/subscriptions/{env['FRESHET_EVENTS_SUBSCRIPTION']}"
-    attributes = {"schema_version": "1", "ingest_time": datetime.now(UTC).isoformat().replace("+00:00", "Z")}
+    attributes = {
+        "schema_version": "1",
+        "ingest_time": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+    }
     with _grpc_errors(), publisher(env) as sender, subscriber(env) as reader:
         message = PubsubMessage(data=json.dumps({"events": []}).encode(), attributes=attributes)
         sender.publish(topic=topic, messages=[message], timeout=CALL_S)
@@ -109,27 +115,38 @@ def ask_pipeline(env: Environment) -> None:
 
 
 def _waiting(reader: SubscriberClient, subscription: str) -> Sequence[ReceivedMessage]:
-    """What the subscription holds now, without staying for what comes: that would be the pipeline's."""
+    """What the subscription holds now, without staying for what comes: that would be the
+    pipeline's.
+    """
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The return_immediately flag is deprecated", DeprecationWarning)
+        warnings.filterwarnings(
+            "ignore", "The return_immediately flag is deprecated", DeprecationWarning
+        )
         request = {"subscription": subscription, "max_messages": 10, "return_immediately": True}
         return reader.pull(request, timeout=CALL_S).received_messages
 
 
 def _put_back(reader: SubscriberClient, subscription: str, left: Sequence[ReceivedMessage]) -> None:
     """Acknowledges our own empty messages; whatever else waited there goes back at once."""
-    ours = [message.ack_id for message in left if json.loads(message.message.data or b"{}") == {"events": []}]
+    ours = [
+        message.ack_id
+        for message in left
+        if json.loads(message.message.data or b"{}") == {"events": []}
+    ]
     others = [message.ack_id for message in left if message.ack_id not in ours]
     if ours:
         reader.acknowledge(subscription=subscription, ack_ids=ours)
     if others:
-        reader.modify_ack_deadline(subscription=subscription, ack_ids=others, ack_deadline_seconds=0)
+        reader.modify_ack_deadline(
+            subscription=subscription, ack_ids=others, ack_deadline_seconds=0
+        )
 
 
 def ask_dead_letters(env: Environment) -> None:
     """Asks nothing: it has no port, and any message would be logged as a rejected event.
 
-    What is rejected before it reads waits in the subscription; if it cannot run it ends, which the stack notices.
+    What is rejected before it reads waits in the subscription; if it cannot run it ends, which the
+    stack notices.
     """
 
 
@@ -149,7 +166,9 @@ QUESTIONS: dict[str, Callable[[Environment], None]] = {
 def wait_until_answered(
     part: str, env: Environment, timeout_s: float, check: Callable[[], None] = lambda: None
 ) -> None:
-    """Asks again and again; `check` may end the wait by raising. Raises Silent after `timeout_s` seconds."""
+    """Asks again and again; `check` may end the wait by raising. Raises Silent after `timeout_s`
+    seconds.
+    """
     deadline = time.monotonic() + timeout_s
     while True:
         check()

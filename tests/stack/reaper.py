@@ -1,6 +1,8 @@
-"""Outlives the stack's own process for a moment, to kill what that one left behind when it was killed itself.
+"""Outlives the stack's own process for a moment, to kill what that one left behind when it was
+killed itself.
 
-Reads "+group" and "-group" lines; at the end of input kills the process groups that still count as running.
+Reads "+group" and "-group" lines; at the end of input kills the process groups that still count as
+running.
 """
 
 import os

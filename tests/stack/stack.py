@@ -1,4 +1,6 @@
-"""The local stack as an object: starts the Procfile's processes in order, watches them, stops them all."""
+"""The local stack as an object: starts the Procfile's processes in order, watches them, stops them
+all.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ class Stack:
     """The processes of one local stack.
 
     Args:
-        name: folder below build/stack for environment, logs and data. One stack of a name at a time.
+        name: folder below build/stack for environment, logs and data. One stack of a name at a
+            time.
         ports: where the servers listen.
         parts: which processes of the Procfile; all of them unless said.
         extra_env: added to what every process is told.
@@ -68,12 +71,16 @@ class Stack:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.stop()
 
     def start(self) -> None:
-        """Starts all parts and returns when each answers. Raises StackError, Missing or PortTaken."""
+        """Starts all parts and returns when each answers. Raises StackError, Missing or
+        PortTaken."""
         self.prepare()
         self.start_parts(self.parts)
 
@@ -102,7 +109,8 @@ class Stack:
 
     def bootstrap(self, emulators: Iterable[str] = EMULATORS) -> None:
         """Makes topics, tables and views of the stack's environment."""
-        from tests.stack.bootstrap import bootstrap  # Google's clients take seconds to import: not for `down`
+        # Google's clients take seconds to import: not for `down`
+        from tests.stack.bootstrap import bootstrap
 
         self._say("making topics, tables and views")
         bootstrap(self.env, set(emulators))
@@ -117,7 +125,10 @@ class Stack:
         self._write_state()
 
     def wait_for(self, part: str, timeout_s: float = ANSWER_S) -> None:
-        """Returns when the process answers. Raises StackError when it died, or is silent for too long."""
+        """Returns when the process answers.
+
+        Raises StackError when it died, or is silent for too long.
+        """
         from tests.stack.readiness import wait_until_answered
 
         try:
@@ -151,7 +162,8 @@ class Stack:
                 )
 
     def stop(self) -> None:
-        """Stops everything, the applications before the emulators they talk to. Safe to call twice."""
+        """Stops everything, the applications before the emulators they talk to. Safe to call
+        twice."""
         for group in (APPS, EMULATORS):
             ending = [self.processes.pop(part) for part in group if part in self.processes]
             for process in ending:
@@ -175,7 +187,10 @@ class Stack:
             self.wait_for(part)
 
     def _write_state(self) -> None:
-        state = {"pid": os.getpid(), "processes": {part: p.pid for part, p in self.processes.items()}}
+        state = {
+            "pid": os.getpid(),
+            "processes": {part: p.pid for part, p in self.processes.items()},
+        }
         (self.folder / "state.json").write_text(json.dumps(state), encoding="utf-8")
 
     def _take_lock(self) -> None:
@@ -185,7 +200,9 @@ class Stack:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.close()
-            raise StackError(f"the stack {self.name!r} is up already: `make status`, `make down`") from None
+            raise StackError(
+                f"the stack {self.name!r} is up already: `make status`, `make down`"
+            ) from None
         self._lock = lock
 
     def _let_go(self) -> None:
@@ -210,8 +227,8 @@ def running_stack(
 ) -> Iterator[Stack]:
     """A stack for the time of a `with` block, on free ports unless said.
 
-    In the main thread, SIGTERM and SIGHUP end the block as Ctrl-C does, so that being told to stop still
-    stops the stack.
+    In the main thread, SIGTERM and SIGHUP end the block as Ctrl-C does, so that being told to stop
+    still stops the stack.
     """
     with (
         _interrupted_by(signal.SIGTERM, signal.SIGHUP, signal.SIGINT),
@@ -242,5 +259,7 @@ def _in_order(parts: Iterable[str]) -> tuple[str, ...]:
     known = (*EMULATORS, *APPS)
     unknown = wanted - set(known)
     if unknown:
-        raise StackError(f"parts: expected some of {', '.join(known)}; got {', '.join(sorted(unknown))}")
+        raise StackError(
+            f"parts: expected some of {', '.join(known)}; got {', '.join(sorted(unknown))}"
+        )
     return tuple(part for part in known if part in wanted)

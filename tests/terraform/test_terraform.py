@@ -1,4 +1,6 @@
-"""Terraform agrees with its provider's schema, and with what the programs, the SQL and the images say."""
+"""Terraform agrees with its provider's schema, and with what the programs, the SQL and the images
+say.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,8 @@ PROJECT_ROLES = {
     "roles/storage.objectViewer",
 }
 
-# Views are made in steps, each after those it reads; a deeper one needs a resource more in bigquery.tf.
+# Views are made in steps, each after those it reads; a deeper one needs a resource more in
+# bigquery.tf.
 STEPS = (1, 2, 3)
 
 
@@ -57,12 +60,21 @@ def assigned(text: str, name: str) -> dict[str, str]:
 @pytest.mark.timeout(420)
 def test_the_plan_agrees_with_the_providers_schema_and_all_its_assertions_hold() -> None:
     if not VERIFY.exists():
-        pytest.skip("needs ../shared/terraform/verify, which serves the provider's schema to terraform")
+        pytest.skip(
+            "needs ../shared/terraform/verify, which serves the provider's schema to terraform"
+        )
     if shutil.which("terraform") is None:
-        pytest.skip("needs the terraform program: https://developer.hashicorp.com/terraform/install")
+        pytest.skip(
+            "needs the terraform program: https://developer.hashicorp.com/terraform/install"
+        )
     env = {**os.environ, "TF_VAR_project_id": "demo-project"}
     done = subprocess.run(
-        [str(VERIFY), str(TERRAFORM)], env=env, capture_output=True, text=True, timeout=400, check=False
+        [str(VERIFY), str(TERRAFORM)],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     assert re.search(r"Success!.* [1-9]\d* passed, 0 failed", done.stdout), done.stdout[-2000:]
@@ -70,7 +82,9 @@ def test_the_plan_agrees_with_the_providers_schema_and_all_its_assertions_hold()
 
 def test_the_code_is_formatted() -> None:
     if shutil.which("terraform") is None:
-        pytest.skip("needs the terraform program: https://developer.hashicorp.com/terraform/install")
+        pytest.skip(
+            "needs the terraform program: https://developer.hashicorp.com/terraform/install"
+        )
     env = {**os.environ, "TF_CLI_CONFIG_FILE": os.devnull}
     done = subprocess.run(
         ["terraform", "fmt", "-check", "-recursive", str(TERRAFORM)],
@@ -101,7 +115,9 @@ def test_bigquery_has_the_tables_and_views_of_the_sql_files() -> None:
 def test_views_are_made_after_what_they_read() -> None:
     text = source("bigquery.tf")
     views = json.loads(source("bigquery.json"))["views"]
-    assert {view["step"] for view in views.values()} == set(STEPS), "bigquery.tf makes views in this many steps"
+    assert {view["step"] for view in views.values()} == set(STEPS), (
+        "bigquery.tf makes views in this many steps"
+    )
     assert f"for step in {[*STEPS]} :" in text
     before = ["this", *(f"views_{step}" for step in STEPS[:-1])]
     for step, resource in zip(STEPS, before, strict=True):
@@ -110,8 +126,14 @@ def test_views_are_made_after_what_they_read() -> None:
 
 
 def test_only_the_google_providers_are_asked_for() -> None:
-    assert re.findall(r'source\s*= "(.+)"', source("versions.tf")) == ["hashicorp/google", "hashicorp/google-beta"]
-    assert re.findall(r'^ {6}version = "(.+)"', source("versions.tf"), re.MULTILINE) == ["~> 8.0", "~> 8.0"]
+    assert re.findall(r'source\s*= "(.+)"', source("versions.tf")) == [
+        "hashicorp/google",
+        "hashicorp/google-beta",
+    ]
+    assert re.findall(r'^ {6}version = "(.+)"', source("versions.tf"), re.MULTILINE) == [
+        "~> 8.0",
+        "~> 8.0",
+    ]
     assert set(re.findall(r'^(?:resource|data) "(\w+?)_', everything(), re.MULTILINE)) == {"google"}
 
 
@@ -126,10 +148,14 @@ def test_no_account_gets_a_broad_role() -> None:
 
 
 def test_only_four_roles_are_on_the_whole_project() -> None:
-    blocks = re.findall(r'^resource "google_project_iam_member".*?^}', everything(), re.DOTALL | re.MULTILINE)
+    blocks = re.findall(
+        r'^resource "google_project_iam_member".*?^}', everything(), re.DOTALL | re.MULTILINE
+    )
     roles = [found.group(1) for text in blocks if (found := re.search(r'role\s*= "(.+?)"', text))]
     assert sorted(roles) == sorted(PROJECT_ROLES)
-    assert "google_project_iam_binding" not in everything(), "a binding would throw out whoever had the role"
+    assert "google_project_iam_binding" not in everything(), (
+        "a binding would throw out whoever had the role"
+    )
 
 
 def test_no_name_is_random() -> None:
@@ -154,9 +180,17 @@ def test_the_collector_starts_with_the_environment_it_is_given() -> None:
 def test_every_setting_of_the_collector_can_be_given_and_no_other() -> None:
     given = set(assigned(source("collector.tf"), "environment_variables"))
     given |= {variable for variable, readers in secrets().values() if "collector" in readers}
-    settings = source("variables.tf").partition('variable "collector_settings"')[2].partition("\nvariable ")[0]
+    settings = (
+        source("variables.tf")
+        .partition('variable "collector_settings"')[2]
+        .partition("\nvariable ")[0]
+    )
     given |= set(re.findall(r'^ +"(FRESHET_\w+)",$', settings, re.MULTILINE))
-    read = {name for name in names_read_in(*collector_files(), PRIVACY_SETTINGS) if name.startswith("FRESHET_")}
+    read = {
+        name
+        for name in names_read_in(*collector_files(), PRIVACY_SETTINGS)
+        if name.startswith("FRESHET_")
+    }
     assert {name for name in given if name.startswith("FRESHET_")} == read - {"FRESHET_SITES_FILE"}
 
 
@@ -222,7 +256,11 @@ def test_the_template_runs_exactly_once_because_items_and_sessions_hold_no_ids()
     [
         ("campaigns_topic", ["projects/p/topics/t"], ["campaigns", "projects/p/subscriptions/t"]),
         ("anomalies_topic", ["projects/p/topics/t"], ["anomalies", "projects/p/topics/"]),
-        ("rules", ["default", "none", "gs://b/rules/1.yaml", "/rules/my.yaml"], ["my.yaml", "gs://b", "Default", "/"]),
+        (
+            "rules",
+            ["default", "none", "gs://b/rules/1.yaml", "/rules/my.yaml"],
+            ["my.yaml", "gs://b", "Default", "/"],
+        ),
         ("write_flush_s", ["0", "0.2", "15"], ["-1", ".", "1.", "1s"]),
         ("trending_shards", ["1", "8", "100"], ["0", "101", "1.5"]),
     ],
@@ -262,7 +300,9 @@ def test_the_pipelines_options_understand_what_terraform_passes() -> None:
         for name, value in assigned(source("dataflow.tf"), "parameters").items()
         if value.startswith('"')
     }
-    patterns = {name: parameter.get("regexes", [".*"]) for name, parameter in template_parameters().items()}
+    patterns = {
+        name: parameter.get("regexes", [".*"]) for name, parameter in template_parameters().items()
+    }
     parsed = parser.parse_args([f"--{name}={value}" for name, value in literal.items()])
     assert parsed.row_sink == literal["row_sink"]
     for name, value in literal.items():
@@ -273,21 +313,50 @@ def test_dataflows_graph_can_be_built_with_what_terraform_passes() -> None:
     passed = assigned(source("dataflow.tf"), "parameters")
     values = {name: value.strip('"') for name, value in passed.items() if value.startswith('"')}
     for kind in ("subscription", "topic"):
-        values |= {name: f"projects/demo-project/{kind}s/some" for name in passed if name.endswith(f"_{kind}")}
-    argv = ["--project=demo-project", "--streaming", *(f"--{name}={value}" for name, value in values.items())]
+        values |= {
+            name: f"projects/demo-project/{kind}s/some"
+            for name in passed
+            if name.endswith(f"_{kind}")
+        }
+    argv = [
+        "--project=demo-project",
+        "--streaming",
+        *(f"--{name}={value}" for name, value in values.items()),
+    ]
     options = as_options(argv)
     graph = beam.Pipeline(options=options)
     build(graph, options)
     labels = "\n".join(graph.applied_labels)
-    steps = ("ReadEvents", "ReadDeadLetters", "FoldProfiles", "LogEvents", "PublishCampaigns", "PublishAnomalies")
+    steps = (
+        "ReadEvents",
+        "ReadDeadLetters",
+        "FoldProfiles",
+        "LogEvents",
+        "PublishCampaigns",
+        "PublishAnomalies",
+    )
     assert all(step in labels for step in steps)
 
 
 def test_the_templates_launcher_needs_no_environment() -> None:
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("GOOGLE_", "FRESHET_"))}
-    command = [sys.executable, "pipeline/flex_template.py", "--project=demo-project", "--row_sink=nonsense"]
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("GOOGLE_", "FRESHET_"))
+    }
+    command = [
+        sys.executable,
+        "pipeline/flex_template.py",
+        "--project=demo-project",
+        "--row_sink=nonsense",
+    ]
     done = subprocess.run(
-        command, cwd=REPO, env={**env, "PYTHONPATH": str(REPO)}, capture_output=True, text=True, check=False
+        command,
+        cwd=REPO,
+        env={**env, "PYTHONPATH": str(REPO)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 2
     assert "argument --row_sink: invalid choice: 'nonsense'" in done.stderr
@@ -296,7 +365,9 @@ def test_the_templates_launcher_needs_no_environment() -> None:
 def test_the_images_run_the_pinned_beam_and_are_all_built() -> None:
     beam = re.search(r"apache-beam\[gcp\]==([\d.]+)", (REPO / "setup.py").read_text())
     assert beam
-    assert f"beam_python3.11_sdk:{beam.group(1)}\n" in (REPO / "pipeline" / "Dockerfile").read_text()
+    assert (
+        f"beam_python3.11_sdk:{beam.group(1)}\n" in (REPO / "pipeline" / "Dockerfile").read_text()
+    )
     build = (REPO / "cloudbuild.yaml").read_text()
     files = [path.relative_to(REPO).as_posix() for path in images()]
     assert sorted(re.findall(r"--file, (\S+),", build)) == sorted(files)
@@ -309,14 +380,20 @@ def test_the_pipelines_image_holds_the_default_rules_and_what_reads_them(tmp_pat
     assert "\nCOPY pipeline pipeline\n" in dockerfile
     assert re.search(r'"pipeline": \[.*"pyyaml==', (REPO / "setup.py").read_text())
     shutil.copy(REPO / "setup.py", tmp_path)
-    shutil.copytree(REPO / "pipeline", tmp_path / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        REPO / "pipeline", tmp_path / "pipeline", ignore=shutil.ignore_patterns("__pycache__")
+    )
     command = [sys.executable, "setup.py", "--quiet", "build_py", "--build-lib", "installed"]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=60)
-    assert (tmp_path / "installed" / "pipeline" / DEFAULT_FILE.name).read_bytes() == DEFAULT_FILE.read_bytes()
+    assert (
+        tmp_path / "installed" / "pipeline" / DEFAULT_FILE.name
+    ).read_bytes() == DEFAULT_FILE.read_bytes()
 
 
 def images() -> list[Path]:
-    return [path for folder in ("pipeline", "vertex") for path in (REPO / folder).rglob("Dockerfile")]
+    return [
+        path for folder in ("pipeline", "vertex") for path in (REPO / folder).rglob("Dockerfile")
+    ]
 
 
 STARTED = {
@@ -333,24 +410,32 @@ def copied(dockerfile: Path, target: Path) -> None:
         *sources, destination = line.split()
         for path in (path for source in sources for path in REPO.glob(source)):
             if path.is_dir():
-                shutil.copytree(path, target / destination, ignore=shutil.ignore_patterns("__pycache__"))
+                shutil.copytree(
+                    path, target / destination, ignore=shutil.ignore_patterns("__pycache__")
+                )
             else:
                 (target / destination).mkdir(parents=True, exist_ok=True)
                 shutil.copy(path, target / destination)
 
 
 @pytest.mark.parametrize("path", images(), ids=lambda path: path.parent.name)
-def test_an_image_holds_all_that_it_imports_and_nothing_of_the_collector(path: Path, tmp_path: Path) -> None:
+def test_an_image_holds_all_that_it_imports_and_nothing_of_the_collector(
+    path: Path, tmp_path: Path
+) -> None:
     copied(path, tmp_path)
     held = {file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*.py")}
     started = STARTED[path.parent.relative_to(REPO).as_posix()]
-    needed = {file.relative_to(REPO).as_posix() for module in started for file in imported_files(module)}
+    needed = {
+        file.relative_to(REPO).as_posix() for module in started for file in imported_files(module)
+    }
     assert needed <= held
     assert not any(name.startswith(("functions/", "tests/", "web/")) for name in held)
 
 
 @pytest.mark.parametrize("name", ["api", "predictor"])
-def test_an_image_of_a_server_holds_no_training_and_no_step_of_the_pipeline(name: str, tmp_path: Path) -> None:
+def test_an_image_of_a_server_holds_no_training_and_no_step_of_the_pipeline(
+    name: str, tmp_path: Path
+) -> None:
     copied(REPO / "vertex" / name / "Dockerfile", tmp_path)
     held = {file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*.py")}
     assert not any(file.startswith("vertex/training/") for file in held)
@@ -365,12 +450,19 @@ def test_a_server_starts_from_what_its_image_installs(name: str, tmp_path: Path)
     installed = tmp_path / "installed"
     code = (
         f"import sys, vertex.{name}.__main__, vertex.model; vertex.model.prior_model();"
-        "ours = [module for module in sys.modules if module.partition('.')[0] in ('pipeline', 'functions', 'vertex')];"
+        "ours = [module for module in sys.modules if module.partition('.')[0] in ('pipeline', "
+        "'functions', 'vertex')];"
         "print(*[sys.modules[module].__file__ for module in ours])"
     )
     env = {**os.environ, "PYTHONPATH": str(installed)}
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=installed, env=env, check=True, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", code],
+        cwd=installed,
+        env=env,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert all(Path(file).is_relative_to(installed) for file in done.stdout.split())
 
@@ -380,7 +472,13 @@ def test_the_documentation_names_every_table_view_topic_and_secret() -> None:
     made = [table.name for table in schema.tables()] + [view.name for view in schema.views()]
     made += [name.strip('"') for name in assigned(source("project.tf"), "topics").values()]
     made += secrets()
-    assert {"dead_letters_open", "anomalies", "dead-letters", "freshet-address-key", "freshet-api-keys"} <= set(made)
+    assert {
+        "dead_letters_open",
+        "anomalies",
+        "dead-letters",
+        "freshet-address-key",
+        "freshet-api-keys",
+    } <= set(made)
     for name in made:
         assert f"`{name}`" in text, name
 
@@ -394,10 +492,15 @@ def test_the_documented_backfill_has_options_that_beam_knows_and_the_shards_of_t
     options = PipelineOptions(argv).get_all_options(drop_default=True)
     assert named - set(options) <= {"since", "rules"}  # ours, and what is as the default says
     assert options["runner"] == "DataflowRunner"
-    assert f'"{options["trending_shards"]}"' == assigned(source("dataflow.tf"), "parameters")["trending_shards"]
+    assert (
+        f'"{options["trending_shards"]}"'
+        == assigned(source("dataflow.tf"), "parameters")["trending_shards"]
+    )
 
 
 def test_the_documentation_names_every_variable_without_a_default() -> None:
     text = (REPO / "docs" / "deploy.md").read_text()
-    for name, body in re.findall(r'^variable "(\w+)" (.*?)^}', source("variables.tf"), re.DOTALL | re.MULTILINE):
+    for name, body in re.findall(
+        r'^variable "(\w+)" (.*?)^}', source("variables.tf"), re.DOTALL | re.MULTILINE
+    ):
         assert "default" in body or name in text, name

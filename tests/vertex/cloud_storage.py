@@ -1,4 +1,7 @@
-"""A Cloud Storage of one process' memory, as much of its HTTP as the model folder needs. Written by hand."""
+"""A Cloud Storage of one process' memory, as much of its HTTP as the model folder needs.
+
+Written by hand.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,11 @@ class _Handler(BaseHTTPRequestHandler):
         bucket, _, name = path.partition("/b/")[2].partition("/o")
         if not name:
             prefix = query.get("prefix", "")
-            found = [key for of, key in sorted(self.server.objects) if of == bucket and key.startswith(prefix)]
+            found = [
+                key
+                for of, key in sorted(self.server.objects)
+                if of == bucket and key.startswith(prefix)
+            ]
             self._json({"kind": "storage#objects", "items": [_about(bucket, key) for key in found]})
         elif (content := self.server.objects.get((bucket, unquote(name[1:])))) is None:
             self._json({"error": {"code": 404, "message": "No such object"}}, 404)

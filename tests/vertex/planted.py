@@ -16,7 +16,11 @@ CHEAP = 20.0
 def catalog(items: int = 6_000) -> dict[str, Item]:
     """Items of six categories; every third of each costs 10, the others 200."""
     return {
-        f"p{number}": Item(f"p{number}", category=f"shop.c{number % 6}", price=10.0 if number // 6 % 3 == 0 else 200.0)
+        f"p{number}": Item(
+            f"p{number}",
+            category=f"shop.c{number % 6}",
+            price=10.0 if number // 6 % 3 == 0 else 200.0,
+        )
         for number in range(items)
     }
 
@@ -34,11 +38,14 @@ def event(name: str, at_ms: float, **fields: Any) -> Event:
     )
 
 
-def clicks_on_cheap_things(visits: int = 260, slates: int = 4, shown: int = 6, seed: int = 1) -> list[Event]:
+def clicks_on_cheap_things(
+    visits: int = 260, slates: int = 4, shown: int = 6, seed: int = 1
+) -> list[Event]:
     """Visits of a minute a slate: some views of one category, then slates of random items.
 
-    A cheap item is clicked with chance 0.5, another with chance 0.03. Nothing else matters, place included. There
-    are so many items that each is shown but once or twice: its own click-through rate tells next to nothing.
+    A cheap item is clicked with chance 0.5, another with chance 0.03. Nothing else matters, place
+    included. There are so many items that each is shown but once or twice: its own click-through
+    rate tells next to nothing.
     """
     rng, items, log = random.Random(seed), catalog(), []
     for visit in range(visits):

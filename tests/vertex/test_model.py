@@ -47,7 +47,8 @@ def unit_rows(n: int, dim: int = 8) -> np.ndarray[Any, np.dtype[np.float32]]:
     return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
 
-# -- the prior ---------------------------------------------------------------------------------------------------
+# -- the prior
+# --------------------------------------------------------------------------------------------------
 
 
 def test_the_shipped_prior_is_not_stale() -> None:
@@ -69,7 +70,8 @@ def test_the_prior_is_served_without_loading_lightgbm() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-# -- loading -----------------------------------------------------------------------------------------------------
+# -- loading
+# --------------------------------------------------------------------------------------------------
 
 
 def test_latest_names_the_model_that_is_served(tmp_path: Path) -> None:
@@ -99,7 +101,9 @@ def test_no_rows_give_no_predictions() -> None:
 
 
 def test_a_matrix_of_other_columns_is_refused() -> None:
-    with pytest.raises(InvalidModel, match=rf"expected shape \(n, {len(FEATURE_NAMES)}\), got \(50, 3\)"):
+    with pytest.raises(
+        InvalidModel, match=rf"expected shape \(n, {len(FEATURE_NAMES)}\), got \(50, 3\)"
+    ):
         prior_model().predict(MATRIX[:, :3])
 
 
@@ -107,12 +111,20 @@ def test_a_matrix_of_other_columns_is_refused() -> None:
     ("manifest", "weights", "message"),
     [
         (logistic(kind="magic"), None, "kind: expected lightgbm or logistic, got 'magic'"),
-        (logistic(feature_names=["recency", "shoe_size"]), None, "expected known features.*shoe_size"),
+        (
+            logistic(feature_names=["recency", "shoe_size"]),
+            None,
+            "expected known features.*shoe_size",
+        ),
         (logistic(feature_names=["recency", "recency"]), None, "each once"),
         (logistic(feature_names=[]), None, "feature_names: expected a list of names"),
         (logistic(), {"bias": "high", "weights": {}}, "expected a bias and weights by name"),
         (logistic(), {"weights": {}}, "expected a bias and weights by name"),
-        (logistic(), {"bias": 0, "weights": {"shoe_size": 1}}, "weights of the manifest's features.*shoe_size"),
+        (
+            logistic(),
+            {"bias": 0, "weights": {"shoe_size": 1}},
+            "weights of the manifest's features.*shoe_size",
+        ),
         (logistic(), {"bias": float("inf"), "weights": {}}, "finite"),
         (logistic(kind="lightgbm"), None, "ranker.txt: expected a readable file"),
     ],
@@ -149,7 +161,8 @@ def test_a_latest_whose_model_is_broken_is_an_error_not_the_prior(tmp_path: Path
         latest_model(tmp_path)
 
 
-# -- vectors -----------------------------------------------------------------------------------------------------
+# -- vectors
+# --------------------------------------------------------------------------------------------------
 
 
 def test_vectors_of_the_folder_are_found_by_id(tmp_path: Path) -> None:
@@ -176,7 +189,9 @@ def test_nearest_is_what_sorting_all_cosines_gives() -> None:
     best = [f"i{number}" for number in np.argsort(-cosines)[:10]]
     found = index.nearest(query, 10)
     assert [item_id for item_id, _ in found] == best
-    np.testing.assert_allclose([cosine for _, cosine in found], np.sort(cosines)[::-1][:10], rtol=1e-5)
+    np.testing.assert_allclose(
+        [cosine for _, cosine in found], np.sort(cosines)[::-1][:10], rtol=1e-5
+    )
 
 
 def test_nearest_leaves_out_what_is_excluded() -> None:
@@ -213,7 +228,8 @@ def test_vectors_that_do_not_fit_are_refused(
         VectorIndex(ids, rows)
 
 
-# -- Cloud Storage -----------------------------------------------------------------------------------------------
+# -- Cloud Storage
+# -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -231,7 +247,9 @@ def bucket_files(bias: float = 0.0) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("directory", ["gs://shop-models", "gs://shop-models/freshet/models"])
-def test_a_model_published_to_cloud_storage_is_served_from_there(storage: FakeStorage, directory: str) -> None:
+def test_a_model_published_to_cloud_storage_is_served_from_there(
+    storage: FakeStorage, directory: str
+) -> None:
     assert latest_model(directory).version == "prior"
     assert publish(directory, "v1", bucket_files()) == f"{directory}/v1"
     model = latest_model(directory)
@@ -248,5 +266,7 @@ def test_in_cloud_storage_too_a_version_is_never_written_over(storage: FakeStora
 
 def test_a_bucket_without_the_folder_says_so(storage: FakeStorage) -> None:
     storage.objects["shop-models", "LATEST"] = b"v2"
-    with pytest.raises(InvalidModel, match=r"gs://shop-models/v2: expected a folder with manifest.json"):
+    with pytest.raises(
+        InvalidModel, match=r"gs://shop-models/v2: expected a folder with manifest.json"
+    ):
         latest_model("gs://shop-models")

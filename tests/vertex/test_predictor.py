@@ -46,7 +46,9 @@ async def predictor(config: Config | None = None) -> AsyncIterator[httpx.AsyncCl
 
 def publish_version(directory: Path, version: str, bias: float = 0.0) -> None:
     manifest = {"version": version, "kind": "logistic", "feature_names": list(FEATURE_NAMES)}
-    publish(str(directory), version, model_files(manifest, ClickModel(bias, {}), VectorIndex.empty()))
+    publish(
+        str(directory), version, model_files(manifest, ClickModel(bias, {}), VectorIndex.empty())
+    )
 
 
 async def answered_by(client: httpx.AsyncClient) -> str:
@@ -60,7 +62,8 @@ async def eventually_answered_by(client: httpx.AsyncClient, version: str) -> Non
             await asyncio.sleep(0.01)
 
 
-# -- predictions -------------------------------------------------------------------------------------------------
+# -- predictions
+# -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["/predict", f"{ENDPOINT}:rawPredict"])
@@ -106,16 +109,33 @@ async def test_no_instances_get_no_predictions() -> None:
         (b"[]", 'body: expected {"instances": [...]}'),
         (b'{"instances": [[1, 2]]}', f"instances[0]: expected {D} numbers, got 2"),
         (b'{"instances": [7]}', "instances[0]: expected a list or an object, got int"),
-        (json.dumps({"instances": [[True] * D]}).encode(), "instances[0]: expected numbers, got bool"),
-        (json.dumps({"instances": [["1"] * D]}).encode(), "instances[0]: expected numbers, got str"),
-        (json.dumps({"instances": [[0] * D, [1e39] * D]}).encode(), "instances[1]: expected numbers that"),
-        (json.dumps({"instances": [[10**400] * D]}).encode(), "instances[0]: expected numbers that"),
-        (b'{"instances": [{"shoe_size": 46}]}', "instances[0]: expected the features position, is_current"),
+        (
+            json.dumps({"instances": [[True] * D]}).encode(),
+            "instances[0]: expected numbers, got bool",
+        ),
+        (
+            json.dumps({"instances": [["1"] * D]}).encode(),
+            "instances[0]: expected numbers, got str",
+        ),
+        (
+            json.dumps({"instances": [[0] * D, [1e39] * D]}).encode(),
+            "instances[1]: expected numbers that",
+        ),
+        (
+            json.dumps({"instances": [[10**400] * D]}).encode(),
+            "instances[0]: expected numbers that",
+        ),
+        (
+            b'{"instances": [{"shoe_size": 46}]}',
+            "instances[0]: expected the features position, is_current",
+        ),
     ],
 )
 async def test_a_wrong_request_is_refused_as_vertex_does(body: bytes, message: str) -> None:
     async with predictor() as client:
-        answer = await client.post("/predict", content=body, headers={"content-type": "application/json"})
+        answer = await client.post(
+            "/predict", content=body, headers={"content-type": "application/json"}
+        )
     error = answer.json()["error"]
     assert (answer.status_code, error["code"], error["status"]) == (400, 400, "INVALID_ARGUMENT")
     assert error["message"].startswith(message)
@@ -123,7 +143,9 @@ async def test_a_wrong_request_is_refused_as_vertex_does(body: bytes, message: s
 
 async def test_a_wrong_binary_body_is_refused_in_words() -> None:
     async with predictor() as client:
-        answer = await client.post("/predict", content=encode_matrix(np.zeros((1, 3), np.float32)), headers=BINARY)
+        answer = await client.post(
+            "/predict", content=encode_matrix(np.zeros((1, 3), np.float32)), headers=BINARY
+        )
     assert answer.status_code == 400
     assert answer.json()["error"]["message"] == f"d: expected {D} columns, got 3"
 
@@ -142,7 +164,9 @@ async def test_requests_whose_bodies_do_not_come_keep_nobody_else_waiting() -> N
         yield b'{"instances": []}'
 
     async with predictor() as client:
-        silent = [asyncio.create_task(client.post("/predict", content=slow_body())) for _ in range(300)]
+        silent = [
+            asyncio.create_task(client.post("/predict", content=slow_body())) for _ in range(300)
+        ]
         await asyncio.sleep(0.5)
         answer = await client.post("/predict", json={"instances": []})
         may_end.set()
@@ -150,8 +174,12 @@ async def test_requests_whose_bodies_do_not_come_keep_nobody_else_waiting() -> N
     assert {answer.status_code, *(each.status_code for each in answers)} == {200}
 
 
-async def test_bodies_beyond_what_may_be_held_at_once_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vertex.predictor.app.Bodies", lambda limit: Bodies(limit, max_held_bytes=10))
+async def test_bodies_beyond_what_may_be_held_at_once_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        "vertex.predictor.app.Bodies", lambda limit: Bodies(limit, max_held_bytes=10)
+    )
     async with predictor() as client:
         answer = await client.post("/predict", json={"instances": []})
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
@@ -163,7 +191,8 @@ async def test_other_paths_and_methods_are_refused_as_json() -> None:
         assert (await client.get("/predict")).json()["error"]["code"] == 405
 
 
-# -- the model that is served ------------------------------------------------------------------------------------
+# -- the model that is served
+# ------------------------------------------------------------------------------------
 
 
 async def test_health_names_the_model() -> None:
@@ -179,7 +208,9 @@ async def test_a_newly_published_model_is_served_without_a_restart(tmp_path: Pat
         await eventually_answered_by(client, "v1")
 
 
-async def test_a_broken_new_model_leaves_the_old_one_serving_until_a_good_one_comes(tmp_path: Path) -> None:
+async def test_a_broken_new_model_leaves_the_old_one_serving_until_a_good_one_comes(
+    tmp_path: Path,
+) -> None:
     publish_version(tmp_path, "v1")
     async with predictor(Config(model_dir=str(tmp_path))) as client:
         (tmp_path / "LATEST").write_text("v2")
@@ -199,7 +230,9 @@ async def test_without_a_model_it_is_unhealthy_and_says_so_until_one_comes(tmp_p
         await eventually_answered_by(client, "v1")
 
 
-async def test_on_vertex_the_artifact_folder_is_served_on_the_routes_it_names(tmp_path: Path) -> None:
+async def test_on_vertex_the_artifact_folder_is_served_on_the_routes_it_names(
+    tmp_path: Path,
+) -> None:
     publish_version(tmp_path, "v7")
     config = Config.from_env(
         {
@@ -216,7 +249,8 @@ async def test_on_vertex_the_artifact_folder_is_served_on_the_routes_it_names(tm
         assert decode_predictions(answer.content, 5).tolist() == [0.5] * 5
 
 
-# -- configuration -----------------------------------------------------------------------------------------------
+# -- configuration
+# -----------------------------------------------------------------------------------------------
 
 
 def test_locally_it_listens_on_the_loopback() -> None:
@@ -226,10 +260,19 @@ def test_locally_it_listens_on_the_loopback() -> None:
 @pytest.mark.parametrize(
     ("environ", "message"),
     [
-        ({"AIP_HTTP_PORT": "http"}, "AIP_HTTP_PORT: expected a whole number from 1 to 65535, got 'http'"),
-        ({"AIP_HTTP_PORT": "70000"}, "AIP_HTTP_PORT: expected a whole number from 1 to 65535, got '70000'"),
+        (
+            {"AIP_HTTP_PORT": "http"},
+            "AIP_HTTP_PORT: expected a whole number from 1 to 65535, got 'http'",
+        ),
+        (
+            {"AIP_HTTP_PORT": "70000"},
+            "AIP_HTTP_PORT: expected a whole number from 1 to 65535, got '70000'",
+        ),
         ({"AIP_HEALTH_ROUTE": "health"}, "AIP_HEALTH_ROUTE: expected a path that starts with /"),
-        ({"AIP_HEALTH_ROUTE": "/x", "AIP_PREDICT_ROUTE": "/x"}, "AIP_PREDICT_ROUTE: expected another path"),
+        (
+            {"AIP_HEALTH_ROUTE": "/x", "AIP_PREDICT_ROUTE": "/x"},
+            "AIP_PREDICT_ROUTE: expected another path",
+        ),
     ],
 )
 def test_a_wrong_variable_is_named(environ: dict[str, str], message: str) -> None:
@@ -238,7 +281,8 @@ def test_a_wrong_variable_is_named(environ: dict[str, str], message: str) -> Non
     assert str(refused.value).startswith(message)
 
 
-# -- the process -------------------------------------------------------------------------------------------------
+# -- the process
+# -------------------------------------------------------------------------------------------------
 
 
 def test_the_process_answers_logs_json_and_stops_when_asked(tmp_path: Path) -> None:
@@ -246,12 +290,16 @@ def test_the_process_answers_logs_json_and_stops_when_asked(tmp_path: Path) -> N
     port = free_ports().predictor
     env = {**os.environ, "AIP_HTTP_PORT": str(port), "FRESHET_MODEL_DIR": str(tmp_path)}
     env.pop("AIP_STORAGE_URI", None)
-    process = subprocess.Popen([sys.executable, "-m", "vertex.predictor"], env=env, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vertex.predictor"], env=env, stdout=subprocess.PIPE, text=True
+    )
     try:
         url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 30
         while True:
             with contextlib.suppress(httpx.TransportError):
-                if httpx.get(f"{url}{env.get('AIP_HEALTH_ROUTE', '/healthz')}", trust_env=False).is_success:
+                if httpx.get(
+                    f"{url}{env.get('AIP_HEALTH_ROUTE', '/healthz')}", trust_env=False
+                ).is_success:
                     break
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.05)

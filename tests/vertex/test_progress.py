@@ -5,7 +5,9 @@ from __future__ import annotations
 from vertex.training.progress import told
 
 
-def test_a_long_loop_tells_how_far_it_is_every_few_seconds_and_a_short_one_only_what_it_does() -> None:
+def test_a_long_loop_tells_how_far_it_is_every_few_seconds_and_a_short_one_only_what_it_does() -> (
+    None
+):
     now_s, lines = [0.0], list[str]()
 
     def seconds_each(items: int, seconds: float) -> list[str]:

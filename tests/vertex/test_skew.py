@@ -28,24 +28,41 @@ from vertex.training.datasets import Slate, VectorsFrom, examples, in_order
 
 START = datetime(2025, 3, 1, tzinfo=UTC)
 CATALOG = {
-    f"p{n}": Item(f"p{n}", f"Product {n}", f"d{n % 2}.c{n % 6}", f"b{n % 5}", float(5 + n), in_stock=True)
+    f"p{n}": Item(
+        f"p{n}", f"Product {n}", f"d{n % 2}.c{n % 6}", f"b{n % 5}", float(5 + n), in_stock=True
+    )
     for n in range(80)
 }
-NAMES = (*["view_product"] * 6, "click", "impression", "impression", "add_to_cart", "purchase", "dwell", "search")
+NAMES = (
+    *["view_product"] * 6,
+    "click",
+    "impression",
+    "impression",
+    "add_to_cart",
+    "purchase",
+    "dwell",
+    "search",
+)
 # Of what a visitor without events lacks; the rest tells of the items alone.
 PERSONAL = frozenset(
-    "recency seen covisit_last covisit_recent category_match category_interest category_interest_30m brand_interest"
-    " brand_interest_30m price_gap shown_before similarity bought_together taste_similarity session_similarity"
-    " context_similarity events_24h session_events is_known conversion_likelihood churn_risk session_dwell".split()
+    "recency seen covisit_last covisit_recent category_match category_interest "
+    "category_interest_30m brand_interest"
+    " brand_interest_30m price_gap shown_before similarity bought_together taste_similarity "
+    "session_similarity"
+    " context_similarity events_24h session_events is_known conversion_likelihood churn_risk "
+    "session_dwell".split()
 )
-# Serving never shows these: what lies in the cart is hidden, the page's own item too, and it knows no position.
+# Serving never shows these: what lies in the cart is hidden, the page's own item too, and it knows
+# no position.
 NEVER_SERVED = frozenset({"position", "is_current", "in_cart"})
 # What not every visitor of the log has done lately.
 NOT_ALWAYS = frozenset({"bought_together", "events_5m", "shown_before", "session_dwell"})
 
 
 class InOrder(Ranker):
-    """Gives each row of the matrix its number in thousands as chance of a click, so that a score names its row."""
+    """Gives each row of the matrix its number in thousands as chance of a click, so that a score
+    names its row.
+    """
 
     def __init__(self) -> None:
         super().__init__(None, prior_model, 1.0)
@@ -58,11 +75,15 @@ class InOrder(Ranker):
 
 
 def stream(events: int = 2_500, seed: int = 5) -> list[Event]:
-    """A day of 30 browsers and accounts; every third logs in sometimes, on a browser that others share."""
+    """A day of 30 browsers and accounts; every third logs in sometimes, on a browser that others
+    share.
+    """
     rng, found = random.Random(seed), []
     for number in range(events):
         visitor = rng.randrange(30)
-        ids: dict[str, Any] = {"anonymous_id": f"a{visitor}"} if visitor % 3 else {"user_id": f"u{visitor}"}
+        ids: dict[str, Any] = (
+            {"anonymous_id": f"a{visitor}"} if visitor % 3 else {"user_id": f"u{visitor}"}
+        )
         if visitor % 3 == 1 and rng.random() < 0.3:
             ids["user_id"] = f"u{visitor if rng.random() < 0.8 else visitor + 100}"
         item = CATALOG[f"p{(visitor * 7 + int(rng.expovariate(0.15))) % 80}"]
@@ -85,7 +106,9 @@ LOG = stream()
 
 
 class Stored:
-    """What the pipeline has put into Bigtable after some events; written down anew, without training's code."""
+    """What the pipeline has put into Bigtable after some events; written down anew, without
+    training's code.
+    """
 
     def __init__(self, events: Sequence[Event]) -> None:
         self.profiles: dict[str, UserProfile] = {}
@@ -95,8 +118,13 @@ class Stored:
 
     def reader(self) -> FakeReader:
         """Bigtable, every state written and read once."""
-        rows = [ItemRow(item, ItemStats.decode(self.stats[item_id].encode())) for item_id, item in CATALOG.items()]
-        reader = FakeReader(rows, {key: UserProfile.decode(found.encode()) for key, found in self.profiles.items()})
+        rows = [
+            ItemRow(item, ItemStats.decode(self.stats[item_id].encode()))
+            for item_id, item in CATALOG.items()
+        ]
+        reader = FakeReader(
+            rows, {key: UserProfile.decode(found.encode()) for key, found in self.profiles.items()}
+        )
         reader.scopes[GLOBAL_SCOPE] = trending_of(*CATALOG)
         return reader
 
@@ -119,10 +147,20 @@ class Stored:
 
 
 def asking(kind: str, events: int) -> tuple[Event, list[Event]]:
-    """A question a minute after the first `events` of the log, of someone who is of that kind by then; and those."""
+    """A question a minute after the first `events` of the log, of someone who is of that kind by
+    then; and those.
+    """
     past = LOG[:events]
-    merged = {event.anonymous_id: event.user_id for event in reversed(past) if event.user_id and event.anonymous_id}
-    anonymous = [event.anonymous_id for event in past if event.anonymous_id and event.anonymous_id not in merged]
+    merged = {
+        event.anonymous_id: event.user_id
+        for event in reversed(past)
+        if event.user_id and event.anonymous_id
+    }
+    anonymous = [
+        event.anonymous_id
+        for event in past
+        if event.anonymous_id and event.anonymous_id not in merged
+    ]
     browser = next(iter(merged))
     ids: dict[str, Any] = {
         "known": {"user_id": "u3"},
@@ -130,7 +168,10 @@ def asking(kind: str, events: int) -> tuple[Event, list[Event]]:
         "merged, by its browser alone": {"anonymous_id": browser},
         "merged, by both ids": {"anonymous_id": browser, "user_id": merged[browser]},
         "of another account on a merged browser": {"anonymous_id": browser, "user_id": "u6"},
-        "an account on a browser that is not merged yet": {"anonymous_id": anonymous[-1], "user_id": "u3"},
+        "an account on a browser that is not merged yet": {
+            "anonymous_id": anonymous[-1],
+            "user_id": "u3",
+        },
         "unknown": {"anonymous_id": "nobody"},
     }[kind]
     time = past[-1].timestamp + timedelta(minutes=1)
@@ -149,7 +190,12 @@ async def served(question: Event, past: Sequence[Event]) -> tuple[tuple[str, ...
     model = replace(prior_model(), vectors=vectors())
     service = Service(Stored(past).reader(), ranker, model, weights=Weights(1, 0, 0, 0))
     await service.items.load()
-    request = Request(user_id=question.user_id, anonymous_id=question.anonymous_id, as_of=question.timestamp, k=100)
+    request = Request(
+        user_id=question.user_id,
+        anonymous_id=question.anonymous_id,
+        as_of=question.timestamp,
+        k=100,
+    )
     answer = await service.recommender.answer(request, Stopwatch())
     by_row = {round(1000 * shown.score): shown.id for shown in answer["ranked_feed"]}
     assert len(by_row) == len(ranker.matrix) > 60
@@ -175,14 +221,18 @@ KINDS = (
 
 @pytest.mark.parametrize("events", [300, 2_500])
 @pytest.mark.parametrize("kind", KINDS)
-async def test_each_column_that_training_logs_is_what_serving_ranks_with(kind: str, events: int) -> None:
+async def test_each_column_that_training_logs_is_what_serving_ranks_with(
+    kind: str, events: int
+) -> None:
     question, past = asking(kind, events)
 
     items, ranked = await served(question, past)
 
     learnt = logged(question, past, items)
     for name, column in COLUMN.items():
-        np.testing.assert_allclose(learnt[:, column], ranked[:, column], rtol=1e-5, atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(
+            learnt[:, column], ranked[:, column], rtol=1e-5, atol=1e-6, err_msg=name
+        )
     silent = {name for name, column in COLUMN.items() if not ranked[:, column].any()}
     assert silent >= PERSONAL if kind == "unknown" else silent <= NEVER_SERVED | NOT_ALWAYS
 
@@ -190,7 +240,9 @@ async def test_each_column_that_training_logs_is_what_serving_ranks_with(kind: s
 async def test_together_the_questions_move_every_column_that_is_served() -> None:
     matrices = [(await served(*asking(kind, 2_500)))[1] for kind in KINDS]
 
-    still = {name for name, column in COLUMN.items() if np.ptp(np.concatenate(matrices)[:, column]) == 0}
+    still = {
+        name for name, column in COLUMN.items() if np.ptp(np.concatenate(matrices)[:, column]) == 0
+    }
 
     assert still <= NEVER_SERVED
 
@@ -210,4 +262,6 @@ async def test_a_merged_browser_left_out_of_the_log_would_be_missed() -> None:
 
     without = logged(question, alone, items)
 
-    assert not np.allclose(without[:, COLUMN["taste_similarity"]], ranked[:, COLUMN["taste_similarity"]])
+    assert not np.allclose(
+        without[:, COLUMN["taste_similarity"]], ranked[:, COLUMN["taste_similarity"]]
+    )

@@ -1,4 +1,6 @@
-"""Training: features of the past without the future, a ranker that finds what is there, a folder that is whole."""
+"""Training: features of the past without the future, a ranker that finds what is there, a folder
+that is whole.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +77,8 @@ def trained(log: list[Event]) -> Trained:
     return train(log, CATALOG, now=NOW, seed=7, say=quiet)
 
 
-# -- slates ------------------------------------------------------------------------------------------------------
+# -- slates
+# --------------------------------------------------------------------------------------------------
 
 
 def test_the_items_of_one_request_are_one_slate_in_the_order_they_were_shown() -> None:
@@ -112,7 +115,10 @@ def test_impressions_of_no_request_are_no_slate() -> None:
 
 def test_visitors_who_share_an_event_id_keep_their_events() -> None:
     mine = shown("r1", 0, "p1")[0]
-    others = [msgspec.structs.replace(mine, **other) for other in ({"user_id": "other"}, {"product_id": "p2"})]
+    others = [
+        msgspec.structs.replace(mine, **other)
+        for other in ({"user_id": "other"}, {"product_id": "p2"})
+    ]
     assert len(in_order([mine, *others, mine])) == 3
 
 
@@ -121,11 +127,16 @@ def test_doubles_of_an_event_count_once() -> None:
     assert in_order(twice) == twice[:1]
 
 
-# -- no future, no skew ------------------------------------------------------------------------------------------
+# -- no future, no skew
+# ------------------------------------------------------------------------------------------
 
 
-def fold_by_hand(each: Event, profiles: dict[str, UserProfile], stats: dict[str, ItemStats]) -> None:
-    """What the pipeline's fold makes of a message of one event: the monoids, and nothing of the training code."""
+def fold_by_hand(
+    each: Event, profiles: dict[str, UserProfile], stats: dict[str, ItemStats]
+) -> None:
+    """What the pipeline's fold makes of a message of one event: the monoids, and nothing of the
+    training code.
+    """
     key = profile_key(each)
     profile = profiles.get(key, UserProfile())
     folded = fold(profile, [(each, CATALOG.get(each.product_id or ""))])
@@ -146,7 +157,9 @@ def folded_by_hand(events: Sequence[Event]) -> tuple[dict[str, UserProfile], dic
     return profiles, stats
 
 
-def test_logged_features_are_those_of_a_profile_folded_with_earlier_events_alone(log: list[Event]) -> None:
+def test_logged_features_are_those_of_a_profile_folded_with_earlier_events_alone(
+    log: list[Event],
+) -> None:
     log = log[:3_000]
     slates = logged_slates(log)
     chosen = [slates[number] for number in sorted(random.Random(3).sample(range(len(slates)), 12))]
@@ -157,7 +170,9 @@ def test_logged_features_are_those_of_a_profile_folded_with_earlier_events_alone
         data = examples(log, [slate], CATALOG)
         while to_fold[0].time_ms < slate.time_ms:
             fold_by_hand(to_fold.popleft(), profiles, stats)
-        profile = UserProfile.decode(profiles.get(profile_key(slate.asked_by), UserProfile()).encode())
+        profile = UserProfile.decode(
+            profiles.get(profile_key(slate.asked_by), UserProfile()).encode()
+        )
         rows = [ItemRow(CATALOG[name], stats.get(name, ItemStats())) for name in slate.items]
         priors = fitted_priors([ItemRow(CATALOG[name], found) for name, found in stats.items()])
         context = Context(seeds=stats, positions=slate.positions, priors=priors)
@@ -173,10 +188,16 @@ def test_a_planted_future_changes_no_feature(log: list[Event]) -> None:
         event(name, 0, product_id=target, event_id=f"leak-{number}-{name}", **who)
         for number in range(50)
         for name in ("click", "add_to_cart", "purchase", "impression")
-        for who in ({"anonymous_id": asker.anonymous_id, "session_id": asker.session_id}, {"user_id": "u9"})
+        for who in (
+            {"anonymous_id": asker.anonymous_id, "session_id": asker.session_id},
+            {"user_id": "u9"},
+        )
     ]
     # At the very moment of the last slate, and a second later.
-    moments = [datetime.fromtimestamp(until / 1000, UTC), datetime.fromtimestamp(until / 1000 + 1, UTC)]
+    moments = [
+        datetime.fromtimestamp(until / 1000, UTC),
+        datetime.fromtimestamp(until / 1000 + 1, UTC),
+    ]
     later = [msgspec.structs.replace(each, timestamp=moments[n % 2]) for n, each in enumerate(leak)]
     with_leak = examples(in_order([*log, *later]), slates, CATALOG)
     past_alone = examples([each for each in log if each.time_ms < until], slates, CATALOG)
@@ -188,7 +209,9 @@ def test_a_click_in_the_slates_past_does_change_its_features(log: list[Event]) -
     asker, target = slates[-1].asked_by, slates[-1].items[0]
     moment = datetime.fromtimestamp(slates[-1].time_ms / 1000 - 1, UTC)
     early = event("click", 0, product_id=target, anonymous_id=asker.anonymous_id)
-    data = examples(in_order([*log, msgspec.structs.replace(early, timestamp=moment)]), slates, CATALOG)
+    data = examples(
+        in_order([*log, msgspec.structs.replace(early, timestamp=moment)]), slates, CATALOG
+    )
     assert data.between(199, 200).matrix[0, COLUMN["seen"]] == pytest.approx(1.0, abs=1e-4)
 
 
@@ -223,7 +246,9 @@ def assert_holds(world: World, stats: dict[str, ItemStats]) -> None:
             assert weights.landmark == expected.landmark
             assert weights.sums == pytest.approx(expected.sums, rel=1e-9)
         assert held.context.landmark == state.context.landmark
-        np.testing.assert_allclose(np.frombuffer(held.context.values), np.frombuffer(state.context.values), atol=1e-9)
+        np.testing.assert_allclose(
+            np.frombuffer(held.context.values), np.frombuffer(state.context.values), atol=1e-9
+        )
 
 
 def test_the_world_is_what_the_pipeline_would_hold(log: list[Event]) -> None:
@@ -236,7 +261,9 @@ def test_the_world_is_what_the_pipeline_would_hold(log: list[Event]) -> None:
 
 
 @pytest.mark.parametrize("max_pairs_waiting", [20, 100_000])
-def test_the_world_is_the_same_whether_items_are_read_meanwhile_or_not(max_pairs_waiting: int) -> None:
+def test_the_world_is_the_same_whether_items_are_read_meanwhile_or_not(
+    max_pairs_waiting: int,
+) -> None:
     log = in_order(planted.views_of_pairs())
     world = World(CATALOG, max_pairs_waiting)
     for number, each in enumerate(log):
@@ -246,11 +273,14 @@ def test_the_world_is_the_same_whether_items_are_read_meanwhile_or_not(max_pairs
     assert_holds(world, folded_by_hand(log)[1])
 
 
-# -- logs of views alone -----------------------------------------------------------------------------------------
+# -- logs of views alone
+# -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("catalog", [{}, {"known": Item("known")}])
-def test_beside_a_catalog_no_product_that_only_events_name_is_offered_as_trending(catalog: dict[str, Item]) -> None:
+def test_beside_a_catalog_no_product_that_only_events_name_is_offered_as_trending(
+    catalog: dict[str, Item],
+) -> None:
     world = World(catalog)
     candidates = Candidates(world)
     for number, name in enumerate(["known", *["made-up"] * 9]):
@@ -264,7 +294,12 @@ def test_beside_a_catalog_no_product_that_only_events_name_is_offered_as_trendin
 def test_views_that_follow_another_in_their_session_are_questions() -> None:
     views = [
         event("view_product", at_ms, product_id=name, session_id=session)
-        for at_ms, name, session in [(0, "p1", "s1"), (1, "p2", "s1"), (2, "p3", "s2"), (3, "p4", "s1")]
+        for at_ms, name, session in [
+            (0, "p1", "s1"),
+            (1, "p2", "s1"),
+            (2, "p3", "s2"),
+            (3, "p4", "s1"),
+        ]
     ]
     assert [slate.clicked for slate in viewed_slates(in_order(views))] == [{"p2"}, {"p4"}]
 
@@ -290,7 +325,8 @@ def test_a_ranker_is_learnt_from_views_alone() -> None:
     assert model.manifest["metrics"]["model"]["ndcg"] > 0.6
 
 
-# -- item2vec ----------------------------------------------------------------------------------------------------
+# -- item2vec
+# --------------------------------------------------------------------------------------------------
 
 
 def test_items_viewed_together_lie_close_together() -> None:
@@ -322,7 +358,8 @@ def test_nothing_to_learn_gives_an_empty_index() -> None:
     assert len(item2vec.fit([], seed=7)) == 0
 
 
-# -- the ranker --------------------------------------------------------------------------------------------------
+# -- the ranker
+# --------------------------------------------------------------------------------------------------
 
 
 def test_the_planted_signal_is_found_where_the_prior_sees_none(trained: Trained) -> None:
@@ -360,7 +397,8 @@ def test_the_fitted_prior_ranks_as_the_prior_does(log: list[Event]) -> None:
     assert (np.diff(fitted_prior(data).predict(data.matrix)[order]) >= -1e-6).all()
 
 
-# -- splits and too little data ----------------------------------------------------------------------------------
+# -- splits and too little data
+# ----------------------------------------------------------------------------------
 
 
 def dataset(times_ms: Sequence[int], clicked: bool = True) -> Dataset:
@@ -386,13 +424,16 @@ def test_slates_of_one_moment_stay_on_one_side_of_the_split() -> None:
     assert set(learning.times_ms).isdisjoint(stopping.times_ms)
 
 
-@pytest.mark.parametrize("events", [[], shown("r1", 0, "p1"), planted.clicks_on_cheap_things(visits=8)])
+@pytest.mark.parametrize(
+    "events", [[], shown("r1", 0, "p1"), planted.clicks_on_cheap_things(visits=8)]
+)
 def test_too_little_data_is_refused_with_what_is_missing(events: list[Event]) -> None:
     with pytest.raises(NotEnoughData, match=r"learning: expected at least 60 .* got"):
         train(events, CATALOG, now=NOW, seed=7, say=quiet)
 
 
-# -- metrics -----------------------------------------------------------------------------------------------------
+# -- metrics
+# --------------------------------------------------------------------------------------------------
 
 
 def test_auc_counts_pairs_and_halves_ties() -> None:
@@ -402,7 +443,9 @@ def test_auc_counts_pairs_and_halves_ties() -> None:
 
 
 def test_log_loss_is_the_mean_surprise() -> None:
-    assert log_loss(np.array([1.0, 0.0]), np.array([0.8, 0.4])) == pytest.approx(-(np.log(0.8) + np.log(0.6)) / 2)
+    assert log_loss(np.array([1.0, 0.0]), np.array([0.8, 0.4])) == pytest.approx(
+        -(np.log(0.8) + np.log(0.6)) / 2
+    )
 
 
 def test_ndcg_is_one_for_clicks_on_top_and_chance_for_no_opinion() -> None:
@@ -428,16 +471,25 @@ def test_calibration_error_is_zero_for_the_true_chance() -> None:
 def test_ranking_is_judged_free_of_position() -> None:
     matrix = np.zeros((4, len(FEATURE_NAMES)), np.float32)
     matrix[:, COLUMN["position"]] = [0, 1, 2, 3]
-    data = Dataset(IMPRESSIONS, matrix, np.array([1, 0, 0, 0], np.int8), np.zeros(4, np.int64), np.zeros(1, np.int64))
+    data = Dataset(
+        IMPRESSIONS,
+        matrix,
+        np.array([1, 0, 0, 0], np.int8),
+        np.zeros(4, np.int64),
+        np.zeros(1, np.int64),
+    )
     metrics = evaluate(PRIOR.predict, data)
     assert metrics["auc"] == 1.0
     assert metrics["serving_auc"] == 0.5
 
 
-# -- the folder --------------------------------------------------------------------------------------------------
+# -- the folder
+# --------------------------------------------------------------------------------------------------
 
 
-def test_what_was_trained_is_what_is_served(log: list[Event], trained: Trained, tmp_path: Path) -> None:
+def test_what_was_trained_is_what_is_served(
+    log: list[Event], trained: Trained, tmp_path: Path
+) -> None:
     publish(str(tmp_path), trained.manifest["version"], trained.files)
     model = latest_model(tmp_path)
     assert model.version == trained.manifest["version"] == "20250305T000000000Z"
@@ -475,13 +527,16 @@ def test_a_publication_that_fails_leaves_nothing_and_the_latest_as_it_was(tmp_pa
     assert latest_model(tmp_path).version == "v1"
 
 
-# -- the command -------------------------------------------------------------------------------------------------
+# -- the command
+# -------------------------------------------------------------------------------------------------
 
 
 def test_a_missing_variable_is_named() -> None:
     with pytest.raises(ValueError, match="GOOGLE_CLOUD_PROJECT: required"):
         Config.from_env({})
-    with pytest.raises(ValueError, match="FRESHET_TRAINING_DAYS: expected a whole number from 1 to 36500"):
+    with pytest.raises(
+        ValueError, match="FRESHET_TRAINING_DAYS: expected a whole number from 1 to 36500"
+    ):
         Config.from_env({"GOOGLE_CLOUD_PROJECT": "p", "FRESHET_TRAINING_DAYS": "all"})
 
 
@@ -489,7 +544,9 @@ def fill(env: dict[str, str], events: Sequence[Event]) -> None:
     """The warehouse and the catalog as the pipeline and the loader leave them, doubles included."""
     from pipeline.steps.decode import event_row  # it imports Beam
 
-    rows = [event_row(each, CATALOG.get(each.product_id or "")).row for each in [*events, *events[:20]]]
+    rows = [
+        event_row(each, CATALOG.get(each.product_id or "")).row for each in [*events, *events[:20]]
+    ]
     client: bigquery.Client = bigquery_client(env)
     table = f"{env['GOOGLE_CLOUD_PROJECT']}.{env['FRESHET_DATASET']}.events"
     for start in range(0, len(rows), 2_000):
@@ -502,7 +559,10 @@ def fill(env: dict[str, str], events: Sequence[Event]) -> None:
 
 def test_what_a_visitor_sent_while_marked_is_not_learnt_from(warehouse: dict[str, str]) -> None:
     """A mark holds from its finding until, but not with, its end; and only for its visitor."""
-    robot = [event("click", 1_000 * n, product_id="p1", anonymous_id="robot", event_id=f"robot-{n}") for n in range(6)]
+    robot = [
+        event("click", 1_000 * n, product_id="p1", anonymous_id="robot", event_id=f"robot-{n}")
+        for n in range(6)
+    ]
     person = [event("click", 2_000, product_id="p1", anonymous_id="person", event_id="person")]
     fill(warehouse, [*robot, *person])
     mark = {
@@ -513,11 +573,19 @@ def test_what_a_visitor_sent_while_marked_is_not_learnt_from(warehouse: dict[str
         "marked_until": format_time(robot[4].timestamp),
     }
     table = f"{warehouse['GOOGLE_CLOUD_PROJECT']}.{warehouse['FRESHET_DATASET']}.anomalies"
-    assert bigquery_client(warehouse).insert_rows_json(table, [mark, mark], row_ids=[None, None]) == []
+    assert (
+        bigquery_client(warehouse).insert_rows_json(table, [mark, mark], row_ids=[None, None]) == []
+    )
 
     learnt = read_events(Config.from_env(warehouse))
 
-    assert [each.event_id for each in learnt] == ["robot-0", "robot-1", "person", "robot-4", "robot-5"]
+    assert [each.event_id for each in learnt] == [
+        "robot-0",
+        "robot-1",
+        "person",
+        "robot-4",
+        "robot-5",
+    ]
 
 
 def test_the_command_changes_nothing_with_too_little_data_and_publishes_with_enough(
@@ -531,7 +599,10 @@ def test_the_command_changes_nothing_with_too_little_data_and_publishes_with_eno
     assert command.main(env) == command.TOO_LITTLE_DATA  # nothing at all
     fill(env, log[:300])
     assert command.main(env) == command.TOO_LITTLE_DATA
-    assert "too little data: learning: expected at least 60 slates with a click" in capsys.readouterr().err
+    assert (
+        "too little data: learning: expected at least 60 slates with a click"
+        in capsys.readouterr().err
+    )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["LATEST", "v1"]
     assert latest_model(tmp_path).version == "v1"
 
@@ -539,7 +610,11 @@ def test_the_command_changes_nothing_with_too_little_data_and_publishes_with_eno
     assert command.main(env) == 0
     printed = capsys.readouterr().out
     assert "serving_auc" in printed and f"published {tmp_path}/" in printed
-    for step in (f"reading events: 0 of {len(log):,}", "beginnings: 0 of 4", "replaying slates: 0 of "):
+    for step in (
+        f"reading events: 0 of {len(log):,}",
+        "beginnings: 0 of 4",
+        "replaying slates: 0 of ",
+    ):
         assert step in printed
     model = latest_model(tmp_path)
     assert model.kind == "lightgbm"

@@ -59,10 +59,19 @@ def test_no_rows_are_a_matrix_too() -> None:
     [
         (b"", "body: expected at least 12 bytes, got 0"),
         (b"FSP1" + bytes(8), "magic: expected b'FSM1', got b'FSP1'"),
-        (b"FSM1" + struct.pack("<II", 1, 2) + bytes(4), "body: expected 20 bytes for 1 x 2 values, got 16"),
-        (b"FSM1" + struct.pack("<II", 1, 2) + bytes(12), "body: expected 20 bytes for 1 x 2 values, got 24"),
+        (
+            b"FSM1" + struct.pack("<II", 1, 2) + bytes(4),
+            "body: expected 20 bytes for 1 x 2 values, got 16",
+        ),
+        (
+            b"FSM1" + struct.pack("<II", 1, 2) + bytes(12),
+            "body: expected 20 bytes for 1 x 2 values, got 24",
+        ),
         (b"FSM1" + struct.pack("<II", 0, 0), "d: expected at least 1 column, got 0"),
-        (b"FSM1" + struct.pack("<IIf", 1, 1, float("nan")), "matrix: expected finite numbers, got 1 that are"),
+        (
+            b"FSM1" + struct.pack("<IIf", 1, 1, float("nan")),
+            "matrix: expected finite numbers, got 1 that are",
+        ),
         (bytes(MAX_BODY_BYTES + 1), f"body: expected at most {MAX_BODY_BYTES} bytes"),
     ],
 )

@@ -74,7 +74,9 @@ def sdk_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not (SDK / "node_modules" / ".bin" / "esbuild").exists():
         pytest.fail("the SDK's build tools are missing: make sdk")
     folder = tmp_path_factory.mktemp("sdk")
-    subprocess.run(["node", str(SDK / "build.mjs"), str(folder)], check=True, capture_output=True, timeout=60)
+    subprocess.run(
+        ["node", str(SDK / "build.mjs"), str(folder)], check=True, capture_output=True, timeout=60
+    )
     return folder
 
 

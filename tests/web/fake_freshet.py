@@ -1,6 +1,8 @@
-"""A hand-written collector and API with the contract's routes, for tests of what a browser sends and shows.
+"""A hand-written collector and API with the contract's routes, for tests of what a browser sends
+and shows.
 
-It keeps what it received, and its recommendations depend on it: the last touched category comes first.
+It keeps what it received, and its recommendations depend on it: the last touched category comes
+first.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ Wire = dict[str, Any]
 
 @dataclass
 class FakeFreshet:
-    """Answers like the collector and the API; `failures` requests to the collector get a `failure_status` first."""
+    """Answers like the collector and the API; `failures` requests to the collector get a
+    `failure_status` first.
+    """
 
     catalog: list[Wire] = field(default_factory=list)
     folders: dict[str, Path] = field(default_factory=dict)  # served under /files/<name>
@@ -37,7 +41,8 @@ class FakeFreshet:
     retry_after: str = "0"
     keys: list[str | None] = field(default_factory=list)
     preflights: int = 0
-    keep_failed: bool = False  # the events of a failed request arrived all the same: its answer was lost
+    # the events of a failed request arrived all the same: its answer was lost
+    keep_failed: bool = False
     profile_lag_s: float = 0.15  # from the collector's answer to the stored profile
     requests: list[list[Wire]] = field(default_factory=list)
     bodies: list[Wire] = field(default_factory=list)
@@ -77,12 +82,16 @@ class FakeFreshet:
         return HTMLResponse("<!doctype html><title>blank</title><body></body>")
 
     async def _file(self, request: Request) -> Response:
-        return FileResponse(self.folders[request.path_params["folder"]] / request.path_params["name"])
+        return FileResponse(
+            self.folders[request.path_params["folder"]] / request.path_params["name"]
+        )
 
     async def _page(self, request: Request) -> Response:
         headers = {"Content-Security-Policy": self.policy} if self.policy else {}
         name = request.path_params["path"].partition("/")[0]
-        return HTMLResponse("<!doctype html>" + self.pages.get(name, "<title>empty</title>"), headers=headers)
+        return HTMLResponse(
+            "<!doctype html>" + self.pages.get(name, "<title>empty</title>"), headers=headers
+        )
 
     async def _collect(self, request: Request) -> Response:
         body = json.loads(await request.body())
@@ -95,18 +104,28 @@ class FakeFreshet:
         self.keys.append(request.query_params.get("key"))
         self._keep(body)
         errors = [
-            {"index": index, "event_id": event["event_id"], "field": "event", "reason": "expected a name", "value": ""}
+            {
+                "index": index,
+                "event_id": event["event_id"],
+                "field": "event",
+                "reason": "expected a name",
+                "value": "",
+            }
             for index, event in enumerate(body["events"])
             if not event["event"]
         ]
         accepted = len(body["events"]) - len(errors)
-        return JSONResponse({"accepted": accepted, "rejected": len(errors), "errors": errors}, status_code=202)
+        return JSONResponse(
+            {"accepted": accepted, "rejected": len(errors), "errors": errors}, status_code=202
+        )
 
     def _keep(self, body: Wire) -> None:
         self.bodies.append(body)
         self.requests.append(body["events"])
         for event in body["events"]:
-            self._arrived.setdefault(event["event_id"], (time.monotonic() + self.profile_lag_s, event))
+            self._arrived.setdefault(
+                event["event_id"], (time.monotonic() + self.profile_lag_s, event)
+            )
 
     def _processed(self, anonymous_id: str | None, user_id: str | None) -> list[Wire]:
         now = time.monotonic()
@@ -114,7 +133,10 @@ class FakeFreshet:
             event
             for due, event in self._arrived.values()
             if due <= now
-            and (event.get("anonymous_id") == anonymous_id or (user_id and event.get("user_id") == user_id))
+            and (
+                event.get("anonymous_id") == anonymous_id
+                or (user_id and event.get("user_id") == user_id)
+            )
         ]
 
     async def _profile(self, request: Request) -> Response:
@@ -125,21 +147,31 @@ class FakeFreshet:
     def _describe(self, events: list[Wire], event_id: str | None) -> Wire:
         interest = Counter(category for category in map(self._category, events) if category)
         total = sum(interest.values()) or 1
-        touched = [event for event in events if event.get("product_id") and event["event"] != "impression"]
+        touched = [
+            event for event in events if event.get("product_id") and event["event"] != "impression"
+        ]
         by_type = dict(Counter(event["event"] for event in events))
         return {
             "found": bool(events),
-            "contains_event": None if event_id is None else any(e["event_id"] == event_id for e in events),
+            "contains_event": None
+            if event_id is None
+            else any(e["event_id"] == event_id for e in events),
             "newest_event_time": max((event["timestamp"] for event in events), default=None),
             "events_total": len(events),
             "last_category": self._category(touched[-1]) if touched else None,
             "last_item": touched[-1]["product_id"] if touched else None,
             "windows": {"1m": by_type, "5m": by_type, "1h": by_type, "24h": by_type},
-            "session": {"events": len(events), "items": len({event["product_id"] for event in touched})},
+            "session": {
+                "events": len(events),
+                "items": len({event["product_id"] for event in touched}),
+            },
             "top_categories": [
-                {"category": name, "interest": count / total} for name, count in interest.most_common(5)
+                {"category": name, "interest": count / total}
+                for name, count in interest.most_common(5)
             ],
-            "recent_items": [{"id": e["product_id"], "time": e["timestamp"]} for e in reversed(touched[-10:])],
+            "recent_items": [
+                {"id": e["product_id"], "time": e["timestamp"]} for e in reversed(touched[-10:])
+            ],
             "encoded_bytes": 200 + 8 * len(events),
         }
 
@@ -152,7 +184,11 @@ class FakeFreshet:
         question = await request.json()
         self.asked.append(question)
         seen = self._processed(question.get("anonymous_id"), question.get("user_id"))
-        touched = [e for e in [*seen, *question.get("events", [])] if e["event"] not in ("impression", "identify")]
+        touched = [
+            e
+            for e in [*seen, *question.get("events", [])]
+            if e["event"] not in ("impression", "identify")
+        ]
         category = next((c for c in map(self._category, reversed(touched)) if c), None)
         ranked = self._rank(category, question)
         return JSONResponse(
@@ -170,14 +206,21 @@ class FakeFreshet:
         )
 
     def _rank(self, category: str | None, question: Wire) -> list[Wire]:
-        others: Iterable[Wire] = (i for i in self.catalog if i["item_id"] != question.get("product_id"))
+        others: Iterable[Wire] = (
+            i for i in self.catalog if i["item_id"] != question.get("product_id")
+        )
         if question.get("variant") != "popular":
             others = sorted(others, key=lambda item: item["category"] != category)
         return list(others)[: question["k"]]
 
     def _entry(self, item: Wire, position: int, category: str | None) -> Wire:
         match = 0.25 if item["category"] == category else 0.0
-        parts = {"ctr": 0.3 - 0.01 * position, "recency": 0.1, "category": match, "interest": match / 2}
+        parts = {
+            "ctr": 0.3 - 0.01 * position,
+            "recency": 0.1,
+            "category": match,
+            "interest": match / 2,
+        }
         return {
             "id": item["item_id"],
             "score": sum(parts.values()),
@@ -202,8 +245,15 @@ class _CountPreflights:
 
 def _problem(status: int, headers: dict[str, str]) -> Response:
     reason = {"field": "events", "reason": "not now", "value": None}
-    content = {"type": "urn:freshet:problem:test", "title": "A test", "status": status, "errors": [reason]}
-    return JSONResponse(content, status_code=status, headers=headers, media_type="application/problem+json")
+    content = {
+        "type": "urn:freshet:problem:test",
+        "title": "A test",
+        "status": status,
+        "errors": [reason],
+    }
+    return JSONResponse(
+        content, status_code=status, headers=headers, media_type="application/problem+json"
+    )
 
 
 def _banner(item: Wire | None, category: str | None) -> Wire:
@@ -211,7 +261,9 @@ def _banner(item: Wire | None, category: str | None) -> Wire:
     return {
         "id": f"banner-{category or 'welcome'}",
         "headline": f"More in {name}" if category else "Made for the long run",
-        "text": "Chosen for what you have been looking at." if category else "Good things, picked with care.",
+        "text": "Chosen for what you have been looking at."
+        if category
+        else "Good things, picked with care.",
         "category": category or "",
         "product_id": item["item_id"] if item else None,
     }

@@ -1,4 +1,5 @@
-"""Starts an ASGI app on a free loopback port in a thread, for a browser to talk to over real HTTP."""
+"""Starts an ASGI app on a free loopback port in a thread, for a browser to talk to over real
+HTTP."""
 
 from __future__ import annotations
 
@@ -18,7 +19,9 @@ def serving(app: ASGIApp) -> Iterator[str]:
         listener.bind(("127.0.0.1", 0))
         listener.listen(128)
         port = listener.getsockname()[1]
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1))
+        server = uvicorn.Server(
+            uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
+        )
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         try:

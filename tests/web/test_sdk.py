@@ -1,4 +1,6 @@
-"""The SDK in a real browser: what is sent, when, how often, and that the page never notices trouble."""
+"""The SDK in a real browser: what is sent, when, how often, and that the page never notices
+trouble.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ def test_a_full_batch_does_not_wait_for_the_timer(page: Page, site: Site) -> Non
 
 def test_a_click_goes_at_once_and_takes_the_waiting_events_along(page: Page, site: Site) -> None:
     open_blank(page, site, flushMs=60_000)
-    page.evaluate("() => { freshet.track('scroll'); freshet.track('click', { product_id: 'i01' }); }")
+    page.evaluate(
+        "() => { freshet.track('scroll'); freshet.track('click', { product_id: 'i01' }); }"
+    )
     wait_for(lambda: len(site.fake.events) == 2, page)
     assert [event["event"] for event in site.fake.requests[0]] == ["scroll", "click"]
 
@@ -48,7 +52,8 @@ def test_a_click_goes_at_once_and_takes_the_waiting_events_along(page: Page, sit
 def test_an_event_carries_the_contracts_fields(page: Page, site: Site) -> None:
     open_blank(page, site)
     event_id = page.evaluate(
-        "() => freshet.track('click', { product_id: 7, request_id: 'r1', position: 0, variant: null })"
+        "() => freshet.track('click', { product_id: 7, request_id: 'r1', position: 0, variant: "
+        "null })"
     )
     wait_for(lambda: bool(site.fake.events), page)
     (event,) = site.fake.events
@@ -73,7 +78,9 @@ def test_ids_are_uuids_where_the_browser_has_no_random_uuid(page: Page, site: Si
     page.add_init_script("delete Crypto.prototype.randomUUID")
     open_blank(page, site)
     first, second = page.evaluate("() => [freshet.track('click'), freshet.track('click')]")
-    assert re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", first)
+    assert re.fullmatch(
+        r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", first
+    )
     assert first != second
 
 
@@ -117,7 +124,12 @@ def test_the_token_of_an_account_goes_with_every_event_and_question_also_on_the_
     with page.expect_request("**/v1/profile") as profile:
         page.evaluate("() => freshet.profile()")
     wait_for(lambda: len(site.fake.events) == 2, page)
-    told = [*site.fake.events, *site.fake.asked, *site.fake.asked[-1]["events"], profile.value.post_data_json]
+    told = [
+        *site.fake.events,
+        *site.fake.asked,
+        *site.fake.asked[-1]["events"],
+        profile.value.post_data_json,
+    ]
     assert {(said["user_id"], said["user_token"]) for said in told} == {("u1", "t1")}
 
 
@@ -125,7 +137,8 @@ def test_the_token_of_an_account_goes_with_every_event_and_question_also_on_the_
 def test_a_token_goes_with_no_other_account(page: Page, site: Site, call: str) -> None:
     open_blank(page, site)
     page.evaluate(
-        f"async () => {{ freshet.identify('u1', {{}}, 't1'); {call}; freshet.page(); await freshet.recommend(); }}"
+        f"async () => {{ freshet.identify('u1', {{}}, 't1'); {call}; freshet.page(); await "
+        f"freshet.recommend(); }}"
     )
     wait_for(lambda: bool(site.fake.named("page_view")), page)
     told = [*site.fake.events, *site.fake.asked]
@@ -135,7 +148,9 @@ def test_a_token_goes_with_no_other_account(page: Page, site: Site, call: str) -
 
 def test_reset_starts_a_new_anonymous_visitor(page: Page, site: Site) -> None:
     open_blank(page, site)
-    before = page.evaluate("() => { freshet.identify('u1'); return [freshet.anonymousId, freshet.sessionId]; }")
+    before = page.evaluate(
+        "() => { freshet.identify('u1'); return [freshet.anonymousId, freshet.sessionId]; }"
+    )
     page.evaluate("() => freshet.reset()")
     after = page.evaluate("() => [freshet.anonymousId, freshet.sessionId]")
     assert before[0] != after[0] and before[1] != after[1]
@@ -182,7 +197,9 @@ def test_an_item_scrolled_away_within_the_second_is_no_impression(page: Page, si
     assert site.fake.named("impression") == []
 
 
-def test_an_impression_counts_once_for_a_request_and_again_for_the_next(page: Page, site: Site) -> None:
+def test_an_impression_counts_once_for_a_request_and_again_for_the_next(
+    page: Page, site: Site
+) -> None:
     open_blank(page, site, flushMs=0, impressionMs=100)
     show_item(page)
     again = """(request) => freshet.observe(document.getElementById("item"),
@@ -198,7 +215,8 @@ def test_an_impression_counts_once_for_a_request_and_again_for_the_next(page: Pa
 def test_leaving_the_page_sends_what_waits_by_beacon(page: Page, site: Site) -> None:
     page.add_init_script(
         "const beacon = navigator.sendBeacon.bind(navigator);"
-        "navigator.sendBeacon = (url, body) => { localStorage.beacons = url; return beacon(url, body); };"
+        "navigator.sendBeacon = (url, body) => { localStorage.beacons = url; return beacon(url, "
+        "body); };"
     )
     open_blank(page, site, flushMs=60_000)
     page.evaluate("() => { freshet.track('scroll'); freshet.track('dwell', { ms: 5 }); }")
@@ -223,7 +241,9 @@ def test_hiding_the_page_sends_what_waits_and_reads_the_answer(page: Page, site:
 def test_closing_the_tab_loses_nothing(page: Page, site: Site, context: BrowserContext) -> None:
     keeper = context.new_page()
     open_blank(page, site, flushMs=60_000)
-    page.evaluate("() => { for (let i = 0; i < 120; i += 1) freshet.track('scroll', { depth: i }); }")
+    page.evaluate(
+        "() => { for (let i = 0; i < 120; i += 1) freshet.track('scroll', { depth: i }); }"
+    )
     page.evaluate("() => freshet.track('dwell')")
     page.close(run_before_unload=True)
     wait_for(lambda: len({event["event_id"] for event in site.fake.events}) == 121, keeper)
@@ -239,7 +259,9 @@ def test_an_event_is_sent_again_after_503_and_arrives_once(page: Page, site: Sit
     assert len(site.fake.events) == 1
 
 
-def test_a_repeated_event_keeps_its_id_when_only_the_answer_was_lost(page: Page, site: Site) -> None:
+def test_a_repeated_event_keeps_its_id_when_only_the_answer_was_lost(
+    page: Page, site: Site
+) -> None:
     site.fake.failures, site.fake.keep_failed = 1, True
     open_blank(page, site, retryMs=50)
     event_id = page.evaluate("() => freshet.track('click')")
@@ -342,12 +364,17 @@ def test_nonsense_from_the_page_is_told_and_never_thrown(page: Page, site: Site)
     assert [event["product_id"] for event in site.fake.events] == ["good"]
     assert page.evaluate("() => surprises") == []
     assert any(
-        "a listener's own mistake" in error for error in page.evaluate("() => heard.error.map((it) => `${it.error}`)")
+        "a listener's own mistake" in error
+        for error in page.evaluate("() => heard.error.map((it) => `${it.error}`)")
     )
 
 
-def test_a_blocked_storage_costs_no_more_than_the_memory_of_the_visit(page: Page, site: Site) -> None:
-    page.add_init_script("Object.defineProperty(window, 'localStorage', { get() { throw new Error('blocked'); } })")
+def test_a_blocked_storage_costs_no_more_than_the_memory_of_the_visit(
+    page: Page, site: Site
+) -> None:
+    page.add_init_script(
+        "Object.defineProperty(window, 'localStorage', { get() { throw new Error('blocked'); } })"
+    )
     open_blank(page, site)
     page.evaluate("() => { freshet.track('click'); freshet.track('click'); }")
     wait_for(lambda: len(site.fake.events) == 2, page)

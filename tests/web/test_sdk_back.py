@@ -1,4 +1,6 @@
-"""A page that the visitor leaves and comes back to, as the browser has kept it: it goes on, and doubles nothing."""
+"""A page that the visitor leaves and comes back to, as the browser has kept it: it goes on, and
+doubles nothing.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def browser() -> Iterator[Browser]:
 
 def leave(page: Page, site: Site) -> None:
     """To the next page, which has no SDK unless the test starts one."""
-    page.evaluate("(url) => { window.left = true; location.href = url; }", f"{site.freshet}/pages/next")
+    page.evaluate(
+        "(url) => { window.left = true; location.href = url; }", f"{site.freshet}/pages/next"
+    )
     page.wait_for_url("**/pages/next")
 
 
@@ -43,16 +47,25 @@ def come_back(page: Page) -> None:
     page.evaluate("() => history.back()")
     page.wait_for_url("**/pages/test", wait_until="commit")  # it is not loaded
     page.wait_for_function("() => document.visibilityState === 'visible'")
-    why = page.evaluate("() => JSON.stringify(performance.getEntriesByType('navigation')[0].notRestoredReasons)")
-    assert page.evaluate("() => window.left") is True, f"the browser has loaded the page again: {why}"
+    why = page.evaluate(
+        "() => JSON.stringify(performance.getEntriesByType('navigation')[0].notRestoredReasons)"
+    )
+    assert page.evaluate("() => window.left") is True, (
+        f"the browser has loaded the page again: {why}"
+    )
 
 
 def track(page: Page, *numbers: int, name: str = "click") -> None:
-    page.evaluate("([name, all]) => { for (const n of all) freshet.track(name, { n }); }", [name, list(numbers)])
+    page.evaluate(
+        "([name, all]) => { for (const n of all) freshet.track(name, { n }); }",
+        [name, list(numbers)],
+    )
 
 
 def kept(page: Page) -> list[str]:
-    keys: list[str] = page.evaluate("() => Object.keys(localStorage).filter((key) => key.startsWith('freshet.queue.'))")
+    keys: list[str] = page.evaluate(
+        "() => Object.keys(localStorage).filter((key) => key.startsWith('freshet.queue.'))"
+    )
     return keys
 
 
@@ -151,4 +164,7 @@ def test_what_was_decided_meanwhile_holds_for_it(page: Page, site: Site) -> None
     page.evaluate("(given) => freshet.consent(given)", NOBODY)
     come_back(page)
     wait_for(lambda: page.evaluate("() => freshet.consent()") == NOBODY, page)
-    assert page.evaluate("() => [freshet.track('click'), Object.keys(localStorage)]") == [None, ["freshet.consent"]]
+    assert page.evaluate("() => [freshet.track('click'), Object.keys(localStorage)]") == [
+        None,
+        ["freshet.consent"],
+    ]

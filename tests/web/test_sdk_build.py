@@ -1,4 +1,6 @@
-"""The two builds: their size, their types, what the README says to paste, and a page with a strict policy."""
+"""The two builds: their size, their types, what the README says to paste, and a page with a strict
+policy.
+"""
 
 from __future__ import annotations
 
@@ -33,13 +35,19 @@ def built(site: Site, sdk_build: Path) -> Site:
 
 def listing(language: str, containing: str) -> str:
     """The README's first listing with those words in it."""
-    found = [text for text in re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL) if containing in text]
+    found = [
+        text
+        for text in re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+        if containing in text
+    ]
     return str(found[0])
 
 
 def pasted(site: Site, html: str) -> str:
     """With the test's addresses in place of the examples'."""
-    services = html.replace("https://collect.example", site.freshet).replace("https://api.example", site.freshet)
+    services = html.replace("https://collect.example", site.freshet).replace(
+        "https://api.example", site.freshet
+    )
     return services.replace("https://cdn.example", f"{site.freshet}/files/sdk")
 
 
@@ -98,10 +106,17 @@ def test_a_build_is_small(sdk_build: Path, name: str) -> None:
 def test_the_package_holds_what_it_promises(sdk_build: Path) -> None:
     package = json.loads((SDK / "package.json").read_text(encoding="utf-8"))
     assert "dependencies" not in package
-    promised = [package["types"], package["unpkg"], *package["exports"]["."].values(), package["exports"]["./global"]]
+    promised = [
+        package["types"],
+        package["unpkg"],
+        *package["exports"]["."].values(),
+        package["exports"]["./global"],
+    ]
     built = {f"./dist/{path.name}" for path in sdk_build.iterdir()}
     assert all(path in built or (SDK / path).exists() for path in promised)
-    assert "http" not in (SDK / "package-lock.json").read_text(encoding="utf-8").replace("https://opencollective", "")
+    assert "http" not in (SDK / "package-lock.json").read_text(encoding="utf-8").replace(
+        "https://opencollective", ""
+    )
 
 
 def test_the_types_hold_for_a_page_that_uses_everything(tmp_path: Path) -> None:
@@ -151,20 +166,30 @@ def test_the_types_hold_for_a_page_that_uses_everything(tmp_path: Path) -> None:
         "bundler",
     ]
     outcome = subprocess.run(
-        [*tsc, "--module", "esnext", "page.ts"], cwd=tmp_path, capture_output=True, text=True, timeout=120
+        [*tsc, "--module", "esnext", "page.ts"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert outcome.stdout == ""
 
 
 def test_every_method_is_typed_and_explained_and_there(page: Page, built: Site) -> None:
     page.goto(f"{built.freshet}/blank")
-    explained = {name for method, _ in rows("Methods") for name in re.findall(r"`(\w+)(?:\(.*?\))?`", method)}
+    explained = {
+        name for method, _ in rows("Methods") for name in re.findall(r"`(\w+)(?:\(.*?\))?`", method)
+    }
     assert set(methods_of(page, built)) == members("Freshet") == explained
 
 
 def test_every_option_is_typed_and_explained_with_its_default_and_looked_at() -> None:
-    script = f"import {{ DEFAULTS }} from '{SDK}/src/settings.js'; console.log(JSON.stringify(DEFAULTS))"
-    answer = subprocess.run(["node", "--input-type=module", "-e", script], capture_output=True, check=True, timeout=60)
+    script = (
+        f"import {{ DEFAULTS }} from '{SDK}/src/settings.js'; console.log(JSON.stringify(DEFAULTS))"
+    )
+    answer = subprocess.run(
+        ["node", "--input-type=module", "-e", script], capture_output=True, check=True, timeout=60
+    )
     defaults: dict[str, Any] = json.loads(answer.stdout)
     told = {option.strip(" `"): default.strip() for option, default, _ in rows("Options")}
     assert set(told) == members("Options") >= set(defaults)
@@ -181,7 +206,9 @@ def test_every_happening_is_explained() -> None:
 
 def test_the_one_tag_is_enough(page: Page, built: Site) -> None:
     tag = pasted(built, listing("html", "data-write-key")).replace("async src", "src")
-    built.fake.pages["test"] = "<title>One tag</title>" + tag + "<button data-freshet-click='hello'>x</button>"
+    built.fake.pages["test"] = (
+        "<title>One tag</title>" + tag + "<button data-freshet-click='hello'>x</button>"
+    )
     page.goto(f"{built.freshet}/pages/test")
     page.wait_for_timeout(300)
     page.click("button")
@@ -193,7 +220,9 @@ def test_the_one_tag_is_enough(page: Page, built: Site) -> None:
 def test_calls_before_the_script_has_loaded_are_made_as_of_then(page: Page, built: Site) -> None:
     held: list[Route] = []
     page.route("**/freshet.global.js", lambda route: held.append(route))
-    built.fake.pages["test"] = f"""<title>early</title>{pasted(built, listing("html", "freshet.q.push"))}<script>
+    built.fake.pages[
+        "test"
+    ] = f"""<title>early</title>{pasted(built, listing("html", "freshet.q.push"))}<script>
         var kept = freshet;
         freshet.track("early", {{ n: 1 }});
         freshet.recommend({{ k: 2 }}).then((answer) => {{ window.answer = answer; }});
@@ -211,7 +240,12 @@ def test_calls_before_the_script_has_loaded_are_made_as_of_then(page: Page, buil
     page.wait_for_function("() => window.answer")
     assert len(page.evaluate("() => answer.recommendations")) == 2
     early, late = built.fake.named("early")[0], built.fake.named("late")[0]
-    assert page.evaluate("([a, b]) => new Date(b) - new Date(a)", [early["timestamp"], late["timestamp"]]) >= 600
+    assert (
+        page.evaluate(
+            "([a, b]) => new Date(b) - new Date(a)", [early["timestamp"], late["timestamp"]]
+        )
+        >= 600
+    )
     assert len(built.fake.named("page_view")) == 1
 
 
@@ -223,27 +257,45 @@ def test_the_snippet_knows_every_method(page: Page, built: Site) -> None:
     assert set(known.group(1).split()) == set(methods_of(page, built)) - ids
 
 
-def test_tag_managers_tags_wait_for_the_decision_and_a_second_copy_changes_nothing(page: Page, built: Site) -> None:
+def test_tag_managers_tags_wait_for_the_decision_and_a_second_copy_changes_nothing(
+    page: Page, built: Site
+) -> None:
     snippet = listing("html", "freshet.q.push")
     (init,) = re.findall(r"freshet\.init\(.*", snippet)
     tag = pasted(built, snippet.replace(init, listing("js", 'consent: "pending"').strip()))
-    items = [{"item_id": "p1", "item_category": "lamps", "price": 29.9, "quantity": 2}, {"item_id": "p2"}]
+    items = [
+        {"item_id": "p1", "item_category": "lamps", "price": 29.9, "quantity": 2},
+        {"item_id": "p2"},
+    ]
     cart = listing("html", "ecommerce.items").replace("{{ecommerce.items}}", json.dumps(items))
     built.fake.pages["test"] = f"<title>gtm</title><head></head>{tag}{tag}{cart}"
     page.goto(f"{built.freshet}/pages/test")
     page.wait_for_function("() => window.freshet && freshet.close")
     page.wait_for_timeout(400)
     assert built.fake.events == []
-    page.evaluate("(tag) => document.body.append(document.createRange().createContextualFragment(tag))", decision())
+    page.evaluate(
+        "(tag) => document.body.append(document.createRange().createContextualFragment(tag))",
+        decision(),
+    )
     wait_for(lambda: len(built.fake.events) == 3, page)
     page.wait_for_timeout(300)
-    assert sorted(event["event"] for event in built.fake.events) == ["add_to_cart", "add_to_cart", "page_view"]
+    assert sorted(event["event"] for event in built.fake.events) == [
+        "add_to_cart",
+        "add_to_cart",
+        "page_view",
+    ]
     assert [event["product_id"] for event in built.fake.named("add_to_cart")] == ["p1", "p2"]
-    assert built.fake.named("add_to_cart")[0]["metadata"] == {"category": "lamps", "price": 29.9, "quantity": 2}
+    assert built.fake.named("add_to_cart")[0]["metadata"] == {
+        "category": "lamps",
+        "price": 29.9,
+        "quantity": 2,
+    }
 
 
 def test_a_decision_may_come_before_the_script(page: Page, built: Site) -> None:
-    tag = pasted(built, listing("html", "freshet.q.push")).replace('"YOUR_KEY"', '"k", consent: "pending"')
+    tag = pasted(built, listing("html", "freshet.q.push")).replace(
+        '"YOUR_KEY"', '"k", consent: "pending"'
+    )
     built.fake.pages["test"] = f"<title>gtm</title><head></head>{tag}{decision()}"
     page.goto(f"{built.freshet}/pages/test")
     wait_for(lambda: len(built.fake.named("page_view")) == 1, page)
@@ -262,14 +314,24 @@ def test_the_readmes_attributes_and_slots_do_what_it_says(page: Page, built: Sit
     page.evaluate("() => addEventListener('submit', (event) => event.preventDefault())")
     page.fill("[name=q]", "lamp")
     page.press("[name=q]", "Enter")
-    wait_for(lambda: all(map(built.fake.named, ("view_product", "add_to_cart", "search", "impression"))), page)
+    wait_for(
+        lambda: all(map(built.fake.named, ("view_product", "add_to_cart", "search", "impression"))),
+        page,
+    )
     (added,) = built.fake.named("add_to_cart")
-    assert added["product_id"] == "p1" and added["metadata"]["quantity"] == 1 and added["metadata"]["price"] == 29.9
+    assert (
+        added["product_id"] == "p1"
+        and added["metadata"]["quantity"] == 1
+        and added["metadata"]["price"] == 29.9
+    )
 
 
 def test_a_strict_policy_is_kept(page: Page, built: Site) -> None:
     own = built.freshet
-    built.fake.policy = f"default-src 'none'; script-src {own}; connect-src {own}; require-trusted-types-for 'script'"
+    built.fake.policy = (
+        f"default-src 'none'; script-src {own}; connect-src {own}; "
+        "require-trusted-types-for 'script'"
+    )
     script = f"{own}/files/sdk/freshet.global.js"
     built.fake.pages["test"] = f"""<title>strict</title>
         <script src="{own}/files/page/violations.js"></script>
@@ -278,16 +340,21 @@ def test_a_strict_policy_is_kept(page: Page, built: Site) -> None:
         <div data-freshet-slot="home" data-freshet-k="2"><template><a href="/x/{{id}}">{{id}}</a></template></div>"""
     built.fake.folders["page"] = built.fake.folders["sdk"]
     (built.fake.folders["sdk"] / "violations.js").write_text(
-        "window.violations = []; addEventListener('securitypolicyviolation', (event) => violations.push(event.violatedDirective));"
+        "window.violations = []; addEventListener('securitypolicyviolation', (event) => "
+        "violations.push(event.violatedDirective));"
     )
     page.goto(f"{own}/pages/test")
     page.wait_for_selector("a")
-    wait_for(lambda: bool(built.fake.named("view_product")) and bool(built.fake.named("page_view")), page)
+    wait_for(
+        lambda: bool(built.fake.named("view_product")) and bool(built.fake.named("page_view")), page
+    )
     assert page.locator("div a").count() == 2
     assert page.evaluate("() => violations") == []
 
 
-def test_the_built_module_delivers_keeps_and_withdraws_as_the_source_does(page: Page, built: Site) -> None:
+def test_the_built_module_delivers_keeps_and_withdraws_as_the_source_does(
+    page: Page, built: Site
+) -> None:
     """Shortened names could break what only the build has: the whole way once."""
     page.goto(f"{built.freshet}/blank")
     built.fake.failures, built.fake.retry_after = 1, "1"
@@ -302,19 +369,34 @@ def test_the_built_module_delivers_keeps_and_withdraws_as_the_source_does(page: 
     )
     page.wait_for_timeout(500)
     assert (
-        page.evaluate("() => Object.keys(localStorage).filter((key) => key.startsWith('freshet.queue.')).length") == 1
+        page.evaluate(
+            "() => Object.keys(localStorage).filter((key) => "
+            "key.startsWith('freshet.queue.')).length"
+        )
+        == 1
     )
     wait_for(lambda: len(built.fake.events) == 3, page)
-    assert sorted(event["event"] for event in built.fake.events) == ["identify", "page_view", "purchase"]
+    assert sorted(event["event"] for event in built.fake.events) == [
+        "identify",
+        "page_view",
+        "purchase",
+    ]
     assert metadata(built.fake.named("purchase"), "order_id") == ["o"]
     assert page.evaluate("() => freshet.profile()")["events_total"] >= 0
     assert len(page.evaluate("() => freshet.recommend({ k: 3 })")["ranked_feed"][0]["fields"]) == 6
     page.evaluate("() => freshet.consent({ analytics: false, personalization: false })")
-    assert page.evaluate("() => [freshet.track('click'), Object.keys(localStorage)]") == [None, ["freshet.consent"]]
+    assert page.evaluate("() => [freshet.track('click'), Object.keys(localStorage)]") == [
+        None,
+        ["freshet.consent"],
+    ]
 
 
-def test_no_name_that_the_build_shortens_is_one_of_a_browser_or_of_a_page(page: Page, site: Site) -> None:
-    """Wherever such a name is used, the build would shorten it too: `original.apply` became `original.n`."""
+def test_no_name_that_the_build_shortens_is_one_of_a_browser_or_of_a_page(
+    page: Page, site: Site
+) -> None:
+    """Wherever such a name is used, the build would shorten it too: `original.apply` became
+    `original.n`.
+    """
     page.goto(f"{site.freshet}/blank")
     browsers = page.evaluate(
         """() => {
@@ -331,10 +413,20 @@ def test_no_name_that_the_build_shortens_is_one_of_a_browser_or_of_a_page(page: 
             return [...names];
         }"""
     )
-    listed = re.search(r"INTERNAL =\s+/\^\(([\w|]+)\)\$/", (SDK / "build.mjs").read_text(encoding="utf-8"))
-    assert listed is not None and {"apply", "pushState", "getItem", "then", "closest", "sendBeacon"} <= set(browsers)
+    listed = re.search(
+        r"INTERNAL =\s+/\^\(([\w|]+)\)\$/", (SDK / "build.mjs").read_text(encoding="utf-8")
+    )
+    assert listed is not None and {
+        "apply",
+        "pushState",
+        "getItem",
+        "then",
+        "closest",
+        "sendBeacon",
+    } <= set(browsers)
     contract = "".join(
-        path.read_text(encoding="utf-8") for path in (REPO / "functions/contract/schemas/1").glob("*.json")
+        path.read_text(encoding="utf-8")
+        for path in (REPO / "functions/contract/schemas/1").glob("*.json")
     )
     pages = set(re.findall(r"\w+", re.sub(r"/\*\*.*?\*/", "", TYPES, flags=re.DOTALL)))
     taken = {*browsers, *pages, *re.findall(r'"(\w+)":', contract)}
@@ -342,7 +434,9 @@ def test_no_name_that_the_build_shortens_is_one_of_a_browser_or_of_a_page(page: 
 
 
 @both
-def test_a_build_follows_a_visit_through_a_single_page_app(page: Page, built: Site, name: str) -> None:
+def test_a_build_follows_a_visit_through_a_single_page_app(
+    page: Page, built: Site, name: str
+) -> None:
     built.fake.pages["test"] = """<title>app</title><button data-freshet-click="hello">x</button>
         <div data-freshet-slot="home" data-freshet-k="3"><template><a href="#{id}">{id}</a></template></div>"""
     open_build(page, built, name, impressionMs=100, consent="pending")
@@ -353,14 +447,25 @@ def test_a_build_follows_a_visit_through_a_single_page_app(page: Page, built: Si
     wait_for(lambda: len(built.fake.named("page_view")) == 1, page)
     page.click("button")
     page.click("[data-freshet-slot] a")
-    state = page.evaluate("() => { history.pushState({ n: 1 }, '', '/pages/test/next'); return history.state; }")
-    page.evaluate("() => freshet.purchase({ order_id: 'o', lines: [{ product_id: 'p', price: 1 }] })")
-    wait_for(lambda: len(built.fake.named("page_view")) == 2 and bool(built.fake.named("purchase")), page)
+    state = page.evaluate(
+        "() => { history.pushState({ n: 1 }, '', '/pages/test/next'); return history.state; }"
+    )
+    page.evaluate(
+        "() => freshet.purchase({ order_id: 'o', lines: [{ product_id: 'p', price: 1 }] })"
+    )
+    wait_for(
+        lambda: len(built.fake.named("page_view")) == 2 and bool(built.fake.named("purchase")), page
+    )
     page.evaluate("() => freshet.recommend({ k: 2 })")
     page.wait_for_timeout(500)
     assert state == {"n": 1}
-    assert [url.rpartition("/")[2] for url in metadata(built.fake.named("page_view"), "url")] == ["test", "next"]
-    assert [url.rpartition("/")[2] for url in metadata(built.fake.named("dwell"), "url")] == ["test"]
+    assert [url.rpartition("/")[2] for url in metadata(built.fake.named("page_view"), "url")] == [
+        "test",
+        "next",
+    ]
+    assert [url.rpartition("/")[2] for url in metadata(built.fake.named("dwell"), "url")] == [
+        "test"
+    ]
     assert len(built.fake.named("hello")) == 1 and len(built.fake.named("purchase")) == 1
     (click,) = built.fake.named("click")
     assert click["product_id"] == "i00" and click["metadata"]["request_id"]
@@ -369,9 +474,13 @@ def test_a_build_follows_a_visit_through_a_single_page_app(page: Page, built: Si
 
 
 @both
-def test_a_build_keeps_what_it_cannot_send_and_forgets_it_when_told(page: Page, built: Site, name: str) -> None:
+def test_a_build_keeps_what_it_cannot_send_and_forgets_it_when_told(
+    page: Page, built: Site, name: str
+) -> None:
     built.fake.failures, built.fake.retry_after = 1, "1"
-    queues = "() => Object.keys(localStorage).filter((key) => key.startsWith('freshet.queue.')).length"
+    queues = (
+        "() => Object.keys(localStorage).filter((key) => key.startsWith('freshet.queue.')).length"
+    )
     open_build(page, built, name)
     page.evaluate("() => { freshet.track('click'); history.replaceState({}, '', '?sorted'); }")
     page.wait_for_timeout(500)
@@ -379,7 +488,10 @@ def test_a_build_keeps_what_it_cannot_send_and_forgets_it_when_told(page: Page, 
     wait_for(lambda: len(built.fake.named("click")) == 1, page)
     wait_for(lambda: page.evaluate(queues) == 0, page)
     page.evaluate("() => freshet.consent({ analytics: false, personalization: false })")
-    assert page.evaluate("() => [freshet.track('click'), Object.keys(localStorage)]") == [None, ["freshet.consent"]]
+    assert page.evaluate("() => [freshet.track('click'), Object.keys(localStorage)]") == [
+        None,
+        ["freshet.consent"],
+    ]
     assert all(wrong.startswith("collector: ") for wrong in page.evaluate("() => wrongs"))
 
 
@@ -433,7 +545,9 @@ def test_what_was_recommended_to_another_leaves_the_page_at_once_and_is_asked_an
     wait_for(lambda: len(told("impression")) >= 3, page)
     page.click("a")
     wait_for(lambda: bool(told("click")), page)
-    assert {event["metadata"]["request_id"] for event in [*told("click"), *told("impression")]} == {f"r{asked + 1}"}
+    assert {event["metadata"]["request_id"] for event in [*told("click"), *told("impression")]} == {
+        f"r{asked + 1}"
+    }
 
 
 def test_an_answer_that_comes_after_a_reset_is_not_shown(page: Page, built: Site) -> None:
@@ -455,24 +569,42 @@ def test_the_same_visitor_told_again_keeps_what_is_shown(page: Page, built: Site
     open_build(page, built, "freshet.global.js", pages=False)
     page.evaluate("() => freshet.identify(1)")
     page.wait_for_selector("a")
-    assert page.evaluate("() => { freshet.identify(1); return document.querySelectorAll('a').length; }") == 2
+    assert (
+        page.evaluate(
+            "() => { freshet.identify(1); return document.querySelectorAll('a').length; }"
+        )
+        == 2
+    )
 
 
 def without_product(route: Route) -> None:
     """As the API welcomes somebody of whom it knows nothing."""
     answer = route.fetch()
-    banner = {"id": "welcome", "headline": "Find something", "text": "Popular now.", "category": "", "product_id": ""}
+    banner = {
+        "id": "welcome",
+        "headline": "Find something",
+        "text": "Popular now.",
+        "category": "",
+        "product_id": "",
+    }
     route.fulfill(response=answer, json=answer.json() | {"personalized_banner": banner})
 
 
-def test_of_a_banner_without_a_product_nothing_is_told_that_the_collector_rejects(page: Page, built: Site) -> None:
+def test_of_a_banner_without_a_product_nothing_is_told_that_the_collector_rejects(
+    page: Page, built: Site
+) -> None:
     page.route("**/v1/recommendations", without_product)
     built.fake.pages["test"] = f"<title>x</title>{SLOT_AND_BANNER}"
     open_build(page, built, "freshet.global.js", impressionMs=100)
     page.wait_for_selector("b")
     page.click("b")
     page.evaluate("() => freshet.track('size_guide', { product_id: '' })")
-    wait_for(lambda: len(built.fake.named("impression")) == 2 and len(built.fake.named("size_guide")) == 1, page)
+    wait_for(
+        lambda: (
+            len(built.fake.named("impression")) == 2 and len(built.fake.named("size_guide")) == 1
+        ),
+        page,
+    )
     page.wait_for_timeout(300)
     (click,) = built.fake.named("click")
     assert click["metadata"]["banner_id"] == "welcome" and "product_id" not in click
@@ -480,7 +612,9 @@ def test_of_a_banner_without_a_product_nothing_is_told_that_the_collector_reject
         parse_event(event, ingest_time=datetime.now(UTC))
 
 
-def test_an_order_is_the_same_events_whatever_the_order_of_its_lines(page: Page, built: Site) -> None:
+def test_an_order_is_the_same_events_whatever_the_order_of_its_lines(
+    page: Page, built: Site
+) -> None:
     open_build(page, built, "freshet.js", pages=False)
     ids = page.evaluate(
         """() => {
@@ -494,7 +628,9 @@ def test_an_order_is_the_same_events_whatever_the_order_of_its_lines(page: Page,
 
 
 def test_an_empty_attribute_is_not_there(page: Page, built: Site) -> None:
-    built.fake.pages["test"] = """<article data-freshet-product="p1" data-freshet-price="12"><button data-freshet-click
+    built.fake.pages[
+        "test"
+    ] = """<article data-freshet-product="p1" data-freshet-price="12"><button data-freshet-click
         data-freshet-product="" data-freshet-price="" data-freshet-quantity="" data-freshet-position="0">x</button></article>"""
     open_build(page, built, "freshet.global.js", pages=False)
     page.click("button")
@@ -509,7 +645,11 @@ def test_on_a_server_nothing_happens_and_nothing_throws(sdk_build: Path) -> None
         freshet.on("answered", () => {{}});
         console.log(JSON.stringify([freshet.track("click"), freshet.userId, freshet.pending(), await freshet.recommend()]));"""
     outcome = subprocess.run(
-        ["node", "--input-type=module", "-e", script], capture_output=True, text=True, check=False, timeout=60
+        ["node", "--input-type=module", "-e", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
     assert (outcome.stdout, outcome.stderr) == ("[null,null,null,null]\n", "")
 

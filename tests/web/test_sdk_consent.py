@@ -1,4 +1,6 @@
-"""What the visitor agreed to: what is stored, what is sent, and what is asked, before, after and without it."""
+"""What the visitor agreed to: what is stored, what is sent, and what is asked, before, after and
+without it.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +25,14 @@ def stored(page: Page) -> dict[str, Any]:
 
 
 def track(page: Page, *numbers: int) -> None:
-    page.evaluate("(numbers) => { for (const n of numbers) freshet.track('click', { n }); }", list(numbers))
+    page.evaluate(
+        "(numbers) => { for (const n of numbers) freshet.track('click', { n }); }", list(numbers)
+    )
 
 
-def test_pending_waits_in_memory_alone_and_a_grant_sends_what_waited(page: Page, site: Site) -> None:
+def test_pending_waits_in_memory_alone_and_a_grant_sends_what_waited(
+    page: Page, site: Site
+) -> None:
     open_blank(page, site, consent="pending", pages=True)
     track(page, 1)
     page.wait_for_timeout(500)
@@ -67,13 +73,19 @@ def test_denied_stores_nothing_and_sends_nothing(page: Page, site: Site) -> None
     assert site.fake.events == [] and stored(page) == {}
 
 
-def test_a_decision_outlives_the_page_and_nothing_else_does_when_it_is_no(page: Page, site: Site) -> None:
+def test_a_decision_outlives_the_page_and_nothing_else_does_when_it_is_no(
+    page: Page, site: Site
+) -> None:
     open_blank(page, site)
     track(page, 1)
     wait_for(lambda: len(site.fake.events) == 1, page)
     page.evaluate("(given) => freshet.consent(given)", NOBODY)
     assert list(stored(page)) == ["freshet.consent"]
-    assert page.evaluate("() => [freshet.anonymousId, freshet.userId, freshet.sessionId]") == [None, None, None]
+    assert page.evaluate("() => [freshet.anonymousId, freshet.userId, freshet.sessionId]") == [
+        None,
+        None,
+        None,
+    ]
     open_blank(page, site)
     track(page, 2)
     page.wait_for_timeout(400)
@@ -95,17 +107,22 @@ def test_withdrawing_erases_what_waits_and_what_is_kept(page: Page, site: Site) 
     assert list(stored(page)) == ["freshet.consent"]
 
 
-def test_events_in_flight_when_the_visitor_withdraws_are_not_sent_again(page: Page, site: Site) -> None:
+def test_events_in_flight_when_the_visitor_withdraws_are_not_sent_again(
+    page: Page, site: Site
+) -> None:
     site.fake.failures = 1
     open_blank(page, site, retryMs=50)
     page.evaluate(
-        "() => { freshet.track('click'); freshet.flush(); freshet.consent({ analytics: false, personalization: false }); }"
+        "() => { freshet.track('click'); freshet.flush(); freshet.consent({ analytics: false, "
+        "personalization: false }); }"
     )
     page.wait_for_timeout(600)
     assert site.fake.failed_requests == 1 and site.fake.events == []
 
 
-def test_a_later_agreement_does_not_bring_back_what_waited_before_the_withdrawal(page: Page, site: Site) -> None:
+def test_a_later_agreement_does_not_bring_back_what_waited_before_the_withdrawal(
+    page: Page, site: Site
+) -> None:
     site.fake.failures = 1
     open_blank(page, site, flushMs=60_000, retryMs=50)
     page.evaluate(
@@ -129,11 +146,15 @@ def test_a_later_agreement_does_not_bring_back_what_waited_before_the_withdrawal
 def test_a_new_agreement_begins_with_new_ids(page: Page, site: Site) -> None:
     open_blank(page, site)
     before = page.evaluate("() => freshet.anonymousId")
-    page.evaluate("([no, yes]) => { freshet.consent(no); freshet.consent(yes); }", [NOBODY, EVERYTHING])
+    page.evaluate(
+        "([no, yes]) => { freshet.consent(no); freshet.consent(yes); }", [NOBODY, EVERYTHING]
+    )
     assert page.evaluate("() => freshet.anonymousId") not in (None, before)
 
 
-def test_withdrawing_in_one_tab_binds_the_other(context: BrowserContext, page: Page, site: Site) -> None:
+def test_withdrawing_in_one_tab_binds_the_other(
+    context: BrowserContext, page: Page, site: Site
+) -> None:
     open_blank(page, site)
     other = context.new_page()
     open_blank(other, site, flushMs=60_000)
@@ -176,13 +197,16 @@ def test_without_personalization_the_question_names_nobody(page: Page, site: Sit
 
 
 @pytest.mark.parametrize(
-    ("signal", "value", "decides"), [("globalPrivacyControl", True, False), ("doNotTrack", "1", True)]
+    ("signal", "value", "decides"),
+    [("globalPrivacyControl", True, False), ("doNotTrack", "1", True)],
 )
 def test_a_browsers_signal_is_a_no_and_only_do_not_track_gives_way_to_a_decision(
     page: Page, site: Site, signal: str, value: bool | str, decides: bool
 ) -> None:
     value_of = "true" if value is True else "'1'"
-    page.add_init_script(f"Object.defineProperty(navigator, '{signal}', {{ get: () => {value_of} }})")
+    page.add_init_script(
+        f"Object.defineProperty(navigator, '{signal}', {{ get: () => {value_of} }})"
+    )
     open_blank(page, site)
     track(page, 1)
     page.wait_for_timeout(300)
@@ -194,7 +218,9 @@ def test_a_browsers_signal_is_a_no_and_only_do_not_track_gives_way_to_a_decision
 
 
 def test_a_site_may_ignore_the_signals(page: Page, site: Site) -> None:
-    page.add_init_script("Object.defineProperty(navigator, 'globalPrivacyControl', { get: () => true })")
+    page.add_init_script(
+        "Object.defineProperty(navigator, 'globalPrivacyControl', { get: () => true })"
+    )
     open_blank(page, site, respectSignals=False)
     track(page, 1)
     wait_for(lambda: len(site.fake.events) == 1, page)

@@ -25,7 +25,9 @@ def only(site: Site, name: str) -> dict[str, Any]:
     return event
 
 
-def test_a_click_tells_the_fields_of_the_element_and_of_those_around_it(page: Page, site: Site) -> None:
+def test_a_click_tells_the_fields_of_the_element_and_of_those_around_it(
+    page: Page, site: Site
+) -> None:
     open_html(page, site, CARD, elements=True)
     page.click("b")
     page.click("a")
@@ -55,9 +57,14 @@ def test_without_the_option_attributes_say_nothing(page: Page, site: Site) -> No
     assert site.fake.events == []
 
 
-def test_a_view_is_told_once_and_again_when_the_element_is_about_another_product(page: Page, site: Site) -> None:
+def test_a_view_is_told_once_and_again_when_the_element_is_about_another_product(
+    page: Page, site: Site
+) -> None:
     open_html(
-        page, site, "<main data-freshet-view data-freshet-product='p1' data-freshet-brand='b'></main>", elements=True
+        page,
+        site,
+        "<main data-freshet-view data-freshet-product='p1' data-freshet-brand='b'></main>",
+        elements=True,
     )
     wait_for(lambda: len(site.fake.named("view_product")) == 1, page)
     page.evaluate("() => document.body.append(document.createElement('p'))")
@@ -84,7 +91,9 @@ def test_elements_that_come_later_are_found(page: Page, site: Site) -> None:
 
 
 def test_what_a_click_brings_is_viewed_within_150_ms(page: Page, site: Site) -> None:
-    """With a real mouse: after a scripted click Chromium is idle at once, after a real one for a second never."""
+    """With a real mouse: after a scripted click Chromium is idle at once, after a real one for a
+    second never.
+    """
     open_html(page, site, "<button>x</button><div></div>", elements=True)
     page.wait_for_timeout(500)
     page.evaluate(
@@ -122,9 +131,12 @@ def test_a_search_form_tells_its_query(page: Page, site: Site) -> None:
     assert told == [{"query": "desk lamp"}, {"query": "red lamp", "placement": "header"}]
 
 
-def test_impressions_follow_the_attribute_half_visible_for_a_second_and_once(page: Page, site: Site) -> None:
+def test_impressions_follow_the_attribute_half_visible_for_a_second_and_once(
+    page: Page, site: Site
+) -> None:
     item = (
-        "<div data-freshet-impression data-freshet-product='{}' data-freshet-position='{}' style='height:200px'>x</div>"
+        "<div data-freshet-impression data-freshet-product='{}' data-freshet-position='{}' "
+        "style='height:200px'>x</div>"
     )
     html = (
         "<body style='margin:0'>"
@@ -144,7 +156,9 @@ def test_impressions_follow_the_attribute_half_visible_for_a_second_and_once(pag
     assert metadata(site.fake.named("impression"), "position") == [0]
 
 
-def test_the_second_of_an_impression_does_not_run_while_the_page_is_hidden(page: Page, site: Site) -> None:
+def test_the_second_of_an_impression_does_not_run_while_the_page_is_hidden(
+    page: Page, site: Site
+) -> None:
     html = "<div data-freshet-impression data-freshet-product='p1' style='height:200px'>x</div>"
     open_html(page, site, html, elements=True, flushMs=0)
     page.wait_for_timeout(300)
@@ -154,7 +168,10 @@ def test_the_second_of_an_impression_does_not_run_while_the_page_is_hidden(page:
 
 
 def test_a_thousand_elements_are_looked_at_without_a_long_task(page: Page, site: Site) -> None:
-    html = "<section></section>" + "<div><p data-freshet-view data-freshet-product='p'>x</p></div>" * 1000
+    html = (
+        "<section></section>"
+        + "<div><p data-freshet-view data-freshet-product='p'>x</p></div>" * 1000
+    )
     site.fake.pages["test"] = html
     page.goto(f"{site.freshet}/pages/test")
     page.evaluate(
@@ -165,7 +182,12 @@ def test_a_thousand_elements_are_looked_at_without_a_long_task(page: Page, site:
         }"""
     )
     start(page, site, elements=True, flushMs=60_000, batchSize=2000)
-    wait_for(lambda: page.evaluate("() => performance.now()") > 0 and page.evaluate("() => longest") < 200, page)
+    wait_for(
+        lambda: (
+            page.evaluate("() => performance.now()") > 0 and page.evaluate("() => longest") < 200
+        ),
+        page,
+    )
     page.wait_for_timeout(1500)
     assert page.evaluate("() => freshet.pending().length") == 50
     assert page.evaluate("() => longest") < 150
@@ -193,12 +215,17 @@ def test_the_words_of_a_shop(page: Page, site: Site) -> None:
     assert site.fake.events[3]["metadata"] == {"query": "lamp", "results": 3}
 
 
-def test_a_purchase_is_an_event_a_line_and_a_repeated_order_is_the_same_events(page: Page, site: Site) -> None:
+def test_a_purchase_is_an_event_a_line_and_a_repeated_order_is_the_same_events(
+    page: Page, site: Site
+) -> None:
     open_blank(page, site)
     order = {
         "order_id": "o1",
         "currency": "EUR",
-        "lines": [{"product_id": "p1", "price": 5, "quantity": 2}, {"product_id": "p2", "price": 7, "quantity": 1}],
+        "lines": [
+            {"product_id": "p1", "price": 5, "quantity": 2},
+            {"product_id": "p2", "price": 7, "quantity": 1},
+        ],
     }
     first = page.evaluate("(order) => freshet.purchase(order)", order)
     again = page.evaluate("(order) => freshet.purchase(order)", order)
@@ -206,7 +233,12 @@ def test_a_purchase_is_an_event_a_line_and_a_repeated_order_is_the_same_events(p
     assert first == again == ["o1#p1#1", "o1#p2#1"]
     assert len(set(nameless)) == 2 and not set(nameless) & set(first)
     wait_for(lambda: len(site.fake.events) == 6, page)
-    assert site.fake.events[0]["metadata"] == {"order_id": "o1", "currency": "EUR", "price": 5, "quantity": 2}
+    assert site.fake.events[0]["metadata"] == {
+        "order_id": "o1",
+        "currency": "EUR",
+        "price": 5,
+        "quantity": 2,
+    }
     assert "lines" not in site.fake.events[0]["metadata"]
 
 
@@ -265,7 +297,9 @@ def test_media_that_are_skipped_through_are_not_watched(page: Page, site: Site) 
 
 
 def test_what_was_watched_is_told_when_the_page_goes(page: Page, site: Site) -> None:
-    open_html(page, site, "<audio data-freshet-media data-freshet-product='song'></audio>", elements=True)
+    open_html(
+        page, site, "<audio data-freshet-media data-freshet-product='song'></audio>", elements=True
+    )
     page.wait_for_timeout(200)
     page.evaluate(SOUND, 10)
     page.evaluate("() => document.querySelector('audio').play()")

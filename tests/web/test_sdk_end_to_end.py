@@ -1,4 +1,6 @@
-"""The SDK in a real browser with the real collector: nothing lost and nothing doubled, counted in Pub/Sub."""
+"""The SDK in a real browser with the real collector: nothing lost and nothing doubled, counted in
+Pub/Sub.
+"""
 
 from __future__ import annotations
 
@@ -30,12 +32,17 @@ pytestmark = pytest.mark.browser
 
 USER_KEY = "sixteen bytes or more"
 SOURCE = REPO / "web" / "sdk" / "src"
-PAGE = "<!doctype html><title>page</title><body style='height:3000px'><a href='/other'>other</a></body>"
+PAGE = (
+    "<!doctype html><title>page</title><body style='height:3000px'><a "
+    "href='/other'>other</a></body>"
+)
 
 
 @pytest.fixture(scope="module")
 def collecting() -> Iterator[Stack]:
-    """A collector that takes events from pages of any origin, of accounts that are proved, and its Pub/Sub emulator."""
+    """A collector that takes events from pages of any origin, of accounts that are proved, and its
+    Pub/Sub emulator.
+    """
     env = {"FRESHET_CORS_ORIGINS": "*", "FRESHET_USER_KEY": USER_KEY}
     with Stack(f"test-sdk-{os.getpid()}", free_ports(), ("pubsub", "collector"), env) as stack:
         yield stack
@@ -77,7 +84,8 @@ def open_page(page: Page, host: str, stack: Stack, path: str = "/", **settings: 
 
 def track(page: Page, count: int, first: int = 0) -> None:
     page.evaluate(
-        "([first, count]) => { for (let n = first; n < first + count; n += 1) freshet.track('scroll', { n }); }",
+        "([first, count]) => { for (let n = first; n < first + count; n += 1) "
+        "freshet.track('scroll', { n }); }",
         [first, count],
     )
 
@@ -86,7 +94,11 @@ def stored(topics: Topics, expected: int) -> list[Event]:
     """What is in Pub/Sub: each event once."""
     messages = topics.all_events(expected)
     events = [event for message in messages for event in decode_message(message.data)]
-    doubled = [event_id for event_id, times in Counter(event.event_id for event in events).items() if times > 1]
+    doubled = [
+        event_id
+        for event_id, times in Counter(event.event_id for event in events).items()
+        if times > 1
+    ]
     assert not doubled, f"{len(doubled)} of {len(events)} events came twice"
     return events
 
@@ -100,12 +112,20 @@ def test_an_account_is_taken_with_the_token_that_the_shop_made_for_it_and_with_n
 ) -> None:
     open_page(page, host, collecting)
     page.evaluate("() => freshet.on('rejected', ({ reason }) => (window.reason = reason))")
-    page.evaluate("token => freshet.identify('u2', null, token)", user_token(USER_KEY.encode(), "u1"))
+    page.evaluate(
+        "token => freshet.identify('u2', null, token)", user_token(USER_KEY.encode(), "u1")
+    )
     page.wait_for_function("() => window.reason")
     assert page.evaluate("() => window.reason").startswith("user_token: ")
-    page.evaluate("token => freshet.identify('u1', null, token)", user_token(USER_KEY.encode(), "u1"))
+    page.evaluate(
+        "token => freshet.identify('u1', null, token)", user_token(USER_KEY.encode(), "u1")
+    )
     (event,) = stored(topics, 1)
-    assert (event.event, event.user_id, event.metadata.get("user_token")) == ("identify", "u1", None)
+    assert (event.event, event.user_id, event.metadata.get("user_token")) == (
+        "identify",
+        "u1",
+        None,
+    )
 
 
 def test_what_waits_when_a_page_is_left_arrives_once(
@@ -175,13 +195,17 @@ def test_after_consent_is_withdrawn_nothing_arrives_and_nothing_stays_in_the_bro
     page.evaluate("() => { freshet.consent({ analytics: false, personalization: false }); }")
     track(page, 10, first=5)
     page.wait_for_timeout(800)
-    kept = page.evaluate("() => Object.keys(localStorage).filter((key) => !key.includes('consent'))")
+    kept = page.evaluate(
+        "() => Object.keys(localStorage).filter((key) => !key.includes('consent'))"
+    )
     assert kept == []
     page.goto(host + "/other")
     assert numbers(stored(topics, 5)) == list(range(5))
 
 
-def test_what_waited_for_a_decision_arrives_with_it(page: Page, host: str, collecting: Stack, topics: Topics) -> None:
+def test_what_waited_for_a_decision_arrives_with_it(
+    page: Page, host: str, collecting: Stack, topics: Topics
+) -> None:
     open_page(page, host, collecting, consent="pending")
     track(page, 5)
     page.wait_for_timeout(800)
@@ -190,20 +214,31 @@ def test_what_waited_for_a_decision_arrives_with_it(page: Page, host: str, colle
     page.wait_for_timeout(800)
     events = stored(topics, 5)
     assert numbers(events) == list(range(5))
-    assert all(event.metadata["consent"] == {"analytics": True, "personalization": False} for event in events)
+    assert all(
+        event.metadata["consent"] == {"analytics": True, "personalization": False}
+        for event in events
+    )
 
 
-def test_a_single_page_app_views_each_page_once(page: Page, host: str, collecting: Stack, topics: Topics) -> None:
+def test_a_single_page_app_views_each_page_once(
+    page: Page, host: str, collecting: Stack, topics: Topics
+) -> None:
     open_page(page, host, collecting, pages=True)
     page.wait_for_timeout(300)
-    for step in ("history.pushState({}, '', '/a')", "history.pushState({}, '', '/b')", "history.back()"):
+    for step in (
+        "history.pushState({}, '', '/a')",
+        "history.pushState({}, '', '/b')",
+        "history.back()",
+    ):
         page.evaluate(f"() => {{ {step}; }}")
         page.wait_for_timeout(300)
     page.evaluate("() => { history.replaceState({}, '', location.href); }")
     page.wait_for_timeout(300)
     page.goto("about:blank")
     events = stored(topics, 5)
-    viewed = [event.metadata["url"].removeprefix(host) for event in events if event.event == "page_view"]
+    viewed = [
+        event.metadata["url"].removeprefix(host) for event in events if event.event == "page_view"
+    ]
     assert sorted(viewed) == ["/", "/a", "/a", "/b"]
     assert {event.event for event in events} == {"page_view", "dwell"}
 

@@ -1,4 +1,6 @@
-"""What the SDK tells of pages by itself: views, also of a single-page app, scrolling, and the time in sight."""
+"""What the SDK tells of pages by itself: views, also of a single-page app, scrolling, and the time
+in sight.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ from tests.web.sdk_pages import hide, metadata, open_blank, open_html, show, sta
 
 pytestmark = pytest.mark.browser
 
-TALL = "<title>tall</title><body style='margin:0'><div style='height:8600px'></div></body>"  # ten screens of 860 px
+# ten screens of 860 px
+TALL = "<title>tall</title><body style='margin:0'><div style='height:8600px'></div></body>"
 
 
 def views(site: Site) -> list[str]:
@@ -35,12 +38,19 @@ def test_a_load_is_one_page_view_with_its_referrer(page: Page, site: Site) -> No
 
 def test_every_new_address_of_a_single_page_app_is_one_view(page: Page, site: Site) -> None:
     open_blank(page, site, pages=True)
-    for change in ("pushState({}, '', '/a')", "pushState({}, '', '/b')", "replaceState({}, '', '/c')", "back()"):
+    for change in (
+        "pushState({}, '', '/a')",
+        "pushState({}, '', '/b')",
+        "replaceState({}, '', '/c')",
+        "back()",
+    ):
         page.evaluate(f"() => history.{change}")
         page.wait_for_timeout(60)
     wait_for(lambda: len(views(site)) == 5, page)
     assert views(site) == ["blank", "a", "b", "c", "a"]
-    assert [url and url.rpartition("/")[2] for url in metadata(site.fake.named("page_view"), "referrer")] == [
+    assert [
+        url and url.rpartition("/")[2] for url in metadata(site.fake.named("page_view"), "referrer")
+    ] == [
         None,
         "blank",
         "a",
@@ -51,7 +61,10 @@ def test_every_new_address_of_a_single_page_app_is_one_view(page: Page, site: Si
 
 def test_an_address_that_stays_is_no_view(page: Page, site: Site) -> None:
     open_blank(page, site, pages=True)
-    page.evaluate("() => { history.replaceState({ scroll: 1 }, ''); history.pushState({}, '', location.href); }")
+    page.evaluate(
+        "() => { history.replaceState({ scroll: 1 }, ''); history.pushState({}, '', "
+        "location.href); }"
+    )
     page.evaluate("() => { location.hash = 'part'; }")
     page.wait_for_timeout(1_200)
     assert views(site) == ["blank"]
@@ -85,7 +98,8 @@ SET = {
 
 
 @pytest.mark.parametrize(
-    ("order", "wait_ms"), [("before", 0), ("before", 60), ("after", 0), ("after", 60), ("late", 130), ("late", 600)]
+    ("order", "wait_ms"),
+    [("before", 0), ("before", 60), ("after", 0), ("after", 60), ("late", 130), ("late", 600)],
 )
 def test_each_view_has_its_own_title_however_soon_the_next_one_comes(
     page: Page, site: Site, order: str, wait_ms: int
@@ -101,10 +115,14 @@ def test_each_view_has_its_own_title_however_soon_the_next_one_comes(
         wait_ms,
     )
     wait_for(lambda: len(views(site)) == 4, page)
-    assert views(site) == metadata(site.fake.named("page_view"), "title") == ["blank", "a", "b", "c"]
+    assert (
+        views(site) == metadata(site.fake.named("page_view"), "title") == ["blank", "a", "b", "c"]
+    )
 
 
-def test_a_page_that_sets_no_title_is_viewed_with_the_one_that_stands(page: Page, site: Site) -> None:
+def test_a_page_that_sets_no_title_is_viewed_with_the_one_that_stands(
+    page: Page, site: Site
+) -> None:
     open_blank(page, site, pages=True)
     for name in ("a", "b"):
         page.evaluate("(name) => history.pushState({}, '', name)", name)
@@ -132,8 +150,12 @@ def test_a_title_that_comes_late_is_not_the_next_pages(page: Page, site: Site) -
     assert metadata(site.fake.named("page_view"), "title") == ["test", "a", "b"]
 
 
-@pytest.mark.parametrize("end", ["() => { location.href = 'about:blank'; }", "() => freshet.close()", None])
-def test_a_view_that_waits_for_its_title_leaves_with_the_page(page: Page, site: Site, end: str | None) -> None:
+@pytest.mark.parametrize(
+    "end", ["() => { location.href = 'about:blank'; }", "() => freshet.close()", None]
+)
+def test_a_view_that_waits_for_its_title_leaves_with_the_page(
+    page: Page, site: Site, end: str | None
+) -> None:
     open_blank(page, site, pages=True)
     page.evaluate("() => { history.pushState({}, '', 'a'); document.title = 'a'; }")
     if end:
@@ -209,8 +231,12 @@ def test_the_next_page_of_an_app_is_scrolled_anew(page: Page, site: Site) -> Non
     assert site.fake.named("scroll")[1]["metadata"] == {"depth": 33, "url": f"{site.freshet}/next"}
 
 
-def test_a_tab_in_the_background_is_not_dwelt_upon(context: BrowserContext, page: Page, site: Site) -> None:
-    page.add_init_script("Object.defineProperty(document, 'hidden', { value: true, configurable: true })")
+def test_a_tab_in_the_background_is_not_dwelt_upon(
+    context: BrowserContext, page: Page, site: Site
+) -> None:
+    page.add_init_script(
+        "Object.defineProperty(document, 'hidden', { value: true, configurable: true })"
+    )
     open_blank(page, site, pages=True)
     page.wait_for_timeout(200)
     page.evaluate("() => freshet.close()")

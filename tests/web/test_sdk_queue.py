@@ -1,4 +1,6 @@
-"""Nothing lost and nothing doubled: offline and back, pages that go, two tabs, and a collector that says no."""
+"""Nothing lost and nothing doubled: offline and back, pages that go, two tabs, and a collector that
+says no.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +18,16 @@ pytestmark = pytest.mark.browser
 
 
 def track(page: Page, numbers: Iterable[int], name: str = "click") -> None:
-    page.evaluate("([name, all]) => { for (const n of all) freshet.track(name, { n }); }", [name, list(numbers)])
+    page.evaluate(
+        "([name, all]) => { for (const n of all) freshet.track(name, { n }); }",
+        [name, list(numbers)],
+    )
 
 
 def kept(page: Page) -> list[str]:
-    keys: list[str] = page.evaluate("() => Object.keys(localStorage).filter((key) => key.startsWith('freshet.queue.'))")
+    keys: list[str] = page.evaluate(
+        "() => Object.keys(localStorage).filter((key) => key.startsWith('freshet.queue.'))"
+    )
     return keys
 
 
@@ -29,7 +36,9 @@ def arrived(site: Site) -> Counter[int]:
     return Counter(metadata(site.fake.events, "n"))
 
 
-def test_offline_and_back_delivers_everything_once(context: BrowserContext, page: Page, site: Site) -> None:
+def test_offline_and_back_delivers_everything_once(
+    context: BrowserContext, page: Page, site: Site
+) -> None:
     open_blank(page, site, retryMs=100)
     track(page, range(3))
     wait_for(lambda: len(site.fake.events) == 3, page)
@@ -65,7 +74,9 @@ def test_while_the_collector_answers_nothing_is_kept(page: Page, site: Site) -> 
     assert len(written) <= 3  # identity, session, and the session's time once a second
 
 
-def test_what_a_page_could_not_send_the_next_one_sends(context: BrowserContext, page: Page, site: Site) -> None:
+def test_what_a_page_could_not_send_the_next_one_sends(
+    context: BrowserContext, page: Page, site: Site
+) -> None:
     site.fake.failures = 1
     open_blank(page, site, retryMs=60_000)
     track(page, [1, 2])
@@ -96,7 +107,9 @@ def test_a_page_that_goes_while_offline_leaves_its_events_to_the_next(
     assert set(arrived(site).values()) == {1}
 
 
-def test_two_tabs_offline_and_back_lose_and_double_nothing(context: BrowserContext, page: Page, site: Site) -> None:
+def test_two_tabs_offline_and_back_lose_and_double_nothing(
+    context: BrowserContext, page: Page, site: Site
+) -> None:
     tabs = [page, context.new_page(), context.new_page()]
     for tab in tabs:
         open_blank(tab, site, retryMs=100)
@@ -129,7 +142,9 @@ def test_a_live_tabs_queue_is_left_alone(context: BrowserContext, page: Page, si
     assert arrived(site) == {1: 1}
 
 
-def test_a_tab_that_crashes_leaves_its_queue_to_the_others(context: BrowserContext, page: Page, site: Site) -> None:
+def test_a_tab_that_crashes_leaves_its_queue_to_the_others(
+    context: BrowserContext, page: Page, site: Site
+) -> None:
     site.fake.failures = 1
     other = context.new_page()
     open_blank(other, site)
@@ -143,14 +158,17 @@ def test_a_tab_that_crashes_leaves_its_queue_to_the_others(context: BrowserConte
     assert set(arrived(site).values()) == {1}
 
 
-def test_the_kept_queue_has_a_bound_and_the_newest_stay(context: BrowserContext, page: Page, site: Site) -> None:
+def test_the_kept_queue_has_a_bound_and_the_newest_stay(
+    context: BrowserContext, page: Page, site: Site
+) -> None:
     site.fake.failures = 1
     open_blank(page, site, retryMs=60_000, queueBytes=20_000)
     page.evaluate("() => { for (let n = 0; n < 500; n += 1) freshet.track('scroll', { n }); }")
     wait_for(lambda: len(kept(page)) == 1, page)
     page.wait_for_timeout(300)
     size, last = page.evaluate(
-        "(key) => { const text = localStorage[key]; return [text.length, JSON.parse(text.split('\\n').pop()).metadata.n]; }",
+        "(key) => { const text = localStorage[key]; return [text.length, "
+        "JSON.parse(text.split('\\n').pop()).metadata.n]; }",
         kept(page)[0],
     )
     assert 15_000 < size < 20_000 and last == 499
@@ -201,7 +219,9 @@ def test_a_refusal_is_told_and_not_repeated(page: Page, site: Site, status: int)
 
 
 @pytest.mark.parametrize("body", ["null", "[]", "not json", '{"errors": [null, 7, {"index": 99}]}'])
-def test_an_answer_that_says_nothing_is_still_an_answer(context: BrowserContext, site: Site, body: str) -> None:
+def test_an_answer_that_says_nothing_is_still_an_answer(
+    context: BrowserContext, site: Site, body: str
+) -> None:
     sent: list[Any] = []
 
     def answer(route: Route) -> None:
@@ -230,7 +250,9 @@ def test_the_write_key_travels_without_a_preflight(page: Page, site: Site) -> No
     assert site.fake.preflights == 0
 
 
-def test_what_is_under_way_when_the_page_goes_is_not_sent_again_should_it_fail(page: Page, site: Site) -> None:
+def test_what_is_under_way_when_the_page_goes_is_not_sent_again_should_it_fail(
+    page: Page, site: Site
+) -> None:
     page.goto(f"{site.freshet}/blank")
     start(page, site, retryMs=10)
     page.evaluate(
@@ -248,7 +270,9 @@ def test_what_is_under_way_when_the_page_goes_is_not_sent_again_should_it_fail(p
     assert page.evaluate("() => sent") == 1 and kept(page) == []
 
 
-def test_a_request_too_large_for_the_browser_to_carry_on_goes_again_when_the_page_goes(page: Page, site: Site) -> None:
+def test_a_request_too_large_for_the_browser_to_carry_on_goes_again_when_the_page_goes(
+    page: Page, site: Site
+) -> None:
     open_blank(page, site)
     page.evaluate(
         """() => {
@@ -268,7 +292,8 @@ def test_a_request_too_large_for_the_browser_to_carry_on_goes_again_when_the_pag
 def test_a_large_event_travels_alone(page: Page, site: Site) -> None:
     open_blank(page, site)
     page.evaluate(
-        "() => { freshet.track('scroll', { note: '\\u6f22'.repeat(20000) }); freshet.track('click', { n: 1 }); }"
+        "() => { freshet.track('scroll', { note: '\\u6f22'.repeat(20000) }); "
+        "freshet.track('click', { n: 1 }); }"
     )
     wait_for(lambda: len(site.fake.events) == 2, page)
     assert page.evaluate("() => heard.error.length") == 0

@@ -1,4 +1,6 @@
-"""The SDK in a shop of React 19 and React Router 7, clicked with a real mouse: titles of its pages, and views of products."""
+"""The SDK in a shop of React 19 and React Router 7, clicked with a real mouse: titles of its pages,
+and views of products.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,12 @@ def bundle(sdk_build: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not (VENDORS / "node_modules" / "react-router").exists():
         pytest.fail("React and its router are missing: npm ci --prefix tests/web/vendors")
     folder = tmp_path_factory.mktemp("react")
-    options = ["--bundle", "--minify", "--jsx=automatic", '--define:process.env.NODE_ENV="production"']
+    options = [
+        "--bundle",
+        "--minify",
+        "--jsx=automatic",
+        '--define:process.env.NODE_ENV="production"',
+    ]
     places = [f"--alias:freshet-sdk={sdk_build / 'freshet.js'}", f"--outfile={folder / 'shop.js'}"]
     command = [str(ESBUILD), str(VENDORS / "react_shop.jsx"), *options, *places]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
@@ -56,7 +63,9 @@ def views(site: Site) -> list[str]:
     return [url.rpartition("/")[2] for url in metadata(site.fake.named("page_view"), "url")]
 
 
-def test_a_view_has_the_title_that_react_or_an_effect_gives_its_page(shop: Page, site: Site) -> None:
+def test_a_view_has_the_title_that_react_or_an_effect_gives_its_page(
+    shop: Page, site: Site
+) -> None:
     for step, link in enumerate(["lamp", "sofa", "desk"]):
         wait_for(lambda step=step: len(views(site)) == step + 1, shop)  # type: ignore[misc]
         shop.click(f"#{link}")
@@ -65,7 +74,9 @@ def test_a_view_has_the_title_that_react_or_an_effect_gives_its_page(shop: Page,
     assert metadata(site.fake.named("page_view"), "title") == [TITLES[name] for name in views(site)]
 
 
-def test_pages_that_are_left_at_once_keep_their_titles_and_their_order(shop: Page, site: Site) -> None:
+def test_pages_that_are_left_at_once_keep_their_titles_and_their_order(
+    shop: Page, site: Site
+) -> None:
     for link in ("lamp", "sofa", "desk", "home", "lamp"):
         shop.click(f"#{link}")
     shop.go_back()
@@ -79,7 +90,9 @@ def test_pages_that_are_left_at_once_keep_their_titles_and_their_order(shop: Pag
     assert times == sorted(times)
 
 
-def test_a_product_is_viewed_within_150_ms_of_the_click_that_leads_to_it(shop: Page, site: Site) -> None:
+def test_a_product_is_viewed_within_150_ms_of_the_click_that_leads_to_it(
+    shop: Page, site: Site
+) -> None:
     shop.evaluate(HEAR_DELAYS)
     for number, link in enumerate(["lamp", "sofa", "desk", "lamp", "sofa"]):
         shop.click(f"#{link}")

@@ -1,4 +1,6 @@
-"""Places that show what is recommended: drawn from a template, asked again after events, told when seen and clicked."""
+"""Places that show what is recommended: drawn from a template, asked again after events, told when
+seen and clicked.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ LINKS = "[data-freshet-slot] a"
 
 
 def links(page: Page) -> list[str]:
-    texts: list[str] = page.eval_on_selector_all(LINKS, "(all) => all.map((link) => link.textContent)")
+    texts: list[str] = page.eval_on_selector_all(
+        LINKS, "(all) => all.map((link) => link.textContent)"
+    )
     return texts
 
 
@@ -36,7 +40,9 @@ def test_a_slot_and_a_banner_are_drawn_by_one_question(page: Page, site: Site) -
 def test_a_slot_asks_again_after_events_once_for_many(page: Page, site: Site) -> None:
     open_html(page, site, HOME, elements=True)
     page.wait_for_selector(LINKS)
-    page.evaluate("() => { freshet.view('i03'); freshet.addToCart('i03'); freshet.track('scroll'); }")
+    page.evaluate(
+        "() => { freshet.view('i03'); freshet.addToCart('i03'); freshet.track('scroll'); }"
+    )
     wait_for(lambda: links(page)[0] == ": i03", page)
     page.wait_for_timeout(500)
     assert len(site.fake.asked) == 2
@@ -49,7 +55,9 @@ def test_a_slot_asks_again_after_events_once_for_many(page: Page, site: Site) ->
 def test_an_answer_with_the_same_items_leaves_the_elements_alone(page: Page, site: Site) -> None:
     open_html(page, site, HOME, elements=True)
     page.wait_for_selector(LINKS)
-    page.evaluate("(links) => { document.querySelector(links).mark = true; freshet.search('lamp'); }", LINKS)
+    page.evaluate(
+        "(links) => { document.querySelector(links).mark = true; freshet.search('lamp'); }", LINKS
+    )
     wait_for(lambda: len(site.fake.asked) == 2, page)
     page.wait_for_timeout(300)
     assert page.evaluate("(links) => document.querySelector(links).mark", LINKS) is True
@@ -69,21 +77,36 @@ def test_a_hidden_page_asks_when_it_is_seen(page: Page, site: Site) -> None:
     assert len(site.fake.asked) == 2
 
 
-def test_what_a_slot_shows_is_told_with_its_slate_when_seen_and_when_clicked(page: Page, site: Site) -> None:
+def test_what_a_slot_shows_is_told_with_its_slate_when_seen_and_when_clicked(
+    page: Page, site: Site
+) -> None:
     open_html(page, site, HOME, elements=True, flushMs=0, impressionMs=200)
     page.wait_for_selector(LINKS)
     wait_for(lambda: len(site.fake.named("impression")) == 5, page)
     slate = {"request_id": "r1", "variant": "personalized"}
-    in_slot = [event for event in site.fake.named("impression") if event["metadata"]["placement"] == "home"]
+    in_slot = [
+        event for event in site.fake.named("impression") if event["metadata"]["placement"] == "home"
+    ]
     assert [event["product_id"] for event in in_slot] == ["i00", "i01", "i02", "i03"]
     assert metadata(in_slot, "position") == [0, 1, 2, 3]
-    assert all(event["metadata"].items() >= (slate | {"propensity": 1}).items() for event in in_slot)
-    (banner,) = [event for event in site.fake.named("impression") if event["metadata"]["placement"] == "banner"]
+    assert all(
+        event["metadata"].items() >= (slate | {"propensity": 1}).items() for event in in_slot
+    )
+    (banner,) = [
+        event
+        for event in site.fake.named("impression")
+        if event["metadata"]["placement"] == "banner"
+    ]
     assert banner["product_id"] == "i00"
-    assert banner["metadata"] == slate | {"placement": "banner", "position": 0, "banner_id": "banner-welcome"}
+    assert banner["metadata"] == slate | {
+        "placement": "banner",
+        "position": 0,
+        "banner_id": "banner-welcome",
+    }
     page.click(f"{LINKS}:nth-of-type(3)")
     wait_for(lambda: bool(site.fake.named("click")), page)
-    page.wait_for_timeout(500)  # the click leads away while its request is under way, and comes in once all the same
+    # the click leads away while its request is under way, and comes in once all the same
+    page.wait_for_timeout(500)
     (click,) = site.fake.named("click")
     assert click["product_id"] == "i02"
     assert click["metadata"] == slate | {"placement": "home", "position": 2, "propensity": 1}
@@ -100,7 +123,10 @@ def test_a_button_in_a_slot_tells_its_own_event_with_the_slate(page: Page, site:
             const items = async (ids) => Object.fromEntries(ids.map((id) => [id, { price: 9.5 }]));
             window.freshet = createFreshet({ ...settings, items });
         }""",
-        [f"{site.store}/sdk/freshet.js", {"collector": site.freshet, "api": site.freshet, "elements": True}],
+        [
+            f"{site.store}/sdk/freshet.js",
+            {"collector": site.freshet, "api": site.freshet, "elements": True},
+        ],
     )
     page.click("article:nth-of-type(2) button")
     wait_for(lambda: bool(site.fake.named("add_to_cart")), page)
@@ -126,7 +152,10 @@ def test_a_value_is_text_and_an_address_is_no_script(page: Page, site: Site) -> 
         [f"{site.store}/sdk/freshet.js", {"collector": site.freshet, "api": site.freshet}],
     )
     page.wait_for_selector("#slot p")
-    href = {kind: page.get_attribute(f".{kind}", "href") for kind in ("whole", "data", "relative", "part")}
+    href = {
+        kind: page.get_attribute(f".{kind}", "href")
+        for kind in ("whole", "data", "relative", "part")
+    }
     assert href["whole"] == "" and href["data"] == "" and href["relative"] == "/a?b=c:d"
     assert (
         href["part"]
@@ -168,7 +197,9 @@ def test_a_slot_that_left_the_page_asks_no_more(page: Page, site: Site) -> None:
     assert len(site.fake.asked) == 1
 
 
-def test_a_render_that_throws_and_an_api_that_is_away_are_told_and_hurt_nobody(page: Page, site: Site) -> None:
+def test_a_render_that_throws_and_an_api_that_is_away_are_told_and_hurt_nobody(
+    page: Page, site: Site
+) -> None:
     open_blank(page, site)
     page.evaluate(
         """() => {

@@ -19,7 +19,9 @@ CARDS = ".picks .card:not(.skeleton)"
 
 
 def open_store(page: Page, site: Site, path: str = "/") -> list[str]:
-    """Opens a page of the store and waits for its row; the returned list fills with what goes wrong in it."""
+    """Opens a page of the store and waits for its row; the returned list fills with what goes wrong
+    in it.
+    """
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
@@ -30,7 +32,9 @@ def open_store(page: Page, site: Site, path: str = "/") -> list[str]:
 
 
 def row(page: Page) -> list[str]:
-    ids: list[str] = page.eval_on_selector_all(CARDS, "(cards) => cards.map((card) => card.dataset.item)")
+    ids: list[str] = page.eval_on_selector_all(
+        CARDS, "(cards) => cards.map((card) => card.dataset.item)"
+    )
     return ids
 
 
@@ -72,10 +76,19 @@ def test_clicks_and_views_name_the_slate_they_came_from(page: Page, site: Site) 
     wait_for(lambda: bool(site.fake.named("view_product")), page)
     (click,), (view,) = site.fake.named("click"), site.fake.named("view_product")
     assert click["product_id"] == view["product_id"] == third
-    slate = {"request_id": "r1", "placement": "home", "variant": "personalized", "position": 2, "propensity": 1}
+    slate = {
+        "request_id": "r1",
+        "placement": "home",
+        "variant": "personalized",
+        "position": 2,
+        "propensity": 1,
+    }
     assert click["metadata"].items() >= slate.items()
     assert view["metadata"]["request_id"] == "r1"
-    assert view["metadata"].items() >= {"category": "apparel.shoes", "brand": "Oakmere", "price": 22}.items()
+    assert (
+        view["metadata"].items()
+        >= {"category": "apparel.shoes", "brand": "Oakmere", "price": 22}.items()
+    )
     assert click["timestamp"] <= view["timestamp"]
 
 
@@ -83,7 +96,9 @@ def test_a_click_and_the_view_it_leads_to_travel_together(page: Page, site: Site
     open_store(page, site)
     page.click(f"{CARDS} a")
     wait_for(lambda: bool(site.fake.named("view_product")), page)
-    (request,) = [r for r in site.fake.requests if any(event["event"] == "view_product" for event in r)]
+    (request,) = [
+        r for r in site.fake.requests if any(event["event"] == "view_product" for event in r)
+    ]
     assert "click" in [event["event"] for event in request]
 
 
@@ -96,12 +111,16 @@ def test_cards_on_screen_become_impressions_of_their_slate(page: Page, site: Sit
         for e in site.fake.named("impression")
     ]
     assert len(seen) == len(set(seen))
-    in_row = [event for event in site.fake.named("impression") if event["metadata"]["placement"] == "home"]
+    in_row = [
+        event for event in site.fake.named("impression") if event["metadata"]["placement"] == "home"
+    ]
     assert {event["product_id"] for event in in_row} <= set(row(page)[:6])
     assert all(row(page)[event["metadata"]["position"]] == event["product_id"] for event in in_row)
 
 
-def test_the_drawer_shows_the_event_in_the_profile_and_how_long_it_took(page: Page, site: Site) -> None:
+def test_the_drawer_shows_the_event_in_the_profile_and_how_long_it_took(
+    page: Page, site: Site
+) -> None:
     open_store(page, site)
     page.get_by_role("button", name="What Freshet knows").click()
     item = row(page)[0]
@@ -161,7 +180,9 @@ def test_signing_in_is_an_identify_event(page: Page, site: Site) -> None:
     expect(page.locator(".ids")).to_contain_text("Account ada")
 
 
-def test_a_search_is_an_event_and_finds_words_of_title_brand_and_category(page: Page, site: Site) -> None:
+def test_a_search_is_an_event_and_finds_words_of_title_brand_and_category(
+    page: Page, site: Site
+) -> None:
     open_store(page, site)
     page.get_by_role("searchbox").fill("oakmere lamps")
     page.keyboard.press("Enter")
@@ -224,7 +245,9 @@ def test_nothing_jumps_when_recommendations_arrive_or_change(page: Page, site: S
     assert page.evaluate("() => window.shift") < 0.05
 
 
-def test_without_an_api_the_shelves_are_shown_and_the_store_works(context: BrowserContext, site: Site) -> None:
+def test_without_an_api_the_shelves_are_shown_and_the_store_works(
+    context: BrowserContext, site: Site
+) -> None:
     context.route("**/v1/recommendations", lambda route: route.abort())
     context.route("**/v1/profile*", lambda route: route.abort())
     page = context.new_page()
@@ -237,7 +260,9 @@ def test_without_an_api_the_shelves_are_shown_and_the_store_works(context: Brows
     assert "request_id" not in site.fake.named("click")[0]["metadata"]
 
 
-def test_without_a_collector_recommendations_still_follow_the_visitor(context: BrowserContext, site: Site) -> None:
+def test_without_a_collector_recommendations_still_follow_the_visitor(
+    context: BrowserContext, site: Site
+) -> None:
     context.route("**/v1/events", lambda route: route.abort())
     page = context.new_page()
     open_store(page, site)
@@ -251,7 +276,9 @@ def test_a_title_is_text_never_markup(page: Page, site: Site, tmp_path: Path) ->
     evil = '<img src=x onerror="window.owned = true">'
     catalog = tmp_path / "catalog.jsonl"
     site.fake.catalog[0]["title"] = evil
-    catalog.write_text("".join(json.dumps(item) + "\n" for item in site.fake.catalog), encoding="utf-8")
+    catalog.write_text(
+        "".join(json.dumps(item) + "\n" for item in site.fake.catalog), encoding="utf-8"
+    )
     assert evil.encode() in build_document(catalog).plain.replace(b'\\"', b'"')
     open_store(page, site)
     expect(page.locator(".picks .card-title").first).to_have_text(evil)

@@ -1,4 +1,6 @@
-"""One click in a real browser, through collector, Pub/Sub, pipeline, Bigtable and API, and back onto the page."""
+"""One click in a real browser, through collector, Pub/Sub, pipeline, Bigtable and API, and back
+onto the page.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,9 @@ def eventually(read: Callable[[], T], good: Callable[[T], bool], within_s: float
 
 
 def row(page: Page) -> list[str]:
-    ids: list[str] = page.eval_on_selector_all(CARDS, "(cards) => cards.map((card) => card.dataset.item)")
+    ids: list[str] = page.eval_on_selector_all(
+        CARDS, "(cards) => cards.map((card) => card.dataset.item)"
+    )
     return ids
 
 
@@ -89,15 +93,28 @@ def test_one_click_changes_the_page_and_reaches_profile_and_log(shop: Stack, pag
     expect(view).to_have_attribute("data-state", "in-profile", timeout=PROFILE_WITHIN_S * 1000)
     expect(page.locator(f"[data-profile-item={item}]")).to_have_count(1)
     expect(view).to_contain_text("profile +")
-    assert page.get_attribute("[data-served-by]", "data-served-by") in ("vertex", "local", "trending")
+    assert page.get_attribute("[data-served-by]", "data-served-by") in (
+        "vertex",
+        "local",
+        "trending",
+    )
 
     anonymous_id = page.evaluate("() => JSON.parse(localStorage['freshet.identity']).anonymousId")
     view_id = view.get_attribute("data-event-id") or ""
-    question = {"anonymous_id": anonymous_id, "event_id": view_id, "event": "view_product", "product_id": item}
-    profile = httpx.get(f"{shop.env['FRESHET_API_URL']}/v1/profile", params=question, timeout=10).json()
+    question = {
+        "anonymous_id": anonymous_id,
+        "event_id": view_id,
+        "event": "view_product",
+        "product_id": item,
+    }
+    profile = httpx.get(
+        f"{shop.env['FRESHET_API_URL']}/v1/profile", params=question, timeout=10
+    ).json()
     assert profile["contains_event"] is True
     assert profile["last_item"] == item
 
-    rows = eventually(lambda: logged(shop.env, f"a#{anonymous_id}"), lambda found: view_id in found, LOG_WITHIN_S)
+    rows = eventually(
+        lambda: logged(shop.env, f"a#{anonymous_id}"), lambda found: view_id in found, LOG_WITHIN_S
+    )
     assert rows[view_id] == 1
     assert complaints == []

@@ -27,7 +27,13 @@ ENVIRON: Mapping[str, str] = {
 def catalog(tmp_path: Path) -> Path:
     path = tmp_path / "catalog.jsonl"
     lines = [
-        {"item_id": "p1", "title": "Armchair, Sand", "category": "home.furniture", "price": 0, "url": "x"},
+        {
+            "item_id": "p1",
+            "title": "Armchair, Sand",
+            "category": "home.furniture",
+            "price": 0,
+            "url": "x",
+        },
         {"id": 2, "title": "Fern", "in_stock": False, "brand": "", "stub": True},
     ]
     path.write_text("\n".join(json.dumps(line) for line in lines) + "\n\n", encoding="utf-8")
@@ -36,13 +42,18 @@ def catalog(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def client(catalog: Path) -> Iterator[httpx.Client]:
-    config = Config(collector_url="http://127.0.0.1:1", api_url="https://api.example/base", catalog=catalog)
+    config = Config(
+        collector_url="http://127.0.0.1:1", api_url="https://api.example/base", catalog=catalog
+    )
     with serving(create_app(config)) as store, httpx.Client(base_url=store) as client:
         yield client
 
 
 def test_any_page_of_the_store_can_be_opened_by_its_address(client: httpx.Client) -> None:
-    pages = [client.get(path) for path in ("/", "/product/p1", "/category/home.furniture", "/search?q=lamp")]
+    pages = [
+        client.get(path)
+        for path in ("/", "/product/p1", "/category/home.furniture", "/search?q=lamp")
+    ]
     assert {page.status_code for page in pages} == {200}
     assert {page.headers["content-type"] for page in pages} == {"text/html; charset=utf-8"}
     assert len({page.text for page in pages}) == 1
@@ -90,7 +101,9 @@ def test_a_changed_catalog_is_read_again(client: httpx.Client, catalog: Path) ->
     assert after.headers["etag"] != before.headers["etag"]
 
 
-def test_a_missing_or_broken_catalog_is_an_answer_not_a_crash(client: httpx.Client, catalog: Path) -> None:
+def test_a_missing_or_broken_catalog_is_an_answer_not_a_crash(
+    client: httpx.Client, catalog: Path
+) -> None:
     catalog.write_text('{"title": "no id"}\n', encoding="utf-8")
     assert client.get("/catalog.json").status_code == 503
     catalog.unlink()
@@ -133,7 +146,9 @@ def test_the_server_says_that_it_lives(client: httpx.Client) -> None:
 
 def test_the_configuration_comes_from_the_environment() -> None:
     config = Config.from_env(ENVIRON)
-    assert config == Config("http://127.0.0.1:8080", "https://api.example/base", Path("build/catalog.jsonl"), 8000)
+    assert config == Config(
+        "http://127.0.0.1:8080", "https://api.example/base", Path("build/catalog.jsonl"), 8000
+    )
     assert Config.from_env({**ENVIRON, "PORT": "8123"}).port == 8123
 
 
@@ -144,7 +159,9 @@ def test_a_missing_setting_is_named(key: str) -> None:
         Config.from_env(environ)
 
 
-@pytest.mark.parametrize(("key", "value"), [("PORT", "http"), ("PORT", "70000"), ("FRESHET_API_URL", "api:8081")])
+@pytest.mark.parametrize(
+    ("key", "value"), [("PORT", "http"), ("PORT", "70000"), ("FRESHET_API_URL", "api:8081")]
+)
 def test_an_unusable_setting_is_named_with_its_value(key: str, value: str) -> None:
     with pytest.raises(InvalidConfig, match=f"{key}: expected .* got '{value}'"):
         Config.from_env({**ENVIRON, key: value})

@@ -1,1 +1,3 @@
-"""The Cloud Run service that answers "what next?": reads features, gathers candidates, ranks them, always answers."""
+"""The Cloud Run service that answers "what next?": reads features, gathers candidates, ranks them,
+always answers.
+"""

@@ -74,7 +74,8 @@ class Api:
         )
         self._model = LatestModel(config.model_dir)
         self._reader = Reader(
-            lambda: AsyncStore(config.project, config.instance, config.item_ttl_days), config.bigtable_deadline_s
+            lambda: AsyncStore(config.project, config.instance, config.item_ttl_days),
+            config.bigtable_deadline_s,
         )
         self._items = ItemCache(self._reader, config.max_items)
         self._trending = TrendingCache(self._reader)
@@ -139,17 +140,26 @@ class Api:
         return response
 
     async def profile(self, request: HttpRequest) -> Response:
-        """`POST /v1/profile`, and `GET` with a query for people with curl: the stored profile, readable.
+        """`POST /v1/profile`, and `GET` with a query for people with curl: the stored profile,
+        readable.
 
-        Who knows an id may look, so `Config.profile_view` opens it; ids in a query string end up in access logs.
+        Who knows an id may look, so `Config.profile_view` opens it; ids in a query string end up in
+        access logs.
         """
         if not self._config.profile_view:
-            return _error(404, InvalidRequest("path", "not open here: FRESHET_PROFILE_VIEW is not set", "/v1/profile"))
+            return _error(
+                404,
+                InvalidRequest(
+                    "path", "not open here: FRESHET_PROFILE_VIEW is not set", "/v1/profile"
+                ),
+            )
         question = await self._profile_question(request)
         check_user(question, self._config.privacy.user_key)
         at_ms = round(question.as_of.timestamp() * 1000) if question.as_of else now_ms()
         fields = self._config.privacy.fields
-        user_id, anonymous_id = (fields.apply_id(name, getattr(question, name)) for name in ("user_id", "anonymous_id"))
+        user_id, anonymous_id = (
+            fields.apply_id(name, getattr(question, name)) for name in ("user_id", "anonymous_id")
+        )
         profile = await self._visitors.stored(profile_keys(user_id, anonymous_id))
         return _respond(describe_profile(profile, question, at_ms))
 
@@ -191,12 +201,15 @@ def reason_of(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def describe_profile(profile: UserProfile | None, asked: ProfileRequest, at_ms: int) -> dict[str, Any]:
+def describe_profile(
+    profile: UserProfile | None, asked: ProfileRequest, at_ms: int
+) -> dict[str, Any]:
     """The profile for people: an unknown visitor's is empty."""
     known = profile if profile is not None else UserProfile()
     described = known.describe(at_ms)
     described["recent_items"] = [
-        {"id": item_id, "time": readable_time(time_ms)} for item_id, time_ms in known.recent_items(at_ms, 20)
+        {"id": item_id, "time": readable_time(time_ms)}
+        for item_id, time_ms in known.recent_items(at_ms, 20)
     ]
     return {
         "found": profile is not None,
@@ -216,7 +229,8 @@ def contains_event(profile: UserProfile, asked: ProfileRequest) -> bool | None:
 
 
 def create_app(config: Config) -> Starlette:
-    """The ASGI app for one configuration; clients are made when it starts, within its event loop."""
+    """The ASGI app for one configuration; clients are made when it starts, within its event
+    loop."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -294,11 +308,15 @@ class AnswersFaults:
             if began or scope["type"] != "http":
                 raise
             log.exception("request failed")
-            await _error(500, InvalidRequest("server", "unexpected failure", None))(scope, receive, send)
+            await _error(500, InvalidRequest("server", "unexpected failure", None))(
+                scope, receive, send
+            )
 
 
 def _spare_garbage_collector() -> None:
-    """Items live long and hold no cycles: walking them all now and then would make an answer wait for 0.1 s."""
+    """Items live long and hold no cycles: walking them all now and then would make an answer wait
+    for 0.1 s.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE_THRESHOLD, 20, 100)

@@ -27,7 +27,8 @@ WELCOME = Banner("welcome", "Find something you love", "Popular with shoppers ri
 def choose_banner(
     profile: UserProfile, slate: Sequence[str], item_of: Callable[[str], Item | None], now_ms: int
 ) -> Banner:
-    """The banner for this visitor: about the cart left behind, else the last search, else the strongest category.
+    """The banner for this visitor: about the cart left behind, else the last search, else the
+    strongest category.
 
     Args:
         profile: the visitor's state.
@@ -45,7 +46,9 @@ def choose_banner(
 
 
 def banner_of_slate(slate: Sequence[str], item_of: Callable[[str], Item | None]) -> Banner:
-    """The category of the best item that has one: it says nothing of the visitor that the slate does not."""
+    """The category of the best item that has one: it says nothing of the visitor that the slate
+    does not.
+    """
     items = filter(None, map(item_of, slate))
     category = next((item.category for item in items if item.category), "")
     return _category(category, slate, item_of) if category else WELCOME
@@ -57,10 +60,17 @@ def readable(category: str) -> str:
 
 
 def _cart(cart: Sequence[Item], profile: UserProfile) -> Banner:
-    """Titles stay out of the text: the banner may be seen by one who only knows the visitor's id."""
+    """Titles stay out of the text: the banner may be seen by one who only knows the visitor's
+    id."""
     newest = max(cart, key=lambda item: profile.cart[item.item_id])
-    text = "An item is waiting for you." if len(cart) == 1 else f"{len(cart)} items are waiting for you."
-    return Banner(f"cart:{newest.item_id}", "Still in your cart", text, newest.category, newest.item_id)
+    text = (
+        "An item is waiting for you."
+        if len(cart) == 1
+        else f"{len(cart)} items are waiting for you."
+    )
+    return Banner(
+        f"cart:{newest.item_id}", "Still in your cart", text, newest.category, newest.item_id
+    )
 
 
 def _search(query: str, slate: Sequence[str]) -> Banner:
@@ -74,5 +84,13 @@ def _category(category: str, slate: Sequence[str], item_of: Callable[[str], Item
     near = [item for item in items if department(item.category) == department(category)]
     best = next(iter([*exact, *near]), None)
     name = readable(category)
-    text = best.title if best is not None and best.title else f"New picks in {name}, chosen for you."
-    return Banner(f"category:{category}", f"More in {name}", text, category, best.item_id if best is not None else "")
+    text = (
+        best.title if best is not None and best.title else f"New picks in {name}, chosen for you."
+    )
+    return Banner(
+        f"category:{category}",
+        f"More in {name}",
+        text,
+        category,
+        best.item_id if best is not None else "",
+    )

@@ -1,4 +1,5 @@
-"""Circuit breaker: a part counts as down after a few failures in a row, until it has answered once."""
+"""Circuit breaker: a part counts as down after a few failures in a row, until it has answered
+once."""
 
 from __future__ import annotations
 
@@ -12,8 +13,8 @@ class Unavailable(RuntimeError):
 class Breaker:
     """Spares a part that is down, and those who would wait for it.
 
-    While it is open no request waits for the part; the owner of the breaker asks the part in the background, and its
-    first answer closes it.
+    While it is open no request waits for the part; the owner of the breaker asks the part in the
+    background, and its first answer closes it.
     """
 
     def __init__(self, name: str, failures: int = FAILURES) -> None:

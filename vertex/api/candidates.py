@@ -1,7 +1,7 @@
 """Candidates: a few hundred items out of all, each with the source that found it first.
 
-A source is a function from the visitor's `Situation` to item ids, best first, and a line in `SOURCES`. Adding
-one takes just that.
+A source is a function from the visitor's `Situation` to item ids, best first, and a line in
+`SOURCES`. Adding one takes just that.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from vertex.model import VectorIndex
 MAX_CANDIDATES = 200
 MAX_CATEGORIES = 4
 NEIGHBOURS = 100
-# Context vectors nearer than this are no chance: three standard deviations of the cosine of two in 64 dimensions. With
-# a lower bound, or more of them, they take places in which items of the visitor's categories do better.
+# Context vectors nearer than this are no chance: three standard deviations of the cosine of two in
+# 64 dimensions. With a lower bound, or more of them, they take places in which items of the
+# visitor's categories do better.
 CONTEXT_NEIGHBOURS, LEAST_CONTEXT_COSINE = 50, 0.4
 
 
@@ -60,7 +61,9 @@ class Candidate(NamedTuple):
 
 
 def covisited(situation: Situation) -> list[str]:
-    """Items that others touched with the visitor's recent ones: link strength x 2^(-rank / 3), summed."""
+    """Items that others touched with the visitor's recent ones: link strength x 2^(-rank / 3),
+    summed.
+    """
     found: dict[str, float] = {}
     for link in links(situation.profile, situation.seeds, situation.now_ms):
         weight = link.weight
@@ -78,7 +81,9 @@ def similar(situation: Situation) -> list[str]:
 
 
 def in_context(situation: Situation) -> list[str]:
-    """Items that are seen with what the visitor's last items are seen with, new ones from their first visitors on."""
+    """Items that are seen with what the visitor's last items are seen with, new ones from their
+    first visitors on.
+    """
     company = context_vector(situation.profile, situation.seeds, situation.now_ms)
     if company is None:
         return []
@@ -87,9 +92,14 @@ def in_context(situation: Situation) -> list[str]:
 
 
 def in_categories(situation: Situation) -> Iterator[str]:
-    """Items of the visitor's categories in turn: what is trending there, then what else is in stock."""
+    """Items of the visitor's categories in turn: what is trending there, then what else is in
+    stock.
+    """
     names = top_categories(situation.profile)
-    queues = [chain(situation.trending_in.get(name, ()), situation.shelves.get(name, ())) for name in names]
+    queues = [
+        chain(situation.trending_in.get(name, ()), situation.shelves.get(name, ()))
+        for name in names
+    ]
     return (item_id for turn in zip_longest(*queues) for item_id in turn if item_id is not None)
 
 
@@ -103,8 +113,8 @@ def recent(situation: Situation) -> list[str]:
     return [item_id for item_id, _ in situation.profile.recent_items(situation.now_ms)]
 
 
-# Source -> (its function, how many it may add in each round). Rounds go on until there are enough candidates, so
-# a poor source leaves its place to the others, and none starves.
+# Source -> (its function, how many it may add in each round). Rounds go on until there are enough
+# candidates, so a poor source leaves its place to the others, and none starves.
 SOURCES: dict[str, tuple[Callable[[Situation], Iterable[str]], int]] = {
     "recent": (recent, 2),
     "covisit": (covisited, 4),
@@ -115,14 +125,18 @@ SOURCES: dict[str, tuple[Callable[[Situation], Iterable[str]], int]] = {
 }
 
 
-def gather(situation: Situation, is_allowed: Callable[[str], bool], limit: int = MAX_CANDIDATES) -> list[Candidate]:
+def gather(
+    situation: Situation, is_allowed: Callable[[str], bool], limit: int = MAX_CANDIDATES
+) -> list[Candidate]:
     """Up to `limit` candidates that `is_allowed` accepts, each once, in the order found."""
     found: dict[str, Candidate] = {}
     waiting = {name: iter(source(situation)) for name, (source, _) in SOURCES.items()}
     while waiting and len(found) < limit:
         for name, ids in list(waiting.items()):
             share = min(SOURCES[name][1], limit - len(found))
-            for item_id in islice((each for each in ids if each not in found and is_allowed(each)), share):
+            for item_id in islice(
+                (each for each in ids if each not in found and is_allowed(each)), share
+            ):
                 found[item_id] = Candidate(item_id, name)
                 share -= 1
             if share:
@@ -131,7 +145,9 @@ def gather(situation: Situation, is_allowed: Callable[[str], bool], limit: int =
 
 
 def top_categories(profile: UserProfile, n: int = MAX_CATEGORIES) -> list[str]:
-    """The visitor's strongest categories, best first (ties by name); the last clicked is among them."""
+    """The visitor's strongest categories, best first (ties by name); the last clicked is among
+    them.
+    """
     interest = profile.category_interest()
     names = sorted(interest, key=lambda name: (-interest[name], name))[:n]
     last = profile.last_category

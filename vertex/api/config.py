@@ -27,7 +27,9 @@ MIN_KEY_LENGTH = 16
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Weights of the parts of the final score: `ctr` and `recency`, `category` and `interest`, all in [0, 1]."""
+    """Weights of the parts of the final score: `ctr` and `recency`, `category` and `interest`, all
+    in [0, 1].
+    """
 
     ctr: float = 1.0
     recency: float = 0.3
@@ -41,30 +43,37 @@ class Config:
 
     Attributes:
         project, instance: the Bigtable instance `instance` of the Google Cloud project.
-        model_dir: the model folder (local or `gs://`): item vectors, and the ranker for when Vertex does not answer.
+        model_dir: the model folder (local or `gs://`): item vectors, and the ranker for when Vertex
+            does not answer.
         vertex_endpoint: `projects/…/locations/…/endpoints/…`; None ranks in process.
-        vertex_host: `host:port` of a predictor without TLS or credentials, or `https://host` of a dedicated endpoint;
-            None is the endpoint's region on Google Cloud.
+        vertex_host: `host:port` of a predictor without TLS or credentials, or `https://host` of a
+            dedicated endpoint; None is the endpoint's region on Google Cloud.
         weights: of the final score.
         cors_origins: the exact origins whose pages may call the API; `*` allows every origin.
         allow_as_of: whether a request may ask for the answer of another moment (replay).
-        profile_view: whether `/v1/profile` answers, and answers of `/v1/recommendations` have their reasons. Both show
-            what a visitor did to all who know one of the ids, so it is for demonstrations, and for shops whose user
-            ids cannot be guessed. A slate too follows from the profile of the ids it is asked for: a public page sends
-            ids that cannot be guessed (random, or keyed hashes).
+        profile_view: whether `/v1/profile` answers, and answers of `/v1/recommendations` have their
+            reasons. Both show what a visitor did to all who know one of the ids, so it is for
+            demonstrations, and for shops whose user ids cannot be guessed. A slate too follows from
+            the profile of the ids it is asked for: a public page sends ids that cannot be guessed
+            (random, or keyed hashes).
         hide_seen: placements that do not show again what the visitor has touched already.
-        recommend_stubs: show items that are known from events only; while there is no catalog at all they are shown.
+        recommend_stubs: show items that are known from events only; while there is no catalog at
+            all they are shown.
         explore_rate: the share of slates that give one slot to an item few have seen, in [0, 1].
         vertex_deadline_s: what the ranker may take before the in-process one answers.
         bigtable_deadline_s: what one read may take before the answer goes without it.
         max_items: how many items of the catalog are kept in memory (about 10 kB each).
-        item_ttl_days: statistics of items, stubs and trending scopes older than this count as forgotten.
-        api_keys: of back ends, which ask for many visitors from one address; they come in `X-Freshet-Key`.
-        address_requests_per_s, address_burst: what one address may ask of one instance; None: no limit.
-        key_requests_per_s, key_burst: what a back end's key may, in place of its address; None: no limit.
+        item_ttl_days: statistics of items, stubs and trending scopes older than this count as
+            forgotten.
+        api_keys: of back ends, which ask for many visitors from one address; they come in
+            `X-Freshet-Key`.
+        address_requests_per_s, address_burst: what one address may ask of one instance; None: no
+            limit.
+        key_requests_per_s, key_burst: what a back end's key may, in place of its address; None: no
+            limit.
         host, port: to listen on; FRESHET_HOST and PORT, which Cloud Run sets.
-        privacy: consent by default, signals, fields that are dropped or hashed, the key that proves user ids: as the
-            collector has them.
+        privacy: consent by default, signals, fields that are dropped or hashed, the key that proves
+            user ids: as the collector has them.
     """
 
     project: str
@@ -114,7 +123,9 @@ class Config:
             explore_rate=number(environ, "FRESHET_EXPLORE_RATE", 0.1, 0.0, 1.0),
             vertex_deadline_s=number(environ, "FRESHET_VERTEX_DEADLINE_S", 0.05, 0.001, 60.0),
             bigtable_deadline_s=number(environ, "FRESHET_BIGTABLE_DEADLINE_S", 0.2, 0.001, 60.0),
-            max_items=whole_number(environ, "FRESHET_MAX_ITEMS", items_that_fit(memory_bytes()), 1, 10_000_000),
+            max_items=whole_number(
+                environ, "FRESHET_MAX_ITEMS", items_that_fit(memory_bytes()), 1, 10_000_000
+            ),
             item_ttl_days=number(environ, "FRESHET_ITEM_TTL_DAYS", 90.0, 1.0, 36_500.0),
             privacy=privacy_from_env(environ),
             api_keys=_keys(environ, "FRESHET_API_KEYS"),
@@ -138,15 +149,21 @@ def parse_weights(text: str) -> Weights:
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, _, value = part.partition("=")
         if name not in known:
-            raise InvalidConfig(f"FRESHET_SCORE_WEIGHTS: expected a name of {', '.join(known)}, got {part!r}")
+            raise InvalidConfig(
+                f"FRESHET_SCORE_WEIGHTS: expected a name of {', '.join(known)}, got {part!r}"
+            )
         given[name] = between("FRESHET_SCORE_WEIGHTS", value, 0.0, 1000.0)
     return Weights(**given)
 
 
 def _endpoint(text: str | None) -> str | None:
     parts = text.split("/") if text else []
-    if text is not None and (parts[::2] != ["projects", "locations", "endpoints"] or not all(parts[1::2])):
-        raise InvalidConfig(f"FRESHET_VERTEX_ENDPOINT: expected projects/P/locations/L/endpoints/E, got {text!r}")
+    if text is not None and (
+        parts[::2] != ["projects", "locations", "endpoints"] or not all(parts[1::2])
+    ):
+        raise InvalidConfig(
+            f"FRESHET_VERTEX_ENDPOINT: expected projects/P/locations/L/endpoints/E, got {text!r}"
+        )
     return text
 
 
@@ -157,5 +174,8 @@ def _origins(environ: Mapping[str, str]) -> tuple[str, ...]:
 def _keys(environ: Mapping[str, str], key: str) -> tuple[str, ...]:
     keys = tuple(names(environ, key))
     if any(len(each) < MIN_KEY_LENGTH or not each.isascii() for each in keys):
-        raise InvalidConfig(f"{key}: expected keys of at least {MIN_KEY_LENGTH} ASCII characters, with commas between")
+        raise InvalidConfig(
+            f"{key}: expected keys of at least {MIN_KEY_LENGTH} ASCII characters, with commas "
+            "between"
+        )
     return keys

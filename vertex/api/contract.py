@@ -41,10 +41,11 @@ class UnprovenUser(InvalidRequest):
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """One question for recommendations.
 
-    `events` are the visitor's last events, as the collector takes them, which may not have been processed yet; what
-    they lack of `user_id`, `anonymous_id` and `session_id` they take from the request. `sent_at` is the client's clock
-    at sending, by which theirs is repaired. `as_of` asks for the answer of another moment. `consent` is what the
-    visitor agreed to, for the answer and for all events that do not say so themselves. `user_token` proves the user id.
+    `events` are the visitor's last events, as the collector takes them, which may not have been
+    processed yet; what they lack of `user_id`, `anonymous_id` and `session_id` they take from the
+    request. `sent_at` is the client's clock at sending, by which theirs is repaired. `as_of` asks
+    for the answer of another moment. `consent` is what the visitor agreed to, for the answer and
+    for all events that do not say so themselves. `user_token` proves the user id.
     """
 
     user_id: Id | None = None
@@ -67,7 +68,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProfileRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A look at one visitor's stored profile, and whether the event of this id, name and product is in it."""
+    """A look at one visitor's stored profile, and whether the event of this id, name and product is
+    in it.
+    """
 
     user_id: Id | None = None
     user_token: str | None = None
@@ -147,7 +150,9 @@ def _convert(raw: dict[str, Any], kind: type[T], allow_as_of: bool) -> T:
     if raw.get("as_of") is not None:
         raw = {**raw, "as_of": parse_as_of(raw["as_of"], allow_as_of)}
     try:
-        return msgspec.convert({key: value for key, value in raw.items() if value is not None}, kind)
+        return msgspec.convert(
+            {key: value for key, value in raw.items() if value is not None}, kind
+        )
     except msgspec.ValidationError as error:
         raise _named(str(error), raw) from None
 
@@ -182,4 +187,6 @@ def _named(message: str, raw: dict[str, Any]) -> InvalidRequest:
     """msgspec's "Expected `int`, got `str` - at `$.k`" in our own form."""
     reason, _, path = message.partition(" - at `$.")
     field = path.rstrip("`") or "body"
-    return InvalidRequest(field, reason.partition(", got")[0].lower(), raw.get(field.partition("[")[0]))
+    return InvalidRequest(
+        field, reason.partition(", got")[0].lower(), raw.get(field.partition("[")[0])
+    )

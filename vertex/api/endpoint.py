@@ -1,8 +1,10 @@
-"""The Vertex AI endpoint, asked with Google's own client: a binary `rawPredict` over a connection that stays open.
+"""The Vertex AI endpoint, asked with Google's own client: a binary `rawPredict` over a connection
+that stays open.
 
-`PredictionServiceRestTransport.raw_predict` writes the body as JSON with base64 inside, which is not what an endpoint
-reads over REST, and doubles the time. `aiplatform.Endpoint.raw_predict` posts the bytes through Google's authorized
-session instead, to hosts of its own choosing. This does the same through the transport, whose host can be set.
+`PredictionServiceRestTransport.raw_predict` writes the body as JSON with base64 inside, which is
+not what an endpoint reads over REST, and doubles the time. `aiplatform.Endpoint.raw_predict` posts
+the bytes through Google's authorized session instead, to hosts of its own choosing. This does the
+same through the transport, whose host can be set.
 """
 
 from __future__ import annotations
@@ -12,7 +14,9 @@ import threading
 import requests
 from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import GoogleAuthError
-from google.cloud.aiplatform_v1.services.prediction_service.transports.rest import PredictionServiceRestTransport
+from google.cloud.aiplatform_v1.services.prediction_service.transports.rest import (
+    PredictionServiceRestTransport,
+)
 
 from vertex import wire
 from vertex.api.breaker import Unavailable
@@ -25,7 +29,9 @@ class RawTransport(PredictionServiceRestTransport):
     """Google's REST transport with one method more."""
 
     def post_raw(self, endpoint: str, body: bytes, timeout_s: float) -> requests.Response:
-        """Post the bytes to the endpoint's `rawPredict`, the answer's body unread; raises as `requests` does."""
+        """Post the bytes to the endpoint's `rawPredict`, the answer's body unread; raises as
+        `requests` does.
+        """
         url = f"{self._host}/v1/{endpoint}:rawPredict"
         headers = {"content-type": wire.CONTENT_TYPE}
         response: requests.Response = self._session.post(
@@ -51,7 +57,8 @@ class Endpoint:
         self._threads = threading.local()
 
     def predict(self, matrix: wire.Matrix) -> tuple[wire.Predictions, str]:
-        """Click probabilities `(n,)` of the features `(n, d)`, and the version of the model that said so.
+        """Click probabilities `(n,)` of the features `(n, d)`, and the version of the model that
+        said so.
 
         Raises:
             Unavailable: when the endpoint does not answer, or not with that.
@@ -79,7 +86,9 @@ class Endpoint:
     def _connect(self) -> RawTransport:
         if not self._is_local:
             return RawTransport(host=self._host.removeprefix("https://"))
-        transport = RawTransport(host=self._host, credentials=AnonymousCredentials(), url_scheme="http")
+        transport = RawTransport(
+            host=self._host, credentials=AnonymousCredentials(), url_scheme="http"
+        )
         # Looking for proxies and passwords in environment and home for each request costs 0.6 ms.
         transport._session.trust_env = False
         return transport

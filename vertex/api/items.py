@@ -1,4 +1,6 @@
-"""The items in memory: all that fit, what visitors are at kept fresh, so that an answer reads next to nothing."""
+"""The items in memory: all that fit, what visitors are at kept fresh, so that an answer reads next
+to nothing.
+"""
 
 from __future__ import annotations
 
@@ -28,18 +30,21 @@ log = logging.getLogger(__name__)
 NEW_IMPRESSIONS = 20
 # Of each shelf so many are kept: no visitor is shown more.
 SHELF = 300
-# Of so many items, those touched last, the context vectors are searched: 256 bytes each, and some 0.1 ms a question
-# for every 5,000 of them.
+# Of so many items, those touched last, the context vectors are searched: 256 bytes each, and some
+# 0.1 ms a question for every 5,000 of them.
 MAX_CONTEXTS = 20_000
 
-# All items are read again now and then, and soon while there are none or more each time: the catalog is being loaded.
+# All items are read again now and then, and soon while there are none or more each time: the
+# catalog is being loaded.
 RESCAN_S, RESCAN_GROWING_S = 60.0, 3.0
-# A scan of very many items takes its time: then it comes more seldom, for one part in so many of all time at most.
+# A scan of very many items takes its time: then it comes more seldom, for one part in so many of
+# all time at most.
 RESCAN_SHARE = 10
 RESHELVE_S = 5.0
 REFRESH_S = 0.1
 REFRESH_BATCH = 40
-# Of a batch, the places that rows not in memory have when all are wanted; and so many ids of either kind may wait.
+# Of a batch, the places that rows not in memory have when all are wanted; and so many ids of either
+# kind may wait.
 LATER_SHARE = 10
 MAX_WANTED = 2_000
 # How old what is trending may be before it is read again, and before that is waited for.
@@ -50,7 +55,8 @@ TRENDING_RETRY_S = 3.0
 MAX_SCOPES = 2_000
 # So many items that no catalog holds are kept: where there is a catalog, only for their neighbours.
 MAX_STUBS, MAX_STUBS_BESIDE_CATALOG = 20_000, 1_000
-# So many ids of items that do not exist are remembered, so that they are not asked for again and again.
+# So many ids of items that do not exist are remembered, so that they are not asked for again and
+# again.
 MAX_MISSING = 1_000
 
 _NEVER = float("-inf")
@@ -61,10 +67,12 @@ Ranked = dict[str, float]
 
 @dataclass(frozen=True)
 class Shelves:
-    """The items in stock in order: by decayed views, all and by category, and those that few have seen.
+    """The items in stock in order: by decayed views, all and by category, and those that few have
+    seen.
 
-    `priors` are fitted to all items: what an item's rates are before it has data of its own. `contexts` holds the
-    unit vectors `(CONTEXT_DIM,)` of the items seen with those in stock, of the newest `MAX_CONTEXTS`.
+    `priors` are fitted to all items: what an item's rates are before it has data of its own.
+    `contexts` holds the unit vectors `(CONTEXT_DIM,)` of the items seen with those in stock, of the
+    newest `MAX_CONTEXTS`.
     """
 
     popular: list[str] = field(default_factory=list)
@@ -94,14 +102,21 @@ def build_shelves(rows: Iterable[ItemRow], at_ms: int) -> Shelves:
 
 
 def build_contexts(rows: Iterable[ItemRow], limit: int = MAX_CONTEXTS) -> VectorIndex:
-    """The directions of the rows' context vectors, of the `limit` touched last; items without one stay out."""
+    """The directions of the rows' context vectors, of the `limit` touched last; items without one
+    stay out.
+    """
     known = [row for row in rows if row.stats.context.values]
     newest = nlargest(limit, known, key=lambda row: row.stats.newest_ms)
-    sums = np.frombuffer(b"".join(row.stats.context.values for row in newest)).reshape(-1, CONTEXT_DIM)
+    sums = np.frombuffer(b"".join(row.stats.context.values for row in newest)).reshape(
+        -1, CONTEXT_DIM
+    )
     lengths = np.sqrt((sums * sums).sum(axis=1))
     usable = lengths > 0  # a pair that was taken back leaves nothing
     units = (sums[usable] / lengths[usable, None]).astype(np.float32)  # (n, CONTEXT_DIM)
-    return VectorIndex([row.item.item_id for row, is_usable in zip(newest, usable, strict=True) if is_usable], units)
+    return VectorIndex(
+        [row.item.item_id for row, is_usable in zip(newest, usable, strict=True) if is_usable],
+        units,
+    )
 
 
 def _append(shelf: list[str], row: ItemRow) -> None:
@@ -112,8 +127,9 @@ def _append(shelf: list[str], row: ItemRow) -> None:
 class ItemCache:
     """Item rows by id, bounded, with the age of each.
 
-    Items of the catalog and stubs (known from events alone) have places of their own: no stub displaces an item of
-    the catalog. Without a catalog the place of stubs is larger, and the most wanted of them have it.
+    Items of the catalog and stubs (known from events alone) have places of their own: no stub
+    displaces an item of the catalog. Without a catalog the place of stubs is larger, and the most
+    wanted of them have it.
 
     Args:
         reader: where rows come from.
@@ -121,7 +137,9 @@ class ItemCache:
         clock: monotonic seconds.
     """
 
-    def __init__(self, reader: Reads, max_items: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, reader: Reads, max_items: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._reader = reader
         self._max_items = max_items
         self._clock = clock
@@ -143,7 +161,8 @@ class ItemCache:
     def has_catalog(self) -> bool:
         """True where the table holds any item of a catalog.
 
-        Assumed until the table has been read to its end, and after that where all that it holds is of another release.
+        Assumed until the table has been read to its end, and after that where all that it holds is
+        of another release.
         """
         return self._in_table != 0 or bool(self._rows)
 
@@ -163,13 +182,15 @@ class ItemCache:
     def want(self, ids: Iterable[str], max_age_s: float) -> None:
         """Ask for fresh rows of those read more than `max_age_s` ago; they come in the background.
 
-        Those that are not in memory come after the others. Beyond `MAX_WANTED` of either kind, an id is not noted.
+        Those that are not in memory come after the others. Beyond `MAX_WANTED` of either kind, an
+        id is not noted.
         """
         for item_id in self._older(ids, max_age_s):
             _note(self._wanted if self.get(item_id) is not None else self._wanted_later, item_id)
 
     async def ensure(self, ids: Sequence[str], soft_s: float, hard_s: float) -> None:
-        """Wait for the rows that are missing or older than `hard_s`; want those older than `soft_s`.
+        """Wait for the rows that are missing or older than `hard_s`; want those older than
+        `soft_s`.
 
         Raises:
             Unavailable: what could be had is had; the rest stays as it was.
@@ -202,7 +223,9 @@ class ItemCache:
         self.shelves = build_shelves(rows.values(), now_ms())
 
     def describe(self) -> dict[str, Any]:
-        """The state for `/healthz`: rows in memory, the catalog's size where it is known, bounds that are reached."""
+        """The state for `/healthz`: rows in memory, the catalog's size where it is known, bounds
+        that are reached.
+        """
         return {
             "items": len(self),
             "stubs": len(self._stubs),
@@ -231,7 +254,10 @@ class ItemCache:
             tasks.create_task(_repeat(self._rescan_when_due))
 
     async def _freshen(self) -> None:
-        """Put rows on their shelves when that is due, and read those that are wanted. Raises `Unavailable`."""
+        """Put rows on their shelves when that is due, and read those that are wanted.
+
+        Raises `Unavailable`.
+        """
         if self._clock() >= self._reshelve_at:
             began = self._clock()
             self.reshelve()
@@ -244,7 +270,9 @@ class ItemCache:
             await self._rescan()
 
     async def _rescan(self) -> None:
-        """Load, and set the time to do it again: soon after a change or a failure, seldom when it takes long."""
+        """Load, and set the time to do it again: soon after a change or a failure, seldom when it
+        takes long.
+        """
         before, began, pause_s = self._scanned(), self._clock(), RESCAN_GROWING_S
         try:
             await self.load()
@@ -289,11 +317,14 @@ class ItemCache:
         full = {}
         if self._in_table is not None and self._in_table > self._max_items:
             full["catalog"] = (
-                f"the catalog holds {self._in_table} items and {self._max_items} fit into memory: the others are not"
+                f"the catalog holds {self._in_table} items and {self._max_items} fit into memory: "
+                "the others are not"
                 " recommended. Raise FRESHET_MAX_ITEMS, or the memory that it follows from"
             )
         if len(self._stubs) >= self._max_stubs:
-            full["stubs"] = f"{len(self._stubs)} items that no catalog holds fill their place in memory"
+            full["stubs"] = (
+                f"{len(self._stubs)} items that no catalog holds fill their place in memory"
+            )
         return full
 
     def _scanned(self) -> int:
@@ -309,7 +340,8 @@ class ItemCache:
         return [item_id for item_id in ids if read_at.get(item_id, _NEVER) < oldest]
 
     def _take(self, row: ItemRow, scan: _CatalogScan) -> bool:
-        """Keep a scanned row that is known or fits; the scan goes on either way, to what is known."""
+        """Keep a scanned row that is known or fits; the scan goes on either way, to what is
+        known."""
         scan.items += 1
         scan.categories.add(row.item.category)
         if row.item.item_id in self._rows or len(self._rows) < self._max_items:
@@ -380,7 +412,8 @@ class _Scope:
 class TrendingCache:
     """Trending items of a scope, as fresh as the limits above say where it is asked for often.
 
-    Scores are shares of the scope's most popular item, in [0, 1]; decay moves all alike, so they keep.
+    Scores are shares of the scope's most popular item, in [0, 1]; decay moves all alike, so they
+    keep.
     """
 
     def __init__(self, reader: Reads, clock: Callable[[], float] = time.monotonic) -> None:
@@ -390,16 +423,20 @@ class TrendingCache:
         self._reads: dict[str, asyncio.Task[None]] = {}
 
     async def top(self, scopes: Sequence[str]) -> dict[str, Ranked]:
-        """Each scope's items, best first; waits only for what is unknown or older than `TRENDING_HARD_S`.
+        """Each scope's items, best first; waits only for what is unknown or older than
+        `TRENDING_HARD_S`.
 
-        Without Bigtable it is what was last known, or nothing; it is asked again after `TRENDING_RETRY_S`.
+        Without Bigtable it is what was last known, or nothing; it is asked again after
+        `TRENDING_RETRY_S`.
         """
         now = self._clock()
         waiting = []
         for scope in scopes:
             known = self._scopes.get(scope, _Scope())
             age_s = now - known.read_at
-            if age_s > (TRENDING_SOFT_S if scope in (GLOBAL_SCOPE, STUB_SCOPE) else CATEGORY_SOFT_S):
+            if age_s > (
+                TRENDING_SOFT_S if scope in (GLOBAL_SCOPE, STUB_SCOPE) else CATEGORY_SOFT_S
+            ):
                 self._start(scope, now - known.tried_at)
             if age_s > TRENDING_HARD_S and scope in self._reads:
                 waiting.append(self._reads[scope])
@@ -413,7 +450,9 @@ class TrendingCache:
 
     def _start(self, scope: str, since_tried_s: float) -> None:
         """Read the scope, unless that is going on or has failed a moment ago."""
-        failed = scope in self._scopes and self._scopes[scope].tried_at > self._scopes[scope].read_at
+        failed = (
+            scope in self._scopes and self._scopes[scope].tried_at > self._scopes[scope].read_at
+        )
         if scope in self._reads or (failed and since_tried_s < TRENDING_RETRY_S):
             return
         task = self._reads[scope] = asyncio.create_task(self._read(scope))

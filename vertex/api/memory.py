@@ -22,7 +22,9 @@ def items_that_fit(memory: int) -> int:
 def memory_bytes(cgroups: Path = CGROUPS) -> int:
     """The memory of the machine, or the container's limit where that is less."""
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return min([physical, *(limit for name in _LIMITS if (limit := _limit(cgroups / name)) is not None)])
+    return min(
+        [physical, *(limit for name in _LIMITS if (limit := _limit(cgroups / name)) is not None)]
+    )
 
 
 def _limit(path: Path) -> int | None:

@@ -1,4 +1,6 @@
-"""The model folder's latest version in memory: item vectors, and the ranker for when Vertex does not answer."""
+"""The model folder's latest version in memory: item vectors, and the ranker for when Vertex does
+not answer.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ class LatestModel:
         self._directory = directory
         self._loaded: str | None = None
         self._model = prior_model()
-        self._copied: set[str] = set()  # the versions this process has tried to load, each a local copy
+        # the versions this process has tried to load, each a local copy
+        self._copied: set[str] = set()
         self._reported = ""
 
     def __call__(self) -> Model:
@@ -27,13 +30,16 @@ class LatestModel:
         return self._model
 
     def refresh(self) -> None:
-        """Load the latest version if it is another; a failure is logged, once while it lasts, and the old one kept."""
+        """Load the latest version if it is another; a failure is logged, once while it lasts, and
+        the old one kept.
+        """
         try:
             version = latest_version(self._directory)
             if version != self._loaded:
                 self._load(version)
             self._reported = ""
-        except Exception as error:  # any error of a folder, Cloud Storage or its credentials: rank on, and try again
+        except Exception as error:
+            # any error of a folder, Cloud Storage or its credentials: rank on, and try again
             if str(error) != self._reported:
                 log.error("the latest model stays unused: %s: %s", type(error).__name__, error)
             self._reported = str(error)

@@ -1,4 +1,6 @@
-"""Scores of candidates for one visitor: click probability and three plain parts, added with weights."""
+"""Scores of candidates for one visitor: click probability and three plain parts, added with
+weights.
+"""
 
 from __future__ import annotations
 
@@ -40,14 +42,21 @@ class Prediction:
 
 
 def score_parts(matrix: Matrix, ctr: NDArray[np.float32], weights: Weights) -> NDArray[np.float64]:
-    """The four weighted terms of each score, `(n, 4)` in the order of `PARTS`; a row's sum is its score.
+    """The four weighted terms of each score, `(n, 4)` in the order of `PARTS`; a row's sum is its
+    score.
 
-    `w1 ctr + w2 recency + w3 category_match + w4 interest`, where interest is the visitor's interest in the item's
-    category, half with the 7 d half-life and half with the 30 min one; all four in [0, 1] before weighting.
+    `w1 ctr + w2 recency + w3 category_match + w4 interest`, where interest is the visitor's
+    interest in the item's category, half with the 7 d half-life and half with the 30 min one; all
+    four in [0, 1] before weighting.
     """
     long, short = matrix[:, COLUMN["category_interest"]], matrix[:, COLUMN["category_interest_30m"]]
     terms = np.column_stack(
-        [ctr, matrix[:, COLUMN["recency"]], matrix[:, COLUMN["category_match"]], 0.5 * (long + short)]
+        [
+            ctr,
+            matrix[:, COLUMN["recency"]],
+            matrix[:, COLUMN["category_match"]],
+            0.5 * (long + short),
+        ]
     )
     scales = [weights.ctr, weights.recency, weights.category, weights.interest]
     return np.asarray(np.round(terms.astype(np.float64) * scales, 6))
@@ -100,7 +109,9 @@ class Ranker:
         return Prediction(model.predict(matrix), "local", model.version, fallback)
 
     async def watch(self) -> None:
-        """Ask Vertex in the background while it counts as down or no request comes; runs until cancelled."""
+        """Ask Vertex in the background while it counts as down or no request comes; runs until
+        cancelled.
+        """
         if self._endpoint is None:
             return
         one = np.zeros((1, len(FEATURE_NAMES)), np.float32)
@@ -122,7 +133,9 @@ class Ranker:
         assert self._endpoint is not None
         self._asked_at = self._clock()
         self._busy += 1
-        answer = asyncio.get_running_loop().run_in_executor(self._threads, self._endpoint.predict, matrix)
+        answer = asyncio.get_running_loop().run_in_executor(
+            self._threads, self._endpoint.predict, matrix
+        )
         answer.add_done_callback(self._done)
         try:
             ctr, version = await asyncio.wait_for(asyncio.shield(answer), deadline_s)

@@ -15,7 +15,9 @@ KEY_HEADER = b"x-freshet-key"
 
 
 class Wait(NamedTuple):
-    """A sender that asks too much: `field` names what it is known by, `seconds` until its next request's turn."""
+    """A sender that asks too much: `field` names what it is known by, `seconds` until its next
+    request's turn.
+    """
 
     field: str
     seconds: int

@@ -1,4 +1,5 @@
-"""Reads from Bigtable that give up in time: a deadline for each, a breaker for all, and a way back."""
+"""Reads from Bigtable that give up in time: a deadline for each, a breaker for all, and a way
+back."""
 
 from __future__ import annotations
 
@@ -36,14 +37,16 @@ class Reads(Protocol):
         """Trending items of the scope."""
 
     async def scan(self, take: Callable[[ItemRow], bool], with_stubs: bool) -> int:
-        """Give every item of the catalog to `take` until it returns False; `with_stubs`, every item that is known.
+        """Give every item of the catalog to `take` until it returns False; `with_stubs`, every item
+        that is known.
 
         Returns how many rows were left out because they cannot be read.
         """
 
 
 class Reader:
-    """The store as serving needs it: every method answers within its deadline or raises `Unavailable`.
+    """The store as serving needs it: every method answers within its deadline or raises
+    `Unavailable`.
 
     Args:
         connect: makes the store; called again when it has been silent for some seconds.
@@ -51,7 +54,9 @@ class Reader:
         watch_s: how often to ask whether it is there.
     """
 
-    def __init__(self, connect: Callable[[], AsyncStore], deadline_s: float, watch_s: float = WATCH_S) -> None:
+    def __init__(
+        self, connect: Callable[[], AsyncStore], deadline_s: float, watch_s: float = WATCH_S
+    ) -> None:
         self._connect = connect
         self._deadline_s = deadline_s
         self._watch_s = watch_s
@@ -85,7 +90,8 @@ class Reader:
         return await self._guarded(lambda: self._store.read_trending(scope, deadline_s), deadline_s)
 
     async def scan(self, take: Callable[[ItemRow], bool], with_stubs: bool) -> int:
-        """Give every item of the catalog to `take` until it returns False; `with_stubs`, every item that is known.
+        """Give every item of the catalog to `take` until it returns False; `with_stubs`, every item
+        that is known.
 
         Returns how many rows were left out because they cannot be read.
         """
@@ -139,11 +145,13 @@ class Reader:
         try:
             async with asyncio.timeout(deadline_s):
                 answer = await read()
-        except Exception as error:  # the client library's own, its transport's, a closed channel's: all mean no answer
+        except Exception as error:
+            # the client library's own, its transport's, a closed channel's: all mean no answer
             self._breaker.failed()
             raise Unavailable(f"bigtable: {type(error).__name__}") from error
         except asyncio.CancelledError:
-            # Closing a channel cancels what runs on it, which is no wish to end the task that waits.
+            # Closing a channel cancels what runs on it, which is no wish to end the task that
+            # waits.
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise

@@ -1,4 +1,6 @@
-"""One answer, from question to slate: who asks, what might be shown, how good that is, what if a part is missing."""
+"""One answer, from question to slate: who asks, what might be shown, how good that is, what if a
+part is missing.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,8 @@ from vertex.model import Model
 
 log = logging.getLogger(__name__)
 
-# Fresh co-visits show quickly: a visitor's recent items are at most so old, and are waited for when older still.
+# Fresh co-visits show quickly: a visitor's recent items are at most so old, and are waited for when
+# older still.
 SEED_SOFT_S, SEED_HARD_S = 1.0, 5.0
 ITEM_SOFT_S, UNKNOWN_ITEM_SOFT_S = 15.0, 60.0
 # Exploration takes this slot: a new item is seen there, and a good one is not missed much.
@@ -53,7 +56,9 @@ class Shown(msgspec.Struct):
     propensity: float
 
     def entry(self) -> Entry:
-        """The item without its reasons: scores, parts and sources follow from the visitor's profile."""
+        """The item without its reasons: scores, parts and sources follow from the visitor's
+        profile.
+        """
         return Entry(self.id, self.position, self.propensity)
 
 
@@ -67,7 +72,9 @@ class Entry(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Slate:
-    """The items shown, in order; what ranked them, and from how many candidates; why nothing better did, if so."""
+    """The items shown, in order; what ranked them, and from how many candidates; why nothing better
+    did, if so.
+    """
 
     shown: list[Shown]
     served_by: str
@@ -78,7 +85,9 @@ class Slate:
 
 @dataclass(frozen=True)
 class Exploration:
-    """Exploration of one slot: the new item drawn, if any, and the propensity of what is shown there."""
+    """Exploration of one slot: the new item drawn, if any, and the propensity of what is shown
+    there.
+    """
 
     drawn: str | None = None
     propensity: float = 1.0
@@ -120,11 +129,13 @@ class Recommender:
         self._random = rng
         self._tally = tally
 
-    async def answer(self, request: Request, watch: Stopwatch, signal: Signal | None = None) -> dict[str, Any]:
+    async def answer(
+        self, request: Request, watch: Stopwatch, signal: Signal | None = None
+    ) -> dict[str, Any]:
         """The response body; never fails for want of Bigtable or Vertex.
 
-        `signal` is what the browser says for its visitor. One who denied personalization gets what everybody gets,
-        and nothing is read or folded for it.
+        `signal` is what the browser says for its visitor. One who denied personalization gets what
+        everybody gets, and nothing is read or folded for it.
         """
         now_ms = round(request.as_of.timestamp() * 1000) if request.as_of else self._now()
         request_id = uuid.uuid4().hex
@@ -152,7 +163,8 @@ class Recommender:
         return answer | self._reasons(visitor, slate) if self._config.profile_view else answer
 
     def _reasons(self, visitor: Visitor, slate: Slate) -> dict[str, Any]:
-        """Grounds of the slate: key figures of the profile, and how each item was found and scored."""
+        """Grounds of the slate: key figures of the profile, and how each item was found and
+        scored."""
         return {
             "ranked_feed": slate.shown,
             "candidates": slate.candidates,
@@ -160,7 +172,9 @@ class Recommender:
         }
 
     def _banner(self, request: Request, visitor: Visitor, slate: Slate) -> Banner:
-        """Of the profile, or of the slate alone where the visitor may be anybody who guessed a user id."""
+        """Of the profile, or of the slate alone where the visitor may be anybody who guessed a user
+        id.
+        """
         ids = [shown.id for shown in slate.shown]
         is_proven = request.user_id is None or self._config.privacy.user_key is not None
         if is_proven or self._config.profile_view:
@@ -168,9 +182,13 @@ class Recommender:
         return banner_of_slate(ids, self._item)
 
     def _may_personalize(self, request: Request, signal: Signal | None) -> bool:
-        return resolve_consent({}, request.consent, signal, self._config.privacy.default).personalization
+        return resolve_consent(
+            {}, request.consent, signal, self._config.privacy.default
+        ).personalization
 
-    async def _slate(self, request: Request, visitor: Visitor, now_ms: int, watch: Stopwatch) -> Slate:
+    async def _slate(
+        self, request: Request, visitor: Visitor, now_ms: int, watch: Stopwatch
+    ) -> Slate:
         if request.variant == "popular":
             return await self._popular(request)
         if visitor.unread:
@@ -178,30 +196,45 @@ class Recommender:
         slate = await self._personalized(request, visitor.profile, now_ms, watch)
         return slate if slate.shown else await self._popular(request, "no candidates")
 
-    async def _personalized(self, request: Request, profile: UserProfile, now_ms: int, watch: Stopwatch) -> Slate:
+    async def _personalized(
+        self, request: Request, profile: UserProfile, now_ms: int, watch: Stopwatch
+    ) -> Slate:
         situation = await self._situation(profile, now_ms)
         watch.lap("items")
         allowed = self._allowed(request, profile)
         candidates = gather(situation, allowed, MAX_CANDIDATES)
         exploration = self._explore(profile, candidates, allowed, request.k, now_ms)
         if exploration.drawn is not None:
-            candidates = [*candidates[: MAX_CANDIDATES - 1], Candidate(exploration.drawn, "explore")]
+            candidates = [
+                *candidates[: MAX_CANDIDATES - 1],
+                Candidate(exploration.drawn, "explore"),
+            ]
         ids = [candidate.item_id for candidate in candidates]
         self._items.want(ids, ITEM_SOFT_S)
         rows = self._items.rows(ids)
         watch.lap("candidates")
         priors = self._items.shelves.priors
-        context = Context(request.placement, request.product_id, situation.seeds, situation.vectors, priors=priors)
+        context = Context(
+            request.placement, request.product_id, situation.seeds, situation.vectors, priors=priors
+        )
         matrix = feature_matrix(profile, rows, context, now_ms)
         watch.lap("features")
         prediction = await self._ranker.predict(matrix)
         watch.lap("ctr")
         parts = score_parts(matrix, prediction.ctr, self._config.weights)
         shown = arrange(candidates, parts, request.k, exploration)
-        return Slate(shown, prediction.served_by, prediction.model_version, len(candidates), prediction.fallback)
+        return Slate(
+            shown,
+            prediction.served_by,
+            prediction.model_version,
+            len(candidates),
+            prediction.fallback,
+        )
 
     async def _popular(self, request: Request, fallback: str = "") -> Slate:
-        """Items trending for all, the same for everybody, then those viewed most; from memory if need be."""
+        """Items trending for all, the same for everybody, then those viewed most; from memory if
+        need be.
+        """
         scope = self._scope_of_all()
         trending = (await self._trending.top([scope]))[scope]
         allowed = self._sellable({*request.exclude, request.product_id})
@@ -236,11 +269,16 @@ class Recommender:
     def _trending_in(
         self, categories: Iterable[str], ranked: Mapping[str, Ranked], overall: Ranked
     ) -> dict[str, Iterable[str]]:
-        """Trending items of each category: its scope, or, without a catalog, its items of those trending overall."""
+        """Trending items of each category: its scope, or, without a catalog, its items of those
+        trending overall.
+        """
         if self._items.has_catalog:
             return {name: ranked.get(category_scope(name), {}) for name in categories}
         rows = self._items.rows(overall)
-        return {name: [row.item.item_id for row in rows if row.item.category == name] for name in categories}
+        return {
+            name: [row.item.item_id for row in rows if row.item.category == name]
+            for name in categories
+        }
 
     async def _fetch(self, seeds: Sequence[str]) -> None:
         try:
@@ -250,7 +288,8 @@ class Recommender:
 
     def _allowed(self, request: Request, profile: UserProfile) -> Callable[[str], bool]:
         """True where an item may be shown to this visitor on this page."""
-        # What is in the cart is decided on, and what left it was bought or put back: neither asks to be shown.
+        # What is in the cart is decided on, and what left it was bought or put back: neither asks
+        # to be shown.
         hidden = {*request.exclude, *profile.cart, request.product_id}
         if request.placement in self._config.hide_seen:
             hidden.update(profile.recent)
@@ -276,7 +315,9 @@ class Recommender:
         return is_sellable
 
     def _scope_of_all(self) -> str:
-        """Read what is trending overall here: made-up products are ranked apart, so that they displace nothing."""
+        """Read what is trending overall here: made-up products are ranked apart, so that they
+        displace nothing.
+        """
         return STUB_SCOPE if self._shows_stubs() else GLOBAL_SCOPE
 
     def _shows_stubs(self) -> bool:
@@ -313,9 +354,13 @@ class Recommender:
 
 
 def arrange(
-    candidates: Sequence[Candidate], parts: np.ndarray[Any, np.dtype[np.float64]], k: int, exploration: Exploration
+    candidates: Sequence[Candidate],
+    parts: np.ndarray[Any, np.dtype[np.float64]],
+    k: int,
+    exploration: Exploration,
 ) -> list[Shown]:
-    """The best `k` in order of score (ties in the order found), the drawn item in its slot instead of what was there.
+    """The best `k` in order of score (ties in the order found), the drawn item in its slot instead
+    of what was there.
 
     Args:
         candidates: `n` of them; the drawn item, if any, is the last.

@@ -1,4 +1,6 @@
-"""Counts of answers by how they came about: one log line a minute, for a line for each would be too many."""
+"""Counts of answers by how they came about: one log line a minute, for a line for each would be too
+many.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ OTHER = "other"
 
 
 class Tally:
-    """Answers by what served them, and the reasons of those that something better should have served."""
+    """Answers by what served them, and the reasons of those that something better should have
+    served.
+    """
 
     def __init__(self) -> None:
         self._served_by: Counter[str] = Counter()

@@ -41,7 +41,8 @@ class Visitor:
 
     Attributes:
         profile: what is known of the visitor, pending events and the page included.
-        now_ms: the moment to answer for: that of asking, or of the visitor's newest event where it lies after that.
+        now_ms: the moment to answer for: that of asking, or of the visitor's newest event where it
+            lies after that.
         stored: key figures of what Bigtable holds, for the answer.
         unread: why Bigtable could not be asked; empty when it could.
         pending: events of the request that were new to the profile.
@@ -59,9 +60,11 @@ class Visitor:
 
 
 class Visitors:
-    """Finds visitors by their ids; reads profiles from `reader`, and what the catalog says from `items`.
+    """Finds visitors by their ids; reads profiles from `reader`, and what the catalog says from
+    `items`.
 
-    Ids and pending events are taken as the collector takes them: dropped or hashed as `privacy` has it.
+    Ids and pending events are taken as the collector takes them: dropped or hashed as `privacy` has
+    it.
     """
 
     def __init__(self, reader: Reads, items: ItemCache, privacy: Privacy = DEFAULT_PRIVACY) -> None:
@@ -72,8 +75,8 @@ class Visitors:
     async def stored(self, keys: Sequence[str]) -> UserProfile | None:
         """The profiles under these keys, merged; None when there is none. Raises `Unavailable`.
 
-        A browser that was merged into an account is that account, unless another account is given: then it is that
-        one alone, for nothing of the browser is left.
+        A browser that was merged into an account is that account, unless another account is given:
+        then it is that one alone, for nothing of the browser is left.
         """
         found = await asyncio.gather(*(self._reader.profile(key) for key in keys))
         if len(keys) == 1 and found[0] is not None and found[0].account:
@@ -84,10 +87,14 @@ class Visitors:
         return profiles[0] if profiles else None
 
     def nobody(self, request: Request, now_ms: int) -> Visitor:
-        """A visitor who denied personalization: nothing is read of them, and none of their events is looked at."""
+        """A visitor who denied personalization: nothing is read of them, and none of their events
+        is looked at.
+        """
         return Visitor(UserProfile(), now_ms, describe_stored(None), withheld=len(request.events))
 
-    async def find(self, request: Request, now_ms: int, request_id: str, signal: Signal | None = None) -> Visitor:
+    async def find(
+        self, request: Request, now_ms: int, request_id: str, signal: Signal | None = None
+    ) -> Visitor:
         """The visitor who asks, at `now_ms`; unknown, or of unreadable profile, at worst.
 
         `signal` is the browser's word for events that bring none of their own.
@@ -101,7 +108,8 @@ class Visitors:
         visitor = Visitor(stored or UserProfile(), now_ms, describe_stored(stored), unread)
         self._fold_pending(visitor, request, now_ms, signal)
         if request.as_of is None:
-            # A clock that is some seconds ahead must not put clicks into the future, where no feature sees them.
+            # A clock that is some seconds ahead must not put clicks into the future, where no
+            # feature sees them.
             visitor.now_ms = max(now_ms, visitor.profile.newest_ms)
         self._fold_page(visitor, request, request_id)
         return visitor
@@ -112,8 +120,12 @@ class Visitors:
         stored = {name: fields.apply_id(name, value) for name, value in ids.items()}
         return request if stored == ids else msgspec.structs.replace(request, **stored)
 
-    def _fold_pending(self, visitor: Visitor, request: Request, now_ms: int, signal: Signal | None) -> None:
-        """Fold the events that the pipeline may not have seen; those that it has seen change nothing."""
+    def _fold_pending(
+        self, visitor: Visitor, request: Request, now_ms: int, signal: Signal | None
+    ) -> None:
+        """Fold the events that the pipeline may not have seen; those that it has seen change
+        nothing.
+        """
         ids = {
             "user_id": request.user_id,
             "anonymous_id": request.anonymous_id,
@@ -133,10 +145,14 @@ class Visitors:
                 continue
             item = self._item(event.product_id)
             # A stub only repeats what some event said: the pipeline folds without it.
-            visitor.pending += visitor.profile.add(event, item if item is not None and not item.stub else None)
+            visitor.pending += visitor.profile.add(
+                event, item if item is not None and not item.stub else None
+            )
 
     def _may_fold(self, raw: Any, request: Request, signal: Signal | None) -> bool:
-        """True where the event's visitor agreed; it is then as the collector would have published it."""
+        """True where the event's visitor agreed; it is then as the collector would have published
+        it.
+        """
         if not isinstance(raw, dict):
             raise InvalidEvent("event", "expected a JSON object", raw)
         check_event_size(raw)
@@ -148,7 +164,11 @@ class Visitors:
     def _fold_page(self, visitor: Visitor, request: Request, request_id: str) -> None:
         """Being on a product's page is a view of it, also before the page has said so."""
         product_id = request.product_id
-        if product_id is None or request.placement != "product" or product_id == visitor.profile.last_item:
+        if (
+            product_id is None
+            or request.placement != "product"
+            or product_id == visitor.profile.last_item
+        ):
             return
         view = Event(
             event_id=f"page-{request_id}",
@@ -169,12 +189,15 @@ class Visitors:
 def _with_ids(raw: dict[str, Any], ids: dict[str, str | None]) -> dict[str, Any]:
     filled = {**ids, **raw}
     if filled.get("event_id") is None:
-        filled["event_id"] = derived_event_id(raw)  # of what the client wrote, as the collector does
+        # of what the client wrote, as the collector does
+        filled["event_id"] = derived_event_id(raw)
     return filled
 
 
 def describe_stored(profile: UserProfile | None) -> dict[str, Any]:
-    """Key figures of a profile: whether there is one, how many events it holds, and the newest of them."""
+    """Key figures of a profile: whether there is one, how many events it holds, and the newest of
+    them.
+    """
     return {
         "found": profile is not None,
         "events_total": profile.events_total if profile is not None else 0,

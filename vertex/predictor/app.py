@@ -1,8 +1,8 @@
 """The predictor's HTTP: Vertex AI's container contract, JSON `predict` and binary `rawPredict`.
 
-One route answers both, as Vertex AI forwards both to AIP_PREDICT_ROUTE: they differ by content type.
-The paths of the public API (`/v1/projects/.../endpoints/ID:predict`) are served too, so that Google's own client
-can talk to this process as if it were the endpoint.
+One route answers both, as Vertex AI forwards both to AIP_PREDICT_ROUTE: they differ by content
+type. The paths of the public API (`/v1/projects/.../endpoints/ID:predict`) are served too, so that
+Google's own client can talk to this process as if it were the endpoint.
 """
 
 from __future__ import annotations
@@ -76,7 +76,11 @@ def make_app(config: Config, watch_every_s: float = CHECK_S) -> Starlette:
             Route(config.health_route, health),
             *(Route(path, predict, methods=["POST"]) for path in predict_paths),
         ],
-        exception_handlers={HTTPException: _refusal, BodyRefused: _refused_body, Exception: _failure},
+        exception_handlers={
+            HTTPException: _refusal,
+            BodyRefused: _refused_body,
+            Exception: _failure,
+        },
         lifespan=lifespan,
     )
 
@@ -126,8 +130,17 @@ async def _failure(_: Request, error: Exception) -> Response:
 
 def _error(code: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
     """An error as Google's APIs write them."""
-    return _json({"error": {"code": code, "message": message, "status": _STATUS.get(code, "INTERNAL")}}, code, headers)
+    return _json(
+        {"error": {"code": code, "message": message, "status": _STATUS.get(code, "INTERNAL")}},
+        code,
+        headers,
+    )
 
 
 def _json(content: object, code: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(msgspec.json.encode(content), code, media_type="application/json", headers=dict(headers or {}))
+    return Response(
+        msgspec.json.encode(content),
+        code,
+        media_type="application/json",
+        headers=dict(headers or {}),
+    )

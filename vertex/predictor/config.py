@@ -1,4 +1,6 @@
-"""The predictor's configuration, read once at start from the AIP_* variables of a Vertex AI custom container."""
+"""The predictor's configuration, read once at start from the AIP_* variables of a Vertex AI custom
+container.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ class Config:
         health_route = _route(environ, "AIP_HEALTH_ROUTE", "/healthz")
         predict_route = _route(environ, "AIP_PREDICT_ROUTE", "/predict")
         if health_route == predict_route:
-            raise InvalidConfig(f"AIP_PREDICT_ROUTE: expected another path than health's, got {predict_route!r}")
+            raise InvalidConfig(
+                f"AIP_PREDICT_ROUTE: expected another path than health's, got {predict_route!r}"
+            )
         return cls(
             host=environ.get("FRESHET_HOST") or ("0.0.0.0" if storage_uri else "127.0.0.1"),
             port=port(environ, "AIP_HTTP_PORT", 8082),

@@ -19,13 +19,16 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 
 class InvalidInstances(ValueError):
-    """A request that `predict` cannot answer; the message says which instance, what was expected and what came."""
+    """A request that `predict` cannot answer; the message says which instance, what was expected
+    and what came.
+    """
 
 
 def parse_instances(body: bytes) -> Matrix:
     """The matrix `(n, d)` of `{"instances": [...]}`, in the order of `FEATURE_NAMES`.
 
-    Each instance is a list of `d` numbers, or an object with a number for each feature; `position` may be missing.
+    Each instance is a list of `d` numbers, or an object with a number for each feature; `position`
+    may be missing.
 
     Raises:
         InvalidInstances: for anything else, and for numbers that float32 does not hold.
@@ -47,9 +50,13 @@ def _row(number: int, instance: Any) -> list[float]:
     if isinstance(instance, dict):
         instance = _by_name(number, instance)
     if not isinstance(instance, list):
-        raise InvalidInstances(f"instances[{number}]: expected a list or an object, got {_kind(instance)}")
+        raise InvalidInstances(
+            f"instances[{number}]: expected a list or an object, got {_kind(instance)}"
+        )
     if len(instance) != len(FEATURE_NAMES):
-        raise InvalidInstances(f"instances[{number}]: expected {len(FEATURE_NAMES)} numbers, got {len(instance)}")
+        raise InvalidInstances(
+            f"instances[{number}]: expected {len(FEATURE_NAMES)} numbers, got {len(instance)}"
+        )
     for value in instance:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise InvalidInstances(f"instances[{number}]: expected numbers, got {_kind(value)}")

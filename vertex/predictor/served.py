@@ -17,8 +17,8 @@ PRIOR = "prior"
 class Served:
     """Holds one model. When the one to serve cannot be loaded, the one before goes on serving.
 
-    A version's folder never changes, so only another version is ever loaded. A local `LATEST` is watched; a
-    remote one is read once, as on Vertex AI a new model is a new deployment.
+    A version's folder never changes, so only another version is ever loaded. A local `LATEST` is
+    watched; a remote one is read once, as on Vertex AI a new model is a new deployment.
     """
 
     def __init__(self, config: Config) -> None:
@@ -28,13 +28,17 @@ class Served:
         self.model: Model | None = None
 
     def refresh(self) -> None:
-        """Load what is to be served now, unless it is served already; a failure is logged, once while it lasts."""
+        """Load what is to be served now, unless it is served already; a failure is logged, once
+        while it lasts.
+        """
         try:
             source = self._wanted()
             if source == self._source:
                 return
             model = prior_model() if source == PRIOR else load_model(source)
-        except Exception as error:  # any error of a folder or Cloud Storage: keep serving, and try again
+        except (
+            Exception
+        ) as error:  # any error of a folder or Cloud Storage: keep serving, and try again
             self._report(error)
             return
         self.model, self._source, self._reported = model, source, ""

@@ -1,1 +1,2 @@
-"""Training: from the events log to a model folder, features replayed as they were at each moment."""
+"""Training: from the events log to a model folder, features replayed as they were at each
+moment."""

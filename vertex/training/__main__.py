@@ -38,12 +38,20 @@ def main(environ: Mapping[str, str]) -> int:
     say(f"reading {config.dataset}.events and the catalog")
     try:
         catalog = read_catalog(config)
-        model = train(read_events(config, say), catalog, now=datetime.now(UTC), seed=config.seed, say=say)
+        model = train(
+            read_events(config, say), catalog, now=datetime.now(UTC), seed=config.seed, say=say
+        )
     except NotEnoughData as error:
-        print(f"train: too little data: {error}; no model was written, the one in use stays", file=sys.stderr)
+        print(
+            f"train: too little data: {error}; no model was written, the one in use stays",
+            file=sys.stderr,
+        )
         return TOO_LITTLE_DATA
     except GoogleAPIError as error:
-        print(f"train: BigQuery or Bigtable did not answer: {error}; no model was written", file=sys.stderr)
+        print(
+            f"train: BigQuery or Bigtable did not answer: {error}; no model was written",
+            file=sys.stderr,
+        )
         return 1
     path = publish(config.model_dir, model.manifest["version"], model.files)
     for line in report(model.manifest):

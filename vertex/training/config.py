@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pipeline.runtime.environ import bigquery_emulator, bigtable_instance, dataset_name, project_id, whole_number
+from pipeline.runtime.environ import (
+    bigquery_emulator,
+    bigtable_instance,
+    dataset_name,
+    project_id,
+    whole_number,
+)
 
 DEFAULT_MODEL_DIR = "build/models"
 DEFAULT_DAYS = 30
@@ -16,7 +22,8 @@ MAX_DAYS = 36_500
 class Config:
     """Configuration of one training run.
 
-    `days` counts back from the newest event of the log, so that an old log trains as a fresh one does.
+    `days` counts back from the newest event of the log, so that an old log trains as a fresh one
+    does.
     """
 
     project: str

@@ -1,4 +1,6 @@
-"""Examples from a log without slates: the next item viewed, among what could have been offered instead."""
+"""Examples from a log without slates: the next item viewed, among what could have been offered
+instead.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ _REFRESH_EVENTS = 200
 class Candidates:
     """Candidates at a moment of the log: recent items, co-visited, neighbours by vector, trending.
 
-    These are the sources that serving draws on, so that the model learns among what it will have to rank.
+    These are the sources that serving draws on, so that the model learns among what it will have to
+    rank.
     """
 
     def __init__(self, world: World) -> None:
@@ -33,7 +36,8 @@ class Candidates:
         self._added = 0
 
     def add(self, event: Event, item: Item | None) -> None:
-        """Note what one event, which the world has folded already, makes of its item's popularity."""
+        """Note what one event, which the world has folded already, makes of its item's
+        popularity."""
         item_id = event.product_id
         popularity = self._world.log2_popularity(item_id) if item_id is not None else None
         is_offered = item is None or not item.stub or not self._world.has_catalog
@@ -50,7 +54,11 @@ class Candidates:
         found = dict.fromkeys(recent)
         for seed in recent[:5]:
             stats = self._world.stats(seed)
-            found.update(dict.fromkeys(list(stats.neighbours(now_ms) if stats is not None else ())[:_PER_SEED]))
+            found.update(
+                dict.fromkeys(
+                    list(stats.neighbours(now_ms) if stats is not None else ())[:_PER_SEED]
+                )
+            )
         if recent and isinstance(vectors, VectorIndex) and recent[0] in vectors:
             nearest = vectors.nearest(vectors[recent[0]], _NEAREST)
             found.update(dict.fromkeys(item_id for item_id, _ in nearest))
@@ -67,10 +75,11 @@ class Candidates:
 
 
 def choice(viewed: str, candidates: list[str], rng: random.Random) -> list[str] | None:
-    """The viewed item and up to `NEGATIVES` others of the candidates, or None when it was not among them.
+    """The viewed item and up to `NEGATIVES` others of the candidates, or None when it was not among
+    them.
 
-    An item that could not have been offered teaches nothing about ranking: it would only teach that items
-    with no link to the visitor get viewed.
+    An item that could not have been offered teaches nothing about ranking: it would only teach that
+    items with no link to the visitor get viewed.
     """
     if viewed not in candidates:
         return None

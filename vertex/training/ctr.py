@@ -1,8 +1,10 @@
-"""The click model: the prior, fitted to how often people click here, then corrected by boosted trees.
+"""The click model: the prior, fitted to how often people click here, then corrected by boosted
+trees.
 
-A shop that starts has hundreds of clicks, not millions. Trees from nothing rank worse than the prior until they
-have seen about a thousand; trees that start from the prior's log-odds never fall far behind it and end as good
-(Ke et al., "LightGBM", NIPS 2017; Platt, "Probabilistic Outputs for Support Vector Machines", 1999).
+A shop that starts has hundreds of clicks, not millions. Trees from nothing rank worse than the
+prior until they have seen about a thousand; trees that start from the prior's log-odds never fall
+far behind it and end as good (Ke et al., "LightGBM", NIPS 2017; Platt, "Probabilistic Outputs for
+Support Vector Machines", 1999).
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ from vertex.training.datasets import Dataset
 
 MAX_ROUNDS = 300
 PATIENCE = 30
-# What a shop would be surprised to see reversed: +1, more of it never lowers the chance; -1, never raises it.
+# What a shop would be surprised to see reversed: +1, more of it never lowers the chance; -1, never
+# raises it.
 MONOTONE = {
     "position": -1,
     "covisit_last": 1,
@@ -63,7 +66,9 @@ _NEWTON_STEPS, _RIDGE = 50, 1e-3
 
 @dataclass(frozen=True)
 class ClickModel:
-    """A logistic model over `FEATURE_NAMES`, and the trees that correct it; without trees, it alone."""
+    """A logistic model over `FEATURE_NAMES`, and the trees that correct it; without trees, it
+    alone.
+    """
 
     bias: float
     weights: dict[str, float]
@@ -90,8 +95,13 @@ PRIOR = ClickModel(PRIOR_BIAS, PRIOR_WEIGHTS)
 
 
 def fitted_prior(data: Dataset) -> ClickModel:
-    """The prior with its log-odds scaled and shifted to the clicks of `data`: the same order, honest chances."""
-    scores, labels = PRIOR.base.scores(data.matrix).astype(np.float64), data.labels.astype(np.float64)
+    """The prior with its log-odds scaled and shifted to the clicks of `data`: the same order,
+    honest chances.
+    """
+    scores, labels = (
+        PRIOR.base.scores(data.matrix).astype(np.float64),
+        data.labels.astype(np.float64),
+    )
     slope = max(_logistic(np.stack([np.ones_like(scores), scores]), labels, 0.0)[1], _LEAST_SLOPE)
     (shift,) = _logistic(np.ones((1, len(scores))), labels, slope * scores)
     weights = {name: slope * weight for name, weight in PRIOR_WEIGHTS.items()}
@@ -99,7 +109,9 @@ def fitted_prior(data: Dataset) -> ClickModel:
 
 
 def fit(learning: Dataset, stopping: Dataset, seed: int) -> ClickModel:
-    """The fitted prior and as many trees, learnt from `learning`, as lower the log loss on the later slates."""
+    """The fitted prior and as many trees, learnt from `learning`, as lower the log loss on the
+    later slates.
+    """
     prior = fitted_prior(learning)
     data = _data(learning, prior)
     booster = lightgbm.train(
@@ -115,14 +127,20 @@ def fit(learning: Dataset, stopping: Dataset, seed: int) -> ClickModel:
 def refit(data: Dataset, rounds: int, seed: int) -> ClickModel:
     """The same with `rounds` trees, learnt from everything."""
     prior = fitted_prior(data)
-    return _with_trees(prior, lightgbm.train({**_PARAMS, "seed": seed}, _data(data, prior), rounds), rounds)
+    return _with_trees(
+        prior, lightgbm.train({**_PARAMS, "seed": seed}, _data(data, prior), rounds), rounds
+    )
 
 
 def _with_trees(prior: ClickModel, booster: lightgbm.Booster, rounds: int) -> ClickModel:
-    return ClickModel(prior.bias, prior.weights, str(booster.model_to_string(num_iteration=rounds)), rounds)
+    return ClickModel(
+        prior.bias, prior.weights, str(booster.model_to_string(num_iteration=rounds)), rounds
+    )
 
 
-def _data(data: Dataset, prior: ClickModel, reference: lightgbm.Dataset | None = None) -> lightgbm.Dataset:
+def _data(
+    data: Dataset, prior: ClickModel, reference: lightgbm.Dataset | None = None
+) -> lightgbm.Dataset:
     return lightgbm.Dataset(
         data.matrix,
         data.labels,
@@ -135,7 +153,8 @@ def _data(data: Dataset, prior: ClickModel, reference: lightgbm.Dataset | None =
 def _logistic(
     columns: NDArray[np.float64], labels: NDArray[np.float64], offset: NDArray[np.float64] | float
 ) -> list[float]:
-    """The weights of a logistic regression of the labels on `columns` `(k, n)` plus `offset`, by Newton's method.
+    """The weights of a logistic regression of the labels on `columns` `(k, n)` plus `offset`, by
+    Newton's method.
 
     A little ridge keeps them finite when the columns separate the labels.
     """
@@ -143,9 +162,12 @@ def _logistic(
     for _ in range(_NEWTON_STEPS):
         chance = 1.0 / (1.0 + np.exp(-np.clip(weights @ columns + offset, -30.0, 30.0)))  # (n,)
         gradient = columns @ (chance - labels) + _RIDGE * weights
-        curvature = (columns * (chance * (1.0 - chance))) @ columns.T + _RIDGE * np.eye(len(columns))
+        curvature = (columns * (chance * (1.0 - chance))) @ columns.T + _RIDGE * np.eye(
+            len(columns)
+        )
         step = np.linalg.solve(curvature, gradient)
-        weights = weights - step / max(1.0, float(np.abs(step).max()))  # far from the answer a step may overshoot
+        # far from the answer a step may overshoot
+        weights = weights - step / max(1.0, float(np.abs(step).max()))
         if np.abs(step).max() < 1e-9:
             break
     return [float(weight) for weight in weights]

@@ -1,7 +1,9 @@
-"""Examples for the ranker: each slate with the features of the moment it was asked for, and what was clicked.
+"""Examples for the ranker: each slate with the features of the moment it was asked for, and what
+was clicked.
 
-The log is replayed in order of event time. A slate asked for at time t is described by events before t alone:
-strictly before, so that events of the same millisecond, whose order is not known, stay out.
+The log is replayed in order of event time. A slate asked for at time t is described by events
+before t alone: strictly before, so that events of the same millisecond, whose order is not known,
+stay out.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ MAX_SLATES = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Slate:
-    """One question to the ranker: who asked (any event of theirs), when, what was shown, what was clicked."""
+    """One question to the ranker: who asked (any event of theirs), when, what was shown, what was
+    clicked.
+    """
 
     time_ms: int
     asked_by: Event
@@ -40,7 +44,8 @@ class Slate:
 
 @dataclass(frozen=True, slots=True)
 class VectorsFrom:
-    """Vectors that may be used from `time_ms` on, because they were learnt from events before it."""
+    """Vectors that may be used from `time_ms` on, because they were learnt from events before
+    it."""
 
     time_ms: int
     vectors: Mapping[str, Vector]
@@ -50,8 +55,8 @@ class VectorsFrom:
 class Dataset:
     """Slates in order of time: row `i` of `matrix` belongs to slate `slate_of[i]`.
 
-    Shapes: `matrix` (n, d) float32 in the order of `FEATURE_NAMES`, `labels` (n,) 0 or 1, `slate_of` (n,),
-    `times_ms` (n_slates,), when each was asked for.
+    Shapes: `matrix` (n, d) float32 in the order of `FEATURE_NAMES`, `labels` (n,) 0 or 1,
+    `slate_of` (n,), `times_ms` (n_slates,), when each was asked for.
     """
 
     source: str
@@ -86,8 +91,9 @@ def in_order(events: Iterable[Event]) -> list[Event]:
 def logged_slates(events: Sequence[Event]) -> list[Slate]:
     """The slates that impressions report, in order of time.
 
-    All items of one `request_id` are one slate. It counts as asked for at the first event that names it, so
-    that no click on it is among its own features. An item is clicked when a click, or a view, names both.
+    All items of one `request_id` are one slate. It counts as asked for at the first event that
+    names it, so that no click on it is among its own features. An item is clicked when a click, or
+    a view, names both.
     """
     shown: dict[str, list[Event]] = {}
     clicked: dict[str, set[str]] = {}
@@ -102,19 +108,26 @@ def logged_slates(events: Sequence[Event]) -> list[Slate]:
         elif event.event in CLICKED:
             clicked.setdefault(request, set()).add(event.product_id)
     slates = [
-        _slate(impressions, asked_ms[request], clicked.get(request, set())) for request, impressions in shown.items()
+        _slate(impressions, asked_ms[request], clicked.get(request, set()))
+        for request, impressions in shown.items()
     ]
     return sorted(slates, key=lambda slate: (slate.time_ms, slate.asked_by.event_id))
 
 
 def viewed_slates(events: Sequence[Event]) -> list[Slate]:
-    """One slate for each view that is not its session's first, without items yet: `examples` draws those."""
+    """One slate for each view that is not its session's first, without items yet: `examples` draws
+    those.
+    """
     started: set[tuple[str | None, str | None, str | None]] = set()
     slates = []
     for event in events:
         if event.event != "view_product" or event.product_id is None:
             continue
-        session = (event.user_id, event.anonymous_id if event.user_id is None else None, event.session_id)
+        session = (
+            event.user_id,
+            event.anonymous_id if event.user_id is None else None,
+            event.session_id,
+        )
         if session in started:
             slates.append(Slate(event.time_ms, event, (), None, frozenset({event.product_id})))
         started.add(session)
@@ -152,7 +165,9 @@ def examples(
         blocks.append(log.matrix(slate, items, known))
         labels.append([int(item_id in slate.clicked) for item_id in items])
         times_ms.append(slate.time_ms)
-    return _dataset(VIEWS if slates and not slates[0].items else IMPRESSIONS, blocks, labels, times_ms)
+    return _dataset(
+        VIEWS if slates and not slates[0].items else IMPRESSIONS, blocks, labels, times_ms
+    )
 
 
 def vectors_at(vectors: Sequence[VectorsFrom], time_ms: int) -> Mapping[str, Vector]:
@@ -192,8 +207,12 @@ class Log:
         )
         return feature_matrix(profile, self.world.rows(items), context, slate.time_ms)
 
-    def choice(self, slate: Slate, vectors: Mapping[str, Vector], rng: random.Random) -> list[str] | None:
-        """The viewed item among others that could have been offered; None when it could not have been."""
+    def choice(
+        self, slate: Slate, vectors: Mapping[str, Vector], rng: random.Random
+    ) -> list[str] | None:
+        """The viewed item among others that could have been offered; None when it could not have
+        been.
+        """
         (viewed,) = slate.clicked
         profile = self.world.profile(slate.asked_by)
         return choice(viewed, self._candidates.at(profile, vectors, slate.time_ms), rng)
@@ -213,7 +232,9 @@ def _slate(impressions: Sequence[Event], asked_ms: int, clicked: set[str]) -> Sl
     )
 
 
-def _dataset(source: str, blocks: list[Matrix], labels: list[list[int]], times_ms: list[int]) -> Dataset:
+def _dataset(
+    source: str, blocks: list[Matrix], labels: list[list[int]], times_ms: list[int]
+) -> Dataset:
     sizes = [len(block) for block in blocks]
     return Dataset(
         source,

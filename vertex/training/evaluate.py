@@ -19,9 +19,10 @@ _BINS = 10
 def evaluate(predict: Predict, data: Dataset) -> dict[str, float]:
     """The metrics of one ranker on `data`.
 
-    `auc`, `log_loss`, `calibration` (predicted clicks per click; 1 is right) and `calibration_error` are of the
-    click as shown, at its position. `serving_auc` and `ndcg` score every item as if at position 0, which is how
-    serving ranks. `ndcg` is the mean over slates of two or more items with a click.
+    `auc`, `log_loss`, `calibration` (predicted clicks per click; 1 is right) and
+    `calibration_error` are of the click as shown, at its position. `serving_auc` and `ndcg` score
+    every item as if at position 0, which is how serving ranks. `ndcg` is the mean over slates of
+    two or more items with a click.
     """
     labels = data.labels.astype(np.float64)
     shown = predict(data.matrix).astype(np.float64)
@@ -37,7 +38,9 @@ def evaluate(predict: Predict, data: Dataset) -> dict[str, float]:
 
 
 def auc(labels: Floats, scores: Floats) -> float:
-    """The chance that a random click scores above a random non-click, ties half; NaN without both kinds."""
+    """The chance that a random click scores above a random non-click, ties half; NaN without both
+    kinds.
+    """
     positives = labels.sum()
     negatives = len(labels) - positives
     if not positives or not negatives:
@@ -45,7 +48,9 @@ def auc(labels: Floats, scores: Floats) -> float:
     _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
     ends = np.cumsum(counts)
     ranks = (ends - (counts - 1) / 2.0)[inverse]  # 1-based, the mean of those tied
-    return float((ranks[labels == 1].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+    return float(
+        (ranks[labels == 1].sum() - positives * (positives + 1) / 2) / (positives * negatives)
+    )
 
 
 def log_loss(labels: Floats, probabilities: Floats) -> float:
@@ -55,7 +60,9 @@ def log_loss(labels: Floats, probabilities: Floats) -> float:
 
 
 def calibration_error(labels: Floats, probabilities: Floats) -> float:
-    """The mean gap between predicted and seen click rate over ten equally large bins of the prediction."""
+    """The mean gap between predicted and seen click rate over ten equally large bins of the
+    prediction.
+    """
     order = np.argsort(probabilities, kind="stable")
     gaps = [
         abs(probabilities[rows].mean() - labels[rows].mean()) * len(rows)
@@ -66,9 +73,11 @@ def calibration_error(labels: Floats, probabilities: Floats) -> float:
 
 
 def mean_ndcg(labels: Floats, scores: Floats, slate_of: NDArray[np.int64]) -> float:
-    """Mean normalised discounted cumulative gain: 1 a click, discounted by log2(rank + 1); NaN without clicks.
+    """Mean normalised discounted cumulative gain: 1 a click, discounted by log2(rank + 1); NaN
+    without clicks.
 
-    Tied items share the discount of their places, so that a ranker that says nothing earns what chance would.
+    Tied items share the discount of their places, so that a ranker that says nothing earns what
+    chance would.
     """
     starts = np.flatnonzero(np.diff(slate_of, prepend=-1))
     parts = zip(np.split(labels, starts[1:]), np.split(scores, starts[1:]), strict=True)

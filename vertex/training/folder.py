@@ -13,7 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from vertex.model import LATEST, MANIFEST, TREES, VECTOR_IDS, VECTORS, WEIGHTS, VectorIndex, is_remote
+from vertex.model import (
+    LATEST,
+    MANIFEST,
+    TREES,
+    VECTOR_IDS,
+    VECTORS,
+    WEIGHTS,
+    VectorIndex,
+    is_remote,
+)
 from vertex.training.ctr import ClickModel
 
 Files = dict[str, bytes]
@@ -34,7 +43,8 @@ def model_files(manifest: Mapping[str, Any], ranker: ClickModel, vectors: Vector
 
 
 def publish(directory: str, version: str, files: Files) -> str:
-    """Put the folder of `version` into `directory`, on disk or `gs://`, and make it the latest; its path.
+    """Put the folder of `version` into `directory`, on disk or `gs://`, and make it the latest; its
+    path.
 
     Raises:
         FileExistsError: when there is such a version already.
@@ -75,8 +85,12 @@ def _publish_remote(directory: str, version: str, files: Files) -> str:
     try:
         for name, content in files.items():
             # Generation zero: only where there is nothing yet.
-            target.blob(f"{prefix}{version}/{name}").upload_from_string(content, if_generation_match=0)
+            target.blob(f"{prefix}{version}/{name}").upload_from_string(
+                content, if_generation_match=0
+            )
     except PreconditionFailed:
-        raise FileExistsError(f"{directory}/{version}: expected a new version, got one that exists") from None
+        raise FileExistsError(
+            f"{directory}/{version}: expected a new version, got one that exists"
+        ) from None
     target.blob(f"{prefix}{LATEST}").upload_from_string(version)
     return f"gs://{bucket}/{prefix}{version}"

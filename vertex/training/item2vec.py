@@ -1,8 +1,9 @@
 """Item vectors from sessions: items that are touched in the same sessions lie close together.
 
 Skip-gram with negative sampling over the items of a session, in the order they were touched
-(Mikolov et al., "Distributed Representations of Words and Phrases and their Compositionality", NIPS 2013;
-Barkan and Koenigstein, "Item2Vec: Neural Item Embedding for Collaborative Filtering", MLSP 2016).
+(Mikolov et al., "Distributed Representations of Words and Phrases and their Compositionality", NIPS
+2013; Barkan and Koenigstein, "Item2Vec: Neural Item Embedding for Collaborative Filtering", MLSP
+2016).
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ MIN_COUNT = 2
 
 
 def session_items(events: Iterable[Event]) -> list[list[str]]:
-    """The items of each session in the order of `events`, immediate repeats once; no sessions of one item."""
+    """The items of each session in the order of `events`, immediate repeats once; no sessions of
+    one item.
+    """
     sessions: dict[tuple[str, str], list[str]] = {}
     for event in events:
         if event.product_id is None or event.event not in ENGAGED:
@@ -36,9 +39,11 @@ def session_items(events: Iterable[Event]) -> list[list[str]]:
 
 
 def fit(events: Iterable[Event], seed: int) -> VectorIndex:
-    """Unit vectors `(n_items, DIM)` of the items that were touched at least `MIN_COUNT` times beside others.
+    """Unit vectors `(n_items, DIM)` of the items that were touched at least `MIN_COUNT` times
+    beside others.
 
-    The same events and seed give the same vectors: one thread, no hashing. Empty with nothing to learn from.
+    The same events and seed give the same vectors: one thread, no hashing. Empty with nothing to
+    learn from.
     """
     from gensim.models import Word2Vec
 

@@ -15,7 +15,8 @@ EVERY_S = 3.0
 def told(
     items: Iterable[T], total: int, what: str, say: Say, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[T]:
-    """The items; says `what: done of total` before the first, then at most every `EVERY_S` seconds."""
+    """The items; says `what: done of total` before the first, then at most every `EVERY_S`
+    seconds."""
     say(f"{what}: 0 of {total:,}")
     said_s = clock()
     for done, item in enumerate(items):

@@ -1,7 +1,8 @@
 """The past, replayed: what serving would have known at a moment, folded by the code that serves.
 
-Training could compute features in SQL, fast and subtly different. It folds the log through the very monoids
-of the pipeline instead, in order of event time, and reads them where serving would have read them.
+Training could compute features in SQL, fast and subtly different. It folds the log through the very
+monoids of the pipeline instead, in order of event time, and reads them where serving would have
+read them.
 """
 
 from __future__ import annotations
@@ -17,27 +18,32 @@ from pipeline.core.items import ItemRow, ItemStats, RatePriors
 from pipeline.core.profile import UserProfile
 from vertex.priors import fitted_priors
 
-# Fitting the priors reads every item: it is done again when the log has grown by a tenth, within these bounds (events).
+# Fitting the priors reads every item: it is done again when the log has grown by a tenth, within
+# these bounds (events).
 PRIORS_AFTER_LEAST, PRIORS_AFTER_MOST = 20, 2_000
 # A bound on memory: some 20 MB.
 MAX_PAIRS_WAITING = 100_000
 
 
 class World:
-    """Profiles, item stats and items after some events; the state that the pipeline would hold in Bigtable.
+    """Profiles, item stats and items after some events; the state that the pipeline would hold in
+    Bigtable.
 
-    Links between items wait until one of them is read, and are then added all at once, as in a bundle of the pipeline.
+    Links between items wait until one of them is read, and are then added all at once, as in a
+    bundle of the pipeline.
 
     Args:
-        catalog: what is known of the items. The log does not say what a price was earlier, so all of the
-            past is seen with the catalog of today.
+        catalog: what is known of the items. The log does not say what a price was earlier, so all
+            of the past is seen with the catalog of today.
         max_pairs_waiting: so many pairs of items wait at most.
 
     Attributes:
         has_catalog: whether it holds any item that is no stub.
     """
 
-    def __init__(self, catalog: Mapping[str, Item], max_pairs_waiting: int = MAX_PAIRS_WAITING) -> None:
+    def __init__(
+        self, catalog: Mapping[str, Item], max_pairs_waiting: int = MAX_PAIRS_WAITING
+    ) -> None:
         self.profiles: dict[str, UserProfile] = {}
         self._stats: defaultdict[str, ItemStats] = defaultdict(ItemStats)
         self._links: Links = defaultdict(list)
@@ -62,9 +68,15 @@ class World:
         self._link(pairs)
 
     def profile(self, event: Event) -> UserProfile:
-        """The profile that serving would read for the event's visitor: the account's, the device's merged in."""
+        """The profile that serving would read for the event's visitor: the account's, the device's
+        merged in.
+        """
         profile = self.profiles.get(self._key(event)) or UserProfile()
-        device = self.profiles.get(f"a#{event.anonymous_id}") if event.user_id and event.anonymous_id else None
+        device = (
+            self.profiles.get(f"a#{event.anonymous_id}")
+            if event.user_id and event.anonymous_id
+            else None
+        )
         if device is not None and not device.account:
             profile = profile.copy()
             profile.merge(device)
@@ -72,7 +84,9 @@ class World:
 
     def rows(self, item_ids: Iterable[str]) -> list[ItemRow]:
         """The items as serving would read them; unknown ones are stubs without a history."""
-        return [ItemRow(self.item(item_id), self.stats(item_id) or ItemStats()) for item_id in item_ids]
+        return [
+            ItemRow(self.item(item_id), self.stats(item_id) or ItemStats()) for item_id in item_ids
+        ]
 
     def stats(self, item_id: str) -> ItemStats | None:
         """Statistics of the item; None where no event names it."""
@@ -83,7 +97,8 @@ class World:
         return self._stats.get(item_id)
 
     def log2_popularity(self, item_id: str) -> float | None:
-        """The item's popularity (`ItemStats.log2_popularity`), for which no link has to be added."""
+        """The item's popularity (`ItemStats.log2_popularity`), for which no link has to be
+        added."""
         return self._stats[item_id].log2_popularity() if item_id in self._stats else None
 
     def item_ids(self) -> list[str]:
@@ -111,7 +126,9 @@ class World:
         return self._priors
 
     def _key(self, event: Event) -> str:
-        """The profile that an event goes to: the account it names, else the one its browser was merged into."""
+        """The profile that an event goes to: the account it names, else the one its browser was
+        merged into.
+        """
         key = profile_key(event)
         found = self.profiles.get(key)
         return found.account if found is not None and found.account else key
@@ -125,7 +142,9 @@ class World:
             return
         account = self._profile(profile_key(event))
         self._link(adopt(account, browser))
-        self.profiles[f"a#{event.anonymous_id}"] = UserProfile(newest_ms=browser.newest_ms, account=profile_key(event))
+        self.profiles[f"a#{event.anonymous_id}"] = UserProfile(
+            newest_ms=browser.newest_ms, account=profile_key(event)
+        )
 
     def _profile(self, key: str) -> UserProfile:
         profile = self.profiles.get(key)

@@ -29,8 +29,9 @@ from vertex.training.evaluate import evaluate
 from vertex.training.folder import Files, model_files
 from vertex.training.progress import Say, told
 
-# Shares of the log, in order of time, after which vectors are learnt anew for the slates that follow. What
-# comes before the first only warms up: there, no item has a history and no visitor a past.
+# Shares of the log, in order of time, after which vectors are learnt anew for the slates that
+# follow. What comes before the first only warms up: there, no item has a history and no visitor a
+# past.
 VECTORS_AFTER = (0.2, 0.4, 0.6, 0.8)
 # Shares of the slates, in order of time: to learn from, to stop by, the rest to be judged on.
 LEARN, STOP = 0.7, 0.15
@@ -52,8 +53,11 @@ class Trained:
     files: Files
 
 
-def train(events: Sequence[Event], catalog: Mapping[str, Item], *, now: datetime, seed: int, say: Say) -> Trained:
-    """Learn vectors and a ranker, judge the ranker beside the prior, and choose the better of the two.
+def train(
+    events: Sequence[Event], catalog: Mapping[str, Item], *, now: datetime, seed: int, say: Say
+) -> Trained:
+    """Learn vectors and a ranker, judge the ranker beside the prior, and choose the better of the
+    two.
 
     Raises:
         NotEnoughData: when there are too few slates with a click to learn from and to judge by.
@@ -82,7 +86,9 @@ def train(events: Sequence[Event], catalog: Mapping[str, Item], *, now: datetime
     return Trained(manifest, model_files(manifest, ranker, vectors))
 
 
-def replayed(log: Sequence[Event], catalog: Mapping[str, Item], seed: int, say: Say = lambda line: None) -> Dataset:
+def replayed(
+    log: Sequence[Event], catalog: Mapping[str, Item], seed: int, say: Say = lambda line: None
+) -> Dataset:
     """The examples of an ordered log, all but those of its warm-up."""
     vectors = _vectors_over_time(log, seed, say)
     warm = [slate for slate in _slates(log) if vectors and slate.time_ms >= vectors[0].time_ms]
@@ -90,7 +96,9 @@ def replayed(log: Sequence[Event], catalog: Mapping[str, Item], seed: int, say: 
 
 
 def learn(data: Dataset, seed: int, say: Say) -> tuple[ctr.ClickModel, Metrics]:
-    """The ranker to serve, learnt from everything, and the metrics that chose it on the latest slates."""
+    """The ranker to serve, learnt from everything, and the metrics that chose it on the latest
+    slates.
+    """
     learning, stopping, evaluation = split(data)
     model = ctr.fit(learning, stopping, seed)
     metrics = {
@@ -98,14 +106,21 @@ def learn(data: Dataset, seed: int, say: Say) -> tuple[ctr.ClickModel, Metrics]:
         "prior": evaluate(ctr.PRIOR.predict, evaluation),
     }
     if model.rounds and metrics["model"]["serving_auc"] >= metrics["prior"]["serving_auc"]:
-        say(f"ranker: {model.rounds} trees on top of the prior rank the latest slates better than it alone")
+        say(
+            f"ranker: {model.rounds} trees on top of the prior rank the latest slates better than "
+            "it alone"
+        )
         return ctr.refit(data, model.rounds, seed), metrics
-    say("ranker: on the latest slates no trees rank better than the prior, which stays, its chances fitted")
+    say(
+        "ranker: on the latest slates no trees rank better than the prior, which stays, its "
+        "chances fitted"
+    )
     return ctr.fitted_prior(data), metrics
 
 
 def split(data: Dataset) -> tuple[Dataset, Dataset, Dataset]:
-    """The slates to learn from, those to stop by, and those to judge on: each later than those before.
+    """The slates to learn from, those to stop by, and those to judge on: each later than those
+    before.
 
     Slates of one moment stay together.
 
@@ -119,13 +134,16 @@ def split(data: Dataset) -> tuple[Dataset, Dataset, Dataset]:
         if part.clicked_slates < MIN_CLICKED[name]:
             what = "slates with a click" if data.source == IMPRESSIONS else "views after another"
             raise NotEnoughData(
-                f"{name}: expected at least {MIN_CLICKED[name]} {what}, got {part.clicked_slates} (of {n} in all)"
+                f"{name}: expected at least {MIN_CLICKED[name]} {what}, got {part.clicked_slates} "
+                f"(of {n} in all)"
             )
     return parts
 
 
 def _slates(log: Sequence[Event]) -> list[Slate]:
-    """Logged slates where enough were clicked; else views, the only other sign of what visitors wanted."""
+    """Logged slates where enough were clicked; else views, the only other sign of what visitors
+    wanted.
+    """
     shown = logged_slates(log)
     clicked = sum(1 for slate in shown if slate.clicked.intersection(slate.items))
     return shown if clicked >= sum(MIN_CLICKED.values()) else viewed_slates(log)
@@ -151,7 +169,10 @@ def _boundary(data: Dataset, slate: int) -> int:
 
 def _counted(data: Dataset) -> str:
     clicks = int(data.labels.sum())
-    return f"{len(data.labels):,} items in {len(data.times_ms):,} slates from {data.source}, {clicks:,} clicked"
+    return (
+        f"{len(data.labels):,} items in {len(data.times_ms):,} slates from {data.source}, "
+        f"{clicks:,} clicked"
+    )
 
 
 def _described(log: Sequence[Event], data: Dataset) -> dict[str, Any]:
@@ -169,6 +190,9 @@ def _described(log: Sequence[Event], data: Dataset) -> dict[str, Any]:
 def _as_json(metrics: Metrics) -> dict[str, dict[str, float | None]]:
     """JSON knows no NaN: a metric that cannot be computed is null."""
     return {
-        name: {metric: round(value, 6) if np.isfinite(value) else None for metric, value in values.items()}
+        name: {
+            metric: round(value, 6) if np.isfinite(value) else None
+            for metric, value in values.items()
+        }
         for name, values in metrics.items()
     }

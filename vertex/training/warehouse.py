@@ -42,7 +42,8 @@ where timestamp >= timestamp '2000-01-01 00:00:00+00'
 
 
 def read_events(config: Config, say: Say = lambda line: None) -> list[Event]:
-    """The trusted events of the newest `config.days` days of the log, each once, ordered by time and id.
+    """The trusted events of the newest `config.days` days of the log, each once, ordered by time
+    and id.
 
     Older ones than the view `events_trusted` shows are not among them (Terraform's `history_days`).
     """
@@ -66,10 +67,14 @@ def events_of(rows: Iterable[bigquery.Row]) -> list[Event]:
 
 
 def read_catalog(config: Config) -> dict[str, Item]:
-    """Every item of Bigtable, by id; a stub where the catalog does not hold it. Raises `UnknownVersion`."""
+    """Every item of Bigtable, by id; a stub where the catalog does not hold it. Raises
+    `UnknownVersion`.
+    """
     store = Store(config.project, config.instance)
     try:
-        return {key: decode(Item, value) for kind in (STUB, ITEM) for key, value in store.scan(kind)}
+        return {
+            key: decode(Item, value) for kind in (STUB, ITEM) for key, value in store.scan(kind)
+        }
     finally:
         store.close()
 

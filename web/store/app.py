@@ -1,4 +1,5 @@
-"""The static server: the store's pages, the SDK, the catalog and where the browser finds the rest."""
+"""The static server: the store's pages, the SDK, the catalog and where the browser finds the
+rest."""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ SDK_CACHE = "public, max-age=300, stale-while-revalidate=86400"
 def create_app(config: Config) -> Starlette:
     """The store for one configuration.
 
-    Every path that is no file is a page of the store, so a product's address can be opened directly.
+    Every path that is no file is a page of the store, so a product's address can be opened
+    directly.
     """
     return Starlette(
         routes=[
@@ -57,7 +59,8 @@ def content_security_policy(config: Config) -> str:
     origins = sorted({_origin(config.collector_url), _origin(config.api_url)})
     return (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-        f"connect-src 'self' {' '.join(origins)}; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+        f"connect-src 'self' {' '.join(origins)}; base-uri 'none'; form-action 'self'; "
+        "frame-ancestors 'none'"
     )
 
 

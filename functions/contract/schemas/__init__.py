@@ -48,5 +48,7 @@ def fields(schema: Mapping[str, Any]) -> list[str]:
 
 
 def _read(name: str) -> dict[str, Any]:
-    content: dict[str, Any] = msgspec.json.decode((FOLDER / f"{name}.json").read_bytes(), type=dict[str, Any])
+    content: dict[str, Any] = msgspec.json.decode(
+        (FOLDER / f"{name}.json").read_bytes(), type=dict[str, Any]
+    )
     return content

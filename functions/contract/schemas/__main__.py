@@ -26,7 +26,9 @@ def write() -> None:
     """Write the schemas, and the SDK's types and the tracking plan anew."""
     generate.write(FOLDER)
     sdk_types.TYPES.write_text(sdk_types.typed(sdk_types.TYPES.read_text("utf-8")), "utf-8")
-    table.DOCUMENT.write_text(table.documented(table.DOCUMENT.read_text("utf-8"), table.tables()), "utf-8")
+    table.DOCUMENT.write_text(
+        table.documented(table.DOCUMENT.read_text("utf-8"), table.tables()), "utf-8"
+    )
 
 
 if __name__ == "__main__":

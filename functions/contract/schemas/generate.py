@@ -56,7 +56,9 @@ def event_schema(event: EventType) -> dict[str, Any]:
     properties: dict[str, Any] = {"event": {"const": event.name}}
     if event.needs_product:
         properties["product_id"] = _of_common("required_id")
-    properties["metadata"] = {"properties": {name: _of_common(name) for name in event.fields.split()}}
+    properties["metadata"] = {
+        "properties": {name: _of_common(name) for name in event.fields.split()}
+    }
     return schema | {"properties": properties}
 
 
@@ -106,7 +108,8 @@ def _properties() -> dict[str, Any]:
             **_own("required_id"),
         },
         "event": {
-            "description": "What the visitor did: a name of the tracking plan, or any other, which is then custom.",
+            "description": "What the visitor did: a name of the tracking plan, or any other, which "
+            "is then custom.",
             **_own("required_id"),
         },
         "timestamp": {

@@ -17,7 +17,9 @@ _ELSE_REJECTED, _ELSE_IGNORED = "rejected", "not read"
 
 
 def tables(schemas: Mapping[str, Any] | None = None) -> str:
-    """The plan: events, the fields that every event has, those of `metadata`, and those that the collector adds."""
+    """The plan: events, the fields that every event has, those of `metadata`, and those that the
+    collector adds.
+    """
     schemas = documents() if schemas is None else schemas
     common = schemas[COMMON]
     clients = [name for name in metadata_fields(common) if not _is_added(common["$defs"][name])]
@@ -32,9 +34,13 @@ def tables(schemas: Mapping[str, Any] | None = None) -> str:
                 (_field_row(name, _own(common, name), common) for name in _sent(common)),
             ),
             "## Fields of `metadata`",
-            _table(_FIELD_HEAD, (_field_row(name, common["$defs"][name], common) for name in clients)),
+            _table(
+                _FIELD_HEAD, (_field_row(name, common["$defs"][name], common) for name in clients)
+            ),
             "## What the collector adds to `metadata`",
-            _table(_FIELD_HEAD, (_field_row(name, common["$defs"][name], common) for name in added)),
+            _table(
+                _FIELD_HEAD, (_field_row(name, common["$defs"][name], common) for name in added)
+            ),
         )
     )
 
@@ -53,9 +59,13 @@ def documented(text: str, plan: str) -> str:
 
 
 def kind(schema: Mapping[str, Any]) -> str:
-    """The type that a field's schema names or expects; null aside, which stands for a field that is not there."""
+    """The type that a field's schema names or expects; null aside, which stands for a field that is
+    not there.
+    """
     types = schema.get("type", schema.get("x-expected", {}).get("type", "any"))
-    return " or ".join(name for name in ([types] if isinstance(types, str) else types) if name != "null")
+    return " or ".join(
+        name for name in ([types] if isinstance(types, str) else types) if name != "null"
+    )
 
 
 def extent(schema: Mapping[str, Any]) -> str:
@@ -67,14 +77,24 @@ def extent(schema: Mapping[str, Any]) -> str:
         return ", ".join(f"`{value}`" for value in rule["enum"])
     if "maxLength" in rule:
         shortest, longest = rule.get("minLength", 0), rule["maxLength"]
-        return f"{shortest} to {longest} characters" if shortest != longest else f"{longest} characters"
+        return (
+            f"{shortest} to {longest} characters"
+            if shortest != longest
+            else f"{longest} characters"
+        )
     if "properties" in rule:
         return ", ".join(f"`{name}`: {kind(value)}" for name, value in rule["properties"].items())
     return _interval(rule) if kind(schema) == "number" else ""
 
 
 def _interval(rule: Mapping[str, Any]) -> str:
-    low = "(0" if rule.get("exclusiveMinimum") == 0 else f"[{_number(rule['minimum'])}" if "minimum" in rule else "(-∞"
+    low = (
+        "(0"
+        if rule.get("exclusiveMinimum") == 0
+        else f"[{_number(rule['minimum'])}"
+        if "minimum" in rule
+        else "(-∞"
+    )
     return f"{low}, {_number(rule['maximum'])}]" if "maximum" in rule else f"{low}, ∞)"
 
 
@@ -98,7 +118,9 @@ def _event_row(name: str, schemas: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _field_row(name: str, schema: Mapping[str, Any], common: Mapping[str, Any]) -> tuple[str, ...]:
     """`else`: what becomes of an event whose value is another, or of the value."""
-    otherwise = "" if schema.get("x-set-by") else _ELSE_REJECTED if "type" in schema else _ELSE_IGNORED
+    otherwise = (
+        "" if schema.get("x-set-by") else _ELSE_REJECTED if "type" in schema else _ELSE_IGNORED
+    )
     since = schema.get("x-since", common["x-since"])
     return (
         f"`{name}`",

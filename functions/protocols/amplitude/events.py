@@ -27,7 +27,8 @@ _PAGE_NAMES = {
     "[Amplitude] Page Title": "title",
     "[Amplitude] Screen Name": "title",
 }
-"""Events that its browser and mobile libraries capture; any other `[Amplitude] Some Name` becomes `some_name`."""
+"""Events that its browser and mobile libraries capture; any other `[Amplitude] Some Name` becomes
+`some_name`."""
 _REVENUE_NAMES = {
     "$productId": "product_id",
     "$price": "price",
@@ -35,7 +36,12 @@ _REVENUE_NAMES = {
     "$revenue": "order_value",
     "$currency": "currency",
 }
-_TOP_LEVEL_PRODUCT = {"productId": "product_id", "price": "price", "quantity": "quantity", "revenue": "order_value"}
+_TOP_LEVEL_PRODUCT = {
+    "productId": "product_id",
+    "price": "price",
+    "quantity": "quantity",
+    "revenue": "order_value",
+}
 _CONTEXT = {
     "language": "language",
     "region": "region",
@@ -54,9 +60,19 @@ _CONTEXT = {
     "revenueType": "revenue_type",
     "library": "tracker",
 }
-"""The keys that become metadata. Advertising and phone ids (`idfa`, `idfv`, `adid`, `android_id`) do not."""
+"""The keys that become metadata. Advertising and phone ids (`idfa`, `idfv`, `adid`, `android_id`)
+do not."""
 _SETS = ("$setOnce", "$set")
-_OPERATIONS = ("$add", "$append", "$prepend", "$preInsert", "$postInsert", "$remove", "$unset", "$clearAll")
+_OPERATIONS = (
+    "$add",
+    "$append",
+    "$prepend",
+    "$preInsert",
+    "$postInsert",
+    "$remove",
+    "$unset",
+    "$clearAll",
+)
 
 
 def event(source: Any, received_at: datetime) -> Translated:
@@ -89,7 +105,8 @@ def _event(source: dict[str, Any], received_at: datetime) -> Translated:
     shared = _who(source) | {"timestamp": told or format_time(received_at)}
     event_id = as_id(source.get("insert_id"))
     if event_id is None and told:
-        event_id = derived_event_id(source)  # the same in a retry, whose `event_id` is the same as well
+        # the same in a retry, whose `event_id` is the same as well
+        event_id = derived_event_id(source)
     properties = dict(as_object(source.get("event_properties"), "event_properties"))
     token = properties.pop(USER_TOKEN, None)
     around = _context(source) | _page(properties)
@@ -105,11 +122,16 @@ def _facts(name: str, source: Mapping[str, Any], properties: Mapping[str, Any]) 
         return [_revenue(properties)]
     at_top = {ours: source.get(theirs) for theirs, ours in _TOP_LEVEL_PRODUCT.items()}
     facts = facts_of(name, _plain(properties) | without_none(at_top))
-    return [Fact(fact.event, traits | fact.metadata, fact.product_id) for fact in facts] if traits else facts
+    return (
+        [Fact(fact.event, traits | fact.metadata, fact.product_id) for fact in facts]
+        if traits
+        else facts
+    )
 
 
 def _revenue(properties: Mapping[str, Any]) -> Fact:
-    """A purchase where it names its product and nothing was paid back; else what Amplitude calls it.
+    """A purchase where it names its product and nothing was paid back; else what Amplitude calls
+    it.
 
     A library that was given the revenue alone says a price of 0.
     """
@@ -141,16 +163,26 @@ def _plain(properties: Mapping[str, Any]) -> dict[str, Any]:
 def _page(properties: Mapping[str, Any]) -> dict[str, Any]:
     """Metadata of the page or screen."""
     addresses = ("[Amplitude] Page URL", "page_url")
-    found = {"url": next((text for name in addresses if (text := as_text(properties.get(name)))), None)}
+    found = {
+        "url": next((text for name in addresses if (text := as_text(properties.get(name)))), None)
+    }
     found["referrer"] = as_text(properties.get("referrer"))
-    found |= {ours: text for theirs, ours in _PAGE_NAMES.items() if (text := as_text(properties.get(theirs)))}
+    found |= {
+        ours: text
+        for theirs, ours in _PAGE_NAMES.items()
+        if (text := as_text(properties.get(theirs)))
+    }
     return without_none(found)
 
 
 def _traits(properties: Mapping[str, Any]) -> dict[str, Any]:
     """`traits` as they are set, and the operations that change them."""
-    operations = {kind.removeprefix("$"): properties[kind] for kind in _OPERATIONS if kind in properties}
-    traits = {n: value for n, value in properties.items() if n not in _SETS and n not in _OPERATIONS}
+    operations = {
+        kind.removeprefix("$"): properties[kind] for kind in _OPERATIONS if kind in properties
+    }
+    traits = {
+        n: value for n, value in properties.items() if n not in _SETS and n not in _OPERATIONS
+    }
     for kind in _SETS:
         traits |= as_object(properties.get(kind), f"user_properties.{kind}")
     found = {"traits": traits} if traits else {}

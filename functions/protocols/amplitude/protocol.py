@@ -27,9 +27,11 @@ _encoder = msgspec.json.Encoder()
 
 
 def read(incoming: Incoming) -> Reading:
-    """The events of a body `{"api_key", "events", "client_upload_time"?}`; the write key is the `api_key`.
+    """The events of a body `{"api_key", "events", "client_upload_time"?}`; the write key is the
+    `api_key`.
 
-    A body without a list of events counts as one event that is rejected, so that its key is looked at first.
+    A body without a list of events counts as one event that is rejected, so that its key is looked
+    at first.
 
     Raises:
         InvalidEvent: the body is no JSON object, or there are too many events.
@@ -39,15 +41,18 @@ def read(incoming: Incoming) -> Reading:
     if not isinstance(events, list):
         unlisted = refused_event(body, InvalidEvent("events", "expected a list", events))
         return Reading([unlisted], key, key_paths=KEY_PATHS)
-    taken = Translations(checked_list(events, "events"), lambda given: event(given, incoming.received_at))
+    taken = Translations(
+        checked_list(events, "events"), lambda given: event(given, incoming.received_at)
+    )
     return Reading(taken, key, _sent_at(body.get("client_upload_time")), key_paths=KEY_PATHS)
 
 
 def accepted(incoming: Incoming, outcome: Outcome) -> Answer:
-    """200 with `events_ingested`; 400 with the events' indices by field where every event was rejected.
+    """200 with `events_ingested`; 400 with the events' indices by field where every event was
+    rejected.
 
-    At a 400 Amplitude's libraries would send the events that are not named again, so where some were accepted it is
-    200: those that were not are in the dead letter.
+    At a 400 Amplitude's libraries would send the events that are not named again, so where some
+    were accepted it is 200: those that were not are in the dead letter.
     """
     if outcome.rejected and not outcome.accepted:
         return _all_rejected(outcome.rejected)
@@ -63,16 +68,23 @@ def accepted(incoming: Incoming, outcome: Outcome) -> Answer:
 def refused(incoming: Incoming, refusal: Refusal) -> Answer:
     """`{"code", "error"}`, and what makes Amplitude's libraries do the right thing.
 
-    They give events up at an error that begins with `Invalid API key` (401) or names a `missing_field` (what will
-    never be taken), halve the batch at 413, wait for 30 s with the `throttled_events` at 429 (all of them, for it is
-    the sender who is too fast) and send again at 5xx.
+    They give events up at an error that begins with `Invalid API key` (401) or names a
+    `missing_field` (what will never be taken), halve the batch at 413, wait for 30 s with the
+    `throttled_events` at 429 (all of them, for it is the sender who is too fast) and send again at
+    5xx.
     """
-    content: dict[str, Any] = {"code": refusal.status, "error": f"{refusal.field}: {refusal.reason}"}
+    content: dict[str, Any] = {
+        "code": refusal.status,
+        "error": f"{refusal.field}: {refusal.reason}",
+    }
     if refusal.status == 401:
         content["error"] = f"Invalid API key: {refusal.reason}"
     elif refusal.status == 429:
         content["error"] = f"Too many requests for some devices and users: {refusal.reason}"
-        content |= {"eps_threshold": 0, "throttled_events": list(range(_event_count(incoming.body)))}
+        content |= {
+            "eps_threshold": 0,
+            "throttled_events": list(range(_event_count(incoming.body))),
+        }
     elif refusal.status < 500 and refusal.status not in (408, 413):
         content["missing_field"] = refusal.field
     return Answer(refusal.status, safe(_encoder.encode(content)))

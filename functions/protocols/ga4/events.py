@@ -1,7 +1,8 @@
 """GA4's events among ours; the same for the Measurement Protocol and for gtag's hits.
 
-Events, parameters and items: https://developers.google.com/analytics/devguides/collection/ga4/reference/events, and of
-enhanced measurement https://support.google.com/analytics/answer/9216061.
+Events, parameters and items:
+https://developers.google.com/analytics/devguides/collection/ga4/reference/events, and of enhanced
+measurement https://support.google.com/analytics/answer/9216061.
 """
 
 from __future__ import annotations
@@ -55,22 +56,33 @@ _ITEM_NAMES = {
     "item_variant": "product_variant",  # `variant` is the experiment's
     "index": "position",
 }
-_CATEGORIES = ("item_category", "item_category2", "item_category3", "item_category4", "item_category5")
+_CATEGORIES = (
+    "item_category",
+    "item_category2",
+    "item_category3",
+    "item_category4",
+    "item_category5",
+)
 _LIST_NAMES = ("item_list_id", "item_list_name")
-_OF_EACH_ITEM = frozenset("order_id order_value currency coupon request_id placement".split()) | set(_LIST_NAMES)
+_OF_EACH_ITEM = frozenset(
+    "order_id order_value currency coupon request_id placement".split()
+) | set(_LIST_NAMES)
 """Facts of each of an event's items; the first alone carries the rest."""
 _AMOUNTS = frozenset(
-    "depth percent current_time_s duration_s discount order_value order_tax order_shipping value tax shipping"
+    "depth percent current_time_s duration_s discount order_value order_tax order_shipping value "
+    "tax shipping"
     " engagement_time_msec".split()
 )
 _RESERVED = ("consent",)
-"""Names of our metadata that mean something to the collector, and maybe something else to a site."""
+"""Names of our metadata that mean something to the collector, and maybe something else to a
+site."""
 
 
 def facts_of(name: str, params: Mapping[str, Any], user_id: str | None) -> Sequence[Fact]:
     """Facts of an event: one, or one for each of its items.
 
-    A product event without an item, and a login that does not say of whom, are kept under their own names.
+    A product event without an item, and a login that does not say of whom, are kept under their own
+    names.
 
     Args:
         name: as GA4 has it, not empty.
@@ -90,11 +102,14 @@ def facts_of(name: str, params: Mapping[str, Any], user_id: str | None) -> Seque
 
 
 def metadata_of(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters as metadata: numbers that came as texts are numbers, what our names cannot hold is `unmapped`.
+    """Parameters as metadata: numbers that came as texts are numbers, what our names cannot hold is
+    `unmapped`.
 
     What is null or an empty text says nothing and is left out.
     """
-    metadata = kept({name: value for name, value in fields.items() if value is not None and value != ""})
+    metadata = kept(
+        {name: value for name, value in fields.items() if value is not None and value != ""}
+    )
     unmapped = {name: metadata.pop(name) for name in _RESERVED if name in metadata}
     for name in metadata.keys() & _AMOUNTS:
         number = as_number(metadata[name])
@@ -119,7 +134,9 @@ def _event_of(name: str, params: Mapping[str, Any], user_id: str | None) -> str:
 
 
 def _of_items(event: str, fields: Mapping[str, Any]) -> Sequence[Fact]:
-    """A fact for each item; of what the event says itself, what is not `_OF_EACH_ITEM` goes with the first."""
+    """A fact for each item; of what the event says itself, what is not `_OF_EACH_ITEM` goes with
+    the first.
+    """
     items = fields.get("items")
     if items is None or items == []:
         return _of_itself(event, fields)
@@ -127,7 +144,9 @@ def _of_items(event: str, fields: Mapping[str, Any]) -> Sequence[Fact]:
         raise InvalidEvent("items", f"expected a list of at most {MAX_ITEMS} items", None)
     own = {name: value for name, value in fields.items() if name != "items"}
     each = {name: value for name, value in own.items() if name in _OF_EACH_ITEM}
-    return [_of_item(event, item, each if number else own, number) for number, item in enumerate(items)]
+    return [
+        _of_item(event, item, each if number else own, number) for number, item in enumerate(items)
+    ]
 
 
 def _of_item(event: str, item: Any, shared: Mapping[str, Any], number: int) -> Fact:
@@ -135,20 +154,32 @@ def _of_item(event: str, item: Any, shared: Mapping[str, Any], number: int) -> F
     product_id = as_id(given.get("item_id")) or as_id(given.get("item_name"))
     if product_id is None:
         raise InvalidEvent(f"items[{number}]", "expected item_id or item_name", item)
-    told = {name: value for name, value in _item_fields(given).items() if value is not None and value != ""}
+    told = {
+        name: value
+        for name, value in _item_fields(given).items()
+        if value is not None and value != ""
+    }
     return Fact(event, _placed(event, metadata_of({**shared, **told})), product_id)
 
 
 def _of_itself(event: str, fields: Mapping[str, Any]) -> Sequence[Fact]:
-    """The item that an event names without a list, as sites do that know us; none where it names none."""
+    """The item that an event names without a list, as sites do that know us; none where it names
+    none.
+    """
     product_id = as_id(fields.get("item_id")) or as_id(fields.get("product_id"))
     if product_id is None:
         return []
-    told = {name: value for name, value in _item_fields(fields).items() if name not in ("items", "product_id")}
+    told = {
+        name: value
+        for name, value in _item_fields(fields).items()
+        if name not in ("items", "product_id")
+    }
     return [Fact(event, _placed(event, metadata_of(told)), product_id)]
 
 
-def _without_items(name: str, event: str, fields: Mapping[str, Any], params: Mapping[str, Any]) -> Fact:
+def _without_items(
+    name: str, event: str, fields: Mapping[str, Any], params: Mapping[str, Any]
+) -> Fact:
     """A name that means a product to us would be refused on an event without one."""
     if event == "click":
         return Fact(event, _placed(event, metadata_of(fields)))
@@ -165,9 +196,13 @@ def _item_fields(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _placed(event: str, metadata: dict[str, Any]) -> dict[str, Any]:
-    """The placement of an item, which GA4 names by the list; a `placement` of the site's own goes first."""
+    """The placement of an item, which GA4 names by the list; a `placement` of the site's own goes
+    first.
+    """
     if event in ("impression", "click") and metadata.get("placement") is None:
-        placement = next((text for name in _LIST_NAMES if (text := as_text(metadata.get(name)))), None)
+        placement = next(
+            (text for name in _LIST_NAMES if (text := as_text(metadata.get(name)))), None
+        )
         if placement is not None:
             metadata["placement"] = placement
     return metadata

@@ -1,6 +1,8 @@
-"""The `/g/collect` form of gtag.js and server-side Tag Manager: short keys, items in one text, consent in codes.
+"""The `/g/collect` form of gtag.js and server-side Tag Manager: short keys, items in one text,
+consent in codes.
 
-Google documents none of it. Public write-ups: https://www.thyngster.com/ga4-measurement-protocol-cheatsheet/ (keys),
+Google documents none of it. Public write-ups:
+https://www.thyngster.com/ga4-measurement-protocol-cheatsheet/ (keys),
 https://www.simoahava.com/analytics/consent-mode-v2-google-tags/ (consent).
 """
 
@@ -31,7 +33,8 @@ _PARAMS = {
     "_uip": "ip_override",
     "_dbg": "debug_mode",
 }
-"""Of the other keys none says anything of a visitor: versions, containers, linkers and Google's own experiments."""
+"""Of the other keys none says anything of a visitor: versions, containers, linkers and Google's own
+experiments."""
 _ITEM_KEYS = {
     "id": "item_id",
     "nm": "item_name",
@@ -60,11 +63,13 @@ _ITEM = re.compile(r"pr([1-9][0-9]{0,2})", re.ASCII)
 _CUSTOM = re.compile(r"[kv][0-9A-Z]", re.ASCII)
 _GCD = re.compile(r"1[0-9]([a-z])[0-9]([a-z])[0-9]([a-z])[0-9]([a-z])", re.ASCII)
 _GRANTED, _DENIED = "rtnv", "pqmu"
-"""Of a `gcd`'s letters: by default or by an update, the later one; `l` says that it was never set."""
+"""Of a `gcd`'s letters: by default or by an update, the later one; `l` says that it was never
+set."""
 
 
 def params_of(hit: Mapping[str, str]) -> dict[str, Any]:
-    """A hit's event parameters under the names that the Measurement Protocol has for them, items as objects.
+    """A hit's event parameters under the names that the Measurement Protocol has for them, items as
+    objects.
 
     What is empty is left out.
     """
@@ -92,11 +97,15 @@ def params_of(hit: Mapping[str, str]) -> dict[str, Any]:
 def user_properties_of(hit: Mapping[str, str]) -> dict[str, Any]:
     """User properties of a hit: `up.*`, and numbers as `upn.*`."""
     texts = {key[3:]: value for key, value in hit.items() if key.startswith("up.") and value}
-    return texts | {key[4:]: _number(value) for key, value in hit.items() if key.startswith("upn.") and value}
+    return texts | {
+        key[4:]: _number(value) for key, value in hit.items() if key.startswith("upn.") and value
+    }
 
 
 def item_of(text: str) -> dict[str, Any]:
-    """An item of `idSKU~nmName~pr9.99~k0color~v0red`: keys of two characters, custom ones in pairs, `~~` for `~`."""
+    """An item of `idSKU~nmName~pr9.99~k0color~v0red`: keys of two characters, custom ones in pairs,
+    `~~` for `~`.
+    """
     item: dict[str, Any] = {}
     custom: dict[str, str] = {}
     for part in text.replace("~~", "\0").split("~"):
@@ -113,29 +122,42 @@ def item_of(text: str) -> dict[str, Any]:
 
 
 def consent_of(hit: Mapping[str, str]) -> dict[str, bool] | None:
-    """{"analytics", "personalization"}, each where the consent mode has it; None where it has neither.
+    """{"analytics", "personalization"}, each where the consent mode has it; None where it has
+    neither.
 
-    `gcs` is G1xy: storage for ads and for analytics, 1 granted, 0 denied. The letters of `gcd` are storage for ads, for
-    analytics, data for ads, and personal ads, whose answer is the one for personalization; a page with the first
-    consent mode does not ask for it, and there storage for ads answers. `npa=1` denies it by itself.
+    `gcs` is G1xy: storage for ads and for analytics, 1 granted, 0 denied. The letters of `gcd` are
+    storage for ads, for analytics, data for ads, and personal ads, whose answer is the one for
+    personalization; a page with the first consent mode does not ask for it, and there storage for
+    ads answers. `npa=1` denies it by itself.
     """
     letters = found.groups() if (found := _GCD.match(hit.get("gcd", ""))) else ("l",) * 4
     states = [_granted(letter, _GRANTED, _DENIED) for letter in letters]
     gcs = hit.get("gcs", "")
-    ads, analytics = (_granted(gcs[at : at + 1], "1", "0") if gcs.startswith("G1") else None for at in (2, 3))
+    ads, analytics = (
+        _granted(gcs[at : at + 1], "1", "0") if gcs.startswith("G1") else None for at in (2, 3)
+    )
     said = {
         "analytics": _least(analytics, states[1]),
-        "personalization": _least(ads if states[3] is None else states[3], False if hit.get("npa") == "1" else None),
+        "personalization": _least(
+            ads if states[3] is None else states[3], False if hit.get("npa") == "1" else None
+        ),
     }
     return {name: state for name, state in said.items() if state is not None} or None
 
 
-def _join_codes(pattern: re.Pattern[str], places: Collection[int], denied: str) -> Callable[[Sequence[str]], str]:
-    """Makes one text of several codes: each place from the last that has it, or from one that denies there."""
+def _join_codes(
+    pattern: re.Pattern[str], places: Collection[int], denied: str
+) -> Callable[[Sequence[str]], str]:
+    """Makes one text of several codes: each place from the last that has it, or from one that
+    denies there.
+    """
 
     def join(texts: Sequence[str]) -> str:
         codes = [text for text in texts if pattern.match(text)]
-        columns = ([code[at] for code in codes if len(code) > at] for at in range(max(map(len, codes), default=0)))
+        columns = (
+            [code[at] for code in codes if len(code) > at]
+            for at in range(max(map(len, codes), default=0))
+        )
         joined = (
             next((letter for letter in column if at in places and letter in denied), column[-1])
             for at, column in enumerate(columns)

@@ -1,6 +1,8 @@
-"""GA4: the Measurement Protocol, `/mp/collect`, its validation server, and the `/g/collect` form of Google's tags.
+"""GA4: the Measurement Protocol, `/mp/collect`, its validation server, and the `/g/collect` form of
+Google's tags.
 
-https://developers.google.com/analytics/devguides/collection/protocol/ga4/reference; for `/g/collect` see `ga4_hits`.
+https://developers.google.com/analytics/devguides/collection/protocol/ga4/reference;
+for `/g/collect` see `hits`.
 """
 
 from __future__ import annotations
@@ -31,7 +33,13 @@ from functions.protocols.values import (
     without_none,
 )
 from functions.protocols.visitor_ids import somebody
-from pipeline.core.events import MAX_EVENTS, InvalidEvent, check_event_size, derived_event_id, parse_event
+from pipeline.core.events import (
+    MAX_EVENTS,
+    InvalidEvent,
+    check_event_size,
+    derived_event_id,
+    parse_event,
+)
 
 COLLECT, MEASUREMENT, VALIDATION = "/g/collect", "/mp/collect", "/debug/mp/collect"
 PATHS = {COLLECT: ("POST", "GET"), MEASUREMENT: ("POST",), VALIDATION: ("POST",)}
@@ -54,7 +62,8 @@ _STORED = Answer(204)
 
 
 def read(incoming: Incoming) -> Reading:
-    """The events of a request; the write key is `api_secret` of the query, of `/g/collect` it is `tid`.
+    """The events of a request; the write key is `api_secret` of the query, of `/g/collect` it is
+    `tid`.
 
     What is sent to the validation server is looked at by `accepted`, and stored nowhere.
 
@@ -62,18 +71,23 @@ def read(incoming: Incoming) -> Reading:
         InvalidEvent: the request as a whole cannot be read, or there are too many events.
     """
     if len(incoming.query) > MAX_QUERY_LENGTH:
-        raise InvalidEvent("query", f"expected at most {MAX_QUERY_LENGTH} characters", len(incoming.query))
+        raise InvalidEvent(
+            "query", f"expected at most {MAX_QUERY_LENGTH} characters", len(incoming.query)
+        )
     query = read_form(incoming.query.encode("utf-8", "surrogatepass"), "query", CONSENT_JOINS)
     if incoming.path == COLLECT:
         return Reading(_hits(incoming, query), query.get("tid"), key_paths=KEY_PATHS)
     key = query.get("api_secret")
-    return Reading([] if incoming.path == VALIDATION else _measured(incoming), key, key_paths=KEY_PATHS)
+    return Reading(
+        [] if incoming.path == VALIDATION else _measured(incoming), key, key_paths=KEY_PATHS
+    )
 
 
 def accepted(incoming: Incoming, outcome: Outcome) -> Answer:
     """204, as Google's endpoints say it, and of the validation server its messages.
 
-    Where every event was rejected it is 400, so that an integrator sees it; what was, is in the dead letter.
+    Where every event was rejected it is 400, so that an integrator sees it; what was, is in the
+    dead letter.
     """
     if incoming.path == VALIDATION:
         return _messages(200, _validated(incoming))
@@ -83,16 +97,21 @@ def accepted(incoming: Incoming, outcome: Outcome) -> Answer:
 
 
 def refused(incoming: Incoming, refusal: Refusal) -> Answer:
-    """`{"validationMessages": [{"fieldPath", "description", "validationCode"}]}`; Google's endpoint refuses nothing."""
+    """`{"validationMessages": [{"fieldPath", "description", "validationCode"}]}`; Google's endpoint
+    refuses nothing.
+    """
     code = _CODES.get(refusal.status, "VALUE_INVALID")
     return _messages(refusal.status, [_told(refusal.field, refusal.reason, code)])
 
 
-# ---- /g/collect ------------------------------------------------------------------------------------------------
+# ---- /g/collect
+# ------------------------------------------------------------------------------------------------
 
 
 def _hits(incoming: Incoming, shared: dict[str, str]) -> Sequence[Translated]:
-    """Of each line of the body, which says what the query does not; without a body the query is one."""
+    """Of each line of the body, which says what the query does not; without a body the query is
+    one.
+    """
     check_form(incoming.body)
     lines = [line for given in incoming.body.split(b"\n") if (line := given.strip())]
     if not lines and not shared:
@@ -110,7 +129,12 @@ def _hits(incoming: Incoming, shared: dict[str, str]) -> Sequence[Translated]:
 
 
 def _hit(
-    line: bytes, shared: dict[str, str], base: str, number: int, agent: str | None, received_at: datetime
+    line: bytes,
+    shared: dict[str, str],
+    base: str,
+    number: int,
+    agent: str | None,
+    received_at: datetime,
 ) -> Translated:
     source: Any = line
     try:
@@ -120,7 +144,9 @@ def _hit(
         identity = derived_event_id({"request": base, "place": number, "event": own})
         return translated(source, _of_hit(fields, identity, agent), received_at)
     except InvalidEvent as error:
-        return refused_event(source, error, consent_of(source if isinstance(source, dict) else shared))
+        return refused_event(
+            source, error, consent_of(source if isinstance(source, dict) else shared)
+        )
 
 
 def _of_hit(fields: dict[str, str], identity: str, agent: str | None) -> Hit:
@@ -136,7 +162,8 @@ def _of_hit(fields: dict[str, str], identity: str, agent: str | None) -> Hit:
     )
 
 
-# ---- /mp/collect -----------------------------------------------------------------------------------------------
+# ---- /mp/collect
+# -----------------------------------------------------------------------------------------------
 
 
 def _measured(incoming: Incoming) -> Sequence[Translated]:
@@ -148,7 +175,11 @@ def _measured(incoming: Incoming) -> Sequence[Translated]:
     given = body.pop("events", None)
     events = [given] if isinstance(given, dict) else given
     if not isinstance(events, list):
-        return [refused_event(body, InvalidEvent("events", "expected a list", given), _stated_consent(body))]
+        return [
+            refused_event(
+                body, InvalidEvent("events", "expected a list", given), _stated_consent(body)
+            )
+        ]
     check_shared(_encoder.encode(body), len(checked_list(events, "events", MAX_EVENTS)))
     base = derived_event_id(body)
 
@@ -159,20 +190,30 @@ def _measured(incoming: Incoming) -> Sequence[Translated]:
     return Translations(list(enumerate(events)), measurement)
 
 
-def _measurement(event: Any, body: dict[str, Any], base: str, number: int, received_at: datetime) -> Translated:
+def _measurement(
+    event: Any, body: dict[str, Any], base: str, number: int, received_at: datetime
+) -> Translated:
     source = {**body, "events": [event]}
     try:
         check_event_size(event)
         identity = derived_event_id({"request": base, "place": number, "event": event})
-        return translated(source, _of_event(as_object(event, "events"), body, identity), received_at)
+        return translated(
+            source, _of_event(as_object(event, "events"), body, identity), received_at
+        )
     except InvalidEvent as error:
         return refused_event(source, error, _stated_consent(body))
 
 
 def _of_event(event: dict[str, Any], body: dict[str, Any], identity: str) -> Hit:
     name, params = named(event.get("name"), "name"), dict(as_object(event.get("params"), "params"))
-    told = (event.get("timestamp_micros"), params.pop("timestamp_micros", None), body.get("timestamp_micros"))
-    timestamp = next((time for value in told if (time := time_of(value, 1e-6, "timestamp_micros"))), None)
+    told = (
+        event.get("timestamp_micros"),
+        params.pop("timestamp_micros", None),
+        body.get("timestamp_micros"),
+    )
+    timestamp = next(
+        (time for value in told if (time := time_of(value, 1e-6, "timestamp_micros"))), None
+    )
     visitor = {
         "user_id": somebody(body.get("user_id")),
         "anonymous_id": somebody(body.get("client_id"), body.get("app_instance_id")),
@@ -183,8 +224,14 @@ def _of_event(event: dict[str, Any], body: dict[str, Any], identity: str) -> Hit
 
 
 def _surroundings(body: dict[str, Any]) -> dict[str, Any]:
-    """Place, device and consent. Where there is a `device`, Google does not look at the `user_agent`."""
-    place, device = as_object(body.get("user_location"), "user_location"), as_object(body.get("device"), "device")
+    """Place, device and consent.
+
+    Where there is a `device`, Google does not look at the `user_agent`.
+    """
+    place, device = (
+        as_object(body.get("user_location"), "user_location"),
+        as_object(body.get("device"), "device"),
+    )
     found = {ours: as_text(place.get(theirs)) for theirs, ours in _LOCATION.items()}
     found |= {ours: as_text(device.get(theirs)) for theirs, ours in _DEVICE.items()}
     found["device_class"] = _DEVICE_CLASSES.get((as_text(device.get("category")) or "").lower())
@@ -214,7 +261,8 @@ def _value(user_property: Any) -> Any:
     return user_property.get("value") if isinstance(user_property, dict) else user_property
 
 
-# ---- answers ---------------------------------------------------------------------------------------------------
+# ---- answers
+# --------------------------------------------------------------------------------------------------
 
 
 def _validated(incoming: Incoming) -> list[dict[str, str]]:

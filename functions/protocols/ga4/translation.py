@@ -67,7 +67,8 @@ def named(value: Any, field: str) -> str:
 
 
 def translated(source: Any, hit: Hit, received_at: datetime) -> Translated:
-    """A hit, translated. Its id does not depend on when it came: the same request again has the same ids.
+    """A hit, translated. Its id does not depend on when it came: the same request again has the
+    same ids.
 
     Args:
         source: the event as it came.
@@ -79,7 +80,12 @@ def translated(source: Any, hit: Hit, received_at: datetime) -> Translated:
     """
     params = dict(hit.params)
     session_id = next(
-        (found for name in ("session_id", "ga_session_id") if (found := as_id(params.pop(name, None)))), None
+        (
+            found
+            for name in ("session_id", "ga_session_id")
+            if (found := as_id(params.pop(name, None)))
+        ),
+        None,
     )
     around = hit.around | _taken(params)
     facts = facts_of(hit.name, params, hit.visitor["user_id"])
@@ -88,8 +94,14 @@ def translated(source: Any, hit: Hit, received_at: datetime) -> Translated:
     if traits:
         first, *others = facts
         facts = [Fact(first.event, first.metadata | {"traits": traits}, first.product_id), *others]
-    shared = {**hit.visitor, "session_id": session_id, "timestamp": hit.timestamp or format_time(received_at)}
-    return Translated(source, written(facts, shared, around, hit.identity, source), user_token=token)
+    shared = {
+        **hit.visitor,
+        "session_id": session_id,
+        "timestamp": hit.timestamp or format_time(received_at),
+    }
+    return Translated(
+        source, written(facts, shared, around, hit.identity, source), user_token=token
+    )
 
 
 def _taken(params: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""Bodies of Mixpanel's clients: JSON, lines of JSON, or a form's `data` as JSON or base64; or a query."""
+"""Bodies of Mixpanel's clients: JSON, lines of JSON, or a form's `data` as JSON or base64; or a
+query.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ FORM = "application/x-www-form-urlencoded"
 class Given(msgspec.Struct, frozen=True):
     """The events of a request, unread, and what its query and form say beside them.
 
-    An event that cannot be read, and does not take the request along, is a `Translated` with the error.
+    An event that cannot be read, and does not take the request along, is a `Translated` with the
+    error.
     """
 
     events: list[Any]
@@ -29,7 +32,8 @@ def read_given(incoming: Incoming) -> Given:
     """Take a request apart.
 
     Raises:
-        InvalidEvent: the request as a whole cannot be read; field `query`, `body`, `data` or `events`.
+        InvalidEvent: the request as a whole cannot be read; field `query`, `body`, `data` or
+            `events`.
     """
     options = read_form(incoming.query, "query") if incoming.query else {}
     body = incoming.body.strip() if incoming.method == "POST" else b""
@@ -45,7 +49,11 @@ def read_given(incoming: Incoming) -> Given:
     if not data:
         raise InvalidEvent("data", "required", None)
     plain = data.strip()
-    text = plain.encode("utf-8", "surrogatepass") if plain[:1] in ("[", "{") else from_base64(plain, "data")
+    text = (
+        plain.encode("utf-8", "surrogatepass")
+        if plain[:1] in ("[", "{")
+        else from_base64(plain, "data")
+    )
     try:
         return Given(_as_list(read_json(text, "data")), options)
     except InvalidEvent as error:
@@ -64,12 +72,17 @@ def _of_json(body: bytes, lines_allowed: bool) -> list[Any]:
 
 
 def _too_deep(body: bytes, options: dict[str, str], error: InvalidEvent) -> Given:
-    """A lone event of which only the nesting is wrong is one that is rejected: its token and consent can be read."""
+    """A lone event of which only the nesting is wrong is one that is rejected: its token and
+    consent can be read.
+    """
     event = object_of_any_depth(body)
     if event is None:
         raise error
     token = token_of(event)
-    return Given([refused_event(body, error, stated_consent(event))], options | ({"token": token} if token else {}))
+    return Given(
+        [refused_event(body, error, stated_consent(event))],
+        options | ({"token": token} if token else {}),
+    )
 
 
 def _lines(body: bytes) -> list[bytes]:

@@ -1,6 +1,7 @@
 """One of Mixpanel's events, or one of its profile updates, in our contract.
 
-Properties: https://docs.mixpanel.com/docs/data-structure/property-reference/reserved-properties; identities:
+Properties: https://docs.mixpanel.com/docs/data-structure/property-reference/reserved-properties;
+identities:
 https://docs.mixpanel.com/docs/tracking-methods/id-management.
 """
 
@@ -24,10 +25,12 @@ IDENTITY_EVENTS = frozenset(("$identify", "$create_alias", "$merge"))
 
 _DEVICE = "$device:"
 _MS_FROM = 1e11
-"""Times are given in seconds or milliseconds: so many seconds are the year 5138, so many milliseconds 1973."""
+"""Times are given in seconds or milliseconds: so many seconds are the year 5138, so many
+milliseconds 1973."""
 
 _NOT_METADATA = frozenset(
-    "token time distinct_id $insert_id $device_id $user_id $identified_id $anon_id $anon_distinct_id $distinct_ids"
+    "token time distinct_id $insert_id $device_id $user_id $identified_id $anon_id "
+    "$anon_distinct_id $distinct_ids"
     f" $had_persisted_distinct_id $session_id {USER_TOKEN}".split()
 )
 _CONTEXT = {
@@ -60,7 +63,8 @@ def event(source: Any, token: str | None, received_at: datetime) -> Translated:
 
 
 def profile_update(source: Any, token: str | None, received_at: datetime) -> Translated:
-    """One element of what `/engage` takes, as an `identify` event. It never raises; arguments as for `event`.
+    """One element of what `/engage` takes, as an `identify` event. It never raises; arguments as
+    for `event`.
 
     It has no place for a consent.
     """
@@ -89,7 +93,11 @@ def time_told(source: Any) -> str | None:
     """Time of an event; None where it has none that can be read."""
     properties = source.get("properties") if isinstance(source, dict) else None
     try:
-        return _time(properties.get("time"), "properties.time") if isinstance(properties, dict) else None
+        return (
+            _time(properties.get("time"), "properties.time")
+            if isinstance(properties, dict)
+            else None
+        )
     except InvalidEvent:
         return None
 
@@ -109,7 +117,8 @@ def _event(source: dict[str, Any], token: str | None, received_at: datetime) -> 
     shared = who | {"timestamp": told or format_time(received_at)}
     event_id = as_id(properties.get("$insert_id"))
     if event_id is None and (told or facts[0].event == "identify"):
-        event_id = derived_event_id(source)  # does not depend on when it came, so that a retry has the same
+        # does not depend on when it came, so that a retry has the same
+        event_id = derived_event_id(source)
     facts_written = written(facts, shared, _context(properties), event_id, source)
     return Translated(source, facts_written, user_token=properties.get(USER_TOKEN))
 
@@ -117,7 +126,9 @@ def _event(source: dict[str, Any], token: str | None, received_at: datetime) -> 
 def _profile_update(source: dict[str, Any], token: str | None, received_at: datetime) -> Translated:
     check_event_size(source)
     _check_token(source, token)
-    traits = without_none({n: value for kind in _SETS for n, value in as_object(source.get(kind), kind).items()})
+    traits = without_none(
+        {n: value for kind in _SETS for n, value in as_object(source.get(kind), kind).items()}
+    )
     user_token = traits.pop(USER_TOKEN, None)
     operations = without_none({kind.removeprefix("$"): source.get(kind) for kind in _OPERATIONS})
     if not traits and not operations:  # `$delete`, and what is yet to be invented
@@ -131,14 +142,18 @@ def _profile_update(source: dict[str, Any], token: str | None, received_at: date
     context = without_none({"ip": _address(source.get("$ip"))})
     facts = [Fact("identify", metadata)]
     event_id = derived_event_id(source)
-    return Translated(source, written(facts, shared, context, event_id, source), user_token=user_token)
+    return Translated(
+        source, written(facts, shared, context, event_id, source), user_token=user_token
+    )
 
 
 def _check_token(source: Mapping[str, Any], token: str | None) -> None:
     """A request belongs to one site: a key of one must not send in the name of others."""
     given = token_of(source)
     if given is not None and given != token:
-        raise InvalidEvent("properties.token", "expected the same token in all events of a request", None)
+        raise InvalidEvent(
+            "properties.token", "expected the same token in all events of a request", None
+        )
 
 
 def _time(value: Any, field: str) -> str | None:
@@ -149,7 +164,8 @@ def _time(value: Any, field: str) -> str | None:
 def _who(properties: Mapping[str, Any]) -> dict[str, Any]:
     """`$user_id` and `$device_id` where the client tells them apart.
 
-    Else `distinct_id` is the account's, as back ends send it, unless it is `$device:...` or the device's own.
+    Else `distinct_id` is the account's, as back ends send it, unless it is `$device:...` or the
+    device's own.
     """
     device = _device(properties.get("$device_id"))
     user = somebody(properties.get("$user_id"))
@@ -165,7 +181,9 @@ def _identity(name: str, properties: Mapping[str, Any]) -> dict[str, Any]:
     """The account, and the visitor that it turned out to be."""
     if name == "$merge":
         given = properties.get("$distinct_ids")
-        user, device = (given[0], given[1]) if isinstance(given, list) and len(given) == 2 else (None, None)
+        user, device = (
+            (given[0], given[1]) if isinstance(given, list) and len(given) == 2 else (None, None)
+        )
         if isinstance(user, str) and user.startswith(_DEVICE):
             user, device = device, user
         if somebody(user) is None or somebody(device) is None:
@@ -173,13 +191,25 @@ def _identity(name: str, properties: Mapping[str, Any]) -> dict[str, Any]:
     elif name == "$create_alias":
         user, device = properties.get("alias"), properties.get("distinct_id")
     else:
-        user = properties.get("$identified_id") or properties.get("$user_id") or properties.get("distinct_id")
-        device = properties.get("$anon_id") or properties.get("$device_id") or properties.get("$anon_distinct_id")
+        user = (
+            properties.get("$identified_id")
+            or properties.get("$user_id")
+            or properties.get("distinct_id")
+        )
+        device = (
+            properties.get("$anon_id")
+            or properties.get("$device_id")
+            or properties.get("$anon_distinct_id")
+        )
     return _ids(somebody(user), _device(device), properties)
 
 
 def _ids(user: str | None, device: str | None, properties: Mapping[str, Any]) -> dict[str, Any]:
-    return {"user_id": user, "anonymous_id": device, "session_id": as_id(properties.get("$session_id"))}
+    return {
+        "user_id": user,
+        "anonymous_id": device,
+        "session_id": as_id(properties.get("$session_id")),
+    }
 
 
 def _device(value: Any) -> str | None:

@@ -1,6 +1,8 @@
-"""Mixpanel's ingestion API: `/track`, `/import`, `/engage`, and `/groups`, which says nothing of visitors.
+"""Mixpanel's ingestion API: `/track`, `/import`, `/engage`, and `/groups`, which says nothing of
+visitors.
 
-https://docs.mixpanel.com/reference/track-event, https://docs.mixpanel.com/reference/import-events and
+https://docs.mixpanel.com/reference/track-event, https://docs.mixpanel.com/reference/import-events
+and
 https://docs.mixpanel.com/reference/profile-set.
 """
 
@@ -23,7 +25,11 @@ from functions.protocols.values import basic_user, read_form, time_of
 from pipeline.core.events import MAX_AGE, InvalidEvent, parse_time
 
 _METHODS = ("POST", "GET")
-PATHS = {f"/{name}{slash}": _METHODS for name in ("track", "import", "engage", "groups") for slash in ("", "/")}
+PATHS = {
+    f"/{name}{slash}": _METHODS
+    for name in ("track", "import", "engage", "groups")
+    for slash in ("", "/")
+}
 
 KEY_PATHS = (("properties", "token"), ("$token",))
 _TRUE = ("1", "true")
@@ -33,29 +39,38 @@ _encoder = msgspec.json.Encoder()
 def read(incoming: Incoming) -> Reading:
     """The events or profile updates of a request.
 
-    The write key is the token of the first that carries one, else the query's or form's `token` or `api_key`, else
-    the user of basic authorization. An import is history as soon as one of its events is older than what is taken
-    live. `sent_at` is the query's `_`, by which browsers keep caches away.
+    The write key is the token of the first that carries one, else the query's or form's `token` or
+    `api_key`, else the user of basic authorization. An import is history as soon as one of its
+    events is older than what is taken live. `sent_at` is the query's `_`, by which browsers keep
+    caches away.
 
     Raises:
         InvalidEvent: the request as a whole cannot be read, or stands for too many events.
     """
     given = read_given(incoming)
     key = _write_key(incoming, given.events, given.options)
-    translate = {"engage": profile_update, "groups": _group_update}.get(incoming.path.strip("/"), event)
+    translate = {"engage": profile_update, "groups": _group_update}.get(
+        incoming.path.strip("/"), event
+    )
 
     def translated(found: Any) -> Translated:
-        return found if isinstance(found, Translated) else translate(found, key, incoming.received_at)
+        return (
+            found if isinstance(found, Translated) else translate(found, key, incoming.received_at)
+        )
 
     events = Translations(given.events, translated)
-    history = incoming.path.startswith("/import") and _is_history(given.events, incoming.received_at)
+    history = incoming.path.startswith("/import") and _is_history(
+        given.events, incoming.received_at
+    )
     return Reading(events, key, _sent_at(given.options.get("_")), history, key_paths=KEY_PATHS)
 
 
 def accepted(incoming: Incoming, outcome: Outcome) -> Answer:
-    """`1`, or `{"status": 1}` where `verbose`; of a documented import `{"code": 200, "num_records_imported"}`.
+    """`1`, or `{"status": 1}` where `verbose`; of a documented import `{"code": 200,
+    "num_records_imported"}`.
 
-    Where nothing was accepted, or something was not and an import is `strict`, 400 and what was wrong.
+    Where nothing was accepted, or something was not and an import is `strict`, 400 and what was
+    wrong.
     """
     options = _options(incoming)
     if _is_documented_import(incoming):
@@ -70,10 +85,11 @@ def accepted(incoming: Incoming, outcome: Outcome) -> Answer:
 
 
 def refused(incoming: Incoming, refusal: Refusal) -> Answer:
-    """`{"status": 0, "error"}`, which Mixpanel's libraries know; of a documented import `{"code", "error", "status"}`.
+    """`{"status": 0, "error"}`, which Mixpanel's libraries know; of a documented import `{"code",
+    "error", "status"}`.
 
-    Its browser library sends again after 429 and 5xx and splits after 413, with any body; its Python library
-    reads the body.
+    Its browser library sends again after 429 and 5xx and splits after 413, with any body; its
+    Python library reads the body.
     """
     error = f"{refusal.field}: {refusal.reason}"
     if _is_documented_import(incoming):
@@ -104,7 +120,9 @@ def _sent_at(milliseconds: str | None) -> datetime | None:
 
 def _is_history(events: Iterable[Any], received_at: datetime) -> bool:
     oldest = received_at - MAX_AGE
-    return any(parse_time("time", told) < oldest for told in map(time_told, events) if told is not None)
+    return any(
+        parse_time("time", told) < oldest for told in map(time_told, events) if told is not None
+    )
 
 
 def _import_answer(outcome: Outcome, strict: bool) -> Answer:
@@ -142,7 +160,8 @@ def _is_documented_import(incoming: Incoming) -> bool:
 
 
 def _is_verbose(incoming: Incoming, options: dict[str, str]) -> bool:
-    """Also where the form says so; within its `data` no such text stands, for there `&` is escaped."""
+    """Also where the form says so; within its `data` no such text stands, for there `&` is
+    escaped."""
     body = incoming.body
     return options.get("verbose") in _TRUE or body.startswith(b"verbose=1") or b"&verbose=1" in body
 

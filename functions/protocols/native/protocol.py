@@ -33,7 +33,10 @@ KEY_HEADER = "x-freshet-key"
 
 
 class _Body(msgspec.Struct):
-    """A request's outer shape. The events stay raw, so that a dead letter holds exactly what was sent."""
+    """A request's outer shape.
+
+    The events stay raw, so that a dead letter holds exactly what was sent.
+    """
 
     events: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
     sent_at: Any = None
@@ -62,7 +65,8 @@ _encoder = msgspec.json.Encoder()
 
 
 def read(incoming: Incoming) -> Reading:
-    """See `read_batch`; the write key is the header `X-Freshet-Key` or, for beacons, the query's `key`.
+    """See `read_batch`; the write key is the header `X-Freshet-Key` or, for beacons, the query's
+    `key`.
 
     Raises:
         InvalidEvent: the body as a whole cannot be used.
@@ -79,10 +83,12 @@ def write_key(incoming: Incoming) -> str | None:
 
 
 def read_batch(body: bytes, key: str | None = None) -> Reading:
-    """Split a body: `{"events": [...], "sent_at"?, "consent"?, "user_token"?, "backfill"?}`, or one event on its own.
+    """Split a body: `{"events": [...], "sent_at"?, "consent"?, "user_token"?, "backfill"?}`, or one
+    event on its own.
 
     Raises:
-        InvalidEvent: the body as a whole cannot be used; field `body`, `events`, `sent_at` or `backfill`.
+        InvalidEvent: the body as a whole cannot be used; field `body`, `events`, `sent_at` or
+            `backfill`.
     """
     check_work(body)
     try:
@@ -90,7 +96,9 @@ def read_batch(body: bytes, key: str | None = None) -> Reading:
     except UNREADABLE as error:
         whole = mended(body)
         if whole is None:
-            raise InvalidEvent("body", f"expected an event or a batch as a JSON object ({error})", body) from None
+            raise InvalidEvent(
+                "body", f"expected an event or a batch as a JSON object ({error})", body
+            ) from None
         return read_batch(whole, key)
     if isinstance(outer.events, msgspec.UnsetType):
         alone = _translated(body)
@@ -134,7 +142,9 @@ def refused(incoming: Incoming, refusal: Refusal) -> Answer:
 
 
 def _consent_of_all(body: bytes) -> Any:
-    """Of a body that may say it twice; all of it has to be JSON for that, also what is not looked at else."""
+    """Of a body that may say it twice; all of it has to be JSON for that, also what is not looked
+    at else.
+    """
     try:
         return read_json(body).get(FIELD)
     except UNREADABLE as error:
@@ -161,8 +171,12 @@ def _stated(payload: bytes) -> tuple[dict[str, Any], ...]:
 
 
 def _read_event(payload: bytes) -> Translated:
-    """Read an event typed, see `WireEvent`, else as an object; typed takes nothing that the other refuses."""
-    is_small = len(payload) <= MAX_EVENT_BYTES and payload.count(b"{") + payload.count(b"[") <= MAX_DEPTH
+    """Read an event typed, see `WireEvent`, else as an object; typed takes nothing that the other
+    refuses.
+    """
+    is_small = (
+        len(payload) <= MAX_EVENT_BYTES and payload.count(b"{") + payload.count(b"[") <= MAX_DEPTH
+    )
     if is_small and not may_hide_consent(payload):
         try:
             wire = _wire_decoder.decode(payload)
@@ -176,7 +190,9 @@ def _read_event(payload: bytes) -> Translated:
 
 def _decode(payload: bytes) -> dict[str, Any]:
     if len(payload) > MAX_EVENT_BYTES:
-        raise InvalidEvent("body", f"expected at most {MAX_EVENT_BYTES} bytes an event", len(payload))
+        raise InvalidEvent(
+            "body", f"expected at most {MAX_EVENT_BYTES} bytes an event", len(payload)
+        )
     try:
         fields = read_json(payload)
     except UNREADABLE as error:

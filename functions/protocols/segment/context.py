@@ -21,7 +21,11 @@ _NAMES: Mapping[str, Mapping[str, str]] = {
         **{name: f"utm_{name}" for name in ("source", "medium", "term", "content")},
     },
     "app": {"name": "app_name", "version": "app_version"},
-    "device": {"type": "device_type", "model": "device_model", "manufacturer": "device_manufacturer"},
+    "device": {
+        "type": "device_type",
+        "model": "device_model",
+        "manufacturer": "device_manufacturer",
+    },
     "os": {"name": "os_name", "version": "os_version"},
     "library": {"name": "tracker", "version": "tracker_version"},
     "location": {"latitude": "latitude", "longitude": "longitude"},
@@ -35,14 +39,16 @@ _PERSONALIZATION = (
     ("advertising", "marketing", "targeting", "c0004"),
     ("functional", "preferences", "c0003"),
 )
-"""Categories as sites name them, and as OneTrust numbers them; the first group of which any is there decides."""
+"""Categories as sites name them, and as OneTrust numbers them; the first group of which any is
+there decides."""
 
 
 class Surroundings(msgspec.Struct, frozen=True):
     """Metadata of a message beside its event.
 
     Attributes:
-        known: under names of our metadata, bounded in number: for each event that the message stands for.
+        known: under names of our metadata, bounded in number: for each event that the message
+            stands for.
         rest: `context` with what has no name of ours, `traits`: for one of them.
         session_id: None where there is none.
     """
@@ -57,20 +63,28 @@ def surroundings(context: Mapping[str, Any], integrations: Any) -> Surroundings:
 
     Args:
         context: any JSON values; parts of another type than Segment's stay as they are.
-        integrations: the message's. All of it is for Segment's own destinations, but for Amplitude's session.
+        integrations: the message's. All of it is for Segment's own destinations, but for
+            Amplitude's session.
     """
     left = dict(context)
     known = {ours: _taken(left, given, ours) for given, ours in _FLAT.items()}
     for part, names in _NAMES.items():
         if isinstance(left.get(part), dict):
-            left[part] = {name: value for name, value in left[part].items() if value is not None and value != ""}
+            left[part] = {
+                name: value
+                for name, value in left[part].items()
+                if value is not None and value != ""
+            }
             known |= {ours: _taken(left[part], given, ours) for given, ours in names.items()}
     session_id = as_id(left.get("sessionId"))
     if session_id is not None:
         del left["sessionId"]
     known["consent"] = consent_of(context)
     traits = left.pop("traits", None)
-    rest = {"context": {name: value for name, value in left.items() if value not in ({}, None)}, "traits": traits}
+    rest = {
+        "context": {name: value for name, value in left.items() if value not in ({}, None)},
+        "traits": traits,
+    }
     filled = {name: value for name, value in rest.items() if value}
     return Surroundings(without_none(known), filled, session_id or _amplitude_session(integrations))
 
@@ -85,7 +99,9 @@ def _taken(fields: dict[str, Any], given: str, ours: str) -> Any:
 
 
 def _amplitude_session(integrations: Any) -> str | None:
-    """The session id among Amplitude's options, for Segment has none of its own; -1 stands for none."""
+    """The session id among Amplitude's options, for Segment has none of its own; -1 stands for
+    none.
+    """
     if not isinstance(integrations, dict):
         return None
     for name in ("Actions Amplitude", "Amplitude"):
@@ -97,10 +113,12 @@ def _amplitude_session(integrations: Any) -> str | None:
 
 
 def consent_of(context: Mapping[str, Any]) -> dict[str, Any] | None:
-    """{"analytics", "personalization"}, each where the visitor's categories say so; None where they say nothing.
+    """{"analytics", "personalization"}, each where the visitor's categories say so; None where they
+    say nothing.
 
-    What has another form than the vendors' may be a denial. It is handed on in the place of an answer, where nobody can
-    read it, and the event is rejected as one with any other consent that cannot be read.
+    What has another form than the vendors' may be a denial. It is handed on in the place of an
+    answer, where nobody can read it, and the event is rejected as one with any other consent that
+    cannot be read.
     """
     said, unread = _categories(context)
     analytics = [said[name] for name in _ANALYTICS if name in said]
@@ -128,7 +146,13 @@ def _categories(context: Mapping[str, Any]) -> tuple[dict[str, bool], list[Any]]
     said: dict[str, bool] = {}
     rudder = expected(dict, context.get("consentManagement"))
     for name, agreed in (("allowedConsentIds", True), ("deniedConsentIds", False)):
-        said |= dict.fromkeys((expected(str, id_).strip().lower() for id_ in expected(list, rudder.get(name))), agreed)
+        said |= dict.fromkeys(
+            (expected(str, id_).strip().lower() for id_ in expected(list, rudder.get(name))), agreed
+        )
     preferences = expected(dict, expected(dict, context.get("consent")).get("categoryPreferences"))
-    said |= {name.strip().lower(): value is True for name, value in preferences.items() if value is not None}
+    said |= {
+        name.strip().lower(): value is True
+        for name, value in preferences.items()
+        if value is not None
+    }
     return said, unread

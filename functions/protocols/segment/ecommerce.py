@@ -1,6 +1,8 @@
-"""Segment's `track` events as ours: its e-commerce and video specifications, and what sites call the same things.
+"""Segment's `track` events as ours: its e-commerce and video specifications, and what sites call
+the same things.
 
-https://www.twilio.com/docs/segment/connections/spec/ecommerce/v2 and .../spec/video; RudderStack's are the same.
+https://www.twilio.com/docs/segment/connections/spec/ecommerce/v2 and .../spec/video;
+RudderStack's are the same.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ _MEDIA_EVENTS = frozenset("media_play media_pause media_progress".split())
 
 _IDS = ("product_id", "productId", "sku")
 _IDS_OF_PRODUCTS = (*_IDS, "id")
-"""`id` is a product's only where nothing but a product is meant: that of a click may be a button's."""
+"""`id` is a product's only where nothing but a product is meant: that of a click may be a
+button's."""
 _PRODUCT_FIELDS = {"name": "title", "url": "product_url", "variant": "product_variant"}
 _LIST_FIELDS = {"list_id": "placement"}
 _MEDIA_FIELDS = {"position": "position_s", "total_length": "length_s"}
@@ -54,10 +57,12 @@ _ANY_LIST = frozenset("cart_id currency coupon".split())
 _EVERY_LIST = frozenset(("request_id",))
 
 _AMOUNTS = frozenset(
-    "list_price discount order_value order_tax order_shipping order_discount position_s length_s".split()
+    "list_price discount order_value order_tax order_shipping order_discount position_s "
+    "length_s".split()
 )
 _RESERVED = ("consent",)
-"""Names of our metadata that mean something to the collector, and maybe something else to a site."""
+"""Names of our metadata that mean something to the collector, and maybe something else to a
+site."""
 
 
 def facts_of_track(name: str, properties: Mapping[str, Any]) -> Sequence[Fact]:
@@ -74,7 +79,9 @@ def facts_of_track(name: str, properties: Mapping[str, Any]) -> Sequence[Fact]:
     """
     event = _event_named(name)
     if event in PRODUCT_EVENTS:
-        return _counted(_of_products(event, properties)) or [Fact(_own(name), as_metadata(properties))]
+        return _counted(_of_products(event, properties)) or [
+            Fact(_own(name), as_metadata(properties))
+        ]
     if event == "click":
         return _counted([_of_click(name, properties)])
     if event == "search":
@@ -87,11 +94,14 @@ def facts_of_track(name: str, properties: Mapping[str, Any]) -> Sequence[Fact]:
 
 
 def as_metadata(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """Properties as metadata: numbers that came as texts are numbers, what our names cannot hold is `unmapped`.
+    """Properties as metadata: numbers that came as texts are numbers, what our names cannot hold is
+    `unmapped`.
 
     What is null or an empty text says nothing and is left out.
     """
-    metadata = kept({name: value for name, value in properties.items() if value is not None and value != ""})
+    metadata = kept(
+        {name: value for name, value in properties.items() if value is not None and value != ""}
+    )
     unmapped = {}
     for name in metadata.keys() & _AMOUNTS:
         number = as_number(metadata[name])
@@ -106,14 +116,20 @@ def as_metadata(properties: Mapping[str, Any]) -> dict[str, Any]:
 def _joined(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
     """Of two with the same name the second's, but what is `unmapped` of both."""
     one, other = first.get("unmapped"), second.get("unmapped")
-    both = {"unmapped": {**one, **other}} if isinstance(one, dict) and isinstance(other, dict) else {}
+    both = (
+        {"unmapped": {**one, **other}} if isinstance(one, dict) and isinstance(other, dict) else {}
+    )
     return first | second | both
 
 
 def _counted(facts: Sequence[Fact]) -> Sequence[Fact]:
     """With places in lists as we count them: the specification's first one is 1."""
     return [
-        Fact(fact.event, from_zero(fact.metadata) if fact.product_id else fact.metadata, fact.product_id)
+        Fact(
+            fact.event,
+            from_zero(fact.metadata) if fact.product_id else fact.metadata,
+            fact.product_id,
+        )
         for fact in facts
     ]
 
@@ -137,7 +153,9 @@ def _of_click(name: str, properties: Mapping[str, Any]) -> Fact:
 
 
 def _of_media(event: str, fields: dict[str, Any]) -> Fact:
-    """Take the film that plays for the item, so that films can be recommended; a playback lists what it will play."""
+    """Take the film that plays for the item, so that films can be recommended; a playback lists
+    what it will play.
+    """
     several = fields.get("content_asset_ids")
     content_id = as_id(fields.get("content_asset_id"))
     if content_id is not None:
@@ -164,11 +182,19 @@ def _of_one(event: str, properties: Mapping[str, Any]) -> Fact:
 
 
 def _of_list(event: str, properties: Mapping[str, Any], lines: Sequence[Any]) -> Sequence[Fact]:
-    """A fact for each product with an id; those without stay with the first, so that nothing of an order is lost."""
+    """A fact for each product with an id; those without stay with the first, so that nothing of an
+    order is lost.
+    """
     if len(lines) > MAX_PRODUCTS:
-        raise InvalidEvent("properties.products", f"expected at most {MAX_PRODUCTS} products", len(lines))
-    products = [_product(event, line if isinstance(line, dict) else {"product_id": line}) for line in lines]
-    nameless = [line for line, found in zip(lines, products, strict=True) if found.product_id is None]
+        raise InvalidEvent(
+            "properties.products", f"expected at most {MAX_PRODUCTS} products", len(lines)
+        )
+    products = [
+        _product(event, line if isinstance(line, dict) else {"product_id": line}) for line in lines
+    ]
+    nameless = [
+        line for line, found in zip(lines, products, strict=True) if found.product_id is None
+    ]
     named = [found for found in products if found.product_id is not None]
     fields = {name: value for name, value in properties.items() if name != "products"}
     shared = as_metadata(_renamed(fields, _ORDER_FIELDS if event == "purchase" else _LIST_FIELDS))
@@ -183,7 +209,9 @@ def _of_list(event: str, properties: Mapping[str, Any], lines: Sequence[Any]) ->
 
 def _product(event: str, properties: Mapping[str, Any]) -> Fact:
     given = _id_in(properties)
-    fields = _renamed({name: value for name, value in properties.items() if name != given}, _PRODUCT_FIELDS)
+    fields = _renamed(
+        {name: value for name, value in properties.items() if name != given}, _PRODUCT_FIELDS
+    )
     return Fact(event, as_metadata(fields), as_id(properties[given]) if given else None)
 
 
@@ -193,7 +221,9 @@ def _id_in(properties: Mapping[str, Any], names: Sequence[str] = _IDS_OF_PRODUCT
 
 
 def _renamed(properties: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """Under our names, the first of several; what has that name already keeps it, and the other keeps its own."""
+    """Under our names, the first of several; what has that name already keeps it, and the other
+    keeps its own.
+    """
     fields = dict(properties)
     for given, ours in names.items():
         if fields.get(given) is not None and fields.get(ours) is None:

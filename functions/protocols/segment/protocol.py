@@ -1,7 +1,8 @@
 """Segment's HTTP tracking API, which RudderStack's data plane has as well.
 
-https://www.twilio.com/docs/segment/connections/sources/catalog/libraries/server/http-api; the short paths are those of
-analytics-next and of Segment's mobile SDKs, `/beacon/v1/batch` is that of RudderStack's browser SDK.
+https://www.twilio.com/docs/segment/connections/sources/catalog/libraries/server/http-api;
+the short paths are those of analytics-next and of Segment's mobile SDKs, `/beacon/v1/batch` is that
+of RudderStack's browser SDK.
 """
 
 from __future__ import annotations
@@ -30,7 +31,13 @@ from functions.protocols.values import (
     without_none,
 )
 from functions.protocols.visitor_ids import somebody
-from pipeline.core.events import MAX_ID_LENGTH, InvalidEvent, check_event_size, derived_event_id, format_time
+from pipeline.core.events import (
+    MAX_ID_LENGTH,
+    InvalidEvent,
+    check_event_size,
+    derived_event_id,
+    format_time,
+)
 from pipeline.core.privacy.user_tokens import USER_TOKEN
 
 TYPES = ("track", "page", "screen", "identify", "alias", "group")
@@ -40,7 +47,13 @@ PATHS = dict.fromkeys([*_TYPE_OF, *sorted(BATCHES)], ("POST",))
 IMPORT = "/v1/import"
 KEY_PATHS = (("writeKey",),)
 
-_CODES = {401: "invalid_write_key", 413: "too_large", 429: "rate_limited", 500: "internal_error", 503: "not_stored"}
+_CODES = {
+    401: "invalid_write_key",
+    413: "too_large",
+    429: "rate_limited",
+    500: "internal_error",
+    503: "not_stored",
+}
 _MAX_NUMBERED_ID_LENGTH = MAX_ID_LENGTH - 4
 _PAGE_FIELDS = {"name": "page_name", "category": "page_category"}
 _SHARED = ("context", "integrations")
@@ -51,11 +64,12 @@ _SUCCESS = Answer(200, b'{"success":true}')
 def read(incoming: Incoming) -> Reading:
     """One message, or a body `{"batch": [...], "sentAt"?, "context"?, "integrations"?}`.
 
-    The content type is not looked at: browsers send JSON as text/plain, which needs no preflight. A batch without its
-    list counts as one event that is rejected, so that its key is looked at first.
+    The content type is not looked at: browsers send JSON as text/plain, which needs no preflight. A
+    batch without its list counts as one event that is rejected, so that its key is looked at first.
 
     Raises:
-        InvalidEvent: the body is no JSON object, a batch nests too deep, or there are too many events.
+        InvalidEvent: the body is no JSON object, a batch nests too deep, or there are too many
+            events.
     """
     try:
         body = read_object(incoming.body)
@@ -67,7 +81,9 @@ def read(incoming: Incoming) -> Reading:
         return Reading([lone], key, key_paths=KEY_PATHS)
     batch, history = body.get("batch"), incoming.path == IMPORT
     if not isinstance(batch, list):
-        unlisted = refused_event(body, InvalidEvent("batch", "expected a list", batch), _stated_consent(body))
+        unlisted = refused_event(
+            body, InvalidEvent("batch", "expected a list", batch), _stated_consent(body)
+        )
         return Reading([unlisted], key, None, history, key_paths=KEY_PATHS)
     given = checked_list(batch, "events")  # the collector answers 413 to too many `events`
     shared = {name: body[name] for name in _SHARED if name in body}
@@ -79,7 +95,8 @@ def read(incoming: Incoming) -> Reading:
 def accepted(incoming: Incoming, outcome: Outcome) -> Answer:
     """200 and `{"success": true}`, which RudderStack's Python SDK wants to the digit.
 
-    Where every event was rejected it is 400, so that an integrator sees it; what was, is in the dead letter.
+    Where every event was rejected it is 400, so that an integrator sees it; what was, is in the
+    dead letter.
     """
     if not outcome.rejected or outcome.accepted:
         return _SUCCESS
@@ -90,20 +107,23 @@ def accepted(incoming: Incoming, outcome: Outcome) -> Answer:
 def refused(incoming: Incoming, refusal: Refusal) -> Answer:
     """`{"success": false, "code", "message"}`.
 
-    Segment's and RudderStack's SDKs send again at 429 and 5xx. Without a `code`, RudderStack's for Python takes any
-    other refusal for a network failure, and sends again too.
+    Segment's and RudderStack's SDKs send again at 429 and 5xx. Without a `code`, RudderStack's for
+    Python takes any other refusal for a network failure, and sends again too.
     """
     code = _CODES.get(refusal.status, "invalid_request")
     return _failure(refusal.status, code, f"{refusal.field}: {refusal.reason}")
 
 
-def message(source: Any, received_at: datetime, batch: Any = None, kind: str | None = None) -> Translated:
+def message(
+    source: Any, received_at: datetime, batch: Any = None, kind: str | None = None
+) -> Translated:
     """One message of Segment's. It never raises.
 
     Args:
         source: any JSON value.
         received_at: when something happened whose message does not say so.
-        batch: the body that it came in; its `context` and `integrations` are for all of its messages.
+        batch: the body that it came in; its `context` and `integrations` are for all of its
+            messages.
         kind: one of `TYPES` where the path says it, else the message's `type` does.
     """
     try:
@@ -114,7 +134,8 @@ def message(source: Any, received_at: datetime, batch: Any = None, kind: str | N
 
 
 def _too_deep(incoming: Incoming, error: InvalidEvent) -> Reading:
-    """A lone call of which only the nesting is wrong is one event that is rejected: its consent can be read.
+    """A lone call of which only the nesting is wrong is one event that is rejected: its consent can
+    be read.
 
     It stays the text that it was: who writes JSON may go less deep than who reads it.
     """
@@ -122,19 +143,28 @@ def _too_deep(incoming: Incoming, error: InvalidEvent) -> Reading:
     if body is None or incoming.path in BATCHES:
         raise error
     return Reading(
-        [refused_event(incoming.body, error, _stated_consent(body))], _write_key(incoming, body), key_paths=KEY_PATHS
+        [refused_event(incoming.body, error, _stated_consent(body))],
+        _write_key(incoming, body),
+        key_paths=KEY_PATHS,
     )
 
 
 def _stated_consent(source: Any, batch: Any = None) -> dict[str, Any] | None:
     """Of a message that is refused, as far as it can be read."""
     contexts = [one.get("context") for one in (batch, source) if isinstance(one, dict)]
-    return consent_of({name: value for one in contexts if isinstance(one, dict) for name, value in one.items()})
+    return consent_of(
+        {name: value for one in contexts if isinstance(one, dict) for name, value in one.items()}
+    )
 
 
-def _message(source: dict[str, Any], received_at: datetime, batch: dict[str, Any], kind: str | None) -> Translated:
+def _message(
+    source: dict[str, Any], received_at: datetime, batch: dict[str, Any], kind: str | None
+) -> Translated:
     kind = kind or source.get("type")
-    context = {**as_object(batch.get("context"), "context"), **as_object(source.get("context"), "context")}
+    context = {
+        **as_object(batch.get("context"), "context"),
+        **as_object(source.get("context"), "context"),
+    }
     token = context.pop(USER_TOKEN, None)
     around = surroundings(context, source.get("integrations") or batch.get("integrations"))
     facts = _facts(kind, source, around.rest.get("traits"))
@@ -148,7 +178,9 @@ def _message(source: dict[str, Any], received_at: datetime, batch: dict[str, Any
     facts = [Fact(first.event, around.rest | first.metadata, first.product_id), *others]
     known = around.known | without_none({"channel": as_text(source.get("channel"))})
     sent_at = _sent_at(source.get("sentAt"))
-    return Translated(source, written(facts, shared, known, event_id, source), sent_at=sent_at, user_token=token)
+    return Translated(
+        source, written(facts, shared, known, event_id, source), sent_at=sent_at, user_token=token
+    )
 
 
 def _facts(kind: Any, source: dict[str, Any], traits: Any) -> list[Fact]:
@@ -163,7 +195,14 @@ def _facts(kind: Any, source: dict[str, Any], traits: Any) -> list[Fact]:
         _required(source, "previousId")
         return [Fact("identify", {})]
     if kind == "group":
-        return [Fact("group", without_none({"group_id": _required(source, "groupId"), "traits": source.get("traits")}))]
+        return [
+            Fact(
+                "group",
+                without_none(
+                    {"group_id": _required(source, "groupId"), "traits": source.get("traits")}
+                ),
+            )
+        ]
     raise InvalidEvent("type", f"expected one of {', '.join(TYPES)}", kind)
 
 
@@ -179,7 +218,8 @@ def _page(kind: str, source: dict[str, Any], properties: dict[str, Any]) -> dict
 
 
 def _who(kind: Any, source: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
-    """An alias ties a visitor's former id, `previousId`, to the present one; analytics-next may give both the same id.
+    """An alias ties a visitor's former id, `previousId`, to the present one; analytics-next may
+    give both the same id.
 
     RudderStack's older SDKs have the anonymous id among the traits.
     """
@@ -194,27 +234,41 @@ def _who(kind: Any, source: dict[str, Any], context: dict[str, Any]) -> dict[str
 
 
 def _event_id(source: dict[str, Any], received_at: datetime | None) -> str:
-    """`messageId`, or what follows from the message: when it is sent again `sentAt` differs, and it is the same event.
+    """`messageId`, or what follows from the message: when it is sent again `sentAt` differs, and it
+    is the same event.
 
     Args:
         received_at: for a message that has no time, for the next one like it is another event.
     """
     given = as_text(source.get("messageId"))
     if given is not None:
-        return given if len(given) <= _MAX_NUMBERED_ID_LENGTH else derived_event_id({"messageId": given})
-    told = {name: value for name, value in source.items() if name not in ("sentAt", "_metadata", "writeKey")}
+        return (
+            given
+            if len(given) <= _MAX_NUMBERED_ID_LENGTH
+            else derived_event_id({"messageId": given})
+        )
+    told = {
+        name: value
+        for name, value in source.items()
+        if name not in ("sentAt", "_metadata", "writeKey")
+    }
     return derived_event_id(told | {"received_at": received_at and format_time(received_at)})
 
 
 def _told_time(source: dict[str, Any], batch: dict[str, Any]) -> datetime | None:
     """By the clock of `sentAt`: `timestamp`, which a caller may set, else `originalTimestamp`.
 
-    Of a message that Segment's or RudderStack's servers send on (`receivedAt`) `timestamp` is repaired already.
+    Of a message that Segment's or RudderStack's servers send on (`receivedAt`) `timestamp` is
+    repaired already.
     """
     sent = source.get("sentAt") or batch.get("sentAt")
     is_repaired = bool(sent) and source.get("receivedAt") is not None
-    names = ("originalTimestamp", "timestamp") if is_repaired else ("timestamp", "originalTimestamp")
-    return _time(source.get(names[0])) or _time(source.get(names[1])) or _time(batch.get("timestamp"))
+    names = (
+        ("originalTimestamp", "timestamp") if is_repaired else ("timestamp", "originalTimestamp")
+    )
+    return (
+        _time(source.get(names[0])) or _time(source.get(names[1])) or _time(batch.get("timestamp"))
+    )
 
 
 def _required(source: dict[str, Any], name: str) -> str:

@@ -1,4 +1,6 @@
-"""Snowplow's self-describing JSON: an event, or one of the entities beside it (its contexts), under its Iglu schema."""
+"""Snowplow's self-describing JSON: an event, or one of the entities beside it (its contexts), under
+its Iglu schema.
+"""
 
 from __future__ import annotations
 
@@ -60,9 +62,11 @@ class Contexts(msgspec.Struct, frozen=True):
         return next((entity.fields for entity in self.entities if entity.kind == kind), {})
 
     def kept(self, without: Collection[str] = ()) -> dict[str, Any]:
-        """`{"contexts": [{"schema", "data"}, ...]}` for an event's metadata, but for the kinds in `without`.
+        """`{"contexts": [{"schema", "data"}, ...]}` for an event's metadata, but for the kinds in
+        `without`.
 
-        Above `MAX_KEPT_BYTES` those that still fit are kept and the rest counted in `contexts_dropped`.
+        Above `MAX_KEPT_BYTES` those that still fit are kept and the rest counted in
+        `contexts_dropped`.
         """
         kept: list[dict[str, Any]] = []
         size = dropped = 0
@@ -89,12 +93,15 @@ def described(value: Any, field: str) -> SelfDescribing:
     schema = value.get("schema") if isinstance(value, dict) else None
     parts = schema.removeprefix("iglu:").split("/") if isinstance(schema, str) else []
     if len(parts) != 4 or not all(parts):
-        raise InvalidEvent(field, "expected self-describing JSON (iglu:vendor/name/format/version)", value)
+        raise InvalidEvent(
+            field, "expected self-describing JSON (iglu:vendor/name/format/version)", value
+        )
     return SelfDescribing(str(schema), f"{parts[0]}/{parts[1]}", value.get("data"))
 
 
 def embedded(fields: Mapping[str, Any], plain: str, encoded: str) -> SelfDescribing | None:
-    """The self-describing JSON that an event carries as a text under `plain`, or in base64url under `encoded`.
+    """The self-describing JSON that an event carries as a text under `plain`, or in base64url under
+    `encoded`.
 
     Raises:
         InvalidEvent: naming the one that cannot be read.
@@ -105,13 +112,21 @@ def embedded(fields: Mapping[str, Any], plain: str, encoded: str) -> SelfDescrib
             continue
         if not isinstance(text, str):
             raise InvalidEvent(name, "expected JSON in a text", text)
-        return described(read_object(text if name == plain else from_base64(text, name), name), name)
+        return described(
+            read_object(text if name == plain else from_base64(text, name), name), name
+        )
     return None
 
 
 def embedded_json(fields: Mapping[str, Any]) -> bytes:
-    """All JSON that an event carries as texts, unread; what is no base64 is left out, for it will not be read."""
-    found = [fields[name].encode("utf-8", "replace") for name in ("ue_pr", "co") if isinstance(fields.get(name), str)]
+    """All JSON that an event carries as texts, unread; what is no base64 is left out, for it will
+    not be read.
+    """
+    found = [
+        fields[name].encode("utf-8", "replace")
+        for name in ("ue_pr", "co")
+        if isinstance(fields.get(name), str)
+    ]
     for name in ("ue_px", "cx"):
         text = fields.get(name)
         if isinstance(text, str):
@@ -136,5 +151,7 @@ def read_contexts(fields: Mapping[str, Any]) -> Contexts:
 
 
 def renamed(data: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """The fields of `data` that are listed in `names` and hold something, under our names; of two the last."""
+    """The fields of `data` that are listed in `names` and hold something, under our names; of two
+    the last.
+    """
     return {ours: data[theirs] for theirs, ours in names.items() if data.get(theirs) is not None}

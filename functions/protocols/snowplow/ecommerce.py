@@ -68,7 +68,11 @@ _PRODUCT_FIELDS = {
     "coupon": "coupon",
 }
 _ENTITIES: Mapping[str, Mapping[str, str]] = {
-    f"{_ECOMMERCE}/cart": {"cart_id": "cart_id", "total_value": "cart_value", "currency": "currency"},
+    f"{_ECOMMERCE}/cart": {
+        "cart_id": "cart_id",
+        "total_value": "cart_value",
+        "currency": "currency",
+    },
     f"{_ECOMMERCE}/transaction": {
         "transaction_id": "order_id",
         "revenue": "order_value",
@@ -110,7 +114,11 @@ _ENTITIES: Mapping[str, Mapping[str, str]] = {
         "list": "placement",
         "step": "step",
     },
-    f"{_ENHANCED}/promoFieldObject": {"id": "promotion_id", "name": "promotion_name", "position": "placement"},
+    f"{_ENHANCED}/promoFieldObject": {
+        "id": "promotion_id",
+        "name": "promotion_name",
+        "position": "placement",
+    },
 }
 _TRANSACTION_FIELDS = {
     "tr_id": "order_id",
@@ -129,12 +137,16 @@ _ITEM_FIELDS = {
     "ti_cu": "currency",
 }
 _OTHER_NUMBERS = frozenset(
-    "list_price cart_value order_value order_quantity order_tax order_shipping order_discount refund_value step".split()
+    "list_price cart_value order_value order_quantity order_tax order_shipping order_discount "
+    "refund_value step".split()
 )
 
 
-def ecommerce_facts(action: Mapping[str, Any], contexts: Contexts, enhanced: bool = False) -> Sequence[Fact]:
-    """Facts of a `snowplow_ecommerce_action` or, with `enhanced`, of an action of enhanced e-commerce.
+def ecommerce_facts(
+    action: Mapping[str, Any], contexts: Contexts, enhanced: bool = False
+) -> Sequence[Fact]:
+    """Facts of a `snowplow_ecommerce_action` or, with `enhanced`, of an action of enhanced
+    e-commerce.
 
     Raises:
         InvalidEvent: it has no type, or lacks the product that it needs.
@@ -147,7 +159,9 @@ def ecommerce_facts(action: Mapping[str, Any], contexts: Contexts, enhanced: boo
     shared = typed(renamed(action, {"name": "placement"}) | _of_entities(contexts))
     products = [product(data) for data in products_of(contexts)] if event in _PER_PRODUCT else []
     if products:
-        return [Fact(event, from_zero(shared | fact.metadata), fact.product_id) for fact in products]
+        return [
+            Fact(event, from_zero(shared | fact.metadata), fact.product_id) for fact in products
+        ]
     if event in PRODUCT_EVENTS and kind not in _MAY_LACK_PRODUCTS:
         raise InvalidEvent("product", f"required for {event}", None)
     return [Fact(kind if event in PRODUCT_EVENTS else event, shared)]
@@ -199,7 +213,9 @@ def product(data: Mapping[str, Any]) -> Fact:
 
 
 def typed(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Numbers as numbers and texts as texts where they can be; what cannot stays, to be rejected with its name."""
+    """Numbers as numbers and texts as texts where they can be; what cannot stays, to be rejected
+    with its name.
+    """
     for name, value in metadata.items():
         if name in NUMBER_METADATA or name in _OTHER_NUMBERS:
             number = as_number(value)

@@ -7,7 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from functions.protocols.commerce_facts import Fact, from_zero
-from functions.protocols.snowplow.contexts import Contexts, SelfDescribing, described, embedded, renamed
+from functions.protocols.snowplow.contexts import (
+    Contexts,
+    SelfDescribing,
+    described,
+    embedded,
+    renamed,
+)
 from functions.protocols.snowplow.ecommerce import (
     ACTION,
     CART_EVENTS,
@@ -41,7 +47,8 @@ _MEDIA_EVENTS = {
     "ping": "media_progress",
     "percent_progress": "media_progress",
     "percentprogress": "media_progress",
-    # Not a pause: players report one of their own before the end, and a clock must not be stopped twice.
+    # Not a pause: players report one of their own before the end, and a clock must not be stopped
+    # twice.
     "end": "media_progress",
     "ended": "media_progress",
 }
@@ -99,18 +106,24 @@ def stated_consent(fields: Mapping[str, Any]) -> Any:
     except InvalidEvent:
         return None
     known = None if event is None else _KNOWN.get(event.kind)
-    return None if event is None or known is None else known(event, Contexts()).metadata.get("consent")
+    return (
+        None if event is None or known is None else known(event, Contexts()).metadata.get("consent")
+    )
 
 
 def _page_ping(fields: Mapping[str, Any], heartbeat_s: float) -> Sequence[Fact]:
-    """The page was in use since the last ping; how far down it was seen is known where it was scrolled at all."""
+    """The page was in use since the last ping; how far down it was seen is known where it was
+    scrolled at all.
+    """
     dwell = Fact("dwell", {"dwell_ms": round(heartbeat_s * 1000)})
     depth = _depth_percent(fields)
     return [dwell] if depth is None else [dwell, Fact("scroll", {"depth": depth})]
 
 
 def _depth_percent(fields: Mapping[str, Any]) -> float | None:
-    """Percentage of the document that has been above the window's lower edge, in [0, 100]; None where it is not known."""
+    """Percentage of the document that has been above the window's lower edge, in [0, 100]; None
+    where it is not known.
+    """
     offset = as_number(fields.get("pp_may"))
     window, document = _height(fields.get("vp")), _height(fields.get("ds"))
     if offset is None or offset <= 0 or window is None or not document:
@@ -125,15 +138,27 @@ def _height(size: Any) -> float | None:
 
 
 def _structured(fields: Mapping[str, Any], contexts: Contexts) -> Fact:
-    """Named by its action. The label is the thing acted upon: of baskets the product, of searches the query."""
+    """Named by its action. The label is the thing acted upon: of baskets the product, of searches
+    the query.
+    """
     action, label = as_id(fields.get("se_ac")), as_text(fields.get("se_la"))
     if action is None:
         raise InvalidEvent("se_ac", "required", None)
-    told = {"category": "se_ca", "action": "se_ac", "label": "se_la", "property": "se_pr", "value": "se_va"}
-    metadata = {"structured": without_none({name: as_text(fields.get(key)) for name, key in told.items()})}
+    told = {
+        "category": "se_ca",
+        "action": "se_ac",
+        "label": "se_la",
+        "property": "se_pr",
+        "value": "se_va",
+    }
+    metadata = {
+        "structured": without_none({name: as_text(fields.get(key)) for name, key in told.items()})
+    }
     name = _BASKET_ACTIONS.get(re.sub(r"[^a-z]", "", action.lower()))
     if name and label:
-        quantity = as_number(fields.get("se_va")) if as_text(fields.get("se_pr")) in _QUANTITIES else None
+        quantity = (
+            as_number(fields.get("se_va")) if as_text(fields.get("se_pr")) in _QUANTITIES else None
+        )
         return Fact(name, metadata | without_none({"quantity": quantity}), as_id(label))
     if action.lower() == "search" and label:
         return Fact("search", metadata | {"query": label})
@@ -157,13 +182,23 @@ def _self_describing(fields: Mapping[str, Any], contexts: Contexts) -> Sequence[
 
 
 def _media(event: SelfDescribing, contexts: Contexts) -> Fact:
-    """Playing, pausing and where playback stands; all else of a player by the name Snowplow has for it."""
-    told = as_id(event.fields.get("type")) if event.kind == _OLD_MEDIA_EVENT else event.name.removesuffix("_event")
+    """Playing, pausing and where playback stands; all else of a player by the name Snowplow has for
+    it.
+    """
+    told = (
+        as_id(event.fields.get("type"))
+        if event.kind == _OLD_MEDIA_EVENT
+        else event.name.removesuffix("_event")
+    )
     kind = (told or "").lower()
     player = contexts.first(f"{_SNOWPLOW}/media_player")
     percent = as_number(event.fields.get("percentProgress", player.get("percentProgress")))
-    media_id = as_id(contexts.first(f"{_MEDIA}/session").get("mediaSessionId")) or as_id(event.fields.get("label"))
-    metadata = renamed(player, _PLAYER_FIELDS) | without_none({"percent": percent, "media_id": media_id})
+    media_id = as_id(contexts.first(f"{_MEDIA}/session").get("mediaSessionId")) or as_id(
+        event.fields.get("label")
+    )
+    metadata = renamed(player, _PLAYER_FIELDS) | without_none(
+        {"percent": percent, "media_id": media_id}
+    )
     return Fact(_MEDIA_EVENTS.get(kind, f"media_{kind}"), _told(event) | metadata)
 
 
@@ -182,7 +217,11 @@ def _screen_end(event: SelfDescribing, contexts: Contexts) -> Fact:
 
 def _site_search(event: SelfDescribing, contexts: Contexts) -> Fact:
     terms = event.fields.get("terms")
-    words = [as_text(term) or "" for term in terms] if isinstance(terms, list) else [as_text(terms) or ""]
+    words = (
+        [as_text(term) or "" for term in terms]
+        if isinstance(terms, list)
+        else [as_text(terms) or ""]
+    )
     return Fact("search", _told(event) | {"query": " ".join(words).strip()})
 
 
@@ -200,7 +239,8 @@ def _identify(event: SelfDescribing, contexts: Contexts) -> Fact:
 
 
 def _consent_preferences(event: SelfDescribing, contexts: Contexts) -> Fact:
-    """With our consent state where the choice is clear: everything, nothing, or a list of scopes."""
+    """With our consent state where the choice is clear: everything, nothing, or a list of
+    scopes."""
     metadata = _told(event)
     match event.fields.get("eventType"):
         case "allow_all":
@@ -213,7 +253,9 @@ def _consent_preferences(event: SelfDescribing, contexts: Contexts) -> Fact:
 
 
 def _consent_to(scopes: Any) -> dict[str, bool]:
-    texts = [scope for scope in scopes if isinstance(scope, str)] if isinstance(scopes, list) else []
+    texts = (
+        [scope for scope in scopes if isinstance(scope, str)] if isinstance(scopes, list) else []
+    )
     named = {text.strip().lower() for text in texts}
     return {
         "analytics": not named.isdisjoint(_ANALYTICS_SCOPES),
@@ -222,7 +264,9 @@ def _consent_to(scopes: Any) -> dict[str, bool]:
 
 
 def _consent_withdrawn(event: SelfDescribing, contexts: Contexts) -> Fact:
-    consent = {"analytics": False, "personalization": False} if event.fields.get("all") is True else None
+    consent = (
+        {"analytics": False, "personalization": False} if event.fields.get("all") is True else None
+    )
     return Fact(event.name, _told(event) | without_none({"consent": consent}))
 
 
@@ -240,7 +284,9 @@ _KNOWN: Mapping[str, Callable[[SelfDescribing, Contexts], Fact]] = {
 
 
 def _told(event: SelfDescribing) -> dict[str, Any]:
-    """The event's data as `data`, whole, with its schema; what we know of it also under the names we know it by."""
+    """The event's data as `data`, whole, with its schema; what we know of it also under the names
+    we know it by.
+    """
     found: dict[str, Any] = {"schema": event.schema}
     if event.data not in (None, {}):
         found["data"] = event.data
@@ -253,7 +299,9 @@ def _told(event: SelfDescribing) -> dict[str, Any]:
 
 
 def _with_product(fact: Fact, contexts: Contexts) -> Fact:
-    """The product of an event, by its entity, or by its own data under the names that we have for it."""
+    """The product of an event, by its entity, or by its own data under the names that we have for
+    it.
+    """
     found = products_of(contexts)
     if len(found) == 1 and product_id_of(found[0]):
         about = product(found[0])
@@ -264,7 +312,9 @@ def _with_product(fact: Fact, contexts: Contexts) -> Fact:
 
 
 def _custom(fact: Fact) -> Fact:
-    """A site's own event may be called as one of ours that needs a product: without one it is another thing."""
+    """A site's own event may be called as one of ours that needs a product: without one it is
+    another thing.
+    """
     if fact.event in PRODUCT_EVENTS and fact.product_id is None:
         return Fact(f"snowplow_{fact.event}", fact.metadata)
     return fact

@@ -1,4 +1,5 @@
-"""The Snowplow tracker protocol: `POST /com.snowplowanalytics.snowplow/tp2`, and `GET` there and on `/i`.
+"""The Snowplow tracker protocol: `POST /com.snowplowanalytics.snowplow/tp2`, and `GET` there and on
+`/i`.
 
 Parameters and schemas: https://docs.snowplow.io/docs/events/going-deeper/event-parameters/ and
 https://github.com/snowplow/iglu-central.
@@ -37,14 +38,16 @@ PATHS = {"/com.snowplowanalytics.snowplow/tp2": ("POST", "GET", "HEAD"), "/i": (
 KEY_PATHS = (("key",),)
 """An app id is kept with its event; of a back end whose key it is, the collector leaves it out."""
 HEARTBEAT_S = 10.0
-"""The interval of page pings in Snowplow's documentation and data models; the payload does not hold it."""
+"""The interval of page pings in Snowplow's documentation and data models; the payload does not hold
+it."""
 MAX_HEARTBEAT_S = 600.0
 
 _PAYLOAD_DATA = "iglu:com.snowplowanalytics.snowplow/payload_data/"
 _SNOWPLOW = "com.snowplowanalytics.snowplow"
 _ECOMMERCE = "com.snowplowanalytics.snowplow.ecommerce"
 _NOBODY = "00000000-0000-0000-0000-000000000000"
-"""Ids that trackers and collectors put where a visitor is to stay anonymous. All of them are not one visitor."""
+"""Ids that trackers and collectors put where a visitor is to stay anonymous. All of them are not
+one visitor."""
 
 _PAGE_FIELDS = {
     "url": "url",
@@ -67,8 +70,8 @@ _PAGE_FIELDS = {
 def read(incoming: Incoming) -> Reading:
     """The events of a `payload_data` envelope, or the one of a query.
 
-    The write key is the query's `key`, else the first event's `aid` (the app id). The query's `heartbeat_s` says for
-    how long a page ping stands, its `user_token` is that of all events.
+    The write key is the query's `key`, else the first event's `aid` (the app id). The query's
+    `heartbeat_s` says for how long a page ping stands, its `user_token` is that of all events.
 
     Raises:
         InvalidEvent: the request as a whole cannot be read.
@@ -83,7 +86,9 @@ def read(incoming: Incoming) -> Reading:
         raise InvalidEvent("query", "expected an event", None)
     check_work(b"".join(embedded_json(event) for event in given if isinstance(event, dict)), "data")
     first = given[0] if given and isinstance(given[0], dict) else {}
-    events = Translations(given, lambda event: _translated(event, incoming.received_at, heartbeat_s))
+    events = Translations(
+        given, lambda event: _translated(event, incoming.received_at, heartbeat_s)
+    )
     key = query.get("key") or as_text(first.get("aid"))
     return Reading(events, key, key_paths=KEY_PATHS, user_token=query.get(USER_TOKEN))
 
@@ -101,11 +106,13 @@ def accepted(incoming: Incoming, outcome: Outcome) -> Answer:
 def refused(incoming: Incoming, refusal: Refusal) -> Answer:
     """A line of text; trackers look at the status only.
 
-    They try every status again but 2xx, 400, 401, 403, 410 and 422, for as long as they live, and send nothing else
-    in the meantime. So what will never be taken (413, 415) is a 400 to them.
+    They try every status again but 2xx, 400, 401, 403, 410 and 422, for as long as they live, and
+    send nothing else in the meantime. So what will never be taken (413, 415) is a 400 to them.
     """
     status = 400 if refusal.status in (413, 415) else refusal.status
-    return Answer(status, f"{refusal.field}: {refusal.reason}\n".encode("utf-8", "replace"), "text/plain")
+    return Answer(
+        status, f"{refusal.field}: {refusal.reason}\n".encode("utf-8", "replace"), "text/plain"
+    )
 
 
 def _heartbeat_s(query: Mapping[str, str]) -> float:
@@ -125,7 +132,9 @@ def _translated(source: Any, received_at: datetime, heartbeat_s: float) -> Trans
     try:
         return _event(as_object(source, "data"), received_at, heartbeat_s)
     except InvalidEvent as error:
-        return refused_event(source, error, stated_consent(source) if isinstance(source, dict) else None)
+        return refused_event(
+            source, error, stated_consent(source) if isinstance(source, dict) else None
+        )
 
 
 def _event(fields: dict[str, Any], received_at: datetime, heartbeat_s: float) -> Translated:
@@ -144,8 +153,8 @@ def _event(fields: dict[str, Any], received_at: datetime, heartbeat_s: float) ->
 def _who(fields: Mapping[str, Any], contexts: Contexts, facts: Sequence[Fact]) -> dict[str, Any]:
     """`user_id`, `anonymous_id` and `session_id`, as far as they are known.
 
-    A visitor without any id, but with a session (anonymous tracking with session tracking), is known for as long as
-    the session lasts.
+    A visitor without any id, but with a session (anonymous tracking with session tracking), is
+    known for as long as the session lasts.
     """
     session = contexts.first(f"{_SNOWPLOW}/client_session")
     session_id = _somebody(fields.get("sid"), session.get("sessionId"))
@@ -153,7 +162,11 @@ def _who(fields: Mapping[str, Any], contexts: Contexts, facts: Sequence[Fact]) -
         {
             "user_id": _somebody(fields.get("uid"), _account(contexts, facts)),
             "anonymous_id": _somebody(
-                fields.get("duid"), session.get("userId"), fields.get("tnuid"), fields.get("nuid"), session_id
+                fields.get("duid"),
+                session.get("userId"),
+                fields.get("tnuid"),
+                fields.get("nuid"),
+                session_id,
             ),
             "session_id": session_id,
         }
@@ -171,14 +184,18 @@ def _account(contexts: Contexts, facts: Sequence[Fact]) -> Any:
 
 def _somebody(*candidates: Any) -> str | None:
     """The first id that is one."""
-    return next((found for given in candidates if (found := as_id(given)) and found != _NOBODY), None)
+    return next(
+        (found for given in candidates if (found := as_id(given)) and found != _NOBODY), None
+    )
 
 
 def _surroundings(fields: Mapping[str, Any], contexts: Contexts) -> dict[str, Any]:
     """Page, device and tracker, as metadata."""
     place = contexts.first(f"{_SNOWPLOW}/geolocation_context")
     device = contexts.first(f"{_SNOWPLOW}/mobile_context")
-    found: dict[str, Any] = {ours: as_text(fields.get(theirs)) for theirs, ours in _PAGE_FIELDS.items()}
+    found: dict[str, Any] = {
+        ours: as_text(fields.get(theirs)) for theirs, ours in _PAGE_FIELDS.items()
+    }
     found |= {
         "page_view_id": as_id(contexts.first(f"{_SNOWPLOW}/web_page").get("id")),
         "page_type": as_text(contexts.first(f"{_ECOMMERCE}/page").get("type")),
@@ -192,7 +209,9 @@ def _surroundings(fields: Mapping[str, Any], contexts: Contexts) -> dict[str, An
 
 
 def _timestamp(fields: Mapping[str, Any], received_at: datetime) -> str:
-    """The true time (`ttm`) where the site set one, else the device's (`dtm`), else that of arrival."""
+    """The true time (`ttm`) where the site set one, else the device's (`dtm`), else that of
+    arrival.
+    """
     for name in ("ttm", "dtm"):
         told = time_of(fields.get(name), 0.001, name)
         if told is not None:

@@ -12,7 +12,8 @@ from pipeline.core.decay import MINUTE_MS, BucketRing
 
 # What rules about addresses may ask about.
 ADDRESS_SIGNALS = ("events_1m", "events_5m", "visitors_5m", "events_per_visitor_5m")
-# Kept are up to 10 min back, which `events_per_visitor_5m` reads, and 5 min more: so far ahead may a clock run.
+# Kept are up to 10 min back, which `events_per_visitor_5m` reads, and 5 min more: so far ahead may
+# a clock run.
 _WIDTH_MS, _LENGTH = 10_000, 91
 _VISITORS_WIDTH_MS, _VISITORS_LENGTH = 5 * MINUTE_MS, 3
 MAX_VISITOR_HASHES = 64
@@ -20,12 +21,14 @@ _HASHES = 2**32
 
 
 class AddressCounts(msgspec.Struct, array_like=True):
-    """Events and distinct visitors of one network address in the last minutes. `add` and `merge` commute.
+    """Events and distinct visitors of one network address in the last minutes. `add` and `merge`
+    commute.
 
-    Events are a ring of 10 s buckets. Visitors are, for each of the newest three spans of 5 min, the 64 smallest of
-    their 32-bit hashes: up to 63 visitors are counted exactly (but for hashes that collide), more are estimated from
-    how densely the hashes lie, with a standard error of about an eighth (k minimum values: Bar-Yossef, Jayram, Kumar,
-    Sivakumar, Trevisan, "Counting Distinct Elements in a Data Stream", RANDOM 2002). About 1.5 kB encoded at most.
+    Events are a ring of 10 s buckets. Visitors are, for each of the newest three spans of 5 min,
+    the 64 smallest of their 32-bit hashes: up to 63 visitors are counted exactly (but for hashes
+    that collide), more are estimated from how densely the hashes lie, with a standard error of
+    about an eighth (k minimum values: Bar-Yossef, Jayram, Kumar, Sivakumar, Trevisan, "Counting
+    Distinct Elements in a Data Stream", RANDOM 2002). About 1.5 kB encoded at most.
     """
 
     events: BucketRing = msgspec.field(default_factory=BucketRing)
@@ -51,7 +54,9 @@ class AddressCounts(msgspec.Struct, array_like=True):
 
     def copy(self) -> AddressCounts:
         """An independent state with the same content."""
-        return AddressCounts(self.events.copy(), {bucket: list(hashes) for bucket, hashes in self.visitors.items()})
+        return AddressCounts(
+            self.events.copy(), {bucket: list(hashes) for bucket, hashes in self.visitors.items()}
+        )
 
     def encode(self) -> bytes:
         """The stored form."""
@@ -65,8 +70,8 @@ class AddressCounts(msgspec.Struct, array_like=True):
     def signals(self, now_ms: int) -> dict[str, float]:
         """The signals that rules about addresses may name, at `now_ms`.
 
-        `visitors_5m` and `events_per_visitor_5m` look back to the start of the 5 min span that the window begins in:
-        5 to 10 min, both the same.
+        `visitors_5m` and `events_per_visitor_5m` look back to the start of the 5 min span that the
+        window begins in: 5 to 10 min, both the same.
         """
         first_span = (now_ms - 5 * MINUTE_MS) // _VISITORS_WIDTH_MS
         visitors = self._visitors(first_span, now_ms)
@@ -74,7 +79,8 @@ class AddressCounts(msgspec.Struct, array_like=True):
             "events_1m": self._events(MINUTE_MS, now_ms),
             "events_5m": self._events(5 * MINUTE_MS, now_ms),
             "visitors_5m": visitors,
-            "events_per_visitor_5m": self._events(now_ms - first_span * _VISITORS_WIDTH_MS, now_ms) / max(visitors, 1),
+            "events_per_visitor_5m": self._events(now_ms - first_span * _VISITORS_WIDTH_MS, now_ms)
+            / max(visitors, 1),
         }
 
     def _events(self, window_ms: int, now_ms: int) -> float:
@@ -82,7 +88,9 @@ class AddressCounts(msgspec.Struct, array_like=True):
 
     def _visitors(self, first_span: int, now_ms: int) -> float:
         last_span = now_ms // _VISITORS_WIDTH_MS
-        hashes = _smallest([found for span, found in self.visitors.items() if first_span <= span <= last_span])
+        hashes = _smallest(
+            [found for span, found in self.visitors.items() if first_span <= span <= last_span]
+        )
         if len(hashes) < MAX_VISITOR_HASHES:
             return float(len(hashes))
         return (MAX_VISITOR_HASHES - 1) * _HASHES / (hashes[-1] + 1)

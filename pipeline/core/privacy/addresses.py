@@ -1,4 +1,5 @@
-"""Network addresses: parsed, cut to their network in events, hashed where they leave the collector."""
+"""Network addresses: parsed, cut to their network in events, hashed where they leave the
+collector."""
 
 from __future__ import annotations
 
@@ -19,13 +20,14 @@ Address = IPv4Address | IPv6Address
 
 
 def client_address(forwarded_for: Sequence[str], peer: str | None) -> str | None:
-    """The address that a request came from, as text that is not validated; None where it is unknown.
+    """The address that a request came from, as text that is not validated; None where it is
+    unknown.
 
-    Google's front end, before Cloud Functions and Cloud Run, keeps the `X-Forwarded-For` that a client sends and
-    appends the address that it saw itself. So the last entry is the front end's word and all before it the client's,
-    who could write another one for every request. Without the header there is no front end, and the peer is the
-    client. Behind a load balancer of one's own the last entry is the balancer, the same for everybody: no key is to
-    be set there.
+    Google's front end, before Cloud Functions and Cloud Run, keeps the `X-Forwarded-For` that a
+    client sends and appends the address that it saw itself. So the last entry is the front end's
+    word and all before it the client's, who could write another one for every request. Without the
+    header there is no front end, and the peer is the client. Behind a load balancer of one's own
+    the last entry is the balancer, the same for everybody: no key is to be set there.
 
     Args:
         forwarded_for: the values of all `X-Forwarded-For` headers, in order.
@@ -37,8 +39,8 @@ def client_address(forwarded_for: Sequence[str], peer: str | None) -> str | None
 def parse_address(text: str) -> Address | None:
     """The address in a text from anywhere; None for what is none.
 
-    Reads `192.0.2.1:80`, `[2001:db8::1]`, `[2001:db8::1]:80` and a zone (`fe80::1%eth0`) as well. An IPv4 address in
-    IPv6's form (`::ffff:192.0.2.1`) is the IPv4 address.
+    Reads `192.0.2.1:80`, `[2001:db8::1]`, `[2001:db8::1]:80` and a zone (`fe80::1%eth0`) as well.
+    An IPv4 address in IPv6's form (`::ffff:192.0.2.1`) is the IPv4 address.
     """
     found = _WITH_PORT.fullmatch(text)
     plain = (found[1] or found[2] or "") if found else text
@@ -52,9 +54,9 @@ def parse_address(text: str) -> Address | None:
 def address_key(address: str | None, secret: bytes) -> str | None:
     """16 hexadecimal digits for the network that an address is in; None for what is no address.
 
-    The network is the address's /24 (IPv4) or /48 (IPv6), so that a key stands for no household. It is hashed with
-    `secret` (BLAKE2b, RFC 7693): without the secret the few millions of networks cannot be tried against a key, and
-    with a new one all keys are new.
+    The network is the address's /24 (IPv4) or /48 (IPv6), so that a key stands for no household. It
+    is hashed with `secret` (BLAKE2b, RFC 7693): without the secret the few millions of networks
+    cannot be tried against a key, and with a new one all keys are new.
 
     Args:
         address: text from anywhere, as `parse_address` reads it.
@@ -70,7 +72,8 @@ def address_key(address: str | None, secret: bytes) -> str | None:
 def truncated_address(value: Any) -> str | None:
     """The network of an address as text, its /24 (IPv4) or /48 (IPv6): `192.0.2.0`, `2001:db8:1::`.
 
-    An IPv4 address in IPv6's form is the IPv4 address. None for what is no address, port and list included.
+    An IPv4 address in IPv6's form is the IPv4 address. None for what is no address, port and list
+    included.
     """
     if not isinstance(value, str) or len(value) > MAX_ADDRESS_LENGTH:
         return None

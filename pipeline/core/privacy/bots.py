@@ -9,5 +9,6 @@ FIELD = "bot"
 
 
 def is_bot(event: Event) -> bool:
-    """True for an event that a bot made: its mark is a text, as the view `events_trusted` has it."""
+    """True for an event that a bot made: its mark is a text, as the view `events_trusted` has
+    it."""
     return isinstance(event.metadata.get(FIELD), str)

@@ -1,14 +1,15 @@
-"""Consent of a visitor: resolved from an event, its request, the browser and the default, and read back from an event.
+"""Consent of a visitor: resolved from an event, its request, the browser and the default, and read
+back from an event.
 
     Sec-GPC: 1  >  consent of the event  >  consent of the request  >  DNT: 1  >  the default
 
-Each of the two questions is answered by itself, by the first of these that answers it: an event that says nothing of
-personalization leaves it to its request.
+Each of the two questions is answered by itself, by the first of these that answers it: an event
+that says nothing of personalization leaves it to its request.
 
-Global Privacy Control binds in law in some places (California's CCPA regulations, section 7025, is one), so it goes
-first, before any answer to a banner. Do Not Track never became a standard and says what a browser was once set to; an
-answer that the visitor gave this site is later and about this site, so it goes before. `FRESHET_SIGNALS=ignore` looks
-at neither.
+Global Privacy Control binds in law in some places (California's CCPA regulations, section 7025, is
+one), so it goes first, before any answer to a banner. Do Not Track never became a standard and says
+what a browser was once set to; an answer that the visitor gave this site is later and about this
+site, so it goes before. `FRESHET_SIGNALS=ignore` looks at neither.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from pipeline.core.events import Event, InvalidEvent
 from pipeline.core.privacy.signals import Signal
 
 FIELD = "consent"
-"""Name of the field: `metadata.consent`; an event of a visitor who agreed to everything by default has none."""
+"""Name of the field: `metadata.consent`; an event of a visitor who agreed to everything by default
+has none."""
 
 
 class Consent(msgspec.Struct, frozen=True):
@@ -68,15 +70,15 @@ def resolve_consent(
     """Resolve the consent of an event, in the order of the module's docstring.
 
     Args:
-        fields: the event as the client wrote it. It states its consent as `consent` or as `metadata.consent`; where
-            it has both, only what both grant is granted.
+        fields: the event as the client wrote it. It states its consent as `consent` or as
+            `metadata.consent`; where it has both, only what both grant is granted.
         batch_consent: of the whole request, not validated; None where it has none.
         signal: of `signal_of`.
         default: for a question that nothing else answers.
 
     Raises:
-        InvalidEvent: field `consent`, when one that counts cannot be read: the event's own, and the request's where
-            the event's leaves a question open.
+        InvalidEvent: field `consent`, when one that counts cannot be read: the event's own, and the
+            request's where the event's leaves a question open.
     """
     if signal is Signal.GPC:
         return DENIED
@@ -96,17 +98,20 @@ def resolve_consent(
 def consent_of_rejected(
     fields: Mapping[str, Any], batch_consent: Any, signal: Signal | None, default: Consent = GRANTED
 ) -> Consent:
-    """As `resolve_consent`, of an event that is rejected, perhaps for a consent that cannot be read.
+    """As `resolve_consent`, of an event that is rejected, perhaps for a consent that cannot be
+    read.
 
-    Such an event is reported to its sender, so it never counts as withheld; and it becomes a dead letter only where no
-    signal, no default and nothing legible of its consents is against analytics. Replayed from there it personalizes
-    nothing, unless it says by then that it may.
+    Such an event is reported to its sender, so it never counts as withheld; and it becomes a dead
+    letter only where no signal, no default and nothing legible of its consents is against
+    analytics. Replayed from there it personalizes nothing, unless it says by then that it may.
     """
     try:
         return resolve_consent(fields, batch_consent, signal, default)
     except InvalidEvent:
         stated = (batch_consent, *_stated_in(fields))
-        denied = any(isinstance(one, dict) and one.get("analytics") not in (None, True) for one in stated)
+        denied = any(
+            isinstance(one, dict) and one.get("analytics") not in (None, True) for one in stated
+        )
         analytics = signal is None and default.analytics and not denied
         return Consent(analytics, personalization=not analytics)
 
@@ -121,12 +126,20 @@ def both_grant(one: Consent, other: Consent) -> Consent:
 def record(metadata: dict[str, Any], consent: Consent, batch_consent: Any = None) -> None:
     """Write the consent into the metadata of an accepted event, where it was stated or is not full.
 
-    After the event is parsed and has its id: what is derived from the content must not depend on the request.
+    After the event is parsed and has its id: what is derived from the content must not depend on
+    the request.
     """
     if FIELD not in metadata and batch_consent is None and consent.is_full:
         return
-    if not consent.is_full or _answers_anything(metadata.get(FIELD)) or _answers_anything(batch_consent):
-        metadata[FIELD] = {"analytics": consent.analytics, "personalization": consent.personalization}
+    if (
+        not consent.is_full
+        or _answers_anything(metadata.get(FIELD))
+        or _answers_anything(batch_consent)
+    ):
+        metadata[FIELD] = {
+            "analytics": consent.analytics,
+            "personalization": consent.personalization,
+        }
     else:
         metadata.pop(FIELD, None)  # `{}` and null: a default is no visitor's yes
 
@@ -134,8 +147,8 @@ def record(metadata: dict[str, Any], consent: Consent, batch_consent: Any = None
 def stored_consent(metadata: Mapping[str, Any]) -> Consent:
     """The consent in an event's metadata, as the collector recorded it.
 
-    Without any it is granted. Of what is there, only `true` grants: a publisher may skip the collector, and what
-    cannot be read is no agreement.
+    Without any it is granted. Of what is there, only `true` grants: a publisher may skip the
+    collector, and what cannot be read is no agreement.
     """
     stored = metadata.get(FIELD)
     if stored is None:
@@ -164,7 +177,8 @@ def _stated_in(fields: Mapping[str, Any]) -> tuple[Any, Any]:
 def _parse(value: Any) -> StatedConsent:
     """A stated consent, also one that was parsed already (the API's).
 
-    An object that names neither question has most likely misspelt one, and a denial must not be misread.
+    An object that names neither question has most likely misspelt one, and a denial must not be
+    misread.
     """
     if value is None:
         return _UNANSWERED

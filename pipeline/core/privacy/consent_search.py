@@ -9,15 +9,18 @@ from pipeline.core.privacy.consent import DENIED, GRANTED, Consent
 from pipeline.core.privacy.signals import Signal
 
 _MAX_QUOTED_BYTES = 64 * 1024
-"""More than a query can have; to undo the quoting of a whole body would hold up all other requests."""
+"""More than a query can have; to undo the quoting of a whole body would hold up all other
+requests."""
 _MAX_ESCAPES = 20_000
 """More than this, to be undone, would hold up all other requests: it counts as a denial."""
 _ESCAPED = re.compile(rb"(?<!\\)\\++u00([2-7][0-9a-fA-F])")
 """A character of ASCII as JSON may write it, also in a text within a text."""
 _MAX_MENTIONS = 2000
-"""More often than any request of the contract names a question: it counts as a denial and is not searched for."""
+"""More often than any request of the contract names a question: it counts as a denial and is not
+searched for."""
 _DENIES = {
-    # The word first and then what stands before it: a search for a fixed text takes a tenth of the time.
+    # The word first and then what stands before it: a search for a fixed text takes a tenth of the
+    # time.
     name: re.compile(
         rb"%b(?<![a-z0-9_]%b)[\\\"']{0,4}\s{0,9}[:=]\s{0,9}[\\\"']{0,4}(?:false|0|no|denied)(?![a-z0-9_.])"
         % (name.encode(), name.encode())
@@ -29,8 +32,9 @@ _DENIES = {
 def search_consent(text: bytes, signal: Signal | None, default: Consent = GRANTED) -> Consent:
     """The consent of a request of which no event can be parsed.
 
-    A question is denied where a signal or the default denies it, and where the text anywhere denies it in the
-    contract's words, `"analytics": false` or `consent.analytics=0`: for which visitor cannot be known.
+    A question is denied where a signal or the default denies it, and where the text anywhere denies
+    it in the contract's words, `"analytics": false` or `consent.analytics=0`: for which visitor
+    cannot be known.
     """
     if signal is not None or text.count(rb"\u00") > _MAX_ESCAPES:
         return DENIED
@@ -38,7 +42,8 @@ def search_consent(text: bytes, signal: Signal | None, default: Consent = GRANTE
     texts = [_unescaped(one).lower() for one in texts]
     denied = {name for name in _DENIES if any(_is_denied(name, one) for one in texts)}
     return Consent(
-        default.analytics and "analytics" not in denied, default.personalization and "personalization" not in denied
+        default.analytics and "analytics" not in denied,
+        default.personalization and "personalization" not in denied,
     )
 
 

@@ -29,11 +29,15 @@ HASH_PREFIX = "h_"
 PII = "pii"
 
 IDS = frozenset({"user_id", "anonymous_id", "session_id"})
-_CONTRACT = frozenset("event_id event timestamp sent_at ingest_time product_id metadata consent".split())
+_CONTRACT = frozenset(
+    "event_id event timestamp sent_at ingest_time product_id metadata consent".split()
+)
 
 
 class InvalidPolicy(ValueError):
-    """An argument of `FieldPolicy`, `drop`, `hash` or `key`, that cannot be used, and what was expected of it."""
+    """An argument of `FieldPolicy`, `drop`, `hash` or `key`, that cannot be used, and what was
+    expected of it.
+    """
 
     def __init__(self, argument: str, reason: str) -> None:
         self.argument = argument
@@ -44,24 +48,36 @@ class InvalidPolicy(ValueError):
 class FieldPolicy:
     """Changes an event before it is parsed. Addresses are always cut; the rest is as configured.
 
-    Names are exact, dotted paths: `user_id`, `metadata.email`, `metadata.context.traits.email`. A path may be
-    that of a value or of an object, but leads through objects only, not into lists. What stands beside the contract's
-    fields becomes metadata, so `metadata.email` is also an event's own `email`.
+    Names are exact, dotted paths: `user_id`, `metadata.email`, `metadata.context.traits.email`. A
+    path may be that of a value or of an object, but leads through objects only, not into lists.
+    What stands beside the contract's fields becomes metadata, so `metadata.email` is also an
+    event's own `email`.
 
     Args:
-        drop: fields to remove. The word `pii` stands for the names of `personal_names`, anywhere in the metadata.
-        hash: fields to replace by their hash: texts and numbers (as their text); objects, lists and booleans are
-            removed. The same value has the same hash wherever it stands, so a hashed `user_id` still is the same
-            visitor.
+        drop: fields to remove. The word `pii` stands for the names of `personal_names`, anywhere in
+            the metadata.
+        hash: fields to replace by their hash: texts and numbers (as their text); objects, lists and
+            booleans are removed. The same value has the same hash wherever it stands, so a hashed
+            `user_id` still is the same visitor.
         key: 16 to 64 bytes, the secret of the hashes.
-        keeps_unreadable: whether rejected input in which no field can be found is kept all the same. None: only where
-            no field is dropped or hashed.
+        keeps_unreadable: whether rejected input in which no field can be found is kept all the
+            same. None: only where no field is dropped or hashed.
 
     Raises:
         InvalidPolicy: naming the argument.
     """
 
-    __slots__ = ("_changes", "_dropped", "_has_ids", "_hashed", "_keeps_unreadable", "_key", "_names", "_pii", "_plain")
+    __slots__ = (
+        "_changes",
+        "_dropped",
+        "_has_ids",
+        "_hashed",
+        "_keeps_unreadable",
+        "_key",
+        "_names",
+        "_pii",
+        "_plain",
+    )
 
     def __init__(
         self,
@@ -88,7 +104,10 @@ class FieldPolicy:
         self._keeps_unreadable = self._plain if keeps_unreadable is None else keeps_unreadable
 
     def apply(self, fields: dict[str, Any]) -> None:
-        """Cut, drop and hash in an event as the client wrote it, in place. It never raises; twice is as once."""
+        """Cut, drop and hash in an event as the client wrote it, in place.
+
+        It never raises; twice is as once.
+        """
         for path, change in self._changes:
             _replace(fields, path, change)
         clean(fields, PII_FIELDS if self._pii else None)
@@ -117,11 +136,12 @@ class FieldPolicy:
     def letter(self, payload: bytes) -> bytes | None:
         """A rejected event as it may go to the dead letter.
 
-        Fields of a rejected or a vendor's event are not yet those of the contract. So, wherever they stand, addresses
-        are cut, and everything is removed that has the last name of a configured path (`email` of `metadata.email`),
-        as are the fields of `pii`; ids are dropped or hashed where they have the contract's names (`userId` is
-        `user_id`), and removed there if they are neither text nor number. Input that is no JSON, cannot be parsed
-        within bounds, or is larger than an event and has names to be searched, stays as it is, less users' tokens,
+        Fields of a rejected or a vendor's event are not yet those of the contract. So, wherever
+        they stand, addresses are cut, and everything is removed that has the last name of a
+        configured path (`email` of `metadata.email`), as are the fields of `pii`; ids are dropped
+        or hashed where they have the contract's names (`userId` is `user_id`), and removed there if
+        they are neither text nor number. Input that is no JSON, cannot be parsed within bounds, or
+        is larger than an event and has names to be searched, stays as it is, less users' tokens,
         where it may be kept, else there is None.
         """
         event = self._readable(payload)
@@ -133,7 +153,9 @@ class FieldPolicy:
         return payload if after == before and not repeats(payload, event) else after
 
     def _readable(self, payload: bytes) -> Any:
-        """The JSON value of a rejected event; None where it cannot, or should not, be searched for names."""
+        """The JSON value of a rejected event; None where it cannot, or should not, be searched for
+        names.
+        """
         if not self._plain and len(payload) > MAX_EVENT_BYTES:
             return None
         try:
@@ -166,8 +188,11 @@ class FieldPolicy:
         return self._hash(value) if isinstance(value, str) else value
 
     def _digest(self, text: str) -> str:
-        """BLAKE2b (RFC 7693) under the key: without the key no value can be tried against a hash."""
-        digest = blake2b(text.encode("utf-8", "surrogatepass"), key=self._key or b"", digest_size=HASH_BYTES)
+        """BLAKE2b (RFC 7693) under the key: without the key no value can be tried against a
+        hash."""
+        digest = blake2b(
+            text.encode("utf-8", "surrogatepass"), key=self._key or b"", digest_size=HASH_BYTES
+        )
         return HASH_PREFIX + digest.hexdigest()
 
 
@@ -175,7 +200,9 @@ _encoder = msgspec.json.Encoder()
 
 
 def _replace(fields: dict[str, Any], path: tuple[str, ...], change: Change) -> None:
-    """Put `change` of it in a value's place; None removes it. Metadata may stand beside the contract's fields, too."""
+    """Put `change` of it in a value's place; None removes it. Metadata may stand beside the
+    contract's fields, too.
+    """
     replace_at(fields, path, change)
     if path[0] == "metadata" and path[1] not in _CONTRACT | IDS:
         replace_at(fields, path[1:], change)
@@ -217,7 +244,9 @@ def _path(argument: str, name: str) -> tuple[str, ...]:
 
 def _check(drop: set[str], hash: set[str], key: bytes | None) -> None:
     if both := drop & hash:
-        raise InvalidPolicy("hash", f"expected a field to be dropped or hashed, got both for {min(both)}")
+        raise InvalidPolicy(
+            "hash", f"expected a field to be dropped or hashed, got both for {min(both)}"
+        )
     if numbers := {f"metadata.{name}" for name in NUMBER_METADATA} & hash:
         raise InvalidPolicy("hash", f"expected no field that is a number, got {min(numbers)}")
     if hash and key is None:

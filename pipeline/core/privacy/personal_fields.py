@@ -1,4 +1,5 @@
-"""Personal values of an event, found by their names and cut, removed or changed wherever they stand.
+"""Personal values of an event, found by their names and cut, removed or changed wherever they
+stand.
 
 Everything walks without recursion and looks at each value once: events are not trusted.
 """
@@ -14,12 +15,14 @@ from pipeline.core.privacy.personal_names import PII_IN_TRAITS, TRAITS, is_perso
 from pipeline.core.privacy.user_tokens import USER_TOKEN
 
 ADDRESS_FIELDS = frozenset(
-    "ip ip_address ipAddress client_ip clientIp clientIP user_ip userIp user_ipaddress remote_addr remote_ip"
+    "ip ip_address ipAddress client_ip clientIp clientIP user_ip userIp user_ipaddress remote_addr "
+    "remote_ip"
     " x_forwarded_for $ip uip".split()
 )
 """Under these names, exactly so, an address stands wherever in an event."""
 TOKEN_FIELDS = frozenset({USER_TOKEN, f"up.{USER_TOKEN}"})
-"""Under these names a user's token stands, the second in GA4's short form. It proves an id; no event keeps it."""
+"""Under these names a user's token stands, the second in GA4's short form. It proves an id; no
+event keeps it."""
 _CUT_FIELDS = ADDRESS_FIELDS | TOKEN_FIELDS
 _TOKEN_NAME = USER_TOKEN.encode()
 _QUOTES = rb"(?:[\\\"'\s]++|%(?:25)*+(?:2[027]|5[Cc]))*+"
@@ -45,7 +48,9 @@ def without_tokens(text: bytes) -> bytes | None:
     return _WRITTEN_TOKEN.sub(rb"\1***", text)
 
 
-def clean(root: Any, pii: frozenset[str] | None = None, names: frozenset[str] = frozenset()) -> None:
+def clean(
+    root: Any, pii: frozenset[str] | None = None, names: frozenset[str] = frozenset()
+) -> None:
     """Cut addresses, and remove tokens and what is named, in all objects and lists below, in place.
 
     Args:
@@ -64,11 +69,19 @@ def clean(root: Any, pii: frozenset[str] | None = None, names: frozenset[str] = 
                 _remove(node, [name for name in node if is_personal(name, personal)])
                 for name, value in node.items():
                     if type(value) is dict or type(value) is list:
-                        waiting.append((value, PII_IN_TRAITS if plain_name(name) in TRAITS else personal))
+                        waiting.append(
+                            (value, PII_IN_TRAITS if plain_name(name) in TRAITS else personal)
+                        )
                 continue
-            waiting += [(value, None) for value in node.values() if type(value) is dict or type(value) is list]
+            waiting += [
+                (value, None)
+                for value in node.values()
+                if type(value) is dict or type(value) is list
+            ]
         else:
-            waiting += [(value, personal) for value in node if type(value) is dict or type(value) is list]
+            waiting += [
+                (value, personal) for value in node if type(value) is dict or type(value) is list
+            ]
 
 
 def _cut_in(node: dict[str, Any]) -> None:
@@ -104,4 +117,8 @@ def replace_anywhere(root: Any, name: str, change: Change) -> None:
         if type(node) is dict:
             for found in [key for key in node if plain_name(key) == name]:
                 replace_at(node, (found,), change)
-        waiting += [v for v in (node.values() if type(node) is dict else node) if type(v) is dict or type(v) is list]
+        waiting += [
+            v
+            for v in (node.values() if type(node) is dict else node)
+            if type(v) is dict or type(v) is list
+        ]

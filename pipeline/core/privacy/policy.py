@@ -15,10 +15,12 @@ class Privacy:
     """Promises of an installation to its visitors.
 
     Attributes:
-        default: consent of visitors who said nothing; denied where the law asks for an agreement first.
+        default: consent of visitors who said nothing; denied where the law asks for an agreement
+            first.
         signals: whether DNT and GPC are honoured.
         fields: fields that are cut, dropped and hashed.
-        user_key: the secret, 16 to 64 bytes, of the tokens that prove user ids; None: no proof is asked for.
+        user_key: the secret, 16 to 64 bytes, of the tokens that prove user ids; None: no proof is
+            asked for.
     """
 
     default: Consent = GRANTED

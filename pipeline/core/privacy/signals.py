@@ -17,8 +17,8 @@ def signal_of(headers: Mapping[str, str]) -> Signal | None:
     """The signal of a request, of two the one that binds; None without one.
 
     Args:
-        headers: lower-case names. Only the value 1 is a signal (W3C Global Privacy Control, the Sec-GPC header field);
-            of several with commas between any.
+        headers: lower-case names. Only the value 1 is a signal (W3C Global Privacy Control, the
+            Sec-GPC header field); of several with commas between any.
     """
     return next((signal for signal in Signal if _is_set(headers.get(signal.value))), None)
 

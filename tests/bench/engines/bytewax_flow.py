@@ -1,4 +1,5 @@
-"""The features on bytewax: a stateful operator keyed by visitor, one object a visitor, one worker."""
+"""The features on bytewax: a stateful operator keyed by visitor, one object a visitor, one
+worker."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ from tests.bench.engines.contract import (
 
 
 class Decayed:
-    """Sums by key, each as of its own newest time; an older weight is decayed before it is added."""
+    """Sums by key, each as of its own newest time; an older weight is decayed before it is
+    added."""
 
     def __init__(self, half_life_ms: int) -> None:
         self.half_life_ms = half_life_ms
@@ -36,13 +38,20 @@ class Decayed:
     def add(self, key: str, weight: float, time_ms: int) -> None:
         value, as_of_ms = self.sums.get(key, (0.0, time_ms))
         if time_ms >= as_of_ms:
-            self.sums[key] = value * 2 ** ((as_of_ms - time_ms) / self.half_life_ms) + weight, time_ms
+            self.sums[key] = (
+                value * 2 ** ((as_of_ms - time_ms) / self.half_life_ms) + weight,
+                time_ms,
+            )
         else:
-            self.sums[key] = value + weight * 2 ** ((time_ms - as_of_ms) / self.half_life_ms), as_of_ms
+            self.sums[key] = (
+                value + weight * 2 ** ((time_ms - as_of_ms) / self.half_life_ms),
+                as_of_ms,
+            )
 
     def at(self, now_ms: int) -> dict[str, float]:
         return {
-            key: value * 2 ** ((as_of_ms - now_ms) / self.half_life_ms) for key, (value, as_of_ms) in self.sums.items()
+            key: value * 2 ** ((as_of_ms - now_ms) / self.half_life_ms)
+            for key, (value, as_of_ms) in self.sums.items()
         }
 
 
@@ -67,7 +76,9 @@ class Buckets:
 
 
 class VisitorLogic(StatefulBatchLogic[Event, Features, bytes]):  # type: ignore[misc]
-    """All of a visitor's state; bytewax hands it the events that wait for the visitor, and the end of the stream."""
+    """All of a visitor's state; bytewax hands it the events that wait for the visitor, and the end
+    of the stream.
+    """
 
     def __init__(self) -> None:
         self.user_id = ""

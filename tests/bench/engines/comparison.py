@@ -1,8 +1,9 @@
-"""Every engine on the same file, one after the other, each on one and the same core; speed, size, agreement.
+"""Every engine on the same file, one after the other, each on one and the same core; speed, size,
+agreement.
 
-A figure is the median of `ROUNDS` rounds in which all engines take turns. An engine is a process from its start to its
-end; its start-up is the same process on the first message alone, and its rate is that of the other messages. What it
-wrote is compared with the definition after every run.
+A figure is the median of `ROUNDS` rounds in which all engines take turns. An engine is a process
+from its start to its end; its start-up is the same process on the first message alone, and its rate
+is that of the other messages. What it wrote is compared with the definition after every run.
 """
 
 from __future__ import annotations
@@ -37,9 +38,11 @@ LIBRARY = (REPO / "pipeline" / "core" / "decay.py", ("DecayedSums", "BucketRing"
 
 @dataclass(frozen=True)
 class Engine:
-    """An entry of the comparison: `module` of this package, run as `python -m module MESSAGES ANSWER`.
+    """An entry of the comparison: `module` of this package, run as `python -m module MESSAGES
+    ANSWER`.
 
-    `files` hold the features as somebody wrote them for this engine; `on_library` where they stand on `LIBRARY`.
+    `files` hold the features as somebody wrote them for this engine; `on_library` where they stand
+    on `LIBRARY`.
     """
 
     name: str
@@ -56,12 +59,28 @@ class Engine:
     def lines_with_library(self) -> int:
         """The same, the two classes of `LIBRARY` included where it uses them."""
         path, classes = LIBRARY
-        return self.lines() + (code_lines(path.read_text(encoding="utf-8"), classes) if self.on_library else 0)
+        return self.lines() + (
+            code_lines(path.read_text(encoding="utf-8"), classes) if self.on_library else 0
+        )
 
 
 ENGINES = (
-    Engine("plain", "plain Python", OURS, "ours_plain", ("ours_plain.py", "ours_features.py"), on_library=True),
-    Engine("beam", "Beam, FnApiRunner", OURS, "ours_beam", ("ours_beam.py", "ours_features.py"), on_library=True),
+    Engine(
+        "plain",
+        "plain Python",
+        OURS,
+        "ours_plain",
+        ("ours_plain.py", "ours_features.py"),
+        on_library=True,
+    ),
+    Engine(
+        "beam",
+        "Beam, FnApiRunner",
+        OURS,
+        "ours_beam",
+        ("ours_beam.py", "ours_features.py"),
+        on_library=True,
+    ),
     Engine("bytewax", "bytewax", THEIRS, "bytewax_flow", ("bytewax_flow.py",)),
     Engine("flink", "Flink, PyFlink", THEIRS, "flink_job", ("flink_job.py",)),
 )
@@ -69,7 +88,9 @@ ENGINES = (
 
 @dataclass
 class Result:
-    """What an engine's runs gave; `failure` holds why there was no answer, empty where there was one."""
+    """What an engine's runs gave; `failure` holds why there was no answer, empty where there was
+    one.
+    """
 
     start_up_s: list[float] = field(default_factory=list)
     whole_s: list[float] = field(default_factory=list)
@@ -97,21 +118,28 @@ def run() -> list[Row]:
             (folder / "first.jsonl").write_text(lines.readline(), encoding="utf-8")
         with messages.open(encoding="utf-8") as lines:
             right = expected(lines)
-        print(f"engines: {events:,} events of {len(right):,} visitors: {source}, late and doubled", flush=True)
+        print(
+            f"engines: {events:,} events of {len(right):,} visitors: {source}, late and doubled",
+            flush=True,
+        )
         results = compare(ENGINES, folder, right)
     print(report(results, len(right), events - EVENTS_A_MESSAGE), flush=True)
     return rows(results, len(right), events - EVENTS_A_MESSAGE)
 
 
 def compare(engines: Sequence[Engine], folder: Path, right: Answer) -> dict[Engine, Result]:
-    """Let the engines take turns on `folder`'s first.jsonl and messages.jsonl; one that fails is not asked again."""
+    """Let the engines take turns on `folder`'s first.jsonl and messages.jsonl; one that fails is
+    not asked again.
+    """
     results = {engine: Result() for engine in engines}
     for turn in range(ROUNDS):
         for engine, result in results.items():
             if result.failure:
                 continue
             try:
-                result.start_up_s.append(timed(engine, folder / "first.jsonl", folder / f"{engine.name}-{turn}-first"))
+                result.start_up_s.append(
+                    timed(engine, folder / "first.jsonl", folder / f"{engine.name}-{turn}-first")
+                )
                 sink = folder / f"{engine.name}-{turn}"
                 result.whole_s.append(timed(engine, folder / "messages.jsonl", sink))
                 result.wrong = max(result.wrong, differences(right, read_answer(sink)), key=len)
@@ -121,11 +149,21 @@ def compare(engines: Sequence[Engine], folder: Path, right: Answer) -> dict[Engi
 
 
 def timed(engine: Engine, messages: Path, sink: Path) -> float:
-    """Seconds that the engine's process takes from start to end; Failed where it does not end well in `LIMIT_S`."""
-    command = [str(engine.python), "-m", f"tests.bench.engines.{engine.module}", str(messages), str(sink)]
+    """Seconds that the engine's process takes from start to end; Failed where it does not end well
+    in `LIMIT_S`.
+    """
+    command = [
+        str(engine.python),
+        "-m",
+        f"tests.bench.engines.{engine.module}",
+        str(messages),
+        str(sink),
+    ]
     with _one_core(), tempfile.TemporaryFile("w+", encoding="utf-8") as log:
         started = time.perf_counter()
-        process = subprocess.Popen(command, cwd=REPO, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(
+            command, cwd=REPO, stdout=log, stderr=log, start_new_session=True
+        )
         try:
             code = process.wait(LIMIT_S)
             seconds = time.perf_counter() - started
@@ -152,11 +190,15 @@ def report(results: dict[Engine, Result], visitors: int, events: int) -> str:
                 f"{median(result.start_up_s):.1f}" if answered else "-",
                 str(engine.lines()),
                 str(engine.lines_with_library()),
-                f"{visitors - len(result.wrong):,} of {visitors:,} visitors" if answered else "no answer",
+                f"{visitors - len(result.wrong):,} of {visitors:,} visitors"
+                if answered
+                else "no answer",
             ]
         )
         if result.failure or result.wrong:
-            notes.append(f"engines: {engine.title} DOES NOT AGREE: {result.failure or result.wrong[0]}")
+            notes.append(
+                f"engines: {engine.title} DOES NOT AGREE: {result.failure or result.wrong[0]}"
+            )
     agreed = "engines: all answers agree: windows exactly, interests to 1e-9, in each of the runs"
     return "\n".join(["", table(cells), "", *(notes or [agreed])])
 
@@ -168,27 +210,48 @@ def rows(results: dict[Engine, Result], visitors: int, events: int) -> list[Row]
     for engine, result in results.items():
         name, wrong = f"engines_{engine.name}", visitors if result.failure else len(result.wrong)
         if not result.failure:
-            beside = None if engine is floor or results[floor].failure else results[floor].rate(events)
+            beside = (
+                None if engine is floor or results[floor].failure else results[floor].rate(events)
+            )
             found += [
-                row(name, result.rate(events), "events/s", None, floor.title if beside else None, beside),
+                row(
+                    name,
+                    result.rate(events),
+                    "events/s",
+                    None,
+                    floor.title if beside else None,
+                    beside,
+                ),
                 row(f"{name}_start_up", median(result.start_up_s), "s"),
             ]
         found += [
-            row(f"{name}_lines", engine.lines(), "lines", None, "with library", engine.lines_with_library()),
+            row(
+                f"{name}_lines",
+                engine.lines(),
+                "lines",
+                None,
+                "with library",
+                engine.lines_with_library(),
+            ),
             row(f"{name}_disagreeing", wrong, "visitors", 0.0, "visitors", visitors),
         ]
     return found
 
 
 def _make_environment() -> None:
-    made = subprocess.run(["make", "--no-print-directory", ".venv-engines/.installed"], cwd=REPO, check=False)
+    made = subprocess.run(
+        ["make", "--no-print-directory", ".venv-engines/.installed"], cwd=REPO, check=False
+    )
     if made.returncode:
-        print("engines: .venv-engines is not there, so the engines in it will not answer", flush=True)
+        print(
+            "engines: .venv-engines is not there, so the engines in it will not answer", flush=True
+        )
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)  # its children too: Flink's JVM would outlive its parent
+        # its children too: Flink's JVM would outlive its parent
+        os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 

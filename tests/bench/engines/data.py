@@ -1,4 +1,6 @@
-"""The stream that every engine reads: real shop events where the file is there, else seeded ones; late and doubled."""
+"""The stream that every engine reads: real shop events where the file is there, else seeded ones;
+late and doubled.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,15 @@ REPEATS = 12
 SHARED_REPEATS = 6  # repeats in which a visitor comes back, so that some outgrow the remembered ids
 SHIFT_MS = 9 * HOUR_MS  # from a repeat to the next: 24 h windows expire within three
 LATEST_BY = 500  # places an event may come late in the stream
-DOUBLED = 0.05  # share of the events that come twice, the second time up to `LATEST_BY` places later still
+# share of the events that come twice, the second time up to `LATEST_BY` places later still
+DOUBLED = 0.05
 _NAMES = {"view": "view_product", "cart": "add_to_cart"}
 
 
 def write_stream(path: Path, base: Sequence[Event], repeats: int = REPEATS, seed: int = 46) -> int:
-    """Write `base` repeated, shuffled and doubled as messages, one JSON line each; returns the number of events."""
+    """Write `base` repeated, shuffled and doubled as messages, one JSON line each; returns the
+    number of events.
+    """
     events = disturbed(list(repeated(base, repeats)), seed)
     with path.open("w", encoding="utf-8") as lines:
         for start in range(0, len(events), EVENTS_A_MESSAGE):
@@ -76,7 +81,9 @@ def seeded_events(count: int, seed: int = 7) -> list[Event]:
 
 
 def repeated(base: Sequence[Event], repeats: int) -> Iterator[Event]:
-    """`base` again and again, later each time, under new event ids, by new visitors every `SHARED_REPEATS` repeats."""
+    """`base` again and again, later each time, under new event ids, by new visitors every
+    `SHARED_REPEATS` repeats.
+    """
     for repeat in range(repeats):
         for event in base:
             yield Event(

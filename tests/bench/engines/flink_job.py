@@ -1,4 +1,5 @@
-"""The features on Flink: a keyed process function over managed state, streaming mode, parallelism one.
+"""The features on Flink: a keyed process function over managed state, streaming mode, parallelism
+one.
 
 Python runs inside the JVM ("thread" mode), the faster of PyFlink's two ways to call it here.
 """
@@ -36,10 +37,14 @@ State = dict[str, Any]
 
 
 class FoldVisitor(KeyedProcessFunction):  # type: ignore[misc]
-    """One state object a visitor, read and written once an event; a timer at the end of the stream reads it."""
+    """One state object a visitor, read and written once an event; a timer at the end of the stream
+    reads it.
+    """
 
     def open(self, runtime_context: RuntimeContext) -> None:
-        self.visitor = runtime_context.get_state(ValueStateDescriptor("visitor", Types.PICKLED_BYTE_ARRAY()))
+        self.visitor = runtime_context.get_state(
+            ValueStateDescriptor("visitor", Types.PICKLED_BYTE_ARRAY())
+        )
 
     def process_element(self, value: Event, ctx: KeyedProcessFunction.Context) -> None:
         state = self.visitor.value()
@@ -56,7 +61,9 @@ class FoldVisitor(KeyedProcessFunction):  # type: ignore[misc]
 
 
 def empty() -> State:
-    """A visitor of whom nothing is known; plain containers, which pickle wherever the function runs."""
+    """A visitor of whom nothing is known; plain containers, which pickle wherever the function
+    runs.
+    """
     return {
         "now_ms": 0,
         "seen": {},
@@ -71,7 +78,9 @@ def count(state: State, event: Event) -> None:
     time_ms = event["time_ms"]
     state["now_ms"] = max(state["now_ms"], time_ms)
     for width_ms, length in RINGS.items():
-        add_to_buckets(state["buckets"][width_ms], CODES[event["event"]], time_ms // width_ms, length)
+        add_to_buckets(
+            state["buckets"][width_ms], CODES[event["event"]], time_ms // width_ms, length
+        )
     weight = INTEREST_WEIGHTS.get(event["event"])
     if weight:
         for name, half_life_ms in HALF_LIVES.items():
@@ -114,24 +123,36 @@ def features(user_id: str, state: State) -> Features:
             name: totals(state["buckets"][width_ms], (now_ms - length_ms) // width_ms)
             for name, (length_ms, width_ms) in WINDOWS.items()
         },
-        category={name: decayed(sums, now_ms, HALF_LIVES[name]) for name, sums in state["category"].items()},
-        brand={name: decayed(sums, now_ms, HALF_LIVES[name]) for name, sums in state["brand"].items()},
+        category={
+            name: decayed(sums, now_ms, HALF_LIVES[name])
+            for name, sums in state["category"].items()
+        },
+        brand={
+            name: decayed(sums, now_ms, HALF_LIVES[name]) for name, sums in state["brand"].items()
+        },
     )
 
 
 def totals(buckets: Buckets, first: int) -> list[int]:
     """Counts by type from bucket `first` on; the newest event's bucket is always among them."""
-    return [sum(column) for column in zip(*(buckets[each] for each in buckets if each >= first), strict=True)]
+    return [
+        sum(column)
+        for column in zip(*(buckets[each] for each in buckets if each >= first), strict=True)
+    ]
 
 
 def decayed(sums: Sums, now_ms: int, half_life_ms: int) -> dict[str, float]:
     """Every sum at `now_ms`."""
-    return {key: total * 2 ** ((as_of_ms - now_ms) / half_life_ms) for key, (total, as_of_ms) in sums.items()}
+    return {
+        key: total * 2 ** ((as_of_ms - now_ms) / half_life_ms)
+        for key, (total, as_of_ms) in sums.items()
+    }
 
 
 def main(source: str, sink: str) -> None:
     """Read the messages in `source`, write the features to part files under the folder `sink`."""
-    os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)  # the JVM's Python does not know the virtual environment
+    # the JVM's Python does not know the virtual environment
+    os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
     configuration = Configuration()
     configuration.set_string("python.execution-mode", "thread")
     configuration.set_string("pipeline.object-reuse", "true")

@@ -18,21 +18,34 @@ _LAYOUT = {
 
 
 def code_lines(source: str, classes: Collection[str] | None = None) -> int:
-    """Lines of `source` with code in them, of `classes` alone where given: no blank, comment, docstring or import."""
+    """Lines of `source` with code in them, of `classes` alone where given: no blank, comment,
+    docstring or import.
+    """
     tree = ast.parse(source)
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    code = {line for token in tokens if token.type not in _LAYOUT for line in range(token.start[0], token.end[0] + 1)}
+    code = {
+        line
+        for token in tokens
+        if token.type not in _LAYOUT
+        for line in range(token.start[0], token.end[0] + 1)
+    }
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom) or _is_docstring(node):
             code -= _span(node)
     if classes is not None:
-        found = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name in classes]
+        found = [
+            node for node in tree.body if isinstance(node, ast.ClassDef) and node.name in classes
+        ]
         code &= set().union(*map(_span, found))
     return len(code)
 
 
 def _is_docstring(node: ast.AST) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
 
 
 def _span(node: ast.AST) -> set[int]:

@@ -1,4 +1,6 @@
-"""The same state as a Beam combiner: one batch pipeline on the FnApiRunner, one worker in this process."""
+"""The same state as a Beam combiner: one batch pipeline on the FnApiRunner, one worker in this
+process.
+"""
 
 from __future__ import annotations
 

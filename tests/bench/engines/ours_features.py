@@ -1,4 +1,6 @@
-"""One visitor's features on Freshet's two monoids, for the plain fold and for Beam's combiner alike."""
+"""One visitor's features on Freshet's two monoids, for the plain fold and for Beam's combiner
+alike.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +22,11 @@ _by_time_and_id = itemgetter("time_ms", "event_id")
 
 
 class Visitor:
-    """Counts, interests and the newest `SEEN_IDS` events of one visitor; `add` and `merge` in any order.
+    """Counts, interests and the newest `SEEN_IDS` events of one visitor; `add` and `merge` in any
+    order.
 
-    The remembered events make `merge` exact too: one that both sides have counted is taken out once.
+    The remembered events make `merge` exact too: one that both sides have counted is taken out
+    once.
     """
 
     def __init__(self) -> None:
@@ -60,11 +64,19 @@ class Visitor:
             user_id=user_id,
             now_ms=self.now_ms,
             windows={
-                name: [self.rings[width_ms].total([code], length_ms, self.now_ms, width_ms) for code in CODES.values()]
+                name: [
+                    self.rings[width_ms].total([code], length_ms, self.now_ms, width_ms)
+                    for code in CODES.values()
+                ]
                 for name, (length_ms, width_ms) in WINDOWS.items()
             },
-            category={name: self.category[name].values(self.now_ms, HALF_LIVES[name]) for name in HALF_LIVES},
-            brand={name: self.brand[name].values(self.now_ms, HALF_LIVES[name]) for name in HALF_LIVES},
+            category={
+                name: self.category[name].values(self.now_ms, HALF_LIVES[name])
+                for name in HALF_LIVES
+            },
+            brand={
+                name: self.brand[name].values(self.now_ms, HALF_LIVES[name]) for name in HALF_LIVES
+            },
         )
 
     def _count(self, event: Event, times: int) -> None:

@@ -1,4 +1,6 @@
-"""The definition in contract.py, computed from all of a visitor's events at once: no state, no order, no engine."""
+"""The definition in contract.py, computed from all of a visitor's events at once: no state, no
+order, no engine.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,14 @@ from collections.abc import Iterable, Sequence
 from math import fsum, isclose
 from pathlib import Path
 
-from tests.bench.engines.contract import EVENT_NAMES, HALF_LIVES, INTEREST_WEIGHTS, WINDOWS, Event, Features
+from tests.bench.engines.contract import (
+    EVENT_NAMES,
+    HALF_LIVES,
+    INTEREST_WEIGHTS,
+    WINDOWS,
+    Event,
+    Features,
+)
 
 TOLERANCE = 1e-9  # relative and absolute, of an interest; all else is exact
 
@@ -21,18 +30,24 @@ def expected(messages: Iterable[str]) -> Answer:
     for message in messages:
         for event in json.loads(message):
             distinct[event["user_id"]][event["event_id"]] = event
-    return {user_id: _features(user_id, list(events.values())) for user_id, events in distinct.items()}
+    return {
+        user_id: _features(user_id, list(events.values())) for user_id, events in distinct.items()
+    }
 
 
 def read_answer(sink: Path) -> Answer:
-    """What an engine wrote to the file `sink`, or to the files under it; ValueError for a visitor that came twice."""
+    """What an engine wrote to the file `sink`, or to the files under it; ValueError for a visitor
+    that came twice.
+    """
     files = [sink] if sink.is_file() else sorted(path for path in sink.rglob("*") if path.is_file())
     answer: Answer = {}
     for path in files:
         for line in path.read_text(encoding="utf-8").splitlines():
             features: Features = json.loads(line)
             if features["user_id"] in answer:
-                raise ValueError(f"user_id: expected once in the answer, got {features['user_id']} twice")
+                raise ValueError(
+                    f"user_id: expected once in the answer, got {features['user_id']} twice"
+                )
             answer[features["user_id"]] = features
     return answer
 
@@ -57,7 +72,10 @@ def _features(user_id: str, events: Sequence[Event]) -> Features:
             name: _counts(events, (now_ms - length_ms) // width_ms, width_ms)
             for name, (length_ms, width_ms) in WINDOWS.items()
         },
-        category={name: _interest([(e["category"], e) for e in events], now_ms, h) for name, h in HALF_LIVES.items()},
+        category={
+            name: _interest([(e["category"], e) for e in events], now_ms, h)
+            for name, h in HALF_LIVES.items()
+        },
         brand={
             name: _interest([(e["brand"], e) for e in events if e["brand"]], now_ms, h)
             for name, h in HALF_LIVES.items()
@@ -70,7 +88,9 @@ def _counts(events: Iterable[Event], first_bucket: int, width_ms: int) -> list[i
     return [names.count(name) for name in EVENT_NAMES]
 
 
-def _interest(events: Iterable[tuple[str, Event]], now_ms: int, half_life_ms: int) -> dict[str, float]:
+def _interest(
+    events: Iterable[tuple[str, Event]], now_ms: int, half_life_ms: int
+) -> dict[str, float]:
     terms: defaultdict[str, list[float]] = defaultdict(list)
     for key, event in events:
         weight = INTEREST_WEIGHTS.get(event["event"], 0.0)

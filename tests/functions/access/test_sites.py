@@ -11,7 +11,10 @@ import pytest
 from functions.access.sites import Sites, UnknownKey
 from pipeline.runtime.environ import InvalidConfig
 
-SHOP = {"write_keys": {"browser": ["browser-key"], "server": ["server-key"]}, "origins": ["https://shop.example/"]}
+SHOP = {
+    "write_keys": {"browser": ["browser-key"], "server": ["server-key"]},
+    "origins": ["https://shop.example/"],
+}
 
 
 def sites(**options: Any) -> Sites:
@@ -32,7 +35,9 @@ def test_a_key_finds_its_site_and_says_whether_a_back_end_sends() -> None:
     assert made.find("news-key").name == "news"
 
 
-@pytest.mark.parametrize("key", [None, "", "browser-key ", "Browser-key", "browser-ke", "\ud800", "x" * 10_000])
+@pytest.mark.parametrize(
+    "key", [None, "", "browser-key ", "Browser-key", "browser-ke", "\ud800", "x" * 10_000]
+)
 def test_any_other_key_is_unknown(key: str | None) -> None:
     with pytest.raises(UnknownKey):
         sites(shop=SHOP).find(key)
@@ -51,18 +56,35 @@ def test_origins_bind_the_browser_key_and_not_the_back_ends() -> None:
         ('{"shop": ', "truncated"),
         ('{"Shop!": {"write_keys": {"browser": ["long-enough"]}}}', "key"),
         ('{"shop": {}}', "shop: .*write_keys"),
-        ('{"shop": {"write_keys": {"browser": ["long-enough"]}, "plan": "/nowhere.json"}}', "shop: /nowhere.json"),
-        ('{"shop": {"write_keys": {"browser": ["long-enough"]}, "origins": ["shop.example"]}}', "scheme://host"),
         (
-            '{"shop": {"write_keys": {"browser": ["long-enough"]}, "origins": ["https://*.shop.example"]}}',
+            '{"shop": {"write_keys": {"browser": ["long-enough"]}, "plan": "/nowhere.json"}}',
+            "shop: /nowhere.json",
+        ),
+        (
+            '{"shop": {"write_keys": {"browser": ["long-enough"]}, "origins": ["shop.example"]}}',
+            "scheme://host",
+        ),
+        (
+            '{"shop": {"write_keys": {"browser": ["long-enough"]}, "origins": '
+            '["https://*.shop.example"]}}',
             "shop: origins",
         ),
-        ('{"shop": {"write_keys": {"browser": ["long-enough"]}, "origins": ["https://shop.example/en"]}}', "origins"),
+        (
+            '{"shop": {"write_keys": {"browser": ["long-enough"]}, "origins": '
+            '["https://shop.example/en"]}}',
+            "origins",
+        ),
         ('{"shop": {"write_keys": {}}}', "at least one write key"),
         ('{"shop": {"write_keys": {"browser": ["short"]}}}', "write_keys.browser"),
         ('{"shop": {"write_keys": {"browser": ["long-enough"]}, "orgins": []}}', "orgins"),
-        ('{"shop": {"write_keys": {"browser": ["long-enough"]}, "requests_per_s": 0}}', "requests_per_s"),
-        ('{"shop": {"write_keys": {"browser": ["long-enough"], "server": ["long-enough"]}}}', "stands twice"),
+        (
+            '{"shop": {"write_keys": {"browser": ["long-enough"]}, "requests_per_s": 0}}',
+            "requests_per_s",
+        ),
+        (
+            '{"shop": {"write_keys": {"browser": ["long-enough"], "server": ["long-enough"]}}}',
+            "stands twice",
+        ),
     ],
 )
 def test_a_mistake_is_named_without_the_secret(text: str, named: str) -> None:
@@ -73,7 +95,8 @@ def test_a_mistake_is_named_without_the_secret(text: str, named: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "origin", ["http://localhost:3000", "https://Shop.example", "capacitor://localhost", "http://[::1]:8000"]
+    "origin",
+    ["http://localhost:3000", "https://Shop.example", "capacitor://localhost", "http://[::1]:8000"],
 )
 def test_origins_are_taken_as_browsers_write_them(origin: str) -> None:
     made = sites(shop=SHOP | {"origins": [origin]})

@@ -1,4 +1,6 @@
-"""A site's own plan: what it takes, what it says of the rest, and that nothing broken or foreign gets into one."""
+"""A site's own plan: what it takes, what it says of the rest, and that nothing broken or foreign
+gets into one.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,10 @@ PURCHASE: dict[str, Any] = {
             "properties": {
                 "price": {"type": "number", "exclusiveMinimum": 0, "maximum": 10_000},
                 "currency": {"enum": ["EUR", "USD"]},
-                "items": {"type": "array", "items": {"properties": {"sku": {"$ref": "#/$defs/sku"}}}},
+                "items": {
+                    "type": "array",
+                    "items": {"properties": {"sku": {"$ref": "#/$defs/sku"}}},
+                },
             },
         }
     },
@@ -42,7 +47,9 @@ PURCHASE: dict[str, Any] = {
 PLAN = Plan.load({"events": {"purchase": PURCHASE}})
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(max_size=3),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 
@@ -70,7 +77,8 @@ def plan_of(schema: Any) -> Plan:
     return Plan.load({"events": {"purchase": schema}})
 
 
-# ---- what it says of events ---------------------------------------------------------------------------------------
+# ---- what it says of events
+# ---------------------------------------------------------------------------------------
 
 
 def test_an_event_that_keeps_the_plan_passes_and_stays_as_it_was() -> None:
@@ -92,7 +100,9 @@ def test_a_violation_tells_the_path_the_rule_and_the_value() -> None:
 def test_the_bounds_of_a_range_are_those_of_json_schema() -> None:
     PLAN.check(with_metadata(price=10_000))
     PLAN.check(with_metadata(price=5e-324))
-    assert violation(with_metadata(price=0)).reason.endswith("less than or equal to the minimum of 0")
+    assert violation(with_metadata(price=0)).reason.endswith(
+        "less than or equal to the minimum of 0"
+    )
 
 
 def test_what_is_missing_is_named() -> None:
@@ -178,7 +188,9 @@ SECRETIVE: dict[str, Any] = {
 
 @pytest.mark.parametrize("keyword", SECRETIVE)
 def test_neither_field_nor_reason_quotes_what_was_sent(keyword: str) -> None:
-    """They are logged and become attributes of dead letters; what the plan itself says may stand in them."""
+    """They are logged and become attributes of dead letters; what the plan itself says may stand in
+    them.
+    """
     rules = {keyword: SECRETIVE[keyword], **({"then": False} if keyword == "if" else {})}
     plan = plan_of({"properties": {"metadata": {"properties": {"x": rules}}}})
     values: list[Any] = ["SECRET!", ["SECRET!", "SECRET!"], {"SECRET": "SECRET!"}]
@@ -195,16 +207,26 @@ def test_of_an_object_or_a_list_nothing_is_shown() -> None:
 
 @pytest.mark.parametrize("keyword", ["additionalProperties", "unevaluatedProperties"])
 def test_a_name_that_only_the_sender_knows_is_a_star_and_shown_to_the_sender(keyword: str) -> None:
-    plan = plan_of({"properties": {"metadata": {"properties": {"price": True, "currency": True}, keyword: False}}})
+    plan = plan_of(
+        {
+            "properties": {
+                "metadata": {"properties": {"price": True, "currency": True}, keyword: False}
+            }
+        }
+    )
     error = violation(with_metadata(prise=1), plan)
     assert (error.field, error.value) == ("metadata.*", "prise")
     assert error.reason.endswith("no other fields are allowed")
-    assert violation(with_metadata(deep={"x": 1}), plan_of({"properties": {"metadata": {keyword: {"type": "string"}}}}))
+    assert violation(
+        with_metadata(deep={"x": 1}),
+        plan_of({"properties": {"metadata": {keyword: {"type": "string"}}}}),
+    )
 
 
 def test_names_of_fields_that_a_rule_forbids_are_not_quoted() -> None:
     error = violation(
-        with_metadata(SECRET=1), plan_of({"properties": {"metadata": {"propertyNames": {"maxLength": 5}}}})
+        with_metadata(SECRET=1),
+        plan_of({"properties": {"metadata": {"propertyNames": {"maxLength": 5}}}}),
     )
     assert error.field == "metadata.*"
     assert error.reason.endswith("a name of a field is not allowed")
@@ -220,7 +242,10 @@ def test_whatever_is_sent_passes_or_is_invalid(value: Any, name: str) -> None:
 @pytest.mark.parametrize("value", ["\ud800", b"bytes", {1: 2}, datetime(2026, 1, 1, tzinfo=UTC)])
 def test_what_is_no_json_is_invalid(value: Any) -> None:
     error = violation(with_metadata(currency=value))
-    assert (error.field, error.reason) == ("event", "violates rule /events/purchase: expected plain JSON")
+    assert (error.field, error.reason) == (
+        "event",
+        "violates rule /events/purchase: expected plain JSON",
+    )
 
 
 def test_patterns_take_linear_time() -> None:
@@ -230,7 +255,8 @@ def test_patterns_take_linear_time() -> None:
     assert time.perf_counter() - started_s < 1.0
 
 
-# ---- what a plan may be -------------------------------------------------------------------------------------------
+# ---- what a plan may be
+# -------------------------------------------------------------------------------------------
 
 
 def refused(source: Any) -> str:
@@ -246,7 +272,10 @@ def refused(source: Any) -> str:
             {"properties": {"metadata": {"properties": {"price": {"minimun": 1}}}}},
             "/properties/metadata/properties/price:",
         ),
-        ({"requird": ["user_id"]}, ": Unevaluated properties are not allowed ('requird' was unexpected)"),
+        (
+            {"requird": ["user_id"]},
+            ": Unevaluated properties are not allowed ('requird' was unexpected)",
+        ),
         ({"properties": {"user_id": {"type": "strin"}}}, "/properties/user_id/type: "),
         ({"properties": {"user_id": {"minLength": -1}}}, "/properties/user_id/minLength: "),
         ({"properties": {"a/b": {"pattern": "("}}}, "/properties/a~1b/pattern: "),
@@ -266,10 +295,18 @@ def test_no_reference_leads_outside(tmp_path: Path) -> None:
     target = tmp_path / "other.json"
     target.write_text("{}")
     beside = (tmp_path / "plan.json").as_uri()
-    for reference in ("https://example.com/x.json", "http://127.0.0.1:9/", target.as_uri(), str(target), "other.json"):
+    for reference in (
+        "https://example.com/x.json",
+        "http://127.0.0.1:9/",
+        target.as_uri(),
+        str(target),
+        "other.json",
+    ):
         assert "/events/purchase" in refused({"events": {"purchase": {"$ref": reference}}})
         assert "/events/purchase" in refused({"events": {"purchase": {"$dynamicRef": reference}}})
-        assert "/events/purchase" in refused({"events": {"purchase": {"$id": beside, "$ref": reference}}})
+        assert "/events/purchase" in refused(
+            {"events": {"purchase": {"$id": beside, "$ref": reference}}}
+        )
 
 
 @pytest.mark.parametrize(
@@ -301,7 +338,8 @@ def test_a_plan_is_read_from_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b"\xff", b"[" * 100_000, b'{"events": {}}' + b" " * MAX_PLAN_BYTES]
+    "content",
+    [b"", b"{", b"[]", b"\xff", b"[" * 100_000, b'{"events": {}}' + b" " * MAX_PLAN_BYTES],
 )
 def test_a_file_that_is_no_plan_is_refused_with_its_path(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "plan.json"

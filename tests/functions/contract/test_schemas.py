@@ -1,4 +1,5 @@
-"""The schemas and the parser agree on every event, and the tracking plan is what the schemas say."""
+"""The schemas and the parser agree on every event, and the tracking plan is what the schemas
+say."""
 
 from __future__ import annotations
 
@@ -33,14 +34,19 @@ from pipeline.core.vocabulary import EVENT_CODES
 
 SCHEMAS = documents()
 BASE = "https://freshet.invalid/schemas/"
-REGISTRY = jsonschema_rs.Registry([(f"{BASE}{name}.json", schema) for name, schema in SCHEMAS.items()])
+REGISTRY = jsonschema_rs.Registry(
+    [(f"{BASE}{name}.json", schema) for name, schema in SCHEMAS.items()]
+)
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 EVENT = {"event_id": "e1", "event": "click", "timestamp": "2026-01-01T12:00:00Z", "user_id": "u1"}
 
 
 def validator(name: str, pointer: str = "") -> jsonschema_rs.Draft202012Validator:
     return jsonschema_rs.Draft202012Validator(
-        {"$ref": f"{BASE}{name}.json#{pointer}"}, registry=REGISTRY, offline=True, validate_formats=True
+        {"$ref": f"{BASE}{name}.json#{pointer}"},
+        registry=REGISTRY,
+        offline=True,
+        validate_formats=True,
     )
 
 
@@ -50,7 +56,9 @@ VALIDATORS = {name: validator(name) for name in SCHEMAS}
 def schema_accepts(event: dict[str, Any]) -> bool:
     """By the schema of its name; what has no readable name is custom."""
     name = event.get("event")
-    return VALIDATORS[name if isinstance(name, str) and name in EVENT_CODES else CUSTOM].is_valid(event)
+    return VALIDATORS[name if isinstance(name, str) and name in EVENT_CODES else CUSTOM].is_valid(
+        event
+    )
 
 
 def parser_accepts(event: dict[str, Any]) -> bool:
@@ -66,31 +74,57 @@ def parser_accepts(event: dict[str, Any]) -> bool:
     return True
 
 
-# ---- events: good ones, and such as are good in most -----------------------------------------------------------------
+# ---- events: good ones, and such as are good in most
+# -----------------------------------------------------------------
 
 ASSIGNED = st.characters(exclude_categories=("Cs", "Cn"))
 """Whether characters are printable that Unicode 14 had not assigned depends on whom one asks."""
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(ASSIGNED),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(ASSIGNED, max_size=5), inner, max_size=3),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(ASSIGNED),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(ASSIGNED, max_size=5), inner, max_size=3)
+    ),
     max_leaves=5,
 )
 IDS = st.one_of(
     st.text(st.characters(categories=("L", "N", "P", "S")), min_size=1, max_size=20),
     st.text(ASSIGNED, max_size=5),
-    st.sampled_from(["", " ", "a" * 256, "a" * 257, "é" * 256, "\U0001f600" * 256, "a\n", "\x00", "\u200b", "\u00a0"]),
+    st.sampled_from(
+        [
+            "",
+            " ",
+            "a" * 256,
+            "a" * 257,
+            "é" * 256,
+            "\U0001f600" * 256,
+            "a\n",
+            "\x00",
+            "\u200b",
+            "\u00a0",
+        ]
+    ),
     st.none(),
 )
 TIMES = st.one_of(
-    st.datetimes(datetime(1001, 1, 1), datetime(2999, 1, 1), timezones=st.just(UTC)).map(datetime.isoformat),
+    st.datetimes(datetime(1001, 1, 1), datetime(2999, 1, 1), timezones=st.just(UTC)).map(
+        datetime.isoformat
+    ),
     st.from_regex(
-        r"\A[12][0-9]{3}-[0-1][0-9]-[0-3][0-9][Tt _][0-2][0-9]:[0-6][0-9]:[0-6][0-9]([.,][0-9]{0,9})?"
+        r"\A[12][0-9]{3}-[0-1][0-9]-[0-3][0-9][Tt "
+        r"_][0-2][0-9]:[0-6][0-9]:[0-6][0-9]([.,][0-9]{0,9})?"
         r"([Zz]|[+-][0-2][0-9]:?[0-6][0-9]|)\Z"
     ),
     JSON,
 )
 NUMBERS = st.one_of(
-    st.floats(0, 1e15), st.integers(-2, 2), st.sampled_from([10**15, 10**15 + 1, 10**400, 1.5e15, -0.0, 5e-324, True])
+    st.floats(0, 1e15),
+    st.integers(-2, 2),
+    st.sampled_from([10**15, 10**15 + 1, 10**400, 1.5e15, -0.0, 5e-324, True]),
 )
 VALUES = st.none() | st.text(ASSIGNED, max_size=5) | NUMBERS | JSON
 SPOKEN_OF = sorted(NUMBER_METADATA | TEXT_METADATA)
@@ -100,7 +134,10 @@ GOOD_METADATA = st.fixed_dictionaries(
     {},
     optional={
         **{name: st.none() | st.text(ASSIGNED, max_size=5) for name in TEXT_METADATA},
-        **{name: st.none() | st.floats(0, 1e15) | st.integers(0, 10**15) for name in NUMBER_METADATA},
+        **{
+            name: st.none() | st.floats(0, 1e15) | st.integers(0, 10**15)
+            for name in NUMBER_METADATA
+        },
     },
 )
 
@@ -114,18 +151,24 @@ GOOD = st.builds(
         {
             "event_id": GOOD_IDS,
             "event": st.sampled_from(sorted(EVENT_CODES)) | GOOD_IDS,
-            "timestamp": st.datetimes(datetime(1001, 1, 1), datetime(2999, 1, 1), timezones=ZONES).map(
-                datetime.isoformat
-            ),
+            "timestamp": st.datetimes(
+                datetime(1001, 1, 1), datetime(2999, 1, 1), timezones=ZONES
+            ).map(datetime.isoformat),
             "anonymous_id": GOOD_IDS,
             "product_id": GOOD_IDS,
         },
-        optional={"user_id": GOOD_IDS | st.none(), "session_id": GOOD_IDS | st.none(), "metadata": GOOD_METADATA},
+        optional={
+            "user_id": GOOD_IDS | st.none(),
+            "session_id": GOOD_IDS | st.none(),
+            "metadata": GOOD_METADATA,
+        },
     ),
 )
 NAMES = st.sampled_from(SPOKEN_OF) | st.text(ASSIGNED, max_size=8)
 ANY: dict[str, st.SearchStrategy[Any]] = {
-    **dict.fromkeys(["event_id", "user_id", "anonymous_id", "session_id", "product_id"], IDS | JSON),
+    **dict.fromkeys(
+        ["event_id", "user_id", "anonymous_id", "session_id", "product_id"], IDS | JSON
+    ),
     "event": st.sampled_from(sorted(EVENT_CODES)) | IDS | JSON,
     "timestamp": TIMES,
     "ingest_time": JSON,
@@ -185,9 +228,12 @@ def test_they_agree_on_every_day_of_a_leap_year_and_on_the_end_of_every_february
 @pytest.mark.parametrize(
     "text",
     """
-    2026-01-01t12:00:00z|2026-01-01 12:00:00Z|2026-01-01T12:00Z|2026-01-01T12:00:00+0000|2026-01-01T12:00:00+00
-    2026-01-01T12:00:00.123456789Z|2026-01-01T12:00:00.Z|2026-01-01T12:00:00,5Z|2026-01-01T23:59:60Z|2026-01-01
-    2026-01-01T24:00:00Z|2026-01-01T12:00:00|2026-01-01T12:00:00+23:59|2026-01-01T12:00:00+24:00|20260101T120000Z
+    2026-01-01t12:00:00z|2026-01-01 12:00:00Z|2026-01-01T12:00Z|2026-01-01T12:00:00+0000
+    2026-01-01T12:00:00+00
+    2026-01-01T12:00:00.123456789Z|2026-01-01T12:00:00.Z|2026-01-01T12:00:00,5Z|2026-01-01T23:59:60Z
+    2026-01-01
+    2026-01-01T24:00:00Z|2026-01-01T12:00:00|2026-01-01T12:00:00+23:59|2026-01-01T12:00:00+24:00
+    20260101T120000Z
     2026-01-01T12:00:00-00:00|2026-01-01T12:00:00+14:60|２026-01-01T12:00:00Z|2026-01-01_12:00:00Z|
     """.replace("\n    ", "|").split("|"),
 )
@@ -198,7 +244,9 @@ def test_they_agree_on_how_a_time_may_be_written(text: str) -> None:
 
 
 def test_they_agree_on_every_assigned_character() -> None:
-    """Of those that Unicode 14, which Python 3.11 knows, had not assigned, a validator may know better."""
+    """Of those that Unicode 14, which Python 3.11 knows, had not assigned, a validator may know
+    better.
+    """
     ids = validator(COMMON, "/$defs/id")
     for character in map(chr, range(sys.maxunicode + 1)):
         if unicodedata.category(character) not in ("Cs", "Cn"):
@@ -213,7 +261,9 @@ def test_times_beyond_what_a_schema_knows_are_left_to_the_parser() -> None:
 
 
 @given(DOUBTED, st.text(ASSIGNED, min_size=1, max_size=10).filter(str.isprintable))
-def test_what_the_common_part_accepts_passes_as_custom_under_any_unknown_name(event: dict[str, Any], name: str) -> None:
+def test_what_the_common_part_accepts_passes_as_custom_under_any_unknown_name(
+    event: dict[str, Any], name: str
+) -> None:
     event["event"] = f"my {name}"
     assert VALIDATORS[CUSTOM].is_valid(event) == VALIDATORS[COMMON].is_valid(event)
 
@@ -224,7 +274,8 @@ def test_a_known_name_is_no_custom_event_nor_another() -> None:
         assert [other for other in EVENTS if VALIDATORS[other].is_valid(event)] == [name]
 
 
-# ---- what they are ------------------------------------------------------------------------------------------------
+# ---- what they are
+# ------------------------------------------------------------------------------------------------
 
 
 def test_there_is_a_schema_for_every_name_that_the_stored_states_know() -> None:
@@ -245,7 +296,9 @@ def test_every_schema_is_one_of_the_draft_and_describes_itself(name: str) -> Non
 
 
 @pytest.mark.parametrize("name", table.metadata_fields(SCHEMAS[COMMON]))
-def test_every_field_has_a_description_a_type_and_a_range_and_every_number_a_unit(name: str) -> None:
+def test_every_field_has_a_description_a_type_and_a_range_and_every_number_a_unit(
+    name: str,
+) -> None:
     schema = SCHEMAS[COMMON]["$defs"][name]
     assert schema["description"].endswith(".")
     assert table.kind(schema) in {"string", "number", "object"}
@@ -280,7 +333,9 @@ def test_there_is_no_schema_file_that_no_table_has() -> None:
 def test_the_event_names_of_the_browser_sdk_are_not_stale() -> None:
     text = sdk_types.TYPES.read_text("utf-8")
     assert all(f'| "{name}"' in text for name in EVENT_CODES)
-    assert sdk_types.typed(text) == text, "web/sdk/freshet.d.ts is stale: run `make schemas ARGS=--write`"
+    assert sdk_types.typed(text) == text, (
+        "web/sdk/freshet.d.ts is stale: run `make schemas ARGS=--write`"
+    )
 
 
 def test_a_file_of_types_without_event_names_is_refused() -> None:
@@ -288,7 +343,8 @@ def test_a_file_of_types_without_event_names_is_refused() -> None:
         sdk_types.typed("export type Other = string;")
 
 
-# ---- the tracking plan --------------------------------------------------------------------------------------------
+# ---- the tracking plan
+# --------------------------------------------------------------------------------------------
 
 
 def test_the_document_is_not_stale() -> None:
@@ -300,7 +356,11 @@ def test_the_document_is_not_stale() -> None:
 
 def test_the_plan_tells_of_every_event_and_field() -> None:
     plan = table.tables()
-    for name in [*EVENT_CODES, *table.metadata_fields(SCHEMAS[COMMON]), *SCHEMAS[COMMON]["required"]]:
+    for name in [
+        *EVENT_CODES,
+        *table.metadata_fields(SCHEMAS[COMMON]),
+        *SCHEMAS[COMMON]["required"],
+    ]:
         assert f"| `{name}` |" in plan
 
 
@@ -329,4 +389,6 @@ def test_the_command_refuses_what_it_does_not_know(capsys: pytest.CaptureFixture
 
 
 def test_the_zip_holds_the_schemas() -> None:
-    assert {f"functions/contract/schemas/{VERSION}/{name}.json" for name in SCHEMAS} <= set(package.contents())
+    assert {f"functions/contract/schemas/{VERSION}/{name}.json" for name in SCHEMAS} <= set(
+        package.contents()
+    )

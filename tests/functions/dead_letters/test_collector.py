@@ -29,7 +29,14 @@ SHOP = Origin("shop", "server")
 
 
 def event(event_id: str, **metadata: object) -> Event:
-    return Event(event_id=event_id, event="lamp", timestamp=NOW, user_id="u", ingest_time=NOW, metadata=metadata)
+    return Event(
+        event_id=event_id,
+        event="lamp",
+        timestamp=NOW,
+        user_id="u",
+        ingest_time=NOW,
+        metadata=metadata,
+    )
 
 
 class Fake(HTTPServer):
@@ -75,7 +82,10 @@ def fake() -> Iterator[Fake]:
 
 
 def test_the_places_of_rejected_events_are_returned(fake: Fake) -> None:
-    fake.body = b'{"accepted":1,"rejected":1,"errors":[{"index":1,"event_id":null,"field":"f","reason":"r","value":1}]}'
+    fake.body = (
+        b'{"accepted":1,"rejected":1,"errors":'
+        b'[{"index":1,"event_id":null,"field":"f","reason":"r","value":1}]}'
+    )
     assert Collector(f"{fake.url}/", "key").send([event("e1"), event("e2")], SHOP, NOW) == [1]
     assert fake.paths == ["/v1/events"]
 
@@ -105,7 +115,11 @@ def test_site_and_sender_go_along_and_cannot_become_other_headers(
         (202, b"{}", "cannot be read"),
         (202, b'{"accepted":1,"rejected":0,"errors":[]}', "does not say of each event"),
         (202, b'{"accepted":0,"rejected":2,"errors":[]}', "does not say of each event"),
-        (202, b'{"accepted":1,"rejected":1,"errors":[{"index":2,"field":"f","reason":"r"}]}', "not say of each"),
+        (
+            202,
+            b'{"accepted":1,"rejected":1,"errors":[{"index":2,"field":"f","reason":"r"}]}',
+            "not say of each",
+        ),
         (200, b"Hello", "answered 200: Hello"),
         (302, b"", "answered 302"),
         (503, b'{"detail":"server: not stored"}', "answered 503: server: not stored"),
@@ -149,7 +163,11 @@ def batches_of(events: Iterable[Event]) -> list[list[Event]]:
 
 
 def test_a_request_holds_up_to_500_events_or_a_megabyte() -> None:
-    assert [len(batch) for batch in batches_of(event(f"e{number}") for number in range(1001))] == [500, 500, 1]
+    assert [len(batch) for batch in batches_of(event(f"e{number}") for number in range(1001))] == [
+        500,
+        500,
+        1,
+    ]
     large = batches_of(event(f"e{number}", text="x" * 50_000) for number in range(40))
     assert [len(batch) for batch in large] == [20, 20]
     assert batches_of([]) == []
@@ -165,7 +183,10 @@ def test_a_request_is_full_and_within_its_bounds(size: int) -> None:
     batches = batches_of(event(f"e{number}", text="x" * size) for number in range(1200))
     assert len(batches) > 1
     assert max(len(request_body(batch, NOW)) for batch in batches) <= MAX_BODY_BYTES
-    assert sum(len(msgspec.json.decode(request_body(batch, NOW))["events"]) for batch in batches) == 1200
+    assert (
+        sum(len(msgspec.json.decode(request_body(batch, NOW))["events"]) for batch in batches)
+        == 1200
+    )
 
 
 @pytest.mark.parametrize("value", [[[]] * 100, [1] * 5000, "\\ud83d" * 3000])

@@ -1,7 +1,7 @@
 """`make dead-letters` on the real BigQuery, collector and Pub/Sub: listed, repaired, replayed once.
 
-The collector here has sites and hashes the ids of visitors, which in a vendor's dead letter stand under the vendor's
-names.
+The collector here has sites and hashes the ids of visitors, which in a vendor's dead letter stand
+under the vendor's names.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ BROWSERS = {"site": "shop", "sender": "browser"}
 
 @dataclass
 class Desk:
-    """A client of the collector, the warehouse that dead letters are put into, and what was published.
+    """A client of the collector, the warehouse that dead letters are put into, and what was
+    published.
 
     `source` is this test's alone.
     """
@@ -72,11 +73,21 @@ class Desk:
             payload = {"events": payload} if isinstance(payload, list) else payload
             data = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
             at = RECEIVED + timedelta(minutes=number)
-            self.insert(DeadLetter.of(data, InvalidEvent(field, reason), self.source, at, attributes).row())
+            self.insert(
+                DeadLetter.of(data, InvalidEvent(field, reason), self.source, at, attributes).row()
+            )
 
     def reject(self, method: str, target: str, content: Any = None, count: int = 1) -> None:
-        """Send what the collector rejects, and put its dead letters into the warehouse as the pipeline does."""
-        body = content if isinstance(content, bytes) else None if content is None else json.dumps(content).encode()
+        """Send what the collector rejects, and put its dead letters into the warehouse as the
+        pipeline does.
+        """
+        body = (
+            content
+            if isinstance(content, bytes)
+            else None
+            if content is None
+            else json.dumps(content).encode()
+        )
         self.http.request(method, target, content=body)
         for message in self.topics.dead_letters(count):
             attributes = message.attributes | {"source": self.source}
@@ -96,12 +107,15 @@ class Desk:
         return self.rows("dead_letters_open")
 
     def rows(self, view: str) -> list[dict[str, Any]]:
-        return self._query(f"select * from `{{dataset}}.{view}` where source = '{{source}}' order by payload")
+        return self._query(
+            f"select * from `{{dataset}}.{view}` where source = '{{source}}' order by payload"
+        )
 
     def records(self) -> list[tuple[str, int, int]]:
         """(outcome, events, refused) of this test's replays."""
         rows = self._query(
-            """select outcome, events, refused from `{dataset}.dead_letters_replayed` where letter_id in
+            """select outcome, events, refused from `{dataset}.dead_letters_replayed`
+            where letter_id in
             (select letter_id from `{dataset}.dead_letters_unique` where source = '{source}')
             order by outcome, events"""
         )
@@ -110,13 +124,18 @@ class Desk:
     def split(self) -> list[str]:
         """The payloads of this test's dead letters that went in part."""
         rows = self._query(
-            """select payload from `{dataset}.dead_letters_unique` join `{dataset}.dead_letters_replayed`
-            using (letter_id) where source = '{source}' and outcome = 'split'"""
+            """select payload from `{dataset}.dead_letters_unique`
+            join `{dataset}.dead_letters_replayed` using (letter_id)
+            where source = '{source}' and outcome = 'split'"""
         )
         return [row["payload"] for row in rows]
 
     def published(self, messages: int = 1) -> list[Event]:
-        return [event for message in self.topics.events(messages) for event in decode_message(message.data)]
+        return [
+            event
+            for message in self.topics.events(messages)
+            for event in decode_message(message.data)
+        ]
 
     def published_ids(self, messages: int = 1) -> list[str]:
         return sorted(event.event_id for event in self.published(messages))
@@ -134,7 +153,9 @@ def place() -> Iterator[Stack]:
         "FRESHET_UNREADABLE": "keep",
         "FRESHET_SITES": json.dumps(SITES),
     }
-    with Stack(f"test-letters-{os.getpid()}", free_ports(), ("pubsub", "bigquery", "collector"), env) as stack:
+    with Stack(
+        f"test-letters-{os.getpid()}", free_ports(), ("pubsub", "bigquery", "collector"), env
+    ) as stack:
         yield stack
         stack.check()
     shutil.rmtree(stack.folder)
@@ -144,7 +165,10 @@ def place() -> Iterator[Stack]:
 def desk(place: Stack) -> Iterator[Desk]:
     client = bigquery_client(place.env)
     url = place.env["FRESHET_COLLECTOR_URL"]
-    with Topics(place.env) as topics, httpx.Client(base_url=url, trust_env=False, timeout=10.0) as http:
+    with (
+        Topics(place.env) as topics,
+        httpx.Client(base_url=url, trust_env=False, timeout=10.0) as http,
+    ):
         yield Desk(place.env, http, client, topics, uuid4().hex[:8])
     client.close()
 
@@ -169,7 +193,9 @@ def test_open_letters_are_listed_by_field_and_reason_and_doubles_count_once(
     assert "secret" not in said
 
 
-def test_without_a_command_letters_are_listed(place: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_command_letters_are_listed(
+    place: Stack, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main([], place.env) == 0
     assert "open letters: " in capsys.readouterr().out
 
@@ -191,7 +217,9 @@ def test_filters_say_which_letters(desk: Desk, capsys: pytest.CaptureFixture[str
 def test_a_letter_is_shown_whole_on_request_without_what_a_terminal_would_obey(
     desk: Desk, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    desk.put(b'{"event": "\x1b[2J\xe2\x80\xaeclick"}', event("second"), field="metadata.\x1b]0;x\x07\n")
+    desk.put(
+        b'{"event": "\x1b[2J\xe2\x80\xaeclick"}', event("second"), field="metadata.\x1b]0;x\x07\n"
+    )
     assert desk.run("list", "--show", "1") == 0
     said = capsys.readouterr().out
     assert '{"event": "\\x1b[2J\\u202eclick"}' in said and "second" not in said
@@ -215,7 +243,9 @@ def test_replayed_letters_are_one_message_with_their_ids_and_a_second_replay_rep
     assert desk.published_ids() == ["e1", "e2", "e3"]
 
 
-def test_a_letter_that_is_shown_tells_its_site_and_protocol(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_letter_that_is_shown_tells_its_site_and_protocol(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
     attributes = {"site": "shop", "protocol": "segment", "path": "/v1/track"}
     desk.put({}, attributes=attributes)
     assert desk.run("list", "--show", "1") == 0
@@ -281,11 +311,20 @@ def test_an_exported_file_is_edited_by_hand_and_replayed_once(
     file = tmp_path / "letters.jsonl"
     assert desk.run("export", str(file)) == 0
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    lines = {line["encoding"] + line["payload"][:20]: line for line in map(json.loads, file.read_text().splitlines())}
-    text, other, binary = (lines[name] for name in sorted(lines, key=lambda n: (n.startswith("base64"), "e2" in n)))
+    lines = {
+        line["encoding"] + line["payload"][:20]: line
+        for line in map(json.loads, file.read_text().splitlines())
+    }
+    text, other, binary = (
+        lines[name] for name in sorted(lines, key=lambda n: (n.startswith("base64"), "e2" in n))
+    )
     assert {"letter_id", "received_at", "source", "field", "reason", "attributes"} <= set(text)
     assert (binary["encoding"], binary["payload"]) == ("base64", "/wA=")
-    edited = [{**text, "payload": event("e1")}, {**other, "payload": json.dumps(event("e2"))}, binary]
+    edited = [
+        {**text, "payload": event("e1")},
+        {**other, "payload": json.dumps(event("e2"))},
+        binary,
+    ]
     file.write_bytes(b"\xef\xbb\xbf" + "\r\n\r\n".join(map(json.dumps, edited)).encode())
     assert desk.run("replay", str(file)) == 0
     assert desk.published_ids() == ["e1", "e2"]
@@ -345,7 +384,9 @@ def test_a_file_with_a_line_that_is_no_letter_is_refused_before_anything_is_sent
     assert file.read_bytes() == before and desk.published(0) == []
 
 
-def test_no_file_is_written_over(desk: Desk, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_file_is_written_over(
+    desk: Desk, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "edited.jsonl"
     file.write_text("an afternoon's work")
     assert desk.run("export", str(file)) == 2
@@ -359,10 +400,16 @@ def test_no_file_is_written_over(desk: Desk, tmp_path: Path, capsys: pytest.Capt
     [
         (("fix", "--set", "event"), "fix: expected a FILE to repair"),
         (("fix", "--dry-run", "--set", "event"), "--set: expected field=value, got 'event'"),
-        (("fix", "--dry-run", "--set", "metadata.price=much"), "set: metadata.price: expected a number, got 'much'"),
+        (
+            ("fix", "--dry-run", "--set", "metadata.price=much"),
+            "set: metadata.price: expected a number, got 'much'",
+        ),
         (("replay", "--shift", "inf"), "shift: expected at most"),
         (("replay", "nothing.jsonl"), "FILE: expected a file that exists, got nothing.jsonl"),
-        (("replay", "nothing.jsonl", "--field", "x"), "replay: expected a FILE or filters, got both"),
+        (
+            ("replay", "nothing.jsonl", "--field", "x"),
+            "replay: expected a FILE or filters, got both",
+        ),
         (("list", "--since", "yesterday"), "--since: expected an RFC 3339 time"),
     ],
 )
@@ -373,7 +420,9 @@ def test_what_cannot_be_done_as_asked_is_told(
     assert f"dead-letters: {message}" in capsys.readouterr().err
 
 
-def test_a_warehouse_that_is_not_there_is_no_traceback(place: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_warehouse_that_is_not_there_is_no_traceback(
+    place: Stack, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["list"], {**place.env, "FRESHET_DATASET": "none"}) == 1
     assert "BigQuery did not do it" in capsys.readouterr().err
     assert main(["list"], {}) == 2
@@ -401,21 +450,48 @@ def test_a_row_that_lacks_all_but_its_time_is_a_letter_that_stays(
 
 def segment(**fields: Any) -> dict[str, Any]:
     """A batch of one message, whose sender says not who the visitor is."""
-    message = {"type": "track", "event": "Lamp", "messageId": "m1", "timestamp": NOW.isoformat(), **fields}
+    message = {
+        "type": "track",
+        "event": "Lamp",
+        "messageId": "m1",
+        "timestamp": NOW.isoformat(),
+        **fields,
+    }
     return {"writeKey": KEY, "batch": [message]}
 
 
-# ---- each protocol -------------------------------------------------------------------------------------------------
+# ---- each protocol
+# -------------------------------------------------------------------------------------------------
 
 SNOWPLOW = {
     "schema": "iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4",
-    "data": [{"e": "pv", "eid": "e1", "aid": KEY, "dtm": str(NOW_MS), "url": "https://shop.example/", "duid": ""}],
+    "data": [
+        {
+            "e": "pv",
+            "eid": "e1",
+            "aid": KEY,
+            "dtm": str(NOW_MS),
+            "url": "https://shop.example/",
+            "duid": "",
+        }
+    ],
 }
 MIXPANEL = {
     "event": "Product Viewed",
-    "properties": {"token": KEY, "distinct_id": "$device:d1", "time": "noon", "$insert_id": "i1", "product_id": "p1"},
+    "properties": {
+        "token": KEY,
+        "distinct_id": "$device:d1",
+        "time": "noon",
+        "$insert_id": "i1",
+        "product_id": "p1",
+    },
 }
-AMPLITUDE = {"device_id": "d1", "time": NOW_MS, "insert_id": "i1", "event_properties": {"product_id": "p1"}}
+AMPLITUDE = {
+    "device_id": "d1",
+    "time": NOW_MS,
+    "insert_id": "i1",
+    "event_properties": {"product_id": "p1"},
+}
 MEASURED = {"client_id": "1.2", "timestamp_micros": NOW_MS * 1000}
 BAD_ITEM = {"name": "view_item", "params": {"items": [{"price": 9.5}]}}
 TAG = f"/g/collect?v=2&tid={KEY}&cid=1.2&_p=7"
@@ -426,7 +502,11 @@ CASES: dict[str, tuple[tuple[Any, ...], tuple[str, ...], tuple[str, str | None, 
         ("view_product", "p1", "d1"),
     ),
     "segment, one message": (
-        ("POST", "/v1/track", {"writeKey": KEY, "anonymousId": "d1", "messageId": "m2", "evnt": "Lamp"}),
+        (
+            "POST",
+            "/v1/track",
+            {"writeKey": KEY, "anonymousId": "d1", "messageId": "m2", "evnt": "Lamp"},
+        ),
         ("--rename", "evnt=event"),
         ("Lamp", None, "d1"),
     ),
@@ -474,7 +554,9 @@ CASES: dict[str, tuple[tuple[Any, ...], tuple[str, ...], tuple[str, str | None, 
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_rejected_event_is_repaired_and_arrives_with_what_the_collector_does_to_ids(desk: Desk, case: str) -> None:
+def test_a_rejected_event_is_repaired_and_arrives_with_what_the_collector_does_to_ids(
+    desk: Desk, case: str
+) -> None:
     request, repairs, (name, product_id, visitor) = CASES[case]
     desk.reject(*request)
     assert desk.run("replay", *repairs) == 0
@@ -497,7 +579,8 @@ def test_an_event_without_an_id_is_the_same_one_when_it_is_replayed_again(desk: 
     assert desk.published_ids() == first
 
 
-# ---- what a letter may hold ------------------------------------------------------------------------------------
+# ---- what a letter may hold
+# ------------------------------------------------------------------------------------
 
 
 def test_an_order_of_which_the_visitor_was_missing_is_all_of_its_purchases(desk: Desk) -> None:
@@ -511,17 +594,32 @@ def test_an_order_of_which_the_visitor_was_missing_is_all_of_its_purchases(desk:
 
 
 def test_letters_of_several_protocols_and_our_own_go_together(desk: Desk) -> None:
-    desk.reject("POST", "/v1/batch", segment(userId="anna", timestamp=(NOW - timedelta(days=3)).isoformat()))
-    desk.reject("POST", "/2/httpapi", {"api_key": KEY, "events": [AMPLITUDE | {"event_type": "Lamp", "time": 1.7e12}]})
-    ours = {"event_id": "e1", "event": "click", "user_id": "anna", "timestamp": (NOW - timedelta(days=3)).isoformat()}
+    desk.reject(
+        "POST", "/v1/batch", segment(userId="anna", timestamp=(NOW - timedelta(days=3)).isoformat())
+    )
+    desk.reject(
+        "POST",
+        "/2/httpapi",
+        {"api_key": KEY, "events": [AMPLITUDE | {"event_type": "Lamp", "time": 1.7e12}]},
+    )
+    ours = {
+        "event_id": "e1",
+        "event": "click",
+        "user_id": "anna",
+        "timestamp": (NOW - timedelta(days=3)).isoformat(),
+    }
     desk.reject("POST", f"/v1/events?key={KEY}", {"events": [ours]})
     assert desk.run("replay") == 0
     assert desk.published_ids() == ["e1", "i1", "m1"]
     assert desk.records() == [("replayed", 1, 0)] * 3
 
 
-def test_a_clock_that_ran_ahead_is_shifted_in_a_file_and_replayed(desk: Desk, tmp_path: Path) -> None:
-    desk.reject("POST", "/v1/batch", segment(userId="anna", timestamp=(NOW + timedelta(days=2)).isoformat()))
+def test_a_clock_that_ran_ahead_is_shifted_in_a_file_and_replayed(
+    desk: Desk, tmp_path: Path
+) -> None:
+    desk.reject(
+        "POST", "/v1/batch", segment(userId="anna", timestamp=(NOW + timedelta(days=2)).isoformat())
+    )
     file = tmp_path / "letters.jsonl"
     assert desk.run("fix", "--shift", "-172800", "--to", str(file)) == 0
     assert desk.run("replay", str(file)) == 0
@@ -550,10 +648,13 @@ def test_a_body_that_could_not_be_read_is_edited_and_split(desk: Desk, tmp_path:
     assert desk.open() == []
 
 
-# ---- what stays --------------------------------------------------------------------------------------------------
+# ---- what stays
+# --------------------------------------------------------------------------------------------------
 
 
-def test_a_dry_run_tells_what_would_become_of_a_vendors_letter(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_tells_what_would_become_of_a_vendors_letter(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
     desk.reject("POST", "/v1/batch", segment())
     assert desk.run("fix", "--dry-run", "--show", "1", "--set", "userId=anna") == 0
     said = capsys.readouterr().out
@@ -568,8 +669,16 @@ def test_a_dry_run_tells_what_would_become_of_a_vendors_letter(desk: Desk, capsy
     ("env", "code", "told"),
     [
         ({"FRESHET_BACKFILL_KEY": "guess"}, 1, "the collector answered 403: backfill: "),
-        ({"FRESHET_COLLECTOR_URL": "http://127.0.0.1:9"}, 1, "the collector at http://127.0.0.1:9 does not answer"),
-        ({"FRESHET_BACKFILL_KEY": ""}, 2, "FRESHET_BACKFILL_KEY: expected the collector's backfill key, got nothing"),
+        (
+            {"FRESHET_COLLECTOR_URL": "http://127.0.0.1:9"},
+            1,
+            "the collector at http://127.0.0.1:9 does not answer",
+        ),
+        (
+            {"FRESHET_BACKFILL_KEY": ""},
+            2,
+            "FRESHET_BACKFILL_KEY: expected the collector's backfill key, got nothing",
+        ),
         ({"FRESHET_COLLECTOR_URL": ""}, 2, "--collector: expected the address of the collector"),
     ],
 )
@@ -587,7 +696,8 @@ def test_an_address_that_is_none_is_told(desk: Desk, capsys: pytest.CaptureFixtu
     assert "--collector: expected an address such as https://" in capsys.readouterr().err
 
 
-# ---- each for its site ---------------------------------------------------------------------------------------------
+# ---- each for its site
+# ---------------------------------------------------------------------------------------------
 
 
 def test_each_dead_letter_is_replayed_for_its_own_site_and_sender(desk: Desk) -> None:
@@ -604,7 +714,9 @@ def test_each_dead_letter_is_replayed_for_its_own_site_and_sender(desk: Desk) ->
     assert desk.run("replay", "--set", "userId=anna") == 0
     messages = desk.topics.events(3)
     found = {e.event_id: m.attributes for m in messages for e in decode_message(m.data)}
-    assert {name: {key: stored[key] for key in ("site", "sender")} for name, stored in found.items()} == {
+    assert {
+        name: {key: stored[key] for key in ("site", "sender")} for name, stored in found.items()
+    } == {
         **origins,
         "m1": {"site": "shop", "sender": "server"},
         "m2": {"site": "shop", "sender": "browser"},
@@ -621,12 +733,17 @@ def test_a_dead_letter_of_a_site_that_there_is_not_stays_and_the_others_go(
     assert desk.run("replay") == 1
     said = capsys.readouterr()
     assert "replayed letters: 1" in said.out and "letters that stay: 2" in said.out
-    assert "2  the collector answered 400: site: expected the name of a site in X-Freshet-Replay" in said.err
+    assert (
+        "2  the collector answered 400: site: expected the name of a site in X-Freshet-Replay"
+        in said.err
+    )
     assert desk.published_ids() == ["e3"]
     assert len(desk.open()) == 2
 
 
-def test_what_was_hashed_before_it_became_a_dead_letter_is_the_same_visitor_after_its_replay(desk: Desk) -> None:
+def test_what_was_hashed_before_it_became_a_dead_letter_is_the_same_visitor_after_its_replay(
+    desk: Desk,
+) -> None:
     hashed = HASHED.apply_id("anonymous_id", "a")
     desk.put(event("e1"), event("e2", anonymous_id=hashed))
     assert desk.run("replay") == 0
@@ -640,7 +757,9 @@ def test_consent_that_was_found_goes_along_and_what_was_denied_is_not_stored(des
     denied = json.dumps({"analytics": False, "personalization": False})
     desk.put(event("e3"), reason="e3", attributes=BROWSERS | {"consent": denied})
     assert desk.run("replay") == 0
-    assert {one.event_id: one.metadata["consent"]["personalization"] for one in desk.published()} == {
+    assert {
+        one.event_id: one.metadata["consent"]["personalization"] for one in desk.published()
+    } == {
         "e1": True,
         "e2": False,
     }
@@ -651,7 +770,9 @@ def test_what_the_sites_plan_refuses_is_a_dead_letter_of_its_own_with_the_same_s
     desk: Desk, capsys: pytest.CaptureFixture[str]
 ) -> None:
     desk.reject("POST", "/v1/batch", segment(messageId="m3") | {"writeKey": STRICT_KEY})
-    desk.reject("POST", "/v1/batch", segment(messageId="m4", event="Shade") | {"writeKey": STRICT_KEY})
+    desk.reject(
+        "POST", "/v1/batch", segment(messageId="m4", event="Shade") | {"writeKey": STRICT_KEY}
+    )
     assert desk.run("replay", "--set", "userId=anna") == 0
     assert "events that the collector rejected: 1" in capsys.readouterr().out
     assert desk.published_ids() == ["m4"]
@@ -659,4 +780,7 @@ def test_what_the_sites_plan_refuses_is_a_dead_letter_of_its_own_with_the_same_s
     assert [json.loads(payload)["messageId"] for payload in desk.split()] == ["m3"]
     [letter] = desk.topics.dead_letters(1)
     assert (letter.attributes["protocol"], json.loads(letter.data)["event_id"]) == ("native", "m3")
-    assert {name: letter.attributes[name] for name in ("site", "sender")} == {"site": "strict", "sender": "server"}
+    assert {name: letter.attributes[name] for name in ("site", "sender")} == {
+        "site": "strict",
+        "sender": "server",
+    }

@@ -1,4 +1,6 @@
-"""Dead letters of our own protocol: read again, repaired by rule, with the consent that the collector found."""
+"""Dead letters of our own protocol: read again, repaired by rule, with the consent that the
+collector found.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,12 @@ RECEIVED = NOW - timedelta(hours=1)
 
 def event(**fields: Any) -> dict[str, Any]:
     """An event that passes, but for what `fields` say; None leaves a field out."""
-    base = {"event_id": "e1", "event": "click", "anonymous_id": "a", "timestamp": "2024-12-31T22:59:00Z"}
+    base = {
+        "event_id": "e1",
+        "event": "click",
+        "anonymous_id": "a",
+        "timestamp": "2024-12-31T22:59:00Z",
+    }
     return {name: value for name, value in {**base, **fields}.items() if value is not None}
 
 
@@ -66,8 +73,11 @@ def test_a_letter_whose_user_is_unproven_is_replayed_without_the_user_id_alone()
     assert [(e.user_id, e.anonymous_id) for e in found.good] == [(None, "a")] and found.changed == 1
 
 
-def test_a_clock_that_ran_ahead_when_the_letter_came_is_still_wrong_later_until_it_is_shifted() -> None:
-    ahead = event(timestamp="2024-12-31T23:30:00Z")  # half an hour after it was received, half an hour ago now
+def test_a_clock_that_ran_ahead_when_the_letter_came_is_still_wrong_later_until_it_is_shifted() -> (
+    None
+):
+    # half an hour after it was received, half an hour ago now
+    ahead = event(timestamp="2024-12-31T23:30:00Z")
     assert reasons(tried(ahead)) == ["timestamp: expected at most 5 min after ingest"]
     found = tried(ahead, shift_s=-1800.0)
     assert [e.timestamp for e in found.good] == [RECEIVED] and found.changed == 1
@@ -79,13 +89,33 @@ def test_a_clock_that_ran_ahead_when_the_letter_came_is_still_wrong_later_until_
         ({"event": None, "name": "click"}, {"rename": (("name", "event"),)}, "event", "click"),
         ({"event": 5}, {"assign": (("event", "search"),)}, "event", "search"),
         ({"user_id": ""}, {"drop": ("user_id",)}, "user_id", None),
-        ({"metadata": {"price": "9.50"}}, {"number": ("metadata.price",)}, "metadata", {"price": 9.5}),
+        (
+            {"metadata": {"price": "9.50"}},
+            {"number": ("metadata.price",)},
+            "metadata",
+            {"price": 9.5},
+        ),
         ({"metadata": {"price": "12"}}, {"number": ("metadata.price",)}, "metadata", {"price": 12}),
         ({"metadata": {"price": "?"}}, {"drop": ("metadata.price",)}, "metadata", {}),
-        ({"metadata": {"price": "?"}}, {"assign": (("metadata.price", "7"),)}, "metadata", {"price": 7}),
+        (
+            {"metadata": {"price": "?"}},
+            {"assign": (("metadata.price", "7"),)},
+            "metadata",
+            {"price": 7},
+        ),
         ({"price": "?"}, {"assign": (("price", "7"),)}, "metadata", {"price": 7}),
-        ({"metadata": 3}, {"drop": ("metadata",), "assign": (("metadata.url", "/"),)}, "metadata", {"url": "/"}),
-        ({"query": 3}, {"drop": ("query",), "assign": (("metadata.query", "hat"),)}, "metadata", {"query": "hat"}),
+        (
+            {"metadata": 3},
+            {"drop": ("metadata",), "assign": (("metadata.url", "/"),)},
+            "metadata",
+            {"url": "/"},
+        ),
+        (
+            {"query": 3},
+            {"drop": ("query",), "assign": (("metadata.query", "hat"),)},
+            "metadata",
+            {"query": "hat"},
+        ),
     ],
 )
 def test_each_repair_mends_what_it_is_for(
@@ -100,7 +130,9 @@ def test_setting_a_field_in_what_is_no_object_changes_nothing() -> None:
     assert reasons(found) == ["metadata: expected an object"] and found.changed == 0
 
 
-@pytest.mark.parametrize("text", ["", "1e999", "nan", "inf", "0x10", "1_000", "12,50", "9" * 5000, "٣"])
+@pytest.mark.parametrize(
+    "text", ["", "1e999", "nan", "inf", "0x10", "1_000", "12,50", "9" * 5000, "٣"]
+)
 def test_a_text_that_is_no_plain_number_stays_and_is_refused(text: str) -> None:
     found = tried(event(metadata={"price": text}), number=("metadata.price",))
     assert reasons(found) == ["metadata.price: expected a finite number"] and found.changed == 0
@@ -121,7 +153,8 @@ def test_a_value_of_another_kind_is_replaced_also_where_python_holds_the_two_for
 
 
 @pytest.mark.parametrize(
-    "repairs", [{"assign": (("metadata.price", "cheap"),)}, {"shift_s": float("nan")}, {"shift_s": 1e12}]
+    "repairs",
+    [{"assign": (("metadata.price", "cheap"),)}, {"shift_s": float("nan")}, {"shift_s": 1e12}],
 )
 def test_a_repair_that_cannot_be_done_is_refused_at_once(repairs: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="expected"):
@@ -137,8 +170,17 @@ def test_an_event_that_passes_as_it_is_stays_but_for_the_time_it_was_rejected_fo
 
 
 def test_of_a_body_only_the_events_that_break_the_contract_are_mended() -> None:
-    good = b'{"event_id":"e1","event":"click","anonymous_id":"a","timestamp":"2024-12-31T22:00:00Z","x":1.10}'
-    body = b'{"events":[' + good + b', {"event_id":"e2","event":"","anonymous_id":"a",' + good.split(b",", 3)[3] + b"]}"
+    good = (
+        b'{"event_id":"e1","event":"click","anonymous_id":"a",'
+        b'"timestamp":"2024-12-31T22:00:00Z","x":1.10}'
+    )
+    body = (
+        b'{"events":['
+        + good
+        + b', {"event_id":"e2","event":"","anonymous_id":"a",'
+        + good.split(b",", 3)[3]
+        + b"]}"
+    )
     found = examine(letter(body), Repairs(assign=(("event", "page_view"),)), NOW)
     assert [(e.event_id, e.event) for e in found.good] == [("e1", "click"), ("e2", "page_view")]
     assert found.changed == 1
@@ -153,7 +195,9 @@ def test_a_body_with_a_bad_event_stays_whole_unless_it_may_be_split() -> None:
     (left,) = found.remainders(NOW)
     assert json.loads(left.payload) == body[1]
     assert (left.source, left.field, left.reason) == ("pipeline", "event", "expected a text")
-    assert left.received_at == "2024-12-31T23:00:00.000Z" and json.loads(left.attributes) == {"split_from": "l1"}
+    assert left.received_at == "2024-12-31T23:00:00.000Z" and json.loads(left.attributes) == {
+        "split_from": "l1"
+    }
 
 
 def test_a_body_without_a_good_event_stays_whole() -> None:
@@ -239,14 +283,22 @@ def test_no_payload_raises_and_none_is_lost(payload: bytes, repairs: Repairs) ->
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3)
+    ),
     max_leaves=8,
 )
-FIELDS = st.sampled_from("event_id event user_id anonymous_id product_id timestamp metadata price a f x".split())
-EVENTS = st.dictionaries(FIELDS, JSON | st.dictionaries(st.sampled_from("price query a b e x".split()), JSON)).map(
-    lambda fields: {**event(), **fields}
+FIELDS = st.sampled_from(
+    "event_id event user_id anonymous_id product_id timestamp metadata price a f x".split()
 )
+EVENTS = st.dictionaries(
+    FIELDS, JSON | st.dictionaries(st.sampled_from("price query a b e x".split()), JSON)
+).map(lambda fields: {**event(), **fields})
 
 
 @given(st.lists(EVENTS, min_size=1, max_size=4), st.sampled_from([Repairs(), EVERY_REPAIR]))
@@ -287,14 +339,22 @@ def test_a_vendors_event_is_not_taken_for_one_of_ours_whatever_it_looks_like() -
     assert examine(letter(event(), attributes='{"protocol": "native"}'), Repairs(), NOW).good != []
 
 
-# ---- consent ---------------------------------------------------------------------------------------------------------
+# ---- consent
+# --------------------------------------------------------------------------------------------------
 
-ALL, ONLY_COUNTED = {"analytics": True, "personalization": True}, {"analytics": True, "personalization": False}
+ALL, ONLY_COUNTED = (
+    {"analytics": True, "personalization": True},
+    {"analytics": True, "personalization": False},
+)
 
 
 def replayed_consent(payload: dict[str, Any], told: Any = None, **repairs: Any) -> Any:
-    """What the one event of a letter says of consent once it is replayed; `told` is the collector's word."""
-    attributes = {} if told is None else {"consent": told if isinstance(told, str) else json.dumps(told)}
+    """What the one event of a letter says of consent once it is replayed; `told` is the collector's
+    word.
+    """
+    attributes = (
+        {} if told is None else {"consent": told if isinstance(told, str) else json.dumps(told)}
+    )
     stored = StoredLetter(
         letter_id="l",
         received_at="2024-12-31T23:00:00Z",
@@ -332,6 +392,8 @@ def test_the_consent_beside_the_events_of_a_whole_body_goes_along() -> None:
 def test_what_a_split_leaves_behind_remembers_site_sender_and_consent() -> None:
     told = {"site": "shop", "sender": "server", "consent": json.dumps(ONLY_COUNTED)}
     body = json.dumps({"events": [event(), event(event_id="e2", timestamp="soon")]})
-    stored = StoredLetter(letter_id="l", received_at="2024-12-31T23:00:00Z", payload=body, attributes=json.dumps(told))
+    stored = StoredLetter(
+        letter_id="l", received_at="2024-12-31T23:00:00Z", payload=body, attributes=json.dumps(told)
+    )
     [rest] = examine(stored, Repairs(split=True), NOW).remainders(NOW)
     assert json.loads(rest.attributes) == {**told, "split_from": "l"}

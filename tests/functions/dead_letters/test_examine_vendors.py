@@ -1,4 +1,6 @@
-"""Dead letters of vendors' protocols, read by the protocol they came by, and mended in the vendor's own form."""
+"""Dead letters of vendors' protocols, read by the protocol they came by, and mended in the vendor's
+own form.
+"""
 
 from __future__ import annotations
 
@@ -31,12 +33,22 @@ RECEIVED = NOW - timedelta(days=9)
 AT = RECEIVED - timedelta(minutes=1)
 AT_S, AT_MS = AT.timestamp(), int(AT.timestamp() * 1000)
 VENDORS = [name for name in PROTOCOLS if name != NATIVE]
-TRACK = {"type": "track", "event": "Lamp", "messageId": "m1", "userId": "anna", "timestamp": AT.isoformat()}
+TRACK = {
+    "type": "track",
+    "event": "Lamp",
+    "messageId": "m1",
+    "userId": "anna",
+    "timestamp": AT.isoformat(),
+}
 
 
-def letter(payload: Any, path: str, received_at: datetime = RECEIVED, **fields: Any) -> StoredLetter:
+def letter(
+    payload: Any, path: str, received_at: datetime = RECEIVED, **fields: Any
+) -> StoredLetter:
     """A letter with the payload, which is bytes, a text or a JSON value."""
-    attributes = {"protocol": ROUTES[path].name, "path": path} if path in ROUTES else {"protocol": "segment"}
+    attributes = (
+        {"protocol": ROUTES[path].name, "path": path} if path in ROUTES else {"protocol": "segment"}
+    )
     text = payload if isinstance(payload, str) else json.dumps(payload)
     return StoredLetter(
         letter_id="l1",
@@ -67,12 +79,15 @@ def test_a_letter_whose_user_is_unproven_is_replayed_without_the_user_id_alone()
     unproven = msgspec.structs.replace(
         unproven, attributes=json.dumps(json.loads(unproven.attributes) | {"unproven": "user_id"})
     )
-    assert reasons(examine(unproven, Repairs(), NOW))[0].startswith("user_token: expected an event without")
+    assert reasons(examine(unproven, Repairs(), NOW))[0].startswith(
+        "user_token: expected an event without"
+    )
     event = only(examine(unproven, Repairs(drop=("userId",)), NOW))
     assert (event.user_id, event.anonymous_id) == (None, "a1")
 
 
-# ---- read as the collector reads them ----------------------------------------------------------------------------
+# ---- read as the collector reads them
+# ----------------------------------------------------------------------------
 
 
 ONLY_OF_REQUESTS = {"segment": {"language"}, "ga4": {"user_agent"}, "snowplow": {"dwell_ms"}}
@@ -82,7 +97,9 @@ ONLY_OF_REQUESTS = {"segment": {"language"}, "ga4": {"user_agent"}, "snowplow": 
 def of_requests(name: str) -> Iterator[tuple[str, bytes, list[Event]]]:
     """Path, dead letter and events of each event of the corpus that stands for something."""
     for request in corpus(name):
-        incoming = Incoming(request.method, request.path, request.query, request.headers, request.body, THEN)
+        incoming = Incoming(
+            request.method, request.path, request.query, request.headers, request.body, THEN
+        )
         try:
             reading = PROTOCOLS[name].read(incoming)
         except InvalidEvent:
@@ -96,8 +113,8 @@ def of_requests(name: str) -> Iterator[tuple[str, bytes, list[Event]]]:
 
 
 def comparable(event: Event, name: str) -> dict[str, Any]:
-    """Ids that a vendor does not give follow from what a letter lacks as well: the place in GA4's requests, and of
-    addresses, which Mixpanel's updates hold, the end.
+    """Ids that a vendor does not give follow from what a letter lacks as well: the place in GA4's
+    requests, and of addresses, which Mixpanel's updates hold, the end.
     """
     lost = ONLY_OF_REQUESTS.get(name, set())
     metadata = {key: value for key, value in event.metadata.items() if key not in lost}
@@ -106,14 +123,18 @@ def comparable(event: Event, name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", VENDORS)
-def test_an_event_alone_that_goes_through_the_collector_is_what_it_was_in_its_request(name: str) -> None:
+def test_an_event_alone_that_goes_through_the_collector_is_what_it_was_in_its_request(
+    name: str,
+) -> None:
     cases = list(of_requests(name))
     assert len(cases) > 5
     for path, payload, events in cases:
         found = examine(letter(payload.decode(), path, THEN), Repairs(), THEN)
         assert (reasons(found), found.changed, found.letter.payload) == ([], 0, payload.decode())
         through = sort_events(read_batch(request_body(found.good, THEN)), THEN)
-        assert [comparable(event, name) for event in through.events] == [comparable(event, name) for event in events]
+        assert [comparable(event, name) for event in through.events] == [
+            comparable(event, name) for event in events
+        ]
 
 
 def test_an_event_is_as_old_as_it_says() -> None:
@@ -123,7 +144,10 @@ def test_an_event_is_as_old_as_it_says() -> None:
 
 def test_a_wrong_clock_is_repaired_where_the_event_says_when_it_was_sent() -> None:
     ahead = timedelta(days=2)
-    wrong = TRACK | {"timestamp": (AT + ahead).isoformat(), "sentAt": (RECEIVED + ahead).isoformat()}
+    wrong = TRACK | {
+        "timestamp": (AT + ahead).isoformat(),
+        "sentAt": (RECEIVED + ahead).isoformat(),
+    }
     assert only(tried(wrong, "/v1/batch")).timestamp == AT
     del wrong["sentAt"]
     [reason] = reasons(tried(wrong, "/v1/batch"))
@@ -134,13 +158,21 @@ def test_a_wrong_clock_is_repaired_where_the_event_says_when_it_was_sent() -> No
     ("payload", "path", "events"),
     [
         ({"batch": [TRACK, TRACK | {"messageId": "m2"}], "writeKey": "k"}, "/v1/batch", 2),
-        ({"events": [{"event_type": "Lamp", "user_id": "anna"}] * 2, "api_key": "k"}, "/2/httpapi", 2),
+        (
+            {"events": [{"event_type": "Lamp", "user_id": "anna"}] * 2, "api_key": "k"},
+            "/2/httpapi",
+            2,
+        ),
         ({"client_id": "1.2", "events": [{"name": "lamp"}] * 2}, "/mp/collect", 2),
         ({"schema": SNOWPLOW_SCHEMA, "data": [{"e": "pv", "duid": "d1"}] * 2}, "/i", 2),
         ([{"event": "Lamp", "properties": {"distinct_id": "anna"}}] * 2, "/track", 2),
         ("cid=1.2&en=lamp\r\ncid=1.2&en=shade", "/g/collect", 2),
         ("e=pv&duid=d1", "/i", 1),
-        ("data=%7B%22event%22%3A%22Lamp%22%2C%22properties%22%3A%7B%22distinct_id%22%3A%22a1%22%7D%7D", "/track/", 1),
+        (
+            "data=%7B%22event%22%3A%22Lamp%22%2C%22properties%22%3A%7B%22distinct_id%22%3A%22a1%22%7D%7D",
+            "/track/",
+            1,
+        ),
     ],
 )
 def test_a_whole_request_is_one(payload: Any, path: str, events: int) -> None:
@@ -148,7 +180,7 @@ def test_a_whole_request_is_one(payload: Any, path: str, events: int) -> None:
     assert (reasons(found), len(found.good)) == ([], events)
 
 
-def test_of_a_whole_request_all_events_go_or_none_or_the_good_ones_and_the_others_can_be_read_again() -> None:
+def test_of_a_whole_request_all_events_go_or_none_or_the_good_ones_and_the_others_stay() -> None:
     bad = {"type": "track", "messageId": "m2", "userId": "anna"}
     body = {"batch": [TRACK, bad, TRACK | {"messageId": "m3"}]}
     assert tried(body, "/v1/batch").replayable == []
@@ -156,12 +188,22 @@ def test_of_a_whole_request_all_events_go_or_none_or_the_good_ones_and_the_other
     assert [event.event_id for event in found.replayable] == ["m1", "m3"]
     [left] = found.remainders(NOW)
     assert (json.loads(left.payload), left.field, left.reason) == (bad, "event", "required")
-    again = StoredLetter(letter_id="l2", received_at=left.received_at, payload=left.payload, attributes=left.attributes)
-    assert json.loads(left.attributes) == {"protocol": "segment", "path": "/v1/batch", "split_from": "l1"}
+    again = StoredLetter(
+        letter_id="l2",
+        received_at=left.received_at,
+        payload=left.payload,
+        attributes=left.attributes,
+    )
+    assert json.loads(left.attributes) == {
+        "protocol": "segment",
+        "path": "/v1/batch",
+        "split_from": "l1",
+    }
     assert only(examine(again, Repairs(assign=(("event", "Lamp"),)), NOW)).event_id == "m2"
 
 
-# ---- mended ------------------------------------------------------------------------------------------------------
+# ---- mended
+# --------------------------------------------------------------------------------------------------
 
 ITEM = {"client_id": "1.2", "events": [{"name": "view_item", "params": {"items": [{"price": 1}]}}]}
 MENDED: dict[str, tuple[Any, str, dict[str, Any], tuple[str, str | None, str | None]]] = {
@@ -213,9 +255,17 @@ MENDED: dict[str, tuple[Any, str, dict[str, Any], tuple[str, str | None, str | N
         {"assign": (("duid", "d1"),)},
         ("page_view", None, "d1"),
     ),
-    "snowplow, a query of nobody": ("e=pv&eid=e1", "/i", {"assign": (("duid", "d1"),)}, ("page_view", None, "d1")),
+    "snowplow, a query of nobody": (
+        "e=pv&eid=e1",
+        "/i",
+        {"assign": (("duid", "d1"),)},
+        ("page_view", None, "d1"),
+    ),
     "mixpanel, a time that is none": (
-        {"event": "Product Viewed", "properties": {"distinct_id": "anna", "time": "noon", "product_id": "p1"}},
+        {
+            "event": "Product Viewed",
+            "properties": {"distinct_id": "anna", "time": "noon", "product_id": "p1"},
+        },
         "/track",
         {"assign": (("properties.time", str(AT_S)),)},
         ("view_product", "p1", "anna"),
@@ -254,16 +304,24 @@ def test_an_event_is_mended_in_its_vendors_form(case: str) -> None:
 
 
 def test_a_number_that_is_a_text_is_read() -> None:
-    found = tried({**TRACK, "userId": None, "properties": {"n": "7", "t": "x"}}, "/v1/batch", number=("properties.n",))
+    found = tried(
+        {**TRACK, "userId": None, "properties": {"n": "7", "t": "x"}},
+        "/v1/batch",
+        number=("properties.n",),
+    )
     assert json.loads(found.letter.payload)["properties"] == {"n": 7, "t": "x"}
 
 
 def test_a_new_name_that_is_taken_leaves_the_old_one() -> None:
-    found = tried({**TRACK, "event": None, "a": 1, "type": "track"}, "/v1/batch", rename=(("a", "type"),))
+    found = tried(
+        {**TRACK, "event": None, "a": 1, "type": "track"}, "/v1/batch", rename=(("a", "type"),)
+    )
     assert (found.changed, json.loads(found.letter.payload)["a"]) == (0, 1)
 
 
-@pytest.mark.parametrize("payload", ['{"type": "track', "userId=anna", "[1", "5", '"text"', "[" * 5000])
+@pytest.mark.parametrize(
+    "payload", ['{"type": "track', "userId=anna", "[1", "5", '"text"', "[" * 5000]
+)
 def test_what_is_no_json_is_not_mended_by_rule(payload: str) -> None:
     found = tried(payload, "/v1/batch", assign=(("userId", "anna"),), drop=("type",))
     assert (found.changed, found.letter.payload, found.good) == (0, payload, [])
@@ -306,26 +364,41 @@ def test_an_order_goes_whole_or_not_at_all() -> None:
     order = TRACK | {"event": "Order Completed", "userId": None, "properties": {"products": lines}}
     assert tried(order, "/v1/batch").good == []
     found = tried(order, "/v1/batch", assign=(("userId", "anna"),))
-    assert [(event.event_id, event.product_id) for event in found.good] == [("m1:0", "p1"), ("m1:1", "p2")]
+    assert [(event.event_id, event.product_id) for event in found.good] == [
+        ("m1:0", "p1"),
+        ("m1:1", "p2"),
+    ]
 
 
 def test_an_event_that_becomes_more_work_than_a_request_may_hold_is_refused() -> None:
-    numbers = "&".join(f"epn.number_with_a_very_long_name_indeed_{number:05}=1e300" for number in range(501))
+    numbers = "&".join(
+        f"epn.number_with_a_very_long_name_indeed_{number:05}=1e300" for number in range(501)
+    )
     [reason] = reasons(tried(f"en=lamp&cid=1.2&{numbers}", "/g/collect"))
     assert reason.startswith("body: expected at most 500 numbers")
 
 
-# ---- what is none ------------------------------------------------------------------------------------------------
+# ---- what is none
+# ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "attributes",
-    ['{"protocol": "segment"}', '{"protocol": "segment", "path": "/i"}', '{"protocol": "new", "path": "/"}'],
+    [
+        '{"protocol": "segment"}',
+        '{"protocol": "segment", "path": "/i"}',
+        '{"protocol": "new", "path": "/"}',
+    ],
 )
 def test_a_letter_of_a_protocol_or_path_that_nobody_knows_stays(attributes: str) -> None:
-    whole = StoredLetter(letter_id="l1", received_at="", payload=json.dumps(TRACK), attributes=attributes)
+    whole = StoredLetter(
+        letter_id="l1", received_at="", payload=json.dumps(TRACK), attributes=attributes
+    )
     found = examine(whole, Repairs(), NOW)
-    assert (found.good, reasons(found)) == ([], ["protocol: expected one that the collector has, and its path"])
+    assert (found.good, reasons(found)) == (
+        [],
+        ["protocol: expected one that the collector has, and its path"],
+    )
 
 
 def test_a_payload_in_another_encoding_than_it_says_stays() -> None:
@@ -335,7 +408,8 @@ def test_a_payload_in_another_encoding_than_it_says_stays() -> None:
 
 @pytest.mark.parametrize("path", ["/v1/batch", "/g/collect", "/track", "/i", "/batch"])
 def test_however_deep_a_payload_nests_nothing_is_raised(path: str) -> None:
-    for depth in range(sys.getrecursionlimit() // 2, sys.getrecursionlimit() + 50):  # where it ends, nobody knows
+    # where it ends, nobody knows
+    for depth in range(sys.getrecursionlimit() // 2, sys.getrecursionlimit() + 50):
         found = tried('{"a":' * depth + "1" + "}" * depth, path, drop=("b",))
         assert (found.good, found.changed) == ([], 0)
 
@@ -348,14 +422,19 @@ PAYLOADS = st.one_of(
         lambda inner: (
             st.lists(inner, max_size=3)
             | st.dictionaries(
-                st.sampled_from("batch events data schema type e en event userId properties time".split()), inner
+                st.sampled_from(
+                    "batch events data schema type e en event userId properties time".split()
+                ),
+                inner,
             )
         ),
         max_leaves=12,
     ).map(json.dumps),
 )
 REPAIRS = st.builds(
-    lambda field, text: Repairs(rename=((field, text),), assign=((text, field),), drop=(field,), shift_s=1e8),
+    lambda field, text: Repairs(
+        rename=((field, text),), assign=((text, field),), drop=(field,), shift_s=1e8
+    ),
     st.sampled_from(["a", "a.b", "properties.x.y", "0", "events.0.name", "batch.0", ""]),
     st.sampled_from(["event", "b.0", "time", "é", "-"]),
 )
@@ -388,4 +467,7 @@ def test_what_the_collector_found_the_visitor_agreed_to_goes_along() -> None:
     stored = letter(TRACK | {"userId": None}, "/v1/batch", field="user_id")
     attributes = json.loads(stored.attributes) | {"consent": json.dumps(told)}
     stored = msgspec.structs.replace(stored, attributes=json.dumps(attributes))
-    assert only(examine(stored, Repairs(assign=(("userId", "anna"),)), NOW)).metadata["consent"] == told
+    assert (
+        only(examine(stored, Repairs(assign=(("userId", "anna"),)), NOW)).metadata["consent"]
+        == told
+    )

@@ -55,7 +55,9 @@ def test_a_field_is_found_by_its_path(path: str, found: Any) -> None:
         ("dotted.name", {"dotted.name": 9}),
     ],
 )
-def test_a_field_is_set_with_the_objects_that_lead_to_it(path: str, changed: dict[str, Any]) -> None:
+def test_a_field_is_set_with_the_objects_that_lead_to_it(
+    path: str, changed: dict[str, Any]
+) -> None:
     event = copy.deepcopy(EVENT)
     assert field_paths.put(event, path, 9)
     assert event == EVENT | changed
@@ -85,10 +87,15 @@ def test_in_a_form_a_dot_is_a_part_of_the_name() -> None:
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=3),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "b", "a.b", "0", ""]), inner),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["a", "b", "a.b", "0", ""]), inner)
+    ),
     max_leaves=8,
 )
-PATHS = st.lists(st.sampled_from(["a", "b", "0", "1", "", "-1"]), min_size=1, max_size=4).map(".".join)
+PATHS = st.lists(st.sampled_from(["a", "b", "0", "1", "", "-1"]), min_size=1, max_size=4).map(
+    ".".join
+)
 
 
 @given(value=JSON, path=PATHS, flat=st.booleans())

@@ -8,12 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from functions.dead_letters.letters import InvalidFile, StoredLetter, check_letters, read_letters, write_letters
+from functions.dead_letters.letters import (
+    InvalidFile,
+    StoredLetter,
+    check_letters,
+    read_letters,
+    write_letters,
+)
 
-LETTER = StoredLetter(letter_id="l1", received_at="2024-12-31T23:00:00Z", payload='{"event":"click"}')
+LETTER = StoredLetter(
+    letter_id="l1", received_at="2024-12-31T23:00:00Z", payload='{"event":"click"}'
+)
 
 
-def test_a_file_that_was_written_is_read_again_and_only_its_owner_may_read_it(tmp_path: Path) -> None:
+def test_a_file_that_was_written_is_read_again_and_only_its_owner_may_read_it(
+    tmp_path: Path,
+) -> None:
     file = tmp_path / "letters.jsonl"
     assert write_letters(file, [LETTER, LETTER]) == 2
     assert list(read_letters(file)) == [LETTER, LETTER]
@@ -30,13 +40,17 @@ def test_a_file_that_could_not_be_written_whole_is_as_it_was(tmp_path: Path) -> 
 
 def test_a_payload_may_be_the_json_itself_and_lines_as_editors_write_them(tmp_path: Path) -> None:
     file = tmp_path / "letters.jsonl"
-    line = json.dumps({"letter_id": "l1", "received_at": LETTER.received_at, "payload": {"event": "click"}})
+    line = json.dumps(
+        {"letter_id": "l1", "received_at": LETTER.received_at, "payload": {"event": "click"}}
+    )
     file.write_bytes(b"\xef\xbb\xbf" + line.encode() + b"\r\n\r\n")
     [letter] = read_letters(file)
     assert json.loads(letter.payload) == {"event": "click"}
 
 
-@pytest.mark.parametrize("line", ["{", "[]", '{"letter_id": "x"}', "\\ud800", '{"letter_id": 5}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "line", ["{", "[]", '{"letter_id": "x"}', "\\ud800", '{"letter_id": 5}', "[" * 100_000]
+)
 def test_a_line_that_is_no_dead_letter_is_named(tmp_path: Path, line: str) -> None:
     file = tmp_path / "letters.jsonl"
     write_letters(file, [LETTER])

@@ -1,4 +1,6 @@
-"""Bots are marked by name and by what a browser cannot leave out; a person is rather missed than marked."""
+"""Bots are marked by name and by what a browser cannot leave out; a person is rather missed than
+marked.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +10,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.enrich.bots import bot_reason, event_bot_reason
-from functions.enrich.user_agents import MAX_USER_AGENT_LENGTH, NOBODY_LOOKED, PEOPLE, SENDERS, UserAgents
+from functions.enrich.user_agents import (
+    MAX_USER_AGENT_LENGTH,
+    NOBODY_LOOKED,
+    PEOPLE,
+    SENDERS,
+    UserAgents,
+)
 
 AGENTS = UserAgents(busy_share=1.0, burst_s=1e9)
 
 WINDOWS = "Mozilla/5.0 (Windows NT 10.0; Win64; x64)"
 MAC = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko)"
-IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko)"
-ANDROID_WEB_VIEW = "Mozilla/5.0 (Linux; Android 14; Pixel 8 Build/AP2A.240805.005; wv) AppleWebKit/537.36"
+IPHONE = (
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, "
+    "like Gecko)"
+)
+ANDROID_WEB_VIEW = (
+    "Mozilla/5.0 (Linux; Android 14; Pixel 8 Build/AP2A.240805.005; wv) AppleWebKit/537.36"
+)
 CHROME = f"{WINDOWS} AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36"
 FIREFOX = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:127.0) Gecko/20100101 Firefox/127.0"
 SAFARI = f"{MAC} Version/17.5 Safari/605.1.15"
@@ -53,7 +66,10 @@ def test_a_browser_that_sends_what_it_always_sends_is_a_person(user_agent: str) 
 @pytest.mark.parametrize("user_agent", [CHROME, FIREFOX, SAFARI, IPHONE_SAFARI])
 def test_no_browser_comes_without_accept_language(user_agent: str) -> None:
     assert bot_reason(user_agent, FETCH_METADATA, AGENTS) == "no_browser_signals"
-    assert bot_reason(user_agent, FETCH_METADATA | {"accept-language": ""}, AGENTS) == "no_browser_signals"
+    assert (
+        bot_reason(user_agent, FETCH_METADATA | {"accept-language": ""}, AGENTS)
+        == "no_browser_signals"
+    )
 
 
 @pytest.mark.parametrize(
@@ -93,7 +109,9 @@ def test_one_of_the_two_fetch_headers_is_enough(name: str) -> None:
         ({}, None),
     ],
 )
-def test_fetch_headers_are_missed_only_where_browsers_send_them(headers: dict[str, str], reason: str | None) -> None:
+def test_fetch_headers_are_missed_only_where_browsers_send_them(
+    headers: dict[str, str], reason: str | None
+) -> None:
     assert bot_reason(CHROME, headers | LANGUAGE, AGENTS) == reason
 
 
@@ -103,7 +121,8 @@ def test_fetch_headers_are_missed_only_where_browsers_send_them(headers: dict[st
         f"{ANDROID_WEB_VIEW} (KHTML, like Gecko) Version/4.0 Chrome/126.0.0.0 Mobile Safari/537.36",
         f"{IPHONE} Mobile/15E148",
         f"{IPHONE} Mobile/15E148 [FBAN/FBIOS;FBAV/470.0]",
-        f"{WINDOWS} AppleWebKit/537.36 (KHTML, like Gecko) Shop/1.2 Chrome/120.0.0.0 Electron/28.0 Safari/537.36",
+        f"{WINDOWS} AppleWebKit/537.36 (KHTML, like Gecko) Shop/1.2 Chrome/120.0.0.0 Electron/28.0 "
+        "Safari/537.36",
         "Mozilla/5.0",
         "Dalvik/2.1.0 (Linux; U; Android 14; Pixel 8)",
         "Shop/1 CFNetwork/1494.0.7 Darwin/23.4.0",
@@ -115,7 +134,14 @@ def test_an_app_may_lack_what_browsers_send(user_agent: str) -> None:
 
 @pytest.mark.parametrize(
     "user_agent",
-    ["python-requests/2.32.3", "okhttp/4.12.0", "axios/1.7.2", "Go-http-client/2.0", "curl/8.8.0", "Amazon CloudFront"],
+    [
+        "python-requests/2.32.3",
+        "okhttp/4.12.0",
+        "axios/1.7.2",
+        "Go-http-client/2.0",
+        "curl/8.8.0",
+        "Amazon CloudFront",
+    ],
 )
 def test_the_libraries_that_apps_and_back_ends_send_with_are_no_bots(user_agent: str) -> None:
     assert bot_reason(user_agent, HTTPS, AGENTS) is None
@@ -124,13 +150,17 @@ def test_the_libraries_that_apps_and_back_ends_send_with_are_no_bots(user_agent:
 @pytest.mark.parametrize(
     "user_agent",
     [
-        f"{ANDROID_WEB_VIEW} Version/4.0 Chrome/146.0.7680.174 Mobile Safari/537.36 MetaIAB Facebook",
-        "Mozilla/5.0 (Linux; Android 15; CPH2557 Build/AP3A.240617.008; wv) AppleWebKit/537.36 Instagram 406.0.0.58",
+        f"{ANDROID_WEB_VIEW} Version/4.0 Chrome/146.0.7680.174 Mobile Safari/537.36 MetaIAB "
+        "Facebook",
+        "Mozilla/5.0 (Linux; Android 15; CPH2557 Build/AP3A.240617.008; wv) AppleWebKit/537.36 "
+        "Instagram 406.0.0.58",
         "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)",
         "YahooMailProxy; https://help.yahoo.com/kb/yahoo-mail-proxy-SLN28749.html",
     ],
 )
-def test_the_browsers_in_apps_and_the_proxies_of_mail_readers_act_for_people(user_agent: str) -> None:
+def test_the_browsers_in_apps_and_the_proxies_of_mail_readers_act_for_people(
+    user_agent: str,
+) -> None:
     assert not AGENTS.of(user_agent).crawler
 
 
@@ -151,7 +181,9 @@ def test_what_is_taken_from_the_list_is_in_it() -> None:
 
 def test_all_that_is_left_of_the_list_is_recognised_by_its_own_examples() -> None:
     rows = [row for row in CRAWLER_USER_AGENTS_DATA if row["pattern"] not in SENDERS | PEOPLE]
-    examples = [text for row in rows for text in row["instances"][:1] if len(text) <= MAX_USER_AGENT_LENGTH]
+    examples = [
+        text for row in rows for text in row["instances"][:1] if len(text) <= MAX_USER_AGENT_LENGTH
+    ]
     assert len(examples) > 1000
     assert [text for text in examples if not AGENTS.of(text).crawler] == []
 
@@ -227,11 +259,18 @@ def test_only_the_latest_agents_are_remembered() -> None:
 
 def test_one_that_was_asked_for_lately_outlives_one_that_was_not() -> None:
     agents = UserAgents(Clock(step_s=0.001), busy_share=1e-9, burst_s=0.0025, size=2)
-    agents.of("Googlebot/1"), agents.of("Googlebot/2"), agents.of("Googlebot/1"), agents.of("Googlebot/3")
+    (
+        agents.of("Googlebot/1"),
+        agents.of("Googlebot/2"),
+        agents.of("Googlebot/1"),
+        agents.of("Googlebot/3"),
+    )
     assert agents.of("Googlebot/1").crawler and agents.of("Googlebot/2") is NOBODY_LOOKED
 
 
-@given(st.one_of(st.text(max_size=600), st.binary(max_size=600).map(lambda raw: raw.decode("latin-1"))))
+@given(
+    st.one_of(st.text(max_size=600), st.binary(max_size=600).map(lambda raw: raw.decode("latin-1")))
+)
 def test_any_text_is_read(text: str) -> None:
     agent = AGENTS.of(text)
     assert 0 < len(agent.family) <= 64 and agent.family.isprintable()
@@ -243,4 +282,11 @@ def test_any_text_is_read(text: str) -> None:
     st.text(alphabet="abAB019 /;.()-_:\ud800\n", max_size=600),
 )
 def test_texts_that_look_like_agents_are_read_too(start: str, text: str) -> None:
-    assert AGENTS.of(start + text).device_class in {"desktop", "mobile", "tablet", "tv", "bot", "other"}
+    assert AGENTS.of(start + text).device_class in {
+        "desktop",
+        "mobile",
+        "tablet",
+        "tv",
+        "bot",
+        "other",
+    }

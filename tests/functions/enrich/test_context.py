@@ -1,4 +1,6 @@
-"""What a request and an address in an event say is added under fixed names; what the client says itself stays."""
+"""What a request and an address in an event say is added under fixed names; what the client says
+itself stays.
+"""
 
 from __future__ import annotations
 
@@ -9,25 +11,39 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.enrich.context import enrich_event, host_of, merge, preferred_language, request_context
+from functions.enrich.context import (
+    enrich_event,
+    host_of,
+    merge,
+    preferred_language,
+    request_context,
+)
 from functions.enrich.referrers import KINDS, kind_of, site_of
 from functions.enrich.user_agents import UserAgents
 
 AGENTS = UserAgents(busy_share=1.0, burst_s=1e9)
 
 CHROME = (
-    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36"
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
+    "Chrome/126.0.0.0 Safari/537.36"
 )
 PIXEL = CHROME.replace("(Windows NT 10.0; Win64; x64)", "(Linux; Android 14; Pixel 8)").replace(
     " Safari", " Mobile Safari"
 )
 ANDROID_TABLET = PIXEL.replace(" Mobile", "")
 IPHONE = (
-    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5"
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like "
+    "Gecko) Version/17.5"
     " Mobile/15E148 Safari/604.1"
 )
-BRAVIA = "Mozilla/5.0 (Linux; Android 12; BRAVIA 4K VH2 Build/SPP1) AppleWebKit/537.36 Chrome/120.0.0.0 Safari/537.36"
-TIZEN = "Mozilla/5.0 (SMART-TV; LINUX; Tizen 6.0) AppleWebKit/537.36 (KHTML, like Gecko) 76.0/6.0 TV Safari/537.36"
+BRAVIA = (
+    "Mozilla/5.0 (Linux; Android 12; BRAVIA 4K VH2 Build/SPP1) AppleWebKit/537.36 "
+    "Chrome/120.0.0.0 Safari/537.36"
+)
+TIZEN = (
+    "Mozilla/5.0 (SMART-TV; LINUX; Tizen 6.0) AppleWebKit/537.36 (KHTML, like Gecko) 76.0/6.0 "
+    "TV Safari/537.36"
+)
 CONTEXT = request_context(CHROME, "de-DE,de;q=0.9", "DE", AGENTS)
 
 
@@ -67,10 +83,20 @@ def test_what_a_request_does_not_say_is_left_out() -> None:
         (IPHONE.replace("iPhone;", "iPad;"), "Mobile Safari", "iOS", "tablet"),
         (BRAVIA, "Chrome", "Android", "tv"),
         (TIZEN, "Safari", "Tizen", "tv"),
-        ("Mozilla/5.0 (X11; Linux x86_64; rv:127.0) Gecko/20100101 Firefox/127.0", "Firefox", "Linux", "desktop"),
+        (
+            "Mozilla/5.0 (X11; Linux x86_64; rv:127.0) Gecko/20100101 Firefox/127.0",
+            "Firefox",
+            "Linux",
+            "desktop",
+        ),
         ("Dalvik/2.1.0 (Linux; U; Android 14; Pixel 8)", "Android", "Android", "mobile"),
         (PIXEL.replace("Pixel 8", "CUBOT P50"), "Chrome Mobile", "Android", "mobile"),
-        ("Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)", "Googlebot", "Other", "bot"),
+        (
+            "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
+            "Googlebot",
+            "Other",
+            "bot",
+        ),
         ("python-requests/2.32", "Python Requests", "Other", "other"),
         ("a client of our own", "Other", "Other", "other"),
     ],
@@ -79,7 +105,11 @@ def test_a_user_agent_says_family_system_and_kind_of_device(
     user_agent: str, family: str, os_family: str, device_class: str
 ) -> None:
     context = request_context(user_agent, None, None, AGENTS)
-    assert context == {"user_agent_family": family, "os_family": os_family, "device_class": device_class}
+    assert context == {
+        "user_agent_family": family,
+        "os_family": os_family,
+        "device_class": device_class,
+    }
 
 
 @pytest.mark.parametrize(
@@ -105,7 +135,9 @@ def test_a_user_agent_says_family_system_and_kind_of_device(
         (",,;,", None),
     ],
 )
-def test_the_language_is_the_first_of_the_greatest_quality(header: str, language: str | None) -> None:
+def test_the_language_is_the_first_of_the_greatest_quality(
+    header: str, language: str | None
+) -> None:
     assert preferred_language(header) == language
 
 
@@ -133,7 +165,7 @@ def test_the_context_is_left_as_it_is() -> None:
     assert before == CONTEXT
 
 
-def test_a_visitors_own_user_agent_says_the_device_and_takes_the_back_ends_place_and_language_away() -> None:
+def test_a_visitors_own_user_agent_says_the_device_and_removes_the_back_ends_place() -> None:
     assert merged(user_agent=IPHONE, language="en-GB") == {
         "user_agent_family": "Mobile Safari",
         "os_family": "iOS",
@@ -161,7 +193,11 @@ def test_two_agents_that_nobody_looked_at_are_not_taken_for_the_same() -> None:
     context = request_context(CHROME, "de", "DE", busy)
     metadata: dict[str, Any] = {"user_agent": IPHONE}
     merge(context, metadata, busy)
-    assert metadata == {"user_agent_family": "unknown", "os_family": "unknown", "device_class": "other"}
+    assert metadata == {
+        "user_agent_family": "unknown",
+        "os_family": "unknown",
+        "device_class": "other",
+    }
 
 
 def test_an_address_says_its_campaign() -> None:
@@ -211,8 +247,16 @@ def test_a_campaign_is_looked_for_in_the_first_32_fields_and_8192_characters() -
 
 
 def test_what_the_client_says_of_its_campaign_stays() -> None:
-    found = enriched(url="https://a.example/?utm_source=x&utm_medium=y&gclid=1", utm_source="mine", click_id_kind="own")
-    assert (found["utm_source"], found["utm_medium"], found["click_id_kind"]) == ("mine", "y", "own")
+    found = enriched(
+        url="https://a.example/?utm_source=x&utm_medium=y&gclid=1",
+        utm_source="mine",
+        click_id_kind="own",
+    )
+    assert (found["utm_source"], found["utm_medium"], found["click_id_kind"]) == (
+        "mine",
+        "y",
+        "own",
+    )
 
 
 @pytest.mark.parametrize("name", ["gclid", "fbclid", "msclkid", "ttclid"])
@@ -345,7 +389,21 @@ def test_enriching_again_changes_nothing(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "part", ["&", "&utm_source", "&utm_source=%41", "%F0", "&utm_source=", "@", "a", ".", "?", "https://", ":", "["]
+    "part",
+    [
+        "&",
+        "&utm_source",
+        "&utm_source=%41",
+        "%F0",
+        "&utm_source=",
+        "@",
+        "a",
+        ".",
+        "?",
+        "https://",
+        ":",
+        "[",
+    ],
 )
 def test_the_longest_texts_take_no_longer_than_long_ones(part: str) -> None:
     def seconds(length: int) -> float:

@@ -1,4 +1,6 @@
-"""A country by the load balancer's header or by the table of networks; nothing else of an address remains."""
+"""A country by the load balancer's header or by the table of networks; nothing else of an address
+remains.
+"""
 
 from __future__ import annotations
 
@@ -31,17 +33,24 @@ def unsigned(kind: int, value: int) -> bytes:
 
 
 def encoded(value: Any) -> bytes:
-    """A value of a MaxMind DB's data section (maxmind.github.io/MaxMind-DB, "Output Data Section")."""
+    """A value of a MaxMind DB's data section (maxmind.github.io/MaxMind-DB, "Output Data
+    Section")."""
     if isinstance(value, str):
         raw = value.encode()
-        return bytes([2 << 5 | len(raw)]) + raw if len(raw) < 29 else bytes([2 << 5 | 29, len(raw) - 29]) + raw
+        return (
+            bytes([2 << 5 | len(raw)]) + raw
+            if len(raw) < 29
+            else bytes([2 << 5 | 29, len(raw) - 29]) + raw
+        )
     if isinstance(value, int):
         return unsigned(6, value)
     if isinstance(value, bytes):
         return value
     if isinstance(value, list):
         return bytes([len(value), 11 - 7]) + b"".join(map(encoded, value))
-    return bytes([7 << 5 | len(value)]) + b"".join(encoded(k) + encoded(v) for k, v in value.items())
+    return bytes([7 << 5 | len(value)]) + b"".join(
+        encoded(k) + encoded(v) for k, v in value.items()
+    )
 
 
 def bits(network: IPv4Network | IPv6Network) -> Iterator[int]:
@@ -115,7 +124,9 @@ def path(tmp_path: Path) -> str:
         ("1" * 10_000, None),
     ],
 )
-def test_an_address_has_the_country_of_its_network(path: str, address: str | None, country: str | None) -> None:
+def test_an_address_has_the_country_of_its_network(
+    path: str, address: str | None, country: str | None
+) -> None:
     assert Countries(path=path).of({}, address) == country
 
 
@@ -135,11 +146,15 @@ def test_an_address_has_the_country_of_its_network(path: str, address: str | Non
         (" D", None),
     ],
 )
-def test_the_header_counts_where_it_is_two_letters_that_are_a_country(value: str, country: str | None) -> None:
+def test_the_header_counts_where_it_is_two_letters_that_are_a_country(
+    value: str, country: str | None
+) -> None:
     assert Countries(header="CF-IPCountry").of({"cf-ipcountry": value}, "192.0.2.1") == country
 
 
-def test_the_header_comes_before_the_file_and_the_file_answers_where_it_is_silent(path: str) -> None:
+def test_the_header_comes_before_the_file_and_the_file_answers_where_it_is_silent(
+    path: str,
+) -> None:
     countries = Countries("x-client-region", path)
     assert countries.of({"x-client-region": "JP"}, "192.0.2.1") == "JP"
     assert countries.of({"x-client-region": "ZZ"}, "192.0.2.1") == "DE"
@@ -156,7 +171,12 @@ def test_a_header_that_is_not_the_configured_one_is_not_believed() -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"not a database", database(NETWORKS)[-200:], database({"192.0.2.0/24": {"autonomous_system_number": 1}})],
+    [
+        b"",
+        b"not a database",
+        database(NETWORKS)[-200:],
+        database({"192.0.2.0/24": {"autonomous_system_number": 1}}),
+    ],
 )
 def test_a_file_without_countries_is_refused_at_the_start(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "broken.mmdb"
@@ -177,9 +197,12 @@ def test_a_directory_is_refused_at_the_start(tmp_path: Path) -> None:
 
 def test_a_network_whose_record_is_broken_has_no_country(tmp_path: Path) -> None:
     file = tmp_path / "broken.mmdb"
-    content = database({"192.0.2.0/24": GERMANY, "198.51.100.0/24": {"country": {"iso_code": "FR"}}})
+    content = database(
+        {"192.0.2.0/24": GERMANY, "198.51.100.0/24": {"country": {"iso_code": "FR"}}}
+    )
     at = content.index(b"FR") - 1
-    file.write_bytes(content[:at] + b"\xff" + content[at + 1 :])  # a map of a length that nothing follows
+    # a map of a length that nothing follows
+    file.write_bytes(content[:at] + b"\xff" + content[at + 1 :])
     countries = Countries(path=str(file))
     assert countries.of({}, "198.51.100.1") is None
     assert countries.of({}, "192.0.2.1") == "DE"
@@ -188,4 +211,6 @@ def test_a_network_whose_record_is_broken_has_no_country(tmp_path: Path) -> None
 @given(st.one_of(st.none(), st.text(max_size=5), st.integers(), st.lists(st.text())))
 def test_a_country_is_two_upper_case_letters_or_none(value: Any) -> None:
     code = country_code(value)
-    assert code is None or (len(code) == 2 and code.isascii() and code.isupper() and code == value.upper())
+    assert code is None or (
+        len(code) == 2 and code.isascii() and code.isupper() and code == value.upper()
+    )

@@ -42,7 +42,9 @@ def test_unpacking_stops_at_the_limit(encoding: bytes) -> None:
 
 @pytest.mark.parametrize("encoding", PACKERS)
 def test_a_few_bytes_do_not_become_many(encoding: bytes) -> None:
-    assert len(decoded(PACKERS[encoding](b" " * FREE_UNPACKED_BYTES), encoding)) == FREE_UNPACKED_BYTES
+    assert (
+        len(decoded(PACKERS[encoding](b" " * FREE_UNPACKED_BYTES), encoding)) == FREE_UNPACKED_BYTES
+    )
     with pytest.raises(BodyRefused, match="64 times what was sent") as caught:
         decoded(PACKERS[encoding](b" " * MAX_BODY_BYTES), encoding)
     assert caught.value.status == 413

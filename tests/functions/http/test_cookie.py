@@ -1,4 +1,6 @@
-"""The cookie that nobody needs: written so that nothing can be put into it, and never against a visitor's word."""
+"""The cookie that nobody needs: written so that nothing can be put into it, and never against a
+visitor's word.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,10 @@ def test_a_cookie_says_all_that_keeps_it_from_scripts_and_from_other_sites() -> 
 
 def test_on_plain_http_there_is_no_secure_and_so_no_none_and_no_domain() -> None:
     options = CookieOptions("id", "None", "shop.example")
-    assert set_cookie("a1", options, secure=False) == "id=a1; Path=/; Max-Age=34560000; HttpOnly; SameSite=Lax"
+    assert (
+        set_cookie("a1", options, secure=False)
+        == "id=a1; Path=/; Max-Age=34560000; HttpOnly; SameSite=Lax"
+    )
 
 
 @pytest.mark.parametrize(
@@ -53,7 +58,9 @@ def test_on_plain_http_there_is_no_secure_and_so_no_none_and_no_domain() -> None
         ({"host": "localhost", "x-forwarded-proto": "https"}, True),
     ],
 )
-def test_only_plain_http_to_a_loopback_host_is_not_secure(headers: dict[str, str], secure: bool) -> None:
+def test_only_plain_http_to_a_loopback_host_is_not_secure(
+    headers: dict[str, str], secure: bool
+) -> None:
     assert is_secure(headers) is secure
 
 
@@ -103,22 +110,37 @@ def test_any_header_is_read(header: str) -> None:
 class TestAnswer:
     def test_who_agreed_gets_it_anew_with_every_request(self) -> None:
         for sent in (None, "a1", "a2"):
-            assert cookie_answer("a1", sent, GRANTED, LAX, secure=True) == set_cookie("a1", LAX, secure=True)
+            assert cookie_answer("a1", sent, GRANTED, LAX, secure=True) == set_cookie(
+                "a1", LAX, secure=True
+            )
         assert cookie_answer(None, None, GRANTED, LAX, secure=True) is None
 
     @pytest.mark.parametrize("consent", [DENIED, Consent(True, False), Consent(False, True)])
-    def test_who_denies_anything_gets_none_and_the_one_there_is_taken_back(self, consent: Consent) -> None:
+    def test_who_denies_anything_gets_none_and_the_one_there_is_taken_back(
+        self, consent: Consent
+    ) -> None:
         assert cookie_answer("a1", None, consent, LAX, secure=True) is None
-        assert cookie_answer("a1", "a1", consent, LAX, secure=True) == clear_cookie(LAX, secure=True)
+        assert cookie_answer("a1", "a1", consent, LAX, secure=True) == clear_cookie(
+            LAX, secure=True
+        )
 
 
 class TestConfiguration:
     def test_there_are_no_cookies_unless_it_says_so(self) -> None:
         assert CookieOptions.from_env({}) is None
-        assert CookieOptions.from_env({"FRESHET_COOKIE": "off", "FRESHET_COOKIE_DAYS": "9999"}) is None
+        assert (
+            CookieOptions.from_env({"FRESHET_COOKIE": "off", "FRESHET_COOKIE_DAYS": "9999"}) is None
+        )
         assert CookieOptions.from_env({"FRESHET_COOKIE": "lax"}) == LAX
-        environ = {"COOKIE": "none", "COOKIE_NAME": "id", "COOKIE_DOMAIN": "shop.example", "COOKIE_DAYS": "1"}
-        found = CookieOptions.from_env({f"FRESHET_{name}": value for name, value in environ.items()})
+        environ = {
+            "COOKIE": "none",
+            "COOKIE_NAME": "id",
+            "COOKIE_DOMAIN": "shop.example",
+            "COOKIE_DAYS": "1",
+        }
+        found = CookieOptions.from_env(
+            {f"FRESHET_{name}": value for name, value in environ.items()}
+        )
         assert found == CookieOptions("id", "None", "shop.example", 1)
 
     @pytest.mark.parametrize(

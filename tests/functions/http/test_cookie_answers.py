@@ -1,4 +1,5 @@
-"""The optional cookie over the whole collector, without a network: who gets it, and what it is for."""
+"""The optional cookie over the whole collector, without a network: who gets it, and what it is
+for."""
 
 from __future__ import annotations
 
@@ -57,11 +58,19 @@ async def ask(
     raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in named.items()]
     method = "GET" if path == PIXEL else "POST"
     query = "" if path == "/v1/events" else urlencode(told)
-    scope = {"type": "http", "method": method, "path": path, "query_string": query.encode(), "headers": raw}
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "query_string": query.encode(),
+        "headers": raw,
+    }
     answer = await collector(Request(scope | {"client": ("192.0.2.1", 1)}, receive))
     assert answer.status_code in (200, 202, 204)
     cookie = dict(answer.headers).get(b"set-cookie")
-    ids = [event.anonymous_id for message in kept.messages for event in decode_message(message.data)]
+    ids = [
+        event.anonymous_id for message in kept.messages for event in decode_message(message.data)
+    ]
     return cookie.decode() if cookie else None, ids
 
 
@@ -96,7 +105,9 @@ HASHED = Privacy(fields=FieldPolicy(hash=["anonymous_id"], key=b"k" * 16))
 
 
 @pytest.mark.parametrize("privacy", [Privacy(), HASHED])
-async def test_a_pixel_gives_no_cookie_for_an_id_that_somebody_put_into_its_address(privacy: Privacy) -> None:
+async def test_a_pixel_gives_no_cookie_for_an_id_that_somebody_put_into_its_address(
+    privacy: Privacy,
+) -> None:
     for headers in ({}, {"cookie": "freshet_id=mine"}):
         cookie, ids = await ask({"anonymous_id": "theirs"}, PIXEL, privacy, **headers)
         assert cookie is None and len(ids) == 1
@@ -107,7 +118,9 @@ async def test_a_pixel_gives_no_cookie_for_an_id_that_somebody_put_into_its_addr
 
 @pytest.mark.parametrize("path", ["/v1/events", "/g/collect"])
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", None])
-async def test_no_form_of_another_page_gives_a_visitor_the_id_that_it_brings(path: str, origin: str | None) -> None:
+async def test_no_form_of_another_page_gives_a_visitor_the_id_that_it_brings(
+    path: str, origin: str | None
+) -> None:
     theirs = {"anonymous_id": "theirs"} if path == "/v1/events" else GA4
     headers = {} if origin is None else {"origin": origin}
     for own in ({}, {"cookie": "freshet_id=mine"}):

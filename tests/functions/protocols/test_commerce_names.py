@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from functions.protocols.commerce_facts import MAX_FACTS, MAX_PRODUCTS, Fact, facts_of, kept, within_bounds, written
+from functions.protocols.commerce_facts import (
+    MAX_FACTS,
+    MAX_PRODUCTS,
+    Fact,
+    facts_of,
+    kept,
+    within_bounds,
+    written,
+)
 from functions.protocols.commerce_names import event_of, named_properties, product_list_of
 from functions.protocols.contract import Translated
 from functions.protocols.visitor_ids import somebody
@@ -45,7 +53,9 @@ def test_usual_names_are_known_whatever_their_case_and_joints(name: str, ours: s
 
 
 def test_the_likeliest_property_comes_first() -> None:
-    assert named_properties({"SKU": 1, "Product ID": 2, "colour": 3}) == {"product_id": ["Product ID", "SKU"]}
+    assert named_properties({"SKU": 1, "Product ID": 2, "colour": 3}) == {
+        "product_id": ["Product ID", "SKU"]
+    }
 
 
 def test_id_and_name_mean_a_product_only_within_a_list_of_products() -> None:
@@ -75,15 +85,30 @@ def test_the_cart_is_what_was_bought_only_at_an_order() -> None:
         ({"colour": None, "url": None}, {"colour": None, "url": None}),
     ],
 )
-def test_what_is_not_of_our_type_is_kept_beside(given: dict[str, Any], metadata: dict[str, Any]) -> None:
+def test_what_is_not_of_our_type_is_kept_beside(
+    given: dict[str, Any], metadata: dict[str, Any]
+) -> None:
     assert kept(given) == metadata
 
 
 def test_an_event_of_one_product_takes_its_properties_by_their_usual_names() -> None:
-    properties = {"Product ID": 17, "Price": "9.50", "qty": 2, "Category": "shoes", "Brand": "Oak", "size": "M"}
+    properties = {
+        "Product ID": 17,
+        "Price": "9.50",
+        "qty": 2,
+        "Category": "shoes",
+        "Brand": "Oak",
+        "size": "M",
+    }
     [fact] = facts_of("Product Added", properties)
     assert (fact.event, fact.product_id) == ("add_to_cart", "17")
-    assert fact.metadata == {"price": 9.5, "quantity": 2, "category": "shoes", "brand": "Oak", "size": "M"}
+    assert fact.metadata == {
+        "price": 9.5,
+        "quantity": 2,
+        "category": "shoes",
+        "brand": "Oak",
+        "size": "M",
+    }
 
 
 def test_an_order_is_a_purchase_of_each_product_and_its_own_properties_go_once() -> None:
@@ -92,7 +117,11 @@ def test_an_order_is_a_purchase_of_each_product_and_its_own_properties_go_once()
         "revenue": 30,
         "currency": "EUR",
         "gift": True,
-        "products": [{"sku": "a", "price": 10, "quantity": 2}, {"id": "b", "name": "Lamp", "variant": "oak"}, "c"],
+        "products": [
+            {"sku": "a", "price": 10, "quantity": 2},
+            {"id": "b", "name": "Lamp", "variant": "oak"},
+            "c",
+        ],
     }
     facts = facts_of("Order Completed", properties)
     assert [(fact.event, fact.product_id) for fact in facts] == [("purchase", p) for p in "abc"]
@@ -106,21 +135,33 @@ def test_an_order_is_a_purchase_of_each_product_and_its_own_properties_go_once()
 
 def test_a_list_that_was_shown_is_an_impression_of_each_product_with_its_slate() -> None:
     slate = {"request_id": "r1", "placement": "home"}
-    facts = facts_of("Product List Viewed", slate | {"sorted": True, "products": [{"sku": "a", "position": 0}, "b"]})
-    assert [(fact.event, fact.product_id) for fact in facts] == [("impression", "a"), ("impression", "b")]
+    facts = facts_of(
+        "Product List Viewed",
+        slate | {"sorted": True, "products": [{"sku": "a", "position": 0}, "b"]},
+    )
+    assert [(fact.event, fact.product_id) for fact in facts] == [
+        ("impression", "a"),
+        ("impression", "b"),
+    ]
     assert [fact.metadata for fact in facts] == [slate | {"sorted": True, "position": 0}, slate]
 
 
 def test_beside_a_product_the_pages_title_has_a_name_of_its_own() -> None:
     page = {"title": "Shop"}
     named, bare = written([Fact("a", {"title": "Lamp"}, "p1"), Fact("b", {})], {}, page, "e", None)
-    assert (named["metadata"], bare["metadata"]) == ({"title": "Lamp", "page_title": "Shop"}, {"title": "Shop"})
+    assert (named["metadata"], bare["metadata"]) == (
+        {"title": "Lamp", "page_title": "Shop"},
+        {"title": "Shop"},
+    )
 
 
 def test_what_the_visitor_agreed_to_goes_with_every_product() -> None:
     consent = {"analytics": True, "personalization": False}
     facts = facts_of("Purchase", {"products": ["a", "b"], "consent": consent, "gift": True})
-    assert [fact.metadata for fact in facts] == [{"consent": consent, "gift": True}, {"consent": consent}]
+    assert [fact.metadata for fact in facts] == [
+        {"consent": consent, "gift": True},
+        {"consent": consent},
+    ]
 
 
 def test_a_product_beside_the_whole_cart_is_what_was_added() -> None:
@@ -130,7 +171,10 @@ def test_a_product_beside_the_whole_cart_is_what_was_added() -> None:
 
 def test_several_products_may_be_added_at_once() -> None:
     facts = facts_of("Add to Cart", {"items": [{"sku": "b"}, {"sku": "c"}]})
-    assert [(fact.event, fact.product_id) for fact in facts] == [("add_to_cart", "b"), ("add_to_cart", "c")]
+    assert [(fact.event, fact.product_id) for fact in facts] == [
+        ("add_to_cart", "b"),
+        ("add_to_cart", "c"),
+    ]
 
 
 @pytest.mark.parametrize("product", [{"price": 1}, None, True, [], ""])
@@ -148,7 +192,9 @@ def test_a_hundred_products_are_an_order_and_one_more_is_not() -> None:
 
 def test_a_product_event_without_a_product_keeps_its_own_name_unless_it_is_ours() -> None:
     assert [fact.event for fact in facts_of("Purchase", {"Amount": 5})] == ["Purchase"]
-    assert [fact.event for fact in facts_of("purchase", {"Amount": 5})] == ["purchase_without_product"]
+    assert [fact.event for fact in facts_of("purchase", {"Amount": 5})] == [
+        "purchase_without_product"
+    ]
     assert [fact.event for fact in facts_of("impression", {})] == ["impression_without_product"]
 
 
@@ -156,7 +202,11 @@ def test_a_search_has_its_query_and_a_custom_event_its_product() -> None:
     [search] = facts_of("Products Searched", {"Search Term": "oak lamp", "results": 7})
     assert (search.event, search.metadata) == ("search", {"query": "oak lamp", "results": 7})
     [custom] = facts_of("Wishlist Added", {"product_id": 5, "list": "mine"})
-    assert (custom.event, custom.product_id, custom.metadata) == ("Wishlist Added", "5", {"list": "mine"})
+    assert (custom.event, custom.product_id, custom.metadata) == (
+        "Wishlist Added",
+        "5",
+        {"list": "mine"},
+    )
 
 
 def test_several_facts_of_an_event_are_numbered_and_the_same_when_it_comes_again() -> None:
@@ -164,7 +214,9 @@ def test_several_facts_of_an_event_are_numbered_and_the_same_when_it_comes_again
     ids = [fact["event_id"] for fact in written(facts, {}, {}, "e1", None)]
     assert ids == ["e1:0", "e1:1"]
     derived = [fact["event_id"] for fact in written(facts, {}, {}, None, {"some": "source"})]
-    assert derived == [fact["event_id"] for fact in written(facts, {}, {}, None, {"some": "source"})]
+    assert derived == [
+        fact["event_id"] for fact in written(facts, {}, {}, None, {"some": "source"})
+    ]
     assert len({*derived}) == 2
     longest = [fact["event_id"] for fact in written(facts, {}, {}, "x" * MAX_ID_LENGTH, None)]
     assert len({*longest}) == 2
@@ -180,7 +232,9 @@ def test_a_request_of_more_products_than_allowed_has_to_be_split() -> None:
     assert error.value.reason.startswith("expected at most")  # which the collector answers with 413
 
 
-@pytest.mark.parametrize("nobody", ["", " ", None, 0, "undefined", "NULL", "00000000-0000-0000-0000-000000000000", {}])
+@pytest.mark.parametrize(
+    "nobody", ["", " ", None, 0, "undefined", "NULL", "00000000-0000-0000-0000-000000000000", {}]
+)
 def test_what_stands_for_no_id_is_nobody(nobody: Any) -> None:
     assert somebody(nobody) is None
     assert somebody(nobody, "anna") == "anna"

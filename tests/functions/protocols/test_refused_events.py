@@ -1,4 +1,6 @@
-"""What becomes of a vendor's event that its reader refuses: whose it is counts of it as of any other event."""
+"""What becomes of a vendor's event that its reader refuses: whose it is counts of it as of any
+other event.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,9 @@ DEEP = nested(MAX_DEPTH + 4)
 
 
 def of_segment(agreed: bool) -> Mapping[str, Any]:
-    return {"context": {"consent": {"categoryPreferences": {"analytics": agreed, "marketing": agreed}}}}
+    return {
+        "context": {"consent": {"categoryPreferences": {"analytics": agreed, "marketing": agreed}}}
+    }
 
 
 def of_rudderstack(agreed: bool) -> Mapping[str, Any]:
@@ -87,24 +91,42 @@ def refused(agreed: bool) -> dict[str, Sent]:
     return {
         "segment, no event": Sent(segment, track, {"userId": "u1", **said}),
         "segment, an empty event": Sent(segment, track, {"userId": "u1", "event": "", **said}),
-        "segment, a bogus type": Sent(segment, "/v1/batch", {"batch": [{"type": "bogus", "userId": "u1", **said}]}),
-        "segment, of its batch": Sent(segment, "/v1/batch", {"batch": [{"type": "track", "userId": "u1"}], **said}),
+        "segment, a bogus type": Sent(
+            segment, "/v1/batch", {"batch": [{"type": "bogus", "userId": "u1", **said}]}
+        ),
+        "segment, of its batch": Sent(
+            segment, "/v1/batch", {"batch": [{"type": "track", "userId": "u1"}], **said}
+        ),
         "segment, not an object": Sent(segment, "/v1/batch", {"batch": ["track"], **said}),
         "segment, a context that is none": Sent(
-            segment, "/v1/batch", {"batch": [{"type": "page", "userId": "u1", "context": 7}], **said}
+            segment,
+            "/v1/batch",
+            {"batch": [{"type": "page", "userId": "u1", "context": 7}], **said},
         ),
-        "segment, no list": Sent(segment, "/v1/batch", {"batch": {"type": "page", "userId": "u1"}, **said}),
-        "segment, too deep": Sent(segment, track, {"event": "A", "userId": "u1", "x": DEEP, **said}),
+        "segment, no list": Sent(
+            segment, "/v1/batch", {"batch": {"type": "page", "userId": "u1"}, **said}
+        ),
+        "segment, too deep": Sent(
+            segment, track, {"event": "A", "userId": "u1", "x": DEEP, **said}
+        ),
         "rudderstack": Sent(segment, track, {"userId": "u1", **of_rudderstack(agreed)}),
         "amplitude, no type": Sent(
-            amplitude, events, {"events": [{"user_id": "u1", "event_properties": {"consent": given}}]}
+            amplitude,
+            events,
+            {"events": [{"user_id": "u1", "event_properties": {"consent": given}}]},
         ),
         "amplitude, its own consent": Sent(
-            amplitude, events, {"events": [{"user_id": "u1", "event_properties": {"[Amplitude] Consent": given}}]}
+            amplitude,
+            events,
+            {"events": [{"user_id": "u1", "event_properties": {"[Amplitude] Consent": given}}]},
         ),
-        "mixpanel, no event": Sent(mixpanel, "/track", {"properties": {"distinct_id": "u1", "consent": given}}),
+        "mixpanel, no event": Sent(
+            mixpanel, "/track", {"properties": {"distinct_id": "u1", "consent": given}}
+        ),
         "mixpanel, old and wrong": Sent(
-            mixpanel, "/import", [{"properties": {"distinct_id": "u1", "time": 1, "consent": given}}]
+            mixpanel,
+            "/import",
+            [{"properties": {"distinct_id": "u1", "time": 1, "consent": given}}],
         ),
         "mixpanel, too deep": Sent(
             mixpanel,
@@ -114,16 +136,24 @@ def refused(agreed: bool) -> dict[str, Sent]:
         "mixpanel, a form that is too deep": Sent(
             mixpanel,
             "/track",
-            urlencode({"data": json.dumps({"event": "A", "properties": {"consent": given, "x": DEEP}})}).encode(),
+            urlencode(
+                {"data": json.dumps({"event": "A", "properties": {"consent": given, "x": DEEP}})}
+            ).encode(),
         ),
         "mixpanel, in base64": Sent(
             mixpanel,
             "/track",
             query=urlencode(
-                {"data": base64.b64encode(json.dumps({"properties": {"consent": given, "x": DEEP}}).encode()).decode()}
+                {
+                    "data": base64.b64encode(
+                        json.dumps({"properties": {"consent": given, "x": DEEP}}).encode()
+                    ).decode()
+                }
             ),
         ),
-        "tag, no name": Sent(ga4, "/g/collect", query=urlencode({"v": 2, "tid": "G-1", "cid": "a1", "gcs": codes})),
+        "tag, no name": Sent(
+            ga4, "/g/collect", query=urlencode({"v": 2, "tid": "G-1", "cid": "a1", "gcs": codes})
+        ),
         "tag, a line that is no text": Sent(
             ga4, "/g/collect", b"en=%ff", urlencode({"v": 2, "cid": "a1", "gcs": codes})
         ),
@@ -133,10 +163,16 @@ def refused(agreed: bool) -> dict[str, Sent]:
             payload_data({"e": "ue", "duid": "a1", "ue_pr": preferences(agreed), "co": "{"}),
         ),
         "snowplow, in base64": Sent(
-            snowplow, f"/{SNOWPLOW}/tp2", payload_data({"e": "ue", "duid": "a1", "ue_px": encoded, "co": "{"})
+            snowplow,
+            f"/{SNOWPLOW}/tp2",
+            payload_data({"e": "ue", "duid": "a1", "ue_px": encoded, "co": "{"}),
         ),
         "snowplow, a query": Sent(
-            snowplow, "/i", query=urlencode({"e": "ue", "duid": "a1", "ue_pr": preferences(agreed), "dtm": "never"})
+            snowplow,
+            "/i",
+            query=urlencode(
+                {"e": "ue", "duid": "a1", "ue_pr": preferences(agreed), "dtm": "never"}
+            ),
         ),
     }
 
@@ -152,7 +188,9 @@ def test_of_a_visitor_who_denied_both_nothing_is_kept(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_of_a_visitor_who_agreed_it_is_rejected_and_kept_also_where_one_has_to_ask_first(name: str) -> None:
+def test_of_a_visitor_who_agreed_it_is_rejected_and_kept_also_where_one_has_to_ask_first(
+    name: str,
+) -> None:
     for terms in (Terms(), ASKS_FIRST):
         found = refused(True)[name].sorted(terms)
         assert (found.events, found.accepted, found.withheld) == ([], 0, 0)
@@ -196,7 +234,9 @@ def _told(rejection: Rejection) -> Rejected:
     return Rejected(rejection.index, rejection.error, rejection.event_id)
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"7", b"{", b'{"a":' * 100_000, b'[{"a":' * 40 + b"1" + b"}]" * 40])
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"7", b"{", b'{"a":' * 100_000, b'[{"a":' * 40 + b"1" + b"}]" * 40]
+)
 def test_what_is_no_object_is_an_unreadable_request(body: bytes) -> None:
     with pytest.raises(InvalidEvent, match="body"):
         segment.read(Incoming("POST", "/v1/track", "", {}, body, NOW))
@@ -208,20 +248,27 @@ def test_a_batch_that_nests_too_deep_is_an_unreadable_request() -> None:
         segment.read(Sent(segment, "/v1/batch", deep).incoming)
 
 
-# ---- keys ------------------------------------------------------------------------------------------------------------
+# ---- keys
+# --------------------------------------------------------------------------------------------------
 
 
 SECRET = "server-key-1"
 WITH_KEYS = {
     "segment, lone": Sent(segment, "/v1/track", {"writeKey": SECRET, "userId": "u1", "note": 1}),
     "segment, in each event": Sent(
-        segment, "/v1/batch", {"writeKey": SECRET, "batch": [{"writeKey": SECRET, "type": "x", "note": 1}]}
+        segment,
+        "/v1/batch",
+        {"writeKey": SECRET, "batch": [{"writeKey": SECRET, "type": "x", "note": 1}]},
     ),
     "segment, no list": Sent(segment, "/v1/batch", {"writeKey": SECRET, "batch": 7, "note": 1}),
     "segment, too deep": Sent(segment, "/v1/track", {"writeKey": SECRET, "note": DEEP}),
     "amplitude, no list": Sent(amplitude, "/batch", {"api_key": SECRET, "note": 1}),
-    "amplitude, in the event": Sent(amplitude, "/batch", {"events": [{"api_key": SECRET, "note": 1}]}),
-    "mixpanel": Sent(mixpanel, "/track", [{"event": "", "properties": {"token": SECRET, "note": 1}}]),
+    "amplitude, in the event": Sent(
+        amplitude, "/batch", {"events": [{"api_key": SECRET, "note": 1}]}
+    ),
+    "mixpanel": Sent(
+        mixpanel, "/track", [{"event": "", "properties": {"token": SECRET, "note": 1}}]
+    ),
     "mixpanel, another token": Sent(
         mixpanel,
         "/track",
@@ -234,9 +281,12 @@ WITH_KEYS = {
     "mixpanel, a line that is no JSON": Sent(
         mixpanel,
         "/import",
-        b'{"event": "A", "properties": {"note": 1, "token": "server-key-1"}}\n{"token": "server-key-1", note',
+        b'{"event": "A", "properties": {"note": 1, "token": "server-key-1"}}\n{"token": '
+        b'"server-key-1", note',
     ),
-    "mixpanel, too deep": Sent(mixpanel, "/track", {"event": "A", "properties": {"token": SECRET, "note": DEEP}}),
+    "mixpanel, too deep": Sent(
+        mixpanel, "/track", {"event": "A", "properties": {"token": SECRET, "note": DEEP}}
+    ),
     "snowplow, a query": Sent(snowplow, "/i", query=f"e=x&key={SECRET}&note=1"),
     "tag": Sent(ga4, "/g/collect", query=f"tid={SECRET}&cid=a1&note=1"),
     "pixel": Sent(pixel, "/v1/pixel.gif", query=f"event=open&k%65y={SECRET}&note=1&key={SECRET}"),
@@ -255,7 +305,11 @@ def test_no_dead_letter_has_a_key(name: str) -> None:
 
 def test_what_is_no_key_stays_in_the_letter() -> None:
     """A property may be called as some vendor's key is."""
-    event = {"type": "track", "userId": "u1", "properties": {"token": "t", "key": "k", "api_key": "a", "writeKey": "w"}}
+    event = {
+        "type": "track",
+        "userId": "u1",
+        "properties": {"token": "t", "key": "k", "api_key": "a", "writeKey": "w"},
+    }
     [rejection] = Sent(segment, "/v1/batch", {"batch": [event]}).sorted().rejected
     assert rejection.payload is not None and json.loads(rejection.payload) == event
     [rejection] = Sent(pixel, "/v1/pixel.gif", query="event=open&keys=1&note=%20").sorted().rejected
@@ -263,5 +317,7 @@ def test_what_is_no_key_stays_in_the_letter() -> None:
 
 
 def test_snowplows_app_id_stays_in_the_letter_as_it_does_in_the_event() -> None:
-    [rejection] = Sent(snowplow, f"/{SNOWPLOW}/tp2", payload_data({"aid": "shop"})).sorted().rejected
+    [rejection] = (
+        Sent(snowplow, f"/{SNOWPLOW}/tp2", payload_data({"aid": "shop"})).sorted().rejected
+    )
     assert rejection.payload == b'{"aid":"shop"}'

@@ -1,4 +1,6 @@
-"""The same facts told by each protocol are the same events, and the table of names in the documentation is the one."""
+"""The same facts told by each protocol are the same events, and the table of names in the
+documentation is the one.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,13 @@ LAMP = {
     "quantity": 2,
     "product_variant": "sand",
 }
-SHADE = {"product_id": "p2", "title": "Shade", "category": "home.shades", "brand": "Oak", "price": 5}
+SHADE = {
+    "product_id": "p2",
+    "title": "Shade",
+    "category": "home.shades",
+    "brand": "Oak",
+    "price": 5,
+}
 ORDER = {"order_id": "o1", "order_value": 46, "currency": "EUR", "coupon": "WINTER"}
 FACTS = ("view_product", "add_to_cart", "impression", "purchase", "search", "page_view", "identify")
 
@@ -65,15 +73,23 @@ def in_list(product: Mapping[str, Any], place: int) -> dict[str, Any]:
     return dict(product) | {"position": place}
 
 
-# ---- as each protocol has it -----------------------------------------------------------------------------------
+# ---- as each protocol has it
+# -----------------------------------------------------------------------------------
 
 
 def of_native(name: str) -> tuple[Incoming, Any]:
-    who = {"user_id": "anna", "anonymous_id": "a1", "session_id": "s1", "timestamp": NOW.isoformat()}
+    who = {
+        "user_id": "anna",
+        "anonymous_id": "a1",
+        "session_id": "s1",
+        "timestamp": NOW.isoformat(),
+    }
     events = []
     for number, said in enumerate(expected(name)):
         metadata = dict(said)
-        ids = {"event_id": f"e{number}"} | ({"product_id": metadata.pop("product_id")} if "product_id" in said else {})
+        ids = {"event_id": f"e{number}"} | (
+            {"product_id": metadata.pop("product_id")} if "product_id" in said else {}
+        )
         events.append({"event": name} | ids | who | {"metadata": metadata})
     return posted("/v1/events", {"events": events})
 
@@ -134,10 +150,15 @@ def of_ga4(name: str) -> tuple[Incoming, Any]:
     }
     event, params = told_by[name]
     page = {
-        f"page_{kind}": PAGE[ours] for kind, ours in (("location", "url"), ("title", "title"), ("referrer", "referrer"))
+        f"page_{kind}": PAGE[ours]
+        for kind, ours in (("location", "url"), ("title", "title"), ("referrer", "referrer"))
     }
     around = ({} if name == "identify" else page) | {"session_id": "s1"}
-    told = {"name": event, "params": params | around, "timestamp_micros": int(NOW.timestamp() * 1e6)}
+    told = {
+        "name": event,
+        "params": params | around,
+        "timestamp_micros": int(NOW.timestamp() * 1e6),
+    }
     body: dict[str, Any] = {"client_id": "a1", "user_id": "anna", "events": [told]}
     if name == "identify":
         body["user_properties"] = {"plan": {"value": "gold"}}
@@ -177,12 +198,16 @@ def of_snowplow(name: str) -> tuple[Incoming, Any]:
         fields |= {"e": "ue", "ue_pr": wrapped("unstruct_event", described)}
         fields |= {"co": wrapped("contexts", products[name])} if name in products else {}
     schema = f"iglu:{snowplow}/payload_data/jsonschema/1-0-4"
-    incoming, _ = posted("/com.snowplowanalytics.snowplow/tp2", {"schema": schema, "data": [fields]})
+    incoming, _ = posted(
+        "/com.snowplowanalytics.snowplow/tp2", {"schema": schema, "data": [fields]}
+    )
     return incoming, [fields, inner]
 
 
 def wrapped(kind: str, data: Any) -> str:
-    return json.dumps({"schema": f"iglu:com.snowplowanalytics.snowplow/{kind}/jsonschema/1-0-1", "data": data})
+    return json.dumps(
+        {"schema": f"iglu:com.snowplowanalytics.snowplow/{kind}/jsonschema/1-0-1", "data": data}
+    )
 
 
 FREE_NAMES = {"title": "product_name"}
@@ -210,9 +235,21 @@ def free_properties(name: str) -> dict[str, Any]:
 
 def of_mixpanel(name: str) -> tuple[Incoming, Any]:
     if name == "identify":
-        update = {"$distinct_id": "anna", "$user_id": "anna", "$device_id": "a1", "$session_id": "s1"}
-        return posted("/engage", {"$token": "key-1234", **update, "$time": NOW.timestamp(), "$set": {"plan": "gold"}})
-    page = {"$current_url": PAGE["url"], "current_page_title": PAGE["title"], "$referrer": PAGE["referrer"]}
+        update = {
+            "$distinct_id": "anna",
+            "$user_id": "anna",
+            "$device_id": "a1",
+            "$session_id": "s1",
+        }
+        return posted(
+            "/engage",
+            {"$token": "key-1234", **update, "$time": NOW.timestamp(), "$set": {"plan": "gold"}},
+        )
+    page = {
+        "$current_url": PAGE["url"],
+        "current_page_title": PAGE["title"],
+        "$referrer": PAGE["referrer"],
+    }
     who: dict[str, Any] = {"$user_id": "anna", "$device_id": "a1", "$session_id": "s1"}
     who |= {"time": NOW.timestamp(), "$insert_id": "e"}
     event = FREE_EVENTS.get(name, "$mp_web_page_view")
@@ -231,10 +268,17 @@ def of_amplitude(name: str) -> tuple[Incoming, Any]:
         "[Amplitude] Page Title": PAGE["title"],
         "referrer": PAGE["referrer"],
     }
-    event: dict[str, Any] = {"event_type": FREE_EVENTS.get(name, "[Amplitude] Page Viewed"), "insert_id": "e"}
+    event: dict[str, Any] = {
+        "event_type": FREE_EVENTS.get(name, "[Amplitude] Page Viewed"),
+        "insert_id": "e",
+    }
     event["event_properties"] = free_properties(name) | page
     if name == "identify":
-        event = {"event_type": "$identify", "user_properties": {"$set": {"plan": "gold"}}, "insert_id": "e"}
+        event = {
+            "event_type": "$identify",
+            "user_properties": {"$set": {"plan": "gold"}},
+            "insert_id": "e",
+        }
     return posted("/2/httpapi", {"api_key": "key-1234", "events": [event | who]})
 
 
@@ -271,7 +315,9 @@ def test_a_fact_is_the_same_event_whoever_tells_it(vendor: str, fact: str) -> No
     found = sort_events(teller.protocol.read(incoming), NOW)
     assert found.rejected == []
     assert [event.event for event in found.events] == [fact] * len(found.events)
-    assert {(e.user_id, e.anonymous_id, e.session_id, e.timestamp) for e in found.events} == {("anna", "a1", "s1", NOW)}
+    assert {(e.user_id, e.anonymous_id, e.session_id, e.timestamp) for e in found.events} == {
+        ("anna", "a1", "s1", NOW)
+    }
     assert [told(event) for event in found.events] == expected(fact)
 
 
@@ -282,19 +328,26 @@ def told(event: Event) -> dict[str, Any]:
     return product | {name: value for name, value in event.metadata.items() if name in shared}
 
 
-# ---- the table -------------------------------------------------------------------------------------------------
+# ---- the table
+# -------------------------------------------------------------------------------------------------
 
 EVENT_FIELDS = frozenset("user_id anonymous_id session_id".split())
 
 
 def table() -> dict[str, dict[str, list[str]]]:
     """Of each of our fields the names that each vendor has for it, as the documentation says."""
-    text = TABLE.read_text().partition("<!-- names: begin -->")[2].partition("<!-- names: end -->")[0]
-    rows = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in text.strip().splitlines()]
+    text = (
+        TABLE.read_text().partition("<!-- names: begin -->")[2].partition("<!-- names: end -->")[0]
+    )
+    rows = [
+        [cell.strip() for cell in line.strip("| ").split(" | ")]
+        for line in text.strip().splitlines()
+    ]
     head, _, *body = rows
     return {
         re.findall(r"`([^`]+)`", row[0])[0]: {
-            vendor: re.findall(r"`([^`]+)`", cell) for vendor, cell in zip(head[1:], row[1:], strict=True)
+            vendor: re.findall(r"`([^`]+)`", cell)
+            for vendor, cell in zip(head[1:], row[1:], strict=True)
         }
         for row in body
     }
@@ -307,7 +360,9 @@ def names_in(value: Any) -> set[str]:
 
 
 def test_the_table_lists_each_field_that_the_facts_compare() -> None:
-    assert set(table()) == EVENT_FIELDS | {name for fact in FACTS for said in expected(fact) for name in said}
+    assert set(table()) == EVENT_FIELDS | {
+        name for fact in FACTS for said in expected(fact) for name in said
+    }
 
 
 @pytest.mark.parametrize("vendor", list(TELLERS))

@@ -25,12 +25,14 @@ START = datetime(2025, 1, 1, 12, 0, tzinfo=UTC)
 START_MS = round(START.timestamp() * 1000)
 LATE_MS = 48 * 3_600_000  # as late as an event may come
 CATALOG = {
-    f"p{n}": Item(f"p{n}", category=f"c{n % 5}.s{n % 3}", brand=f"b{n % 4}", price=0.5 + 7 * n) for n in range(12)
+    f"p{n}": Item(f"p{n}", category=f"c{n % 5}.s{n % 3}", brand=f"b{n % 4}", price=0.5 + 7 * n)
+    for n in range(12)
 }
 PRODUCTS = [*CATALOG, "new1", "new2"]  # the catalog does not know all that is sold
 NAMES = [*EVENT_CODES, "rating"]
 WITH_PRODUCT = frozenset(
-    "click view_product add_to_cart remove_from_cart purchase impression media_play media_pause media_progress".split()
+    "click view_product add_to_cart remove_from_cart purchase impression media_play media_pause "
+    "media_progress".split()
 )
 
 # The same examples each time, and no more than the whole suite has time for.
@@ -40,7 +42,9 @@ Fact = tuple[Event, Item | None]
 T = TypeVar("T")
 
 
-def event(name: str = "view_product", at_s: float = 0.0, event_id: str = "", **fields: Any) -> Event:
+def event(
+    name: str = "view_product", at_s: float = 0.0, event_id: str = "", **fields: Any
+) -> Event:
     """An event of user `u`, `at_s` seconds after `START`."""
     return Event(
         event_id=event_id or f"{name}@{at_s:g}/{fields.get('product_id', '')}",
@@ -53,11 +57,14 @@ def event(name: str = "view_product", at_s: float = 0.0, event_id: str = "", **f
 # generated streams
 
 
-def random_stream(random: Random, size: int, span_ms: int = LATE_MS, visitor: str = "u") -> list[Fact]:
-    """Distinct events of one visitor in time order, each with its item; of every type, within a profile's bounds.
+def random_stream(
+    random: Random, size: int, span_ms: int = LATE_MS, visitor: str = "u"
+) -> list[Fact]:
+    """Distinct events of one visitor in time order, each with its item; of every type, within a
+    profile's bounds.
 
-    At most two sessions: two of the client's, or one of the client's and the events of one hour that name none. Times
-    are whole milliseconds, and some events share one.
+    At most two sessions: two of the client's, or one of the client's and the events of one hour
+    that name none. Times are whole milliseconds, and some events share one.
     """
     sessions = random.choice((("s1", "s2"), ("s1", None), ("s1",), (None,)))
     hour_ms = min(span_ms, 3_600_000)
@@ -73,7 +80,9 @@ def random_stream(random: Random, size: int, span_ms: int = LATE_MS, visitor: st
     return sorted(stream, key=lambda fact: fact[0].time_ms)
 
 
-def random_fact(random: Random, event_id: str, offset_ms: int, session: str | None, visitor: str = "u") -> Fact:
+def random_fact(
+    random: Random, event_id: str, offset_ms: int, session: str | None, visitor: str = "u"
+) -> Fact:
     """One event `offset_ms` after `START`, of any type, with what belongs to it in its metadata."""
     name = random.choice(NAMES)
     product = random.choice(PRODUCTS) if name in WITH_PRODUCT else None
@@ -85,7 +94,9 @@ def random_fact(random: Random, event_id: str, offset_ms: int, session: str | No
         user_id=visitor if name == "identify" or random.random() < 0.5 else None,
         session_id=session,
         product_id=product,
-        metadata={key: value for key, value in _metadata(random, name).items() if value is not None},
+        metadata={
+            key: value for key, value in _metadata(random, name).items() if value is not None
+        },
     )
     return found, CATALOG.get(product or "")
 
@@ -94,17 +105,36 @@ def _metadata(random: Random, name: str) -> dict[str, Any]:
     def maybe(value: T, chance: float = 0.3) -> T | None:
         return value if random.random() < chance else None
 
-    found: dict[str, Any] = {"latitude": maybe(random.uniform(-90, 90), 0.1), "longitude": random.uniform(-180, 180)}
+    found: dict[str, Any] = {
+        "latitude": maybe(random.uniform(-90, 90), 0.1),
+        "longitude": random.uniform(-180, 180),
+    }
     if name in WITH_PRODUCT:
-        found |= {"category": maybe(f"c{random.randrange(4)}"), "brand": maybe(f"b{random.randrange(4)}")}
-        found |= {"price": maybe(random.choice((0, 3, 9.99, 120))), "quantity": maybe(random.randrange(1, 4))}
+        found |= {
+            "category": maybe(f"c{random.randrange(4)}"),
+            "brand": maybe(f"b{random.randrange(4)}"),
+        }
+        found |= {
+            "price": maybe(random.choice((0, 3, 9.99, 120))),
+            "quantity": maybe(random.randrange(1, 4)),
+        }
         found |= {"discount": maybe(5), "list_price": maybe(150.0)}
     if name in ("click", "impression"):
-        found |= {"request_id": maybe(f"r{random.randrange(4)}", 0.7), "position": maybe(random.randrange(20))}
+        found |= {
+            "request_id": maybe(f"r{random.randrange(4)}", 0.7),
+            "position": maybe(random.randrange(20)),
+        }
     elif name in ("page_view", "identify"):
         campaign = random.choice(("", "?utm_campaign=spring", "?utm_campaign=autumn#top"))
-        found |= {"url": maybe(f"https://shop.example/{campaign}", 0.7), "utm_campaign": maybe("winter", 0.1)}
-        found |= {"referrer": maybe(random.choice(("https://search.example/q", "https://shop.example/", "no url")))}
+        found |= {
+            "url": maybe(f"https://shop.example/{campaign}", 0.7),
+            "utm_campaign": maybe("winter", 0.1),
+        }
+        found |= {
+            "referrer": maybe(
+                random.choice(("https://search.example/q", "https://shop.example/", "no url"))
+            )
+        }
     elif name == "search":
         found["query"] = random.choice(("lamp", "red lamp", "shoes", "", "été"))
     elif name == "dwell":
@@ -190,11 +220,12 @@ def stats_of(stream: Sequence[Event]) -> ItemStats:
 
 
 def assert_same(left: Any, right: Any, path: str = "") -> None:
-    """Floats to 1e-9 relative, everything else exactly; order of keys aside. The message names the first difference.
+    """Floats to 1e-9 relative, everything else exactly; order of keys aside. The message names the
+    first difference.
 
-    Four parts are compared for what they mean: the memory of what arrived last as a set (while nothing has dropped out
-    of it), interest of 30 min relative to the strongest, vectors by their length, and pairs, which are added and taken
-    back, to 1e-9 of one pair.
+    Four parts are compared for what they mean: the memory of what arrived last as a set (while
+    nothing has dropped out of it), interest of 30 min relative to the strongest, vectors by their
+    length, and pairs, which are added and taken back, to 1e-9 of one pair.
     """
     if isinstance(left, msgspec.Struct):
         assert type(left) is type(right), path
@@ -227,7 +258,8 @@ def _assert_same_field(left: Any, right: Any, name: str, path: str) -> None:
     elif isinstance(left, ItemStats) and name in ("neighbour_weights", "bought_weights"):
         assert_same_pairs(one, two, path)
     elif isinstance(left, DecayedVector) and name == "landmark":
-        pass  # a pair that was taken back may have moved it; `values` is compared at the later of both
+        # a pair that was taken back may have moved it; `values` is compared at the later of both
+        pass
     elif isinstance(left, DecayedVector):
         _assert_same_direction(left, right, path)
     else:
@@ -244,23 +276,33 @@ def _assert_same_interest(left: dict[str, Any], right: dict[str, Any], path: str
     for name, sums in left.items():
         assert_same(sums[0], right[name][0], f"{path}[{name!r}] on 7 d")
         one, two = (*sums, 0.0)[1], (*right[name], 0.0)[1]
-        assert math.isclose(one, two, rel_tol=1e-9, abs_tol=1e-9 * strongest), f"{path}[{name!r}] on 30 min"
+        assert math.isclose(one, two, rel_tol=1e-9, abs_tol=1e-9 * strongest), (
+            f"{path}[{name!r}] on 30 min"
+        )
 
 
 def assert_same_pairs(left: DecayedSums[str], right: DecayedSums[str], path: str = "") -> None:
-    """Pairs' weights are the same to 1e-9 at the later landmark; one that is not there weighs nothing."""
+    """Pairs' weights are the same to 1e-9 at the later landmark; one that is not there weighs
+    nothing.
+    """
     landmark = max(left.landmark, right.landmark)
     scales = [2.0 ** (state.landmark - landmark) for state in (left, right)]
     for key in left.sums.keys() | right.sums.keys():
-        one, two = (state.sums.get(key, 0.0) * scale for state, scale in zip((left, right), scales, strict=True))
-        assert math.isclose(one, two, rel_tol=1e-9, abs_tol=1e-9), f"{path}[{key!r}]: {one} and {two}"
+        one, two = (
+            state.sums.get(key, 0.0) * scale
+            for state, scale in zip((left, right), scales, strict=True)
+        )
+        assert math.isclose(one, two, rel_tol=1e-9, abs_tol=1e-9), (
+            f"{path}[{key!r}]: {one} and {two}"
+        )
 
 
 def _assert_same_direction(left: DecayedVector, right: DecayedVector, path: str) -> None:
     landmark = max(left.landmark, right.landmark)
     zero = bytes(max(len(left.values), len(right.values)))
     one, two = (
-        np.frombuffer(state.values or zero) * 2.0 ** (state.landmark - landmark if state.values else 0)
+        np.frombuffer(state.values or zero)
+        * 2.0 ** (state.landmark - landmark if state.values else 0)
         for state in (left, right)
     )
     assert np.allclose(one, two, rtol=0, atol=1e-9 * max(float(np.linalg.norm(two)), 1.0)), path
@@ -268,5 +310,7 @@ def _assert_same_direction(left: DecayedVector, right: DecayedVector, path: str)
 
 def _assert_same_vectors(left: bytes, right: bytes, parts: int, path: str) -> None:
     assert len(left) == len(right), path
-    for one, two in zip(*(np.split(np.frombuffer(vectors), parts) for vectors in (left, right)), strict=True):
+    for one, two in zip(
+        *(np.split(np.frombuffer(vectors), parts) for vectors in (left, right)), strict=True
+    ):
         assert np.allclose(one, two, rtol=0, atol=1e-9 * float(np.linalg.norm(two))), path

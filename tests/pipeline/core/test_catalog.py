@@ -1,4 +1,6 @@
-"""The catalog: rows as JSON and CSV give them, and what is refused with field, expectation and value."""
+"""The catalog: rows as JSON and CSV give them, and what is refused with field, expectation and
+value.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.catalog import InvalidItem, Item, decode_item, department, encode_item, parse_item, stub_item
+from pipeline.core.catalog import (
+    InvalidItem,
+    Item,
+    decode_item,
+    department,
+    encode_item,
+    parse_item,
+    stub_item,
+)
 from tests.pipeline.core.streams import event, laws
 
 
@@ -28,7 +38,14 @@ def test_a_json_row_is_read_field_by_field() -> None:
 
 
 def test_a_csv_row_of_texts_is_read_the_same() -> None:
-    row = {"item_id": " p1 ", "title": "Lamp", "price": "12.50", "in_stock": "No", "category": "", "brand": ""}
+    row = {
+        "item_id": " p1 ",
+        "title": "Lamp",
+        "price": "12.50",
+        "in_stock": "No",
+        "category": "",
+        "brand": "",
+    }
     assert parse_item(row) == Item("p1", "Lamp", price=12.5, in_stock=False)
 
 
@@ -104,11 +121,18 @@ def test_an_item_is_read_as_it_was_written(item: Item) -> None:
 
 
 def test_a_department_is_the_first_part_of_a_path() -> None:
-    assert [department(c) for c in ("electronics.audio.tv", "shoes", "")] == ["electronics", "shoes", ""]
+    assert [department(c) for c in ("electronics.audio.tv", "shoes", "")] == [
+        "electronics",
+        "shoes",
+        "",
+    ]
 
 
 def test_a_stub_is_what_the_event_tells_of_its_item() -> None:
-    view = event(product_id="p9", metadata={"title": "Lamp", "category": "c", "brand": "b", "price": 3, "x": 1})
+    view = event(
+        product_id="p9",
+        metadata={"title": "Lamp", "category": "c", "brand": "b", "price": 3, "x": 1},
+    )
     assert stub_item(view) == Item("p9", "Lamp", "c", "b", 3.0, stub=True)
     assert stub_item(event(product_id="p9")) == Item("p9", stub=True)
 

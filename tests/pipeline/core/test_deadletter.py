@@ -15,7 +15,9 @@ NOW = datetime(2025, 1, 1, tzinfo=UTC)
 
 
 def test_a_letter_of_text_keeps_the_text_the_reason_and_the_attributes() -> None:
-    letter = DeadLetter.of('{"ü": 1}'.encode(), InvalidEvent("body", "expected events", 1), "pipeline", NOW, {"a": "b"})
+    letter = DeadLetter.of(
+        '{"ü": 1}'.encode(), InvalidEvent("body", "expected events", 1), "pipeline", NOW, {"a": "b"}
+    )
     assert letter.row() == {
         "received_at": "2025-01-01T00:00:00.000Z",
         "source": "pipeline",
@@ -28,14 +30,26 @@ def test_a_letter_of_text_keeps_the_text_the_reason_and_the_attributes() -> None
 
 
 def test_bytes_that_are_no_text_are_kept_in_base64() -> None:
-    letter = DeadLetter.of(b"\xff\x00\xfe", InvalidEvent("body", "expected JSON"), "pipeline", NOW, {})
+    letter = DeadLetter.of(
+        b"\xff\x00\xfe", InvalidEvent("body", "expected JSON"), "pipeline", NOW, {}
+    )
     assert letter.encoding == "base64" and base64.b64decode(letter.payload) == b"\xff\x00\xfe"
 
 
 def test_a_message_of_the_dead_letters_topic_brings_its_reason_as_attributes() -> None:
-    attributes = {"source": "collector", "field": "event", "reason": "required", "received_at": "2024-12-31T23:00:00Z"}
+    attributes = {
+        "source": "collector",
+        "field": "event",
+        "reason": "required",
+        "received_at": "2024-12-31T23:00:00Z",
+    }
     letter = DeadLetter.received(b"{}", attributes, NOW)
-    assert (letter.source, letter.field, letter.reason, letter.payload) == ("collector", "event", "required", "{}")
+    assert (letter.source, letter.field, letter.reason, letter.payload) == (
+        "collector",
+        "event",
+        "required",
+        "{}",
+    )
     assert letter.received_at == "2024-12-31T23:00:00.000Z"
     assert json.loads(letter.attributes) == attributes
 
@@ -43,7 +57,9 @@ def test_a_message_of_the_dead_letters_topic_brings_its_reason_as_attributes() -
 @pytest.mark.parametrize(
     "received_at", [{}, {"received_at": ""}, {"received_at": "soon"}, {"received_at": "2024-12-31"}]
 )
-def test_a_message_without_attributes_or_without_a_time_is_a_letter_too(received_at: dict[str, str]) -> None:
+def test_a_message_without_attributes_or_without_a_time_is_a_letter_too(
+    received_at: dict[str, str],
+) -> None:
     letter = DeadLetter.received(b"x", received_at, NOW)
     assert letter.received_at == "2025-01-01T00:00:00.000Z"
     assert (letter.source, letter.field, letter.reason) == ("unknown", "unknown", "unknown")

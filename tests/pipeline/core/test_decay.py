@@ -1,4 +1,6 @@
-"""The monoids under every feature: each against the plain formula or a plain list, and the laws of all."""
+"""The monoids under every feature: each against the plain formula or a plain list, and the laws of
+all.
+"""
 
 from __future__ import annotations
 
@@ -31,10 +33,14 @@ WIDTH_MS, LENGTH = 10_000, 7
 # (key, weight, ms after START_MS)
 Term = tuple[str, float, int]
 TERMS = st.lists(
-    st.tuples(st.sampled_from("abc"), st.floats(0.1, 10), st.integers(0, 40 * HALF_LIFE_MS)), min_size=1, max_size=30
+    st.tuples(st.sampled_from("abc"), st.floats(0.1, 10), st.integers(0, 40 * HALF_LIFE_MS)),
+    min_size=1,
+    max_size=30,
 )
 # (code, count, ms after START_MS)
-COUNTS = st.lists(st.tuples(st.integers(0, 31), st.integers(1, 5), st.integers(0, 200_000)), max_size=40)
+COUNTS = st.lists(
+    st.tuples(st.integers(0, 31), st.integers(1, 5), st.integers(0, 200_000)), max_size=40
+)
 
 
 def sums_of(terms: list[Term]) -> DecayedSums[str]:
@@ -61,12 +67,18 @@ def reread(state: msgspec.Struct) -> msgspec.Struct:
 
 @laws
 @given(TERMS, st.integers(0, 10 * HALF_LIFE_MS))
-def test_a_decayed_sum_is_the_sum_of_weight_times_two_to_minus_age_by_half_life(terms: list[Term], after: int) -> None:
+def test_a_decayed_sum_is_the_sum_of_weight_times_two_to_minus_age_by_half_life(
+    terms: list[Term], after: int
+) -> None:
     now_ms = max(offset for _, _, offset in terms) + after
     sums = sums_of(terms)
     for key in "abc":
-        plain = math.fsum(w * 2 ** (-(now_ms - offset) / HALF_LIFE_MS) for k, w, offset in terms if k == key)
-        assert sums.value(key, START_MS + now_ms, HALF_LIFE_MS) == pytest.approx(plain, rel=1e-12, abs=1e-15)
+        plain = math.fsum(
+            w * 2 ** (-(now_ms - offset) / HALF_LIFE_MS) for k, w, offset in terms if k == key
+        )
+        assert sums.value(key, START_MS + now_ms, HALF_LIFE_MS) == pytest.approx(
+            plain, rel=1e-12, abs=1e-15
+        )
 
 
 @laws
@@ -77,7 +89,9 @@ def test_the_order_of_adding_does_not_matter(terms: list[Term], random: Random) 
 
 @laws
 @given(TERMS, TERMS, TERMS)
-def test_merging_is_adding_in_any_grouping(one: list[Term], two: list[Term], three: list[Term]) -> None:
+def test_merging_is_adding_in_any_grouping(
+    one: list[Term], two: list[Term], three: list[Term]
+) -> None:
     left, right, late = sums_of(one), sums_of(two), sums_of(two)
     left.merge(right)
     left.merge(sums_of(three))
@@ -101,14 +115,18 @@ def test_an_empty_sum_is_neutral_on_either_side() -> None:
 def test_one_half_life_halves_and_shares_stay() -> None:
     sums = sums_of([("a", 3.0, 0), ("b", 1.0, 0)])
     assert sums.values(START_MS, HALF_LIFE_MS) == pytest.approx({"a": 3.0, "b": 1.0}, rel=1e-12)
-    assert sums.values(START_MS + HALF_LIFE_MS, HALF_LIFE_MS) == pytest.approx({"a": 1.5, "b": 0.5}, rel=1e-12)
+    assert sums.values(START_MS + HALF_LIFE_MS, HALF_LIFE_MS) == pytest.approx(
+        {"a": 1.5, "b": 0.5}, rel=1e-12
+    )
     assert sums.shares() == {"a": 0.75, "b": 0.25}
     assert DecayedSums[str]().shares() == {}
 
 
 def test_a_late_term_weighs_what_it_would_have_weighed_in_time() -> None:
     sums = sums_of([("a", 1.0, 5 * HALF_LIFE_MS), ("a", 1.0, 0)])
-    assert sums.value("a", START_MS + 5 * HALF_LIFE_MS, HALF_LIFE_MS) == pytest.approx(1 + 1 / 32, rel=1e-12)
+    assert sums.value("a", START_MS + 5 * HALF_LIFE_MS, HALF_LIFE_MS) == pytest.approx(
+        1 + 1 / 32, rel=1e-12
+    )
 
 
 def test_terms_years_apart_neither_overflow_nor_fail() -> None:
@@ -117,7 +135,9 @@ def test_terms_years_apart_neither_overflow_nor_fail() -> None:
         sums = sums_of(terms)
         assert sums.value("b", START_MS + far, HALF_LIFE_MS) == pytest.approx(1.0, rel=1e-12)
         assert sums.value("a", START_MS + far, HALF_LIFE_MS) == pytest.approx(0.0, abs=1e-200)
-        assert all(math.isfinite(value) for value in sums.values(START_MS - far, HALF_LIFE_MS).values())
+        assert all(
+            math.isfinite(value) for value in sums.values(START_MS - far, HALF_LIFE_MS).values()
+        )
 
 
 def test_only_the_largest_are_kept_and_ties_go_by_name() -> None:
@@ -128,8 +148,12 @@ def test_only_the_largest_are_kept_and_ties_go_by_name() -> None:
     assert set(sums.sums) == {"a", "b"}
 
 
-def test_what_takes_back_is_kept_like_what_adds_and_what_is_nothing_but_rounding_is_dropped() -> None:
-    sums = sums_of([("a", 0.1, 0), ("a", 0.2, 0), ("a", -0.3, 0), ("b", -2.0, 0), ("c", 1.0, 0), ("d", 0.5, 0)])
+def test_what_takes_back_is_kept_like_what_adds_and_what_is_nothing_but_rounding_is_dropped() -> (
+    None
+):
+    sums = sums_of(
+        [("a", 0.1, 0), ("a", 0.2, 0), ("a", -0.3, 0), ("b", -2.0, 0), ("c", 1.0, 0), ("d", 0.5, 0)]
+    )
     assert sums.sums["a"] != 0
     sums.keep_largest(2)
     assert set(sums.sums) == {"b", "c"}
@@ -147,14 +171,18 @@ def test_a_copy_of_sums_is_independent() -> None:
 
 @laws
 @given(COUNTS, randoms())
-def test_a_ring_is_the_same_in_any_order(counts: list[tuple[int, int, int]], random: Random) -> None:
+def test_a_ring_is_the_same_in_any_order(
+    counts: list[tuple[int, int, int]], random: Random
+) -> None:
     assert ring_of(shuffled(random, counts)) == ring_of(counts)
 
 
 @laws
 @given(COUNTS, COUNTS, COUNTS)
 def test_rings_merge_in_any_grouping(
-    one: list[tuple[int, int, int]], two: list[tuple[int, int, int]], three: list[tuple[int, int, int]]
+    one: list[tuple[int, int, int]],
+    two: list[tuple[int, int, int]],
+    three: list[tuple[int, int, int]],
 ) -> None:
     left, right, late = ring_of(one), ring_of(two), ring_of(two)
     left.merge(right, LENGTH)
@@ -174,8 +202,14 @@ def test_a_window_is_exact_to_the_bucket_that_straddles_its_start(
     now = max(offset for _, _, offset in counts) + after
     window_ms, ring = (LENGTH - 1) * WIDTH_MS, ring_of(counts)
     inside = sum(count for _, count, offset in counts if now - window_ms < offset <= now)
-    straddling = sum(count for _, count, offset in counts if now - window_ms - WIDTH_MS < offset <= now - window_ms)
-    assert inside <= ring.total(range(32), window_ms, START_MS + now, WIDTH_MS) <= inside + straddling
+    straddling = sum(
+        count
+        for _, count, offset in counts
+        if now - window_ms - WIDTH_MS < offset <= now - window_ms
+    )
+    assert (
+        inside <= ring.total(range(32), window_ms, START_MS + now, WIDTH_MS) <= inside + straddling
+    )
 
 
 @laws
@@ -204,13 +238,18 @@ def test_the_longest_ring_tells_each_of_its_buckets_from_the_others(
 def test_the_last_millisecond_of_a_bucket_and_the_first_of_the_next_are_two_buckets() -> None:
     ring = ring_of([(1, 1, WIDTH_MS - 1), (1, 1, WIDTH_MS)])
     assert sorted(ring.counts.values()) == [1, 1]
-    assert ring_of([(1, 1, 0), (1, 1, WIDTH_MS - 1)]).counts == {START_MS // WIDTH_MS % 128 * 32 + 1: 2}
+    assert ring_of([(1, 1, 0), (1, 1, WIDTH_MS - 1)]).counts == {
+        START_MS // WIDTH_MS % 128 * 32 + 1: 2
+    }
 
 
 def test_the_oldest_kept_bucket_counts_and_the_one_before_is_dropped() -> None:
     newest = LENGTH * WIDTH_MS
     kept, dropped = newest - (LENGTH - 1) * WIDTH_MS, newest - (LENGTH - 1) * WIDTH_MS - 1
-    for counts in ([(1, 1, newest), (1, 1, kept), (1, 1, dropped)], [(1, 1, dropped), (1, 1, kept), (1, 1, newest)]):
+    for counts in (
+        [(1, 1, newest), (1, 1, kept), (1, 1, dropped)],
+        [(1, 1, dropped), (1, 1, kept), (1, 1, newest)],
+    ):
         assert sum(ring_of(counts).counts.values()) == 2
 
 
@@ -220,12 +259,20 @@ def test_an_event_counts_from_its_own_millisecond_until_its_bucket_has_left_the_
     def at(offset: int) -> int:
         return ring.total((1,), window_ms, START_MS + offset, WIDTH_MS)
 
-    assert [at(-1), at(0), at(window_ms), at(window_ms + WIDTH_MS - 1), at(window_ms + WIDTH_MS)] == [0, 1, 1, 1, 0]
+    assert [
+        at(-1),
+        at(0),
+        at(window_ms),
+        at(window_ms + WIDTH_MS - 1),
+        at(window_ms + WIDTH_MS),
+    ] == [0, 1, 1, 1, 0]
 
 
 def test_codes_are_counted_apart_up_to_the_last() -> None:
     ring = ring_of([(0, 2, 0), (31, 3, 0)])
-    assert [ring.total(codes, WIDTH_MS, START_MS, WIDTH_MS) for codes in ((0,), (31,), (0, 31), (7,))] == [2, 3, 5, 0]
+    assert [
+        ring.total(codes, WIDTH_MS, START_MS, WIDTH_MS) for codes in ((0,), (31,), (0, 31), (7,))
+    ] == [2, 3, 5, 0]
 
 
 def test_a_copy_of_a_ring_is_independent() -> None:
@@ -239,7 +286,10 @@ def test_a_copy_of_a_ring_is_independent() -> None:
 
 # (vector, landmark)
 VECTORS = st.lists(
-    st.tuples(st.lists(st.floats(-10, 10), min_size=3, max_size=3).map(np.array), st.integers(0, 60)), max_size=12
+    st.tuples(
+        st.lists(st.floats(-10, 10), min_size=3, max_size=3).map(np.array), st.integers(0, 60)
+    ),
+    max_size=12,
 )
 Vectors = list[tuple[np.ndarray, int]]
 
@@ -332,7 +382,9 @@ def test_the_last_millisecond_of_a_day_and_the_first_of_the_next_are_two_days() 
 # stopwatches
 
 # (what, ms after START_MS)
-STEPS = st.lists(st.tuples(st.sampled_from(["start", "stop", "tick"]), st.integers(0, 10_000)), max_size=12)
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["start", "stop", "tick"]), st.integers(0, 10_000)), max_size=12
+)
 Steps = list[tuple[str, int]]
 
 
@@ -345,7 +397,9 @@ def watch_of(steps: Steps, reported_ms: int = 0) -> Stopwatch:
 
 @laws
 @given(STEPS, STEPS, STEPS, randoms())
-def test_a_stopwatch_is_exact_in_any_order_and_grouping(one: Steps, two: Steps, three: Steps, random: Random) -> None:
+def test_a_stopwatch_is_exact_in_any_order_and_grouping(
+    one: Steps, two: Steps, three: Steps, random: Random
+) -> None:
     every = [*one, *two, *three]
     whole = watch_of(every, 7)
     left, right = watch_of(one, 3), watch_of(two, 4)
@@ -372,9 +426,20 @@ def test_a_stopwatch_is_exact_in_any_order_and_grouping(one: Steps, two: Steps, 
         ([("stop", 30)], 0),
         ([("tick", 30), ("tick", 90)], 0),
     ],
-    ids=["nothing", "once", "twice", "no stop", "a tick after", "just begun", "no start", "ticks alone"],
+    ids=[
+        "nothing",
+        "once",
+        "twice",
+        "no stop",
+        "a tick after",
+        "just begun",
+        "no start",
+        "ticks alone",
+    ],
 )
-def test_a_stopwatch_runs_from_start_to_stop_or_to_the_last_that_was_seen(steps: Steps, elapsed_ms: int) -> None:
+def test_a_stopwatch_runs_from_start_to_stop_or_to_the_last_that_was_seen(
+    steps: Steps, elapsed_ms: int
+) -> None:
     assert watch_of(steps).elapsed_ms == watch_of(steps[::-1]).elapsed_ms == elapsed_ms
 
 
@@ -385,7 +450,9 @@ def test_a_client_that_reports_the_time_is_believed() -> None:
 # tapes
 
 WIDTH, LIMIT = 6, 5
-ENTRIES = st.lists(st.integers(0, 12).map(lambda second: second.to_bytes(4, "big") + b"xy"), max_size=15)
+ENTRIES = st.lists(
+    st.integers(0, 12).map(lambda second: second.to_bytes(4, "big") + b"xy"), max_size=15
+)
 
 
 def tape_of(entries: list[bytes]) -> bytes:
@@ -413,7 +480,9 @@ def test_a_tape_holds_the_greatest_distinct_entries_in_any_order_and_grouping(
     assert merge(whole, b"") == merge(b"", whole) == merge(whole, whole) == whole
 
 
-@pytest.mark.parametrize("order", [lambda entries: entries, lambda entries: entries[::-1]], ids=["rising", "falling"])
+@pytest.mark.parametrize(
+    "order", [lambda entries: entries, lambda entries: entries[::-1]], ids=["rising", "falling"]
+)
 def test_a_full_tape_drops_its_oldest_entry(order: Callable[[list[bytes]], list[bytes]]) -> None:
     entries = [bytes([0, 0, 0, second, 1, 1]) for second in range(LIMIT + 2)]
     assert tape_entries(tape_of(order(entries)), WIDTH) == entries[2:]

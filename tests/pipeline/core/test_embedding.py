@@ -36,13 +36,16 @@ def test_different_names_are_nearly_orthogonal() -> None:
     names = [signature("item", f"p{n}", CONTEXT_DIM) for n in range(60)]
     cosines = [cosine(one, two) for one, two in itertools.combinations(names, 2)]
     # Random signs in d dimensions: mean 0, standard deviation 1 / sqrt(d).
-    assert abs(np.mean(cosines)) < 0.01 and np.std(cosines) == pytest.approx(CONTEXT_DIM**-0.5, rel=0.1)
+    assert abs(np.mean(cosines)) < 0.01 and np.std(cosines) == pytest.approx(
+        CONTEXT_DIM**-0.5, rel=0.1
+    )
 
 
 def test_items_of_one_category_and_brand_are_alike_before_anybody_has_seen_them() -> None:
     def mean_likeness(category: str, brand: str) -> float:
         pairs = [
-            (item_vector(f"a{n}", "shoes.boots", "acme"), item_vector(f"b{n}", category, brand)) for n in range(50)
+            (item_vector(f"a{n}", "shoes.boots", "acme"), item_vector(f"b{n}", category, brand))
+            for n in range(50)
         ]
         return float(np.mean([cosine(*pair) for pair in pairs]))
 
@@ -59,7 +62,9 @@ def planted_shop(random: Random, visitors: int) -> dict[str, ItemStats]:
     folded = []
     for visitor in range(visitors):
         shelf, other = random.sample(SHELVES, 2)
-        seen = [f"{shelf}{n}" for n in random.sample(range(8), 5)] + [f"{other}{random.randrange(8)}"]
+        seen = [f"{shelf}{n}" for n in random.sample(range(8), 5)] + [
+            f"{other}{random.randrange(8)}"
+        ]
         visit = [
             (event(at_s=60 * visitor + n, event_id=f"{visitor}/{n}", product_id=item_id), None)
             for n, item_id in enumerate(seen)
@@ -85,14 +90,17 @@ def shelf_of_nearest(stats: ItemStats, shop: dict[str, ItemStats]) -> str:
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_a_brand_new_item_is_nearest_to_shoes_after_three_visitors_who_looked_at_shoes(seed: int) -> None:
+def test_a_brand_new_item_is_nearest_to_shoes_after_three_visitors_who_looked_at_shoes(
+    seed: int,
+) -> None:
     random = Random(seed)
     shop = planted_shop(random, 120)
     new = ItemStats()
     for visitor in range(3):
         seen = [f"shoes{n}" for n in random.sample(range(8), 4)]
         visit = [
-            (event(at_s=n, event_id=f"v{visitor}/{n}", product_id=item_id), None) for n, item_id in enumerate(seen)
+            (event(at_s=n, event_id=f"v{visitor}/{n}", product_id=item_id), None)
+            for n, item_id in enumerate(seen)
         ]
         visit.append((event(at_s=9, event_id=f"v{visitor}/new", product_id="new"), None))
         new.merge(item_sums([fold(UserProfile(), visit)])["new"])

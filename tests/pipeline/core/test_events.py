@@ -1,4 +1,6 @@
-"""The event contract: what passes, what does not, and that every refusal names field, expectation and value."""
+"""The event contract: what passes, what does not, and that every refusal names field, expectation
+and value.
+"""
 
 from __future__ import annotations
 
@@ -109,23 +111,68 @@ BAD_FIELDS: list[tuple[dict[str, Any], str, str, str | None]] = [
     ({"timestamp": None}, "timestamp", "expected an RFC 3339 time with a zone", None),
     ({"timestamp": 1735732800}, "timestamp", "expected an RFC 3339 time with a zone", "1735732800"),
     ({"timestamp": "yesterday"}, "timestamp", "expected an RFC 3339 time with a zone", "yesterday"),
-    ({"timestamp": "2025-01-01T12:00:00"}, "timestamp", "expected an RFC 3339 time with a zone", "2025-01-01T12:00:00"),
-    ({"timestamp": "1970-01-01T00:00:00Z"}, "timestamp", "expected at most 48 h before ingest", "1970-01-01T00:00:00"),
-    ({"timestamp": "2100-01-01T00:00:00Z"}, "timestamp", "expected at most 5 min after ingest", "2100-01-01T00:00:00"),
-    ({"timestamp": "0001-01-01T00:00:00+10:00"}, "timestamp", "expected an RFC 3339 time with a zone", "0001-01-01"),
-    ({"timestamp": "9999-12-31T23:59:59-10:00"}, "timestamp", "expected an RFC 3339 time with a zone", "9999-12-31"),
+    (
+        {"timestamp": "2025-01-01T12:00:00"},
+        "timestamp",
+        "expected an RFC 3339 time with a zone",
+        "2025-01-01T12:00:00",
+    ),
+    (
+        {"timestamp": "1970-01-01T00:00:00Z"},
+        "timestamp",
+        "expected at most 48 h before ingest",
+        "1970-01-01T00:00:00",
+    ),
+    (
+        {"timestamp": "2100-01-01T00:00:00Z"},
+        "timestamp",
+        "expected at most 5 min after ingest",
+        "2100-01-01T00:00:00",
+    ),
+    (
+        {"timestamp": "0001-01-01T00:00:00+10:00"},
+        "timestamp",
+        "expected an RFC 3339 time with a zone",
+        "0001-01-01",
+    ),
+    (
+        {"timestamp": "9999-12-31T23:59:59-10:00"},
+        "timestamp",
+        "expected an RFC 3339 time with a zone",
+        "9999-12-31",
+    ),
     ({"metadata": [1]}, "metadata", "expected an object", "[1]"),
     ({"metadata": {"price": "9"}}, "metadata.price", "expected a finite number", "9"),
     ({"metadata": {"price": float("nan")}}, "metadata.price", "expected a finite number", "NaN"),
-    ({"metadata": {"price": float("inf")}}, "metadata.price", "expected a finite number", "Infinity"),
-    ({"metadata": {"price": HUGE}}, "metadata.price", "expected a finite number", "unprintable int"),
+    (
+        {"metadata": {"price": float("inf")}},
+        "metadata.price",
+        "expected a finite number",
+        "Infinity",
+    ),
+    (
+        {"metadata": {"price": HUGE}},
+        "metadata.price",
+        "expected a finite number",
+        "unprintable int",
+    ),
     ({"metadata": {"price": -0.01}}, "metadata.price", "expected a number of 0 to 1e+15", "-0.01"),
-    ({"metadata": {"position": 10**19}}, "metadata.position", "expected a number of 0 to 1e+15", "1" + "0" * 19),
+    (
+        {"metadata": {"position": 10**19}},
+        "metadata.position",
+        "expected a number of 0 to 1e+15",
+        "1" + "0" * 19,
+    ),
     ({"metadata": {"quantity": True}}, "metadata.quantity", "expected a finite number", "true"),
     ({"propensity": "high"}, "metadata.propensity", "expected a finite number", "high"),
     ({"metadata": {"category": 3}}, "metadata.category", "expected a text", "3"),
     ({"metadata": {"query": ["a"]}}, "metadata.query", "expected a text", '["a"]'),
-    ({"metadata": {"deep": nested(MAX_DEPTH - 1)}}, "metadata.deep", "expected at most 32 levels of nesting", None),
+    (
+        {"metadata": {"deep": nested(MAX_DEPTH - 1)}},
+        "metadata.deep",
+        "expected at most 32 levels of nesting",
+        None,
+    ),
 ]
 
 
@@ -138,11 +185,16 @@ def test_a_bad_field_is_refused_by_name_expectation_and_value(
     assert error.reason.startswith(reason)
     assert (error.value or "").startswith(value or "") and len(error.value or "") <= 80
     assert (error.value is None) == (value is None)
-    assert str(error) == f"{error.field}: {error.reason}, got {'nothing' if value is None else error.value}"
+    assert (
+        str(error)
+        == f"{error.field}: {error.reason}, got {'nothing' if value is None else error.value}"
+    )
     assert error.as_dict() == {"field": error.field, "reason": error.reason, "value": error.value}
 
 
-@pytest.mark.parametrize("name", ["view_product", "add_to_cart", "remove_from_cart", "purchase", "impression"])
+@pytest.mark.parametrize(
+    "name", ["view_product", "add_to_cart", "remove_from_cart", "purchase", "impression"]
+)
 def test_an_event_about_a_product_must_name_it(name: str) -> None:
     error = refusal({**GOOD, "event": name})
     assert (error.field, error.reason) == ("product_id", f"required for {name}")
@@ -168,7 +220,10 @@ def test_bytes_that_hold_no_json_object_are_refused(raw: bytes, field: str) -> N
 
 def test_an_integer_of_thousands_of_digits_is_refused_from_bytes_too() -> None:
     digits = b"9" * 5000
-    raw = b'{"event": "click", "event_id": "e", "user_id": "u", "timestamp": "2025-01-01T12:00:00Z", "price": ' + digits
+    raw = (
+        b'{"event": "click", "event_id": "e", "user_id": "u", "timestamp": "2025-01-01T12:00:00Z", '
+        b'"price": ' + digits
+    )
     assert refusal(raw + b"}").field in ("metadata.price", "body")
 
 
@@ -184,7 +239,10 @@ def test_the_clients_own_ingest_time_is_not_believed() -> None:
 
 def test_metadata_null_is_none_at_all_and_null_values_pass() -> None:
     assert parse(metadata=None).metadata == {}
-    assert parse(metadata={"price": None, "category": None}).metadata == {"price": None, "category": None}
+    assert parse(metadata={"price": None, "category": None}).metadata == {
+        "price": None,
+        "category": None,
+    }
 
 
 def test_a_custom_event_name_passes() -> None:
@@ -220,7 +278,9 @@ def test_nesting_to_the_limit_passes() -> None:
         (datetime(2100, 1, 1, tzinfo=UTC), True, False),
     ],
 )
-def test_time_limits_hold_to_the_millisecond(moment: datetime, backfill: bool, passes: bool) -> None:
+def test_time_limits_hold_to_the_millisecond(
+    moment: datetime, backfill: bool, passes: bool
+) -> None:
     raw = {**GOOD, "timestamp": format_time(moment)}
     if passes:
         assert parse_event(raw, ingest_time=NOW, backfill=backfill).timestamp == moment
@@ -229,7 +289,9 @@ def test_time_limits_hold_to_the_millisecond(moment: datetime, backfill: bool, p
 
 
 def test_a_time_is_written_as_it_is_read() -> None:
-    assert format_time(parse_time("t", "2025-06-01T01:02:03.004+02:00")) == "2025-05-31T23:02:03.004Z"
+    assert (
+        format_time(parse_time("t", "2025-06-01T01:02:03.004+02:00")) == "2025-05-31T23:02:03.004Z"
+    )
 
 
 def test_a_profile_belongs_to_the_user_and_before_a_login_to_the_browser() -> None:
@@ -238,7 +300,12 @@ def test_a_profile_belongs_to_the_user_and_before_a_login_to_the_browser() -> No
 
 
 def test_text_and_number_give_the_default_where_metadata_holds_something_else() -> None:
-    odd = Event(event_id="e", event="x", timestamp=NOW, metadata={"price": HUGE, "category": 5, "brand": "b" * 300})
+    odd = Event(
+        event_id="e",
+        event="x",
+        timestamp=NOW,
+        metadata={"price": HUGE, "category": 5, "brand": "b" * 300},
+    )
     assert odd.number("price", 7.0) == 7.0 and odd.number("nothing") == 0.0
     assert odd.text("category") == "" and odd.text("nothing") == ""
     assert odd.text("brand") == "b" * 256
@@ -251,7 +318,10 @@ def test_a_refusal_survives_pickling() -> None:
 
 
 def test_a_message_holds_what_was_put_in() -> None:
-    events = [parse(), parse(event_id="e2", product_id="p", metadata={"price": 1, "more": {"a": [1, None, "ü"]}})]
+    events = [
+        parse(),
+        parse(event_id="e2", product_id="p", metadata={"price": 1, "more": {"a": [1, None, "ü"]}}),
+    ]
     assert decode_message(encode_message(events)) == events
     assert decode_message(encode_message([])) == []
 
@@ -298,17 +368,33 @@ def test_a_message_that_skipped_the_collector_is_refused_where_it_would_stop_the
 
 
 JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 ALMOST_EVENTS = st.fixed_dictionaries(
     {},
     optional={
-        name: st.sampled_from([good, "", "x" * 300, "2025-01-01", "9999-12-31T23:59:59-23:59"]) | JSON_VALUES
-        for name, good in {**GOOD, "product_id": "p", "session_id": "s", "ingest_time": "2025-01-01T00:00:00Z"}.items()
+        name: st.sampled_from([good, "", "x" * 300, "2025-01-01", "9999-12-31T23:59:59-23:59"])
+        | JSON_VALUES
+        for name, good in {
+            **GOOD,
+            "product_id": "p",
+            "session_id": "s",
+            "ingest_time": "2025-01-01T00:00:00Z",
+        }.items()
     }
-    | {"metadata": st.dictionaries(st.sampled_from(["price", "category", "position", "x"]), JSON_VALUES)},
+    | {
+        "metadata": st.dictionaries(
+            st.sampled_from(["price", "category", "position", "x"]), JSON_VALUES
+        )
+    },
 )
 
 
@@ -329,16 +415,23 @@ def test_whatever_bytes_come_only_invalid_event_is_raised(body: bytes) -> None:
 
 @laws
 @given(st.lists(ALMOST_EVENTS, max_size=3))
-def test_whatever_json_comes_a_message_is_events_or_one_refusal(events: list[dict[str, Any]]) -> None:
+def test_whatever_json_comes_a_message_is_events_or_one_refusal(
+    events: list[dict[str, Any]],
+) -> None:
     found = outcome(json.dumps({"events": events}).encode())
     if isinstance(found, list):
         assert decode_message(encode_message(found)) == found
-        assert all(format_time(event.timestamp) and event.time_ms > 0 and profile_key(event) for event in found)
+        assert all(
+            format_time(event.timestamp) and event.time_ms > 0 and profile_key(event)
+            for event in found
+        )
 
 
 @laws
 @given(ALMOST_EVENTS)
-def test_whatever_object_comes_an_accepted_event_passes_the_pipelines_own_check(raw: dict[str, Any]) -> None:
+def test_whatever_object_comes_an_accepted_event_passes_the_pipelines_own_check(
+    raw: dict[str, Any],
+) -> None:
     try:
         accepted = parse_event(raw, ingest_time=NOW, backfill=True)
     except InvalidEvent:
@@ -347,7 +440,8 @@ def test_whatever_object_comes_an_accepted_event_passes_the_pipelines_own_check(
 
 
 def wires() -> st.SearchStrategy[dict[str, Any]]:
-    """Events as a quick reader takes them, some of them broken in ways that its types do not see."""
+    """Events as a quick reader takes them, some of them broken in ways that its types do not
+    see."""
     texts = st.sampled_from(["e1", "", "x" * 256, "x" * 257, "tab\t", "ünï", "\u200b"])
     metadata = st.dictionaries(
         st.sampled_from(["price", "category", "quantity", "other"]),
@@ -359,7 +453,12 @@ def wires() -> st.SearchStrategy[dict[str, Any]]:
             "event_id": texts,
             "event": st.sampled_from(["click", "purchase", "custom", "", "x" * 257]),
             "timestamp": st.sampled_from(
-                ["2025-01-01T12:00:00Z", "2025-01-01T13:00:00+01:00", "2025-01-01T12:00:00", "2001-01-01T00:00:00Z"]
+                [
+                    "2025-01-01T12:00:00Z",
+                    "2025-01-01T13:00:00+01:00",
+                    "2025-01-01T12:00:00",
+                    "2001-01-01T00:00:00Z",
+                ]
             ),
         },
         optional={"user_id": texts, "anonymous_id": texts, "session_id": texts, "product_id": texts}

@@ -1,4 +1,6 @@
-"""The feature matrix: each column by hand, the shape and finiteness for any visitor, and the prior on top of it."""
+"""The feature matrix: each column by hand, the shape and finiteness for any visitor, and the prior
+on top of it.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,16 @@ from pipeline.core.features import (
 from pipeline.core.items import BOUGHT, TOUCHED, ItemRow, ItemStats, RatePriors
 from pipeline.core.profile import UserProfile
 from pipeline.core.visitor_features import churn_risk, conversion_likelihood
-from tests.pipeline.core.streams import CATALOG, START_MS, Fact, event, facts, laws, profile_of, stats_of
+from tests.pipeline.core.streams import (
+    CATALOG,
+    START_MS,
+    Fact,
+    event,
+    facts,
+    laws,
+    profile_of,
+    stats_of,
+)
 
 HALF_HOUR_MS = 30 * MINUTE_MS
 ROWS = [ItemRow(item, ItemStats()) for item in CATALOG.values()]
@@ -52,7 +63,9 @@ def value(
     now_ms: int = START_MS,
 ) -> float:
     """One feature of one candidate."""
-    matrix = feature_matrix(profile or UserProfile(), [candidate or row()], context or Context(), now_ms)
+    matrix = feature_matrix(
+        profile or UserProfile(), [candidate or row()], context or Context(), now_ms
+    )
     return float(matrix[0, COLUMN[name]])
 
 
@@ -68,7 +81,9 @@ def seen_with(**weights: int) -> ItemStats:
 
 
 def test_columns_go_by_name_in_the_order_of_the_list() -> None:
-    assert tuple(feature.name for feature in RANKING_FEATURES) == FEATURE_NAMES and len(FEATURE_NAMES) == len(COLUMN)
+    assert tuple(feature.name for feature in RANKING_FEATURES) == FEATURE_NAMES and len(
+        FEATURE_NAMES
+    ) == len(COLUMN)
     assert [COLUMN[name] for name in FEATURE_NAMES] == list(range(len(FEATURE_NAMES)))
     assert set(PRIOR_WEIGHTS) <= set(FEATURE_NAMES)
     # A trained model names its columns: the first ones stay where they are.
@@ -84,7 +99,9 @@ def test_no_candidates_give_no_rows_but_all_columns() -> None:
 
 def test_an_unknown_visitor_and_a_bare_item_give_defaults() -> None:
     matrix = feature_matrix(UserProfile(), [row()], Context(), START_MS)
-    filled = {name: float(matrix[0, COLUMN[name]]) for name in FEATURE_NAMES if matrix[0, COLUMN[name]]}
+    filled = {
+        name: float(matrix[0, COLUMN[name]]) for name in FEATURE_NAMES if matrix[0, COLUMN[name]]
+    }
     assert filled == {
         "item_ctr": pytest.approx(0.08),
         "item_conversion": pytest.approx(0.02),
@@ -92,7 +109,9 @@ def test_an_unknown_visitor_and_a_bare_item_give_defaults() -> None:
     }
 
 
-VECTORS = st.sampled_from([{}, {"p1": UP, "p2": RIGHT}, {"p1": UP, "p2": -UP}, {"p3": np.zeros(2, np.float32)}])
+VECTORS = st.sampled_from(
+    [{}, {"p1": UP, "p2": RIGHT}, {"p1": UP, "p2": -UP}, {"p3": np.zeros(2, np.float32)}]
+)
 
 
 @laws
@@ -106,7 +125,9 @@ def test_every_feature_of_any_visitor_at_any_time_is_finite_and_a_click_is_possi
         stats.link(item_id, TOUCHED, 1.0, START_MS)
         stats.link(item_id, BOUGHT, 1.0, START_MS)
     rows = [*ROWS, row("p1", stats), row("x", price=1e300)]
-    context = Context(product_id=product_id, seeds={"p1": stats, "p2": ItemStats()}, vectors=vectors)
+    context = Context(
+        product_id=product_id, seeds={"p1": stats, "p2": ItemStats()}, vectors=vectors
+    )
     matrix = feature_matrix(profile, rows, context, max(profile.newest_ms, START_MS) + after)
     assert matrix.shape == (len(rows), len(FEATURE_NAMES)) and matrix.dtype == np.float32
     assert np.isfinite(matrix).all()
@@ -130,7 +151,9 @@ def test_a_candidates_features_do_not_depend_on_the_others(stream: list[Fact]) -
 
 def test_position_is_what_training_says_and_nought_when_serving() -> None:
     rows = [row("a"), row("b")]
-    assert feature_matrix(UserProfile(), rows, Context(positions=[3, 7]), START_MS)[:, 0].tolist() == [3, 7]
+    assert feature_matrix(UserProfile(), rows, Context(positions=[3, 7]), START_MS)[
+        :, 0
+    ].tolist() == [3, 7]
     assert feature_matrix(UserProfile(), rows, Context(), START_MS)[:, 0].tolist() == [0, 0]
 
 
@@ -150,8 +173,12 @@ def test_recency_of_a_linked_item_is_the_links_strength_times_the_freshness() ->
     profile = of(event(product_id="a"), event(at_s=1800, product_id="b"))
     context = Context(seeds={"a": seen_with(p=4, q=2), "b": seen_with(q=8, p=2)})
     # p: from a 1 x 0.5, from b 0.25 x 1; q: from a 0.5 x 0.5, from b 1 x 1
-    assert value("recency", profile, row("p"), context, START_MS + HALF_HOUR_MS) == pytest.approx(0.5)
-    assert value("recency", profile, row("q"), context, START_MS + HALF_HOUR_MS) == pytest.approx(1.0)
+    assert value("recency", profile, row("p"), context, START_MS + HALF_HOUR_MS) == pytest.approx(
+        0.5
+    )
+    assert value("recency", profile, row("q"), context, START_MS + HALF_HOUR_MS) == pytest.approx(
+        1.0
+    )
 
 
 def test_seen_halves_in_a_day() -> None:
@@ -166,8 +193,12 @@ def test_covisits_are_shares_of_the_strongest_and_older_items_weigh_less() -> No
     now_ms = START_MS + 1000
     assert value("covisit_last", profile, row("p"), context, now_ms) == pytest.approx(0.25)
     assert value("covisit_last", profile, row("q"), context, now_ms) == pytest.approx(1.0)
-    assert value("covisit_recent", profile, row("p"), context, now_ms) == pytest.approx(0.25 + 2 ** (-1 / 3))
-    assert value("covisit_recent", profile, row("q"), context, now_ms) == pytest.approx(1 + 0.5 * 2 ** (-1 / 3))
+    assert value("covisit_recent", profile, row("p"), context, now_ms) == pytest.approx(
+        0.25 + 2 ** (-1 / 3)
+    )
+    assert value("covisit_recent", profile, row("q"), context, now_ms) == pytest.approx(
+        1 + 0.5 * 2 ** (-1 / 3)
+    )
 
 
 def test_an_item_is_linked_to_itself_as_strongly_as_to_its_strongest_neighbour() -> None:
@@ -175,18 +206,25 @@ def test_an_item_is_linked_to_itself_as_strongly_as_to_its_strongest_neighbour()
     context = Context(seeds={"b": seen_with(q=8)})
     assert value("covisit_last", profile, row("b"), context, START_MS + 1000) == 1
     assert value("covisit_last", profile, row("a"), context, START_MS + 1000) == 0
-    assert value("covisit_recent", profile, row("a"), context, START_MS + 1000) == pytest.approx(2 ** (-1 / 3))
+    assert value("covisit_recent", profile, row("a"), context, START_MS + 1000) == pytest.approx(
+        2 ** (-1 / 3)
+    )
 
 
 def test_only_the_last_ten_items_are_links() -> None:
     profile = of(*(event(at_s=n, product_id=f"p{n}") for n in range(12)))
     found = links(profile, {}, START_MS + 12_000)
     assert [link.item_id for link in found] == [f"p{n}" for n in range(11, 1, -1)]
-    assert found[3].weight == pytest.approx(0.5) and found[0].age_ms == 1000 and found[0].strengths == {}
+    assert (
+        found[3].weight == pytest.approx(0.5)
+        and found[0].age_ms == 1000
+        and found[0].strengths == {}
+    )
 
 
 @pytest.mark.parametrize(
-    ("category", "expected"), [("shoes.boots", 1), ("shoes.sandals", 0.5), ("shoes", 0.5), ("hats.boots", 0), ("", 0)]
+    ("category", "expected"),
+    [("shoes.boots", 1), ("shoes.sandals", 0.5), ("shoes", 0.5), ("hats.boots", 0), ("", 0)],
 )
 def test_category_match_is_whole_for_the_last_category_and_half_for_its_department(
     category: str, expected: float
@@ -222,18 +260,29 @@ def test_log_price_is_of_one_more() -> None:
 
 def test_in_cart_marks_what_lies_there_now() -> None:
     assert value("in_cart", of(event("add_to_cart", product_id="p"))) == 1
-    assert value("in_cart", of(event("add_to_cart", product_id="p"), event("purchase", 1, product_id="p"))) == 0
+    assert (
+        value(
+            "in_cart",
+            of(event("add_to_cart", product_id="p"), event("purchase", 1, product_id="p")),
+        )
+        == 0
+    )
 
 
 def test_shown_before_counts_impressions_of_this_item_decayed() -> None:
     profile = of(*(event("impression", -n, f"i{n}", product_id="p") for n in range(4)))
     assert value("shown_before", profile) == pytest.approx(log(5), rel=1e-4)
-    assert value("shown_before", profile, now_ms=START_MS + DAY_MS) == pytest.approx(log(3), rel=1e-4)
+    assert value("shown_before", profile, now_ms=START_MS + DAY_MS) == pytest.approx(
+        log(3), rel=1e-4
+    )
     assert value("shown_before", profile, row("other")) == 0
 
 
 def test_similarity_is_the_cosine_with_the_session() -> None:
-    profile, vectors = of(event(product_id="a")), {"a": UP, "p": (UP + RIGHT) / np.sqrt(np.float32(2)), "n": -UP}
+    profile, vectors = (
+        of(event(product_id="a")),
+        {"a": UP, "p": (UP + RIGHT) / np.sqrt(np.float32(2)), "n": -UP},
+    )
     context = Context(vectors=vectors)
     assert value("similarity", profile, row("p"), context) == pytest.approx(2**-0.5)
     assert value("similarity", profile, row("n"), context) == pytest.approx(-1)
@@ -245,13 +294,20 @@ def test_the_session_vector_is_a_unit_vector_in_which_older_items_weigh_less() -
     profile = of(event(product_id="a"), event(at_s=1, product_id="b"))
     vector = session_vector(profile, {"a": UP, "b": RIGHT}, START_MS + 1000)
     assert vector is not None and vector.dtype == np.float32
-    assert vector[0] / vector[1] == pytest.approx(2 ** (-1 / 3)) and np.linalg.norm(vector) == pytest.approx(1)
+    assert vector[0] / vector[1] == pytest.approx(2 ** (-1 / 3)) and np.linalg.norm(
+        vector
+    ) == pytest.approx(1)
     assert session_vector(profile, {}, START_MS + 1000) is None
-    assert session_vector(of(event(product_id="a"), event(at_s=0.001, product_id="b")), {}, START_MS) is None
+    assert (
+        session_vector(of(event(product_id="a"), event(at_s=0.001, product_id="b")), {}, START_MS)
+        is None
+    )
 
 
 def test_a_session_vector_of_no_length_is_none() -> None:
-    assert session_vector(of(event(product_id="a")), {"a": np.zeros(2, np.float32)}, START_MS) is None
+    assert (
+        session_vector(of(event(product_id="a")), {"a": np.zeros(2, np.float32)}, START_MS) is None
+    )
 
 
 def test_item_rates_are_smoothed() -> None:
@@ -261,29 +317,52 @@ def test_item_rates_are_smoothed() -> None:
     assert value("item_ctr", candidate=candidate) == pytest.approx((18 + 2) / (75 + 25))
     assert value("item_conversion", candidate=candidate) == pytest.approx((2 + 0.5) / (25 + 25))
     assert value("item_ctr", candidate=candidate) == pytest.approx(candidate.stats.ctr(START_MS))
-    assert value("item_conversion", candidate=candidate) == pytest.approx(candidate.stats.conversion(START_MS))
+    assert value("item_conversion", candidate=candidate) == pytest.approx(
+        candidate.stats.conversion(START_MS)
+    )
 
 
 def test_item_views_decay_on_two_half_lives() -> None:
-    candidate = row("p", stats_of([event(at_s=0, event_id=f"e{n}", product_id="p") for n in range(8)]))
-    assert value("item_views_7d", candidate=candidate, now_ms=START_MS + 7 * DAY_MS) == pytest.approx(log(5))
-    assert value("item_views_1h", candidate=candidate, now_ms=START_MS + HOUR_MS) == pytest.approx(log(5))
+    candidate = row(
+        "p", stats_of([event(at_s=0, event_id=f"e{n}", product_id="p") for n in range(8)])
+    )
+    assert value(
+        "item_views_7d", candidate=candidate, now_ms=START_MS + 7 * DAY_MS
+    ) == pytest.approx(log(5))
+    assert value("item_views_1h", candidate=candidate, now_ms=START_MS + HOUR_MS) == pytest.approx(
+        log(5)
+    )
 
 
 def test_activity_counts_what_was_done_on_purpose_in_five_minutes_and_a_day() -> None:
-    profile = of(event(at_s=-3600, product_id="a"), event(product_id="b"), event("scroll", 1), event("click", 2))
+    profile = of(
+        event(at_s=-3600, product_id="a"),
+        event(product_id="b"),
+        event("scroll", 1),
+        event("click", 2),
+    )
     assert value("events_5m", profile, now_ms=START_MS + 2000) == pytest.approx(log(3))
     assert value("events_24h", profile, now_ms=START_MS + 2000) == pytest.approx(log(4))
 
 
 def test_session_events_are_those_of_the_newest_session() -> None:
-    profile = of(event("scroll", 0, session_id="a"), event("scroll", 1, session_id="b"), event("x", 2, session_id="b"))
+    profile = of(
+        event("scroll", 0, session_id="a"),
+        event("scroll", 1, session_id="b"),
+        event("x", 2, session_id="b"),
+    )
     assert value("session_events", profile, now_ms=START_MS + 2000) == pytest.approx(log(3))
 
 
-@pytest.mark.parametrize(("idle_ms", "minutes"), [(0, 0), (90_000, 1.5), (-1000, 0), (40 * DAY_MS, 30 * 24 * 60)])
-def test_idle_minutes_are_counted_from_the_newest_event_to_a_month(idle_ms: int, minutes: float) -> None:
-    assert value("idle_minutes", of(event("scroll")), now_ms=START_MS + idle_ms) == pytest.approx(log1p(minutes))
+@pytest.mark.parametrize(
+    ("idle_ms", "minutes"), [(0, 0), (90_000, 1.5), (-1000, 0), (40 * DAY_MS, 30 * 24 * 60)]
+)
+def test_idle_minutes_are_counted_from_the_newest_event_to_a_month(
+    idle_ms: int, minutes: float
+) -> None:
+    assert value("idle_minutes", of(event("scroll")), now_ms=START_MS + idle_ms) == pytest.approx(
+        log1p(minutes)
+    )
 
 
 def test_is_known_tells_a_visitor_with_events_from_one_without() -> None:
@@ -307,12 +386,21 @@ def bought_with(**weights: int) -> ItemStats:
 
 def test_bought_together_is_the_strongest_share_beside_the_last_item_or_the_cart() -> None:
     profile = of(
-        event("add_to_cart", product_id="a"), event("add_to_cart", product_id="b"), event(at_s=9, product_id="c")
+        event("add_to_cart", product_id="a"),
+        event("add_to_cart", product_id="b"),
+        event(at_s=9, product_id="c"),
     )
     context = Context(
-        seeds={"a": bought_with(p=1, q=4), "b": bought_with(p=4, q=2), "c": bought_with(r=1), "x": bought_with(s=1)}
+        seeds={
+            "a": bought_with(p=1, q=4),
+            "b": bought_with(p=4, q=2),
+            "c": bought_with(r=1),
+            "x": bought_with(s=1),
+        }
     )
-    shares = {item_id: value("bought_together", profile, row(item_id), context) for item_id in "pqrs"}
+    shares = {
+        item_id: value("bought_together", profile, row(item_id), context) for item_id in "pqrs"
+    }
     assert shares == {"p": 1.0, "q": 1.0, "r": 1.0, "s": 0.0}
     alone = Context(seeds={"a": bought_with(p=1, q=4), "c": seen_with(p=9)})
     assert value("bought_together", profile, row("p"), alone) == 0.25
@@ -322,28 +410,39 @@ def cosine(one: np.ndarray, two: np.ndarray) -> float:
     return float(one @ two / np.linalg.norm(one) / np.linalg.norm(two))
 
 
-def test_taste_similarity_is_the_cosine_with_all_that_was_touched_and_session_similarity_with_what_was_just_now() -> (
-    None
-):
+def test_taste_similarity_is_of_all_that_was_touched_and_session_similarity_of_just_now() -> None:
     profile = UserProfile()
     old, new = Item("a", category="shoes", brand="x"), Item("b", category="hats", brand="y")
     profile.add(event(product_id="a"), old)
     profile.add(event(at_s=7 * 86_400, product_id="b"), new)
-    vectors = {item.item_id: item_vector(item.item_id, item.category, item.brand) for item in (old, new)}
+    vectors = {
+        item.item_id: item_vector(item.item_id, item.category, item.brand) for item in (old, new)
+    }
     for item in (old, new):
         taste, session = (
-            value(name, profile, ItemRow(item, ItemStats())) for name in ("taste_similarity", "session_similarity")
+            value(name, profile, ItemRow(item, ItemStats()))
+            for name in ("taste_similarity", "session_similarity")
         )
-        assert taste == pytest.approx(cosine(vectors[item.item_id], 0.5 * vectors["a"] + vectors["b"]), abs=1e-6)
+        assert taste == pytest.approx(
+            cosine(vectors[item.item_id], 0.5 * vectors["a"] + vectors["b"]), abs=1e-6
+        )
         assert session == pytest.approx(cosine(vectors[item.item_id], vectors["b"]), abs=1e-6)
     assert (
-        value("taste_similarity", UserProfile(), row("a")) == value("session_similarity", UserProfile(), row("a")) == 0
+        value("taste_similarity", UserProfile(), row("a"))
+        == value("session_similarity", UserProfile(), row("a"))
+        == 0
     )
 
 
 def test_an_item_never_seen_is_liked_for_its_category_and_brand() -> None:
-    profile = of(*(event(at_s=n, product_id=f"a{n}") for n in range(9)), item=Item("a", category="shoes", brand="x"))
-    alike, stranger = row("new", category="shoes", brand="x"), row("other", category="tools", brand="y")
+    profile = of(
+        *(event(at_s=n, product_id=f"a{n}") for n in range(9)),
+        item=Item("a", category="shoes", brand="x"),
+    )
+    alike, stranger = (
+        row("new", category="shoes", brand="x"),
+        row("other", category="tools", brand="y"),
+    )
     for name in ("taste_similarity", "session_similarity"):
         assert value(name, profile, alike) > 0.5 > value(name, profile, stranger)
 
@@ -355,7 +454,11 @@ def test_context_similarity_is_the_cosine_of_the_company_that_items_keep() -> No
     assert value("context_similarity", profile, same, Context(seeds=seeds)) == pytest.approx(1.0)
     assert abs(value("context_similarity", profile, apart, Context(seeds=seeds))) < 0.5
     assert value("context_similarity", profile, row("bare"), Context(seeds=seeds)) == 0
-    assert value("context_similarity", profile, same) == value("context_similarity", UserProfile(), same) == 0
+    assert (
+        value("context_similarity", profile, same)
+        == value("context_similarity", UserProfile(), same)
+        == 0
+    )
 
 
 def test_the_context_vector_is_a_unit_vector_in_which_older_items_weigh_less() -> None:
@@ -372,26 +475,38 @@ def test_the_context_vector_is_a_unit_vector_in_which_older_items_weigh_less() -
 def test_carts_of_an_item_halve_in_a_week() -> None:
     carts = row("p", stats_of([event("add_to_cart", 0, f"e{n}", product_id="p") for n in range(8)]))
     assert value("item_carts_7d", candidate=carts) == pytest.approx(log(9))
-    assert value("item_carts_7d", candidate=carts, now_ms=START_MS + 7 * DAY_MS) == pytest.approx(log(5))
+    assert value("item_carts_7d", candidate=carts, now_ms=START_MS + 7 * DAY_MS) == pytest.approx(
+        log(5)
+    )
 
 
 def test_popularity_of_an_item_halves_in_six_hours() -> None:
     carts = row("p", stats_of([event("add_to_cart", 0, f"e{n}", product_id="p") for n in range(8)]))
     assert value("item_trending", candidate=carts) == pytest.approx(log(25))
-    assert value("item_trending", candidate=carts, now_ms=START_MS + 6 * HOUR_MS) == pytest.approx(log(13))
+    assert value("item_trending", candidate=carts, now_ms=START_MS + 6 * HOUR_MS) == pytest.approx(
+        log(13)
+    )
 
 
 def test_item_rates_take_the_prior_of_their_category() -> None:
-    priors = RatePriors(ctr={"shoes": (30.0, 100.0)}, conversion={"shoes": (9.0, 100.0)}, ctr_of_all=(1.0, 10.0))
+    priors = RatePriors(
+        ctr={"shoes": (30.0, 100.0)}, conversion={"shoes": (9.0, 100.0)}, ctr_of_all=(1.0, 10.0)
+    )
     context = Context(priors=priors)
     assert value("item_ctr", candidate=row(category="shoes"), context=context) == pytest.approx(0.3)
     assert value("item_ctr", candidate=row(category="hats"), context=context) == pytest.approx(0.1)
-    assert value("item_conversion", candidate=row(category="shoes"), context=context) == pytest.approx(0.09)
-    assert value("item_conversion", candidate=row(category="hats"), context=context) == pytest.approx(0.02)
+    assert value(
+        "item_conversion", candidate=row(category="shoes"), context=context
+    ) == pytest.approx(0.09)
+    assert value(
+        "item_conversion", candidate=row(category="hats"), context=context
+    ) == pytest.approx(0.02)
 
 
 def test_the_visitors_estimates_are_the_same_in_the_matrix() -> None:
-    profile = of(event("add_to_cart", product_id="a"), event("dwell", 1, metadata={"dwell_ms": 9000}))
+    profile = of(
+        event("add_to_cart", product_id="a"), event("dwell", 1, metadata={"dwell_ms": 9000})
+    )
     now_ms = START_MS + 3 * DAY_MS
     assert value("conversion_likelihood", profile, now_ms=START_MS) == pytest.approx(
         conversion_likelihood(profile, START_MS)
@@ -412,11 +527,20 @@ def prior(**features: float) -> float:
 
 def test_the_prior_is_the_logistic_of_bias_and_weights() -> None:
     assert prior() == pytest.approx(1 / (1 + e**3), rel=1e-5)
-    assert prior(covisit_last=1, item_ctr=0.1) == pytest.approx(1 / (1 + e ** (3 - 1.6 - 0.4)), rel=1e-5)
+    assert prior(covisit_last=1, item_ctr=0.1) == pytest.approx(
+        1 / (1 + e ** (3 - 1.6 - 0.4)), rel=1e-5
+    )
 
 
 def test_the_prior_likes_what_is_close_to_the_visitor_and_tires_of_what_was_shown() -> None:
-    for better in ("recency", "covisit_last", "category_match", "category_interest", "similarity", "item_ctr"):
+    for better in (
+        "recency",
+        "covisit_last",
+        "category_match",
+        "category_interest",
+        "similarity",
+        "item_ctr",
+    ):
         assert prior(**{better: 1.0}) > prior(), better
     for worse in ("price_gap", "shown_before", "position"):
         assert prior(**{worse: 1.0}) < prior(), worse
@@ -424,7 +548,11 @@ def test_the_prior_likes_what_is_close_to_the_visitor_and_tires_of_what_was_show
 
 def test_the_prior_ranks_the_last_items_neighbour_above_its_department_above_a_stranger() -> None:
     profile = of(event(product_id="a"), item=Item("a", category="shoes.boots"))
-    rows = [row("far", category="hats"), row("near", category="shoes.sandals"), row("next", category="shoes.boots")]
+    rows = [
+        row("far", category="hats"),
+        row("near", category="shoes.sandals"),
+        row("next", category="shoes.boots"),
+    ]
     context = Context(seeds={"a": seen_with(next=3)})
     far, near, following = prior_ctr(feature_matrix(profile, rows, context, START_MS))
     assert far < near < following

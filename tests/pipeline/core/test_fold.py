@@ -1,4 +1,6 @@
-"""Messages into profiles and items: whatever the order, the split and the duplicates, the same sums come out."""
+"""Messages into profiles and items: whatever the order, the split and the duplicates, the same sums
+come out.
+"""
 
 from __future__ import annotations
 
@@ -54,17 +56,25 @@ def merged(partials: Iterable[Sums]) -> Sums:
 
 
 def assert_same_sums(left: Sums, right: Sums) -> None:
-    """The same items, counts, neighbours, vectors and popularities; one that no pair is left of counts as absent."""
+    """The same items, counts, neighbours, vectors and popularities; one that no pair is left of
+    counts as absent.
+    """
     nothing = ItemStats()
     for item_id in left.keys() | right.keys():
         one, two = left.get(item_id, nothing), right.get(item_id, nothing)
         assert_same(one, two, item_id)
         popularity = one.log2_popularity(), two.log2_popularity()
-        assert popularity[0] == pytest.approx(popularity[1], abs=1e-9) if popularity[1] else popularity[0] is None
+        assert (
+            popularity[0] == pytest.approx(popularity[1], abs=1e-9)
+            if popularity[1]
+            else popularity[0] is None
+        )
 
 
 def pairs_of(folded: Iterable[Folded], kind: int = TOUCHED) -> dict[tuple[str, str, int], float]:
-    """What remains of the pairs of one kind: (items, hour) -> weight, without those that were taken back."""
+    """What remains of the pairs of one kind: (items, hour) -> weight, without those that were taken
+    back.
+    """
     sums: dict[tuple[str, str, int], float] = {}
     for pair in itertools.chain.from_iterable(found.pairs for found in folded):
         if pair.kind == kind:
@@ -77,7 +87,9 @@ def touched(*events: Event) -> list[tuple[str, str]]:
     """The pairs of a fold of the events one by one, sorted, each as often as it counts."""
     found = pairs_of(fold_all([[(one, None)] for one in events]))
     assert all(weight > 0 for weight in found.values())
-    return sorted((one, two) for (one, two, _), weight in found.items() for _ in range(round(weight)))
+    return sorted(
+        (one, two) for (one, two, _), weight in found.items() for _ in range(round(weight))
+    )
 
 
 # laws
@@ -90,7 +102,9 @@ def test_any_shuffle_split_and_duplication_of_several_visitors_gives_the_items_o
 ) -> None:
     clean = [random_stream(random, size, visitor=f"v{n}") for n in range(visitors)]
     one_message = item_sums(fold(UserProfile(), stream) for stream in clean)
-    folded = [found for stream in clean for found in fold_all(messages(random, disorder(random, stream)))]
+    folded = [
+        found for stream in clean for found in fold_all(messages(random, disorder(random, stream)))
+    ]
     assert_same_sums(merged(item_sums([found]) for found in shuffled(random, folded)), one_message)
     assert_same_sums(merged([item_sums(folded)]), one_message)
 
@@ -107,7 +121,9 @@ def test_what_is_folded_as_new_is_every_event_once(size: int, random: Random) ->
 
 @laws
 @given(st.integers(2, 30), randoms())
-def test_a_first_event_that_comes_hours_late_moves_the_sessions_pairs_to_its_hour(size: int, random: Random) -> None:
+def test_a_first_event_that_comes_hours_late_moves_the_sessions_pairs_to_its_hour(
+    size: int, random: Random
+) -> None:
     times = random.sample(range(0, LATE_MS // 1000, 600), size)
     stream: list[Fact] = [
         (event(random.choice(("click", "purchase")), at_s, product_id=f"p{n % 9}"), None)
@@ -125,13 +141,18 @@ def test_a_first_event_that_comes_hours_late_moves_the_sessions_pairs_to_its_hou
 
 @laws
 @given(st.integers(MAX_SESSION_ITEMS, 70), randoms())
-def test_a_session_of_many_items_links_the_same_sample_in_any_order(items: int, random: Random) -> None:
+def test_a_session_of_many_items_links_the_same_sample_in_any_order(
+    items: int, random: Random
+) -> None:
     stream: list[Fact] = [
-        (event(random.choice(("view_product", "purchase")), n, product_id=f"p{n}"), None) for n in range(items)
+        (event(random.choice(("view_product", "purchase")), n, product_id=f"p{n}"), None)
+        for n in range(items)
     ]
     folded = fold_all(messages(random, disorder(random, stream), 9))
     whole = [fold(UserProfile(), stream)]
-    assert len({name for one, two, _ in pairs_of(folded) for name in (one, two)}) == MAX_SESSION_ITEMS
+    assert (
+        len({name for one, two, _ in pairs_of(folded) for name in (one, two)}) == MAX_SESSION_ITEMS
+    )
     for kind in (TOUCHED, BOUGHT):
         assert pairs_of(folded, kind) == pairs_of(whole, kind)
     assert_same_sums(merged(item_sums([found]) for found in folded), item_sums(whole))
@@ -160,7 +181,9 @@ def test_an_anonymous_visitor_adopted_at_any_point_leaves_the_items_of_one_known
 
 @laws
 @given(st.integers(0, 40), randoms())
-def test_adopting_gives_the_profile_of_one_visitor_known_all_along(size: int, random: Random) -> None:
+def test_adopting_gives_the_profile_of_one_visitor_known_all_along(
+    size: int, random: Random
+) -> None:
     stream = random_stream(random, size)
     cut = random.randint(0, size)
     account, anonymous = UserProfile(), UserProfile()
@@ -173,12 +196,25 @@ def test_adopting_gives_the_profile_of_one_visitor_known_all_along(size: int, ra
 
 
 @laws
-@given(st.lists(st.tuples(st.frozensets(st.sampled_from("abcdef")), st.integers(0, 3)), min_size=1, max_size=6))
-def test_the_differences_from_state_to_state_add_up_to_the_last_state(states: list[tuple[frozenset[str], int]]) -> None:
+@given(
+    st.lists(
+        st.tuples(st.frozensets(st.sampled_from("abcdef")), st.integers(0, 3)),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_the_differences_from_state_to_state_add_up_to_the_last_state(
+    states: list[tuple[frozenset[str], int]],
+) -> None:
     nothing = linked(None)
-    steps = [nothing, *(nothing._replace(touched=items, time_ms=hour * HOUR_MS) for items, hour in states)]
+    steps = [
+        nothing,
+        *(nothing._replace(touched=items, time_ms=hour * HOUR_MS) for items, hour in states),
+    ]
     every = [pair for one, two in itertools.pairwise(steps) for pair in changed(one, two)]
-    assert pairs_of([Folded([], every)]) == pairs_of([Folded([], list(changed(nothing, steps[-1])))])
+    assert pairs_of([Folded([], every)]) == pairs_of(
+        [Folded([], list(changed(nothing, steps[-1])))]
+    )
 
 
 # pairs by stories
@@ -202,38 +238,61 @@ def test_only_what_was_done_on_purpose_makes_a_pair() -> None:
 
 def test_the_same_pair_counts_again_in_another_session() -> None:
     stream = [
-        event(at_s=s, product_id=p, session_id=f"s{s // 10}") for s, p in ((0, "a"), (1, "b"), (10, "a"), (11, "b"))
+        event(at_s=s, product_id=p, session_id=f"s{s // 10}")
+        for s, p in ((0, "a"), (1, "b"), (10, "a"), (11, "b"))
     ]
     found = pairs_of(fold_all([[(one, None)] for one in stream]))
     assert found == {("a", "b", START_MS): 2.0}
 
 
 def test_only_what_was_bought_in_one_session_is_bought_together() -> None:
-    stream = [event("purchase", 0, product_id="a"), event(at_s=1, product_id="b"), event("purchase", 2, product_id="c")]
+    stream = [
+        event("purchase", 0, product_id="a"),
+        event(at_s=1, product_id="b"),
+        event("purchase", 2, product_id="c"),
+    ]
     found = pairs_of(fold_all([[(one, None)] for one in stream]), BOUGHT)
     assert found == {("a", "c", START_MS): 1.0}
 
 
 @pytest.mark.parametrize(("at_s", "expected"), [(3599.999, [("a", "b")]), (3600, [])])
-def test_without_a_session_id_the_same_clock_hour_makes_a_pair(at_s: float, expected: list[tuple[str, str]]) -> None:
-    stream = [event(product_id="a", session_id=None), event(at_s=at_s, product_id="b", session_id=None)]
+def test_without_a_session_id_the_same_clock_hour_makes_a_pair(
+    at_s: float, expected: list[tuple[str, str]]
+) -> None:
+    stream = [
+        event(product_id="a", session_id=None),
+        event(at_s=at_s, product_id="b", session_id=None),
+    ]
     assert touched(*stream) == touched(*stream[::-1]) == expected
 
 
 def test_a_message_of_duplicates_changes_nothing() -> None:
-    profile, facts = UserProfile(), [(event(product_id="a"), None), (event(at_s=1, product_id="b"), None)]
+    profile, facts = (
+        UserProfile(),
+        [(event(product_id="a"), None), (event(at_s=1, product_id="b"), None)],
+    )
     assert len(fold(profile, facts).pairs) == 1
     before = profile.encode()
     assert fold(profile, facts) == Folded([], []) and profile.encode() == before
 
 
 def test_a_pair_counts_at_the_hour_its_session_began() -> None:
-    found = fold(UserProfile(), [(event(at_s=3599, product_id="a"), None), (event(at_s=3601, product_id="b"), None)])
+    found = fold(
+        UserProfile(),
+        [(event(at_s=3599, product_id="a"), None), (event(at_s=3601, product_id="b"), None)],
+    )
     assert found.pairs == [Pair("a", "b", TOUCHED, 1.0, START_MS)]
 
 
 def test_both_items_of_a_pair_become_neighbours_and_take_each_others_direction() -> None:
-    sums = item_sums([fold(UserProfile(), [(event(product_id="a"), None), (event(at_s=1, product_id="b"), None)])])
+    sums = item_sums(
+        [
+            fold(
+                UserProfile(),
+                [(event(product_id="a"), None), (event(at_s=1, product_id="b"), None)],
+            )
+        ]
+    )
     assert sums["a"].neighbours(START_MS) == {"b": pytest.approx(1.0)}
     assert sums["b"].neighbours(START_MS) == {"a": pytest.approx(1.0)}
     assert sums["a"].context.direction() is not None
@@ -241,7 +300,10 @@ def test_both_items_of_a_pair_become_neighbours_and_take_each_others_direction()
 
 def test_a_session_adopted_from_a_browser_links_what_was_touched_on_either_side() -> None:
     account, browser = UserProfile(), UserProfile()
-    folded = [fold(account, [(event(product_id="a"), None)]), fold(browser, [(event(at_s=1, product_id="b"), None)])]
+    folded = [
+        fold(account, [(event(product_id="a"), None)]),
+        fold(browser, [(event(at_s=1, product_id="b"), None)]),
+    ]
     assert pairs_of(folded) == {}
     folded.append(Folded([], adopt(account, browser)))
     assert pairs_of(folded) == {("a", "b", START_MS): 1.0}
@@ -259,7 +321,10 @@ def test_a_session_of_the_browser_alone_is_adopted_without_a_pair_changing() -> 
 
 def test_a_session_that_comes_back_after_two_newer_ones_counts_its_pairs_again() -> None:
     def visit(number: int, at_s: float) -> list[list[Fact]]:
-        return [[(event(at_s=at_s + n, product_id=p, session_id=f"s{number}"), None)] for n, p in enumerate("ab")]
+        return [
+            [(event(at_s=at_s + n, product_id=p, session_id=f"s{number}"), None)]
+            for n, p in enumerate("ab")
+        ]
 
     parts = [visit(n, 100.0 * n) for n in range(MAX_SESSIONS + 1)] + [visit(0, 1000.0)]
     assert pairs_of(fold_all(itertools.chain(*parts))) == {("a", "b", START_MS): MAX_SESSIONS + 2.0}
@@ -273,7 +338,9 @@ def test_the_category_of_a_fact_is_the_catalogs_else_the_events() -> None:
     assert stats.category == CATALOG["p1"].category
 
 
-@pytest.mark.parametrize("order", [list, lambda parts: parts[::-1]], ids=["as they came", "overtaken"])
+@pytest.mark.parametrize(
+    "order", [list, lambda parts: parts[::-1]], ids=["as they came", "overtaken"]
+)
 def test_pairs_taken_back_in_one_bundle_and_added_in_another_cancel_in_any_order(
     order: Callable[[list[Sums]], list[Sums]],
 ) -> None:
@@ -282,6 +349,14 @@ def test_pairs_taken_back_in_one_bundle_and_added_in_another_cancel_in_any_order
     second = fold(profile, [(event("scroll", 0), None)])
     assert {pair.weight for pair in second.pairs} == {1.0, -1.0}
     total = merged(order([item_sums([first]), item_sums([second])]))
-    whole = item_sums([Folded([], [Pair(*two, TOUCHED, 1.0, START_MS) for two in itertools.combinations("abc", 2)])])
+    whole = item_sums(
+        [
+            Folded(
+                [], [Pair(*two, TOUCHED, 1.0, START_MS) for two in itertools.combinations("abc", 2)]
+            )
+        ]
+    )
     for item_id in "abc":
-        assert total[item_id].neighbours(START_MS) == pytest.approx(whole[item_id].neighbours(START_MS))
+        assert total[item_id].neighbours(START_MS) == pytest.approx(
+            whole[item_id].neighbours(START_MS)
+        )

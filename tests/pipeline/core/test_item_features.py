@@ -26,9 +26,13 @@ SPANS_MS = {"5m": 5 * MINUTE_MS, "1h": HOUR_MS, "24h": DAY_MS}
 
 
 def story() -> ItemStats:
-    """Shoes, shown twice, viewed twice, bought once; touched with `a` and more with `b`, bought with `b`."""
+    """Shoes, shown twice, viewed twice, bought once; touched with `a` and more with `b`, bought
+    with `b`.
+    """
     stats = ItemStats()
-    for n, name in enumerate(("impression", "impression", "view_product", "view_product", "purchase")):
+    for n, name in enumerate(
+        ("impression", "impression", "view_product", "view_product", "purchase")
+    ):
         stats.add(event(name, 0, f"e{n}", product_id="p"), "shoes")
     for name, kind, weight in (("a", TOUCHED, 1.0), ("b", TOUCHED, 3.0), ("b", BOUGHT, 1.0)):
         stats.link(name, kind, weight, START_MS)
@@ -65,7 +69,9 @@ def test_a_scopes_trending_items_are_all_that_it_keeps_best_first() -> None:
     for item_id, age in (("a", 1.0), ("b", 0.0), ("c", 2.0)):
         scope.rank(item_id, START_MS / (6 * HOUR_MS) - age)
     found = OF_SCOPE["trending"].value(scope, START_MS)
-    assert list(found) == ["b", "a", "c"] and found == pytest.approx({"b": 1.0, "a": 0.5, "c": 0.25})
+    assert list(found) == ["b", "a", "c"] and found == pytest.approx(
+        {"b": 1.0, "a": 0.5, "c": 0.25}
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -78,7 +84,10 @@ def test_events_of_items_and_scopes_are_counted_ever_in_windows_and_decayed(kind
         assert readings[kind](state, START_MS) == 2
         assert readings[f"{kind}_decayed_7d"](state, START_MS + 7 * DAY_MS) == pytest.approx(1.0)
         for window, span_ms in SPANS_MS.items():
-            found = [readings[f"{kind}_{window}"](state, START_MS + at) for at in (0, span_ms - 1, span_ms + HOUR_MS)]
+            found = [
+                readings[f"{kind}_{window}"](state, START_MS + at)
+                for at in (0, span_ms - 1, span_ms + HOUR_MS)
+            ]
             assert found == [2, 2, 0]
         others = set(KINDS) - {kind}
         assert all(readings[other](state, START_MS) == 0 for other in others)

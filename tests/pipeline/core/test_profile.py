@@ -1,4 +1,6 @@
-"""Laws of the profile on generated streams, what is dropped at its bounds, and each reading by a story."""
+"""Laws of the profile on generated streams, what is dropped at its bounds, and each reading by a
+story.
+"""
 
 from __future__ import annotations
 
@@ -91,7 +93,9 @@ def test_storing_and_reading_back_after_each_message_changes_nothing(
 
 @laws
 @given(facts(), randoms())
-def test_a_stream_split_over_profiles_merges_to_the_whole_in_any_grouping(stream: list[Fact], random: Random) -> None:
+def test_a_stream_split_over_profiles_merges_to_the_whole_in_any_grouping(
+    stream: list[Fact], random: Random
+) -> None:
     parts = split(random, stream, 3)
     profiles = [profile_of(part) for part in parts]
     whole = profile_of(stream)
@@ -121,32 +125,49 @@ def test_an_empty_profile_is_neutral_on_either_side(stream: list[Fact]) -> None:
 
 @laws
 @given(facts())
-def test_a_profile_is_read_as_it_was_written_and_every_event_in_it_is_known(stream: list[Fact]) -> None:
+def test_a_profile_is_read_as_it_was_written_and_every_event_in_it_is_known(
+    stream: list[Fact],
+) -> None:
     profile = profile_of(stream)
     assert UserProfile.decode(profile.encode()) == profile == profile.copy()
-    assert all(profile.contains(found.event_id, found.event, found.product_id) for found, _ in stream)
+    assert all(
+        profile.contains(found.event_id, found.event, found.product_id) for found, _ in stream
+    )
     assert not any(profile.add(found, item) for found, item in stream)
     assert UserProfile.decode(profile.encode()) == profile_of(stream)
     assert profile.events_total == len(stream)
 
 
 @laws
-@given(facts(max_size=80, span_s=2 * 3600), st.integers(-AHEAD_MS, DAY_MS), st.sampled_from(sorted(WINDOWS_MS)))
-def test_windows_are_exact_to_one_bucket_at_any_read_time(stream: list[Fact], after: int, window: str) -> None:
+@given(
+    facts(max_size=80, span_s=2 * 3600),
+    st.integers(-AHEAD_MS, DAY_MS),
+    st.sampled_from(sorted(WINDOWS_MS)),
+)
+def test_windows_are_exact_to_one_bucket_at_any_read_time(
+    stream: list[Fact], after: int, window: str
+) -> None:
     profile = profile_of(stream)
     # Read within the window's reach, too, or most of them would be empty.
     after = after if after < 0 else after % (2 * WINDOWS_MS[window])
-    now_ms, window_ms, width_ms = max(profile.newest_ms, START_MS) + after, WINDOWS_MS[window], WIDTHS_MS[window]
+    now_ms, window_ms, width_ms = (
+        max(profile.newest_ms, START_MS) + after,
+        WINDOWS_MS[window],
+        WIDTHS_MS[window],
+    )
     every = 0
     for name in NAMES:
         ages = [now_ms - found.time_ms for found, _ in stream if found.event == name]
         counted = profile.count(name, window, now_ms)
         every += counted
-        # The bucket of `now` may hold what lies ahead, the bucket of the start what lies just before.
+        # The bucket of `now` may hold what lies ahead, the bucket of the start what lies just
+        # before.
         assert sum(0 <= age < window_ms for age in ages) <= counted
         assert counted <= sum(-width_ms < age < window_ms + width_ms for age in ages)
     assert profile.count_all(window, now_ms) == every
-    assert profile.engaged(window, now_ms) == sum(profile.count(name, window, now_ms) for name in ENGAGED)
+    assert profile.engaged(window, now_ms) == sum(
+        profile.count(name, window, now_ms) for name in ENGAGED
+    )
 
 
 @laws
@@ -180,14 +201,18 @@ def test_an_event_added_twice_says_so_and_counts_once() -> None:
         {"product_id": "p1", "name": "made_up"},
     ],
 )
-def test_only_an_event_that_says_the_same_takes_the_place_of_another_of_its_id(other: dict[str, Any]) -> None:
+def test_only_an_event_that_says_the_same_takes_the_place_of_another_of_its_id(
+    other: dict[str, Any],
+) -> None:
     bought = {"name": "purchase", "event_id": "o1#p1#0", "product_id": "p1"}
     sold, forged = event(at_s=5, **bought), event(at_s=1, **{**bought, **other})
     assert forged.identity != sold.identity
     for stream in ((forged, sold), (sold, forged)):
         profile = of(*stream)
         assert profile.total("purchase") == 1 + (forged.event == "purchase")
-        assert profile.contains("o1#p1#0", "purchase", "p1") and not profile.contains("o1#p1#0", "purchase", "p3")
+        assert profile.contains("o1#p1#0", "purchase", "p1") and not profile.contains(
+            "o1#p1#0", "purchase", "p3"
+        )
 
 
 def test_an_order_told_by_browser_and_server_counts_once_whatever_else_they_say() -> None:
@@ -233,8 +258,12 @@ def test_of_two_merged_profiles_both_memories_are_kept_the_own_for_longer() -> N
 # bounds
 
 
-def long_stream(random: Random, count: int, ids: int, id_length: int, fill: str = "x") -> list[Fact]:
-    """Events of a visitor who touches everything: `ids` products, categories, brands, sessions, searches."""
+def long_stream(
+    random: Random, count: int, ids: int, id_length: int, fill: str = "x"
+) -> list[Fact]:
+    """Events of a visitor who touches everything: `ids` products, categories, brands, sessions,
+    searches.
+    """
 
     def an_id() -> str:
         return f"{random.randrange(ids):03d}".ljust(id_length, fill)
@@ -242,7 +271,12 @@ def long_stream(random: Random, count: int, ids: int, id_length: int, fill: str 
     def said() -> dict[str, Any]:
         page = f"https://{an_id()[:60]}.example/"
         return {
-            **{"category": an_id(), "brand": an_id(), "price": random.random(), "query": an_id() * 20},
+            **{
+                "category": an_id(),
+                "brand": an_id(),
+                "price": random.random(),
+                "query": an_id() * 20,
+            },
             **{"request_id": an_id(), "referrer": page, "utm_campaign": an_id()},
             **{"latitude": random.uniform(-90, 90), "longitude": random.uniform(-180, 180)},
         }
@@ -265,9 +299,13 @@ def long_stream(random: Random, count: int, ids: int, id_length: int, fill: str 
 
 
 def stated_bound(id_bytes: int) -> int:
-    """The most bytes of a stored profile whose ids take `id_bytes` each: so many texts, rings, and the rest."""
+    """The most bytes of a stored profile whose ids take `id_bytes` each: so many texts, rings, and
+    the rest.
+    """
     session = MAX_SESSION_ITEMS + MAX_SESSION_PURCHASES + MAX_SESSION_CATEGORIES + 1
-    texts = MAX_RECENT_ITEMS + MAX_CART_ITEMS + MAX_CATEGORIES + MAX_BRANDS + MAX_SESSIONS * session + 5
+    texts = (
+        MAX_RECENT_ITEMS + MAX_CART_ITEMS + MAX_CATEGORIES + MAX_BRANDS + MAX_SESSIONS * session + 5
+    )
     searches = (MAX_QUERIES + 4) * (min(id_bytes, 4 * MAX_KEPT_TEXT) + 12)
     rings = (61 + 34 + 26) * 16 * 6
     hashes = 4 * MAX_SEEN_IDS + 10 * (MAX_IMPRESSIONS + MAX_SLATE_CLICKS + MAX_PURCHASES)
@@ -284,9 +322,16 @@ def test_the_encoded_size_stays_within_its_bound_whatever_comes(id_length: int, 
             assert len(profile.encode()) <= stated_bound(id_bytes)
     assert len(profile.recent) == MAX_RECENT_ITEMS and len(profile.cart) == MAX_CART_ITEMS
     assert len(profile.queries) == MAX_QUERIES and len(profile.sessions) == MAX_SESSIONS
-    assert len(profile.seen) == 4 * MAX_SEEN_IDS and len(profile.impressions) == 10 * MAX_IMPRESSIONS
-    assert len(profile.slate_clicks) == 10 * MAX_SLATE_CLICKS and len(profile.purchases) == 10 * MAX_PURCHASES
-    assert len(profile.taste.categories) == MAX_CATEGORIES and len(profile.taste.brands) == MAX_BRANDS
+    assert (
+        len(profile.seen) == 4 * MAX_SEEN_IDS and len(profile.impressions) == 10 * MAX_IMPRESSIONS
+    )
+    assert (
+        len(profile.slate_clicks) == 10 * MAX_SLATE_CLICKS
+        and len(profile.purchases) == 10 * MAX_PURCHASES
+    )
+    assert (
+        len(profile.taste.categories) == MAX_CATEGORIES and len(profile.taste.brands) == MAX_BRANDS
+    )
 
 
 def test_between_two_writes_what_is_bounded_by_recency_stays_bounded_too() -> None:
@@ -294,11 +339,15 @@ def test_between_two_writes_what_is_bounded_by_recency_stays_bounded_too() -> No
     for found, item in long_stream(Random(5), 3000, 2000, 12):
         profile.add(found, item)
     assert len(profile.seen) == 4 * MAX_SEEN_IDS and len(profile.recent) <= 2 * MAX_RECENT_ITEMS
-    assert len(profile.queries) <= 4 * MAX_QUERIES and len(profile.impressions) == 10 * MAX_IMPRESSIONS
+    assert (
+        len(profile.queries) <= 4 * MAX_QUERIES and len(profile.impressions) == 10 * MAX_IMPRESSIONS
+    )
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_what_is_bounded_by_recency_does_not_depend_on_order_or_storing_even_beyond_its_bounds(seed: int) -> None:
+def test_what_is_bounded_by_recency_does_not_depend_on_order_or_storing_even_beyond_its_bounds(
+    seed: int,
+) -> None:
     random = Random(seed)
     # Each item and each search at many times; whole profiles, for the sessions are bounded too.
     stream = [
@@ -320,9 +369,27 @@ def test_what_is_bounded_by_recency_does_not_depend_on_order_or_storing_even_bey
         for found, item in message:
             messy.add(found, item)
     messy.settle()
-    for name in ("recent", "cart", "queries", "impressions", "slate_clicks", "purchases", "minutes", "hour", "day"):
+    for name in (
+        "recent",
+        "cart",
+        "queries",
+        "impressions",
+        "slate_clicks",
+        "purchases",
+        "minutes",
+        "hour",
+        "day",
+    ):
         assert getattr(messy, name) == getattr(clean, name), name
-    for name in ("events_total", "totals", "first_ms", "newest_ms", "last_event", "last_item_at", "last_query_at"):
+    for name in (
+        "events_total",
+        "totals",
+        "first_ms",
+        "newest_ms",
+        "last_event",
+        "last_item_at",
+        "last_query_at",
+    ):
         assert getattr(messy, name) == getattr(clean, name), name
     assert messy.days == clean.days and messy.first_touch == clean.first_touch
 
@@ -347,19 +414,30 @@ def test_the_newest_searches_remain_each_once_and_cut_to_a_hundred_characters() 
     stream = [event("search", n, metadata={"query": f"{n % 11:02d}" * 100}) for n in range(40)]
     for order in (stream, stream[::-1], shuffled(Random(1), stream)):
         queries = of(*order).recent_queries()
-        assert queries == [(f"{n % 11:02d}" * 50, START_MS + 1000 * n) for n in range(39, 39 - MAX_QUERIES, -1)]
+        assert queries == [
+            (f"{n % 11:02d}" * 50, START_MS + 1000 * n) for n in range(39, 39 - MAX_QUERIES, -1)
+        ]
 
 
 def test_the_newest_impressions_clicks_and_purchases_remain_in_any_order() -> None:
     said: dict[str, Any] = {"metadata": {"request_id": "r"}}
     stream = [
-        event(name, n, product_id=f"p{n}", **said) for n in range(90) for name in ("impression", "click", "purchase")
+        event(name, n, product_id=f"p{n}", **said)
+        for n in range(90)
+        for name in ("impression", "click", "purchase")
     ]
     for order in (stream, stream[::-1], shuffled(Random(1), stream)):
         profile = of(*order)
-        assert set(profile.shown(START_MS)) == {item_hash(f"p{n}") for n in range(90 - MAX_IMPRESSIONS, 90)}
-        for tape, limit in ((profile.slate_clicks, MAX_SLATE_CLICKS), (profile.purchases, MAX_PURCHASES)):
-            hashes = [int.from_bytes(tape[at + 4 : at + 8], "big") for at in range(0, len(tape), 10)]
+        assert set(profile.shown(START_MS)) == {
+            item_hash(f"p{n}") for n in range(90 - MAX_IMPRESSIONS, 90)
+        }
+        for tape, limit in (
+            (profile.slate_clicks, MAX_SLATE_CLICKS),
+            (profile.purchases, MAX_PURCHASES),
+        ):
+            hashes = [
+                int.from_bytes(tape[at + 4 : at + 8], "big") for at in range(0, len(tape), 10)
+            ]
             assert hashes == [item_hash(f"p{n}") for n in range(90 - limit, 90)]
 
 
@@ -398,20 +476,31 @@ def test_of_two_events_at_the_same_time_the_same_is_last_in_any_order() -> None:
 
 
 def test_an_impression_moves_neither_last_item_nor_recent_items_nor_activity() -> None:
-    profile = of(event(product_id="p1"), event("impression", 5, product_id="p2", metadata={"category": "c"}))
+    profile = of(
+        event(product_id="p1"), event("impression", 5, product_id="p2", metadata={"category": "c"})
+    )
     assert profile.last_item == "p1" and profile.last_category == ""
     assert profile.recent_items(START_MS + 9000) == [("p1", START_MS)]
-    assert profile.engaged("1m", START_MS + 5000) == 1 and profile.count("impression", "1m", START_MS + 5000) == 1
+    assert (
+        profile.engaged("1m", START_MS + 5000) == 1
+        and profile.count("impression", "1m", START_MS + 5000) == 1
+    )
     assert profile.shown(START_MS + 5000) == {item_hash("p2"): 1.0}
 
 
 def test_an_empty_profile_has_nothing_last_and_describes_itself() -> None:
     profile = UserProfile()
     assert (profile.last_item, profile.last_category, profile.last_query) == ("", "", "")
-    assert profile.recent_items(START_MS) == [] and profile.in_cart() == [] and profile.taste.log_price() is None
+    assert (
+        profile.recent_items(START_MS) == []
+        and profile.in_cart() == []
+        and profile.taste.log_price() is None
+    )
     assert profile.session() == ("", SessionTotals())
     described = profile.describe(START_MS)
-    assert described["events_total"] == 0 and described["windows"] == {name: {} for name in WINDOWS_MS}
+    assert described["events_total"] == 0 and described["windows"] == {
+        name: {} for name in WINDOWS_MS
+    }
     assert described["first_touch"] == {"referrer": "", "campaign": ""}
 
 
@@ -426,7 +515,9 @@ def test_the_catalog_goes_before_what_the_event_says() -> None:
 
 
 def test_recent_items_are_newest_first_each_once_and_not_from_the_future() -> None:
-    profile = of(*(event(at_s=s, product_id=p) for s, p in ((1, "a"), (2, "b"), (3, "a"), (9, "c"))))
+    profile = of(
+        *(event(at_s=s, product_id=p) for s, p in ((1, "a"), (2, "b"), (3, "a"), (9, "c")))
+    )
     assert profile.recent_items(START_MS + 3000) == [("a", START_MS + 3000), ("b", START_MS + 2000)]
     assert profile.recent_items(START_MS + 9000, 1) == [("c", START_MS + 9000)]
 
@@ -441,7 +532,12 @@ def test_of_two_items_touched_in_the_same_second_the_last_item_is_first() -> Non
 
 
 def test_the_cart_holds_what_was_put_in_and_neither_removed_nor_bought_since() -> None:
-    steps = [("add_to_cart", 1, "a"), ("add_to_cart", 2, "b"), ("add_to_cart", 3, "c"), ("purchase", 4, "a")]
+    steps = [
+        ("add_to_cart", 1, "a"),
+        ("add_to_cart", 2, "b"),
+        ("add_to_cart", 3, "c"),
+        ("purchase", 4, "a"),
+    ]
     steps += [("remove_from_cart", 5, "b"), ("add_to_cart", 6, "b"), ("view_product", 7, "d")]
     events = [event(name, at_s, product_id=product) for name, at_s, product in steps]
     for order in (events, events[::-1]):
@@ -449,7 +545,10 @@ def test_the_cart_holds_what_was_put_in_and_neither_removed_nor_bought_since() -
 
 
 def test_put_in_and_taken_out_in_the_same_millisecond_lies_in_the_cart_in_any_order() -> None:
-    put, taken = event("add_to_cart", event_id="1", product_id="a"), event("purchase", event_id="2", product_id="a")
+    put, taken = (
+        event("add_to_cart", event_id="1", product_id="a"),
+        event("purchase", event_id="2", product_id="a"),
+    )
     assert of(put, taken).in_cart() == of(taken, put).in_cart() == ["a"]
 
 
@@ -485,12 +584,15 @@ def test_an_event_five_minutes_ahead_does_not_push_the_last_five_minutes_out() -
     views = [event(at_s=-s, product_id="p") for s in range(0, 300, 10)]
     profile = of(*views, event("scroll", 300))
     assert profile.count("view_product", "5m", START_MS) == 30
-    assert profile.count("view_product", "1m", START_MS) == 7  # one of them in the bucket that straddles the start
+    # one of them in the bucket that straddles the start
+    assert profile.count("view_product", "1m", START_MS) == 7
 
 
 @pytest.mark.parametrize("window", sorted(WINDOWS_MS))
 @pytest.mark.parametrize("phase_s", [0, 5, 9.999, 115, 3300, 3599])
-def test_the_oldest_event_of_a_window_survives_one_five_minutes_ahead(window: str, phase_s: float) -> None:
+def test_the_oldest_event_of_a_window_survives_one_five_minutes_ahead(
+    window: str, phase_s: float
+) -> None:
     oldest_s = phase_s - WINDOWS_MS[window] / 1000 + 0.001
     profile = of(event(at_s=oldest_s, product_id="p"), event("scroll", phase_s + 300))
     assert profile.count("view_product", window, START_MS + round(1000 * phase_s)) == 1
@@ -523,7 +625,10 @@ def test_session_totals_are_those_of_the_newest_session() -> None:
 
 
 def test_a_session_that_the_client_does_not_name_has_no_id() -> None:
-    assert of(event(session_id=None)).session()[0] == "" and of(event(session_id=None)).session()[1].events == 1
+    assert (
+        of(event(session_id=None)).session()[0] == ""
+        and of(event(session_id=None)).session()[1].events == 1
+    )
 
 
 def test_marks_and_campaigns_fired_merge_to_the_later_even_of_a_visitor_without_events() -> None:
@@ -536,7 +641,7 @@ def test_marks_and_campaigns_fired_merge_to_the_later_even_of_a_visitor_without_
     assert left.copy() == left
 
 
-def test_a_doubled_stream_longer_than_the_memory_is_folded_once_while_duplicates_come_within_it() -> None:
+def test_a_doubled_stream_longer_than_the_memory_is_folded_once_if_doubles_come_soon() -> None:
     random, stream = Random(3), [event("scroll", n, f"e{n}") for n in range(5 * MAX_SEEN_IDS)]
     profile = UserProfile()
     for start in range(0, len(stream), 50):

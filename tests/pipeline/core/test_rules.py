@@ -1,4 +1,6 @@
-"""When campaigns are due and anomalies found: every boundary, and timers that a step-by-step watch agrees with."""
+"""When campaigns are due and anomalies found: every boundary, and timers that a step-by-step watch
+agrees with.
+"""
 
 from __future__ import annotations
 
@@ -41,26 +43,41 @@ def where(**bounds: dict[str, float]) -> tuple[Condition, ...]:
     )
 
 
-def campaign(name: str = "cart", cooldown_ms: int = 24 * HOUR_MS, **bounds: dict[str, float]) -> CampaignRule:
+def campaign(
+    name: str = "cart", cooldown_ms: int = 24 * HOUR_MS, **bounds: dict[str, float]
+) -> CampaignRule:
     return CampaignRule(name, where(**bounds), cooldown_ms, "email")
 
 
-def anomaly(name: str = "rate", marks: bool = True, of: Any = "visitor", **bounds: dict[str, float]) -> AnomalyRule:
-    return AnomalyRule(name, where(**(bounds or {"events_1m": {"at_least": 300}})), "high", marks, HOUR_MS, of)
+def anomaly(
+    name: str = "rate", marks: bool = True, of: Any = "visitor", **bounds: dict[str, float]
+) -> AnomalyRule:
+    return AnomalyRule(
+        name, where(**(bounds or {"events_1m": {"at_least": 300}})), "high", marks, HOUR_MS, of
+    )
 
 
-def are_due(rule: CampaignRule, fired_ms: int | None = None, now_ms: int = NOW, **signals: float) -> list[Trigger]:
-    return due([rule], signals, {} if fired_ms is None else {rule.name: fired_ms}, now_ms, visitor="u#1")
+def are_due(
+    rule: CampaignRule, fired_ms: int | None = None, now_ms: int = NOW, **signals: float
+) -> list[Trigger]:
+    return due(
+        [rule], signals, {} if fired_ms is None else {rule.name: fired_ms}, now_ms, visitor="u#1"
+    )
 
 
 class Idle:
-    """A visitor who does nothing: signals that grow by `rates[name]` a ms from `signals[name]` at `NOW`."""
+    """A visitor who does nothing: signals that grow by `rates[name]` a ms from `signals[name]` at
+    `NOW`.
+    """
 
     def __init__(self, signals: dict[str, float], rates: dict[str, float]) -> None:
         self.values, self.rates = signals, rates
 
     def at(self, now_ms: int) -> dict[str, float]:
-        return {name: value + self.rates.get(name, 0.0) * (now_ms - NOW) for name, value in self.values.items()}
+        return {
+            name: value + self.rates.get(name, 0.0) * (now_ms - NOW)
+            for name, value in self.values.items()
+        }
 
     def when(self, name: str, value: float, /) -> int | None:
         rate, missing = self.rates.get(name, 0.0), value - self.values[name]
@@ -77,7 +94,9 @@ ABANDONED = campaign(cart_items={"at_least": 1}, cart_idle_s={"at_least": 3600})
     ("bound", "expected"),
     [("at_least", [0, 1, 1]), ("above", [0, 0, 1]), ("at_most", [1, 1, 0]), ("below", [1, 0, 0])],
 )
-def test_a_value_exactly_at_a_bound_counts_for_at_least_and_at_most_only(bound: str, expected: list[int]) -> None:
+def test_a_value_exactly_at_a_bound_counts_for_at_least_and_at_most_only(
+    bound: str, expected: list[int]
+) -> None:
     rule = campaign(cart_value={bound: 50.0})
     assert [len(are_due(rule, cart_value=value)) for value in (49.999, 50.0, 50.001)] == expected
 
@@ -85,7 +104,13 @@ def test_a_value_exactly_at_a_bound_counts_for_at_least_and_at_most_only(bound: 
 def test_all_conditions_must_hold_and_two_bounds_of_one_signal_are_a_range() -> None:
     rule = campaign(cart_items={"at_least": 1}, cart_idle_s={"at_least": 10, "below": 20})
     facts = [(0, 15), (1, 9), (1, 10), (1, 19), (1, 20)]
-    assert [bool(are_due(rule, cart_items=items, cart_idle_s=idle)) for items, idle in facts] == [0, 0, 1, 1, 0]
+    assert [bool(are_due(rule, cart_items=items, cart_idle_s=idle)) for items, idle in facts] == [
+        0,
+        0,
+        1,
+        1,
+        0,
+    ]
 
 
 @pytest.mark.parametrize("bound", ["at_least", "above", "at_most", "below"])
@@ -104,7 +129,9 @@ def test_a_signal_that_nobody_computes_is_a_fault_and_not_a_condition_that_fails
 def test_a_campaign_is_due_again_exactly_when_its_cooldown_ends() -> None:
     facts: dict[str, Any] = {"cart_items": 1.0, "cart_idle_s": 9e9}
     ends = NOW + ABANDONED.cooldown_ms
-    assert [len(are_due(ABANDONED, NOW, now, **facts)) for now in (NOW, ends - 1, ends, ends + 1)] == [0, 0, 1, 1]
+    assert [
+        len(are_due(ABANDONED, NOW, now, **facts)) for now in (NOW, ends - 1, ends, ends + 1)
+    ] == [0, 0, 1, 1]
 
 
 def test_an_event_from_before_the_last_trigger_triggers_nothing() -> None:
@@ -112,7 +139,10 @@ def test_an_event_from_before_the_last_trigger_triggers_nothing() -> None:
 
 
 def test_one_rules_cooldown_does_not_silence_another() -> None:
-    rules = [campaign("one", cart_items={"at_least": 1}), campaign("two", cart_items={"at_least": 1})]
+    rules = [
+        campaign("one", cart_items={"at_least": 1}),
+        campaign("two", cart_items={"at_least": 1}),
+    ]
     found = due(rules, {"cart_items": 1.0}, {"one": NOW}, NOW, visitor="u#1")
     assert [trigger.rule for trigger in found] == ["two"]
 
@@ -138,8 +168,12 @@ def test_a_retried_trigger_has_the_same_id_and_no_other_trigger_has_it() -> None
 
 
 @laws
-@given(st.lists(st.integers(0, 100 * HOUR_MS), min_size=1, max_size=50), st.integers(1, 30 * HOUR_MS))
-def test_triggers_that_keep_the_cooldown_never_share_an_id(offsets: list[int], cooldown_ms: int) -> None:
+@given(
+    st.lists(st.integers(0, 100 * HOUR_MS), min_size=1, max_size=50), st.integers(1, 30 * HOUR_MS)
+)
+def test_triggers_that_keep_the_cooldown_never_share_an_id(
+    offsets: list[int], cooldown_ms: int
+) -> None:
     rule = campaign(cooldown_ms=cooldown_ms, cart_items={"at_least": 1})
     fired: dict[str, int] = {}
     ids: list[str] = []
@@ -151,7 +185,13 @@ def test_triggers_that_keep_the_cooldown_never_share_an_id(offsets: list[int], c
 
 
 def test_the_id_of_a_trigger_is_the_same_in_every_process_and_release() -> None:
-    found = due([ABANDONED], {"cart_items": 1.0, "cart_idle_s": 3600.0}, {}, 1_735_732_800_000, visitor="u#1")
+    found = due(
+        [ABANDONED],
+        {"cart_items": 1.0, "cart_idle_s": 3600.0},
+        {},
+        1_735_732_800_000,
+        visitor="u#1",
+    )
     assert found[0].id == "e072d0e9ac1e4fa89ea57c24244e24e5"
 
 
@@ -192,7 +232,10 @@ def test_the_timer_is_set_for_the_very_millisecond_at_which_the_cart_has_lain_lo
 
 def test_above_is_reached_a_millisecond_after_at_least() -> None:
     idle = Idle({"idle_s": 0.0}, {"idle_s": 1 / 1000})
-    times = [next_check([campaign(idle_s={b: 60})], idle.at(NOW), idle.when, {}, NOW) for b in ("at_least", "above")]
+    times = [
+        next_check([campaign(idle_s={b: 60})], idle.at(NOW), idle.when, {}, NOW)
+        for b in ("at_least", "above")
+    ]
     assert times == [NOW + 60_000, NOW + 60_001]
 
 
@@ -203,7 +246,9 @@ def test_no_timer_is_set_while_a_condition_fails_that_time_does_not_mend() -> No
 
 def test_no_timer_is_set_for_what_is_never_reached() -> None:
     idle = Idle({"churn_risk": 0.2}, {})
-    assert next_check([campaign(churn_risk={"above": 1.0})], idle.at(NOW), idle.when, {}, NOW) is None
+    assert (
+        next_check([campaign(churn_risk={"above": 1.0})], idle.at(NOW), idle.when, {}, NOW) is None
+    )
 
 
 def test_no_timer_is_set_for_what_has_grown_past_its_upper_bound() -> None:
@@ -222,7 +267,9 @@ def test_a_rule_that_is_due_now_sets_no_timer_until_it_has_fired() -> None:
     idle = Idle({"idle_s": 100.0}, {"idle_s": 1 / 1000})
     rule = campaign(idle_s={"at_least": 60})
     assert next_check([rule], idle.at(NOW), idle.when, {}, NOW) is None
-    assert next_check([rule], idle.at(NOW), idle.when, {rule.name: NOW}, NOW) == NOW + rule.cooldown_ms
+    assert (
+        next_check([rule], idle.at(NOW), idle.when, {rule.name: NOW}, NOW) == NOW + rule.cooldown_ms
+    )
 
 
 def test_a_cooldown_that_outlasts_the_range_of_the_rule_leaves_no_timer() -> None:
@@ -235,7 +282,10 @@ def test_a_cooldown_that_outlasts_the_range_of_the_rule_leaves_no_timer() -> Non
         ("below", day_s + 0.001, NOW + day_s * 1000),
     ):
         rule = campaign(idle_s={"at_least": 60, bound: value})
-        assert next_check([rule], idle.at(NOW), idle.when, {rule.name: NOW}, NOW) == expected, (bound, value)
+        assert next_check([rule], idle.at(NOW), idle.when, {rule.name: NOW}, NOW) == expected, (
+            bound,
+            value,
+        )
 
 
 def test_a_bound_missed_by_rounding_is_looked_at_again_and_not_at_once() -> None:
@@ -246,25 +296,36 @@ def test_a_bound_missed_by_rounding_is_looked_at_again_and_not_at_once() -> None
 
 STEP_MS = 60_000
 BOUNDS = st.dictionaries(
-    st.sampled_from(["at_least", "above", "at_most", "below"]), st.integers(0, 60).map(float), max_size=2
+    st.sampled_from(["at_least", "above", "at_most", "below"]),
+    st.integers(0, 60).map(float),
+    max_size=2,
 )
 
 
 @laws
 @given(
-    st.lists(st.tuples(BOUNDS, BOUNDS, BOUNDS, st.integers(1, 40), st.integers(-40, 0)), min_size=1, max_size=4),
+    st.lists(
+        st.tuples(BOUNDS, BOUNDS, BOUNDS, st.integers(1, 40), st.integers(-40, 0)),
+        min_size=1,
+        max_size=4,
+    ),
     st.tuples(*[st.integers(0, 60).map(float)] * 3),
 )
 def test_the_timer_agrees_with_asking_at_every_step(
     drawn: list[tuple[dict[str, float], dict[str, float], dict[str, float], int, int]],
     values: tuple[float, float, float],
 ) -> None:
-    # one unit a minute and steps of a minute, so that every crossing falls on a step, and `above` a ms after one
+    # one unit a minute and steps of a minute, so that every crossing falls on a step, and `above` a
+    # ms after one
     names = ("cart_items", "idle_s", "cart_idle_s")
-    idle = Idle(dict(zip(names, values, strict=True)), {"idle_s": 1 / STEP_MS, "cart_idle_s": 1 / STEP_MS})
+    idle = Idle(
+        dict(zip(names, values, strict=True)), {"idle_s": 1 / STEP_MS, "cart_idle_s": 1 / STEP_MS}
+    )
     rules, fired = [], {}
     for number, (*bounds, cooldown, ago) in enumerate(drawn):
-        rules.append(campaign(str(number), cooldown * STEP_MS, **dict(zip(names, bounds, strict=True))))
+        rules.append(
+            campaign(str(number), cooldown * STEP_MS, **dict(zip(names, bounds, strict=True)))
+        )
         fired[str(number)] = NOW + ago * STEP_MS
     waiting = [rule for rule in rules if not due([rule], idle.at(NOW), fired, NOW, visitor="u#1")]
 
@@ -281,7 +342,10 @@ def test_the_timer_agrees_with_asking_at_every_step(
 
 
 def found(
-    rule: AnomalyRule, marked: dict[str, int] | None = None, now_ms: int = NOW, events_1m: float = 300.0
+    rule: AnomalyRule,
+    marked: dict[str, int] | None = None,
+    now_ms: int = NOW,
+    events_1m: float = 300.0,
 ) -> list[Anomaly]:
     return anomalies([rule], {"events_1m": events_1m}, marked or {}, now_ms, key="u#1")
 
@@ -302,11 +366,16 @@ def test_a_finding_is_not_repeated_until_it_ends(marks: bool) -> None:
     assert found(rule, {rule.name: until}, until)[0].id != found(rule)[0].id
 
 
-def test_a_mark_holds_from_the_finding_until_just_before_its_end_and_only_of_a_rule_that_marks() -> None:
+def test_a_mark_holds_from_finding_until_just_before_its_end_and_of_marking_rules_alone() -> None:
     marking, telling = anomaly("a"), anomaly("b", marks=False)
     until = NOW + HOUR_MS
     times = (NOW - 1, NOW, until - 1, until)
-    assert [is_marked([marking, telling], {"a": until}, time_ms) for time_ms in times] == [False, True, True, False]
+    assert [is_marked([marking, telling], {"a": until}, time_ms) for time_ms in times] == [
+        False,
+        True,
+        True,
+        False,
+    ]
     assert not is_marked([marking, telling], {"b": until}, NOW)
     assert not is_marked([telling], {"a": until}, NOW)
     assert not is_marked([marking], {}, NOW)
@@ -334,7 +403,11 @@ def test_an_anomalys_message_and_row_say_the_same_and_only_a_mark_has_an_end() -
         "marked_until": "2025-01-01T13:00:00.000Z",
         "signals": {"events_1m": 300.0},
     }
-    assert row == {**message, "signals": '{"events_1m":300.0}', "emitted_at": "2025-01-01T13:00:00.500Z"}
+    assert row == {
+        **message,
+        "signals": '{"events_1m":300.0}',
+        "emitted_at": "2025-01-01T13:00:00.500Z",
+    }
     assert told.row(EMITTED)["marked_until"] is None
     assert one.attributes() == {"id": one.id, "rule": "rate", "severity": "high"}
 

@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 
 from pipeline.core.catalog import Item
 from pipeline.core.events import Event
-from pipeline.core.sessions import MAX_SESSION_CATEGORIES, MAX_SESSION_ITEMS, SessionSummary, merged, runs
+from pipeline.core.sessions import (
+    MAX_SESSION_CATEGORIES,
+    MAX_SESSION_ITEMS,
+    SessionSummary,
+    merged,
+    runs,
+)
 from tests.pipeline.core.streams import START, START_MS, Fact, assert_same, event, facts, laws
 
 NOW = datetime(2025, 1, 2, tzinfo=UTC)
@@ -37,7 +43,10 @@ def test_a_summary_does_not_depend_on_order_or_on_how_the_visit_is_split(
 ) -> None:
     shuffled = data.draw(st.permutations(stream))
     cuts = sorted(data.draw(st.integers(0, len(stream))) for _ in range(2))
-    parts = [summary_of(p) for p in (shuffled[: cuts[0]], shuffled[cuts[0] : cuts[1]], shuffled[cuts[1] :])]
+    parts = [
+        summary_of(p)
+        for p in (shuffled[: cuts[0]], shuffled[cuts[0] : cuts[1]], shuffled[cuts[1] :])
+    ]
     whole = summary_of(stream)
     for order in itertools.permutations(parts):
         assert_same(merged(order), whole)
@@ -56,17 +65,25 @@ def test_merging_leaves_its_inputs_as_they_are(stream: list[Fact]) -> None:
 
 @laws
 @given(facts(), st.data())
-def test_partial_summaries_hold_every_event_and_no_gap(stream: list[Fact], data: st.DataObject) -> None:
+def test_partial_summaries_hold_every_event_and_no_gap(
+    stream: list[Fact], data: st.DataObject
+) -> None:
     partials = runs(data.draw(st.permutations(stream)), GAP_MS)
     assert_same(merged(partials), summary_of(stream))
-    assert all(later.first_ms - earlier.last_ms >= GAP_MS for earlier, later in itertools.pairwise(partials))
+    assert all(
+        later.first_ms - earlier.last_ms >= GAP_MS
+        for earlier, later in itertools.pairwise(partials)
+    )
 
 
 @pytest.mark.parametrize(("apart_ms", "partials"), [(GAP_MS - 1, 1), (GAP_MS, 2)])
 def test_events_exactly_the_gap_apart_are_two_visits_and_a_millisecond_less_is_one(
     apart_ms: int, partials: int
 ) -> None:
-    assert len(runs([(event("scroll", apart_ms / 1000), None), (event("scroll", 0), None)], GAP_MS)) == partials
+    assert (
+        len(runs([(event("scroll", apart_ms / 1000), None), (event("scroll", 0), None)], GAP_MS))
+        == partials
+    )
 
 
 def test_the_row_says_what_was_done_when_and_for_how_much() -> None:
@@ -117,7 +134,9 @@ def test_an_event_of_1970_is_first_too() -> None:
 
 
 def test_items_are_counted_up_to_a_bound_in_any_split() -> None:
-    views: list[Fact] = [(event(product_id=f"p{n}", event_id=f"e{n}"), None) for n in range(MAX_SESSION_ITEMS + 100)]
+    views: list[Fact] = [
+        (event(product_id=f"p{n}", event_id=f"e{n}"), None) for n in range(MAX_SESSION_ITEMS + 100)
+    ]
     halves = [summary_of(views[:400]), summary_of(views[400:])]
     assert len(summary_of(views).items) == len(merged(halves).items) == MAX_SESSION_ITEMS
     assert len(merged([summary_of(views[:300]), summary_of(views[200:450])]).items) == 450

@@ -10,7 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.untrusted_json import UNREADABLE, may_hide_consent, may_hide_consent_beside, read, repeats
+from pipeline.core.untrusted_json import (
+    UNREADABLE,
+    may_hide_consent,
+    may_hide_consent_beside,
+    read,
+    repeats,
+)
 
 LAW = settings(deadline=None, derandomize=True)
 TEXT = st.text(max_size=5) | st.text(r"""\u02"'""", max_size=8)
@@ -29,20 +35,31 @@ ANY_JSON = st.recursive(
         ('{"analytics": false, "analytics": null}', {"analytics": False}),
         ('{"analytics": false, "analytics": "yes"}', {"analytics": False}),
         ('{"anal\\u0079tics": false, "analytics": true}', {"analytics": False}),
-        ('{"consent": {"a": false}, "consent": {"a": true, "b": true}}', {"consent": {"a": False, "b": True}}),
+        (
+            '{"consent": {"a": false}, "consent": {"a": true, "b": true}}',
+            {"consent": {"a": False, "b": True}},
+        ),
         ('{"consent": {"a": false}, "consent": "yes"}', {"consent": {"a": False}}),
         (
             '{"metadata": {"consent": {"a": false}}, "metadata": {"x": 1}}',
             {"metadata": {"consent": {"a": False}, "x": 1}},
         ),
-        ('{"ad_personalization": "DENIED", "ad_personalization": "GRANTED"}', {"ad_personalization": "DENIED"}),
-        ('{"non_personalized_ads": true, "non_personalized_ads": false}', {"non_personalized_ads": True}),
+        (
+            '{"ad_personalization": "DENIED", "ad_personalization": "GRANTED"}',
+            {"ad_personalization": "DENIED"},
+        ),
+        (
+            '{"non_personalized_ads": true, "non_personalized_ads": false}',
+            {"non_personalized_ads": True},
+        ),
         ('{"deniedConsentIds": ["a"], "deniedConsentIds": []}', {"deniedConsentIds": ["a"]}),
         ('{"query": "hat", "query": "cap", "price": 1, "price": 2}', {"query": "cap", "price": 2}),
         ('[{"a": 1, "a": 2}]', [{"a": 2}]),
     ],
 )
-def test_of_a_name_that_stands_twice_the_denial_counts_else_the_later_value(text: str, value: Any) -> None:
+def test_of_a_name_that_stands_twice_the_denial_counts_else_the_later_value(
+    text: str, value: Any
+) -> None:
     assert read(text) == read(text.encode()) == value
 
 
@@ -80,7 +97,10 @@ def test_what_is_no_json_stays_none(text: str) -> None:
 
 
 def test_half_a_character_is_mended_and_a_denial_beside_it_stays() -> None:
-    assert read(rb'{"t": "\ud83d", "analytics": false, "analytics": true}') == {"t": "\ufffd", "analytics": False}
+    assert read(rb'{"t": "\ud83d", "analytics": false, "analytics": true}') == {
+        "t": "\ufffd",
+        "analytics": False,
+    }
 
 
 @pytest.mark.parametrize(
@@ -103,7 +123,11 @@ def test_only_events_that_may_hide_a_consent_are_read_the_slow_way(event: bytes,
     ("body", "may"),
     [
         (b'{"consent": {"analytics": true}, "events": [EVENT,   EVENT]}', False),
-        (b'{"events": [EVENT, EVENT], "consent": {"analytics": true}, "metadata": 1, "metadata": 2}', False),
+        (
+            b'{"events": [EVENT, EVENT], "consent": {"analytics": true}, "metadata": 1, '
+            b'"metadata": 2}',
+            False,
+        ),
         (b'{"events": [EVENT,   EVENT], "consent": {"analytics": true, "analytics": false}}', True),
         (b'{"consent": {}, "events": [EVENT, EVENT], "consent": null}', True),
         (b'{"events": [EVENT], "consent": {}, "consent": null, "events": [EVENT, EVENT]}', True),
@@ -112,7 +136,12 @@ def test_only_events_that_may_hide_a_consent_are_read_the_slow_way(event: bytes,
     ],
 )
 def test_the_consents_of_events_are_none_of_their_request(body: bytes, may: bool) -> None:
-    for event in (b'{"consent": {"analytics": true}}', b'{"metadata": {"consent": {}}}', b'{"q": "\\u0061"}', b"1"):
+    for event in (
+        b'{"consent": {"analytics": true}}',
+        b'{"metadata": {"consent": {}}}',
+        b'{"q": "\\u0061"}',
+        b"1",
+    ):
         assert may_hide_consent_beside(body.replace(b"EVENT", event), [event, event]) is may
 
 

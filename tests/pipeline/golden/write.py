@@ -1,6 +1,8 @@
-"""Writes what is stored today and what it says: `python -m tests.pipeline.golden.write version_1.json`.
+"""Writes what is stored today and what it says: `python -m tests.pipeline.golden.write
+version_1.json`.
 
-A version's file is written once, before the first release that stores it, and never again: shops have stored it so.
+A version's file is written once, before the first release that stores it, and never again: shops
+have stored it so.
 """
 
 from __future__ import annotations
@@ -37,8 +39,12 @@ def stream() -> list[Fact]:
 
 
 def states(facts: list[Fact]) -> tuple[UserProfile, ItemStats, Trending]:
-    """A profile, the statistics of the item it links most, and the scope of all items, from one visitor's events."""
-    profile = UserProfile(marks={"event_rate_1m": NOW_MS + 5}, fired={"cart_abandonment": NOW_MS - 5})
+    """A profile, the statistics of the item it links most, and the scope of all items, from one
+    visitor's events.
+    """
+    profile = UserProfile(
+        marks={"event_rate_1m": NOW_MS + 5}, fired={"cart_abandonment": NOW_MS - 5}
+    )
     sums = item_sums([fold(profile, facts)])
     trending = Trending()
     for item_id, stats in sums.items():
@@ -49,7 +55,9 @@ def states(facts: list[Fact]) -> tuple[UserProfile, ItemStats, Trending]:
     return profile.copy(), sums[most], trending
 
 
-def readings(profile: UserProfile, stats: ItemStats, trending: Trending, now_ms: int) -> dict[str, Any]:
+def readings(
+    profile: UserProfile, stats: ItemStats, trending: Trending, now_ms: int
+) -> dict[str, Any]:
     """Everything that the three states say at `now_ms`."""
     direction = stats.context.direction()
     return {
@@ -89,7 +97,9 @@ def main(name: str) -> None:
         **readings(profile, stats, trending, NOW_MS),
         "item_says": asdict(ITEM),
     }
-    (FOLDER / name).write_text(json.dumps(golden, indent=1, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")
+    (FOLDER / name).write_text(
+        json.dumps(golden, indent=1, sort_keys=True, ensure_ascii=False) + "\n", "utf-8"
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""The runner of the local stack: it does what Beam's own does, reads at once, and its stop loses nothing."""
+"""The runner of the local stack: it does what Beam's own does, reads at once, and its stop loses
+nothing.
+"""
 
 # mypy: disable-error-code="no-untyped-call"
 
@@ -27,7 +29,12 @@ from apache_beam.runners.direct.watermark_manager import _TransformWatermarks
 from apache_beam.testing.test_stream import TestStream as Script
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.trigger import AccumulationMode, AfterCount, AfterWatermark
-from apache_beam.transforms.userstate import BagStateSpec, ReadModifyWriteStateSpec, TimerSpec, on_timer
+from apache_beam.transforms.userstate import (
+    BagStateSpec,
+    ReadModifyWriteStateSpec,
+    TimerSpec,
+    on_timer,
+)
 from apache_beam.transforms.window import GlobalWindow, Sessions, TimestampedValue
 from apache_beam.utils.timestamp import Duration, Timestamp
 from google.pubsub_v1 import PubsubMessage
@@ -58,7 +65,9 @@ class _Collect(beam.DoFn):
         _outputs[self._name].append(value)
 
 
-def wait_until(condition: Callable[[], bool], patience_s: float = 60.0, pause_s: float = 0.01) -> float:
+def wait_until(
+    condition: Callable[[], bool], patience_s: float = 60.0, pause_s: float = 0.01
+) -> float:
     """Seconds until the condition held; fails when it does not in time."""
     began = time.monotonic()
     while not condition():
@@ -78,7 +87,11 @@ def test_the_runner_is_for_the_emulator_only() -> None:
 # The earliest of many times
 
 
-@given(st.lists(st.tuples(st.sampled_from("abcdef"), st.none() | st.integers(0, 20), st.integers(0, 20))))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abcdef"), st.none() | st.integers(0, 20), st.integers(0, 20))
+    )
+)
 def test_the_earliest_times_are_those_of_a_full_scan_after_any_changes(
     changes: list[tuple[str, int | None, int]],
 ) -> None:
@@ -116,7 +129,14 @@ class _Clock:
 def _timers(watermarks: Any) -> tuple[set[tuple[Any, ...]], bool]:
     fired, waiting = watermarks.extract_transform_timers()
     return {
-        (timer.encoded_key, timer.window, timer.name, timer.time_domain, timer.timestamp, timer.dynamic_timer_tag)
+        (
+            timer.encoded_key,
+            timer.window,
+            timer.name,
+            timer.time_domain,
+            timer.timestamp,
+            timer.dynamic_timer_tag,
+        )
         for timer in fired
     }, waiting
 
@@ -145,7 +165,9 @@ def test_the_timers_that_fire_are_those_of_the_runners_own_scan_in_any_script(se
         lean.note_timers(key, state)
 
         clock.now += random.choice([0, 0.5])
-        upstream._output_watermark = max(upstream._output_watermark, Timestamp(clock.now - random.uniform(0, 2)))
+        upstream._output_watermark = max(
+            upstream._output_watermark, Timestamp(clock.now - random.uniform(0, 2))
+        )
         assert own.refresh() == lean.refresh()
         found = _timers(lean)
         assert found == _timers(own)
@@ -180,14 +202,20 @@ class _Alarms(beam.DoFn):
 
     @on_timer(EVENT)
     def on_event(
-        self, key: Any = beam.DoFn.KeyParam, at: Any = beam.DoFn.TimestampParam, seen: Any = beam.DoFn.StateParam(SEEN)
+        self,
+        key: Any = beam.DoFn.KeyParam,
+        at: Any = beam.DoFn.TimestampParam,
+        seen: Any = beam.DoFn.StateParam(SEEN),
     ) -> Iterator[Any]:
         yield "event", key, float(at), sorted(seen.read())
         seen.clear()
 
     @on_timer(REAL)
     def on_real(
-        self, key: Any = beam.DoFn.KeyParam, at: Any = beam.DoFn.TimestampParam, seen: Any = beam.DoFn.StateParam(SEEN)
+        self,
+        key: Any = beam.DoFn.KeyParam,
+        at: Any = beam.DoFn.TimestampParam,
+        seen: Any = beam.DoFn.StateParam(SEEN),
     ) -> Iterator[Any]:
         yield "real", key, float(at), sorted(seen.read())
 
@@ -195,7 +223,10 @@ class _Alarms(beam.DoFn):
 def _alarm_script(random: Random) -> Any:
     script = Script()
     for now_s in range(1, 60):
-        action, domain = random.choice(["set", "set", "set", "clear"]), random.choice(["event", "real"])
+        action, domain = (
+            random.choice(["set", "set", "set", "clear"]),
+            random.choice(["event", "real"]),
+        )
         what = domain, action, now_s + random.randint(1, 9)
         script.add_elements([TimestampedValue((random.choice("abc"), what), now_s)])
         if random.random() < 0.5:
@@ -218,7 +249,10 @@ def test_a_step_with_timers_yields_what_it_yields_on_the_runners_own(seed: int) 
     def connect(pipeline: Any) -> Any:
         return pipeline | _alarm_script(Random(seed)) | beam.ParDo(_Alarms())
 
-    lean, own = (_run(runner, "alarms", connect) for runner in (LeanDirectRunner(), BundleBasedDirectRunner()))
+    lean, own = (
+        _run(runner, "alarms", connect)
+        for runner in (LeanDirectRunner(), BundleBasedDirectRunner())
+    )
     assert _by_key(lean) == _by_key(own) and len(lean) > 5
 
 
@@ -258,7 +292,9 @@ def _with_window(
 def test_visits_are_emitted_as_on_the_runners_own(seed: int) -> None:
     random, script = Random(seed), Script()
     for now_s in range(30, 150, 2):
-        script.add_elements([TimestampedValue((random.choice("abc"), 1), now_s - random.choice([0, 0, 1, 25]))])
+        script.add_elements(
+            [TimestampedValue((random.choice("abc"), 1), now_s - random.choice([0, 0, 1, 25]))]
+        )
         if random.random() < 0.4:
             script.advance_watermark_to(Timestamp(now_s - 2))
     script.advance_watermark_to_infinity()
@@ -270,7 +306,9 @@ def test_visits_are_emitted_as_on_the_runners_own(seed: int) -> None:
 
 
 def test_a_visit_past_its_lateness_is_forgotten_and_a_lone_late_event_does_not_wake_it() -> None:
-    script = Script().add_elements([TimestampedValue(("a", 1), 0)]).advance_watermark_to(Timestamp(16))
+    script = (
+        Script().add_elements([TimestampedValue(("a", 1), 0)]).advance_watermark_to(Timestamp(16))
+    )
     script.add_elements([TimestampedValue(("a", 1), 9)]).advance_watermark_to_infinity()
     visits = _run(LeanDirectRunner(), "visits", _visits(script, 5))
     assert [visit[:4] for visit in visits] == [("a", 1, 0.0, 10.0), ("a", 1, 9.0, 19.0)]
@@ -287,7 +325,9 @@ def test_no_state_is_left_of_visits_that_are_over() -> None:
     result: Any = pipeline.run()
     result.wait_until_finish()
     left = result._evaluation_context._transform_keyed_states
-    assert [step.full_label for step, states in left.items() if states] == ["TestStream/_WatermarkController"]
+    assert [step.full_label for step, states in left.items() if states] == [
+        "TestStream/_WatermarkController"
+    ]
 
 
 # On the Pub/Sub emulator
@@ -316,7 +356,11 @@ class Topic:
         end = time.monotonic() + wait_s
         with subscriber(self._env) as client:
             while True:
-                request = {"subscription": self.subscription, "max_messages": 1_000, "return_immediately": True}
+                request = {
+                    "subscription": self.subscription,
+                    "max_messages": 1_000,
+                    "return_immediately": True,
+                }
                 with pytest.warns(DeprecationWarning, match="return_immediately"):
                     received = client.pull(request, timeout=10).received_messages
                 found += [message.message.data for message in received]
@@ -348,10 +392,14 @@ def _has(name: str, count: int) -> Callable[[], bool]:
     return lambda: len(_outputs[name]) == count
 
 
-def _reading(*topics: Topic, step: Callable[[], beam.DoFn] | None = None) -> Callable[[beam.Pipeline], None]:
+def _reading(
+    *topics: Topic, step: Callable[[], beam.DoFn] | None = None
+) -> Callable[[beam.Pipeline], None]:
     def connect(pipeline: beam.Pipeline) -> None:
         for number, topic in enumerate(topics):
-            messages = pipeline | f"Read {number}" >> ReadFromPubSub(subscription=topic.subscription)
+            messages = pipeline | f"Read {number}" >> ReadFromPubSub(
+                subscription=topic.subscription
+            )
             if step:
                 messages = messages | f"Step {number}" >> beam.ParDo(step())
             messages | f"Collect {number}" >> beam.ParDo(_Collect(f"{number}"))
@@ -368,7 +416,9 @@ def test_a_lone_message_comes_at_once_however_long_nothing_came(topic: Topic) ->
         assert wait_until(lambda: b"second" in _outputs["0"]) < 0.5
 
 
-def test_an_empty_subscription_holds_no_other_one_up(topic: Topic, emulators: Mapping[str, str], tag: str) -> None:
+def test_an_empty_subscription_holds_no_other_one_up(
+    topic: Topic, emulators: Mapping[str, str], tag: str
+) -> None:
     other = Topic(emulators, f"{tag}-other")
     with running(_reading(topic, other)):
         topic.publish(b"here")
@@ -418,7 +468,9 @@ class _Fail(beam.DoFn):
         yield message
 
 
-def test_a_step_that_fails_ends_the_pipeline_with_its_error_and_its_message_comes_again(topic: Topic) -> None:
+def test_a_step_that_fails_ends_the_pipeline_with_its_error_and_its_message_comes_again(
+    topic: Topic,
+) -> None:
     pipeline = beam.Pipeline(runner=LeanDirectRunner(), options=STREAMING)
     _reading(topic, step=_Fail)(pipeline)
     result = pipeline.run()
@@ -431,7 +483,9 @@ def test_a_step_that_fails_ends_the_pipeline_with_its_error_and_its_message_come
 class _FailOnce(beam.DoFn):
     SEEN = ReadModifyWriteStateSpec("seen", StrUtf8Coder())
 
-    def process(self, element: tuple[str, str], seen: Any = beam.DoFn.StateParam(SEEN)) -> Iterator[str]:
+    def process(
+        self, element: tuple[str, str], seen: Any = beam.DoFn.StateParam(SEEN)
+    ) -> Iterator[str]:
         before = seen.read() or ""
         seen.write(before + element[1])
         yield before + element[1]
@@ -441,7 +495,9 @@ class _FailOnce(beam.DoFn):
 
 
 def test_a_bundle_that_is_tried_again_finds_the_state_as_it_was_before() -> None:
-    script = Script().add_elements([("k", "a")]).add_elements([("k", "b")]).add_elements([("k", "c")])
+    script = (
+        Script().add_elements([("k", "a")]).add_elements([("k", "b")]).add_elements([("k", "c")])
+    )
     _outputs.clear()
     found = _run(LeanDirectRunner(), "tries", lambda p: p | script | beam.ParDo(_FailOnce()))
     assert found == ["a", "ab", "abc"] and _outputs["failed"] == [True]
@@ -571,20 +627,30 @@ def process(warehouse: Mapping[str, str], tmp_path: Path) -> Iterator[Callable[.
 
 def _messages(tag: str, numbers: range) -> list[bytes]:
     """A message a number, of five events of one of seven visitors."""
-    return [encode_message([_view(f"{tag}-{number}-{n}", f"v{number % 7}") for n in range(5)]) for number in numbers]
+    return [
+        encode_message([_view(f"{tag}-{number}-{n}", f"v{number % 7}") for n in range(5)])
+        for number in numbers
+    ]
 
 
 def _view(event_id: str, visitor: str) -> Event:
     now = datetime.now(UTC)
     return Event(
-        event_id=event_id, event="view_product", timestamp=now, user_id=visitor, product_id="p", ingest_time=now
+        event_id=event_id,
+        event="view_product",
+        timestamp=now,
+        user_id=visitor,
+        product_id="p",
+        ingest_time=now,
     )
 
 
 def _count(env: Mapping[str, str], what: str, table: str) -> int:
     client = bigquery_client(env)
     try:
-        [row] = client.query_and_wait(f"select coalesce({what}, 0) as n from `{env['FRESHET_DATASET']}.{table}`")
+        [row] = client.query_and_wait(
+            f"select coalesce({what}, 0) as n from `{env['FRESHET_DATASET']}.{table}`"
+        )
         return int(row.n)
     finally:
         client.close()
@@ -608,7 +674,8 @@ def test_stopped_in_mid_stream_and_started_again_the_pipeline_counts_every_event
     wait_until(lambda: _logged(warehouse) == 1_050 * 5, 90, LOOK_S)
     pipeline.stop()
     assert _count(warehouse, "count(*)", "events_unique") == 1_050 * 5
-    # Not the view of the latest: to it, a visit that a stop has cut and its rest that began before are one.
+    # Not the view of the latest: to it, a visit that a stop has cut and its rest that began before
+    # are one.
     assert _count(warehouse, "sum(events)", "sessions") == 1_050 * 5
 
 

@@ -12,7 +12,10 @@ from pipeline.runtime.addresses import NO_ADDRESS, sender_of
 def scope(address: str, *headers: str) -> dict[str, Any]:
     """An ASGI scope of a request through a front end that saw this address."""
     values = [*headers, address]
-    return {"client": ("169.254.1.1", 1), "headers": [(b"x-forwarded-for", value.encode()) for value in values]}
+    return {
+        "client": ("169.254.1.1", 1),
+        "headers": [(b"x-forwarded-for", value.encode()) for value in values],
+    }
 
 
 @pytest.mark.parametrize(
@@ -38,7 +41,9 @@ def test_a_sender_is_an_ipv4_address_or_a_64_bit_network_of_ipv6_however_it_is_w
     assert NO_ADDRESS not in (sender_of(scope(one)), sender_of(scope(other)))
 
 
-@pytest.mark.parametrize("text", ["", "unknown", "192.0.2.256", "[]", "[::1]:x", "1.2.3.4.5:80", "a" * 10_000])
+@pytest.mark.parametrize(
+    "text", ["", "unknown", "192.0.2.256", "[]", "[::1]:x", "1.2.3.4.5:80", "a" * 10_000]
+)
 def test_what_is_no_address_is_one_sender(text: str) -> None:
     assert sender_of(scope(text, "192.0.2.1")) == NO_ADDRESS
 

@@ -16,7 +16,9 @@ class Client:
     """An ASGI receive of these chunks; `leaves` after them, or falls silent."""
 
     def __init__(self, *chunks: bytes, complete: bool = True, leaves: bool = False) -> None:
-        self._parts: list[Any] = [{"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks]
+        self._parts: list[Any] = [
+            {"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks
+        ]
         if complete:
             self._parts.append({"type": "http.request", "body": b""})
         elif leaves:
@@ -69,7 +71,9 @@ async def test_a_client_that_leaves_is_told_nothing_and_nothing_stays_held() -> 
 
 
 @pytest.mark.parametrize("chunks", [(b"abc",), ()])
-async def test_a_client_that_trickles_or_never_begins_is_cut_off_at_the_deadline(chunks: tuple[bytes, ...]) -> None:
+async def test_a_client_that_trickles_or_never_begins_is_cut_off_at_the_deadline(
+    chunks: tuple[bytes, ...],
+) -> None:
     bodies = Bodies(MAX_BODY_BYTES, deadline_s=0.05)
     refused = await refusal(Client(*chunks, complete=False), bodies)
     assert (refused.status, refused.headers) == (408, {"connection": "close"})

@@ -39,7 +39,9 @@ class Body:
 
 
 async def post(limited: LimitsRequests, body: Body) -> None:
-    await limited({"type": "http", "path": "/", "headers": [(b"content-length", b"2")]}, body.receive, None)
+    await limited(
+        {"type": "http", "path": "/", "headers": [(b"content-length", b"2")]}, body.receive, None
+    )
 
 
 class ReadsBody(App):

@@ -1,4 +1,6 @@
-"""Readers of environment variables: each value that cannot be used is refused by the name of its variable."""
+"""Readers of environment variables: each value that cannot be used is refused by the name of its
+variable.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,21 @@ def words(environ: dict[str, str]) -> int:
 @pytest.mark.parametrize(
     ("read", "text", "message"),
     [
-        (lambda environ: readers.required(environ, "V"), "", "V: required, expected a non-empty text"),
-        (lambda environ: readers.number(environ, "V", 1, 0, 2), "nan", "V: expected a number from 0 to 2, got 'nan'"),
-        (lambda environ: readers.number(environ, "V", 1, 0, 2), "2.1", "V: expected a number from 0 to 2, got '2.1'"),
+        (
+            lambda environ: readers.required(environ, "V"),
+            "",
+            "V: required, expected a non-empty text",
+        ),
+        (
+            lambda environ: readers.number(environ, "V", 1, 0, 2),
+            "nan",
+            "V: expected a number from 0 to 2, got 'nan'",
+        ),
+        (
+            lambda environ: readers.number(environ, "V", 1, 0, 2),
+            "2.1",
+            "V: expected a number from 0 to 2, got '2.1'",
+        ),
         (
             lambda environ: readers.whole_number(environ, "V", 1, 0, 2),
             "1.5",
@@ -31,7 +45,11 @@ def words(environ: dict[str, str]) -> int:
             "inf",
             "V: expected a whole number from 0 to 2, got 'inf'",
         ),
-        (lambda environ: readers.port(environ, "V", 80), "0", "V: expected a whole number from 1 to 65535, got '0'"),
+        (
+            lambda environ: readers.port(environ, "V", 80),
+            "0",
+            "V: expected a whole number from 1 to 65535, got '0'",
+        ),
         (words, "four", "V: expected one, two or three, got 'four'"),
         (lambda environ: readers.flag(environ, "V"), "maybe", "V: expected 0 or 1, got 'maybe'"),
     ],

@@ -12,7 +12,13 @@ from pipeline.runtime.logs import JsonFormatter
 def line(message: str, exc_info: bool = False, **extra: object) -> dict[str, object]:
     """What the formatter makes of a record."""
     record = logging.makeLogRecord(
-        {"name": "n", "levelname": "WARNING", "msg": message, "exc_info": sys.exc_info() if exc_info else None} | extra
+        {
+            "name": "n",
+            "levelname": "WARNING",
+            "msg": message,
+            "exc_info": sys.exc_info() if exc_info else None,
+        }
+        | extra
     )
     found: dict[str, object] = json.loads(JsonFormatter().format(record))
     return found

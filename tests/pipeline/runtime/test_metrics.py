@@ -1,4 +1,6 @@
-"""Counters of this process: they add up over bundles, steps and runners, and the log line holds nothing else."""
+"""Counters of this process: they add up over bundles, steps and runners, and the log line holds
+nothing else.
+"""
 
 from __future__ import annotations
 
@@ -22,22 +24,33 @@ def distrusted_searches() -> Rules:
     return Rules(anomalies=(AnomalyRule("searches", enough, "high", True, 3_600_000),))
 
 
-def test_a_run_counts_all_that_it_took_dropped_merged_and_wrote(source: Bigtable, visitor: Visitor) -> None:
+def test_a_run_counts_all_that_it_took_dropped_merged_and_wrote(
+    source: Bigtable, visitor: Visitor
+) -> None:
     now_s = (datetime.now(UTC) - START) / timedelta(seconds=1)
     before = visitor.anonymously("view_product", "p", now_s)
     login = visitor.logged_in("identify", at_s=now_s + 1)
     searches = [visitor.did("search", at_s=now_s + 2 + n) for n in range(3)]
     late = [visitor.did("scroll", at_s=now_s - late_s) for late_s in (90, 4_000, 90_000)]
-    messages = [message(before), message(login, login), *map(message, searches), message(before, *late)]
-    counts = features(source, [*messages, PubsubMessage(b"?", {}, "m", None)], distrusted_searches())
+    messages = [
+        message(before),
+        message(login, login),
+        *map(message, searches),
+        message(before, *late),
+    ]
+    counts = features(
+        source, [*messages, PubsubMessage(b"?", {}, "m", None)], distrusted_searches()
+    )
 
     decode = ("accepted", "invalid", "unknown_item", "late_1m", "late_1h", "late_24h")
     assert [counts[f"decode/{name}"] for name in decode] == [10, 1, 2, 3, 2, 1]
     fold = ("new", "duplicate", "merged", "distrusted", "coalesced")
-    # Of the browser one, of the account seven, from the second search on not to be trusted: it is the newest.
+    # Of the browser one, of the account seven, from the second search on not to be trusted: it is
+    # the newest.
     assert [counts[f"fold/{name}"] for name in fold] == [8, 2, 1, 5, 0]
     assert counts["rules/anomalies"] == 1
-    # Profiles: browser and link; merge, login, three searches, late ones. Item: stub, state. Scope: two changes.
+    # Profiles: browser and link; merge, login, three searches, late ones. Item: stub, state. Scope:
+    # two changes.
     assert counts["bigtable/written"] + counts["bigtable/coalesced"] == (2 + 1 + 1 + 3 + 1) + 4
 
 
@@ -70,7 +83,9 @@ def test_the_log_line_is_json_with_the_counts_and_no_payload(
     features(source, [message(secret), PubsubMessage(b"a secret body", {}, "m", None)])
     with caplog.at_level(logging.INFO, "pipeline.metrics"):
         report()
-    [line] = [json.loads(record.message) for record in caplog.records if record.name == "pipeline.metrics"]
+    [line] = [
+        json.loads(record.message) for record in caplog.records if record.name == "pipeline.metrics"
+    ]
     assert (line["severity"], line["message"]) == ("INFO", "pipeline")
     assert line["metrics"] == snapshot()
     assert line["metrics"]["decode/accepted"] >= 1
@@ -85,7 +100,9 @@ def test_a_reporter_tells_what_it_is_given_to_tell() -> None:
     assert told == [1]
 
 
-def test_a_reporter_tells_again_and_again_and_once_more_at_the_end(tag: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_reporter_tells_again_and_again_and_once_more_at_the_end(
+    tag: str, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.INFO, "pipeline.metrics"):
         with Reporter(every_s=0.02):
             deadline = time.monotonic() + 10

@@ -1,4 +1,6 @@
-"""Privacy settings come whole from the environment; one that cannot be used is refused by the name of its variable."""
+"""Privacy settings come whole from the environment; one that cannot be used is refused by the name
+of its variable.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ U1 = "h_1a42f939958c71d4fd4b4885b111cf09"  # keyed BLAKE2b of "u1"
 
 
 def applied(policy: FieldPolicy, fields: dict[str, Any]) -> dict[str, Any]:
-    fields = {name: dict(value) if isinstance(value, dict) else value for name, value in fields.items()}
+    fields = {
+        name: dict(value) if isinstance(value, dict) else value for name, value in fields.items()
+    }
     policy.apply(fields)
     return fields
 
@@ -41,11 +45,20 @@ class TestConfiguration:
             ({}, True),
             ({"FRESHET_DROP_FIELDS": "pii"}, False),
             ({"FRESHET_USER_KEY": "k" * 16}, False),
-            ({"FRESHET_DROP_FIELDS": "pii", "FRESHET_USER_KEY": "k" * 16, "FRESHET_UNREADABLE": "keep"}, True),
+            (
+                {
+                    "FRESHET_DROP_FIELDS": "pii",
+                    "FRESHET_USER_KEY": "k" * 16,
+                    "FRESHET_UNREADABLE": "keep",
+                },
+                True,
+            ),
             ({"FRESHET_UNREADABLE": "drop"}, False),
         ],
     )
-    def test_what_cannot_be_read_is_kept_as_the_environment_says(self, environ: dict[str, str], kept: bool) -> None:
+    def test_what_cannot_be_read_is_kept_as_the_environment_says(
+        self, environ: dict[str, str], kept: bool
+    ) -> None:
         assert (privacy_from_env(environ).fields.letter(b"{") is not None) is kept
 
     def test_another_word_for_what_cannot_be_read_is_refused_by_name(self) -> None:
@@ -59,12 +72,25 @@ class TestConfiguration:
             "FRESHET_FIELD_KEY": "k" * 16 + "\n",
         }
         given = {"user_id": "u1", "metadata": {"note": "x", "phone": "1", "ok": 1}}
-        assert applied(field_policy_from_env(environ), given) == {"user_id": U1, "metadata": {"ok": 1}}
+        assert applied(field_policy_from_env(environ), given) == {
+            "user_id": U1,
+            "metadata": {"ok": 1},
+        }
         assert applied(field_policy_from_env({}), given) == given
 
     @pytest.mark.parametrize(
         "name",
-        ["email", "event_id", "event", "timestamp", "product_id", "metadata", "metadata.", "metadata.*", "user_id.x"],
+        [
+            "email",
+            "event_id",
+            "event",
+            "timestamp",
+            "product_id",
+            "metadata",
+            "metadata.",
+            "metadata.*",
+            "user_id.x",
+        ],
     )
     def test_only_ids_and_exact_names_in_the_metadata_can_be_named(self, name: str) -> None:
         for variable in ("FRESHET_DROP_FIELDS", "FRESHET_HASH_FIELDS"):

@@ -1,4 +1,6 @@
-"""Collector, API and predictor as they run: what a hostile client may take of them, over real sockets."""
+"""Collector, API and predictor as they run: what a hostile client may take of them, over real
+sockets.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ SERVERS = {"collector": "/v1/events", "predictor": "/predict", "api": "/v1/recom
 LATE_S = 30.0
 EVENT = b'{"event": "click", "user_id": "u1", "timestamp": "2025-01-01T00:00:00Z"}'
 HANGING = {
-    "collector": b"POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%s" % (len(EVENT), EVENT),
+    "collector": b"POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%s"
+    % (len(EVENT), EVENT),
     "predictor": b"",
     "api": b"GET /v1/profile?user_id=u1 HTTP/1.1\r\nhost: x\r\n\r\n",
 }
@@ -38,7 +41,10 @@ pytestmark = pytest.mark.alone
 def stack() -> Iterator[Stack]:
     """The three servers and what they need to start."""
     parts = ("pubsub", "bigtable", *SERVERS)
-    patience = {"FRESHET_PUBLISH_DEADLINE_S": str(LATE_S), "FRESHET_BIGTABLE_DEADLINE_S": str(LATE_S)}
+    patience = {
+        "FRESHET_PUBLISH_DEADLINE_S": str(LATE_S),
+        "FRESHET_BIGTABLE_DEADLINE_S": str(LATE_S),
+    }
     with Stack(f"test-edges-{os.getpid()}", free_ports(), parts, patience) as stack:
         yield stack
     shutil.rmtree(stack.folder)
@@ -51,7 +57,9 @@ def connect(stack: Stack, server: str) -> socket.socket:
 
 def head(server: str, length: int = 100) -> bytes:
     """Of a request to the server with a body."""
-    return f"POST {SERVERS[server]} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n".encode()
+    return (
+        f"POST {SERVERS[server]} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n".encode()
+    )
 
 
 def ended_with(stack: Stack, server: str, sent: bytes) -> tuple[bytes, float]:

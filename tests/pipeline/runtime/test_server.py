@@ -37,7 +37,9 @@ class Impatient(BoundedProtocol):
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
-    """Answers 200 with the body's length, or at once where the path is `/early`; reads no longer than 5 s."""
+    """Answers 200 with the body's length, or at once where the path is `/early`; reads no longer
+    than 5 s.
+    """
     length = 0
     more = scope["path"] != "/early"
     async with asyncio.timeout(5.0):
@@ -48,7 +50,13 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
             length += len(part.get("body", b""))
             more = part.get("more_body", False)
     body = str(length).encode()
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send(
+        {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [(b"content-length", b"%d" % len(body))],
+        }
+    )
     await send({"type": "http.response.body", "body": body})
 
 
@@ -57,7 +65,9 @@ def port() -> Iterator[int]:
     """Of a server with the settings of ours."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         settings = {**SETTINGS, "http": Impatient}
-        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off", **settings))
+        server = uvicorn.Server(
+            uvicorn.Config(app, log_level="critical", lifespan="off", **settings)
+        )
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         yield listener.getsockname()[1]
@@ -108,7 +118,9 @@ def answered(connection: socket.socket, request: bytes) -> bytes:
         (GET + b"\r\n" + GET + b"a: ", b"b"),
     ],
 )
-def test_who_trickles_loses_the_connection_at_the_deadline(port: int, first: bytes, drop: bytes) -> None:
+def test_who_trickles_loses_the_connection_at_the_deadline(
+    port: int, first: bytes, drop: bytes
+) -> None:
     with connected(port) as connection:
         assert trickle(connection, first, drop) < DEADLINE_S + 2.0
 
@@ -234,4 +246,6 @@ def test_a_server_whose_configuration_cannot_be_used_ends_with_1_and_says_why(
         raise InvalidConfig("PORT: expected a whole number from 1 to 65535, got 'x'")
 
     assert run_server("api", unusable, lambda config: app) == 1
-    assert capsys.readouterr().err == "api: PORT: expected a whole number from 1 to 65535, got 'x'\n"
+    assert (
+        capsys.readouterr().err == "api: PORT: expected a whole number from 1 to 65535, got 'x'\n"
+    )

@@ -26,8 +26,12 @@ def test_a_time_is_named_by_itself_or_by_the_span_since_then(text: str, since: d
     assert moment("SINCE", text, NOW) == since
 
 
-@pytest.mark.parametrize("text", ["", "soon", "10", "m", "-10m", "1.5h", "10 m", "2025-01-08", "999999d", "٣m"])
+@pytest.mark.parametrize(
+    "text", ["", "soon", "10", "m", "-10m", "1.5h", "10 m", "2025-01-08", "999999d", "٣m"]
+)
 def test_what_is_no_time_is_refused_with_field_value_and_expectation(text: str) -> None:
-    with pytest.raises(ValueError, match=r"^SINCE: expected an RFC 3339 time with a zone, or a span") as error:
+    with pytest.raises(
+        ValueError, match=r"^SINCE: expected an RFC 3339 time with a zone, or a span"
+    ) as error:
         moment("SINCE", text, NOW)
     assert repr(text) in str(error.value)

@@ -1,4 +1,6 @@
-"""Anomalies: who sends what no person sends is marked, and counts for nobody else while the mark lasts."""
+"""Anomalies: who sends what no person sends is marked, and counts for nobody else while the mark
+lasts.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,10 @@ def rules(tmp_path_factory: pytest.TempPathFactory) -> Rules:
 def test_who_is_too_fast_is_marked_and_from_then_on_counts_for_no_item_but_in_the_own_profile(
     source: Bigtable, store: Store, visitor: Visitor, rules: Rules, runner: type
 ) -> None:
-    views = [visitor.did("view_product", "p", n, metadata={"category": f"{visitor.tag}.c"}) for n in range(7)]
+    views = [
+        visitor.did("view_product", "p", n, metadata={"category": f"{visitor.tag}.c"})
+        for n in range(7)
+    ]
     counts = features(source, [message(view) for view in views], rules, runner=runner)
     [anomaly] = outputs["anomalies"]
     assert (anomaly.rule, anomaly.visitor, anomaly.address) == ("rate", visitor.key, None)
@@ -83,7 +88,9 @@ def test_who_is_too_fast_is_marked_and_from_then_on_counts_for_no_item_but_in_th
     assert [len(new.facts) for _, new in outputs["new"]] == [1] * 7
 
 
-def test_a_mark_ends_when_its_time_is_over(source: Bigtable, store: Store, visitor: Visitor, rules: Rules) -> None:
+def test_a_mark_ends_when_its_time_is_over(
+    source: Bigtable, store: Store, visitor: Visitor, rules: Rules
+) -> None:
     fast = [visitor.did("view_product", "p", n) for n in range(5)]
     late = [visitor.did("view_product", "p", 4 + 3600 + after_s) for after_s in (-0.001, 0)]
     features(source, [message(*fast), message(late[0]), message(late[1])], rules)
@@ -91,9 +98,15 @@ def test_a_mark_ends_when_its_time_is_over(source: Bigtable, store: Store, visit
     assert stored_items(store, [visitor.product("p")])[visitor.product("p")].counts.totals == {0: 1}
 
 
-def test_a_mark_outlives_the_job_and_the_login(source: Bigtable, visitor: Visitor, rules: Rules) -> None:
+def test_a_mark_outlives_the_job_and_the_login(
+    source: Bigtable, visitor: Visitor, rules: Rules
+) -> None:
     features(source, [message(*[visitor.anonymously("scroll", at_s=n) for n in range(5)])], rules)
-    features(source, [message(visitor.logged_in("scroll", at_s=300)), message(visitor.did("scroll", at_s=301))], rules)
+    features(
+        source,
+        [message(visitor.logged_in("scroll", at_s=300)), message(visitor.did("scroll", at_s=301))],
+        rules,
+    )
     assert [(key, new.trusted) for key, new in outputs["new"]] == [(visitor.key, False)] * 2
 
 
@@ -103,7 +116,9 @@ def test_what_is_only_told_marks_nobody(source: Bigtable, visitor: Visitor, rule
     assert [new.trusted for _, new in outputs["new"]] == [True, True]
 
 
-def test_an_event_processed_again_finds_the_same_anomaly(source: Bigtable, tag: str, rules: Rules) -> None:
+def test_an_event_processed_again_finds_the_same_anomaly(
+    source: Bigtable, tag: str, rules: Rules
+) -> None:
     burst = [message(*[Visitor(tag).did("scroll", at_s=n) for n in range(4)], address=f"net{tag}")]
 
     def found() -> list[str]:
@@ -122,9 +137,13 @@ def test_everybody_behind_an_address_that_sends_too_much_is_marked(
 ) -> None:
     net = {"address": f"net{visitor.tag}"}
     others = Visitor(f"other{visitor.tag}")
-    burst = [visitor.did("scroll", at_s=n) for n in range(2)] + [others.anonymously("scroll", at_s=n) for n in range(2)]
+    burst = [visitor.did("scroll", at_s=n) for n in range(2)] + [
+        others.anonymously("scroll", at_s=n) for n in range(2)
+    ]
     after = [visitor.did("view_product", "p", 10), others.anonymously("view_product", "p", 11)]
-    counts = features(source, [message(*burst, **net), *(message(event, **net) for event in after)], rules)
+    counts = features(
+        source, [message(*burst, **net), *(message(event, **net) for event in after)], rules
+    )
 
     [found] = outputs["address anomalies"]
     assert (found.rule, found.address, found.visitor) == ("address_rate", net["address"], None)
@@ -143,7 +162,9 @@ def test_a_browser_that_belongs_to_an_account_has_its_mark_there(
     source: Bigtable, store: Store, visitor: Visitor, rules: Rules
 ) -> None:
     features(source, [message(visitor.logged_in("identify"))])
-    burst = message(*[visitor.anonymously("scroll", at_s=n) for n in range(1, 5)], address=f"net{visitor.tag}")
+    burst = message(
+        *[visitor.anonymously("scroll", at_s=n) for n in range(1, 5)], address=f"net{visitor.tag}"
+    )
     features(source, [burst], rules)
     assert "address_rate" in stored_profile(store, visitor.key).marks
     assert stored_profile(store, visitor.browser).marks == {}
@@ -153,7 +174,11 @@ def test_a_quiet_address_and_one_whose_network_changed_mark_nobody(
     source: Bigtable, visitor: Visitor, rules: Rules
 ) -> None:
     events = [visitor.did("scroll", at_s=n) for n in range(4)]
-    features(source, [message(event, address=f"net{n}{visitor.tag}") for n, event in enumerate(events)], rules)
+    features(
+        source,
+        [message(event, address=f"net{n}{visitor.tag}") for n, event in enumerate(events)],
+        rules,
+    )
     assert outputs["anomalies"] == outputs["address anomalies"] == []
 
 
@@ -162,7 +187,10 @@ def test_a_quiet_address_and_one_whose_network_changed_mark_nobody(
 def test_an_address_is_forgotten_when_it_is_silent(
     source: Bigtable, visitor: Visitor, rules: Rules, silence_s: float, found: int, runner: type
 ) -> None:
-    half = [message(*[visitor.did("scroll", at_s=n) for n in range(2)], address=f"net{visitor.tag}") for _ in range(2)]
+    half = [
+        message(*[visitor.did("scroll", at_s=n) for n in range(2)], address=f"net{visitor.tag}")
+        for _ in range(2)
+    ]
     stream = Script().add_elements(half[:1]).advance_watermark_to(silence_s).add_elements(half[1:])
     stream.advance_watermark_to_infinity()
     run(lambda p: collect(watched(p, source, stream, rules)[ANOMALIES], "anomalies"), runner)

@@ -35,7 +35,9 @@ def rows_of(tag: str, count: int) -> list[RowToInsert]:
 
 
 def landed(client: bigquery.Client, dataset: str, tag: str) -> list[str]:
-    found = client.query_and_wait(f"select event_id from `{dataset}.events` where session_id = '{tag}'")
+    found = client.query_and_wait(
+        f"select event_id from `{dataset}.events` where session_id = '{tag}'"
+    )
     return sorted(row["event_id"] for row in found)
 
 
@@ -46,7 +48,9 @@ def write(dataset: str, table: str, batches: list[list[RowToInsert]]) -> None:
     pipeline.run().wait_until_finish()
 
 
-def test_rows_of_several_messages_land_each_once(bigquery_server: bigquery.Client, dataset: str, tag: str) -> None:
+def test_rows_of_several_messages_land_each_once(
+    bigquery_server: bigquery.Client, dataset: str, tag: str
+) -> None:
     rows = rows_of(tag, 7)
     write(dataset, "events", [rows[:3], [], rows[3:]])
     assert landed(bigquery_server, dataset, tag) == [f"{tag}-{n}" for n in range(7)]
@@ -67,14 +71,36 @@ def test_a_row_sent_twice_under_its_insert_id_lands_once(
     assert landed(bigquery_server, dataset, tag) == [f"{tag}-0", f"{tag}-1"]
 
 
-def test_every_column_of_an_event_lands(bigquery_server: bigquery.Client, dataset: str, tag: str) -> None:
-    metadata = {"category": "c", "brand": "b", "price": 2.5, "query": "q", "request_id": "r", "placement": "home"}
+def test_every_column_of_an_event_lands(
+    bigquery_server: bigquery.Client, dataset: str, tag: str
+) -> None:
+    metadata = {
+        "category": "c",
+        "brand": "b",
+        "price": 2.5,
+        "query": "q",
+        "request_id": "r",
+        "placement": "home",
+    }
     metadata |= {"variant": "v", "position": 3, "propensity": 0.25, "more": {"a": [1, "ü"]}}
-    shown = event("impression", 0.25, tag, product_id="p", anonymous_id="a", ingest_time=START, metadata=metadata)
+    shown = event(
+        "impression",
+        0.25,
+        tag,
+        product_id="p",
+        anonymous_id="a",
+        ingest_time=START,
+        metadata=metadata,
+    )
     row = event_row(shown, None, "shop")
     write(dataset, "events", [[row]])
-    [found] = bigquery_server.query_and_wait(f"select * from `{dataset}.events` where event_id = '{tag}'")
-    times = {name: found[name].isoformat(timespec="milliseconds") for name in ("timestamp", "ingest_time")}
+    [found] = bigquery_server.query_and_wait(
+        f"select * from `{dataset}.events` where event_id = '{tag}'"
+    )
+    times = {
+        name: found[name].isoformat(timespec="milliseconds")
+        for name in ("timestamp", "ingest_time")
+    }
     assert times == {name: row.row[name].replace("Z", "+00:00") for name in times}
     assert {name: found[name] for name in row.row if name not in times} == {
         name: value for name, value in row.row.items() if name not in times
@@ -92,7 +118,9 @@ def test_refused_rows_are_told_by_column_and_never_by_content(
     assert SECRET not in str(caught.value)
 
 
-def test_a_column_the_table_does_not_have_is_named(bigquery_server: bigquery.Client, dataset: str, tag: str) -> None:
+def test_a_column_the_table_does_not_have_is_named(
+    bigquery_server: bigquery.Client, dataset: str, tag: str
+) -> None:
     [row] = rows_of(tag, 1)
     row.row["shoe_size"] = SECRET
     with pytest.raises(RowsRefused, match="shoe_size") as caught:
@@ -143,12 +171,17 @@ def test_requests_are_bounded_in_rows_and_in_text_and_lose_no_row() -> None:
     batches = list(requests(large))
     assert [entry for batch in batches for entry in batch] == large
     assert max(len(batch) for batch in batches) * 60_000 <= MAX_REQUEST_TEXT
-    assert [len(batch) for batch in requests([large[0]._replace(row={"metadata": "x" * MAX_REQUEST_TEXT * 2})])] == [1]
+    assert [
+        len(batch)
+        for batch in requests([large[0]._replace(row={"metadata": "x" * MAX_REQUEST_TEXT * 2})])
+    ] == [1]
 
 
 def test_a_row_that_bigquery_refuses_becomes_a_dead_letter_whole() -> None:
     row = {"event_id": "e1", "metadata": SECRET}
-    letter = _refused_row(("p:d.events", row, [{"location": "price", "reason": "invalid", "message": SECRET}]))
+    letter = _refused_row(
+        ("p:d.events", row, [{"location": "price", "reason": "invalid", "message": SECRET}])
+    )
     assert (letter["source"], letter["field"]) == ("pipeline", "row of p:d.events")
     assert letter["reason"] == "BigQuery refused it: price: invalid"
     assert json.loads(letter["payload"]) == row
@@ -160,7 +193,9 @@ def test_beams_own_streaming_inserts_are_a_choice() -> None:
     assert rows | WriteRows("demo-project", "d", "t", "streaming_inserts") is not None
 
 
-def test_a_table_that_is_not_there_is_not_waited_for(bigquery_server: bigquery.Client, dataset: str, tag: str) -> None:
+def test_a_table_that_is_not_there_is_not_waited_for(
+    bigquery_server: bigquery.Client, dataset: str, tag: str
+) -> None:
     with pytest.raises(NotFound, match=tag):
         insert(bigquery_server, f"demo-project.{dataset}.no_{tag}", rows_of(tag, 1), 60)
 
@@ -169,12 +204,16 @@ def test_rows_are_made_of_elements_as_the_sink_is_told(
     bigquery_server: bigquery.Client, dataset: str, tag: str
 ) -> None:
     pipeline = BeamPipeline(runner="BundleBasedDirectRunner", options=PipelineOptions([]))
-    sink = WriteRows("demo-project", dataset, "events", "insert_rows", lambda count: rows_of(tag, count))
+    sink = WriteRows(
+        "demo-project", dataset, "events", "insert_rows", lambda count: rows_of(tag, count)
+    )
     pipeline | beam.Create([2], reshuffle=False) | sink
     pipeline.run().wait_until_finish()
     assert landed(bigquery_server, dataset, tag) == [f"{tag}-0", f"{tag}-1"]
 
 
 def test_an_unknown_sink_is_refused() -> None:
-    with pytest.raises(ValueError, match="sink: expected one of insert_rows, streaming_inserts, got carrier_pigeon"):
+    with pytest.raises(
+        ValueError, match="sink: expected one of insert_rows, streaming_inserts, got carrier_pigeon"
+    ):
         WriteRows("demo-project", "d", "t", "carrier_pigeon")

@@ -1,4 +1,5 @@
-"""Campaigns: told once when due, by an event or by a timer in silence, and to nobody who is marked."""
+"""Campaigns: told once when due, by an event or by a timer in silence, and to nobody who is
+marked."""
 
 from __future__ import annotations
 
@@ -74,7 +75,8 @@ def in_silence(
     ttl_s: float = 0.0,
     runner: type = RUNNERS[0],
 ) -> list[Trigger]:
-    """What is told of a cart that lies for `idle_s`, while the watermark goes on to these times, in s from now.
+    """What is told of a cart that lies for `idle_s`, while the watermark goes on to these times, in
+    s from now.
 
     Then the job is drained.
     """
@@ -101,7 +103,11 @@ def test_a_campaign_is_told_when_an_event_makes_it_due_and_not_again_in_its_cool
     views = [visitor.did("view_product", "p", n) for n in range(4)]
     counts = features(source, [message(view) for view in views], rules)
     [trigger] = outputs["campaigns"]
-    assert (trigger.rule, trigger.channel, trigger.visitor) == ("looks_around", "onsite", visitor.key)
+    assert (trigger.rule, trigger.channel, trigger.visitor) == (
+        "looks_around",
+        "onsite",
+        visitor.key,
+    )
     assert trigger.signals == {"views_total": 2, "events_total": 2}
     assert counts["rules/campaigns"] == 1
     assert stored_profile(store, visitor.key).fired == {"looks_around": trigger.at_ms}
@@ -116,7 +122,11 @@ def test_the_cooldown_outlives_the_job(source: Bigtable, visitor: Visitor, rules
 
 def test_the_cooldown_outlives_the_login(source: Bigtable, visitor: Visitor, rules: Rules) -> None:
     before = [visitor.anonymously("view_product", "p", n) for n in range(2)]
-    features(source, [message(event) for event in (*before, visitor.logged_in("view_product", "p", 3))], rules)
+    features(
+        source,
+        [message(event) for event in (*before, visitor.logged_in("view_product", "p", 3))],
+        rules,
+    )
     assert [trigger.visitor for trigger in outputs["campaigns"]] == [visitor.browser]
 
 
@@ -132,7 +142,9 @@ def test_a_message_that_is_processed_again_tells_the_same_trigger(
     views = [message(visitor.did("view_product", "p", n)) for n in range(2)]
 
     def connect(pipeline: beam.Pipeline) -> None:  # writes nothing, as if it had been killed
-        decoded = pipeline | Script().add_elements(views).advance_watermark_to_infinity() | Decode(source)
+        decoded = (
+            pipeline | Script().add_elements(views).advance_watermark_to_infinity() | Decode(source)
+        )
         inputs = {"accounts": decoded.facts, "browsers": decoded[BY_BROWSER]}
         collect((inputs | FoldProfiles(StateOptions(source), rules)).campaigns, "campaigns")
 

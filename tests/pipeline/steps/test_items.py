@@ -1,4 +1,6 @@
-"""The fold of items and scopes: each new event counts once, in its shard, and what trends follows from the items."""
+"""The fold of items and scopes: each new event counts once, in its shard, and what trends follows
+from the items.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ def catalog_of(tag: str, products: int = 9) -> dict[str, Item]:
     return {item.item_id: item for item in items}
 
 
-def new(visitor: Visitor, *events: Event, pairs: list[Pair] | None = None, trusted: bool = True) -> Any:
+def new(
+    visitor: Visitor, *events: Event, pairs: list[Pair] | None = None, trusted: bool = True
+) -> Any:
     """What the fold of a message hands on."""
     return visitor.key, NewFacts([(event, None) for event in events], pairs or [], trusted)
 
@@ -55,14 +59,23 @@ def shoppers(tag: str, products: int = 9) -> list[tuple[Visitor, list[Event]]]:
         visitor = Visitor(f"{tag}{n}")
         names = ("view_product", "impression", "click", "add_to_cart", "purchase")
         events = [
-            visitor.did(names[m % 5], at_s=60 * n + m, metadata={"category": f"{tag}.said{m}"}) for m in range(10)
+            visitor.did(names[m % 5], at_s=60 * n + m, metadata={"category": f"{tag}.said{m}"})
+            for m in range(10)
         ]
-        found.append((visitor, [_of(event, f"{tag}-p{(n + m) % products}") for m, event in enumerate(events)]))
+        found.append(
+            (
+                visitor,
+                [_of(event, f"{tag}-p{(n + m) % products}") for m, event in enumerate(events)],
+            )
+        )
     return found
 
 
 def _of(event: Event, product_id: str) -> Event:
-    return Event(**{name: getattr(event, name) for name in event.__struct_fields__} | {"product_id": product_id})
+    return Event(
+        **{name: getattr(event, name) for name in event.__struct_fields__}
+        | {"product_id": product_id}
+    )
 
 
 def total(parts: list[ItemStats]) -> ItemStats:
@@ -78,11 +91,19 @@ def test_scopes_hold_what_is_computed_from_the_item_rows_and_shards_share_no_ite
 ) -> None:
     everything, catalog = shoppers(tag), catalog_of(tag)
     alone.store().write([item_write(item, bigtable.now_ms()) for item in catalog.values()])
-    features(alone, disordered([event for _, events in everything for event in events], 5), shards=shards)
+    features(
+        alone, disordered([event for _, events in everything for event in events], 5), shards=shards
+    )
     items = {key: ItemStats.decode(value) for key, value in alone.store().scan(bigtable.STATS)}
     clean = [Clean(events, shards, catalog).items for _, events in everything]
     ids = {item_id for found in clean for item_id in found}
-    assert_same(items, {item_id: total([found[item_id] for found in clean if item_id in found]) for item_id in ids})
+    assert_same(
+        items,
+        {
+            item_id: total([found[item_id] for found in clean if item_id in found])
+            for item_id in ids
+        },
+    )
 
     expected: dict[str, Trending] = {}
     for item_id, stats in items.items():
@@ -92,7 +113,11 @@ def test_scopes_hold_what_is_computed_from_the_item_rows_and_shards_share_no_ite
             expected[bigtable.trending_key(scope, shard)].counts.merge(stats.counts)
     scopes = {key: Trending.decode(value) for key, value in alone.store().scan(bigtable.TRENDING)}
     assert_same(scopes, expected)
-    of_all = [scope.scores.keys() for row, scope in scopes.items() if row.startswith(bigtable.GLOBAL_SCOPE)]
+    of_all = [
+        scope.scores.keys()
+        for row, scope in scopes.items()
+        if row.startswith(bigtable.GLOBAL_SCOPE)
+    ]
     assert len(of_all) == (1 if shards == 1 else 4)
     assert sorted(item_id for shard in of_all for item_id in shard) == sorted(ids)
     alone.store().close()
@@ -106,7 +131,9 @@ def test_items_touched_in_one_session_are_neighbours_once_from_both_sides_whatev
     features(source, disordered(views + bought, 2))
     items = stored_items(store, [visitor.product(name) for name in "abc"])
     a, b, c = (items[visitor.product(name)] for name in "abc")
-    assert a.neighbours(START_MS) == pytest.approx({visitor.product("b"): 1.0, visitor.product("c"): 1.0}, rel=1e-9)
+    assert a.neighbours(START_MS) == pytest.approx(
+        {visitor.product("b"): 1.0, visitor.product("c"): 1.0}, rel=1e-9
+    )
     assert a.bought_with(START_MS) == pytest.approx({visitor.product("b"): 1.0}, rel=1e-9)
     assert b.neighbour_weights.sums[visitor.product("a")] == pytest.approx(
         a.neighbour_weights.sums[visitor.product("b")], rel=1e-9
@@ -118,7 +145,11 @@ def test_a_pair_that_is_taken_back_in_another_bundle_leaves_nothing(
     source: Bigtable, store: Store, visitor: Visitor
 ) -> None:
     one, two = visitor.product("one"), visitor.product("two")
-    pairs = [Pair(one, two, kind, weight, START_MS) for weight in (1.0, -1.0) for kind in (TOUCHED, BOUGHT)]
+    pairs = [
+        Pair(one, two, kind, weight, START_MS)
+        for weight in (1.0, -1.0)
+        for kind in (TOUCHED, BOUGHT)
+    ]
     stream = script([new(visitor, pairs=pairs[:2])], [new(visitor, pairs=pairs[2:])])
     run(lambda p: collect(p | stream | FoldItems(StateOptions(source)), "writes"))
     states = [ItemStats.decode(value) for kind, key, value, _ in outputs["writes"] if key == one]
@@ -127,11 +158,15 @@ def test_a_pair_that_is_taken_back_in_another_bundle_leaves_nothing(
 
 
 @pytest.mark.parametrize("runner", RUNNERS)
-def test_visitors_of_one_bundle_are_summed_by_item_before_the_fold(source: Bigtable, tag: str, runner: type) -> None:
+def test_visitors_of_one_bundle_are_summed_by_item_before_the_fold(
+    source: Bigtable, tag: str, runner: type
+) -> None:
     visitors = [Visitor(f"{tag}{n}") for n in range(6)]
     views = [new(v, _of(v.did("view_product"), f"{tag}-p")) for v in visitors]
     run(lambda p: collect(p | script(views) | FoldItems(StateOptions(source), 4), "writes"), runner)
-    [stats] = [ItemStats.decode(value) for kind, _, value, _ in outputs["writes"] if kind == bigtable.STATS]
+    [stats] = [
+        ItemStats.decode(value) for kind, _, value, _ in outputs["writes"] if kind == bigtable.STATS
+    ]
     assert stats.counts.totals == {0: 6}
 
 
@@ -144,7 +179,10 @@ def test_what_is_not_trusted_counts_nowhere(source: Bigtable, visitor: Visitor) 
 
 def test_an_event_without_a_product_changes_no_item(source: Bigtable, visitor: Visitor) -> None:
     run(
-        lambda p: collect(p | script([new(visitor, visitor.did("scroll"))]) | FoldItems(StateOptions(source)), "writes")
+        lambda p: collect(
+            p | script([new(visitor, visitor.did("scroll"))]) | FoldItems(StateOptions(source)),
+            "writes",
+        )
     )
     assert outputs["writes"] == []
 
@@ -154,10 +192,18 @@ def test_an_item_that_changes_its_category_counts_each_event_where_it_was(
 ) -> None:
     categories, product = [f"{visitor.tag}.old", f"{visitor.tag}.new"], visitor.product("p")
     facts: list[Fact] = [
-        (visitor.did("view_product", "p", n), Item(product, category=category)) for n, category in enumerate(categories)
+        (visitor.did("view_product", "p", n), Item(product, category=category))
+        for n, category in enumerate(categories)
     ]
     folded = visitor.key, NewFacts(facts, [], True)
-    run(lambda p: p | script([folded]) | FoldItems(StateOptions(source)) | WriteToBigtable(source, after_commit=False))
+    run(
+        lambda p: (
+            p
+            | script([folded])
+            | FoldItems(StateOptions(source))
+            | WriteToBigtable(source, after_commit=False)
+        )
+    )
     rows = [bigtable.trending_key(bigtable.category_scope(category), 0) for category in categories]
     scopes = stored_scopes(store, rows)
     assert [scopes[row].counts.totals for row in rows] == [{0: 1}, {0: 1}]
@@ -166,7 +212,9 @@ def test_an_item_that_changes_its_category_counts_each_event_where_it_was(
 
 def test_a_category_that_only_events_name_has_no_scope(alone: Bigtable, tag: str) -> None:
     visitor, known = Visitor(tag), Item(f"{tag}-known", category="lamps")
-    alone.store().write([item_write(known, bigtable.now_ms()), item_write(Item(f"{tag}-bare"), bigtable.now_ms())])
+    alone.store().write(
+        [item_write(known, bigtable.now_ms()), item_write(Item(f"{tag}-bare"), bigtable.now_ms())]
+    )
     said = [
         visitor.did("view_product", name, n, metadata={"category": f"lamps#{n}"})
         for n, name in enumerate(("known", "bare", "unknown"))
@@ -183,7 +231,9 @@ def test_a_category_that_only_events_name_has_no_scope(alone: Bigtable, tag: str
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_an_item_that_the_catalog_comes_to_hold_moves_with_its_whole_popularity(order: tuple[int, int]) -> None:
+def test_an_item_that_the_catalog_comes_to_hold_moves_with_its_whole_popularity(
+    order: tuple[int, int],
+) -> None:
     visitor = Visitor("v")
     product = visitor.product("p")
     facts: list[Fact] = [
@@ -209,8 +259,13 @@ def test_an_item_the_catalog_does_not_hold_gets_a_stub_which_a_load_overwrites(
     source: Bigtable, store: Store, visitor: Visitor
 ) -> None:
     item_id = visitor.product("new")
-    features(source, [message(visitor.did("view_product", "new", metadata={"category": "c", "price": 2}))])
-    assert stored_stubs(store, [item_id]) == {item_id: Item(item_id, category="c", price=2.0, stub=True)}
+    features(
+        source,
+        [message(visitor.did("view_product", "new", metadata={"category": "c", "price": 2}))],
+    )
+    assert stored_stubs(store, [item_id]) == {
+        item_id: Item(item_id, category="c", price=2.0, stub=True)
+    }
     assert store.read_items([item_id]) == {}
     loaded = Item(item_id, title="Lamp", category="home")
     store.write([item_write(loaded, bigtable.now_ms())])
@@ -224,7 +279,9 @@ def test_an_item_whose_neighbours_came_before_its_own_first_event_gets_its_stub_
 ) -> None:
     own = visitor.did("view_product", "own", metadata={"category": "c"})
     pair = Pair(visitor.product("own"), visitor.product("other"), TOUCHED, 1.0, START_MS)
-    stream = script([new(visitor, visitor.did("view_product", "other", 1), pairs=[pair])], [new(visitor, own)])
+    stream = script(
+        [new(visitor, visitor.did("view_product", "other", 1), pairs=[pair])], [new(visitor, own)]
+    )
     run(lambda p: collect(p | stream | FoldItems(StateOptions(source)), "writes"))
     stubs = [decode_item(value) for kind, _, value, _ in outputs["writes"] if kind == bigtable.STUB]
     assert {stub.item_id: stub.category for stub in stubs} == {
@@ -238,7 +295,10 @@ def test_a_stub_is_as_old_as_its_last_day_and_as_the_first_event_told_it(
 ) -> None:
     item_id, day_s = visitor.product("new"), DAY_MS / 1000
     titles = {0.0: "first", 1.0: "same day", day_s: "next day", day_s + 1: "same next day"}
-    views = [visitor.did("view_product", "new", at_s, metadata={"title": title}) for at_s, title in titles.items()]
+    views = [
+        visitor.did("view_product", "new", at_s, metadata={"title": title})
+        for at_s, title in titles.items()
+    ]
     features(source, [message(view) for view in views])
     assert stored_stubs(store, [item_id])[item_id].title == "first"
     [(_, written_ms)] = store.read_many(bigtable.STUB, [item_id]).values()

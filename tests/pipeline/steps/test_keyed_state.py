@@ -58,12 +58,16 @@ class Sum(KeyedState):
 
 def written(key: str) -> list[int]:
     """The sums that were written of a key, in order; each lies above the one before."""
-    found = [(revision, int(value)) for _, name, value, revision in outputs["writes"] if name == key]
+    found = [
+        (revision, int(value)) for _, name, value, revision in outputs["writes"] if name == key
+    ]
     assert [revision for revision, _ in found] == sorted({revision for revision, _ in found})
     return [value for _, value in found]
 
 
-def sums(source: Bigtable, stream: Script, runner: type = LeanDirectRunner, **state_options: Any) -> int:
+def sums(
+    source: Bigtable, stream: Script, runner: type = LeanDirectRunner, **state_options: Any
+) -> int:
     """Run the stream to its end, write what is to be written, and return what was coalesced."""
 
     def connect(pipeline: beam.Pipeline) -> None:
@@ -80,7 +84,9 @@ def ones(key: str, count: int) -> list[list[Any]]:
 
 
 @pytest.mark.parametrize("runner", RUNNERS)
-def test_without_an_interval_every_change_is_written(source: Bigtable, tag: str, runner: type) -> None:
+def test_without_an_interval_every_change_is_written(
+    source: Bigtable, tag: str, runner: type
+) -> None:
     assert sums(source, script(*ones(tag, 4)), runner) == 0
     assert written(tag) == [1, 2, 3, 4]
 
@@ -93,7 +99,9 @@ def test_a_quiet_key_is_written_at_once_and_what_follows_within_the_interval_onc
     for elements in ones(tag, 4):
         stream.add_elements(elements)
     # The script's clock passes the interval's end before its last element comes.
-    stream.advance_processing_time(LONG_S).add_elements([(tag, (0.0, 1))]).advance_watermark_to_infinity()
+    stream.advance_processing_time(LONG_S).add_elements(
+        [(tag, (0.0, 1))]
+    ).advance_watermark_to_infinity()
     coalesced = sums(source, stream, runner, flush_s=HOUR_S)
     assert written(tag) == [1, 4, 5]
     assert coalesced == 5 - 3
@@ -122,7 +130,9 @@ class Terms(Lease, frozen=True):
 
 
 class HandOver(beam.DoFn):
-    """Passes elements on; at a number instead of one, another job writes the row, and a new term begins."""
+    """Passes elements on; at a number instead of one, another job writes the row, and a new term
+    begins.
+    """
 
     def __init__(self, source: Bigtable) -> None:
         self._source = source
@@ -137,7 +147,7 @@ class HandOver(beam.DoFn):
 
 
 @pytest.mark.parametrize("flush_s", [0.0, HOUR_S])
-def test_when_another_job_has_held_the_lease_the_row_is_read_again_and_what_waited_is_not_written_over_it(
+def test_when_another_job_has_held_the_lease_the_row_is_read_again_and_not_written_over(
     source: Bigtable, tag: str, flush_s: float
 ) -> None:
     Terms.current = 1
@@ -175,7 +185,9 @@ def test_what_waited_from_an_earlier_term_is_counted_once_whichever_timers_come(
     fold = Sum(StateOptions(nowhere, lease=Terms(nowhere, Holder("blue"))))
     fold.start_bundle()
     before = snapshot().get("sum/superseded", 0)
-    waiting = State(msgspec.msgpack.encode(RowState(bigtable.PROFILE, tag, b"7", 3, 0, waits=True, term=4)))
+    waiting = State(
+        msgspec.msgpack.encode(RowState(bigtable.PROFILE, tag, b"7", 3, 0, waits=True, term=4))
+    )
     assert [*fold.flush(waiting), *fold.forget(waiting, RuntimeTimer())] == []
     assert snapshot()["sum/superseded"] - before == 1
 
@@ -212,7 +224,9 @@ def test_a_change_after_the_interval_takes_with_it_what_waited_for_a_timer_that_
 
 
 @pytest.mark.parametrize("runner", RUNNERS)
-def test_what_waits_is_written_when_the_state_is_forgotten(source: Bigtable, tag: str, runner: type) -> None:
+def test_what_waits_is_written_when_the_state_is_forgotten(
+    source: Bigtable, tag: str, runner: type
+) -> None:
     # The state is forgotten a second after; the interval would end in an hour.
     stream = Script().add_elements([(tag, (0.0, 1))]).add_elements([(tag, (0.0, 1))])
     stream.advance_watermark_to(round(time.time()) + 60).add_elements([(tag, (0.0, 1))])
@@ -227,11 +241,16 @@ def test_keys_wait_apart(source: Bigtable, tag: str) -> None:
     assert written(f"{tag}a") == [1, 3] and written(f"{tag}b") == [1, 2]
 
 
-def test_on_the_real_clock_the_last_state_arrives_after_the_interval(source: Bigtable, tag: str) -> None:
+def test_on_the_real_clock_the_last_state_arrives_after_the_interval(
+    source: Bigtable, tag: str
+) -> None:
     elements = [(tag, (0.0, 1))] * 5
 
     def connect(pipeline: beam.Pipeline) -> None:
-        collect(pipeline | beam.Create(elements) | beam.ParDo(Sum(StateOptions(source, flush_s=0.1))), "writes")
+        collect(
+            pipeline | beam.Create(elements) | beam.ParDo(Sum(StateOptions(source, flush_s=0.1))),
+            "writes",
+        )
 
     run(connect)
     assert written(tag) == [1, 5]
@@ -257,7 +276,8 @@ def test_a_drained_job_of_any_interval_leaves_what_one_leaves_that_writes_every_
 def test_every_change_is_either_written_or_coalesced(source: Bigtable, visitor: Visitor) -> None:
     views = [message(visitor.did("view_product", "p", n)) for n in range(9)]
     counts = features(source, views, flush_s=HOUR_S)
-    # Each view changes the profile, the item, and the scope of all twice: by a count and by the item's popularity.
+    # Each view changes the profile, the item, and the scope of all twice: by a count and by the
+    # item's popularity.
     changes, stubs = 9 * 4, 1
     coalesced = sum(counts[f"{step}/coalesced"] for step in ("fold", "items", "scopes", "bigtable"))
     assert counts["bigtable/written"] + coalesced == changes + stubs

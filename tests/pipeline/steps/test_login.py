@@ -1,4 +1,6 @@
-"""Anonymous to known: what a browser did before the login, after it, and late, all belongs to the account."""
+"""Anonymous to known: what a browser did before the login, after it, and late, all belongs to the
+account.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ def new_process() -> None:
 
 
 def visit(visitor: Visitor, login: str = "identify") -> list[Event]:
-    """One session of a visitor who logs in and out: the first and the last two events name no account."""
+    """One session of a visitor who logs in and out: the first and the last two events name no
+    account.
+    """
     category = {"metadata": {"category": f"{visitor.tag}.c"}}
     product = "shoes" if login != "identify" else None
     return [
@@ -58,7 +62,8 @@ def pointer(store: Store, visitor: Visitor) -> UserProfile:
 
 
 @pytest.mark.parametrize(
-    ("login", "runner"), [("identify", RUNNERS[0]), ("view_product", RUNNERS[0]), ("identify", RUNNERS[1])]
+    ("login", "runner"),
+    [("identify", RUNNERS[0]), ("view_product", RUNNERS[0]), ("identify", RUNNERS[1])],
 )
 def test_the_account_is_that_of_one_visitor_who_was_known_all_along(
     source: Bigtable, store: Store, visitor: Visitor, login: str, runner: type
@@ -70,12 +75,18 @@ def test_the_account_is_that_of_one_visitor_who_was_known_all_along(
     assert (counts["fold/merged"], counts["fold/new"], counts["fold/duplicate"]) == (1, 6, 0)
 
 
-def test_in_whatever_order_the_events_come_the_account_is_the_same(source: Bigtable, store: Store, tag: str) -> None:
-    # Login and logout, before and after: each of the 24 orders of four events, of a visitor of its own.
+def test_in_whatever_order_the_events_come_the_account_is_the_same(
+    source: Bigtable, store: Store, tag: str
+) -> None:
+    # Login and logout, before and after: each of the 24 orders of four events, of a visitor of its
+    # own.
     visitors = [Visitor(f"{tag}{n:02}") for n in range(24)]
     visits = [[visit(visitor)[n] for n in (0, 1, 2, 4)] for visitor in visitors]
     orders = [list(order) for order, clean in zip(permutations(range(4)), visits, strict=True)]
-    features(source, [message(clean[n]) for clean, order in zip(visits, orders, strict=True) for n in order])
+    features(
+        source,
+        [message(clean[n]) for clean, order in zip(visits, orders, strict=True) for n in order],
+    )
     for visitor, clean in zip(visitors, visits, strict=True):
         assert_stored(store, visitor.key, Clean(clean))
         pointer(store, visitor)
@@ -90,7 +101,9 @@ def test_shuffled_doubled_and_in_messages_of_several_the_account_is_the_same(
     assert_stored(store, visitor.key, Clean(clean))
 
 
-def test_one_message_with_all_of_it_needs_no_merge(source: Bigtable, store: Store, visitor: Visitor) -> None:
+def test_one_message_with_all_of_it_needs_no_merge(
+    source: Bigtable, store: Store, visitor: Visitor
+) -> None:
     clean = visit(visitor)
     counts = features(source, [message(*clean)])
     assert_stored(store, visitor.key, Clean(clean))
@@ -109,7 +122,9 @@ def test_a_duplicate_from_before_the_login_changes_nothing_after_it(
     assert outputs["new"] == outputs["profile writes"] == outputs["item writes"] == []
 
 
-def test_the_merge_happens_once_however_often_the_visitor_logs_in(source: Bigtable, visitor: Visitor) -> None:
+def test_the_merge_happens_once_however_often_the_visitor_logs_in(
+    source: Bigtable, visitor: Visitor
+) -> None:
     before = visitor.anonymously("scroll")
     logins = [visitor.logged_in("identify", at_s=n) for n in range(1, 4)]
     assert features(source, [message(event) for event in (before, *logins)])["fold/merged"] == 1
@@ -127,7 +142,9 @@ def test_a_new_job_still_sends_what_the_browser_does_to_the_account(
     assert counts["fold/warm_started"] == 2  # the link is read once, not again for each event
 
 
-def test_a_new_anonymous_id_is_somebody_new(source: Bigtable, store: Store, visitor: Visitor) -> None:
+def test_a_new_anonymous_id_is_somebody_new(
+    source: Bigtable, store: Store, visitor: Visitor
+) -> None:
     clean = visit(visitor)
     other = visitor.anonymously("scroll", at_s=60, anonymous_id=f"b{visitor.tag}")
     features(source, [message(event) for event in (*clean, other)])

@@ -34,7 +34,9 @@ from tests.pipeline.running import (
 
 
 def assert_stored(store: Store, key: str, clean: Clean) -> None:
-    """The visitor's profile, and all that nobody else has a part in, are stored as the clean stream has them."""
+    """The visitor's profile, and all that nobody else has a part in, are stored as the clean stream
+    has them.
+    """
     assert_same(stored_profile(store, key), clean.profile)
     assert_same(stored_items(store, clean.items), clean.items)
     shared = (bigtable.GLOBAL_SCOPE, bigtable.STUB_SCOPE)
@@ -53,7 +55,9 @@ def test_what_is_stored_of_a_disordered_stream_is_that_of_the_clean_one(
     assert_stored(store, visitor.key, expected)
 
 
-def test_a_duplicate_goes_no_further_whether_in_the_same_message_or_another(source: Bigtable, visitor: Visitor) -> None:
+def test_a_duplicate_goes_no_further_whether_in_the_same_message_or_another(
+    source: Bigtable, visitor: Visitor
+) -> None:
     one, two = visitor.did("view_product", "a"), visitor.did("view_product", "b", 1)
     counts = features(source, [message(one, one), message(one, two), message(two)])
     assert [(key, [event.event_id for event, _ in new.facts]) for key, new in outputs["new"]] == [
@@ -96,15 +100,28 @@ def test_a_late_event_still_folds_and_its_state_lies_above_the_earlier_one(
 @pytest.mark.parametrize("runner", RUNNERS)
 @pytest.mark.parametrize(("silence_s", "totals"), [(LONG_S, [2, 2]), (1, [2, 3])])
 def test_the_state_of_a_silent_visitor_is_forgotten_and_read_back_from_bigtable(
-    source: Bigtable, store: Store, visitor: Visitor, silence_s: float, totals: list[int], runner: type
+    source: Bigtable,
+    store: Store,
+    visitor: Visitor,
+    silence_s: float,
+    totals: list[int],
+    runner: type,
 ) -> None:
-    # Nothing is written here, so whoever reads Bigtable again finds the one event that it held before.
+    # Nothing is written here, so whoever reads Bigtable again finds the one event that it held
+    # before.
     before, first, second = (visitor.did("scroll", at_s=at_s) for at_s in range(3))
-    store.write([bigtable.cell(bigtable.PROFILE, visitor.key, Clean([before]).profile.encode(), START_MS)])
+    store.write(
+        [bigtable.cell(bigtable.PROFILE, visitor.key, Clean([before]).profile.encode(), START_MS)]
+    )
     stream = Script().add_elements([(visitor.key, facts(first))]).advance_watermark_to(silence_s)
     stream = stream.add_elements([(visitor.key, facts(second))])
-    run(lambda p: collect(profiles(p, stream, StateOptions(source, ttl_s=60)).writes, "writes"), runner)
-    assert [UserProfile.decode(value).events_total for _, _, value, _ in outputs["writes"]] == totals
+    run(
+        lambda p: collect(profiles(p, stream, StateOptions(source, ttl_s=60)).writes, "writes"),
+        runner,
+    )
+    assert [
+        UserProfile.decode(value).events_total for _, _, value, _ in outputs["writes"]
+    ] == totals
 
 
 def profiles(pipeline: beam.Pipeline, stream: Script, state_options: StateOptions) -> Profiles:

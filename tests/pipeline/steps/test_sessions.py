@@ -1,4 +1,5 @@
-"""Visits as session windows: where one ends, what a late event does to it, and what comes too late."""
+"""Visits as session windows: where one ends, what a late event does to it, and what comes too
+late."""
 
 from __future__ import annotations
 
@@ -76,13 +77,17 @@ def test_a_message_that_spans_a_gap_is_two_visits_and_one_that_fills_it_joins_th
 
 
 @pytest.mark.parametrize("runner", RUNNERS)
-def test_a_visit_is_emitted_when_the_watermark_passes_its_end_and_not_before(visitor: Visitor, runner: type) -> None:
+def test_a_visit_is_emitted_when_the_watermark_passes_its_end_and_not_before(
+    visitor: Visitor, runner: type
+) -> None:
     visit = Visit(visitor, runner).event(0).watermark(GAP_S - 1).event(60).watermark(GAP_S + 61)
     assert visit.event(2 * GAP_S + 60).rows() == [("12:00:00", 60, 2), ("13:01:00", 0, 1)]
 
 
 @pytest.mark.parametrize("runner", RUNNERS)
-def test_a_late_event_refines_its_visit_with_a_row_that_holds_the_whole(visitor: Visitor, runner: type) -> None:
+def test_a_late_event_refines_its_visit_with_a_row_that_holds_the_whole(
+    visitor: Visitor, runner: type
+) -> None:
     rows = Visit(visitor, runner).event(0, 60).watermark(GAP_S + 120).event(30).rows()
     assert rows == [("12:00:00", 60, 2), ("12:00:00", 60, 3)]
 
@@ -110,19 +115,32 @@ def test_visits_of_different_visitors_are_apart(tag: str) -> None:
     visitors = [Visitor(tag + "a"), Visitor(tag + "b")]
     stream = script([new(v, v.did("scroll", at_s=n)) for n, v in enumerate(visitors)])
     run(lambda p: collect(p | stream | SummarizeSessions() | beam.Map(session_rows), "rows"))
-    assert sorted(rows[0].row["visitor"] for rows in outputs["rows"]) == [visitor.key for visitor in visitors]
+    assert sorted(rows[0].row["visitor"] for rows in outputs["rows"]) == [
+        visitor.key for visitor in visitors
+    ]
 
 
 def test_a_merge_of_profiles_which_brings_pairs_and_no_events_is_no_visit(visitor: Visitor) -> None:
-    run(lambda p: collect(p | script([new(visitor)]) | SummarizeSessions() | beam.Map(session_rows), "rows"))
+    run(
+        lambda p: collect(
+            p | script([new(visitor)]) | SummarizeSessions() | beam.Map(session_rows), "rows"
+        )
+    )
     assert outputs["rows"] == []
 
 
-def test_events_whose_visit_ended_longer_ago_than_the_lateness_are_counted(visitor: Visitor) -> None:
+def test_events_whose_visit_ended_longer_ago_than_the_lateness_are_counted(
+    visitor: Visitor,
+) -> None:
     now = datetime.now(UTC)
     ages_s = (0, GAP_S + LATENESS_S - 60, GAP_S + LATENESS_S + 1)
     events = [
-        Event(event_id=str(n), event="scroll", timestamp=now - timedelta(seconds=age_s), user_id=visitor.tag)
+        Event(
+            event_id=str(n),
+            event="scroll",
+            timestamp=now - timedelta(seconds=age_s),
+            user_id=visitor.tag,
+        )
         for n, age_s in enumerate(ages_s)
     ]
     stream = script([new(visitor, event) for event in events])
@@ -131,8 +149,12 @@ def test_events_whose_visit_ended_longer_ago_than_the_lateness_are_counted(visit
 
 
 @pytest.mark.parametrize(("gap_s", "lateness_s"), [(0, 1), (-1, 1), (1, -1)])
-def test_a_gap_of_nothing_or_a_negative_lateness_is_refused(gap_s: float, lateness_s: float) -> None:
-    with pytest.raises(ValueError, match=f"gap_s and lateness_s: expected .* got {gap_s}, {lateness_s}"):
+def test_a_gap_of_nothing_or_a_negative_lateness_is_refused(
+    gap_s: float, lateness_s: float
+) -> None:
+    with pytest.raises(
+        ValueError, match=f"gap_s and lateness_s: expected .* got {gap_s}, {lateness_s}"
+    ):
         SummarizeSessions(gap_s, lateness_s)
 
 
@@ -142,4 +164,6 @@ def test_a_span_reaches_from_its_first_event_to_the_gap_after_its_last(visitor: 
     summary.add(visitor.did("scroll", at_s=10))
     context = WindowFn.AssignContext(Timestamp(0), element=(visitor.key, summary))
     start = START.timestamp()
-    assert SpanSessions(60).assign(context) == [IntervalWindow(Timestamp(start + 10), Timestamp(start + 150.5))]
+    assert SpanSessions(60).assign(context) == [
+        IntervalWindow(Timestamp(start + 10), Timestamp(start + 150.5))
+    ]

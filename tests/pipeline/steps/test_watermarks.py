@@ -57,11 +57,15 @@ def test_the_only_timers_in_processing_time_are_those_that_end_a_flush_interval(
     pipeline = beam.Pipeline(options=options)
     build(pipeline, options)
     found = timers(pipeline)
-    in_processing_time = [(dofn, name) for dofn, name, domain in found if domain == TimeDomain.REAL_TIME]
+    in_processing_time = [
+        (dofn, name) for dofn, name, domain in found if domain == TimeDomain.REAL_TIME
+    ]
     assert in_processing_time
     assert {name for _, name in in_processing_time} == {"flush"}
     assert all(issubclass(dofn, KeyedState) for dofn, _ in in_processing_time)
-    assert {"expiry", "campaign"} <= {name for _, name, domain in found if domain == TimeDomain.WATERMARK}
+    assert {"expiry", "campaign"} <= {
+        name for _, name, domain in found if domain == TimeDomain.WATERMARK
+    }
 
 
 def in_global_window() -> Any:
@@ -98,12 +102,22 @@ class Waits(beam.DoFn):
 
 
 def order_of(stream: Script) -> list[str]:
-    """The keys of windows in the order in which they closed, of a stream through `Waits`, and where `MARK` came."""
+    """The keys of windows in the order in which they closed, of a stream through `Waits`, and where
+    `MARK` came.
+    """
 
     def connect(pipeline: beam.Pipeline) -> None:
-        elements = pipeline | stream | beam.Map(lambda pair: pair).with_output_types(tuple[str, str])
+        elements = (
+            pipeline | stream | beam.Map(lambda pair: pair).with_output_types(tuple[str, str])
+        )
         waited = elements | beam.ParDo(Waits()).with_output_types(tuple[str, str])
-        closed = waited | beam.WindowInto(Sessions(10)) | beam.GroupByKey() | beam.Keys() | in_global_window()
+        closed = (
+            waited
+            | beam.WindowInto(Sessions(10))
+            | beam.GroupByKey()
+            | beam.Keys()
+            | in_global_window()
+        )
         marks = elements | beam.Filter(lambda pair: pair[0] == MARK) | "Mark" >> beam.Keys()
         collect((closed, marks) | beam.Flatten(), "order")
 
@@ -122,21 +136,27 @@ def marked(stream: Script, time_s: float) -> Script:
     return stream
 
 
-def test_a_timer_in_processing_time_holds_the_watermark_until_it_fires_and_one_in_event_time_does_not() -> None:
+def test_a_timer_in_processing_time_holds_the_watermark_and_one_in_event_time_does_not() -> None:
     event = marked(Script().add_elements(at(100, ("a", TimeDomain.WATERMARK))), 200)
     assert order_of(event.advance_watermark_to_infinity()) == ["a", MARK]
 
     real = marked(Script().add_elements(at(100, ("a", TimeDomain.REAL_TIME))), 200)
     assert order_of(real.advance_processing_time(3601).advance_watermark_to_infinity()) == [MARK]
 
-    fired = Script().add_elements(at(100, ("a", TimeDomain.REAL_TIME))).advance_processing_time(3601)
+    fired = (
+        Script().add_elements(at(100, ("a", TimeDomain.REAL_TIME))).advance_processing_time(3601)
+    )
     assert order_of(marked(fired, 200).advance_watermark_to_infinity()) == ["a", MARK]
 
 
-def test_a_hold_is_that_of_the_element_which_set_the_timer_last_and_ends_when_it_is_cleared() -> None:
+def test_a_hold_is_that_of_the_element_which_set_the_timer_last_and_ends_when_it_is_cleared() -> (
+    None
+):
     later = Script().add_elements(at(100, ("a", TimeDomain.REAL_TIME))).advance_watermark_to(105)
     later.add_elements(at(150, ("a", TimeDomain.REAL_TIME)))
-    assert order_of(marked(later, 140).advance_processing_time(3601).advance_watermark_to_infinity()) == ["a", MARK]
+    assert order_of(
+        marked(later, 140).advance_processing_time(3601).advance_watermark_to_infinity()
+    ) == ["a", MARK]
 
     cleared = Script().add_elements(at(100, ("a", TimeDomain.REAL_TIME)))
     cleared.add_elements(at(101, ("a", "clear")))
@@ -156,7 +176,9 @@ class _IsMark(beam.DoFn):
 
 
 def sessions(source: Bigtable, rules: Rules, stream: Script) -> None:
-    """Fold a stream of messages as the pipeline does; sessions and the visitor `MARK` go to `outputs["order"]`."""
+    """Fold a stream of messages as the pipeline does; sessions and the visitor `MARK` go to
+    `outputs["order"]`.
+    """
 
     def connect(pipeline: beam.Pipeline) -> None:
         state_options = StateOptions(source, ttl_s=DAY_S, flush_s=FLUSH_S)
@@ -166,7 +188,9 @@ def sessions(source: Bigtable, rules: Rules, stream: Script) -> None:
         accounts = (decoded.facts, watched.marks) | "Accounts" >> beam.Flatten()
         profiles = {"browsers": browsers, "accounts": accounts} | FoldProfiles(state_options, rules)
         collect(profiles.new | FoldItems(state_options), "items")
-        closed = profiles.new | SummarizeSessions(GAP_S, LATENESS_S) | beam.Keys() | in_global_window()
+        closed = (
+            profiles.new | SummarizeSessions(GAP_S, LATENESS_S) | beam.Keys() | in_global_window()
+        )
         collect((closed, decoded.facts | beam.ParDo(_IsMark())) | beam.Flatten(), "order")
 
     run(connect)
@@ -176,7 +200,9 @@ def visit(visitor: Visitor, now_s: float) -> list[Any]:
     """A view and a purchase, in two messages, from one network address."""
 
     def of(name: str, at_s: float) -> Any:
-        event = visitor.did(name, "p", at_s - datetime(2025, 1, 1, 12, tzinfo=UTC).timestamp(), user_id=visitor.tag)
+        event = visitor.did(
+            name, "p", at_s - datetime(2025, 1, 1, 12, tzinfo=UTC).timestamp(), user_id=visitor.tag
+        )
         return TimestampedValue(message(event, address=f"net{visitor.tag}"), at_s)
 
     return [of("view_product", now_s), of("purchase", now_s + 0.5)]
@@ -189,9 +215,12 @@ def test_sessions_close_after_their_gap_while_the_state_of_those_who_have_bought
     stream = Script().advance_watermark_to(now_s - 1)
     for element in visit(visitor, now_s):
         stream.add_elements([element])
-    stream.advance_processing_time(now_s + 600)  # long past the flush; the script's clock begins at 0
+    # long past the flush; the script's clock begins at 0
+    stream.advance_processing_time(now_s + 600)
     end_s = now_s + GAP_S + 2
-    mark = Event(event_id=MARK, event="page_view", timestamp=datetime.fromtimestamp(end_s, UTC), user_id=MARK)
+    mark = Event(
+        event_id=MARK, event="page_view", timestamp=datetime.fromtimestamp(end_s, UTC), user_id=MARK
+    )
     stream.advance_watermark_to(end_s).add_elements([TimestampedValue(message(mark), end_s)])
     sessions(source, rules, stream.advance_watermark_to_infinity())
     assert outputs["order"][:2] == [visitor.key, MARK]

@@ -30,15 +30,33 @@ NOW_MS = 1_750_000_000_000
 def event(name: str, product_id: str | None = None, ago_s: float = 0.0, **fields: Any) -> Event:
     """Something visitor u1 did `ago_s` seconds before `NOW_MS`, in session s1 unless said."""
     time_ms = NOW_MS - round(ago_s * 1000)
-    known = {"event_id": f"{name}-{product_id}-{time_ms}", "user_id": "u1", "session_id": "s1", **fields}
-    return Event(event=name, product_id=product_id, timestamp=datetime.fromtimestamp(time_ms / 1000, UTC), **known)
+    known = {
+        "event_id": f"{name}-{product_id}-{time_ms}",
+        "user_id": "u1",
+        "session_id": "s1",
+        **fields,
+    }
+    return Event(
+        event=name,
+        product_id=product_id,
+        timestamp=datetime.fromtimestamp(time_ms / 1000, UTC),
+        **known,
+    )
 
 
-def wire(name: str, product_id: str | None = None, ago_s: float = 0.0, **fields: Any) -> dict[str, Any]:
+def wire(
+    name: str, product_id: str | None = None, ago_s: float = 0.0, **fields: Any
+) -> dict[str, Any]:
     """The same as a client sends it, without the ids of visitor and session."""
     made = event(name, product_id, ago_s)
     time = made.timestamp.isoformat()
-    return {"event_id": made.event_id, "event": name, "product_id": product_id, "timestamp": time, **fields}
+    return {
+        "event_id": made.event_id,
+        "event": name,
+        "product_id": product_id,
+        "timestamp": time,
+        **fields,
+    }
 
 
 def visitor(*events: Event, items: Iterable[Item] = ()) -> UserProfile:
@@ -52,7 +70,14 @@ def visitor(*events: Event, items: Iterable[Item] = ()) -> UserProfile:
 
 def item(index: int, category: str = "", **fields: Any) -> Item:
     """Item `p<index>`; its category is one of c0 to c3 unless said."""
-    return Item(f"p{index}", f"Product {index}", category or f"c{index % 4}", "brand", 10.0 + index, **fields)
+    return Item(
+        f"p{index}",
+        f"Product {index}",
+        category or f"c{index % 4}",
+        "brand",
+        10.0 + index,
+        **fields,
+    )
 
 
 def row(of: Item, views: int = 0, neighbours: Sequence[str] = (), impressions: int = 0) -> ItemRow:
@@ -81,7 +106,9 @@ def trending_of(*ids: str) -> Trending:
 class FakeReader:
     """Bigtable in memory, which can be taken down; counts what is read."""
 
-    def __init__(self, rows: Iterable[ItemRow] = (), profiles: dict[str, UserProfile] | None = None) -> None:
+    def __init__(
+        self, rows: Iterable[ItemRow] = (), profiles: dict[str, UserProfile] | None = None
+    ) -> None:
         self.rows = {row.item.item_id: row for row in rows}
         self.profiles = profiles or {}
         self.scopes: dict[str, Trending] = {}
@@ -130,10 +157,16 @@ class FakeRanker(Ranker):
 
 
 class Service:
-    """A recommender over a fake Bigtable, at `NOW_MS`, unless said without exploration and with its reasons."""
+    """A recommender over a fake Bigtable, at `NOW_MS`, unless said without exploration and with its
+    reasons.
+    """
 
     def __init__(
-        self, reader: FakeReader, ranker: Ranker | None = None, model: Model | None = None, **config: Any
+        self,
+        reader: FakeReader,
+        ranker: Ranker | None = None,
+        model: Model | None = None,
+        **config: Any,
     ) -> None:
         self.reader = reader
         settings: dict[str, Any] = {
@@ -169,7 +202,12 @@ def shop(items: int = 60, profiles: dict[str, UserProfile] | None = None) -> Fak
     """Items p0 to p<items>, each seen together with the next five, the lower ones trending."""
     ids = [f"p{index}" for index in range(items)]
     rows = [
-        row(item(index), views=5, neighbours=[ids[(index + step) % items] for step in range(1, 6)], impressions=50)
+        row(
+            item(index),
+            views=5,
+            neighbours=[ids[(index + step) % items] for step in range(1, 6)],
+            impressions=50,
+        )
         for index in range(items)
     ]
     reader = FakeReader(rows, profiles)

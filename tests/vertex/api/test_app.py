@@ -43,9 +43,15 @@ async def api(model_dir: Path, **settings: Any) -> AsyncIterator[httpx.AsyncClie
 async def test_profiles_are_shown_only_where_that_was_switched_on(tmp_path: Path) -> None:
     who = {"user_id": "anna"}
     async with api(tmp_path) as client:
-        closed = [await client.get("/v1/profile", params=who), await client.post("/v1/profile", json=who)]
+        closed = [
+            await client.get("/v1/profile", params=who),
+            await client.post("/v1/profile", json=who),
+        ]
     async with api(tmp_path, profile_view=True) as client:
-        opened = [await client.get("/v1/profile", params=who), await client.post("/v1/profile", json=who)]
+        opened = [
+            await client.get("/v1/profile", params=who),
+            await client.post("/v1/profile", json=who),
+        ]
 
     assert [answer.status_code for answer in closed] == [404, 404]
     assert "FRESHET_PROFILE_VIEW" in closed[0].json()["error"]["reason"]
@@ -54,30 +60,42 @@ async def test_profiles_are_shown_only_where_that_was_switched_on(tmp_path: Path
 
 @pytest.mark.usefixtures("nowhere")
 @pytest.mark.parametrize("path", ["/v1/recommendations", "/v1/profile"])
-async def test_where_there_is_a_key_a_user_id_counts_with_its_own_token_alone(tmp_path: Path, path: str) -> None:
+async def test_where_there_is_a_key_a_user_id_counts_with_its_own_token_alone(
+    tmp_path: Path, path: str
+) -> None:
     key = b"sixteen bytes or more"
     browser, who = {"anonymous_id": "a1"}, {"user_id": "anna"}
     theirs = {"user_token": user_token(key, "another")}
     async with api(tmp_path, profile_view=True, privacy=Privacy(user_key=key)) as client:
         missing, wrong = [await client.post(path, json=asked) for asked in (who, who | theirs)]
         proven, unnamed = [
-            await client.post(path, json=asked) for asked in (who | {"user_token": user_token(key, "anna")}, browser)
+            await client.post(path, json=asked)
+            for asked in (who | {"user_token": user_token(key, "anna")}, browser)
         ]
 
     assert [missing.status_code, wrong.status_code] == [401, 403]
     for refused in (missing, wrong):
-        assert (refused.json()["error"]["field"], refused.json()["error"]["value"]) == ("user_token", None)
-    assert proven.status_code == unnamed.status_code == (200 if path == "/v1/recommendations" else 503)
+        assert (refused.json()["error"]["field"], refused.json()["error"]["value"]) == (
+            "user_token",
+            None,
+        )
+    assert (
+        proven.status_code == unnamed.status_code == (200 if path == "/v1/recommendations" else 503)
+    )
 
 
 @pytest.mark.usefixtures("nowhere")
-async def test_a_fault_is_an_answer_that_the_page_may_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_fault_is_an_answer_that_the_page_may_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def broken(*_: Any) -> None:
         raise RuntimeError("about anna")
 
     monkeypatch.setattr(Recommender, "answer", broken)
     async with api(tmp_path, cors_origins=("http://shop",)) as client:
-        answer = await client.post("/v1/recommendations", json={"user_id": "anna"}, headers={"origin": "http://shop"})
+        answer = await client.post(
+            "/v1/recommendations", json={"user_id": "anna"}, headers={"origin": "http://shop"}
+        )
     assert answer.status_code == 500
     assert answer.headers["access-control-allow-origin"] == "http://shop"
     assert answer.json()["error"]["field"] == "server" and "anna" not in answer.text
@@ -97,7 +115,9 @@ async def test_more_requests_at_a_time_than_the_limit_are_503_that_a_page_may_re
     async with api(tmp_path, cors_origins=("http://shop",)) as client:
 
         def ask() -> asyncio.Task[httpx.Response]:
-            question = client.post("/v1/recommendations", json={"user_id": "u"}, headers={"origin": "http://shop"})
+            question = client.post(
+                "/v1/recommendations", json={"user_id": "u"}, headers={"origin": "http://shop"}
+            )
             return asyncio.create_task(question)
 
         under_way = [ask() for _ in range(MAX_REQUESTS)]
@@ -123,7 +143,9 @@ async def test_a_body_over_the_limit_is_413(tmp_path: Path, path: str) -> None:
 
 
 @pytest.mark.usefixtures("nowhere")
-async def test_bodies_beyond_what_may_be_held_at_once_are_503(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_bodies_beyond_what_may_be_held_at_once_are_503(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("vertex.api.app.Bodies", lambda limit: Bodies(limit, max_held_bytes=10))
     async with api(tmp_path) as client:
         answer = await client.post("/v1/recommendations", json={"user_id": "somebody"})
@@ -131,26 +153,37 @@ async def test_bodies_beyond_what_may_be_held_at_once_are_503(tmp_path: Path, mo
 
 
 @pytest.mark.usefixtures("nowhere")
-async def test_beyond_an_addresss_rate_the_answer_is_429_that_a_page_may_read_and_health_is_not_counted(
+async def test_beyond_an_addresss_rate_a_page_reads_429_and_health_is_not_counted(
     tmp_path: Path,
 ) -> None:
-    settings: dict[str, Any] = {"address_requests_per_s": 0.1, "address_burst": 1.0, "cors_origins": ("http://shop",)}
+    settings: dict[str, Any] = {
+        "address_requests_per_s": 0.1,
+        "address_burst": 1.0,
+        "cors_origins": ("http://shop",),
+    }
     async with api(tmp_path, **settings) as client:
         healthy = [await client.get("/healthz") for _ in range(3)]
         first = await client.get("/v1/items/p1")
         asked = {"user_id": "anna"}
-        refused = await client.post("/v1/recommendations", json=asked, headers={"origin": "http://shop"})
+        refused = await client.post(
+            "/v1/recommendations", json=asked, headers={"origin": "http://shop"}
+        )
     assert {answer.status_code for answer in healthy} == {200}
     assert first.status_code == 404
     assert refused.status_code == 429
     assert 9 <= int(refused.headers["retry-after"]) <= 10
-    assert refused.json()["error"] == {"field": "address", "reason": "expected fewer requests", "value": None}
+    assert refused.json()["error"] == {
+        "field": "address",
+        "reason": "expected fewer requests",
+        "value": None,
+    }
     assert refused.headers["access-control-allow-origin"] == "http://shop"
     assert "retry-after" in refused.headers["access-control-expose-headers"]
 
 
 @pytest.mark.parametrize(
-    ("error", "reason"), [(TimeoutError(), "TimeoutError"), (Unavailable("bigtable: closed"), "bigtable: closed")]
+    ("error", "reason"),
+    [(TimeoutError(), "TimeoutError"), (Unavailable("bigtable: closed"), "bigtable: closed")],
 )
 def test_a_failure_is_named_also_when_it_brings_no_message(error: Exception, reason: str) -> None:
     assert reason_of(error) == reason

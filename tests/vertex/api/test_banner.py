@@ -1,4 +1,6 @@
-"""The banner speaks of the cart, else of the search, else of the strongest category, else to anybody."""
+"""The banner speaks of the cart, else of the search, else of the strongest category, else to
+anybody.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ def test_a_cart_left_behind_comes_first_until_it_is_bought() -> None:
 
 def test_the_cart_is_spoken_of_without_naming_what_is_in_it() -> None:
     one = visitor(event("add_to_cart", "p5", 60), items=ITEMS.values())
-    two = visitor(event("add_to_cart", "p5", 60), event("add_to_cart", "p6", 50), items=ITEMS.values())
+    two = visitor(
+        event("add_to_cart", "p5", 60), event("add_to_cart", "p6", 50), items=ITEMS.values()
+    )
 
     assert banner(one).text == "An item is waiting for you."
     assert banner(two).text == "2 items are waiting for you."
@@ -57,4 +61,7 @@ def test_a_search_counts_until_an_item_was_looked_at() -> None:
     searched = event("search", ago_s=5, metadata={"query": "lamp"})
 
     assert banner(visitor(searched)).headline == "Looking for lamp?"
-    assert banner(visitor(searched, event("view_product", "p1", 1), items=ITEMS.values())).category == "c1"
+    assert (
+        banner(visitor(searched, event("view_product", "p1", 1), items=ITEMS.values())).category
+        == "c1"
+    )

@@ -27,14 +27,18 @@ def rich_situation() -> Situation:
     vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
     company = seed.stats.context.direction()
     assert company is not None
-    stranger = np.linalg.qr(np.stack([company, np.ones(CONTEXT_DIM)], axis=1))[0][:, 1]  # at right angles to it
-    contexts = np.cos(angles)[:, None] * company + np.sin(angles)[:, None] * stranger  # (201, CONTEXT_DIM)
+    # at right angles to it
+    stranger = np.linalg.qr(np.stack([company, np.ones(CONTEXT_DIM)], axis=1))[0][:, 1]
+    # (201, CONTEXT_DIM)
+    contexts = np.cos(angles)[:, None] * company + np.sin(angles)[:, None] * stranger
     return Situation(
         profile,
         NOW_MS,
         seeds={"p0": seed.stats},
         vectors=VectorIndex(["p0", *(f"similar{i}" for i in range(200))], vectors),
-        contexts=VectorIndex(["p0", *(f"company{i}" for i in range(200))], contexts.astype(np.float32)),
+        contexts=VectorIndex(
+            ["p0", *(f"company{i}" for i in range(200))], contexts.astype(np.float32)
+        ),
         trending=[f"trending{i}" for i in range(300)],
         trending_in={"c0": [f"in{i}" for i in range(300)]},
     )
@@ -65,13 +69,18 @@ def test_what_keeps_other_company_is_no_candidate_of_context() -> None:
     kept = [row(item(5), neighbours=["p1", "p2"]), row(item(6), neighbours=["p1", "p7", "p8"])]
     others = [row(item(index), neighbours=[f"p{index + 1}"]) for index in range(20, 60)]
     profile = visitor(event("view_product", "p0"), items=[item(0)])
-    situation = Situation(profile, NOW_MS, seeds={"p0": seed.stats}, contexts=build_contexts([*others, *kept]))
+    situation = Situation(
+        profile, NOW_MS, seeds={"p0": seed.stats}, contexts=build_contexts([*others, *kept])
+    )
 
     found = ids_of(gather(situation, EVERY), "context")
 
     assert found[:2] == ["p5", "p6"]
     assert len(found) < 10
-    assert ids_of(gather(Situation(visitor(), NOW_MS, contexts=situation.contexts), EVERY), "context") == []
+    assert (
+        ids_of(gather(Situation(visitor(), NOW_MS, contexts=situation.contexts), EVERY), "context")
+        == []
+    )
 
 
 def test_the_source_that_found_an_item_first_keeps_it() -> None:
@@ -96,13 +105,17 @@ def test_an_unknown_visitor_gets_what_is_trending_then_what_was_viewed_most() ->
 
 def test_a_category_shows_what_is_trending_there_then_the_rest_of_its_shelf() -> None:
     profile = visitor(event("view_product", "p0"), items=[item(0)])
-    situation = Situation(profile, NOW_MS, trending_in={"c0": ["p4"]}, shelves={"c0": ["p8", "p4", "p12"]})
+    situation = Situation(
+        profile, NOW_MS, trending_in={"c0": ["p4"]}, shelves={"c0": ["p8", "p4", "p12"]}
+    )
 
     assert ids_of(gather(situation, EVERY), "category") == ["p4", "p8", "p12"]
 
 
 def test_the_category_last_clicked_counts_however_weak_its_interest() -> None:
-    old = [event("purchase", f"p{i}", 100 + i, metadata={"category": f"old{i % 4}"}) for i in range(20)]
+    old = [
+        event("purchase", f"p{i}", 100 + i, metadata={"category": f"old{i % 4}"}) for i in range(20)
+    ]
     profile = visitor(*old, event("click", "p99", 1, metadata={"category": "new"}))
 
     assert len(top_categories(profile)) == 4

@@ -1,4 +1,5 @@
-"""The API's configuration comes whole from the environment, and refuses what it cannot use by name."""
+"""The API's configuration comes whole from the environment, and refuses what it cannot use by
+name."""
 
 from __future__ import annotations
 
@@ -69,9 +70,17 @@ def test_origins_and_placements_are_lists() -> None:
 
 def test_rates_are_off_unless_set() -> None:
     config = Config.from_env(ENV)
-    assert (config.address_requests_per_s, config.key_requests_per_s, config.api_keys) == (None, None, ())
+    assert (config.address_requests_per_s, config.key_requests_per_s, config.api_keys) == (
+        None,
+        None,
+        (),
+    )
     config = Config.from_env(
-        {**ENV, "FRESHET_ADDRESS_REQUESTS_PER_S": "5", "FRESHET_API_KEYS": "k" * 16 + ", " + "l" * 16}
+        {
+            **ENV,
+            "FRESHET_ADDRESS_REQUESTS_PER_S": "5",
+            "FRESHET_API_KEYS": "k" * 16 + ", " + "l" * 16,
+        }
     )
     assert (config.address_requests_per_s, config.api_keys) == (5.0, ("k" * 16, "l" * 16))
     assert "kkkk" not in repr(config)

@@ -1,4 +1,6 @@
-"""Who denied personalization is answered like everybody, and nothing is read, folded or told of them."""
+"""Who denied personalization is answered like everybody, and nothing is read, folded or told of
+them.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,11 @@ def known_shop(**config: Any) -> Service:
 
 def is_everybodys(service: Service, answer: Answer) -> bool:
     assert answer["recommendations"][:3] == ["p0", "p1", "p2"]
-    assert (answer["served_by"], answer["variant"], answer["profile"]["found"]) == ("trending", "popular", False)
+    assert (answer["served_by"], answer["variant"], answer["profile"]["found"]) == (
+        "trending",
+        "popular",
+        False,
+    )
     assert answer["profile"]["pending"] == 0
     return "profile" not in service.reader.read
 
@@ -55,7 +61,11 @@ async def test_who_denies_personalization_gets_what_is_trending_and_no_profile_i
 
     agreed = await ask(service, user_id="u1", events=pending, consent=BOTH)
     assert agreed["recommendations"][0] == "p41" and "profile" in service.reader.read
-    assert (agreed["variant"], agreed["profile"]["found"], agreed["events_withheld"]) == ("personalized", True, 0)
+    assert (agreed["variant"], agreed["profile"]["found"], agreed["events_withheld"]) == (
+        "personalized",
+        True,
+        0,
+    )
 
 
 async def test_denying_analytics_alone_changes_no_answer() -> None:
@@ -90,13 +100,22 @@ async def test_where_the_installation_asks_first_silence_is_no_agreement() -> No
 
 async def test_a_pending_event_has_its_own_consent_else_the_requests() -> None:
     denied = wire("view_product", "p41", 1, consent={"personalization": False})
-    inside = wire("view_product", "p42", 1, metadata={"consent": {"analytics": True, "personalization": False}})
+    inside = wire(
+        "view_product",
+        "p42",
+        1,
+        metadata={"consent": {"analytics": True, "personalization": False}},
+    )
     unread = wire("view_product", "p43", 1, consent="yes")
 
     answer = await ask(known_shop(), user_id="u1", events=[denied, inside, unread], consent=BOTH)
 
     assert answer["recommendations"][0] == "p40"
-    assert (answer["events_withheld"], answer["events_ignored"], answer["profile"]["pending"]) == (2, 1, 0)
+    assert (answer["events_withheld"], answer["events_ignored"], answer["profile"]["pending"]) == (
+        2,
+        1,
+        0,
+    )
 
 
 async def test_a_browser_that_says_nothing_leaves_nothing_out() -> None:
@@ -114,7 +133,8 @@ async def test_a_visitor_is_found_under_the_hash_that_the_collector_stored() -> 
         weights=Weights(0, 1, 0, 0),
         privacy=Privacy(fields=policy),
     )
-    again = wire("view_product", "p40", 60, user_id="u1")  # the same event, still pending in the page
+    # the same event, still pending in the page
+    again = wire("view_product", "p40", 60, user_id="u1")
 
     answer = await ask(service, user_id="u1", events=[again])
 
@@ -122,9 +142,14 @@ async def test_a_visitor_is_found_under_the_hash_that_the_collector_stored() -> 
     assert f"u#{known.user_id}" != "u#u1" and answer["recommendations"][0] == "p40"
 
 
-async def test_an_event_without_an_id_has_the_one_that_the_collector_derives_of_what_it_publishes() -> None:
+async def test_an_event_without_an_id_has_the_one_that_the_collector_derives() -> None:
     policy = FieldPolicy(["pii"], ["user_id"], KEY)
-    pending = {**wire("view_product", "p40", 60), "event_id": None, "user_id": "u1", "email": "a@b.example"}
+    pending = {
+        **wire("view_product", "p40", 60),
+        "event_id": None,
+        "user_id": "u1",
+        "email": "a@b.example",
+    }
     published = {**pending}
     policy.apply(published)
     known = accept_event(published, ingest_time=event("x").timestamp)
@@ -135,17 +160,33 @@ async def test_an_event_without_an_id_has_the_one_that_the_collector_derives_of_
 
     answer = await ask(service, user_id="u1", events=[pending])
 
-    assert answer["profile"]["found"] and (answer["profile"]["pending"], answer["events_ignored"]) == (0, 0)
+    assert answer["profile"]["found"] and (
+        answer["profile"]["pending"],
+        answer["events_ignored"],
+    ) == (0, 0)
 
 
 class TestContract:
     def test_a_consent_is_read_and_may_leave_a_part_open(self) -> None:
-        assert parse(consent={"analytics": True, "personalization": False}).consent == NO_PERSONALIZATION
-        assert parse(consent={"personalization": False, "more": 1}).consent == StatedConsent(None, False)
+        assert (
+            parse(consent={"analytics": True, "personalization": False}).consent
+            == NO_PERSONALIZATION
+        )
+        assert parse(consent={"personalization": False, "more": 1}).consent == StatedConsent(
+            None, False
+        )
         assert parse(consent=None).consent is None
 
     @pytest.mark.parametrize(
-        "consent", ["granted", True, [], {"personalization": "no"}, {"analytics": 1}, {"personalisation": False}]
+        "consent",
+        [
+            "granted",
+            True,
+            [],
+            {"personalization": "no"},
+            {"analytics": 1},
+            {"personalisation": False},
+        ],
     )
     def test_one_that_nobody_can_read_is_refused(self, consent: Any) -> None:
         with pytest.raises(InvalidRequest, match="consent"):
@@ -157,26 +198,44 @@ ENV = {"GOOGLE_CLOUD_PROJECT": "demo-project"}
 
 class TestConfiguration:
     def test_privacy_is_configured_as_the_collectors(self) -> None:
-        environ = {"FRESHET_DEFAULT_CONSENT": "denied", "FRESHET_SIGNALS": "ignore", "FRESHET_HASH_FIELDS": "user_id"}
+        environ = {
+            "FRESHET_DEFAULT_CONSENT": "denied",
+            "FRESHET_SIGNALS": "ignore",
+            "FRESHET_HASH_FIELDS": "user_id",
+        }
         privacy = Config.from_env({**ENV, **environ, "FRESHET_FIELD_KEY": "k" * 16}).privacy
         assert (privacy.default, privacy.signals) == (DENIED, False)
-        assert privacy.fields.apply_id("user_id", "u1") == FieldPolicy([], ["user_id"], KEY).apply_id("user_id", "u1")
+        assert privacy.fields.apply_id("user_id", "u1") == FieldPolicy(
+            [], ["user_id"], KEY
+        ).apply_id("user_id", "u1")
 
     def test_a_word_that_means_nothing_is_refused_by_name(self) -> None:
         with pytest.raises(InvalidConfig, match="FRESHET_SIGNALS"):
             Config.from_env({**ENV, "FRESHET_SIGNALS": "yes"})
 
 
-async def test_the_headers_of_a_browser_are_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_headers_of_a_browser_are_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("BIGTABLE_EMULATOR_HOST", "127.0.0.1:1")
     async with api(tmp_path) as client, api(tmp_path, privacy=Privacy(signals=False)) as deaf:
-        heard = await client.post("/v1/recommendations", json={"user_id": "u"}, headers={"Sec-GPC": "1"})
-        silent = await client.post("/v1/recommendations", json={"user_id": "u"}, headers={"Sec-GPC": "0"})
+        heard = await client.post(
+            "/v1/recommendations", json={"user_id": "u"}, headers={"Sec-GPC": "1"}
+        )
+        silent = await client.post(
+            "/v1/recommendations", json={"user_id": "u"}, headers={"Sec-GPC": "0"}
+        )
         twice = [("Sec-GPC", "1"), ("Sec-GPC", "0")]
-        heard_too = await client.post("/v1/recommendations", json={"user_id": "u"}, headers=twice[::-1])
+        heard_too = await client.post(
+            "/v1/recommendations", json={"user_id": "u"}, headers=twice[::-1]
+        )
         heard_also = await client.post("/v1/recommendations", json={"user_id": "u"}, headers=twice)
-        ignored = await deaf.post("/v1/recommendations", json={"user_id": "u"}, headers={"Sec-GPC": "1"})
-    assert [answer.json()["variant"] for answer in (heard, heard_too, heard_also, silent, ignored)] == [
+        ignored = await deaf.post(
+            "/v1/recommendations", json={"user_id": "u"}, headers={"Sec-GPC": "1"}
+        )
+    assert [
+        answer.json()["variant"] for answer in (heard, heard_too, heard_also, silent, ignored)
+    ] == [
         "popular",
         "popular",
         "popular",

@@ -9,7 +9,13 @@ import pytest
 
 from functions.protocols.native.protocol import read_batch
 from pipeline.core.privacy.consent import StatedConsent
-from vertex.api.contract import InvalidRequest, ProfileRequest, Request, parse_profile_request, parse_request
+from vertex.api.contract import (
+    InvalidRequest,
+    ProfileRequest,
+    Request,
+    parse_profile_request,
+    parse_request,
+)
 
 
 def parse(allow_as_of: bool = False, **fields: Any) -> Request:
@@ -30,7 +36,10 @@ def test_null_is_as_good_as_absent_and_unknown_fields_are_no_mistake() -> None:
 def test_half_a_character_in_a_pending_event_is_mended_as_the_collector_mends_it() -> None:
     event = {"event": "search", "anonymous_id": "a1", "metadata": {"query": "abc\ud83d"}}
     body = json.dumps({"anonymous_id": "a1", "events": [event]}).encode()
-    mended, collected = parse_request(body, False).events[0], read_batch(json.dumps(event).encode()).events[0].facts[0]
+    mended, collected = (
+        parse_request(body, False).events[0],
+        read_batch(json.dumps(event).encode()).events[0].facts[0],
+    )
     assert mended["metadata"] == collected["metadata"] == {"query": "abc\ufffd"}
 
 
@@ -84,9 +93,14 @@ def test_another_moment_may_be_asked_for_where_that_is_allowed() -> None:
 
 @pytest.mark.parametrize(
     "question",
-    [{"user_id": "1", "event_id": "e1", "event": "click"}, b'{"user_id": "1", "event_id": "e1", "event": "click"}'],
+    [
+        {"user_id": "1", "event_id": "e1", "event": "click"},
+        b'{"user_id": "1", "event_id": "e1", "event": "click"}',
+    ],
 )
-def test_a_look_at_a_profile_is_read_from_a_query_or_a_body(question: bytes | dict[str, str]) -> None:
+def test_a_look_at_a_profile_is_read_from_a_query_or_a_body(
+    question: bytes | dict[str, str],
+) -> None:
     request = parse_profile_request(question, False)
 
     assert request == ProfileRequest(user_id="1", event_id="e1", event="click")
@@ -102,13 +116,18 @@ def test_a_look_at_a_profile_is_read_from_a_query_or_a_body(question: bytes | di
         ({"anonymous_id": "a" * 257}, "anonymous_id"),
         ({"user_id": "1", "event_id": "e" * 257}, "event_id"),
         ({"user_id": "1", "event_id": "e1"}, "event"),
-        ({"user_id": "1", "event_id": "e1", "event": "click", "product_id": "p" * 257}, "product_id"),
+        (
+            {"user_id": "1", "event_id": "e1", "event": "click", "product_id": "p" * 257},
+            "product_id",
+        ),
         ({"user_id": "1", "as_of": "2025-01-01T00:00:00Z"}, "as_of"),
         (b'{"anonymous_id": 7}', "anonymous_id"),
         (b"7", "body"),
     ],
 )
-def test_a_mistaken_look_at_a_profile_is_named(question: bytes | dict[str, str], field: str) -> None:
+def test_a_mistaken_look_at_a_profile_is_named(
+    question: bytes | dict[str, str], field: str
+) -> None:
     with pytest.raises(InvalidRequest) as caught:
         parse_profile_request(question, False)
 

@@ -1,4 +1,6 @@
-"""An answer of the endpoint is read within bounds and believed only where it can be true; over real sockets."""
+"""An answer of the endpoint is read within bounds and believed only where it can be true; over real
+sockets.
+"""
 
 from __future__ import annotations
 
@@ -101,7 +103,9 @@ def test_an_answer_without_end_is_not_read_beyond_what_was_expected() -> None:
             left.set()
 
     with answering(answer) as host:
-        with pytest.raises(Unavailable, match=r"vertex: body: expected 28 bytes for 5 values, got 29"):
+        with pytest.raises(
+            Unavailable, match=r"vertex: body: expected 28 bytes for 5 values, got 29"
+        ):
             Endpoint(NAME, host, 5.0).predict(MATRIX)
         assert left.wait(5.0), "it was read to its end"
 
@@ -121,13 +125,17 @@ def test_any_other_answer_is_none(answer: Answer, reason: str) -> None:
 
 
 @pytest.mark.parametrize("probability", [1.5, -0.1, float("nan"), float("inf")])
-async def test_where_the_endpoint_claims_what_is_no_probability_the_process_ranks(probability: float) -> None:
+async def test_where_the_endpoint_claims_what_is_no_probability_the_process_ranks(
+    probability: float,
+) -> None:
     with answering(claiming(probability)) as host:
         ranker = Ranker(Endpoint(NAME, host, 5.0), prior_model, 5.0)
         prediction = await ranker.predict(MATRIX)
         ranker.close()
     assert prediction.served_by == "local"
-    assert prediction.fallback == "vertex: predictions: expected numbers in [0, 1], got 5 that are not"
+    assert (
+        prediction.fallback == "vertex: predictions: expected numbers in [0, 1], got 5 that are not"
+    )
     np.testing.assert_array_equal(prediction.ctr, prior_model().predict(MATRIX))
 
 

@@ -91,7 +91,9 @@ class TestItemCache:
 
         assert self.cache.get("p1") is not None
 
-    async def test_a_scan_of_more_than_fits_keeps_memory_bounded_and_refreshes_what_is_known(self) -> None:
+    async def test_a_scan_of_more_than_fits_keeps_memory_bounded_and_refreshes_what_is_known(
+        self,
+    ) -> None:
         cache = ItemCache(self.reader, 3, self.clock)
         await cache.load()
         await cache.ensure(["p9"], 1.0, 5.0)  # visitors are there, so it takes the place of another
@@ -192,13 +194,20 @@ def stub(index: int, views: int = 1) -> ItemRow:
 class TestStubs:
     def setup_method(self) -> None:
         self.clock = Clock()
-        self.reader = FakeReader([stub(index) for index in range(30)] + [row(item(index)) for index in range(30, 34)])
+        self.reader = FakeReader(
+            [stub(index) for index in range(30)] + [row(item(index)) for index in range(30, 34)]
+        )
         self.cache = ItemCache(self.reader, 4, self.clock)
 
     async def test_the_catalog_is_in_memory_whatever_stubs_come_first_in_the_table(self) -> None:
         await self.cache.load()
 
-        assert [name for name in self.reader.rows if self.cache.get(name)] == ["p30", "p31", "p32", "p33"]
+        assert [name for name in self.reader.rows if self.cache.get(name)] == [
+            "p30",
+            "p31",
+            "p32",
+            "p33",
+        ]
         assert self.cache.shelves.popular == ["p30", "p31", "p32", "p33"]
         assert self.cache.describe() == {"items": 4, "stubs": 0, "catalog": 4, "full": []}
 
@@ -212,7 +221,10 @@ class TestStubs:
         assert self.cache.describe()["stubs"] == 4
 
     async def test_without_a_catalog_the_most_wanted_stubs_are_kept_and_shown(self) -> None:
-        self.reader.rows = {each.item.item_id: each for each in [stub(0), stub(1), *(stub(n, 2) for n in (7, 8, 9, 5))]}
+        self.reader.rows = {
+            each.item.item_id: each
+            for each in [stub(0), stub(1), *(stub(n, 2) for n in (7, 8, 9, 5))]
+        }
 
         await self.cache.load()
 
@@ -249,12 +261,16 @@ class TestStubs:
                 await cache.ensure(["p0"], 0.0, -1.0)  # gone meanwhile
                 return await super().scan(take, with_stubs)
 
-        cache = ItemCache(BusyReader([stub(index, views=9) for index in range(10, 14)]), 4, self.clock)
+        cache = ItemCache(
+            BusyReader([stub(index, views=9) for index in range(10, 14)]), 4, self.clock
+        )
         await cache.load()
 
         assert set(cache.shelves.popular) == {"p10", "p11", "p12", "p13"}
 
-    async def test_stubs_leave_the_shelves_when_a_catalog_comes_even_one_that_is_sold_out(self) -> None:
+    async def test_stubs_leave_the_shelves_when_a_catalog_comes_even_one_that_is_sold_out(
+        self,
+    ) -> None:
         rows, self.reader.rows = self.reader.rows, {"p1": stub(1)}
         await self.cache.load()
         assert self.cache.shelves.popular == ["p1"]
@@ -297,7 +313,9 @@ class TestWanted:
         self.reader = FakeReader([row(item(index)) for index in range(10)])
         self.cache = ItemCache(self.reader, 10, self.clock)
 
-    async def test_what_is_in_memory_is_refreshed_however_many_unknown_items_are_wanted(self) -> None:
+    async def test_what_is_in_memory_is_refreshed_however_many_unknown_items_are_wanted(
+        self,
+    ) -> None:
         await self.cache.load()
         self.clock.now += 20.0
         self.cache.want((f"none{index}" for index in range(10 * MAX_WANTED)), 15.0)
@@ -306,7 +324,9 @@ class TestWanted:
         await self.cache.refresh()
 
         assert "p3" in self.reader.read
-        assert len([name for name in self.reader.read if name.startswith("none")]) == REFRESH_BATCH - 1
+        assert (
+            len([name for name in self.reader.read if name.startswith("none")]) == REFRESH_BATCH - 1
+        )
 
     async def test_unknown_items_are_read_however_many_known_ones_are_wanted(self) -> None:
         reader = FakeReader([row(item(index)) for index in range(99)])
@@ -326,7 +346,9 @@ class TestWanted:
             for second in range(0, 60, 3):
                 self.clock.now += 3.0
                 names = [f"{minute}-{second}-{index}" for index in range(200)]
-                self.reader.rows |= {name: row(Item(name, stub=True), views=1) for name in names[:20]}
+                self.reader.rows |= {
+                    name: row(Item(name, stub=True), views=1) for name in names[:20]
+                }
                 await self.cache.ensure(names[:30], 1.0, 5.0)
                 self.cache.want(names[30:], 60.0)
                 await self.cache.refresh()
@@ -347,7 +369,9 @@ class TestShelves:
         assert shelves.popular == ["p4", "p8", "p0"]
 
     def test_an_item_is_new_until_enough_have_seen_it(self) -> None:
-        shelves = build_shelves([row(item(0), impressions=19), row(item(1), impressions=20)], NOW_MS)
+        shelves = build_shelves(
+            [row(item(0), impressions=19), row(item(1), impressions=20)], NOW_MS
+        )
 
         assert shelves.new == ["p0"]
 
@@ -380,7 +404,9 @@ class TestShelves:
             for number in range(8):
                 each.stats.add(event("click", each.item.item_id, 60, event_id=f"click-{number}"))
 
-        now, later = (build_shelves(rows, at_ms).priors for at_ms in (NOW_MS, NOW_MS + 400 * DAY_MS))
+        now, later = (
+            build_shelves(rows, at_ms).priors for at_ms in (NOW_MS, NOW_MS + 400 * DAY_MS)
+        )
 
         assert now == later
         assert now.ctr_of_all[0] / now.ctr_of_all[1] == pytest.approx(0.2, abs=0.01)
@@ -415,7 +441,9 @@ class TestTrending:
         self.clock.now += 11.0
         assert await self.top() == ["p9"]
 
-    async def test_a_scope_that_could_not_be_read_is_waited_for_again_only_after_some_seconds(self) -> None:
+    async def test_a_scope_that_could_not_be_read_is_waited_for_again_only_after_some_seconds(
+        self,
+    ) -> None:
         self.reader.is_up = False
         assert await self.top() == []
         self.reader.is_up = True

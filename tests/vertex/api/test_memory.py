@@ -23,7 +23,9 @@ GIB = 1024**3
         ("nothing", "", PHYSICAL),
     ],
 )
-def test_memory_is_the_containers_limit_or_the_machines(tmp_path: Path, name: str, text: str, expected: int) -> None:
+def test_memory_is_the_containers_limit_or_the_machines(
+    tmp_path: Path, name: str, text: str, expected: int
+) -> None:
     file = tmp_path / name
     file.parent.mkdir(exist_ok=True)
     file.write_text(f"{text}\n")

@@ -1,4 +1,5 @@
-"""The in-process model follows its folder, and outlives whatever that folder or Cloud Storage does."""
+"""The in-process model follows its folder, and outlives whatever that folder or Cloud Storage
+does."""
 
 from __future__ import annotations
 
@@ -59,7 +60,9 @@ def test_a_bucket_that_is_refused_leaves_the_model_as_it_is(storage: FakeStorage
     assert model().version == "v1"
 
 
-def test_of_downloaded_versions_only_the_one_in_use_is_kept(storage: FakeStorage, tmp_path: Path) -> None:
+def test_of_downloaded_versions_only_the_one_in_use_is_kept(
+    storage: FakeStorage, tmp_path: Path
+) -> None:
     model = LatestModel(FOLDER)
     for version in ("v1", "v2", "v3"):
         publish_version(FOLDER, version)
@@ -78,7 +81,9 @@ def test_downloaded_models_lie_where_no_other_user_can_write_and_no_other_proces
     [copies] = tmp_path.glob("freshet-models-*")
     assert stat.S_IMODE(copies.stat().st_mode) == 0o700
     code = "from vertex.model import _copies; print(_copies(input()))"
-    other = subprocess.run([sys.executable, "-c", code], input=str(tmp_path), stdout=subprocess.PIPE, text=True)
+    other = subprocess.run(
+        [sys.executable, "-c", code], input=str(tmp_path), stdout=subprocess.PIPE, text=True
+    )
     found = Path(other.stdout.strip())
     assert found.parent == tmp_path and found != copies
     assert not found.exists(), "it goes with its process"

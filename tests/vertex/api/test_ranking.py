@@ -88,7 +88,9 @@ async def test_without_an_endpoint_the_process_ranks() -> None:
     assert np.array_equal(prediction.ctr, prior_model().predict(MATRIX))
 
 
-async def test_an_answer_that_comes_too_late_is_not_waited_for(ranker: Ranker, endpoint: FakeEndpoint) -> None:
+async def test_an_answer_that_comes_too_late_is_not_waited_for(
+    ranker: Ranker, endpoint: FakeEndpoint
+) -> None:
     endpoint.may_answer.clear()
     began = asyncio.get_running_loop().time()
 
@@ -98,13 +100,17 @@ async def test_an_answer_that_comes_too_late_is_not_waited_for(ranker: Ranker, e
     assert asyncio.get_running_loop().time() - began < 10 * DEADLINE_S
 
 
-async def test_an_error_that_nobody_expected_is_no_answer_either(ranker: Ranker, endpoint: FakeEndpoint) -> None:
+async def test_an_error_that_nobody_expected_is_no_answer_either(
+    ranker: Ranker, endpoint: FakeEndpoint
+) -> None:
     endpoint.is_up, endpoint.error = False, ValueError("odd")
 
     assert (await ranker.predict(MATRIX)).served_by == "local"
 
 
-async def test_after_some_failures_in_a_row_vertex_is_left_in_peace(ranker: Ranker, endpoint: FakeEndpoint) -> None:
+async def test_after_some_failures_in_a_row_vertex_is_left_in_peace(
+    ranker: Ranker, endpoint: FakeEndpoint
+) -> None:
     endpoint.is_up = False
     for _ in range(FAILURES + 20):
         assert (await ranker.predict(MATRIX)).served_by == "local"
@@ -113,7 +119,9 @@ async def test_after_some_failures_in_a_row_vertex_is_left_in_peace(ranker: Rank
     assert not ranker.is_up
 
 
-async def test_vertex_is_used_again_once_it_answers_in_the_background(ranker: Ranker, endpoint: FakeEndpoint) -> None:
+async def test_vertex_is_used_again_once_it_answers_in_the_background(
+    ranker: Ranker, endpoint: FakeEndpoint
+) -> None:
     endpoint.is_up = False
     for _ in range(FAILURES):
         await ranker.predict(MATRIX)
@@ -128,7 +136,9 @@ async def test_vertex_is_used_again_once_it_answers_in_the_background(ranker: Ra
     assert (await ranker.predict(MATRIX)).served_by == "vertex"
 
 
-async def test_requests_beyond_the_threads_do_not_queue_up(ranker: Ranker, endpoint: FakeEndpoint) -> None:
+async def test_requests_beyond_the_threads_do_not_queue_up(
+    ranker: Ranker, endpoint: FakeEndpoint
+) -> None:
     endpoint.may_answer.clear()
 
     predictions = await asyncio.gather(*(ranker.predict(MATRIX) for _ in range(3 * THREADS)))

@@ -1,4 +1,6 @@
-"""Reads answer in time or are unavailable, whatever the client library raises, and the way back never closes."""
+"""Reads answer in time or are unavailable, whatever the client library raises, and the way back
+never closes.
+"""
 
 from __future__ import annotations
 
@@ -134,7 +136,9 @@ async def test_nobody_meets_a_closed_store_while_another_is_made() -> None:
     stores: list[FakeStore] = []
 
     def connect() -> FakeStore:
-        assert not any(store.is_closed for store in stores), "the old store was closed before there was a new one"
+        assert not any(store.is_closed for store in stores), (
+            "the old store was closed before there was a new one"
+        )
         stores.append(FakeStore())
         return stores[-1]
 

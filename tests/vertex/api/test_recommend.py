@@ -56,7 +56,9 @@ def known(*events: Any) -> dict[str, UserProfile]:
 
 
 async def test_a_slate_holds_k_items_in_order_of_score_each_with_its_parts() -> None:
-    answer = await ask(Service(shop(profiles=known(event("view_product", "p3")))), user_id="u1", k=7)
+    answer = await ask(
+        Service(shop(profiles=known(event("view_product", "p3")))), user_id="u1", k=7
+    )
 
     feed = answer["ranked_feed"]
     assert answer["recommendations"] == [shown.id for shown in feed]
@@ -70,15 +72,21 @@ async def test_a_slate_holds_k_items_in_order_of_score_each_with_its_parts() -> 
 
 async def test_weights_decide_what_comes_first() -> None:
     profiles = known(event("view_product", "p3"))
-    by_recency = await ask(Service(shop(profiles=profiles), weights=Weights(0, 1, 0, 0)), user_id="u1", k=2)
-    by_category = await ask(Service(shop(profiles=profiles), weights=Weights(0, 0, 1, 0)), user_id="u1", k=2)
+    by_recency = await ask(
+        Service(shop(profiles=profiles), weights=Weights(0, 1, 0, 0)), user_id="u1", k=2
+    )
+    by_category = await ask(
+        Service(shop(profiles=profiles), weights=Weights(0, 0, 1, 0)), user_id="u1", k=2
+    )
 
     assert by_recency["recommendations"] == ["p3", "p4"]
     assert all(int(item_id[1:]) % 4 == 3 for item_id in by_category["recommendations"])
 
 
 async def test_the_ranked_matrix_is_the_feature_matrix_of_the_same_state() -> None:
-    """What training computes from a profile, items and a moment is what serving ranks, to the last bit."""
+    """What training computes from a profile, items and a moment is what serving ranks, to the last
+    bit.
+    """
     stored = visitor(event("view_product", "p3", 30), items=[item(3)])
     service = Service(shop(profiles={"u#u1": stored}))
     pending = [wire("view_product", "p7", 1)]
@@ -91,7 +99,9 @@ async def test_the_ranked_matrix_is_the_feature_matrix_of_the_same_state() -> No
     matrix = service.ranker.matrices[0]
     seeds = {item_id: service.reader.rows[item_id].stats for item_id in ("p3", "p7")}
     rows = list(service.reader.rows.values())
-    everything = feature_matrix(profile, rows, Context(seeds=seeds, priors=fitted_priors(rows)), NOW_MS)
+    everything = feature_matrix(
+        profile, rows, Context(seeds=seeds, priors=fitted_priors(rows)), NOW_MS
+    )
     expected = {features.tobytes() for features in everything}
     assert len(matrix) == 60
     assert {features.tobytes() for features in matrix} == expected
@@ -104,7 +114,9 @@ async def test_what_is_in_the_cart_is_not_recommended() -> None:
     assert "p40" in seen["recommendations"] and "p40" not in carted["recommendations"]
 
 
-async def test_an_answer_shows_nothing_of_a_profile_but_the_slate_unless_profiles_are_open() -> None:
+async def test_an_answer_shows_nothing_of_a_profile_but_the_slate_unless_profiles_are_open() -> (
+    None
+):
     said = [
         event("view_product", "p3", 60),
         event("add_to_cart", "p5", 30),
@@ -134,8 +146,14 @@ async def test_a_banner_for_a_user_id_that_anybody_may_guess_follows_from_the_sl
     profiles = {key: visitor(event("add_to_cart", "p5")) for key in ("u#u1", "a#a1")}
     service = Service(shop(profiles=profiles), profile_view=False)
 
-    account, browser = [await ask(service, k=3, **who) for who in ({"user_id": "u1"}, {"anonymous_id": "a1"})]
-    keyed = Service(shop(profiles=profiles), profile_view=False, privacy=Privacy(user_key=b"sixteen bytes or more"))
+    account, browser = [
+        await ask(service, k=3, **who) for who in ({"user_id": "u1"}, {"anonymous_id": "a1"})
+    ]
+    keyed = Service(
+        shop(profiles=profiles),
+        profile_view=False,
+        privacy=Privacy(user_key=b"sixteen bytes or more"),
+    )
     proven = await ask(keyed, user_id="u1", k=3)
 
     best = service.reader.rows[account["recommendations"][0]].item
@@ -161,22 +179,30 @@ class TestVisitor:
     async def test_a_click_of_a_clock_that_is_ahead_changes_the_answer_like_any_other(self) -> None:
         service = Service(shop(), weights=Weights(0, 1, 0, 0))
 
-        answer = await ask(service, anonymous_id="a1", events=[wire("view_product", "p40", -30)], k=2)
+        answer = await ask(
+            service, anonymous_id="a1", events=[wire("view_product", "p40", -30)], k=2
+        )
 
         assert answer["recommendations"] == ["p40", "p41"]
 
-    async def test_a_pending_event_without_an_id_has_the_one_that_the_collector_gives_it(self) -> None:
+    async def test_a_pending_event_without_an_id_has_the_one_that_the_collector_gives_it(
+        self,
+    ) -> None:
         unnamed = {**wire("view_product", "p40", 1), "event_id": None, "user_id": "u1"}
         batch = read_batch(json.dumps(unnamed).encode())
         (stored,) = sort_events(batch, datetime.fromtimestamp(NOW_MS / 1000, UTC)).events
 
         new = await ask(Service(shop()), user_id="u1", session_id="s1", events=[unnamed])
-        old = await ask(Service(shop(profiles=known(stored))), user_id="u1", session_id="s1", events=[unnamed])
+        old = await ask(
+            Service(shop(profiles=known(stored))), user_id="u1", session_id="s1", events=[unnamed]
+        )
 
         assert (new["profile"]["pending"], new["events_ignored"]) == (1, 0)
         assert old["profile"]["pending"] == 0
 
-    async def test_pending_events_of_a_clock_that_is_hours_off_are_repaired_as_the_collector_does(self) -> None:
+    async def test_pending_events_of_a_clock_that_is_hours_off_are_repaired_as_the_collector_does(
+        self,
+    ) -> None:
         service = Service(shop(), weights=Weights(0, 1, 0, 0))
         sent_at = event("x", ago_s=-5 * 3600).timestamp
         pending = [wire("view_product", "p40", -5 * 3600 + 2)]
@@ -198,7 +224,12 @@ class TestVisitor:
 
     async def test_broken_pending_events_are_counted_and_ignored(self) -> None:
         too_heavy = {**wire("view_product", "p1", 1), "metadata": {"text": "x" * MAX_EVENT_BYTES}}
-        broken = [{"event": "view_product"}, "no event", wire("view_product", "p1", 100 * 3600), too_heavy]
+        broken = [
+            {"event": "view_product"},
+            "no event",
+            wire("view_product", "p1", 100 * 3600),
+            too_heavy,
+        ]
 
         answer = await ask(Service(shop()), user_id="u1", events=broken)
 
@@ -226,7 +257,10 @@ class TestVisitor:
         assert answer["profile"]["events_total"] == 2
 
     async def test_on_a_browser_that_was_merged_another_account_is_itself_alone(self) -> None:
-        merged = {"u#u1": visitor(event("view_product", "p3", 20)), "a#a1": UserProfile(account="u#u1")}
+        merged = {
+            "u#u1": visitor(event("view_product", "p3", 20)),
+            "a#a1": UserProfile(account="u#u1"),
+        }
         other = visitor(event("view_product", "p40", 10))
         service = Service(shop(profiles={**merged, "u#u2": other}), weights=Weights(0, 1, 0, 0))
 
@@ -260,12 +294,21 @@ class TestShown:
         reader = shop(profiles=known(event("view_product", "p3", 9), event("purchase", "p4", 5)))
         reader.rows["p5"] = row(item(5, in_stock=False))
 
-        answer = await ask(Service(reader), user_id="u1", placement="product", product_id="p6", exclude=["p7"], k=100)
+        answer = await ask(
+            Service(reader),
+            user_id="u1",
+            placement="product",
+            product_id="p6",
+            exclude=["p7"],
+            k=100,
+        )
 
         assert not {"p3", "p4", "p5", "p6", "p7"} & set(answer["recommendations"])
         assert len(answer["recommendations"]) == 55
 
-    async def test_shoppers_come_back_to_an_item_on_the_home_page_but_not_on_a_products(self) -> None:
+    async def test_shoppers_come_back_to_an_item_on_the_home_page_but_not_on_a_products(
+        self,
+    ) -> None:
         service = Service(shop(profiles=known(event("view_product", "p3", 9))))
 
         home = await ask(service, user_id="u1")
@@ -281,7 +324,9 @@ class TestShown:
 
         assert answer["recommendations"][:2] == ["p21", "p22"]
 
-    async def test_a_products_page_shows_what_goes_with_it_also_to_those_who_saw_it_long_ago(self) -> None:
+    async def test_a_products_page_shows_what_goes_with_it_also_to_those_who_saw_it_long_ago(
+        self,
+    ) -> None:
         seen = known(event("view_product", "p20", 3600), event("view_product", "p3", 1))
         service = Service(shop(profiles=seen), weights=Weights(0, 1, 0, 0))
 
@@ -300,7 +345,9 @@ class TestShown:
         assert "p0" in (await ask(service, k=100))["recommendations"]
 
     async def test_stubs_are_not_shown_while_the_catalog_has_not_been_read(self) -> None:
-        reader = FakeReader([row(item(0, stub=True), views=500)], known(event("view_product", "p0")))
+        reader = FakeReader(
+            [row(item(0, stub=True), views=500)], known(event("view_product", "p0"))
+        )
         reader.scopes[GLOBAL_SCOPE] = trending_of("p0")
         service = Service(reader)
 
@@ -311,16 +358,23 @@ class TestShown:
         assert service.items.get("p0") is not None
         assert answer["recommendations"] == []
 
-    async def test_without_a_catalog_what_is_trending_in_a_category_is_shown_by_what_events_said(self) -> None:
+    async def test_without_a_catalog_what_is_trending_in_a_category_is_shown_by_what_events_said(
+        self,
+    ) -> None:
         rows = [row(item(index, stub=True), views=1 + index) for index in range(200)]
         reader = FakeReader(rows, known(event("view_product", "p3", metadata={"category": "c3"})))
         reader.scopes[STUB_SCOPE] = trending_of("p8", "p11", "p7", "p4")
 
         answer = await ask(Service(reader, weights=Weights(0, 0, 0, 0)), user_id="u1", k=6)
 
-        assert [shown.id for shown in answer["ranked_feed"] if shown.source == "category"][:2] == ["p11", "p7"]
+        assert [shown.id for shown in answer["ranked_feed"] if shown.source == "category"][:2] == [
+            "p11",
+            "p7",
+        ]
 
-    async def test_made_up_products_however_wanted_displace_nothing_of_the_catalog_that_is_trending(self) -> None:
+    async def test_made_up_products_however_wanted_displace_nothing_of_the_catalog_that_is_trending(
+        self,
+    ) -> None:
         rows = [row(item(index), views=20) for index in range(20)]
         rows += [row(item(index, stub=True), views=60) for index in range(100, 400)]
         facts = [
@@ -332,7 +386,10 @@ class TestShown:
         for item_id, stats in items.items():
             add_rank(scopes, item_id, stats, 1)
         reader = FakeReader(rows)
-        stored = {key.removesuffix("#00"): Trending.decode(scope.encode()) for key, scope in scopes.items()}
+        stored = {
+            key.removesuffix("#00"): Trending.decode(scope.encode())
+            for key, scope in scopes.items()
+        }
         reader.scopes = stored
 
         popular = await ask(Service(reader), variant="popular", k=20)
@@ -340,12 +397,18 @@ class TestShown:
 
         assert stored[GLOBAL_SCOPE].scores.keys() == {f"p{index}" for index in range(20)}
         assert len(stored[STUB_SCOPE].scores) == MAX_TRENDING
-        assert all(entry.score > 0.9 for entry in popular["ranked_feed"]) and len(popular["ranked_feed"]) == 20
+        assert (
+            all(entry.score > 0.9 for entry in popular["ranked_feed"])
+            and len(popular["ranked_feed"]) == 20
+        )
         assert {entry.source for entry in shown["ranked_feed"]} == {"trending"}
 
     async def test_only_scopes_of_the_catalogs_categories_are_read(self) -> None:
         reader = shop()
-        pending = [wire("view_product", "p3", 2), wire("view_product", "x", 1, metadata={"category": "evil"})]
+        pending = [
+            wire("view_product", "p3", 2),
+            wire("view_product", "x", 1, metadata={"category": "evil"}),
+        ]
 
         await ask(Service(reader), user_id="u1", events=pending)
 
@@ -368,8 +431,11 @@ class TestShown:
 
     async def test_a_new_item_is_found_by_the_company_it_keeps_before_any_training(self) -> None:
         reader = shop(profiles=known(event("view_product", "p10", 1)))
-        first_visitors = ["p11", "p12", "p13", "p14"]  # what they saw beside it, and what p10 is seen with
-        reader.rows["new"] = row(Item("new", category="elsewhere"), views=1, neighbours=first_visitors)
+        # what they saw beside it, and what p10 is seen with
+        first_visitors = ["p11", "p12", "p13", "p14"]
+        reader.rows["new"] = row(
+            Item("new", category="elsewhere"), views=1, neighbours=first_visitors
+        )
 
         answer = await ask(Service(reader), user_id="u1", k=100)
 

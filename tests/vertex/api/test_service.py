@@ -1,4 +1,6 @@
-"""The real service over the real emulator and predictor: what it answers, and what it does when they die."""
+"""The real service over the real emulator and predictor: what it answers, and what it does when
+they die.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ RECOVERY_S = 30.0
 @pytest.fixture(scope="module")
 def service() -> Iterator[Stack]:
     """Bigtable, predictor and API with a small shop in them."""
-    extra = {"FRESHET_BIGTABLE_DEADLINE_S": "0.5", "FRESHET_VERTEX_DEADLINE_S": "0.5"}  # the machine may be busy
+    # the machine may be busy
+    extra = {"FRESHET_BIGTABLE_DEADLINE_S": "0.5", "FRESHET_VERTEX_DEADLINE_S": "0.5"}
     name = f"test-api-{os.getpid()}"
     with running_stack(name, parts=("bigtable", "predictor", "api"), extra_env=extra) as stack:
         fill(stack)
@@ -70,7 +73,9 @@ def bigtable_of(stack: Stack) -> Iterator[Store]:
 
 @pytest.fixture
 def client(service: Stack) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=service.env["FRESHET_API_URL"], timeout=10.0, trust_env=False) as client:
+    with httpx.Client(
+        base_url=service.env["FRESHET_API_URL"], timeout=10.0, trust_env=False
+    ) as client:
         yield client
 
 
@@ -85,7 +90,11 @@ def bought(event_id: str, product_id: str) -> UserProfile:
     """The profile of a visitor who has bought one product."""
     profile = UserProfile()
     known = Event(
-        event_id=event_id, event="purchase", user_id="buyer", product_id=product_id, timestamp=datetime.now(UTC)
+        event_id=event_id,
+        event="purchase",
+        user_id="buyer",
+        product_id=product_id,
+        timestamp=datetime.now(UTC),
     )
     profile.add(known)
     return profile
@@ -117,7 +126,12 @@ def test_a_known_visitor_is_served_by_vertex_from_200_candidates(client: httpx.C
 
 def test_a_click_that_is_not_stored_yet_changes_the_answer(client: httpx.Client) -> None:
     before = ask(client, anonymous_id="stranger", user_id=None)
-    pending = {"event_id": "e1", "event": "view_product", "product_id": "p77", "timestamp": rfc3339(now_ms())}
+    pending = {
+        "event_id": "e1",
+        "event": "view_product",
+        "product_id": "p77",
+        "timestamp": rfc3339(now_ms()),
+    }
 
     after = ask(client, anonymous_id="stranger", user_id=None, events=[pending])
 
@@ -138,7 +152,12 @@ def test_the_profile_is_readable(client: httpx.Client) -> None:
 
 @pytest.mark.parametrize(
     ("named", "contained"),
-    [({}, True), ({"event_id": "e2"}, False), ({"event": "click"}, False), ({"product_id": "p9"}, False)],
+    [
+        ({}, True),
+        ({"event_id": "e2"}, False),
+        ({"event": "click"}, False),
+        ({"product_id": "p9"}, False),
+    ],
 )
 def test_the_profile_says_whether_it_holds_an_event(
     client: httpx.Client, service: Stack, named: dict[str, str], contained: bool
@@ -150,7 +169,9 @@ def test_the_profile_says_whether_it_holds_an_event(
     assert client.get("/v1/profile", params=asked).json()["contains_event"] is contained
 
 
-def test_a_browser_merged_into_an_account_is_served_as_the_account(client: httpx.Client, service: Stack) -> None:
+def test_a_browser_merged_into_an_account_is_served_as_the_account(
+    client: httpx.Client, service: Stack
+) -> None:
     write_profile(service, "a#merged", UserProfile(account="u#visitor3").encode())
     account, other = ask(client)["profile"], ask(client, user_id="visitor4")["profile"]
 
@@ -160,13 +181,18 @@ def test_a_browser_merged_into_an_account_is_served_as_the_account(client: httpx
     assert ask(client, user_id="new", anonymous_id="merged")["profile"]["found"] is False
 
 
-def test_a_stored_profile_of_the_first_version_is_served(client: httpx.Client, service: Stack) -> None:
+def test_a_stored_profile_of_the_first_version_is_served(
+    client: httpx.Client, service: Stack
+) -> None:
     written = json.loads((REPO / "tests/pipeline/golden/version_1.json").read_text())
     write_profile(service, "u#old", b64decode(written["profile"]))
 
     answer = ask(client, user_id="old")
 
-    assert (answer["profile"]["found"], answer["profile"]["events_total"]) == (True, len(written["events"]))
+    assert (answer["profile"]["found"], answer["profile"]["events_total"]) == (
+        True,
+        len(written["events"]),
+    )
     assert len(answer["recommendations"]) == 20
 
 
@@ -196,7 +222,10 @@ def test_mistakes_are_named_with_their_status(client: httpx.Client) -> None:
     assert refused.status_code == 400
     assert refused.json()["error"]["field"] == "k"
     assert client.get("/v1/profile").status_code == 400
-    assert client.post("/v1/profile", json={"user_id": "u" * 257}).json()["error"]["field"] == "user_id"
+    assert (
+        client.post("/v1/profile", json={"user_id": "u" * 257}).json()["error"]["field"]
+        == "user_id"
+    )
     assert client.get("/v1/items/unheard-of").status_code == 404
     assert client.post("/v1/recommendations", content=b"x" * 1_000_001).status_code == 413
 
@@ -210,7 +239,9 @@ def test_a_page_of_the_store_may_call(client: httpx.Client, service: Stack) -> N
     }
 
     preflight = client.options("/v1/recommendations", headers=headers)
-    foreign = client.options("/v1/recommendations", headers={**headers, "origin": "http://elsewhere.test"})
+    foreign = client.options(
+        "/v1/recommendations", headers={**headers, "origin": "http://elsewhere.test"}
+    )
 
     assert preflight.headers["access-control-allow-origin"] == origin
     assert "access-control-allow-origin" not in foreign.headers
@@ -232,7 +263,9 @@ def test_health_says_which_parts_answer(client: httpx.Client) -> None:
     }
 
 
-def test_without_the_predictor_the_process_ranks_until_it_is_back(client: httpx.Client, service: Stack) -> None:
+def test_without_the_predictor_the_process_ranks_until_it_is_back(
+    client: httpx.Client, service: Stack
+) -> None:
     eventually(client, by("vertex"))
     service.kill_process("predictor")
 
@@ -246,7 +279,9 @@ def test_without_the_predictor_the_process_ranks_until_it_is_back(client: httpx.
     eventually(client, by("vertex"))
 
 
-def test_without_bigtable_it_shows_what_was_trending_until_it_is_back(client: httpx.Client, service: Stack) -> None:
+def test_without_bigtable_it_shows_what_was_trending_until_it_is_back(
+    client: httpx.Client, service: Stack
+) -> None:
     eventually(client, by("vertex"))
     popular = ask(client, variant="popular")["recommendations"]
     service.kill_process("bigtable")
@@ -266,7 +301,9 @@ def test_without_bigtable_it_shows_what_was_trending_until_it_is_back(client: ht
     assert eventually(client, by("vertex"))["profile"]["found"] is True
 
 
-def test_it_starts_without_bigtable_and_without_the_predictor(client: httpx.Client, service: Stack) -> None:
+def test_it_starts_without_bigtable_and_without_the_predictor(
+    client: httpx.Client, service: Stack
+) -> None:
     service.kill_process("bigtable")
     service.kill_process("predictor")
     service.restart_process("api")
@@ -278,7 +315,9 @@ def test_it_starts_without_bigtable_and_without_the_predictor(client: httpx.Clie
     service.start_parts(["bigtable"])
     fill(service, model=False)
     service.start_parts(["predictor"])
-    eventually(client, lambda answer: len(answer["recommendations"]) == 20 and answer["profile"]["found"])
+    eventually(
+        client, lambda answer: len(answer["recommendations"]) == 20 and answer["profile"]["found"]
+    )
     eventually(client, by("vertex"))
 
 

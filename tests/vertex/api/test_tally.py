@@ -1,4 +1,6 @@
-"""The log says once a minute what served the answers and why nothing better did, and nothing for each request."""
+"""The log says once a minute what served the answers and why nothing better did, and nothing for
+each request.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,9 @@ async def test_an_empty_shop_is_a_reason_too(lines: Any) -> None:
     assert lines()[0]["fallbacks"] == {"no candidates": 1}
 
 
-async def test_lines_come_in_time_for_what_was_answered_since_and_none_for_nothing(lines: Any) -> None:
+async def test_lines_come_in_time_for_what_was_answered_since_and_none_for_nothing(
+    lines: Any,
+) -> None:
     tally = Tally()
     tally.count("vertex")
     reporting = asyncio.create_task(tally.keep_reporting(0.01))

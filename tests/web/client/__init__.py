@@ -1,1 +1,3 @@
-"""The Python client: the wheel that its users install, over real HTTP, and with the real collector behind it."""
+"""The Python client: the wheel that its users install, over real HTTP, and with the real collector
+behind it.
+"""

@@ -1,4 +1,6 @@
-"""A server over real sockets in the place of the collector or the API, which answers as a test says."""
+"""A server over real sockets in the place of the collector or the API, which answers as a test
+says.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +35,12 @@ def server(answer: Answerer) -> Iterator[Requests]:
         def do_POST(self) -> None:
             headers = {name.lower(): value for name, value in self.headers.items()}
             body = self.rfile.read(int(headers["content-length"]))
-            content = json.loads(gzip.decompress(body) if headers.get("content-encoding") == "gzip" else body)
-            requests.append((headers | {"peer": str(self.client_address), "path": self.path}, content))
+            content = json.loads(
+                gzip.decompress(body) if headers.get("content-encoding") == "gzip" else body
+            )
+            requests.append(
+                (headers | {"peer": str(self.client_address), "path": self.path}, content)
+            )
             status, more, said = answer(len(requests), content)
             self.send_response(status)
             for name, value in {**more, "content-length": str(len(said))}.items():
@@ -58,4 +64,8 @@ def server(answer: Answerer) -> Iterator[Requests]:
 
 
 def accept_all(number: int, body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
-    return 202, {}, json.dumps({"accepted": len(body["events"]), "rejected": 0, "errors": []}).encode()
+    return (
+        202,
+        {},
+        json.dumps({"accepted": len(body["events"]), "rejected": 0, "errors": []}).encode(),
+    )

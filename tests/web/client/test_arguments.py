@@ -38,7 +38,9 @@ ITSELF.append(ITSELF)
         ({"consent": {"personalisation": False}}, "consent: expected"),
     ],
 )
-def test_a_wrong_argument_is_an_error_at_once_and_names_itself(wrong: dict[str, Any], field: str) -> None:
+def test_a_wrong_argument_is_an_error_at_once_and_names_itself(
+    wrong: dict[str, Any], field: str
+) -> None:
     with Freshet(NOWHERE, "key") as client:
         with pytest.raises(ValueError, match=field):
             client.track(**({"event": "click", "user_id": "u1"} | wrong))
@@ -50,7 +52,10 @@ def test_a_wrong_argument_is_an_error_at_once_and_names_itself(wrong: dict[str, 
     [
         (("", [{"product_id": "p1"}]), "order_id: expected a text of 1 to 240 characters"),
         (("o" * 241, [{"product_id": "p1"}]), "order_id: expected a text of 1 to 240 characters"),
-        (("o" * 240, [{"product_id": "p" * 20}]), "event_id: expected 1 to 256 printable characters"),
+        (
+            ("o" * 240, [{"product_id": "p" * 20}]),
+            "event_id: expected 1 to 256 printable characters",
+        ),
         (("o1", [{"product_id": 7}]), "product_id: expected a text"),
         (("o1", []), "lines: expected one object or more"),
         (("o1", {"product_id": "p1"}), "lines: expected one object or more"),
@@ -87,10 +92,18 @@ def test_a_wrong_setting_is_an_error_that_names_it(wrong: dict[str, Any]) -> Non
 
 
 @pytest.mark.parametrize(
-    "timestamp", [NEW_YORK, NEW_YORK.isoformat(), NEW_YORK.astimezone(UTC), NEW_YORK.astimezone(UTC).isoformat()]
+    "timestamp",
+    [
+        NEW_YORK,
+        NEW_YORK.isoformat(),
+        NEW_YORK.astimezone(UTC),
+        NEW_YORK.astimezone(UTC).isoformat(),
+    ],
 )
 def test_a_moment_of_any_zone_is_sent_as_utc(timestamp: datetime | str) -> None:
     with server(accept_all) as requests, Freshet(requests.url, "key") as client:
         client.track("click", user_id="u1", timestamp=timestamp)
     (event,) = requests[0][1]["events"]
-    assert event["timestamp"].endswith("Z") and datetime.fromisoformat(event["timestamp"]) == NEW_YORK
+    assert (
+        event["timestamp"].endswith("Z") and datetime.fromisoformat(event["timestamp"]) == NEW_YORK
+    )

@@ -52,7 +52,13 @@ METADATA = [
 EVENT: dict[str, list[Any]] = {
     "event_id": IDS,
     "event": [*EVENT_CODES, "size_guide", "", 7, None],
-    "timestamp": [*(moment.isoformat() for moment in MOMENTS), None, "soon", "2025-01-01T12:00:00", 1735732800],
+    "timestamp": [
+        *(moment.isoformat() for moment in MOMENTS),
+        None,
+        "soon",
+        "2025-01-01T12:00:00",
+        1735732800,
+    ],
     "user_id": IDS,
     "anonymous_id": IDS,
     "session_id": IDS,
@@ -97,7 +103,8 @@ def compared(event: dict[str, Any]) -> str | None:
 
 @pytest.mark.parametrize(
     "name",
-    "MAX_ID_LENGTH MAX_NUMBER MAX_DEPTH MAX_EVENTS MAX_EVENT_BYTES MAX_AGE MAX_AHEAD MAX_SHOWN".split(),
+    "MAX_ID_LENGTH MAX_NUMBER MAX_DEPTH MAX_EVENTS MAX_EVENT_BYTES MAX_AGE MAX_AHEAD "
+    "MAX_SHOWN".split(),
 )
 def test_limits_are_the_collectors(name: str) -> None:
     assert getattr(contract, name) == getattr(collector, name)
@@ -116,13 +123,19 @@ def test_names_are_the_collectors() -> None:
 
 
 @pytest.mark.parametrize("name", EVENT)
-def test_a_field_is_valid_here_where_it_is_at_the_collector_and_the_error_is_the_same(name: str) -> None:
+def test_a_field_is_valid_here_where_it_is_at_the_collector_and_the_error_is_the_same(
+    name: str,
+) -> None:
     complaints = {compared(VALID | {name: value}) for value in EVENT[name]}
     assert None in complaints and len(complaints) > 1
 
 
 @settings(LAW, max_examples=300)
-@given(st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for name, values in EVENT.items()}))
+@given(
+    st.fixed_dictionaries(
+        {}, optional={name: st.sampled_from(values) for name, values in EVENT.items()}
+    )
+)
 def test_of_several_invalid_fields_the_same_is_named_first(fields: dict[str, Any]) -> None:
     compared(VALID | fields)
 
@@ -132,7 +145,9 @@ SCALARS = st.one_of(st.none(), st.booleans(), st.floats(), st.integers(), st.tex
 
 @LAW
 @given(st.dictionaries(st.text(max_size=9), SCALARS, max_size=3))
-def test_an_event_that_the_client_encodes_is_valid_at_the_collector(metadata: dict[str, Any]) -> None:
+def test_an_event_that_the_client_encodes_is_valid_at_the_collector(
+    metadata: dict[str, Any],
+) -> None:
     fields = {"event_id": "e1", "event": "click", "user_id": "u1"}
     try:
         payload = encode_event(fields, metadata, None)
@@ -162,7 +177,9 @@ def test_a_request_is_valid_here_where_it_is_at_the_api(name: str) -> None:
     for value in REQUEST[name]:
         fields = {"user_id": "u1"} | {name: value}
         here = complaint(partial(recommendations.encode_request, fields))
-        there = complaint(partial(api.parse_request, msgspec.json.encode(fields), allow_as_of=False))
+        there = complaint(
+            partial(api.parse_request, msgspec.json.encode(fields), allow_as_of=False)
+        )
         assert (here is None) == (there is None), fields
 
 

@@ -23,7 +23,9 @@ from tests.web.client.http_server import accept_all, server
 
 
 def stored(topics: Topics, events: int) -> list[Event]:
-    """All that arrives, in however many messages, until so many events have; and what comes after, too."""
+    """All that arrives, in however many messages, until so many events have; and what comes after,
+    too.
+    """
     found: list[Event] = []
     deadline = time.monotonic() + 10.0
     while len(found) < events and time.monotonic() < deadline:
@@ -34,11 +36,17 @@ def stored(topics: Topics, events: int) -> list[Event]:
     return found
 
 
-def test_what_a_back_end_reports_is_stored_as_its_site_s_and_as_no_bot_s(url: str, topics: Topics) -> None:
+def test_what_a_back_end_reports_is_stored_as_its_site_s_and_as_no_bot_s(
+    url: str, topics: Topics
+) -> None:
     with Freshet(url, SERVER_KEY) as client:
         ids = [
             client.track(
-                "view_product", user_id="u1", product_id="p1", price=Decimal("9.90"), consent={"analytics": True}
+                "view_product",
+                user_id="u1",
+                product_id="p1",
+                price=Decimal("9.90"),
+                consent={"analytics": True},
             ),
             client.identify("u1", anonymous_id="a1", plan="gold"),
             client.page("https://shop.example/x", anonymous_id="a1", title="X"),
@@ -47,19 +55,31 @@ def test_what_a_back_end_reports_is_stored_as_its_site_s_and_as_no_bot_s(url: st
     assert message.attributes["site"] == "shop" and message.attributes["protocol"] == "native"
     view, login, page = decode_message(message.data)
     assert [view.event_id, login.event_id, page.event_id] == ids
-    assert view.product_id == "p1" and view.metadata["price"] == 9.9 and view.metadata["consent"]["analytics"] is True
-    assert (login.event, login.user_id, login.anonymous_id) == ("identify", "u1", "a1") and login.metadata[
-        "plan"
-    ] == "gold"
+    assert (
+        view.product_id == "p1"
+        and view.metadata["price"] == 9.9
+        and view.metadata["consent"]["analytics"] is True
+    )
+    assert (login.event, login.user_id, login.anonymous_id) == (
+        "identify",
+        "u1",
+        "a1",
+    ) and login.metadata["plan"] == "gold"
     assert page.event == "page_view" and page.metadata["title"] == "X"
     assert "bot" not in view.metadata
 
 
-def test_an_order_is_one_purchase_a_line_and_the_same_ids_when_reported_twice(url: str, topics: Topics) -> None:
+def test_an_order_is_one_purchase_a_line_and_the_same_ids_when_reported_twice(
+    url: str, topics: Topics
+) -> None:
     lines = [{"product_id": "p1", "price": 5.0, "quantity": 2}, {"product_id": "p2", "price": 7}]
     with Freshet(url, SERVER_KEY) as client:
         first = client.purchase("o1", lines, user_id="u1", currency="EUR")
-        assert client.purchase("o1", lines, user_id="u1", currency="EUR") == first == ["o1#p1#1", "o1#p2#1"]
+        assert (
+            client.purchase("o1", lines, user_id="u1", currency="EUR")
+            == first
+            == ["o1#p1#1", "o1#p2#1"]
+        )
     events = stored(topics, 4)
     assert Counter(event.event_id for event in events) == {"o1#p1#1": 2, "o1#p2#1": 2}
     assert {(e.product_id, e.metadata["order_id"], e.metadata["currency"]) for e in events} == {
@@ -69,11 +89,18 @@ def test_an_order_is_one_purchase_a_line_and_the_same_ids_when_reported_twice(ur
 
 
 def test_an_orders_ids_do_not_depend_on_the_order_of_its_lines(url: str, topics: Topics) -> None:
-    lines = [{"product_id": name, "size": size} for name, size in (("p1", "S"), ("p2", "M"), ("p1", "L"))]
+    lines = [
+        {"product_id": name, "size": size} for name, size in (("p1", "S"), ("p2", "M"), ("p1", "L"))
+    ]
     with Freshet(url, SERVER_KEY) as client:
         ids = client.purchase("o1", lines, user_id="u1")
-        assert ids == ["o1#p1#1", "o1#p2#1", "o1#p1#2"]  # the browser's too: tests/web/test_sdk_elements.py
-        assert client.purchase("o1", [lines[1], lines[0], lines[2]], user_id="u1") == [ids[1], ids[0], ids[2]]
+        # the browser's too: tests/web/test_sdk_elements.py
+        assert ids == ["o1#p1#1", "o1#p2#1", "o1#p1#2"]
+        assert client.purchase("o1", [lines[1], lines[0], lines[2]], user_id="u1") == [
+            ids[1],
+            ids[0],
+            ids[2],
+        ]
     assert Counter(event.event_id for event in stored(topics, 6)) == dict.fromkeys(ids, 2)
 
 
@@ -113,7 +140,8 @@ def test_over_an_outage_of_the_collector_nothing_is_lost_and_nothing_doubled(
     client.close()
     counts = Counter(event.event_id for event in stored(topics, 500))
     assert set(counts) == set(ids) and len(ids) == 500 and lost == []
-    if how == "stop_process":  # a kill between storing and answering has a batch sent twice, by the same ids
+    # a kill between storing and answering has a batch sent twice, by the same ids
+    if how == "stop_process":
         assert counts == Counter(ids)
 
 
@@ -127,12 +155,16 @@ def test_close_sends_what_waits_for_more(url: str, topics: Topics) -> None:
         client.track("click", user_id="u1")
 
 
-def test_the_end_of_the_process_sends_what_waits_for_more(url: str, topics: Topics, installed: dict[str, str]) -> None:
+def test_the_end_of_the_process_sends_what_waits_for_more(
+    url: str, topics: Topics, installed: dict[str, str]
+) -> None:
     code = "import sys; from freshet import Freshet; c = Freshet(*sys.argv[1:], flush_s=3600.0)"
     track = "c.track('click', user_id='u1')"
     forgotten = "c = Freshet(*sys.argv[1:], flush_s=3600.0)"
     script = f"{code}; {track}; {forgotten}; {track}"
-    subprocess.run([sys.executable, "-S", "-c", script, url, SERVER_KEY], check=True, timeout=30, env=installed)
+    subprocess.run(
+        [sys.executable, "-S", "-c", script, url, SERVER_KEY], check=True, timeout=30, env=installed
+    )
     assert len(stored(topics, 2)) == 2
 
 
@@ -153,15 +185,21 @@ client.close()
 def test_after_a_fork_each_process_sends_its_own_events_once(
     url: str, topics: Topics, installed: dict[str, str]
 ) -> None:
-    subprocess.run([sys.executable, "-S", "-c", FORKED, url, SERVER_KEY], check=True, timeout=30, env=installed)
-    assert Counter(e.event_id for e in stored(topics, 4)) == Counter(["warm", "before", "child", "parent"])
+    subprocess.run(
+        [sys.executable, "-S", "-c", FORKED, url, SERVER_KEY], check=True, timeout=30, env=installed
+    )
+    assert Counter(e.event_id for e in stored(topics, 4)) == Counter(
+        ["warm", "before", "child", "parent"]
+    )
 
 
 def test_after_a_fork_each_process_has_a_connection_of_its_own(installed: dict[str, str]) -> None:
     with server(accept_all) as requests:
         command = [sys.executable, "-S", "-c", FORKED, requests.url, "key"]
         subprocess.run(command, check=True, timeout=30, env=installed)
-    peers = {event["event_id"]: headers["peer"] for headers, body in requests for event in body["events"]}
+    peers = {
+        event["event_id"]: headers["peer"] for headers, body in requests for event in body["events"]
+    }
     assert peers["warm"] == peers["before"] == peers["parent"] != peers["child"]
 
 
@@ -169,13 +207,20 @@ def test_a_wrong_key_is_reported_once_and_its_events_are_not_kept(
     url: str, topics: Topics, caplog: pytest.LogCaptureFixture
 ) -> None:
     reports: list[Undelivered] = []
-    with caplog.at_level(logging.DEBUG), Freshet(url, "no such key", on_error=reports.append) as client:
+    with (
+        caplog.at_level(logging.DEBUG),
+        Freshet(url, "no such key", on_error=reports.append) as client,
+    ):
         ids = [client.track("click", user_id="anna@example.com") for _ in range(2)]
         assert client.flush()
     (refused,) = reports
     assert (refused.status, refused.field) == (401, "write_key")
     assert [event["event_id"] for event in refused.events] == ids
-    assert "anna@example.com" not in caplog.text and "no such key" not in caplog.text and "401" in caplog.text
+    assert (
+        "anna@example.com" not in caplog.text
+        and "no such key" not in caplog.text
+        and "401" in caplog.text
+    )
     assert stored(topics, 0) == []
 
 
@@ -185,8 +230,11 @@ def test_of_a_batch_with_a_bad_event_the_good_ones_are_stored_and_the_bad_one_is
     reports: list[Undelivered] = []
     client = Freshet(url, SERVER_KEY, flush_s=3600.0, on_error=reports.append)
     client.track("click", user_id="u1", event_id="e1")
-    # The client's own check leaves nothing for the collector to reject: an event that has become too old does.
-    client._events.put([b'{"event_id":"e2","event":"click","user_id":"u1","timestamp":"2020-01-01T00:00:00Z"}'])
+    # The client's own check leaves nothing for the collector to reject: an event that has become
+    # too old does.
+    client._events.put(
+        [b'{"event_id":"e2","event":"click","user_id":"u1","timestamp":"2020-01-01T00:00:00Z"}']
+    )
     client.track("click", user_id="u1", event_id="e3")
     client.close()
     (rejected,) = reports
@@ -199,7 +247,9 @@ def test_of_a_batch_with_a_bad_event_the_good_ones_are_stored_and_the_bad_one_is
     topics.dead_letters(1)
 
 
-def test_events_of_the_greatest_size_go_in_requests_that_the_collector_takes(url: str, topics: Topics) -> None:
+def test_events_of_the_greatest_size_go_in_requests_that_the_collector_takes(
+    url: str, topics: Topics
+) -> None:
     reports: list[Undelivered] = []
     note = "x" * 65_000
     with Freshet(url, SERVER_KEY, flush_s=3600.0, on_error=reports.append) as client:

@@ -13,7 +13,7 @@ def events(first: int, last: int) -> list[bytes]:
     return [b"e%d" % number for number in range(first, last + 1)]
 
 
-def test_a_batch_is_the_oldest_in_order_and_what_is_given_back_goes_before_what_came_meanwhile() -> None:
+def test_a_batch_is_the_oldest_in_order_and_what_is_given_back_goes_first() -> None:
     queue = EventQueue(batch_size=3, flush_s=LONG_S, limit=100)
     queue.put(events(1, 4))
     assert queue.take() == events(1, 3)
@@ -73,7 +73,9 @@ def test_a_full_queue_drops_the_oldest_that_wait_and_counts_them_once() -> None:
     assert queue.take() == events(11, 12)
 
 
-def test_a_flush_is_done_when_what_was_there_is_finished_whatever_was_dropped_or_put_since() -> None:
+def test_a_flush_is_done_when_what_was_there_is_finished_whatever_was_dropped_or_put_since() -> (
+    None
+):
     queue = EventQueue(batch_size=2, flush_s=0.0, limit=4)
     queue.put(events(1, 4))
     queue.take()

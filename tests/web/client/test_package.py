@@ -26,7 +26,9 @@ def test_the_wheel_holds_the_client_its_types_and_its_licence_and_nothing_else(w
         names = archive.namelist()
         licence = archive.read("freshet_client-0.1.0.dist-info/licenses/LICENSE").decode()
     sources = {path.name for path in (REPO / "web/client/freshet").iterdir() if path.is_file()}
-    assert {name for name in names if "dist-info" not in name} == {f"freshet/{name}" for name in sources}
+    assert {name for name in names if "dist-info" not in name} == {
+        f"freshet/{name}" for name in sources
+    }
     assert "freshet/py.typed" in names
     assert licence == (REPO / "LICENSE").read_text(encoding="utf-8")
 
@@ -47,7 +49,9 @@ def test_the_client_runs_without_the_product(installed: dict[str, str], tmp_path
     assert products.isdisjoint(loaded.split())
 
 
-def test_the_wheel_asks_for_exactly_the_packages_that_the_client_imports_by_range(wheel: Path) -> None:
+def test_the_wheel_asks_for_exactly_the_packages_that_the_client_imports_by_range(
+    wheel: Path,
+) -> None:
     with zipfile.ZipFile(wheel) as archive:
         metadata = message_from_bytes(archive.read("freshet_client-0.1.0.dist-info/METADATA"))
     required = metadata.get_all("Requires-Dist", [])

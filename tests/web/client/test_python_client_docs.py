@@ -1,4 +1,6 @@
-"""docs/python-client.md, word for word: its code runs as it stands, save for the addresses and the key."""
+"""docs/python-client.md, word for word: its code runs as it stands, save for the addresses and the
+key.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,11 @@ from tests.stack.prerequisites import REPO
 from tests.web.client.conftest import SERVER_KEY
 from tests.web.client.http_server import Requests, server
 
-CODE = "\n".join(re.findall(r"```python\n(.*?)```", (REPO / "docs/python-client.md").read_text("utf-8"), re.DOTALL))
+CODE = "\n".join(
+    re.findall(
+        r"```python\n(.*?)```", (REPO / "docs/python-client.md").read_text("utf-8"), re.DOTALL
+    )
+)
 TERMINATED = """
 import os
 
@@ -51,13 +57,18 @@ def test_the_page_s_code_reports_its_events_and_a_process_that_is_terminated_sen
     for said, real in addresses.items():
         assert said in script
         script = script.replace(said, real)
-    subprocess.run([sys.executable, "-S", "-c", script], check=True, timeout=60, cwd=tmp_path, env=installed)
+    subprocess.run(
+        [sys.executable, "-S", "-c", script], check=True, timeout=60, cwd=tmp_path, env=installed
+    )
     events = [event for message in topics.all_events(7) for event in decode_message(message.data)]
     assert sorted(event.event for event in events) == sorted(
         ["add_to_cart", "identify", "page_view", "purchase", "click", "search", "click"]
     )
     ids = {event.event_id: event for event in events}
     assert {"o-1001#p1#1", "mail-7-link-3", "last"} < set(ids)
-    assert ids["kept"].metadata["query"] == "socks" and ids["kept"].metadata["consent"]["analytics"] is True
+    assert (
+        ids["kept"].metadata["query"] == "socks"
+        and ids["kept"].metadata["consent"]["analytics"] is True
+    )
     assert ids["mail-7-link-3"].metadata["consent"] == {"analytics": True, "personalization": False}
     assert len(api) == 1

@@ -10,7 +10,10 @@ from tests.web.client.http_server import NOWHERE, server
 
 def test_recommendations_are_the_api_s_answer() -> None:
     said = b'{"recommendations":["p1"]}'
-    with server(lambda *_: (200, {}, said)) as requests, Freshet(NOWHERE, "key", requests.url) as client:
+    with (
+        server(lambda *_: (200, {}, said)) as requests,
+        Freshet(NOWHERE, "key", requests.url) as client,
+    ):
         token = user_token(b"sixteen bytes or more", "u1")
         answer = client.recommend(user_id="u1", user_token=token, placement="cart", k=3)
         assert answer == {"recommendations": ["p1"]}
@@ -38,7 +41,10 @@ def test_without_an_answer_there_is_an_error_with_the_status() -> None:
     ):
         client.recommend(user_id="u1")
     assert raised.value.status == 503
-    with Freshet(NOWHERE, "key", NOWHERE) as client, pytest.raises(NoRecommendations, match="ConnectError"):
+    with (
+        Freshet(NOWHERE, "key", NOWHERE) as client,
+        pytest.raises(NoRecommendations, match="ConnectError"),
+    ):
         client.recommend(user_id="u1")
 
 
@@ -47,7 +53,10 @@ def test_an_invalid_request_is_an_error_that_names_the_argument() -> None:
         client.recommend(user_id="u1", k=101)
     with Freshet(NOWHERE, "key") as client, pytest.raises(ValueError, match="api_url: expected"):
         client.recommend(user_id="u1")
-    with Freshet(NOWHERE, "key", NOWHERE) as client, pytest.raises(ValueError, match="consent: expected"):
+    with (
+        Freshet(NOWHERE, "key", NOWHERE) as client,
+        pytest.raises(ValueError, match="consent: expected"),
+    ):
         client.recommend(user_id="u1", consent={"personalisation": False})
     with pytest.raises(ValueError, match="client: expected an open one"):
         client.recommend(user_id="u1")

@@ -53,7 +53,9 @@ def accept(reading: Reading) -> list[Event]:
     for one in reading.events:
         if one.error is not None:
             raise one.error
-    return [accept_event(dict(fact), ingest_time=NOW) for one in reading.events for fact in one.facts]
+    return [
+        accept_event(dict(fact), ingest_time=NOW) for one in reading.events for fact in one.facts
+    ]
 
 
 def the_event(source: dict[str, Any]) -> Event:
@@ -64,7 +66,11 @@ def the_event(source: dict[str, Any]) -> Event:
 def test_an_event_of_the_browser_has_its_visitor_session_and_surroundings() -> None:
     found = the_event({"event_type": "Played", "event_properties": {"speed": 2}} | WEB)
     assert (found.event, found.event_id, found.timestamp) == ("Played", "i1", NOW)
-    assert (found.user_id, found.anonymous_id, found.session_id) == ("anna@shop.example", "d1", str(NOW_MS - 1000))
+    assert (found.user_id, found.anonymous_id, found.session_id) == (
+        "anna@shop.example",
+        "d1",
+        str(NOW_MS - 1000),
+    )
     assert found.metadata == {
         "speed": 2,
         "platform": "Web",
@@ -96,10 +102,16 @@ def test_a_page_view_has_its_address_title_and_campaign() -> None:
 
 
 def test_a_click_has_its_element_and_its_page() -> None:
-    properties = {"[Amplitude] Element Text": "Buy", "[Amplitude] Page URL": "https://shop.example/lamp"}
+    properties = {
+        "[Amplitude] Element Text": "Buy",
+        "[Amplitude] Page URL": "https://shop.example/lamp",
+    }
     found = the_event(event("[Amplitude] Element Clicked", event_properties=properties))
     assert found.event == "click"
-    assert (found.metadata["element_text"], found.metadata["url"]) == ("Buy", "https://shop.example/lamp")
+    assert (found.metadata["element_text"], found.metadata["url"]) == (
+        "Buy",
+        "https://shop.example/lamp",
+    )
 
 
 @pytest.mark.parametrize("name", ["session_start", "session_end", "[Amplitude] File Downloaded"])
@@ -113,7 +125,12 @@ def test_minus_one_is_no_session(session_id: Any) -> None:
 
 
 def test_identify_sets_traits() -> None:
-    operations = {"$set": {"plan": "gold"}, "$setOnce": {"plan": "tin", "since": 1}, "$add": {"visits": 1}, "loose": 2}
+    operations = {
+        "$set": {"plan": "gold"},
+        "$setOnce": {"plan": "tin", "since": 1},
+        "$add": {"visits": 1},
+        "loose": 2,
+    }
     found = the_event(event("$identify", device_id="d1", user_properties=operations))
     assert (found.event, found.user_id, found.anonymous_id) == ("identify", "anna", "d1")
     assert found.metadata == {
@@ -123,7 +140,9 @@ def test_identify_sets_traits() -> None:
 
 
 def test_user_properties_of_another_event_are_its_traits() -> None:
-    assert the_event(event(user_properties={"plan": "gold"})).metadata == {"traits": {"plan": "gold"}}
+    assert the_event(event(user_properties={"plan": "gold"})).metadata == {
+        "traits": {"plan": "gold"}
+    }
 
 
 def test_a_groups_traits_are_accepted_and_are_no_event() -> None:
@@ -132,7 +151,13 @@ def test_a_groups_traits_are_accepted_and_are_no_event() -> None:
 
 
 def test_revenue_of_a_product_is_a_purchase() -> None:
-    properties = {"$productId": "p1", "$price": 9.5, "$quantity": 2, "$currency": "EUR", "gift": True}
+    properties = {
+        "$productId": "p1",
+        "$price": 9.5,
+        "$quantity": 2,
+        "$currency": "EUR",
+        "gift": True,
+    }
     found = the_event(event("revenue_amount", event_properties=properties))
     assert (found.event, found.product_id) == ("purchase", "p1")
     assert found.metadata == {"price": 9.5, "quantity": 2, "currency": "EUR", "gift": True}
@@ -151,7 +176,9 @@ def test_revenue_without_a_product_or_paid_back_is_no_purchase(properties: dict[
 
 
 def test_the_product_may_stand_beside_the_properties() -> None:
-    found = the_event(event("Purchase", productId="p1", price=9.5, quantity=2, revenue=19, currency="EUR"))
+    found = the_event(
+        event("Purchase", productId="p1", price=9.5, quantity=2, revenue=19, currency="EUR")
+    )
     assert (found.event, found.product_id) == ("purchase", "p1")
     assert found.metadata == {"price": 9.5, "quantity": 2, "order_value": 19, "currency": "EUR"}
 
@@ -159,11 +186,16 @@ def test_the_product_may_stand_beside_the_properties() -> None:
 @pytest.mark.parametrize("name", ["$identify", "revenue_amount", "Lamp"])
 def test_what_the_visitor_agreed_to_goes_with_every_event(name: str) -> None:
     consent = {"analytics": False}
-    assert the_event(event(name, event_properties={"consent": consent})).metadata["consent"] == consent
+    assert (
+        the_event(event(name, event_properties={"consent": consent})).metadata["consent"] == consent
+    )
 
 
 def test_an_order_is_a_purchase_of_each_product() -> None:
-    source = event("Order Completed", event_properties={"products": [{"product_id": "p1"}, {"product_id": "p2"}]})
+    source = event(
+        "Order Completed",
+        event_properties={"products": [{"product_id": "p1"}, {"product_id": "p2"}]},
+    )
     found = accept(amplitude.read(batch(source)))
     assert [(e.event, e.event_id, e.product_id) for e in found] == [
         ("purchase", "i1:0", "p1"),
@@ -233,7 +265,14 @@ def test_key_and_clock_are_the_requests() -> None:
 
 
 def test_one_bad_event_leaves_the_others() -> None:
-    sources: list[Any] = [event(), 7, {"user_id": "anna"}, event(time="noon"), event(event_properties=[]), event()]
+    sources: list[Any] = [
+        event(),
+        7,
+        {"user_id": "anna"},
+        event(time="noon"),
+        event(event_properties=[]),
+        event(),
+    ]
     events = amplitude.read(batch(*sources)).events
     assert [one.error.field if one.error else None for one in events] == [
         None,
@@ -259,7 +298,11 @@ def test_a_body_without_events_is_rejected_after_its_key_was_seen() -> None:
     [found] = reading.events
     assert found.error is not None
     answer = amplitude.accepted(incoming({}), Outcome(0, [Rejected(0, found.error)]))
-    assert json.loads(answer.body) == {"code": 400, "error": "events: expected a list", "missing_field": "events"}
+    assert json.loads(answer.body) == {
+        "code": 400,
+        "error": "events: expected a list",
+        "missing_field": "events",
+    }
 
 
 def test_two_thousand_five_hundred_events_are_taken_and_one_more_has_to_be_split() -> None:
@@ -274,14 +317,20 @@ def test_many_small_orders_do_not_become_more_events_than_allowed() -> None:
         sort_events(amplitude.read(batch(*[order] * (MAX_FACTS // 100 + 1))), NOW)
 
 
-# ---- answers ---------------------------------------------------------------------------------------------------
+# ---- answers
+# --------------------------------------------------------------------------------------------------
 
 BAD = Rejected(1, InvalidEvent("time", "expected a Unix time", "<script>"), "i2")
 MISSING = Rejected(0, InvalidEvent("event_type", "required", None), "i1")
 
 
 def test_success_tells_what_was_taken_also_where_some_was_bad() -> None:
-    told = {"code": 200, "events_ingested": 2, "payload_size_bytes": 2, "server_upload_time": NOW_MS}
+    told = {
+        "code": 200,
+        "events_ingested": 2,
+        "payload_size_bytes": 2,
+        "server_upload_time": NOW_MS,
+    }
     for outcome in (Outcome(2), Outcome(2, [BAD])):
         answer = amplitude.accepted(incoming(b"{}"), outcome)
         assert (answer.status, json.loads(answer.body)) == (200, told)
@@ -311,9 +360,14 @@ def test_where_nothing_was_good_every_event_is_named() -> None:
         (503, "body: why", {}),
     ],
 )
-def test_refusals_make_the_libraries_give_up_split_or_send_again(status: int, error: str, more: dict[str, str]) -> None:
+def test_refusals_make_the_libraries_give_up_split_or_send_again(
+    status: int, error: str, more: dict[str, str]
+) -> None:
     answer = amplitude.refused(incoming(b"{}"), Refusal(status, "body", "why"))
-    assert (answer.status, json.loads(answer.body)) == (status, {"code": status, "error": error, **more})
+    assert (answer.status, json.loads(answer.body)) == (
+        status,
+        {"code": status, "error": error, **more},
+    )
 
 
 def test_who_is_too_fast_waits_with_every_event() -> None:
@@ -325,15 +379,34 @@ def test_who_is_too_fast_waits_with_every_event() -> None:
     assert unread["throttled_events"] == list(range(MAX_VENDOR_EVENTS))
 
 
-# ---- laws ------------------------------------------------------------------------------------------------------
+# ---- laws
+# --------------------------------------------------------------------------------------------------
 
-scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
-values = st.recursive(scalars, lambda of: st.lists(of, max_size=4) | st.dictionaries(st.text(), of, max_size=4))
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+)
+values = st.recursive(
+    scalars, lambda of: st.lists(of, max_size=4) | st.dictionaries(st.text(), of, max_size=4)
+)
 event_types = st.sampled_from(
-    ["$identify", "$groupidentify", "revenue_amount", "Purchase", "search", "click", "impression", "[Amplitude] Lamp"]
+    [
+        "$identify",
+        "$groupidentify",
+        "revenue_amount",
+        "Purchase",
+        "search",
+        "click",
+        "impression",
+        "[Amplitude] Lamp",
+    ]
 )
 property_names = st.sampled_from(
-    "$productId $price $quantity $revenue $set $add products items sku price query position url title variant category"
+    "$productId $price $quantity $revenue $set $add products items sku price query position url "
+    "title variant category"
     " referrer request_id consent [Amplitude]_Position".split()
 )
 properties = st.dictionaries(property_names | st.text(max_size=8), values, max_size=6)
@@ -341,13 +414,18 @@ fields = {
     "event_type": event_types | values,
     "event_properties": properties | values,
     "user_properties": properties | values,
-    **dict.fromkeys("user_id device_id time insert_id session_id productId price ip language groups".split(), values),
+    **dict.fromkeys(
+        "user_id device_id time insert_id session_id productId price ip language groups".split(),
+        values,
+    ),
 }
 sources = st.fixed_dictionaries({}, optional=fields)
 
 
 def holds_the_law(given: Incoming) -> None:
-    """Nothing but `InvalidEvent`; each event of ours is taken or refused by the contract; every answer can be made."""
+    """Nothing but `InvalidEvent`; each event of ours is taken or refused by the contract; every
+    answer can be made.
+    """
     refusal = Refusal(400, "body", "expected JSON")
     try:
         reading = amplitude.read(given)

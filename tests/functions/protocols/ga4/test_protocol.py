@@ -49,7 +49,15 @@ LAMP_METADATA = {
     "coupon": "TEN",
     "position": 3,
 }
-PAGE = {"v": "2", "tid": "G-SHOP1", "cid": "c.1", "sid": "77", "_p": "5", "_s": "1", "dl": "https://shop.example/lamps"}
+PAGE = {
+    "v": "2",
+    "tid": "G-SHOP1",
+    "cid": "c.1",
+    "sid": "77",
+    "_p": "5",
+    "_s": "1",
+    "dl": "https://shop.example/lamps",
+}
 
 
 def measured(*events: Any, **fields: Any) -> Incoming:
@@ -58,19 +66,29 @@ def measured(*events: Any, **fields: Any) -> Incoming:
 
 def body(content: Any) -> Incoming:
     raw = content if isinstance(content, bytes) else json.dumps(content).encode()
-    return Incoming("POST", "/mp/collect", "measurement_id=G-SHOP1&api_secret=secret-1", {}, raw, NOW)
+    return Incoming(
+        "POST", "/mp/collect", "measurement_id=G-SHOP1&api_secret=secret-1", {}, raw, NOW
+    )
 
 
-def gtag(fields: dict[str, str], *lines: dict[str, str] | bytes, received_at: datetime = NOW) -> Incoming:
-    raw = b"\r\n".join(line if isinstance(line, bytes) else urlencode(line).encode() for line in lines)
-    return Incoming("POST" if lines else "GET", "/g/collect", urlencode(fields), {}, raw, received_at)
+def gtag(
+    fields: dict[str, str], *lines: dict[str, str] | bytes, received_at: datetime = NOW
+) -> Incoming:
+    raw = b"\r\n".join(
+        line if isinstance(line, bytes) else urlencode(line).encode() for line in lines
+    )
+    return Incoming(
+        "POST" if lines else "GET", "/g/collect", urlencode(fields), {}, raw, received_at
+    )
 
 
 def accept(reading: Reading, now: datetime = NOW) -> list[Event]:
     for one in reading.events:
         if one.error is not None:
             raise one.error
-    return [accept_event(dict(fact), ingest_time=now) for one in reading.events for fact in one.facts]
+    return [
+        accept_event(dict(fact), ingest_time=now) for one in reading.events for fact in one.facts
+    ]
 
 
 def events_of(name: str, params: dict[str, Any] | None = None, **fields: Any) -> list[Event]:
@@ -87,7 +105,8 @@ def gtag_event(**fields: str) -> Event:
     return found
 
 
-# ---- the Measurement Protocol ----------------------------------------------------------------------------------
+# ---- the Measurement Protocol
+# ----------------------------------------------------------------------------------
 
 
 def test_an_event_has_its_visitor_session_time_and_page() -> None:
@@ -101,7 +120,12 @@ def test_an_event_has_its_visitor_session_time_and_page() -> None:
     }
     event = {"name": "page_view", "params": params, "timestamp_micros": str(NOW_US - 1_500_000)}
     [found] = accept(ga4.read(measured(event, user_id="anna")))
-    assert (found.event, found.user_id, found.anonymous_id, found.session_id) == ("page_view", "anna", "c.1", "77")
+    assert (found.event, found.user_id, found.anonymous_id, found.session_id) == (
+        "page_view",
+        "anna",
+        "c.1",
+        "77",
+    )
     assert found.timestamp == NOW - timedelta(seconds=1.5)
     assert found.metadata == {
         "url": "https://shop.example/",
@@ -142,11 +166,17 @@ def test_an_app_is_known_by_its_instance_and_a_device_and_place_are_metadata() -
 
 
 @pytest.mark.parametrize(
-    ("country", "known"), [("de", {"country": "DE"}), ("Germany", {"country_name": "Germany"}), ("ZZ", {})]
+    ("country", "known"),
+    [("de", {"country": "DE"}), ("Germany", {"country_name": "Germany"}), ("ZZ", {})],
 )
 def test_a_country_is_a_code_or_has_another_name(country: str, known: dict[str, str]) -> None:
-    for found in (event_of("a", user_location={"country_id": country}), gtag_event(en="a", _uc=country)):
-        assert {name: value for name, value in found.metadata.items() if name.startswith("country")} == known
+    for found in (
+        event_of("a", user_location={"country_id": country}),
+        gtag_event(en="a", _uc=country),
+    ):
+        assert {
+            name: value for name, value in found.metadata.items() if name.startswith("country")
+        } == known
 
 
 def test_address_and_agent_count_where_place_and_device_are_not_told() -> None:
@@ -165,7 +195,9 @@ def test_a_site_with_a_replay_window_takes_neither_form_for_both_say_no_time_of_
 
 
 def test_user_properties_are_traits() -> None:
-    found = event_of("tutorial", user_properties={"plan": {"value": "gold"}, "old": {"value": None}})
+    found = event_of(
+        "tutorial", user_properties={"plan": {"value": "gold"}, "old": {"value": None}}
+    )
     assert found.metadata == {"traits": {"plan": "gold"}}
 
 
@@ -175,7 +207,10 @@ def test_user_properties_are_traits() -> None:
         ({}, None),
         ({"consent": {"ad_personalization": "GRANTED"}}, {"personalization": True}),
         ({"consent": {"ad_personalization": "DENIED"}}, {"personalization": False}),
-        ({"consent": {"ad_user_data": "DENIED", "ad_personalization": "GRANTED"}}, {"personalization": True}),
+        (
+            {"consent": {"ad_user_data": "DENIED", "ad_personalization": "GRANTED"}},
+            {"personalization": True},
+        ),
         ({"consent": {"ad_user_data": "UNSPECIFIED"}}, None),
         ({"consent": {"ad_personalization": "MAYBE"}}, {"personalization": False}),
         ({"non_personalized_ads": True}, {"personalization": False}),
@@ -187,12 +222,15 @@ def test_consent_of_a_body(fields: dict[str, Any], consent: Any) -> None:
 
 
 def test_a_parameter_is_no_consent() -> None:
-    found = event_of("a", {"consent": {"personalization": True}}, consent={"ad_personalization": "DENIED"})
+    found = event_of(
+        "a", {"consent": {"personalization": True}}, consent={"ad_personalization": "DENIED"}
+    )
     assert found.metadata["consent"] == {"personalization": False}
     assert found.metadata["unmapped"] == {"consent": {"personalization": True}}
 
 
-# ---- what events mean ------------------------------------------------------------------------------------------
+# ---- what events mean
+# ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -213,34 +251,52 @@ def test_an_item_is_an_event_of_its_product(name: str, ours: str) -> None:
 
 
 def test_beside_an_item_the_pages_title_is_another() -> None:
-    named, unnamed = events_of("view_item", {"page_title": "Shop", "items": [LAMP, {"item_id": "p2"}]})
+    named, unnamed = events_of(
+        "view_item", {"page_title": "Shop", "items": [LAMP, {"item_id": "p2"}]}
+    )
     assert (named.metadata["title"], named.metadata["page_title"]) == ("Oak lamp", "Shop")
     assert unnamed.metadata == {"page_title": "Shop"}
 
 
-@pytest.mark.parametrize(("name", "placed"), [("view_item_list", True), ("select_item", True), ("view_item", False)])
+@pytest.mark.parametrize(
+    ("name", "placed"), [("view_item_list", True), ("select_item", True), ("view_item", False)]
+)
 def test_a_list_is_the_placement_of_impressions_and_clicks(name: str, placed: bool) -> None:
     items = [{"item_id": "p1", "item_list_name": "home"}, {"item_id": "p2"}]
     first, second = events_of(name, {"items": items, "item_list_name": "related"})
     if placed:
         assert (first.metadata["placement"], second.metadata["placement"]) == ("home", "related")
     else:
-        assert (first.metadata["item_list_name"], second.metadata) == ("home", {"item_list_name": "related"})
+        assert (first.metadata["item_list_name"], second.metadata) == (
+            "home",
+            {"item_list_name": "related"},
+        )
         assert "placement" not in first.metadata
 
 
 def test_an_order_is_one_purchase_a_product() -> None:
-    order = {"transaction_id": 1001, "currency": "EUR", "coupon": "SPRING", "value": "60", "tax": "9.5"}
+    order = {
+        "transaction_id": 1001,
+        "currency": "EUR",
+        "coupon": "SPRING",
+        "value": "60",
+        "tax": "9.5",
+    }
     lamp, shade = events_of("purchase", order | {"items": [LAMP, {"item_name": "Shade"}]})
     shared = {"order_id": "1001", "currency": "EUR", "order_value": 60}
     assert lamp.metadata == shared | LAMP_METADATA | {"order_tax": 9.5}
-    assert (shade.product_id, shade.metadata) == ("Shade", shared | {"title": "Shade", "coupon": "SPRING"})
+    assert (shade.product_id, shade.metadata) == (
+        "Shade",
+        shared | {"title": "Shade", "coupon": "SPRING"},
+    )
     assert lamp.event_id.rpartition(":")[0] == shade.event_id.rpartition(":")[0] != ""
     assert lamp.event_id != shade.event_id
 
 
 def test_the_value_of_a_product_view_is_no_orders() -> None:
-    assert event_of("view_item", {"items": [{"item_id": "p1"}], "value": "5"}).metadata == {"value": 5}
+    assert event_of("view_item", {"items": [{"item_id": "p1"}], "value": "5"}).metadata == {
+        "value": 5
+    }
 
 
 @pytest.mark.parametrize(
@@ -257,14 +313,19 @@ def test_an_event_of_items_without_any_keeps_its_name(name: str, kept_as: str) -
 
 @pytest.mark.parametrize("item", [{}, {"item_id": ""}, "p1", None, {"item_id": ["p1"]}])
 def test_an_item_without_id_and_name_is_named(item: Any) -> None:
-    [found] = ga4.read(measured({"name": "view_item", "params": {"items": [{"item_id": "p0"}, item]}})).events
+    [found] = ga4.read(
+        measured({"name": "view_item", "params": {"items": [{"item_id": "p0"}, item]}})
+    ).events
     assert found.error is not None
     assert (found.error.field, found.error.reason) == ("items[1]", "expected item_id or item_name")
 
 
 @pytest.mark.parametrize(("count", "fits"), [(MAX_ITEMS, True), (MAX_ITEMS + 1, False)])
 def test_an_event_has_at_most_two_hundred_items(count: int, fits: bool) -> None:
-    event = {"name": "view_item_list", "params": {"items": [{"item_id": str(n)} for n in range(count)]}}
+    event = {
+        "name": "view_item_list",
+        "params": {"items": [{"item_id": str(n)} for n in range(count)]},
+    }
     [found] = ga4.read(measured(event)).events
     assert (found.error is None, len(found.facts)) == (fits, count if fits else 0)
 
@@ -286,12 +347,24 @@ def test_an_event_has_at_most_two_hundred_items(count: int, fits: bool) -> None:
         ("video_start", {"video_title": "Oak"}, "media_play", {"title": "Oak"}),
         ("video_progress", {"video_percent": "25"}, "media_progress", {"percent": 25}),
         ("video_complete", {}, "media_progress", {"percent": 100}),
-        ("begin_checkout", {"items": [{"item_id": "p1"}]}, "begin_checkout", {"items": [{"item_id": "p1"}]}),
+        (
+            "begin_checkout",
+            {"items": [{"item_id": "p1"}]},
+            "begin_checkout",
+            {"items": [{"item_id": "p1"}]},
+        ),
         ("login", {"method": "mail"}, "login", {"method": "mail"}),
-        ("ab_test", {"variant": "b", "engagement_time_msec": "5"}, "ab_test", {"product_variant": "b"}),
+        (
+            "ab_test",
+            {"variant": "b", "engagement_time_msec": "5"},
+            "ab_test",
+            {"product_variant": "b"},
+        ),
     ],
 )
-def test_what_an_event_is_called(name: str, params: dict[str, Any], ours: str, metadata: dict[str, Any]) -> None:
+def test_what_an_event_is_called(
+    name: str, params: dict[str, Any], ours: str, metadata: dict[str, Any]
+) -> None:
     found = event_of(name, params)
     assert found.event == ours
     assert found.metadata == metadata | ({"engagement_time_msec": 5} if name == "ab_test" else {})
@@ -308,16 +381,34 @@ def test_a_login_of_somebody_identifies_the_visitor(name: str) -> None:
     )
 
 
-# ---- gtag's form -----------------------------------------------------------------------------------------------
+# ---- gtag's form
+# -----------------------------------------------------------------------------------------------
 
 
 def test_everything_may_be_in_the_query() -> None:
     found = gtag_event(
-        **{"en": "page_view", "uid": "anna", "dt": "Lamps", "dr": "https://news.example/", "ul": "de-de"},
-        **{"ep.theme": "dark & oak", "epn.depth_m": "1.5", "up.plan": "gold", "upn.age": "41", "_et": "12"},
+        **{
+            "en": "page_view",
+            "uid": "anna",
+            "dt": "Lamps",
+            "dr": "https://news.example/",
+            "ul": "de-de",
+        },
+        **{
+            "ep.theme": "dark & oak",
+            "epn.depth_m": "1.5",
+            "up.plan": "gold",
+            "upn.age": "41",
+            "_et": "12",
+        },
         **{"sr": "800x600", "_uip": "203.0.113.9", "_ee": "1", "sct": "3"},
     )
-    assert (found.event, found.user_id, found.anonymous_id, found.session_id) == ("page_view", "anna", "c.1", "77")
+    assert (found.event, found.user_id, found.anonymous_id, found.session_id) == (
+        "page_view",
+        "anna",
+        "c.1",
+        "77",
+    )
     assert found.timestamp == NOW
     assert found.metadata == {
         "url": "https://shop.example/lamps",
@@ -335,14 +426,21 @@ def test_everything_may_be_in_the_query() -> None:
 
 
 def test_a_line_of_the_body_is_an_event_with_the_querys_fields() -> None:
-    lines = {"en": "scroll", "epn.percent_scrolled": "90"}, {"en": "user_engagement", "_et": "900", "dl": "https://b/"}
+    lines = (
+        {"en": "scroll", "epn.percent_scrolled": "90"},
+        {"en": "user_engagement", "_et": "900", "dl": "https://b/"},
+    )
     scroll, dwell = accept(ga4.read(gtag(PAGE, *lines)))
     assert (scroll.event, scroll.metadata) == ("scroll", {"depth": 90, "url": PAGE["dl"]})
     assert (dwell.event, dwell.metadata) == ("dwell", {"dwell_ms": 900, "url": "https://b/"})
 
 
 def test_items_are_in_the_order_of_their_numbers() -> None:
-    items = {"pr10": "idp10~lp9", "pr2": "idp2~nmShade~lnhome", "pr1": "idp1~nmOak lamp~brOakmere~pr49.9~qt2"}
+    items = {
+        "pr10": "idp10~lp9",
+        "pr2": "idp2~nmShade~lnhome",
+        "pr1": "idp1~nmOak lamp~brOakmere~pr49.9~qt2",
+    }
     found = accept(ga4.read(gtag(PAGE | {"en": "view_item_list", "cu": "EUR"} | items)))
     assert [event.product_id for event in found] == ["p1", "p2", "p10"]
     page = {"url": PAGE["dl"], "currency": "EUR"}
@@ -354,7 +452,10 @@ def test_items_are_in_the_order_of_their_numbers() -> None:
 
 
 def test_an_item_in_short() -> None:
-    text = "idp1~nmOak ~~ lamp~brB~cahome~c2lamps~c5e~vadark~pr9~qt1~ds2~cpTEN~lp4~lil1~lnhome~k0color~v0red~k1lost~zz9"
+    text = (
+        "idp1~nmOak ~~ lamp~brB~cahome~c2lamps~c5e~vadark~pr9~qt1~ds2~cpTEN~lp4~lil1~lnhome"
+        "~k0color~v0red~k1lost~zz9"
+    )
     assert item_of(text) == {
         "item_id": "p1",
         "item_name": "Oak ~ lamp",
@@ -412,7 +513,9 @@ NO, ONLY_ADS, ONLY_ANALYTICS = (
         ("gcs=&gcs=what", None),
     ],
 )
-def test_of_a_tags_consent_that_comes_several_times_the_denial_counts(query: str, consent: Any) -> None:
+def test_of_a_tags_consent_that_comes_several_times_the_denial_counts(
+    query: str, consent: Any
+) -> None:
     page = urlencode(PAGE | {"en": "a"})
     of_query = Incoming("GET", "/g/collect", f"{page}&{query}", {}, b"", NOW)
     of_line = Incoming("POST", "/g/collect", page, {}, query.encode(), NOW)
@@ -429,7 +532,8 @@ def test_of_a_visitor_who_agreed_to_nothing_not_even_what_is_wrong_is_kept(line:
     assert (denied.events, denied.rejected, denied.withheld) == ([], [], 1)
 
 
-# ---- ids -------------------------------------------------------------------------------------------------------
+# ---- ids
+# --------------------------------------------------------------------------------------------------
 
 
 def ids(incoming: Incoming) -> list[str]:
@@ -446,7 +550,15 @@ def test_the_same_request_again_has_the_same_ids_whenever_it_comes() -> None:
 
 @pytest.mark.parametrize(
     "other",
-    [{"cid": "c.2"}, {"sid": "78"}, {"_p": "6"}, {"_s": "2"}, {"en": "b"}, {"ep.x": "1"}, {"dl": "https://b/"}],
+    [
+        {"cid": "c.2"},
+        {"sid": "78"},
+        {"_p": "6"},
+        {"_s": "2"},
+        {"en": "b"},
+        {"ep.x": "1"},
+        {"dl": "https://b/"},
+    ],
 )
 def test_events_that_differ_in_anything_have_different_ids(other: dict[str, str]) -> None:
     assert ids(gtag(PAGE | {"en": "a"})) != ids(gtag(PAGE | {"en": "a"} | other))
@@ -458,10 +570,14 @@ def test_the_same_event_twice_in_a_request_is_two() -> None:
 
 
 def test_events_at_two_times_are_two() -> None:
-    assert len({ids(measured({"name": "a", "timestamp_micros": NOW_US - n}))[0] for n in (0, 1000)}) == 2
+    assert (
+        len({ids(measured({"name": "a", "timestamp_micros": NOW_US - n}))[0] for n in (0, 1000)})
+        == 2
+    )
 
 
-# ---- requests --------------------------------------------------------------------------------------------------
+# ---- requests
+# --------------------------------------------------------------------------------------------------
 
 
 def test_the_key_is_the_secret_or_the_measurement_id() -> None:
@@ -477,10 +593,21 @@ def test_a_body_without_events_is_rejected_with_its_key() -> None:
 
 def test_a_bad_event_leaves_the_others() -> None:
     good, *bad = ga4.read(
-        measured({"name": "a"}, 7, {"name": ""}, {"name": "a", "params": []}, {"name": "a", "timestamp_micros": "noon"})
+        measured(
+            {"name": "a"},
+            7,
+            {"name": ""},
+            {"name": "a", "params": []},
+            {"name": "a", "timestamp_micros": "noon"},
+        )
     ).events
     assert good.error is None
-    assert [one.error and one.error.field for one in bad] == ["events", "name", "params", "timestamp_micros"]
+    assert [one.error and one.error.field for one in bad] == [
+        "events",
+        "name",
+        "params",
+        "timestamp_micros",
+    ]
     assert [one.source["events"] for one in bad][:2] == [[7], [{"name": ""}]]
 
 
@@ -523,7 +650,9 @@ def test_a_body_that_is_no_object_is_refused(raw: bytes) -> None:
 
 
 def validate(*events: Any) -> Any:
-    incoming = Incoming("POST", "/debug/mp/collect", "api_secret=secret-1", {}, measured(*events).body, NOW)
+    incoming = Incoming(
+        "POST", "/debug/mp/collect", "api_secret=secret-1", {}, measured(*events).body, NOW
+    )
     reading = ga4.read(incoming)
     assert (reading.events, reading.write_key) == ([], "secret-1")
     answer = ga4.accepted(incoming, Outcome(0))
@@ -555,7 +684,8 @@ def test_consent_of_the_second_consent_mode(gcd: str, consent: Any) -> None:
     assert gtag_event(en="a", gcd=gcd).metadata.get("consent") == consent
 
 
-# ---- answers ---------------------------------------------------------------------------------------------------
+# ---- answers
+# --------------------------------------------------------------------------------------------------
 
 BAD = Rejected(1, InvalidEvent("items[0]", "expected <an> item_id", None))
 
@@ -588,7 +718,9 @@ def test_where_some_was_accepted_it_is_success() -> None:
     assert ga4.accepted(gtag(PAGE), Outcome(1, [BAD])).status == 204
 
 
-@pytest.mark.parametrize(("status", "field"), [(400, "body"), (401, "write_key"), (413, "body"), (429, "rate")])
+@pytest.mark.parametrize(
+    ("status", "field"), [(400, "body"), (401, "write_key"), (413, "body"), (429, "rate")]
+)
 def test_a_refusal_has_the_validation_servers_shape(status: int, field: str) -> None:
     answer = ga4.refused(measured(), Refusal(status, field, "expected better"))
     [message] = json.loads(answer.body)["validationMessages"]
@@ -598,28 +730,43 @@ def test_a_refusal_has_the_validation_servers_shape(status: int, field: str) -> 
     assert set(message) == {"fieldPath", "description", "validationCode"}
 
 
-# ---- whatever comes --------------------------------------------------------------------------------------------
+# ---- whatever comes
+# --------------------------------------------------------------------------------------------
 
 _names = st.sampled_from(
-    "page_view view_item view_item_list select_item purchase login search scroll user_engagement video_start consent"
+    "page_view view_item view_item_list select_item purchase login search scroll user_engagement "
+    "video_start consent"
     " impression".split()
 )
 _keys = st.sampled_from(
-    "items item_id item_name index price value search_term percent_scrolled engagement_time_msec session_id consent"
+    "items item_id item_name index price value search_term percent_scrolled engagement_time_msec "
+    "session_id consent"
     " unmapped traits variant page_location language transaction_id item_list_name user_id".split()
 )
 _json = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_keys | st.text(max_size=5), inner, max_size=4),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(_keys | st.text(max_size=5), inner, max_size=4)
+    ),
     max_leaves=10,
 )
 _params = st.dictionaries(_keys, _json, max_size=6)
-_shared = st.sampled_from("user_id consent user_properties timestamp_micros device ip_override user_agent".split())
+_shared = st.sampled_from(
+    "user_id consent user_properties timestamp_micros device ip_override user_agent".split()
+)
 _fields = st.dictionaries(
     st.sampled_from(
-        "en cid uid sid gcs npa _et dl pr1 pr2 pr201 ep.x ep. epn.x epn. up.a ep.items ep.consent cu".split()
+        "en cid uid sid gcs npa _et dl pr1 pr2 pr201 ep.x ep. epn.x epn. up.a ep.items ep.consent "
+        "cu".split()
     ),
-    _names | st.text(max_size=20) | st.sampled_from(["G100", "G111", "1e999", "-1", "idp~nmX~~~k0~v0", "~~~"]),
+    _names
+    | st.text(max_size=20)
+    | st.sampled_from(["G100", "G111", "1e999", "-1", "idp~nmX~~~k0~v0", "~~~"]),
 )
 
 
@@ -634,28 +781,41 @@ def check(reading: Reading) -> list[str]:
     return refused
 
 
-@given(st.lists(st.fixed_dictionaries({"name": _names | _json, "params": _params | _json}), max_size=3), _json)
+@given(
+    st.lists(
+        st.fixed_dictionaries({"name": _names | _json, "params": _params | _json}), max_size=3
+    ),
+    _json,
+)
 @settings(max_examples=300, deadline=None, derandomize=True)
-def test_whatever_an_event_holds_nothing_but_an_invalid_event_comes_of_it(events: list[Any], time: Any) -> None:
+def test_whatever_an_event_holds_nothing_but_an_invalid_event_comes_of_it(
+    events: list[Any], time: Any
+) -> None:
     check(ga4.read(measured(*events, timestamp_micros=time)))
 
 
 @given(st.dictionaries(_shared, _json, max_size=7))
 @settings(max_examples=200, deadline=None, derandomize=True)
-def test_whatever_a_request_shares_nothing_but_an_invalid_event_comes_of_it(shared: dict[str, Any]) -> None:
+def test_whatever_a_request_shares_nothing_but_an_invalid_event_comes_of_it(
+    shared: dict[str, Any],
+) -> None:
     check(ga4.read(measured({"name": "a", "params": {}}, **shared)))
 
 
 @given(_names, _params)
 @settings(max_examples=300, deadline=None, derandomize=True)
-def test_parameters_of_any_kind_never_make_an_event_that_is_refused(name: str, params: dict[str, Any]) -> None:
+def test_parameters_of_any_kind_never_make_an_event_that_is_refused(
+    name: str, params: dict[str, Any]
+) -> None:
     refused = check(ga4.read(measured({"name": name, "params": params})))
     assert set(refused) <= {"product_id", "session_id"}  # texts that cannot be printed
 
 
 @given(_fields, st.lists(_fields, max_size=3))
 @settings(max_examples=300, deadline=None, derandomize=True)
-def test_whatever_a_tag_sends_nothing_but_an_invalid_event_comes_of_it(query: Any, lines: Any) -> None:
+def test_whatever_a_tag_sends_nothing_but_an_invalid_event_comes_of_it(
+    query: Any, lines: Any
+) -> None:
     check(ga4.read(gtag(PAGE | query, *lines)))
 
 

@@ -41,7 +41,11 @@ WEB = {
 
 
 def incoming(
-    body: Any = b"", path: str = "/track", query: str = "", method: str = "POST", headers: dict[str, str] | None = None
+    body: Any = b"",
+    path: str = "/track",
+    query: str = "",
+    method: str = "POST",
+    headers: dict[str, str] | None = None,
 ) -> Incoming:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     return Incoming(method, path, query, headers or {}, raw, NOW)
@@ -58,7 +62,10 @@ def base64_of(data: Any) -> str:
 
 def event(name: str = "Signed Up", **properties: Any) -> dict[str, Any]:
     base = {"token": "key-1234", "distinct_id": "anna", "time": NOW_S, "$insert_id": "i1"}
-    return {"event": name, "properties": {n: v for n, v in (base | properties).items() if v is not None}}
+    return {
+        "event": name,
+        "properties": {n: v for n, v in (base | properties).items() if v is not None},
+    }
 
 
 def accept(reading: Reading) -> list[Event]:
@@ -90,13 +97,25 @@ def the_event(source: dict[str, Any], **given: Any) -> Event:
 def test_json_forms_and_queries_say_the_same(body: bytes, query: str, method: str) -> None:
     reading = mixpanel.read(incoming(body, "/track/", query, method))
     [found] = accept(reading)
-    assert (found.event, found.user_id, found.event_id, found.timestamp) == ("Signed Up", "anna", "i1", NOW)
+    assert (found.event, found.user_id, found.event_id, found.timestamp) == (
+        "Signed Up",
+        "anna",
+        "i1",
+        NOW,
+    )
     assert reading.write_key == "key-1234"
 
 
 def test_an_event_of_the_browser_has_its_page_device_and_campaign() -> None:
-    found = the_event({"event": "$mp_web_page_view", "properties": WEB | {"current_page_title": "Lamps"}})
-    assert (found.event, found.anonymous_id, found.user_id, found.event_id) == ("page_view", "d1", None, "i1")
+    found = the_event(
+        {"event": "$mp_web_page_view", "properties": WEB | {"current_page_title": "Lamps"}}
+    )
+    assert (found.event, found.anonymous_id, found.user_id, found.event_id) == (
+        "page_view",
+        "d1",
+        None,
+        "i1",
+    )
     assert found.timestamp == NOW + timedelta(milliseconds=250)
     assert found.metadata == {
         "url": "https://shop.example/lamp?utm_source=mail",
@@ -117,10 +136,15 @@ def test_an_event_of_the_browser_has_its_page_device_and_campaign() -> None:
         ({"mp_country_code": "Germany"}, {"country_name": "Germany"}),
         ({"mp_country_code": 7}, {}),
         ({"$country": "Germany"}, {"country_name": "Germany"}),
-        ({"$country": "Germany", "mp_country_code": "DE"}, {"country": "DE", "country_name": "Germany"}),
+        (
+            {"$country": "Germany", "mp_country_code": "DE"},
+            {"country": "DE", "country_name": "Germany"},
+        ),
     ],
 )
-def test_a_country_is_a_code_or_has_another_name(given: dict[str, Any], known: dict[str, str]) -> None:
+def test_a_country_is_a_code_or_has_another_name(
+    given: dict[str, Any], known: dict[str, str]
+) -> None:
     found = the_event(event(**given)).metadata
     assert {name: value for name, value in found.items() if "country" in name} == known
 
@@ -156,7 +180,9 @@ def test_a_time_that_is_none_rejects_the_event(time: Any) -> None:
         ({"distinct_id": "undefined", "$device_id": "d1"}, None, "d1"),
     ],
 )
-def test_accounts_and_browsers_are_told_apart(ids: dict[str, Any], user_id: str, anonymous_id: str) -> None:
+def test_accounts_and_browsers_are_told_apart(
+    ids: dict[str, Any], user_id: str, anonymous_id: str
+) -> None:
     found = the_event(event(**ids))
     assert (found.user_id, found.anonymous_id) == (user_id, anonymous_id)
 
@@ -164,7 +190,10 @@ def test_accounts_and_browsers_are_told_apart(ids: dict[str, Any], user_id: str,
 @pytest.mark.parametrize(
     ("name", "ids"),
     [
-        ("$identify", {"distinct_id": "anna", "$anon_distinct_id": "$device:d1", "$device_id": "d1"}),
+        (
+            "$identify",
+            {"distinct_id": "anna", "$anon_distinct_id": "$device:d1", "$device_id": "d1"},
+        ),
         ("$identify", {"distinct_id": None, "$identified_id": "anna", "$anon_id": "d1"}),
         ("$create_alias", {"distinct_id": "$device:d1", "alias": "anna"}),
         ("$create_alias", {"distinct_id": "d1", "alias": "anna", "time": None, "$insert_id": None}),
@@ -177,9 +206,13 @@ def test_each_way_to_identify_links_account_and_browser(name: str, ids: dict[str
     assert (found.event, found.user_id, found.anonymous_id) == ("identify", "anna", "d1")
 
 
-@pytest.mark.parametrize("given", [None, [], ["anna"], ["anna", "d1", "d2"], ["anna", ""], "ab", [{}, []]])
+@pytest.mark.parametrize(
+    "given", [None, [], ["anna"], ["anna", "d1", "d2"], ["anna", ""], "ab", [{}, []]]
+)
 def test_a_merge_needs_two_ids(given: Any) -> None:
-    [found] = mixpanel.read(incoming(event("$merge", distinct_id=None, **{"$distinct_ids": given}))).events
+    [found] = mixpanel.read(
+        incoming(event("$merge", distinct_id=None, **{"$distinct_ids": given}))
+    ).events
     assert found.error is not None
 
 
@@ -190,7 +223,11 @@ def test_what_the_visitor_agreed_to_goes_with_every_event(name: str) -> None:
 
 
 def test_an_order_is_a_purchase_of_each_product() -> None:
-    source = event("Order Completed", products=[{"sku": "p1", "price": "5"}, {"sku": "p2"}], **{"$current_url": "u"})
+    source = event(
+        "Order Completed",
+        products=[{"sku": "p1", "price": "5"}, {"sku": "p2"}],
+        **{"$current_url": "u"},
+    )
     found = accept(mixpanel.read(incoming(source)))
     assert [(e.event, e.event_id, e.product_id) for e in found] == [
         ("purchase", "i1:0", "p1"),
@@ -202,10 +239,14 @@ def test_an_order_is_a_purchase_of_each_product() -> None:
 def test_an_event_without_an_id_gets_the_same_one_whenever_it_comes() -> None:
     source = event()
     del source["properties"]["$insert_id"]
-    later = Incoming("POST", "/track", "", {}, json.dumps(source).encode(), NOW + timedelta(seconds=9))
+    later = Incoming(
+        "POST", "/track", "", {}, json.dumps(source).encode(), NOW + timedelta(seconds=9)
+    )
     assert the_event(source).event_id == accept(mixpanel.read(later))[0].event_id
     alias = event("$create_alias", alias="anna", time=None, **{"$insert_id": None})
-    later = Incoming("POST", "/track", "", {}, json.dumps(alias).encode(), NOW + timedelta(seconds=9))
+    later = Incoming(
+        "POST", "/track", "", {}, json.dumps(alias).encode(), NOW + timedelta(seconds=9)
+    )
     assert the_event(alias).event_id == accept(mixpanel.read(later))[0].event_id
 
 
@@ -215,10 +256,23 @@ def test_properties_of_the_site_keep_their_names_and_addresses_are_no_switches()
 
 
 def test_a_profile_update_is_an_identify_event_with_traits() -> None:
-    update = {"$token": "key-1234", "$distinct_id": "anna", "$time": NOW_S, "$set": {"plan": "gold"}, "$ip": "0"}
-    reading = mixpanel.read(incoming([update | {"$set_once": {"plan": "tin", "since": 1}}], "/engage/"))
+    update = {
+        "$token": "key-1234",
+        "$distinct_id": "anna",
+        "$time": NOW_S,
+        "$set": {"plan": "gold"},
+        "$ip": "0",
+    }
+    reading = mixpanel.read(
+        incoming([update | {"$set_once": {"plan": "tin", "since": 1}}], "/engage/")
+    )
     [found] = accept(reading)
-    assert (found.event, found.user_id, found.product_id, found.timestamp) == ("identify", "anna", None, NOW)
+    assert (found.event, found.user_id, found.product_id, found.timestamp) == (
+        "identify",
+        "anna",
+        None,
+        NOW,
+    )
     assert found.metadata == {"traits": {"plan": "gold", "since": 1}}
     assert reading.write_key == "key-1234"
 
@@ -228,14 +282,20 @@ def test_the_same_profile_update_has_the_same_id_and_another_has_another() -> No
     first, again = (the_event(update, path="/engage") for _ in range(2))
     other = the_event(update | {"$add": {"visits": 2}}, path="/engage")
     assert first.event_id == again.event_id != other.event_id
-    assert (first.anonymous_id, first.metadata) == ("d1", {"trait_operations": {"add": {"visits": 1}}})
+    assert (first.anonymous_id, first.metadata) == (
+        "d1",
+        {"trait_operations": {"add": {"visits": 1}}},
+    )
 
 
 @pytest.mark.parametrize(
     ("path", "source"),
     [
         ("/engage", {"$token": "key-1234", "$distinct_id": "anna", "$delete": ""}),
-        ("/groups", {"$token": "key-1234", "$group_key": "company", "$group_id": "x", "$set": {"a": 1}}),
+        (
+            "/groups",
+            {"$token": "key-1234", "$group_key": "company", "$group_id": "x", "$set": {"a": 1}},
+        ),
         ("/groups/", "anything"),
     ],
 )
@@ -271,7 +331,9 @@ def test_an_event_of_another_token_is_rejected_without_showing_it() -> None:
         ({}, None),
     ],
 )
-def test_without_a_token_in_an_event_the_request_has_the_key(given: dict[str, Any], key: str | None) -> None:
+def test_without_a_token_in_an_event_the_request_has_the_key(
+    given: dict[str, Any], key: str | None
+) -> None:
     assert mixpanel.read(incoming(event(token=None), "/import", **given)).write_key == key
 
 
@@ -330,7 +392,8 @@ def test_many_small_orders_do_not_become_more_events_than_allowed() -> None:
         sort_events(mixpanel.read(incoming([order] * (MAX_FACTS // 100 + 1))), NOW)
 
 
-# ---- answers ---------------------------------------------------------------------------------------------------
+# ---- answers
+# --------------------------------------------------------------------------------------------------
 
 BAD = Rejected(1, InvalidEvent("properties.time", "expected a Unix time", "<script>"), "i2")
 
@@ -362,7 +425,10 @@ def test_where_nothing_was_good_it_is_a_failure() -> None:
 
 
 def test_a_documented_import_tells_its_records() -> None:
-    assert answer(Outcome(2), path="/import") == (200, {"code": 200, "num_records_imported": 2, "status": "OK"})
+    assert answer(Outcome(2), path="/import") == (
+        200,
+        {"code": 200, "num_records_imported": 2, "status": "OK"},
+    )
     failed = {
         "code": 400,
         "error": "some data points in the request failed validation",
@@ -384,7 +450,11 @@ def test_a_documented_import_tells_its_records() -> None:
 
 
 def test_an_import_of_a_library_is_a_form_and_is_answered_as_tracking_is() -> None:
-    given = {"body": form(event(), verbose="1"), "path": "/import", "headers": {"content-type": FORM}}
+    given = {
+        "body": form(event(), verbose="1"),
+        "path": "/import",
+        "headers": {"content-type": FORM},
+    }
     assert answer(Outcome(1), **given) == (200, {"status": 1, "error": None})
 
 
@@ -394,35 +464,58 @@ def test_refusals_have_mixpanels_shapes() -> None:
     found = mixpanel.refused(incoming(form(event())), refusal)
     assert (found.status, json.loads(found.body)) == (401, {"status": 0, "error": error})
     found = mixpanel.refused(incoming(path="/import"), refusal)
-    assert (found.status, json.loads(found.body)) == (401, {"code": 401, "error": error, "status": "Unauthorized"})
+    assert (found.status, json.loads(found.body)) == (
+        401,
+        {"code": 401, "error": error, "status": "Unauthorized"},
+    )
     assert mixpanel.refused(incoming(method="GET"), refusal).body == b"0"
     assert mixpanel.refused(incoming(method="GET", query="verbose=1"), refusal).body != b"0"
 
 
 def test_no_markup_comes_back() -> None:
-    found = mixpanel.refused(incoming(), Refusal(400, "metadata.<script>", "expected at most 32 levels"))
+    found = mixpanel.refused(
+        incoming(), Refusal(400, "metadata.<script>", "expected at most 32 levels")
+    )
     assert b"<" not in found.body
 
 
-# ---- laws ------------------------------------------------------------------------------------------------------
+# ---- laws
+# --------------------------------------------------------------------------------------------------
 
-scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
-values = st.recursive(scalars, lambda of: st.lists(of, max_size=4) | st.dictionaries(st.text(), of, max_size=4))
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+)
+values = st.recursive(
+    scalars, lambda of: st.lists(of, max_size=4) | st.dictionaries(st.text(), of, max_size=4)
+)
 names = st.sampled_from(
-    "$identify $merge $create_alias Purchase search click Page_Viewed add_to_cart impression Lamp".split()
+    "$identify $merge $create_alias Purchase search click Page_Viewed add_to_cart impression "
+    "Lamp".split()
 )
 property_names = st.sampled_from(
-    "token time distinct_id alias $insert_id $device_id $user_id $distinct_ids $anon_id $identified_id $set $add $ip"
-    " $distinct_id $time $current_url $referrer url title price quantity sku products items cart query variant ip"
+    "token time distinct_id alias $insert_id $device_id $user_id $distinct_ids $anon_id "
+    "$identified_id $set $add $ip"
+    " $distinct_id $time $current_url $referrer url title price quantity sku products items cart "
+    "query variant ip"
     " category position request_id dwell_ms consent $session_id utm_source mp_lib".split()
 )
 properties = st.dictionaries(property_names | st.text(max_size=8), values, max_size=8)
-sources = st.fixed_dictionaries({"event": names | values, "properties": properties | values}) | properties | values
+sources = (
+    st.fixed_dictionaries({"event": names | values, "properties": properties | values})
+    | properties
+    | values
+)
 paths = st.sampled_from(sorted(mixpanel.PATHS))
 
 
 def holds_the_law(given: Incoming) -> None:
-    """Nothing but `InvalidEvent`; each event of ours is taken or refused by the contract; every answer can be made."""
+    """Nothing but `InvalidEvent`; each event of ours is taken or refused by the contract; every
+    answer can be made.
+    """
     refusal = Refusal(400, "body", "expected JSON")
     try:
         reading = mixpanel.read(given)

@@ -23,11 +23,19 @@ LAW = settings(deadline=None, derandomize=True)
 
 
 def event(**fields: Any) -> dict[str, Any]:
-    return {"event_id": "e1", "event": "click", "user_id": "u1", "timestamp": NOW.isoformat(), **fields}
+    return {
+        "event_id": "e1",
+        "event": "click",
+        "user_id": "u1",
+        "timestamp": NOW.isoformat(),
+        **fields,
+    }
 
 
 def took(body: Any) -> Sorted:
-    return sort_events(read_batch(body if isinstance(body, bytes) else json.dumps(body).encode()), NOW)
+    return sort_events(
+        read_batch(body if isinstance(body, bytes) else json.dumps(body).encode()), NOW
+    )
 
 
 def nested(levels: int) -> Any:
@@ -45,8 +53,10 @@ def test_a_denial_is_not_lost_to_a_consent_that_comes_again(name: str) -> None:
         f'{{{name}: {no}, {own[1:-1]}, "consent": {yes}}}',
         f'{{{name}: {no}, "events": [{own}], "consent": {yes}}}',
         f'{{"events": [{{{name}: {no}, {own[1:-1]}, "consent": {yes}}}]}}',
-        f'{{"events": [{{"metadata": {{{name}: {no}}}, {own[1:-1]}, "metadata": {{"consent": {yes}}}}}]}}',
-        f'{{{name}: {{"analytics": false, "analytics": true, "personalization": false}}, "events": [{own}]}}',
+        f'{{"events": [{{"metadata": {{{name}: {no}}}, {own[1:-1]}, "metadata": {{"consent": '
+        f"{yes}}}}}]}}",
+        f'{{{name}: {{"analytics": false, "analytics": true, "personalization": false}}, "events": '
+        f"[{own}]}}",
         f'{{"events": [1, {own}], {name}: {no}, "consent": {yes}}}',
     )
     for body in bodies:
@@ -57,10 +67,17 @@ def test_a_denial_is_not_lost_to_a_consent_that_comes_again(name: str) -> None:
 
 @pytest.mark.parametrize("blanks", [0, 1, 150, 300, 1000])
 def test_nor_do_blanks_between_events_hide_it(blanks: int) -> None:
-    no, yes, blank = json.dumps(DENIED), '{"analytics": true, "personalization": true}', " " * blanks
+    no, yes, blank = (
+        json.dumps(DENIED),
+        '{"analytics": true, "personalization": true}',
+        " " * blanks,
+    )
     own = json.dumps(event(metadata={}))
     twice = own.replace('"metadata": {}', f'"metadata": {{"consent": {no}, "consent": {yes}}}')
-    for body in (f'{{"events": [{blank}{twice}]}}', f'{{"events": [{twice},{blank}{own}{blank}], "sent_at": null}}'):
+    for body in (
+        f'{{"events": [{blank}{twice}]}}',
+        f'{{"events": [{twice},{blank}{own}{blank}], "sent_at": null}}',
+    ):
         found = took(body.encode())
         assert (found.withheld, found.rejected) == (1, []), body
     outer = f'{{"events": [{blank}{own},{blank}{own}], "consent": {no}, "consent": {yes}}}'
@@ -97,19 +114,28 @@ def test_the_text_of_an_event_that_cannot_be_read_is_searched_for_a_denial(
 
 
 def test_a_rejected_event_is_kept_as_its_consent_was_read() -> None:
-    twice = '"consent": {"analytics": true, "personalization": false}, "consent": {"personalization": true}'
-    (rejection,) = took(f'{{"events": [{{"event": 1, "user_id": "u1", {twice}}}]}}'.encode()).rejected
+    twice = (
+        '"consent": {"analytics": true, "personalization": false}, "consent": '
+        '{"personalization": true}'
+    )
+    (rejection,) = took(
+        f'{{"events": [{{"event": 1, "user_id": "u1", {twice}}}]}}'.encode()
+    ).rejected
     assert rejection.payload is not None and not rejection.consent.personalization
     assert json.loads(rejection.payload)["consent"] == {"analytics": True, "personalization": False}
 
 
-# ---- half a character ------------------------------------------------------------------------------------------------
+# ---- half a character
+# ------------------------------------------------------------------------------------------------
 
 
 def test_a_text_that_was_cut_within_an_emoji_takes_neither_itself_nor_its_batch_along() -> None:
     cut = event(event_id="cut", event="search", metadata={"query": "abc\ud83d"})
     found = took({"events": [event(), cut]})
-    assert [(e.event_id, e.metadata.get("query")) for e in found.events] == [("e1", None), ("cut", "abc\ufffd")]
+    assert [(e.event_id, e.metadata.get("query")) for e in found.events] == [
+        ("e1", None),
+        ("cut", "abc\ufffd"),
+    ]
 
 
 def test_a_lone_event_may_be_cut_as_well() -> None:
@@ -118,7 +144,8 @@ def test_a_lone_event_may_be_cut_as_well() -> None:
 
 
 @pytest.mark.parametrize(
-    "json_text", [rb'"\\ud83d"', rb'"\ud83d\ude00"', rb'"\\\\\\ud83d"', rb'"\ud83"', b'"plain"', b""]
+    "json_text",
+    [rb'"\\ud83d"', rb'"\ud83d\ude00"', rb'"\\\\\\ud83d"', rb'"\ud83"', b'"plain"', b""],
 )
 def test_what_holds_no_half_is_left_alone(json_text: bytes) -> None:
     assert mended(json_text) is None
@@ -126,8 +153,12 @@ def test_what_holds_no_half_is_left_alone(json_text: bytes) -> None:
 
 @LAW
 @given(st.text(st.characters(), max_size=12))
-def test_whatever_text_javascript_can_hold_is_read_as_json_and_only_halves_are_changed(text: str) -> None:
-    """What Python writes of such a text is what `JSON.stringify` does: halves as escapes, all else as it is."""
+def test_whatever_text_javascript_can_hold_is_read_as_json_and_only_halves_are_changed(
+    text: str,
+) -> None:
+    """What Python writes of such a text is what `JSON.stringify` does: halves as escapes, all else
+    as it is.
+    """
     units = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     escaped = json.dumps(text).encode()
     whole = read_json(escaped)
@@ -135,7 +166,8 @@ def test_whatever_text_javascript_can_hold_is_read_as_json_and_only_halves_are_c
     assert whole.replace("\ufffd", "") == units.replace("\ufffd", "")
 
 
-# ---- refused, and whose ----------------------------------------------------------------------------------------------
+# ---- refused, and whose
+# ----------------------------------------------------------------------------------------------
 
 
 def test_a_lone_event_that_is_too_deep_is_rejected_by_its_id_as_in_a_batch() -> None:
@@ -144,8 +176,12 @@ def test_a_lone_event_that_is_too_deep_is_rejected_by_its_id_as_in_a_batch() -> 
     assert [r.event_id for r in alone.rejected] == [r.event_id for r in together.rejected] == ["e1"]
 
 
-@pytest.mark.parametrize("stated", [{"consent": DENIED}, {"metadata": {"consent": DENIED, "a": nested(MAX_DEPTH)}}])
-def test_of_a_visitor_who_agreed_to_nothing_no_refused_event_is_kept(stated: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "stated", [{"consent": DENIED}, {"metadata": {"consent": DENIED, "a": nested(MAX_DEPTH)}}]
+)
+def test_of_a_visitor_who_agreed_to_nothing_no_refused_event_is_kept(
+    stated: dict[str, Any],
+) -> None:
     found = took(event(a=nested(MAX_DEPTH), **stated))
     assert (found.events, found.rejected, found.withheld) == ([], [], 1)
 
@@ -155,7 +191,8 @@ def test_nor_one_that_is_too_large() -> None:
     assert (found.rejected, found.withheld) == ([], 1)
 
 
-# ---- sent again ------------------------------------------------------------------------------------------------------
+# ---- sent again
+# --------------------------------------------------------------------------------------------------
 
 
 def test_a_replay_window_asks_for_the_time_of_sending_save_of_history() -> None:

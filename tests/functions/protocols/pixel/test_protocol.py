@@ -32,7 +32,9 @@ def fields(query: str) -> dict[str, Any]:
 
 
 def test_the_contracts_fields_are_taken_and_the_rest_is_metadata() -> None:
-    query = "event=view_product&user_id=u1&product_id=p%201&price=9.5&campaign=spring&key=k&session_id="
+    query = (
+        "event=view_product&user_id=u1&product_id=p%201&price=9.5&campaign=spring&key=k&session_id="
+    )
     assert fields(query) == {
         "event": "view_product",
         "user_id": "u1",
@@ -65,10 +67,16 @@ def test_a_price_that_is_none_is_rejected_by_name() -> None:
         ('consent={"analytics":true}&consent.analytics=false', Consent(False, True)),
         ("consent={}&consent.marketing=maybe&consent.analytics=0", Consent(False, True)),
         ("consent.analytics=false&consent.analytics=true", Consent(False, True)),
-        ("consent.analytics=true&consent.analytics=0&consent.analytics=&consent.analytics=1", Consent(False, True)),
+        (
+            "consent.analytics=true&consent.analytics=0&consent.analytics=&consent.analytics=1",
+            Consent(False, True),
+        ),
         ("consent.analytics=0&consent.analytics=maybe", Consent(False, True)),
         ("consent.analytics=1&consent.analytics=", GRANTED),
-        ('consent={"analytics":0}&consent={"personalization":false}&consent={"analytics":1}', DENIED),
+        (
+            'consent={"analytics":0}&consent={"personalization":false}&consent={"analytics":1}',
+            DENIED,
+        ),
         ('consent={"analytics":false}&consent=yes&consent=', Consent(False, True)),
         ('consent=no&consent={"personalization":0}', Consent(True, False)),
         ("consent=null&consent=&consent=null", GRANTED),
@@ -79,7 +87,11 @@ def test_a_price_that_is_none_is_rejected_by_name() -> None:
 def test_a_visitors_consent_stands_in_the_query(query: str, consent: Consent) -> None:
     found = sort_events(pixel.read(incoming(f"user_id=u1&{query}")), NOW)
     assert found.rejected == []
-    assert (found.consent, found.withheld, len(found.events)) == (consent, consent.is_none, not consent.is_none)
+    assert (found.consent, found.withheld, len(found.events)) == (
+        consent,
+        consent.is_none,
+        not consent.is_none,
+    )
     for event in found.events:
         stated = {"analytics": consent.analytics, "personalization": consent.personalization}
         assert event.metadata.get("consent") in (stated, None if consent.is_full else stated)
@@ -90,18 +102,56 @@ def test_a_visitors_consent_stands_in_the_query(query: str, consent: Consent) ->
     ("query", "field", "expectation"),
     [
         ("consent.analytics=no", "consent.analytics", "expected true, false, 1 or 0"),
-        ("consent.analytics=1&consent.personalization=2", "consent.personalization", "expected true, false, 1 or 0"),
-        ("consent=denied", "consent", 'expected {"analytics": true or false, "personalization": true or false}'),
-        ("consent.analytics=1&consent.analytics=2", "consent.analytics", "expected true, false, 1 or 0"),
-        ("consent=null&consent=false", "consent", 'expected {"analytics": true or false, "personalization": true or'),
-        ("consent=false", "consent", 'expected {"analytics": true or false, "personalization": true or false}'),
-        ("consent=[0,0]", "consent", 'expected {"analytics": true or false, "personalization": true or false}'),
-        ('consent={"analytics":"false"}', "consent", 'expected {"analytics": true or false, "personalization":'),
-        ('consent={"analytic":false}', "consent", 'expected {"analytics": true or false, "personalization": true'),
-        ("consent.analytic=false", "consent", 'expected {"analytics": true or false, "personalization": true or'),
+        (
+            "consent.analytics=1&consent.personalization=2",
+            "consent.personalization",
+            "expected true, false, 1 or 0",
+        ),
+        (
+            "consent=denied",
+            "consent",
+            'expected {"analytics": true or false, "personalization": true or false}',
+        ),
+        (
+            "consent.analytics=1&consent.analytics=2",
+            "consent.analytics",
+            "expected true, false, 1 or 0",
+        ),
+        (
+            "consent=null&consent=false",
+            "consent",
+            'expected {"analytics": true or false, "personalization": true or',
+        ),
+        (
+            "consent=false",
+            "consent",
+            'expected {"analytics": true or false, "personalization": true or false}',
+        ),
+        (
+            "consent=[0,0]",
+            "consent",
+            'expected {"analytics": true or false, "personalization": true or false}',
+        ),
+        (
+            'consent={"analytics":"false"}',
+            "consent",
+            'expected {"analytics": true or false, "personalization":',
+        ),
+        (
+            'consent={"analytic":false}',
+            "consent",
+            'expected {"analytics": true or false, "personalization": true',
+        ),
+        (
+            "consent.analytic=false",
+            "consent",
+            'expected {"analytics": true or false, "personalization": true or',
+        ),
     ],
 )
-def test_a_consent_that_nobody_can_read_is_rejected_by_name(query: str, field: str, expectation: str) -> None:
+def test_a_consent_that_nobody_can_read_is_rejected_by_name(
+    query: str, field: str, expectation: str
+) -> None:
     [rejection] = sort_events(pixel.read(incoming(f"user_id=u1&{query}")), NOW).rejected
     assert rejection.error.field == field
     assert rejection.error.reason.startswith(expectation)
@@ -112,7 +162,9 @@ def test_what_can_be_read_of_a_consent_counts_of_the_rejected_event() -> None:
     [rejection] = sort_events(pixel.read(incoming(query)), NOW).rejected
     assert (rejection.error.field, rejection.payload) == ("consent.personalization", None)
     asks_first = Terms(privacy=Privacy(default=DENIED))
-    [rejection] = sort_events(pixel.read(incoming("user_id=u1&consent.analytics=yes")), NOW, asks_first).rejected
+    [rejection] = sort_events(
+        pixel.read(incoming("user_id=u1&consent.analytics=yes")), NOW, asks_first
+    ).rejected
     assert (rejection.error.field, rejection.payload) == ("consent.analytics", None)
 
 
@@ -144,7 +196,9 @@ def test_a_query_of_any_length_costs_little() -> None:
         pixel.read(incoming("a=1&" * 100_000))
 
 
-def test_the_image_comes_with_good_events_and_bad_ones(client: httpx.Client, topics: Topics) -> None:
+def test_the_image_comes_with_good_events_and_bad_ones(
+    client: httpx.Client, topics: Topics
+) -> None:
     for query, status in (("event=open&anonymous_id=a1", 200), ("event=open", 200), ("%ff", 400)):
         answer = client.get(f"/v1/pixel.gif?{query}")
         assert (answer.status_code, answer.headers["content-type"]) == (status, "image/gif")

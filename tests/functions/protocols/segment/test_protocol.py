@@ -23,7 +23,14 @@ from pipeline.core.privacy.signals import Signal
 
 NOW = datetime(2025, 1, 1, 12, tzinfo=UTC)
 EARLIER = "2025-01-01T11:59:00.000Z"
-LAMP = {"product_id": "p1", "sku": "L-1", "name": "Lamp", "category": "lamps", "brand": "Oakmere", "price": 20}
+LAMP = {
+    "product_id": "p1",
+    "sku": "L-1",
+    "name": "Lamp",
+    "category": "lamps",
+    "brand": "Oakmere",
+    "price": 20,
+}
 
 
 def incoming(body: Any, path: str = "/v1/batch", query: str = "", **headers: str) -> Incoming:
@@ -49,7 +56,11 @@ def accept(reading: Reading) -> list[Event]:
         if one.error is not None:
             raise one.error
     history = reading.history
-    return [accept_event(dict(f), ingest_time=NOW, backfill=history) for one in reading.events for f in one.facts]
+    return [
+        accept_event(dict(f), ingest_time=NOW, backfill=history)
+        for one in reading.events
+        for f in one.facts
+    ]
 
 
 def events_of(source: dict[str, Any]) -> list[Event]:
@@ -68,12 +79,18 @@ def the_error(source: Any) -> InvalidEvent:
     return found.error
 
 
-# ---- who, when, which ------------------------------------------------------------------------------------------
+# ---- who, when, which
+# ------------------------------------------------------------------------------------------
 
 
 def test_an_event_keeps_its_id_time_visitor_and_properties() -> None:
     found = the_event(track("Signed Up", {"plan": "gold", "seats": 3}, anonymousId="a1"))
-    assert (found.event, found.event_id, found.user_id, found.anonymous_id) == ("Signed Up", "m1", "anna", "a1")
+    assert (found.event, found.event_id, found.user_id, found.anonymous_id) == (
+        "Signed Up",
+        "m1",
+        "anna",
+        "a1",
+    )
     assert found.timestamp == NOW - timedelta(minutes=1)
     assert found.metadata == {"plan": "gold", "seats": 3}
 
@@ -86,10 +103,15 @@ def test_an_id_that_is_nobodys_is_none(given: Any) -> None:
 
 
 def test_a_denial_is_not_lost_to_a_consent_that_comes_again() -> None:
-    agreed = [{"consent": {"categoryPreferences": {"Analytics": said, "Advertising": False}}} for said in (False, True)]
+    agreed = [
+        {"consent": {"categoryPreferences": {"Analytics": said, "Advertising": False}}}
+        for said in (False, True)
+    ]
     no, yes = map(json.dumps, agreed)
     body = f'{{"event": "Lit", "userId": "u1", "context": {no}, "context": {yes}}}'
-    found = sort_events(segment.read(Incoming("POST", "/v1/track", "", {}, body.encode(), NOW)), NOW)
+    found = sort_events(
+        segment.read(Incoming("POST", "/v1/track", "", {}, body.encode(), NOW)), NOW
+    )
     assert (found.events, found.withheld) == ([], 1)
 
 
@@ -119,7 +141,16 @@ def test_times_are_read_as_sdks_write_them(given: str, read: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", ["noon", 1735732800000, True, [], {}, "2025-01-01T11:59:00Z" + "0" * 40, "0001-01-01T00:00:00+14:00"]
+    "given",
+    [
+        "noon",
+        1735732800000,
+        True,
+        [],
+        {},
+        "2025-01-01T11:59:00Z" + "0" * 40,
+        "0001-01-01T00:00:00+14:00",
+    ],
 )
 def test_what_is_no_time_is_an_error(given: Any) -> None:
     assert the_error(track("Signed Up", timestamp=given)).field == "timestamp"
@@ -133,27 +164,39 @@ def test_the_time_of_the_clock_that_sent_at_is_told_by_counts() -> None:
     times = {"originalTimestamp": "2025-01-01T10:00:00Z", "timestamp": "2025-01-01T11:00:00Z"}
     sent_on = times | {"receivedAt": "2025-01-01T11:00:01Z"}
     assert the_event(track("A", **sent_on)).timestamp == NOW - timedelta(hours=1)
-    assert the_event(track("A", **sent_on, sentAt="2025-01-01T10:00:01Z")).timestamp == NOW - timedelta(hours=2)
+    assert the_event(
+        track("A", **sent_on, sentAt="2025-01-01T10:00:01Z")
+    ).timestamp == NOW - timedelta(hours=2)
     [found] = accept(segment.read(batch(track("A", **sent_on), sentAt="2025-01-01T10:00:01Z")))
     assert found.timestamp == NOW - timedelta(hours=2)
 
 
 def test_the_time_that_a_back_end_sets_counts_before_that_of_its_sdk() -> None:
     times = {"originalTimestamp": "2025-01-01T11:59:00Z", "timestamp": "2025-01-01T09:00:00Z"}
-    assert the_event(track("A", **times, sentAt="2025-01-01T11:59:01Z")).timestamp == NOW - timedelta(hours=3)
+    assert the_event(
+        track("A", **times, sentAt="2025-01-01T11:59:01Z")
+    ).timestamp == NOW - timedelta(hours=3)
 
 
 def test_the_batch_says_when_it_was_sent_and_so_may_each_message() -> None:
-    reading = segment.read(batch(track("A", sentAt="2025-01-01T10:00:01Z"), track("B"), sentAt="2025-01-01T10:00:02Z"))
+    reading = segment.read(
+        batch(track("A", sentAt="2025-01-01T10:00:01Z"), track("B"), sentAt="2025-01-01T10:00:02Z")
+    )
     assert reading.sent_at == NOW - timedelta(hours=2) + timedelta(seconds=2)
     first, second = reading.events
-    assert (first.sent_at, second.sent_at) == (NOW - timedelta(hours=2) + timedelta(seconds=1), None)
+    assert (first.sent_at, second.sent_at) == (
+        NOW - timedelta(hours=2) + timedelta(seconds=1),
+        None,
+    )
     assert segment.read(batch(sentAt="noon")).sent_at is None
 
 
 def test_a_message_without_an_id_has_the_same_one_when_it_is_sent_again() -> None:
     bare = track("Signed Up", messageId=None)
-    first, again = the_event(bare | {"sentAt": EARLIER}), the_event(bare | {"sentAt": "2025-01-01T11:59:30Z"})
+    first, again = (
+        the_event(bare | {"sentAt": EARLIER}),
+        the_event(bare | {"sentAt": "2025-01-01T11:59:30Z"}),
+    )
     other = the_event(bare | {"event": "Signed Out"})
     assert first.event_id == again.event_id != other.event_id
 
@@ -184,18 +227,29 @@ def test_ids_of_any_length_stay_within_bounds_and_apart(length: int) -> None:
 def test_the_session_is_that_of_the_context_or_of_amplitude() -> None:
     assert the_event(track("A", context={"sessionId": 1735732800})).session_id == "1735732800"
     for name in ("Amplitude", "Actions Amplitude"):
-        assert the_event(track("A", integrations={name: {"session_id": 1735732800000}})).session_id == "1735732800000"
-    assert the_event(track("A", integrations={"Amplitude": {"session_id": -1}, "All": False})).session_id is None
+        assert (
+            the_event(track("A", integrations={name: {"session_id": 1735732800000}})).session_id
+            == "1735732800000"
+        )
+    assert (
+        the_event(
+            track("A", integrations={"Amplitude": {"session_id": -1}, "All": False})
+        ).session_id
+        is None
+    )
     [found] = accept(segment.read(batch(track("A"), integrations={"Amplitude": {"session_id": 7}})))
     assert found.session_id == "7"
 
 
-# ---- calls -----------------------------------------------------------------------------------------------------
+# ---- calls
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["/v1/page", "/v1/p"])
 def test_a_page_has_its_address_title_and_referrer(path: str) -> None:
-    """As analytics-next sends it: what it says of the page stands in the properties and in the context."""
+    """As analytics-next sends it: what it says of the page stands in the properties and in the
+    context.
+    """
     page = {
         "path": "/lamps",
         "referrer": "",
@@ -225,7 +279,10 @@ def test_a_page_has_its_address_title_and_referrer(path: str) -> None:
 
 
 def test_a_screen_has_its_name_for_a_title() -> None:
-    assert the_event(message("screen", name="Cart")).metadata == {"title": "Cart", "screen_name": "Cart"}
+    assert the_event(message("screen", name="Cart")).metadata == {
+        "title": "Cart",
+        "screen_name": "Cart",
+    }
     titled = the_event(message("screen", name="Cart", properties={"title": "Your cart"}))
     assert titled.metadata == {"title": "Your cart", "screen_name": "Cart"}
 
@@ -234,7 +291,10 @@ def test_an_identify_has_the_traits_wherever_they_stand() -> None:
     found = the_event(message("identify", anonymousId="a1", traits={"plan": "gold"}))
     assert (found.event, found.user_id, found.anonymous_id) == ("identify", "anna", "a1")
     assert found.metadata == {"traits": {"plan": "gold"}}
-    assert the_event(message("identify", context={"traits": {"plan": "gold"}})).metadata == found.metadata
+    assert (
+        the_event(message("identify", context={"traits": {"plan": "gold"}})).metadata
+        == found.metadata
+    )
 
 
 def test_an_alias_ties_who_it_was_to_who_it_is() -> None:
@@ -246,7 +306,10 @@ def test_an_alias_ties_who_it_was_to_who_it_is() -> None:
 
 def test_a_group_is_an_event_of_its_own() -> None:
     found = the_event(message("group", groupId=7, traits={"name": "Oakmere"}))
-    assert (found.event, found.metadata) == ("group", {"group_id": "7", "traits": {"name": "Oakmere"}})
+    assert (found.event, found.metadata) == (
+        "group",
+        {"group_id": "7", "traits": {"name": "Oakmere"}},
+    )
     assert the_error(message("group")).field == "groupId"
 
 
@@ -254,7 +317,11 @@ def test_a_group_is_an_event_of_its_own() -> None:
 def test_every_call_has_a_path_and_a_short_one(kind: str) -> None:
     body = message("nonsense", event="A", previousId="a1", groupId="g1")
     whole = accept(segment.read(incoming(body, f"/v1/{kind}")))
-    assert whole == accept(segment.read(incoming(body, f"/v1/{kind[0]}"))) == events_of(body | {"type": kind})
+    assert (
+        whole
+        == accept(segment.read(incoming(body, f"/v1/{kind[0]}")))
+        == events_of(body | {"type": kind})
+    )
 
 
 @pytest.mark.parametrize("kind", [None, "merge", 7, {}, "Track"])
@@ -267,7 +334,8 @@ def test_a_track_needs_its_event(event: Any) -> None:
     assert the_error(track("A") | {"event": event}).field == "event"
 
 
-# ---- e-commerce ------------------------------------------------------------------------------------------------
+# ---- e-commerce
+# ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -287,7 +355,9 @@ def test_a_track_needs_its_event(event: Any) -> None:
     ],
 )
 def test_product_events_are_ours(name: str, event: str) -> None:
-    found = the_event(track(name, LAMP | {"quantity": "2", "variant": "red", "url": "https://shop.example/p1"}))
+    found = the_event(
+        track(name, LAMP | {"quantity": "2", "variant": "red", "url": "https://shop.example/p1"})
+    )
     assert (found.event, found.product_id) == (event, "p1")
     assert found.metadata == {
         "sku": "L-1",
@@ -333,16 +403,36 @@ def test_an_order_is_a_purchase_of_each_product() -> None:
         "discount": 1,
         "coupon": "SPRING",
         "currency": "EUR",
-        "products": [LAMP | {"quantity": 2, "coupon": "LAMPS"}, {"sku": 7, "price": "12.50", "discount": "3"}],
+        "products": [
+            LAMP | {"quantity": 2, "coupon": "LAMPS"},
+            {"sku": 7, "price": "12.50", "discount": "3"},
+        ],
     }
     context = {"page": {"url": "https://shop.example/thanks"}, "screen": {"width": 100}}
     first, second = events_of(track("Order Completed", order, context=context))
     assert (first.event_id, second.event_id) == ("m1:0", "m1:1")
-    assert (first.event, first.product_id, second.event, second.product_id) == ("purchase", "p1", "purchase", "7")
-    shared = {"url": "https://shop.example/thanks", "order_id": "o1", "order_value": 52.5, "currency": "EUR"}
+    assert (first.event, first.product_id, second.event, second.product_id) == (
+        "purchase",
+        "p1",
+        "purchase",
+        "7",
+    )
+    shared = {
+        "url": "https://shop.example/thanks",
+        "order_id": "o1",
+        "order_value": 52.5,
+        "currency": "EUR",
+    }
     assert second.metadata == shared | {"price": 12.5, "discount": 3, "coupon": "SPRING"}
     of_the_order = {"revenue": 50, "order_shipping": 2, "order_tax": 0.5, "order_discount": 1}
-    of_the_lamp = {"sku": "L-1", "title": "Lamp", "category": "lamps", "brand": "Oakmere", "price": 20, "quantity": 2}
+    of_the_lamp = {
+        "sku": "L-1",
+        "title": "Lamp",
+        "category": "lamps",
+        "brand": "Oakmere",
+        "price": 20,
+        "quantity": 2,
+    }
     around = {"context": {"screen": {"width": 100}}}
     assert first.metadata == shared | of_the_order | of_the_lamp | around | {"coupon": "LAMPS"}
 
@@ -351,9 +441,13 @@ def test_an_order_of_one_product_keeps_the_messages_id() -> None:
     assert the_event(track("Order Completed", {"products": [LAMP]})).event_id == "m1"
 
 
-@pytest.mark.parametrize("nameless", [{}, {"product_id": ""}, {"product_id": {}, "price": 3}, None, [], ""])
+@pytest.mark.parametrize(
+    "nameless", [{}, {"product_id": ""}, {"product_id": {}, "price": 3}, None, [], ""]
+)
 def test_a_product_without_an_id_stays_with_the_rest_of_its_order(nameless: Any) -> None:
-    first, second = events_of(track("Order Completed", {"products": [nameless, "p1", {"sku": "p2"}]}))
+    first, second = events_of(
+        track("Order Completed", {"products": [nameless, "p1", {"sku": "p2"}]})
+    )
     assert (first.product_id, second.product_id) == ("p1", "p2")
     assert first.metadata == {"products_without_id": [nameless]}
     assert second.metadata == {}
@@ -373,11 +467,24 @@ def test_a_list_that_was_viewed_is_an_impression_of_each_product() -> None:
         "list_id": "hot",
         "category": "lamps",
         "sorts": ["price"],
-        "products": [{"product_id": "p1", "position": 1}, {"product_id": "p2", "position": "2", "category": "oak"}],
+        "products": [
+            {"product_id": "p1", "position": 1},
+            {"product_id": "p2", "position": "2", "category": "oak"},
+        ],
     }
     first, second = events_of(track("Product List Viewed", properties))
-    assert (first.event, first.product_id, second.event, second.product_id) == ("impression", "p1", "impression", "p2")
-    assert first.metadata == {"placement": "hot", "category": "lamps", "position": 0, "sorts": ["price"]}
+    assert (first.event, first.product_id, second.event, second.product_id) == (
+        "impression",
+        "p1",
+        "impression",
+        "p2",
+    )
+    assert first.metadata == {
+        "placement": "hot",
+        "category": "lamps",
+        "position": 0,
+        "sorts": ["price"],
+    }
     assert second.metadata == {"placement": "hot", "category": "oak", "position": 1}
 
 
@@ -397,7 +504,9 @@ def test_a_price_that_is_none_is_kept_apart(price: Any) -> None:
 
 
 def test_what_is_unmapped_of_an_order_and_of_its_product_is_all_kept() -> None:
-    [found] = events_of(track("Order Completed", {"total": -1, "products": [{"sku": "p1", "price": "free"}]}))
+    [found] = events_of(
+        track("Order Completed", {"total": -1, "products": [{"sku": "p1", "price": "free"}]})
+    )
     assert found.metadata == {"unmapped": {"order_value": -1, "price": "free"}}
 
 
@@ -413,14 +522,22 @@ def test_a_search_has_its_query(given: str) -> None:
 
 def test_a_click_on_a_button_names_no_product() -> None:
     found = the_event(track("Button Clicked", {"id": "buy", "name": "Buy"}))
-    assert (found.event, found.product_id, found.metadata) == ("click", None, {"id": "buy", "name": "Buy"})
+    assert (found.event, found.product_id, found.metadata) == (
+        "click",
+        None,
+        {"id": "buy", "name": "Buy"},
+    )
     assert the_event(track("Button Clicked", {"id": "buy", "sku": "p1"})).product_id == "p1"
     assert the_event(track("Product Clicked", {"id": "p1"})).product_id == "p1"
 
 
-@pytest.mark.parametrize("name", ["Scroll Depth", "Cart Viewed", "Checkout Started", "Product Shared", "x" * 256])
+@pytest.mark.parametrize(
+    "name", ["Scroll Depth", "Cart Viewed", "Checkout Started", "Product Shared", "x" * 256]
+)
 def test_what_we_do_not_know_is_kept_under_its_own_name(name: str) -> None:
-    found = the_event(track(name, {"product_id": "p1", "depth": 50, "products": [{"sku": "p2"}], "variant": "b"}))
+    found = the_event(
+        track(name, {"product_id": "p1", "depth": 50, "products": [{"sku": "p2"}], "variant": "b"})
+    )
     assert (found.event, found.product_id) == (name, "p1")
     assert found.metadata == {"depth": 50, "products": [{"sku": "p2"}], "product_variant": "b"}
 
@@ -437,7 +554,13 @@ def test_what_we_do_not_know_is_kept_under_its_own_name(name: str) -> None:
     ],
 )
 def test_video_events_are_media_events_of_what_plays(name: str, event: str) -> None:
-    film = {"session_id": "v1", "content_asset_id": "film-1", "title": "Oak", "position": 12, "total_length": "90"}
+    film = {
+        "session_id": "v1",
+        "content_asset_id": "film-1",
+        "title": "Oak",
+        "position": 12,
+        "total_length": "90",
+    }
     found = the_event(track(name, film, context={"page": {"title": "Films"}}))
     assert (found.event, found.session_id) == (event, None)
     if event != name:
@@ -453,10 +576,13 @@ def test_video_events_are_media_events_of_what_plays(name: str, event: str) -> N
 
 def test_a_playback_of_one_film_is_of_that_film() -> None:
     assert the_event(track("Video Playback Started", {"content_asset_ids": [7]})).product_id == "7"
-    assert the_event(track("Video Playback Started", {"content_asset_ids": [7, 8]})).product_id is None
+    assert (
+        the_event(track("Video Playback Started", {"content_asset_ids": [7, 8]})).product_id is None
+    )
 
 
-# ---- context ---------------------------------------------------------------------------------------------------
+# ---- context
+# --------------------------------------------------------------------------------------------------
 
 
 def test_the_context_is_metadata_under_our_names_and_nothing_of_it_is_lost() -> None:
@@ -465,7 +591,14 @@ def test_the_context_is_metadata_under_our_names_and_nothing_of_it_is_lost() -> 
         "locale": "en-GB",
         "timezone": "Europe/London",
         "userAgent": "Mozilla/5.0",
-        "campaign": {"name": "spring", "source": "mail", "medium": "email", "term": "t", "content": "c", "id": "7"},
+        "campaign": {
+            "name": "spring",
+            "source": "mail",
+            "medium": "email",
+            "term": "t",
+            "content": "c",
+            "id": "7",
+        },
         "app": {"name": "Shop", "version": "1.2", "build": 7},
         "device": {"type": "ios", "model": "iPhone", "manufacturer": "Apple", "id": "d1"},
         "os": {"name": "iOS", "version": 17},
@@ -511,10 +644,15 @@ def test_the_context_is_metadata_under_our_names_and_nothing_of_it_is_lost() -> 
 
 def test_a_batchs_context_is_that_of_its_messages_where_they_have_none() -> None:
     reading = segment.read(
-        batch(track("A"), track("B", context={"locale": "de"}), context={"locale": "en", "ip": "::1"})
+        batch(
+            track("A"), track("B", context={"locale": "de"}), context={"locale": "en", "ip": "::1"}
+        )
     )
     first, second = accept(reading)
-    assert (first.metadata, second.metadata) == ({"language": "en", "ip": "::1"}, {"language": "de", "ip": "::1"})
+    assert (first.metadata, second.metadata) == (
+        {"language": "en", "ip": "::1"},
+        {"language": "de", "ip": "::1"},
+    )
 
 
 @pytest.mark.parametrize(
@@ -535,7 +673,9 @@ def test_a_batchs_context_is_that_of_its_messages_where_they_have_none() -> None
     ],
 )
 def test_consent_is_what_the_categories_say(categories: Any, consent: Any) -> None:
-    [one] = segment.read(batch(track("A", context={"consent": {"categoryPreferences": categories}}))).events
+    [one] = segment.read(
+        batch(track("A", context={"consent": {"categoryPreferences": categories}}))
+    ).events
     assert one.facts[0]["metadata"].get("consent") == consent
 
 
@@ -554,7 +694,9 @@ def test_every_product_of_an_order_has_the_consent() -> None:
 )
 def test_rudderstacks_consent_is_read_as_well(management: Any, consent: tuple[bool, bool]) -> None:
     found = the_event(track("A", context={"consentManagement": management}))
-    assert found.metadata["consent"] == dict(zip(("analytics", "personalization"), consent, strict=True))
+    assert found.metadata["consent"] == dict(
+        zip(("analytics", "personalization"), consent, strict=True)
+    )
 
 
 @pytest.mark.parametrize(
@@ -584,11 +726,14 @@ def test_a_consent_that_cannot_be_read_is_an_error_and_its_letter_personalizes_n
     }
     both = sort_events(segment.read(batch(track("A"), context=denied | context)), NOW)
     assert both.rejected[0].payload is None
-    everywhere = sort_events(segment.read(batch(track("A"), context=context)), NOW, Terms(signal=Signal.DNT))
+    everywhere = sort_events(
+        segment.read(batch(track("A"), context=context)), NOW, Terms(signal=Signal.DNT)
+    )
     assert everywhere.rejected[0].payload is None
 
 
-# ---- requests --------------------------------------------------------------------------------------------------
+# ---- requests
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -611,7 +756,15 @@ def test_the_write_key_is_read_wherever_sdks_put_it(
 
 
 def test_one_bad_message_leaves_the_others() -> None:
-    sources = [track("A"), 7, None, [], track("B", properties=[]), track("C", context="x"), track("D")]
+    sources = [
+        track("A"),
+        7,
+        None,
+        [],
+        track("B", properties=[]),
+        track("C", context="x"),
+        track("D"),
+    ]
     found = segment.read(batch(*sources)).events
     assert [index for index, one in enumerate(found) if one.error is None] == [0, 6]
     assert [one.source for one in found] == sources
@@ -623,7 +776,9 @@ def test_a_message_of_64_kb_is_too_large_and_leaves_the_others() -> None:
 
 
 def test_history_is_imported_by_its_own_path() -> None:
-    reading = segment.read(incoming({"batch": [track("A", timestamp="2019-10-01T00:00:00Z")]}, "/v1/import"))
+    reading = segment.read(
+        incoming({"batch": [track("A", timestamp="2019-10-01T00:00:00Z")]}, "/v1/import")
+    )
     assert reading.history
     assert accept(reading)[0].timestamp == datetime(2019, 10, 1, tzinfo=UTC)
     assert not segment.read(batch(track("A"))).history
@@ -645,8 +800,12 @@ def test_what_is_no_json_object_cannot_be_read(body: bytes) -> None:
 
 
 def test_a_place_in_a_slate_of_ours_is_counted_as_we_told_it() -> None:
-    """The specification's first place is 1; a site has those of our slates from us, who count from 0."""
-    [clicked] = events_of(track("Product Clicked", {"product_id": "p1", "position": 2, "request_id": "r1"}))
+    """The specification's first place is 1; a site has those of our slates from us, who count from
+    0.
+    """
+    [clicked] = events_of(
+        track("Product Clicked", {"product_id": "p1", "position": 2, "request_id": "r1"})
+    )
     assert clicked.metadata == {"position": 2, "request_id": "r1"}
     [elsewhere] = events_of(track("Product Clicked", {"product_id": "p1", "position": 2}))
     assert elsewhere.metadata == {"position": 1}
@@ -670,7 +829,10 @@ def test_a_batch_has_so_many_events_at_most(count: int) -> None:
 
 def test_a_request_has_so_many_products_at_most() -> None:
     order = track("Order Completed", {"products": list(map(str, range(100)))})
-    assert sort_events(segment.read(batch(*[order] * (MAX_FACTS // 100))), NOW).accepted == MAX_FACTS // 100
+    assert (
+        sort_events(segment.read(batch(*[order] * (MAX_FACTS // 100))), NOW).accepted
+        == MAX_FACTS // 100
+    )
     with pytest.raises(InvalidEvent, match="events: expected at most"):
         sort_events(segment.read(batch(*[order] * (MAX_FACTS // 100 + 1))), NOW)
 
@@ -679,11 +841,14 @@ def test_a_request_has_so_many_products_at_most() -> None:
 def test_what_a_batch_says_for_all_of_its_messages_is_bounded_by_their_number(shared: str) -> None:
     told = {shared: {"x": "y" * (MAX_SHARED_BYTES // 400)}}
     assert len(segment.read(batch(*[track("A")] * 300, **told)).events) == 300
-    with pytest.raises(InvalidEvent, match=r"events: expected at most .* bytes with what they share"):
+    with pytest.raises(
+        InvalidEvent, match=r"events: expected at most .* bytes with what they share"
+    ):
         segment.read(batch(*[track("A")] * 400, **told))
 
 
-# ---- answers ---------------------------------------------------------------------------------------------------
+# ---- answers
+# --------------------------------------------------------------------------------------------------
 
 
 def test_success_is_200_and_says_so() -> None:
@@ -696,7 +861,11 @@ def test_success_is_200_and_says_so() -> None:
 def test_where_every_event_was_rejected_it_is_400_and_says_why() -> None:
     answer = segment.accepted(batch(), Outcome(0, [Rejected(0, InvalidEvent("event", "required"))]))
     assert answer.status == 400
-    assert json.loads(answer.body) == {"success": False, "code": "invalid_request", "message": "event: required"}
+    assert json.loads(answer.body) == {
+        "success": False,
+        "code": "invalid_request",
+        "message": "event: required",
+    }
 
 
 @pytest.mark.parametrize(
@@ -712,34 +881,57 @@ def test_where_every_event_was_rejected_it_is_400_and_says_why() -> None:
 def test_a_refusal_has_a_code_and_a_message(status: int, code: str) -> None:
     answer = segment.refused(batch(), Refusal(status, "body", "expected <JSON>"))
     assert answer.status == status
-    assert json.loads(answer.body) == {"success": False, "code": code, "message": "body: expected <JSON>"}
+    assert json.loads(answer.body) == {
+        "success": False,
+        "code": code,
+        "message": "body: expected <JSON>",
+    }
     assert b"<" not in answer.body
 
 
-# ---- laws ------------------------------------------------------------------------------------------------------
+# ---- laws
+# --------------------------------------------------------------------------------------------------
 
-scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
-values = st.recursive(scalars, lambda of: st.lists(of, max_size=4) | st.dictionaries(st.text(), of, max_size=4))
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+)
+values = st.recursive(
+    scalars, lambda of: st.lists(of, max_size=4) | st.dictionaries(st.text(), of, max_size=4)
+)
 property_names = st.sampled_from(
-    "product_id productId sku id name title url price quantity category variant position products list_id list_price"
-    " total revenue value tax discount coupon currency consent query placement request_id dwell_ms content_asset_id"
+    "product_id productId sku id name title url price quantity category variant position products "
+    "list_id list_price"
+    " total revenue value tax discount coupon currency consent query placement request_id dwell_ms "
+    "content_asset_id"
     " content_asset_ids total_length unmapped referrer context traits".split()
 )
 properties = st.recursive(
     st.dictionaries(property_names | st.text(max_size=8), values, max_size=6),
-    lambda of: st.fixed_dictionaries({"products": st.lists(of | values, max_size=4), "order_id": values}),
+    lambda of: st.fixed_dictionaries(
+        {"products": st.lists(of | values, max_size=4), "order_id": values}
+    ),
     max_leaves=6,
 )
 contexts = st.dictionaries(
     st.sampled_from(
-        "page campaign app device os library location locale userAgent ip timezone sessionId consent consentManagement"
+        "page campaign app device os library location locale userAgent ip timezone sessionId "
+        "consent consentManagement"
         " traits".split()
     ),
     values
     | st.dictionaries(
-        st.sampled_from("name url title version latitude categoryPreferences".split()), values, max_size=4
+        st.sampled_from("name url title version latitude categoryPreferences".split()),
+        values,
+        max_size=4,
     )
-    | st.dictionaries(st.sampled_from("allowedConsentIds deniedConsentIds".split()), values | st.just(["analytics"])),
+    | st.dictionaries(
+        st.sampled_from("allowedConsentIds deniedConsentIds".split()),
+        values | st.just(["analytics"]),
+    ),
     max_size=6,
 )
 names = st.sampled_from(
@@ -782,7 +974,9 @@ paths = st.sampled_from(sorted(segment.PATHS))
 
 
 def holds_the_law(given: Incoming) -> None:
-    """Nothing but `InvalidEvent`; each event of ours is taken or refused by the contract; every answer can be made."""
+    """Nothing but `InvalidEvent`; each event of ours is taken or refused by the contract; every
+    answer can be made.
+    """
     refusal = Refusal(400, "body", "expected JSON")
     try:
         reading = segment.read(given)
@@ -813,7 +1007,9 @@ def test_any_bytes_are_events_or_errors(body: bytes, query: str, path: str) -> N
 
 @given(
     names,
-    st.dictionaries(property_names.filter(lambda n: n != "sku" and "id" not in n.lower()), values, max_size=8),
+    st.dictionaries(
+        property_names.filter(lambda n: n != "sku" and "id" not in n.lower()), values, max_size=8
+    ),
     contexts,
 )
 @settings(max_examples=500, deadline=None, derandomize=True)

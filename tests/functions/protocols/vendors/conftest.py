@@ -12,7 +12,11 @@ from tests.stack import Stack
 
 
 @pytest.fixture
-def page(browser: Browser, collector_stack: Stack, request: pytest.FixtureRequest) -> Iterator[Page]:
+def page(
+    browser: Browser, collector_stack: Stack, request: pytest.FixtureRequest
+) -> Iterator[Page]:
     """A page of the shop with the vendor's script, which reaches the collector."""
-    with shop_page(browser, request.module.SCRIPT, collector_stack.env["FRESHET_COLLECTOR_URL"]) as page:
+    with shop_page(
+        browser, request.module.SCRIPT, collector_stack.env["FRESHET_COLLECTOR_URL"]
+    ) as page:
         yield page

@@ -1,4 +1,6 @@
-"""A vendor's SDK for Node, run as its back end would: the SDK is real, and so is the collector it talks to."""
+"""A vendor's SDK for Node, run as its back end would: the SDK is real, and so is the collector it
+talks to.
+"""
 
 from __future__ import annotations
 
@@ -39,6 +41,14 @@ def run_node(script: str, *arguments: str) -> Ran:
     env = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     command = ["node", "-e", f"{tell}\n{script}", *arguments]
     done = subprocess.run(
-        command, cwd=NODE_MODULES.parent, env=env, capture_output=True, text=True, timeout=DEADLINE_S, check=False
+        command,
+        cwd=NODE_MODULES.parent,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
     )
-    return Ran(done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr)
+    return Ran(
+        done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
+    )

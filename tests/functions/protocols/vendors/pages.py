@@ -1,4 +1,6 @@
-"""A page of the shop in Chromium with a vendor's script in it: the SDK is real, and so is the collector it talks to."""
+"""A page of the shop in Chromium with a vendor's script in it: the SDK is real, and so is the
+collector it talks to.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,10 @@ from tests.functions.conftest import ORIGIN
 from tests.stack import Stack
 
 NODE_MODULES = Path(__file__).parents[3] / "web" / "vendors" / "node_modules"
-PAGE = "<!doctype html><title>Lamps</title><h1>Lamps</h1><button id=buy>Buy</button><script src=/vendor.js></script>"
+PAGE = (
+    "<!doctype html><title>Lamps</title><h1>Lamps</h1><button id=buy>Buy</button><script "
+    "src=/vendor.js></script>"
+)
 
 
 @contextmanager
@@ -23,7 +28,8 @@ def shop_page(browser: Browser, script: str, collector_url: str) -> Iterator[Pag
 
     It reaches the collector and nothing else; whatever goes wrong in it fails the test.
     """
-    context = browser.new_context(permissions=["local-network-access"])  # a page of the web asks a loopback address
+    # a page of the web asks a loopback address
+    context = browser.new_context(permissions=["local-network-access"])
     context.set_default_timeout(10_000)
     collector = urlsplit(collector_url).netloc
 
@@ -36,7 +42,8 @@ def shop_page(browser: Browser, script: str, collector_url: str) -> Iterator[Pag
         else:
             route.abort()
 
-    # A request that is answered here waits while the test does anything but talk to the browser, such as read Pub/Sub.
+    # A request that is answered here waits while the test does anything but talk to the browser,
+    # such as read Pub/Sub.
     context.route(re.compile(rf"^(?!http://{re.escape(collector)}/)"), answer)
     page = context.new_page()
     surprises: list[str] = []

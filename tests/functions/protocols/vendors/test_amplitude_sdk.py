@@ -1,4 +1,6 @@
-"""Amplitude's own libraries, pointed at the running collector: what reaches Pub/Sub, and what they make of answers."""
+"""Amplitude's own libraries, pointed at the running collector: what reaches Pub/Sub, and what they
+make of answers.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,9 @@ def arrived(topics: Topics, messages: int) -> list[Event]:
 
 
 class Told(list[tuple[str, int]]):
-    """What the Python library tells of each event when it is done with it: its type and the answer's code."""
+    """What the Python library tells of each event when it is done with it: its type and the
+    answer's code.
+    """
 
     def __call__(self, event: Any, code: int, message: str | None) -> None:
         self.append((event["event_type"], code))
@@ -58,7 +62,9 @@ def told() -> Told:
     return Told()
 
 
-def sdk(stack: Stack, told: Told, key: str = "any-key-1", path: str = "/2/httpapi", **settings: Any) -> Amplitude:
+def sdk(
+    stack: Stack, told: Told, key: str = "any-key-1", path: str = "/2/httpapi", **settings: Any
+) -> Amplitude:
     """A client that sends when it is told to."""
     config = {"flush_interval_millis": 600_000, "callback": told} | settings
     return Amplitude(key, Config(api_key=key, server_url=url_of(stack, path), **config))
@@ -69,7 +75,8 @@ def send(client: Amplitude) -> None:
         flushed.result(timeout=20)
 
 
-# ---- Python ----------------------------------------------------------------------------------------------------
+# ---- Python
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["/2/httpapi", "/batch"])
@@ -78,13 +85,20 @@ def test_events_of_a_back_end_arrive_in_one_request(
 ) -> None:
     client = sdk(collector_stack, told, path=path)
     before = datetime.now(UTC)
-    client.track(BaseEvent("Product Added", user_id="anna", event_properties={"product_id": "p1", "price": 9.5}))
+    client.track(
+        BaseEvent(
+            "Product Added", user_id="anna", event_properties={"product_id": "p1", "price": 9.5}
+        )
+    )
     client.track(BaseEvent("Lamp", device_id="d1", session_id=-1, language="pt-PT"))
     send(client)
     client.shutdown()
     added, lamp = arrived(topics, 1)
     assert (added.event, added.user_id, added.product_id) == ("add_to_cart", "anna", "p1")
-    assert (added.metadata["price"], abs(added.timestamp - before) < timedelta(seconds=5)) == (9.5, True)
+    assert (added.metadata["price"], abs(added.timestamp - before) < timedelta(seconds=5)) == (
+        9.5,
+        True,
+    )
     assert (lamp.event, lamp.anonymous_id, lamp.session_id) == ("Lamp", "d1", None)
     assert lamp.metadata["language"] == "pt-PT"
     assert told == [("Product Added", 200), ("Lamp", 200)]
@@ -95,7 +109,9 @@ def test_identify_revenue_and_groups(collector_stack: Stack, topics: Topics, tol
     options = EventOptions(user_id="anna", device_id="d1")
     client.identify(Identify().set("plan", "gold"), options)
     client.revenue(Revenue(price=9.5, quantity=2, product_id="p1"), options)
-    client.track(GroupIdentifyEvent(groups={"company": "oakmere"}, group_properties={"$set": {"size": 3}}))
+    client.track(
+        GroupIdentifyEvent(groups={"company": "oakmere"}, group_properties={"$set": {"size": 3}})
+    )
     send(client)
     client.shutdown()
     login, purchase = arrived(topics, 1)
@@ -106,7 +122,9 @@ def test_identify_revenue_and_groups(collector_stack: Stack, topics: Topics, tol
     assert [code for _, code in told] == [200, 200, 200]
 
 
-def test_a_batch_with_one_bad_event_keeps_the_good_ones(collector_stack: Stack, topics: Topics, told: Told) -> None:
+def test_a_batch_with_one_bad_event_keeps_the_good_ones(
+    collector_stack: Stack, topics: Topics, told: Told
+) -> None:
     client = sdk(collector_stack, told)
     client.track(BaseEvent("Lamp", user_id="anna"))
     client.track(BaseEvent("Lamp", user_id="anna", time=1))
@@ -117,7 +135,9 @@ def test_a_batch_with_one_bad_event_keeps_the_good_ones(collector_stack: Stack, 
     assert (letter.attributes["protocol"], letter.attributes["field"]) == ("amplitude", "timestamp")
 
 
-def test_a_batch_of_bad_events_is_given_up(collector_stack: Stack, topics: Topics, told: Told) -> None:
+def test_a_batch_of_bad_events_is_given_up(
+    collector_stack: Stack, topics: Topics, told: Told
+) -> None:
     client = sdk(collector_stack, told)
     client.track(BaseEvent("Lamp", user_id="anna", time=1))
     send(client)
@@ -140,7 +160,9 @@ def test_an_unknown_key_is_told_and_not_tried_again(
     guarded_topics.dead_letters(0)
 
 
-def test_a_known_key_names_the_site(guarded_stack: Stack, guarded_topics: Topics, told: Told) -> None:
+def test_a_known_key_names_the_site(
+    guarded_stack: Stack, guarded_topics: Topics, told: Told
+) -> None:
     client = sdk(guarded_stack, told, BROWSER_KEY)
     client.track(BaseEvent("Lamp", user_id="anna"))
     send(client)
@@ -173,7 +195,9 @@ class Kept(InMemoryStorageProvider):  # type: ignore[misc]  # the library has no
         return [due_ms / 1000 - time.time() for due_ms, _ in self.storage.buffer_data]
 
 
-def test_who_is_too_fast_waits_and_loses_nothing(guarded_stack: Stack, guarded_topics: Topics, told: Told) -> None:
+def test_who_is_too_fast_waits_and_loses_nothing(
+    guarded_stack: Stack, guarded_topics: Topics, told: Told
+) -> None:
     kept = Kept()
     client = sdk(guarded_stack, told, SLOW_KEY, storage_provider=kept)
     for number in range(4):
@@ -188,7 +212,9 @@ def test_who_is_too_fast_waits_and_loses_nothing(guarded_stack: Stack, guarded_t
     client.shutdown()
 
 
-def test_events_of_an_outage_are_sent_again_and_arrive_once(collector_stack: Stack, topics: Topics, told: Told) -> None:
+def test_events_of_an_outage_are_sent_again_and_arrive_once(
+    collector_stack: Stack, topics: Topics, told: Told
+) -> None:
     client = sdk(collector_stack, told, flush_interval_millis=200)
     with without_pubsub(collector_stack):
         client.track(BaseEvent("Lamp", user_id="anna"))
@@ -199,7 +225,8 @@ def test_events_of_an_outage_are_sent_again_and_arrive_once(collector_stack: Sta
     assert told == [("Lamp", 200)]
 
 
-# ---- the browser -----------------------------------------------------------------------------------------------
+# ---- the browser
+# -----------------------------------------------------------------------------------------------
 
 
 def start(page: Page, stack: Stack, **settings: Any) -> None:
@@ -237,19 +264,32 @@ def test_page_views_clicks_and_sessions_of_the_browser_arrive(
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("settings", [{}, {"transport": "xhr"}, {"enableRequestBodyCompression": True}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"transport": "xhr"}, {"enableRequestBodyCompression": True}]
+)
 def test_a_login_and_a_purchase_of_the_browser_arrive(
     page: Page, collector_stack: Stack, topics: Topics, settings: dict[str, Any]
 ) -> None:
     start(page, collector_stack, **settings)
     bought = "new amplitude.Revenue().setProductId('p1').setPrice(9.5).setQuantity(2)"
     page.evaluate("() => amplitude.setUserId('anna')")
-    calls = f"[amplitude.identify(new amplitude.Identify().set('plan', 'gold ☕')), amplitude.revenue({bought})]"
+    calls = (
+        "[amplitude.identify(new amplitude.Identify().set('plan', 'gold ☕')), "
+        f"amplitude.revenue({bought})]"
+    )
     assert flush(page, calls) == [200, 200]
     login, purchase = arrived(topics, 1)
-    assert (login.event, login.user_id, login.metadata["traits"]) == ("identify", "anna", {"plan": "gold ☕"})
+    assert (login.event, login.user_id, login.metadata["traits"]) == (
+        "identify",
+        "anna",
+        {"plan": "gold ☕"},
+    )
     assert login.anonymous_id == purchase.anonymous_id is not None
-    assert (purchase.event, purchase.product_id, purchase.metadata["price"]) == ("purchase", "p1", 9.5)
+    assert (purchase.event, purchase.product_id, purchase.metadata["price"]) == (
+        "purchase",
+        "p1",
+        9.5,
+    )
 
 
 @pytest.mark.browser
@@ -261,7 +301,9 @@ def test_events_of_the_browser_are_sent_again_after_an_outage_and_arrive_once(
         with page.expect_response("**/2/httpapi") as refused:
             page.evaluate("() => { for (let i = 0; i < 3; i += 1) amplitude.track('Lamp ' + i); }")
         assert refused.value.status == 503
-    with page.expect_response(lambda answer: answer.status == 200 and "httpapi" in answer.url, timeout=30_000):
+    with page.expect_response(
+        lambda answer: answer.status == 200 and "httpapi" in answer.url, timeout=30_000
+    ):
         pass
     assert [event.event for event in arrived(topics, 1)] == ["Lamp 0", "Lamp 1", "Lamp 2"]
     page.wait_for_timeout(1_000)
@@ -269,7 +311,9 @@ def test_events_of_the_browser_are_sent_again_after_an_outage_and_arrive_once(
 
 
 @pytest.mark.browser
-def test_a_wrong_clock_of_the_browser_is_repaired(page: Page, collector_stack: Stack, topics: Topics) -> None:
+def test_a_wrong_clock_of_the_browser_is_repaired(
+    page: Page, collector_stack: Stack, topics: Topics
+) -> None:
     page.clock.install(time=datetime.now(UTC) - timedelta(hours=3))
     start(page, collector_stack)
     assert flush(page, "[amplitude.track('Lamp')]") == [200]

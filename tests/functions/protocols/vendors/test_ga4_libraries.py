@@ -1,6 +1,8 @@
-"""Libraries of others that send GA4's forms, pointed at the running collector: what reaches Pub/Sub.
+"""Libraries of others that send GA4's forms, pointed at the running collector: what reaches
+Pub/Sub.
 
-`ga4mp`, of Adswerve, speaks the Measurement Protocol; `@minimal-analytics/ga4` stands in for gtag.js in a page.
+`ga4mp`, of Adswerve, speaks the Measurement Protocol; `@minimal-analytics/ga4` stands in for
+gtag.js in a page.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ def arrived(topics: Topics, messages: int) -> list[Event]:
     return [event for message in topics.events(messages) for event in decode_message(message.data)]
 
 
-# ---- ga4mp -----------------------------------------------------------------------------------------------------
+# ---- ga4mp
+# --------------------------------------------------------------------------------------------------
 
 
 def pointed(sdk: Any, stack: Stack) -> Any:
@@ -55,9 +58,13 @@ def made(sdk: Any, name: str, *items: dict[str, Any], **params: Any) -> Any:
     return event
 
 
-def test_a_page_view_and_a_custom_event_of_ga4mp_arrive_in_a_message(collector_stack: Stack, topics: Topics) -> None:
+def test_a_page_view_and_a_custom_event_of_ga4mp_arrive_in_a_message(
+    collector_stack: Stack, topics: Topics
+) -> None:
     sdk = gtag(collector_stack)
-    page = made(sdk, "page_view", page_location=f"{ORIGIN}/lamps?utm_source=mail", page_title="Lamps")
+    page = made(
+        sdk, "page_view", page_location=f"{ORIGIN}/lamps?utm_source=mail", page_title="Lamps"
+    )
     sdk.send([page, made(sdk, "lamp_switched", power=7)])
     viewed, switched = arrived(topics, 1)
     assert (viewed.event, switched.event) == ("page_view", "lamp_switched")
@@ -71,7 +78,13 @@ def test_items_and_the_user_of_ga4mp_arrive(collector_stack: Stack, topics: Topi
     sdk = gtag(collector_stack)
     sdk.store.set_user_property("user_id", "anna")
     sdk.store.set_user_property("plan", "gold")
-    lamp = {"item_id": "p1", "item_name": "Oak lamp", "item_category": "home", "item_category2": "lamps", "price": 9.5}
+    lamp = {
+        "item_id": "p1",
+        "item_name": "Oak lamp",
+        "item_category": "home",
+        "item_category2": "lamps",
+        "price": 9.5,
+    }
     params = {"transaction_id": "o1", "currency": "EUR", "value": 20}
     sdk.send([made(sdk, "purchase", lamp, {"item_name": "Shade", "price": 1}, **params)])
     first, second = arrived(topics, 1)
@@ -80,11 +93,17 @@ def test_items_and_the_user_of_ga4mp_arrive(collector_stack: Stack, topics: Topi
         ("purchase", "Shade", "anna"),
     ]
     assert (first.metadata["title"], first.metadata["category"]) == ("Oak lamp", "home.lamps")
-    assert (first.metadata["order_id"], first.metadata["price"], second.metadata["price"]) == ("o1", 9.5, 1)
+    assert (first.metadata["order_id"], first.metadata["price"], second.metadata["price"]) == (
+        "o1",
+        9.5,
+        1,
+    )
     assert first.metadata["traits"] == {"plan": "gold"}
 
 
-def test_what_a_shop_tells_of_its_pages_arrives_from_ga4mp(collector_stack: Stack, topics: Topics) -> None:
+def test_what_a_shop_tells_of_its_pages_arrives_from_ga4mp(
+    collector_stack: Stack, topics: Topics
+) -> None:
     sdk = gtag(collector_stack)
     engaged = made(sdk, "user_engagement", engagement_time_msec=1200)
     scrolled = made(sdk, "scroll", percent_scrolled=90)
@@ -107,7 +126,9 @@ def test_postponed_events_of_ga4mp_arrive_with_the_time_when_they_happened(
     sdk.postponed_send()
     events = arrived(topics, 2)
     assert [event.event for event in events] == ["lamp", "shade"]
-    assert [round(event.timestamp.timestamp() * 1e3) for event in events] == [micros // 1000 for micros in times]
+    assert [round(event.timestamp.timestamp() * 1e3) for event in events] == [
+        micros // 1000 for micros in times
+    ]
 
 
 def test_a_date_of_ga4mp_is_the_time_of_its_events(collector_stack: Stack, topics: Topics) -> None:
@@ -118,7 +139,9 @@ def test_a_date_of_ga4mp_is_the_time_of_its_events(collector_stack: Stack, topic
     assert event.timestamp == then.astimezone()
 
 
-def test_more_events_than_a_request_of_ga4mp_takes_are_several_messages(collector_stack: Stack, topics: Topics) -> None:
+def test_more_events_than_a_request_of_ga4mp_takes_are_several_messages(
+    collector_stack: Stack, topics: Topics
+) -> None:
     sdk = gtag(collector_stack)
     sdk.send([made(sdk, "lamp", number=number) for number in range(30)])
     events = arrived(topics, 2)
@@ -130,7 +153,11 @@ def test_an_apps_instance_is_the_visitor(collector_stack: Stack, topics: Topics)
     sdk = pointed(FirebaseMP("secret-1", "1:2:android:3", "instance-1"), collector_stack)
     sdk.send([made(sdk, "screen_view", screen_name="Lamps")])
     [event] = arrived(topics, 1)
-    assert (event.event, event.anonymous_id, event.metadata["title"]) == ("page_view", "instance-1", "Lamps")
+    assert (event.event, event.anonymous_id, event.metadata["title"]) == (
+        "page_view",
+        "instance-1",
+        "Lamps",
+    )
 
 
 def test_what_is_validated_with_ga4mp_is_stored_nowhere(
@@ -167,7 +194,8 @@ def test_the_secret_of_ga4mp_is_the_write_key(guarded_stack: Stack, guarded_topi
     guarded_topics.events(0)
 
 
-# ---- the browser -----------------------------------------------------------------------------------------------
+# ---- the browser
+# -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -201,14 +229,22 @@ def test_a_page_view_of_a_tag_arrives(page: Page, collector_stack: Stack, topics
 
 
 @pytest.mark.browser
-def test_a_custom_event_of_a_tag_keeps_its_parameters(page: Page, collector_stack: Stack, topics: Topics) -> None:
+def test_a_custom_event_of_a_tag_keeps_its_parameters(
+    page: Page, collector_stack: Stack, topics: Topics
+) -> None:
     assert track(page, type="lamp_switched", event={"ep.room": "Küche ☕", "epn.power": 7}) == 204
     [event] = arrived(topics, 1)
-    assert (event.event, event.metadata["room"], event.metadata["power"]) == ("lamp_switched", "Küche ☕", 7)
+    assert (event.event, event.metadata["room"], event.metadata["power"]) == (
+        "lamp_switched",
+        "Küche ☕",
+        7,
+    )
 
 
 @pytest.mark.browser
-def test_the_same_event_of_a_tag_twice_is_two_events(page: Page, collector_stack: Stack, topics: Topics) -> None:
+def test_the_same_event_of_a_tag_twice_is_two_events(
+    page: Page, collector_stack: Stack, topics: Topics
+) -> None:
     for _ in range(2):
         assert track(page, type="lamp_switched") == 204
     first, second = arrived(topics, 2)
@@ -217,7 +253,9 @@ def test_the_same_event_of_a_tag_twice_is_two_events(page: Page, collector_stack
 
 
 @pytest.mark.browser
-def test_items_of_a_tag_are_a_purchase_each(page: Page, collector_stack: Stack, topics: Topics) -> None:
+def test_items_of_a_tag_are_a_purchase_each(
+    page: Page, collector_stack: Stack, topics: Topics
+) -> None:
     order = {"ep.transaction_id": "o1", "epn.value": 60, "cu": "EUR", "uid": "anna"}
     items = {"pr1": "idp1~nmOak lamp~pr49.9~qt1", "pr2": "idp2~nmShade~pr10.1~qt1"}
     assert track(page, type="purchase", event=order | items) == 204
@@ -226,11 +264,17 @@ def test_items_of_a_tag_are_a_purchase_each(page: Page, collector_stack: Stack, 
         ("purchase", "p1", "anna"),
         ("purchase", "p2", "anna"),
     ]
-    assert (lamp.metadata["title"], lamp.metadata["price"], lamp.metadata["order_value"]) == ("Oak lamp", 49.9, 60)
+    assert (lamp.metadata["title"], lamp.metadata["price"], lamp.metadata["order_value"]) == (
+        "Oak lamp",
+        49.9,
+        60,
+    )
 
 
 @pytest.mark.browser
-def test_a_scroll_to_the_end_is_told_once(page: Page, collector_stack: Stack, topics: Topics) -> None:
+def test_a_scroll_to_the_end_is_told_once(
+    page: Page, collector_stack: Stack, topics: Topics
+) -> None:
     page.evaluate("document.body.style.height = '5000px'")
     assert track(page) == 204
     arrived(topics, 1)
@@ -248,7 +292,8 @@ def test_how_long_a_page_was_looked_at_arrives_when_it_is_left(
     assert track(page) == 204
     arrived(topics, 1)
     page.wait_for_timeout(300)
-    with page.expect_response("**/g/collect**"):  # requests of the page move on only while the test is in here
+    # requests of the page move on only while the test is in here
+    with page.expect_response("**/g/collect**"):
         page.evaluate("dispatchEvent(new Event('beforeunload'))")
     [event] = arrived(topics, 1)
     assert event.event == "dwell"
@@ -256,7 +301,9 @@ def test_how_long_a_page_was_looked_at_arrives_when_it_is_left(
 
 
 @pytest.mark.browser
-def test_a_click_that_leads_away_arrives(page: Page, collector_stack: Stack, topics: Topics) -> None:
+def test_a_click_that_leads_away_arrives(
+    page: Page, collector_stack: Stack, topics: Topics
+) -> None:
     assert track(page) == 204
     arrived(topics, 1)
     with page.expect_response("**/g/collect**"):
@@ -270,20 +317,28 @@ def test_a_click_that_leads_away_arrives(page: Page, collector_stack: Stack, top
         )
     [event] = arrived(topics, 1)
     assert (event.event, event.product_id) == ("click", None)
-    assert (event.metadata["link_url"], event.metadata["link_text"]) == ("https://oakmere.example/", "Oakmere")
+    assert (event.metadata["link_url"], event.metadata["link_text"]) == (
+        "https://oakmere.example/",
+        "Oakmere",
+    )
 
 
 @pytest.mark.browser
-def test_a_search_in_the_address_is_a_search(page: Page, collector_stack: Stack, topics: Topics) -> None:
+def test_a_search_in_the_address_is_a_search(
+    page: Page, collector_stack: Stack, topics: Topics
+) -> None:
     page.goto(f"{ORIGIN}/lamps?q=oak+%26+lamp")
     point(page, collector_stack)
     assert track(page) == 204
-    [event] = arrived(topics, 1)  # whose `search_term` is the parameter's name: the library's own mistake
+    # whose `search_term` is the parameter's name: the library's own mistake
+    [event] = arrived(topics, 1)
     assert (event.event, event.metadata["url"]) == ("search", f"{ORIGIN}/lamps?q=oak+%26+lamp")
 
 
 @pytest.mark.browser
-def test_the_id_of_a_tag_is_the_write_key(browser: Browser, guarded_stack: Stack, guarded_topics: Topics) -> None:
+def test_the_id_of_a_tag_is_the_write_key(
+    browser: Browser, guarded_stack: Stack, guarded_topics: Topics
+) -> None:
     with shop_page(browser, SCRIPT, guarded_stack.env["FRESHET_COLLECTOR_URL"]) as page:
         point(page, guarded_stack)
         assert track(page, "no-such-key") == 401

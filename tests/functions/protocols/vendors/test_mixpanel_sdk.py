@@ -1,4 +1,6 @@
-"""Mixpanel's own libraries, pointed at the running collector: what reaches Pub/Sub, and what they make of answers."""
+"""Mixpanel's own libraries, pointed at the running collector: what reaches Pub/Sub, and what they
+make of answers.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,12 @@ SETTINGS = {"batch_requests": False, "track_pageview": False, "persistence": "lo
 def addresses(stack: Stack) -> dict[str, str]:
     """What `api_host` is made of where the collector has no TLS."""
     url = stack.env["FRESHET_COLLECTOR_URL"]
-    paths = {"events_url": "track", "people_url": "engage", "import_url": "import", "groups_url": "groups"}
+    paths = {
+        "events_url": "track",
+        "people_url": "engage",
+        "import_url": "import",
+        "groups_url": "groups",
+    }
     return {name: f"{url}/{path}" for name, path in paths.items()}
 
 
@@ -35,7 +42,8 @@ def arrived(topics: Topics, messages: int) -> list[Event]:
     return sorted(found, key=lambda event: event.timestamp)
 
 
-# ---- Python ----------------------------------------------------------------------------------------------------
+# ---- Python
+# --------------------------------------------------------------------------------------------------
 
 
 def test_an_event_of_a_back_end_arrives(collector_stack: Stack, topics: Topics) -> None:
@@ -43,29 +51,53 @@ def test_an_event_of_a_back_end_arrives(collector_stack: Stack, topics: Topics) 
     before = datetime.now(UTC)
     sdk.track("anna", "Product Added", {"Product ID": "p1", "Price": 9.5, "Quantity": 2})
     [event] = arrived(topics, 1)
-    assert (event.event, event.user_id, event.anonymous_id, event.product_id) == ("add_to_cart", "anna", None, "p1")
-    assert (event.metadata["price"], event.metadata["quantity"], event.metadata["tracker"]) == (9.5, 2, "python")
+    assert (event.event, event.user_id, event.anonymous_id, event.product_id) == (
+        "add_to_cart",
+        "anna",
+        None,
+        "p1",
+    )
+    assert (event.metadata["price"], event.metadata["quantity"], event.metadata["tracker"]) == (
+        9.5,
+        2,
+        "python",
+    )
     assert abs(event.timestamp - before) < timedelta(seconds=5)
     assert len(event.event_id) == 32
 
 
-def test_a_buffer_is_one_request_and_an_order_one_purchase_a_product(collector_stack: Stack, topics: Topics) -> None:
+def test_a_buffer_is_one_request_and_an_order_one_purchase_a_product(
+    collector_stack: Stack, topics: Topics
+) -> None:
     consumer = BufferedConsumer(**addresses(collector_stack))
     sdk = Mixpanel("any-key-1", consumer)
     sdk.track("$device:d1", "Search", {"query": "oak & lamp = 100 %"})
     sdk.track("anna", "Order Completed", {"products": [{"sku": "p1"}, {"sku": "p2"}]})
     consumer.flush()
     search, *purchases = arrived(topics, 1)
-    assert (search.event, search.anonymous_id, search.metadata["query"]) == ("search", "d1", "oak & lamp = 100 %")
-    assert {(event.event, event.product_id) for event in purchases} == {("purchase", "p1"), ("purchase", "p2")}
+    assert (search.event, search.anonymous_id, search.metadata["query"]) == (
+        "search",
+        "d1",
+        "oak & lamp = 100 %",
+    )
+    assert {(event.event, event.product_id) for event in purchases} == {
+        ("purchase", "p1"),
+        ("purchase", "p2"),
+    }
 
 
-def test_profiles_are_identify_events_and_groups_are_none(collector_stack: Stack, topics: Topics) -> None:
+def test_profiles_are_identify_events_and_groups_are_none(
+    collector_stack: Stack, topics: Topics
+) -> None:
     sdk = Mixpanel("any-key-1", Consumer(**addresses(collector_stack)))
     sdk.people_set("anna", {"plan": "gold"})
     sdk.group_set("company", "oakmere", {"size": 3})
     [event] = arrived(topics, 1)
-    assert (event.event, event.user_id, event.metadata["traits"]) == ("identify", "anna", {"plan": "gold"})
+    assert (event.event, event.user_id, event.metadata["traits"]) == (
+        "identify",
+        "anna",
+        {"plan": "gold"},
+    )
 
 
 def test_a_merge_links_two_ids(collector_stack: Stack, topics: Topics) -> None:
@@ -75,14 +107,18 @@ def test_a_merge_links_two_ids(collector_stack: Stack, topics: Topics) -> None:
     assert (event.event, event.user_id, event.anonymous_id) == ("identify", "anna", "d1")
 
 
-def test_an_alias_is_tracked_for_alias_itself_asks_mixpanel(collector_stack: Stack, topics: Topics) -> None:
+def test_an_alias_is_tracked_for_alias_itself_asks_mixpanel(
+    collector_stack: Stack, topics: Topics
+) -> None:
     sdk = Mixpanel("any-key-1", Consumer(**addresses(collector_stack)))
     sdk.track("a1", "$create_alias", {"alias": "anna"})
     [event] = arrived(topics, 1)
     assert (event.event, event.user_id, event.anonymous_id) == ("identify", "anna", "a1")
 
 
-def test_history_is_imported_with_a_servers_key(guarded_stack: Stack, guarded_topics: Topics) -> None:
+def test_history_is_imported_with_a_servers_key(
+    guarded_stack: Stack, guarded_topics: Topics
+) -> None:
     sdk = Mixpanel(SERVER_KEY, Consumer(**addresses(guarded_stack)))
     then = datetime(2024, 2, 29, 12, tzinfo=UTC)
     sdk.import_data(None, "anna", "View Product", then.timestamp(), {"sku": "p1"})
@@ -92,14 +128,18 @@ def test_history_is_imported_with_a_servers_key(guarded_stack: Stack, guarded_to
     assert (message.attributes["site"], message.attributes["backfill"]) == ("shop", "1")
 
 
-def test_history_is_not_imported_with_a_browsers_key(guarded_stack: Stack, guarded_topics: Topics) -> None:
+def test_history_is_not_imported_with_a_browsers_key(
+    guarded_stack: Stack, guarded_topics: Topics
+) -> None:
     sdk = Mixpanel(NEWS_KEY, Consumer(**addresses(guarded_stack)))
     with pytest.raises(MixpanelException, match="backfill"):
         sdk.import_data(None, "anna", "View Product", 1709208000, {"sku": "p1"})
     guarded_topics.events(0)
 
 
-def test_an_unknown_token_is_an_error_that_is_not_sent_again(guarded_stack: Stack, guarded_topics: Topics) -> None:
+def test_an_unknown_token_is_an_error_that_is_not_sent_again(
+    guarded_stack: Stack, guarded_topics: Topics
+) -> None:
     sdk = Mixpanel("no-such-key", Consumer(**addresses(guarded_stack)))
     with pytest.raises(MixpanelException, match="write_key: expected the write key of a site"):
         sdk.track("anna", "Signed Up")
@@ -107,19 +147,34 @@ def test_an_unknown_token_is_an_error_that_is_not_sent_again(guarded_stack: Stac
     guarded_topics.dead_letters(0)
 
 
-def test_an_event_that_cannot_be_one_is_an_error_with_its_reason(collector_stack: Stack, topics: Topics) -> None:
+def test_an_event_that_cannot_be_one_is_an_error_with_its_reason(
+    collector_stack: Stack, topics: Topics
+) -> None:
     sdk = Mixpanel("any-key-1", Consumer(**addresses(collector_stack)))
     with pytest.raises(MixpanelException, match=r"properties\.time: expected a Unix time"):
         sdk.track("anna", "Signed Up", {"time": "noon"})
     [letter] = topics.dead_letters(1)
-    assert (letter.attributes["protocol"], letter.attributes["field"]) == ("mixpanel", "properties.time")
+    assert (letter.attributes["protocol"], letter.attributes["field"]) == (
+        "mixpanel",
+        "properties.time",
+    )
     topics.events(0)
 
 
-def test_the_documented_import_takes_the_token_as_its_user(guarded: httpx.Client, guarded_topics: Topics) -> None:
-    events = [{"event": "Lamp", "properties": {"distinct_id": "anna", "$insert_id": str(n)}} for n in range(2)]
-    bad = {"event": "Lamp", "properties": {"distinct_id": "anna", "time": "noon", "$insert_id": "2"}}
-    authorization = {"authorization": "Basic " + base64.b64encode(f"{SERVER_KEY}:".encode()).decode()}
+def test_the_documented_import_takes_the_token_as_its_user(
+    guarded: httpx.Client, guarded_topics: Topics
+) -> None:
+    events = [
+        {"event": "Lamp", "properties": {"distinct_id": "anna", "$insert_id": str(n)}}
+        for n in range(2)
+    ]
+    bad = {
+        "event": "Lamp",
+        "properties": {"distinct_id": "anna", "time": "noon", "$insert_id": "2"},
+    }
+    authorization = {
+        "authorization": "Basic " + base64.b64encode(f"{SERVER_KEY}:".encode()).decode()
+    }
     answer = guarded.post("/import?strict=1", json=[*events, bad], headers=authorization)
     told = answer.json()
     assert (answer.status_code, told["num_records_imported"]) == (400, 2)
@@ -128,12 +183,15 @@ def test_the_documented_import_takes_the_token_as_its_user(guarded: httpx.Client
     guarded_topics.dead_letters(1)
 
 
-# ---- the browser -----------------------------------------------------------------------------------------------
+# ---- the browser
+# -----------------------------------------------------------------------------------------------
 
 
 def start(page: Page, stack: Stack, **settings: Any) -> None:
     host = stack.env["FRESHET_COLLECTOR_URL"]
-    page.evaluate("settings => mixpanel.init('any-key-1', settings)", {"api_host": host} | SETTINGS | settings)
+    page.evaluate(
+        "settings => mixpanel.init('any-key-1', settings)", {"api_host": host} | SETTINGS | settings
+    )
 
 
 def track(page: Page, name: str, properties: dict[str, Any] | None = None) -> Any:
@@ -145,9 +203,13 @@ def track(page: Page, name: str, properties: dict[str, Any] | None = None) -> An
 
 
 @pytest.mark.browser
-def test_a_page_view_and_an_event_of_the_browser_arrive(page: Page, collector_stack: Stack, topics: Topics) -> None:
+def test_a_page_view_and_an_event_of_the_browser_arrive(
+    page: Page, collector_stack: Stack, topics: Topics
+) -> None:
     start(page, collector_stack)
-    page.evaluate("() => new Promise((told) => mixpanel.track_pageview({}, {}) && setTimeout(told, 50))")
+    page.evaluate(
+        "() => new Promise((told) => mixpanel.track_pageview({}, {}) && setTimeout(told, 50))"
+    )
     assert track(page, "Product Viewed", {"product_id": "p1", "category": "lamps"}) == 1
     viewed, product = arrived(topics, 2)
     assert (viewed.event, product.event, product.product_id) == ("page_view", "view_product", "p1")
@@ -159,12 +221,15 @@ def test_a_page_view_and_an_event_of_the_browser_arrive(page: Page, collector_st
 
 @pytest.mark.browser
 @pytest.mark.parametrize("payload", ["base64", "json"])
-def test_a_login_links_browser_and_account(page: Page, collector_stack: Stack, topics: Topics, payload: str) -> None:
+def test_a_login_links_browser_and_account(
+    page: Page, collector_stack: Stack, topics: Topics, payload: str
+) -> None:
     start(page, collector_stack, api_payload_format=payload)
     track(page, "Lamp")
     page.evaluate("() => mixpanel.identify('anna')")
     page.evaluate("() => new Promise((told) => mixpanel.people.set({plan: 'gold ☕'}, told))")
-    before, *others = arrived(topics, 4)  # the login, where the visitor first came from, and the plan
+    # the login, where the visitor first came from, and the plan
+    before, *others = arrived(topics, 4)
     assert (before.event, before.user_id) == ("Lamp", None)
     assert [(event.event, event.user_id, event.anonymous_id) for event in others] == [
         ("identify", "anna", before.anonymous_id)
@@ -180,8 +245,16 @@ def test_a_login_links_browser_and_account(page: Page, collector_stack: Stack, t
 def test_a_batch_is_sent_again_after_an_outage_and_arrives_once(
     page: Page, collector_stack: Stack, topics: Topics
 ) -> None:
-    start(page, collector_stack, batch_requests=True, batch_autostart=False, batch_flush_interval_ms=500)
-    page.evaluate("() => { for (let i = 0; i < 3; i += 1) mixpanel.track('Lamp ' + i, { number: i }); }")
+    start(
+        page,
+        collector_stack,
+        batch_requests=True,
+        batch_autostart=False,
+        batch_flush_interval_ms=500,
+    )
+    page.evaluate(
+        "() => { for (let i = 0; i < 3; i += 1) mixpanel.track('Lamp ' + i, { number: i }); }"
+    )
     with without_pubsub(collector_stack):
         with page.expect_response("**/track/**") as refused:
             page.evaluate("() => mixpanel.start_batch_senders()")
@@ -195,7 +268,9 @@ def test_a_batch_is_sent_again_after_an_outage_and_arrives_once(
 
 
 @pytest.mark.browser
-def test_what_is_sent_at_the_end_of_a_page_arrives(page: Page, collector_stack: Stack, topics: Topics) -> None:
+def test_what_is_sent_at_the_end_of_a_page_arrives(
+    page: Page, collector_stack: Stack, topics: Topics
+) -> None:
     start(page, collector_stack)
     page.evaluate("() => mixpanel.track('Left', {}, { transport: 'sendBeacon' })")
     page.goto("about:blank")

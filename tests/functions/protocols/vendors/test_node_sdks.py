@@ -1,4 +1,6 @@
-"""The vendors' SDKs for Node, pointed at the running collector: what arrives, and what a refusal does to a process."""
+"""The vendors' SDKs for Node, pointed at the running collector: what arrives, and what a refusal
+does to a process.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,11 @@ def url(stack: Stack) -> str:
 
 def arrived(topics: Topics, events: int) -> list[Event]:
     """All events that came, each once, by time; of one time, by id."""
-    found = [event for message in topics.all_events(events, quiet_s=0.5) for event in decode_message(message.data)]
+    found = [
+        event
+        for message in topics.all_events(events, quiet_s=0.5)
+        for event in decode_message(message.data)
+    ]
     assert len(found) == events
     assert len({event.event_id for event in found}) == events
     return sorted(found, key=lambda event: (event.timestamp, event.event_id))
@@ -39,7 +45,8 @@ def sent(script: str, stack: Stack, key: str = "any-key-1", *more: str) -> list[
     return ran.told
 
 
-# ---- Segment and RudderStack -----------------------------------------------------------------------------------
+# ---- Segment and RudderStack
+# -----------------------------------------------------------------------------------
 
 CALLS = (
     CLOCK
@@ -75,20 +82,32 @@ RUN = "(async () => { const [url, key, ...more] = process.argv.slice(1); %s })()
 
 
 @SDKS
-def test_every_call_of_segments_and_rudderstacks_arrives_once(collector_stack: Stack, topics: Topics, sdk: str) -> None:
+def test_every_call_of_segments_and_rudderstacks_arrives_once(
+    collector_stack: Stack, topics: Topics, sdk: str
+) -> None:
     told = sent(
-        MAKERS[sdk] + CALLS + RUN % "const sdk = make(url, key); everyCall(sdk); await finish(sdk); tell('done');",
+        MAKERS[sdk]
+        + CALLS
+        + RUN % "const sdk = make(url, key); everyCall(sdk); await finish(sdk); tell('done');",
         collector_stack,
     )
     assert told == ["done"]
     identified, lamp, oak, page, screen, group, alias = arrived(topics, 7)
-    assert (identified.event, identified.user_id, identified.anonymous_id) == ("identify", "anna", "a1")
+    assert (identified.event, identified.user_id, identified.anonymous_id) == (
+        "identify",
+        "anna",
+        "a1",
+    )
     assert identified.metadata["traits"] == {"plan": "gold"}
     assert [(one.event, one.product_id, one.user_id) for one in (lamp, oak)] == [
         ("purchase", "p1", "anna"),
         ("purchase", "p2", "anna"),
     ]
-    assert (lamp.metadata["quantity"], oak.metadata["price"], oak.metadata["order_value"]) == (2, 12.5, 52.5)
+    assert (lamp.metadata["quantity"], oak.metadata["price"], oak.metadata["order_value"]) == (
+        2,
+        12.5,
+        52.5,
+    )
     assert (page.event, page.metadata["url"]) == ("page_view", "https://shop.example/")
     assert (page.metadata["page_name"], screen.metadata["title"]) == ("Lamps", "Cart")
     assert (group.event, group.metadata["group_id"]) == ("group", "oakmere")
@@ -97,7 +116,9 @@ def test_every_call_of_segments_and_rudderstacks_arrives_once(collector_stack: S
 
 
 # RudderStack's serializes its whole queue for every call, so it is not set to more.
-@pytest.mark.parametrize(("sdk", "events", "batch"), [("segment", 2000, 1000), ("rudderstack", 600, 600)])
+@pytest.mark.parametrize(
+    ("sdk", "events", "batch"), [("segment", 2000, 1000), ("rudderstack", 600, 600)]
+)
 def test_batches_of_more_than_five_hundred_arrive_once(
     collector_stack: Stack, topics: Topics, sdk: str, events: int, batch: int
 ) -> None:
@@ -111,16 +132,22 @@ def test_batches_of_more_than_five_hundred_arrive_once(
     assert {event.metadata["number"] for event in arrived(topics, events)} == set(range(events))
 
 
-def test_an_unknown_key_is_told_to_segments_callback_and_does_not_end_the_process(guarded_stack: Stack) -> None:
+def test_an_unknown_key_is_told_to_segments_callback_and_does_not_end_the_process(
+    guarded_stack: Stack,
+) -> None:
     calls = """
       const sdk = make(url, key, { flushAt: 1 });
       sdk.track({ userId: "anna", event: "Lamp" }, (error) => tell(String(error)));
       await finish(sdk);
     """
-    assert sent(MAKERS["segment"] + RUN % calls, guarded_stack, UNKNOWN_KEY) == ["Error: [401] Unauthorized"]
+    assert sent(MAKERS["segment"] + RUN % calls, guarded_stack, UNKNOWN_KEY) == [
+        "Error: [401] Unauthorized"
+    ]
 
 
-def test_a_refusal_ends_a_process_with_rudderstacks_sdk_unless_it_has_an_error_handler(guarded_stack: Stack) -> None:
+def test_a_refusal_ends_a_process_with_rudderstacks_sdk_unless_it_has_an_error_handler(
+    guarded_stack: Stack,
+) -> None:
     calls = """
       const options = more.length ? { errorHandler: (error) => tell(error.response.data.code) } : {};
       make(url, key, { flushAt: 1, ...options }).track({ userId: "anna", event: "Lamp" });
@@ -130,10 +157,14 @@ def test_a_refusal_ends_a_process_with_rudderstacks_sdk_unless_it_has_an_error_h
     without = run_node(script, url(guarded_stack), UNKNOWN_KEY)
     assert (without.status, without.told) == (1, [])
     assert "Error: Unauthorized" in without.errors
-    assert run_node(script, url(guarded_stack), UNKNOWN_KEY, "handled").told == ["invalid_write_key", "lives"]
+    assert run_node(script, url(guarded_stack), UNKNOWN_KEY, "handled").told == [
+        "invalid_write_key",
+        "lives",
+    ]
 
 
-# ---- Mixpanel --------------------------------------------------------------------------------------------------
+# ---- Mixpanel
+# --------------------------------------------------------------------------------------------------
 
 MIXPANEL = (
     CLOCK
@@ -181,10 +212,14 @@ def test_every_call_of_mixpanels_arrives_once(collector_stack: Stack, topics: To
     assert {event.user_id for event in (old, viewed, lamp, *who)} == {"anna"}
     assert [event.event for event in who] == ["identify"] * 3
     assert sum(event.anonymous_id == "a1" for event in who) == 1
-    assert [event.metadata["traits"] for event in who if "traits" in event.metadata] == [{"plan": "gold"}]
+    assert [event.metadata["traits"] for event in who if "traits" in event.metadata] == [
+        {"plan": "gold"}
+    ]
 
 
-def test_history_of_mixpanels_comes_in_with_a_servers_key_alone(guarded_stack: Stack, guarded_topics: Topics) -> None:
+def test_history_of_mixpanels_comes_in_with_a_servers_key_alone(
+    guarded_stack: Stack, guarded_topics: Topics
+) -> None:
     calls = """
       const old = new Date(Date.now() - 100 * 86400000);
       const events = [...Array(120).keys()].map((i) =>
@@ -197,7 +232,9 @@ def test_history_of_mixpanels_comes_in_with_a_servers_key_alone(guarded_stack: S
     assert all(datetime.now(UTC) - event.timestamp > timedelta(days=99) for event in events)
 
 
-def test_an_unknown_key_is_told_to_mixpanels_callback_and_does_not_end_the_process(guarded_stack: Stack) -> None:
+def test_an_unknown_key_is_told_to_mixpanels_callback_and_does_not_end_the_process(
+    guarded_stack: Stack,
+) -> None:
     calls = """
       tell(await done((told) => make(url, key).track("Lamp", { distinct_id: "anna" }, told)));
       tell(await done((told) => make(url, key, { verbose: true }).track("Lamp", { distinct_id: "anna" }, told)));
@@ -208,7 +245,8 @@ def test_an_unknown_key_is_told_to_mixpanels_callback_and_does_not_end_the_proce
     assert verbose == "Error: Mixpanel Server Error: write_key: expected the write key of a site"
 
 
-# ---- Amplitude -------------------------------------------------------------------------------------------------
+# ---- Amplitude
+# -------------------------------------------------------------------------------------------------
 
 AMPLITUDE = (
     CLOCK
@@ -250,13 +288,21 @@ def test_every_call_of_amplitudes_arrives_once(collector_stack: Stack, topics: T
         ("purchase", "p3"),
         ("purchase", "p2"),
     ]
-    assert (bought.metadata["price"], bought.metadata["quantity"], bought.metadata["order_value"]) == (12.5, 2, 25)
+    assert (
+        bought.metadata["price"],
+        bought.metadata["quantity"],
+        bought.metadata["order_value"],
+    ) == (12.5, 2, 25)
     assert (grouped.event, custom.event) == ("identify", "Lamp")
-    assert {(one.user_id, one.anonymous_id) for one in (identified, lamp, custom)} == {("anna", "a1")}
+    assert {(one.user_id, one.anonymous_id) for one in (identified, lamp, custom)} == {
+        ("anna", "a1")
+    }
     assert custom.metadata["tracker"].startswith("amplitude-node-ts/")
 
 
-def test_amplitudes_batches_of_a_thousand_arrive_once(collector_stack: Stack, topics: Topics) -> None:
+def test_amplitudes_batches_of_a_thousand_arrive_once(
+    collector_stack: Stack, topics: Topics
+) -> None:
     calls = """
       await start_sdk(url, key, { flushQueueSize: 1000, useBatch: true, serverUrl: url + "/batch" });
       const calls = [...Array(1000).keys()].map((i) => amplitude.track("Lamp", { number: i }, { user_id: "u" + i }));
@@ -266,7 +312,9 @@ def test_amplitudes_batches_of_a_thousand_arrive_once(collector_stack: Stack, to
     assert {event.metadata["number"] for event in arrived(topics, 1000)} == set(range(1000))
 
 
-def test_an_unknown_key_is_told_to_amplitudes_caller_and_does_not_end_the_process(guarded_stack: Stack) -> None:
+def test_an_unknown_key_is_told_to_amplitudes_caller_and_does_not_end_the_process(
+    guarded_stack: Stack,
+) -> None:
     calls = """
       await start_sdk(url, key, { flushQueueSize: 1 });
       const result = await amplitude.track("Lamp", {}, { user_id: "anna" }).promise;
@@ -276,7 +324,8 @@ def test_an_unknown_key_is_told_to_amplitudes_caller_and_does_not_end_the_proces
     assert told == [[401, "Invalid API key: expected the write key of a site"]]
 
 
-# ---- Snowplow --------------------------------------------------------------------------------------------------
+# ---- Snowplow
+# --------------------------------------------------------------------------------------------------
 
 SNOWPLOW = (
     CLOCK
@@ -293,7 +342,9 @@ const settled = (call) => new Promise((next) => call(next));
 
 
 @pytest.mark.parametrize("method", ["post", "get"])
-def test_every_call_of_snowplows_arrives_once(collector_stack: Stack, topics: Topics, method: str) -> None:
+def test_every_call_of_snowplows_arrives_once(
+    collector_stack: Stack, topics: Topics, method: str
+) -> None:
     calls = """
       let requests = 0;
       const sdk = make(url, key, { eventMethod: more[0], onRequestSuccess: () => { requests += 1; } });
@@ -317,7 +368,11 @@ def test_every_call_of_snowplows_arrives_once(collector_stack: Stack, topics: To
     """
     assert sent(SNOWPLOW + RUN % calls, collector_stack, "any-key-1", method) == [True]
     page, lamp, search, viewed, first, second, lit = arrived(topics, 7)
-    assert (page.event, page.metadata["url"], page.metadata["title"]) == ("page_view", "https://shop.example/", "Shop")
+    assert (page.event, page.metadata["url"], page.metadata["title"]) == (
+        "page_view",
+        "https://shop.example/",
+        "Shop",
+    )
     assert (lamp.event, search.metadata["query"]) == ("Lamp", "oak lamp")
     assert [(one.event, one.product_id) for one in (viewed, first, second, lit)] == [
         ("view_product", "p1"),
@@ -326,11 +381,15 @@ def test_every_call_of_snowplows_arrives_once(collector_stack: Stack, topics: To
         ("lamp_lit", "p1"),
     ]
     assert (first.metadata["order_id"], first.metadata["order_value"]) == ("o1", 40)
-    assert {(one.user_id, one.anonymous_id, one.session_id) for one in (page, lit)} == {("anna", "a1", "s1")}
+    assert {(one.user_id, one.anonymous_id, one.session_id) for one in (page, lit)} == {
+        ("anna", "a1", "s1")
+    }
     assert page.metadata["tracker_version"].startswith("node-")
 
 
-def test_an_unknown_app_id_is_told_to_snowplows_callback_and_does_not_end_the_process(guarded_stack: Stack) -> None:
+def test_an_unknown_app_id_is_told_to_snowplows_callback_and_does_not_end_the_process(
+    guarded_stack: Stack,
+) -> None:
     calls = """
       const sdk = make(url, key, { bufferSize: 1, onRequestFailure: (data) => tell([data.status, data.willRetry]) });
       sdk.track(snowplow.buildStructEvent({ category: "lamps", action: "Lamp" }));

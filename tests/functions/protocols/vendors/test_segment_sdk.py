@@ -1,4 +1,6 @@
-"""Segment's and RudderStack's libraries, pointed at the running collector: what arrives, what they make of answers."""
+"""Segment's and RudderStack's libraries, pointed at the running collector: what arrives, what they
+make of answers.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ ORDER = {
     "currency": "EUR",
     "products": [{"product_id": "p1", "price": 20, "quantity": 2}, {"sku": "p2", "price": "12.50"}],
 }
-CLIENTS = pytest.mark.parametrize("make", [SegmentClient, RudderClient], ids=["segment", "rudderstack"])
+CLIENTS = pytest.mark.parametrize(
+    "make", [SegmentClient, RudderClient], ids=["segment", "rudderstack"]
+)
 
 
 def url(stack: Stack) -> str:
@@ -39,7 +43,8 @@ def arrived(topics: Topics, messages: int) -> list[Event]:
     return sorted(found, key=lambda event: (event.timestamp, event.event_id))
 
 
-# ---- Python ----------------------------------------------------------------------------------------------------
+# ---- Python
+# --------------------------------------------------------------------------------------------------
 
 
 class Failures:
@@ -57,7 +62,14 @@ def test_every_call_of_a_back_end_arrives_in_one_request(
     collector_stack: Stack, topics: Topics, make: Callable[..., Any]
 ) -> None:
     failures = Failures()
-    sdk = make("any-key-1", host=url(collector_stack), on_error=failures, gzip=True, upload_interval=1.0, upload_size=6)
+    sdk = make(
+        "any-key-1",
+        host=url(collector_stack),
+        on_error=failures,
+        gzip=True,
+        upload_interval=1.0,
+        upload_size=6,
+    )
     start = datetime.now(UTC)
     moments = [start - timedelta(seconds=60 - number) for number in range(6)]
     sdk.identify("anna", {"plan": "gold"}, anonymous_id="a1", timestamp=moments[0])
@@ -70,17 +82,29 @@ def test_every_call_of_a_back_end_arrives_in_one_request(
     sdk.join()
     identified, lamp, oak, page, screen, group, alias = arrived(topics, 1)
     assert failures.told == []
-    assert (identified.event, identified.user_id, identified.anonymous_id) == ("identify", "anna", "a1")
+    assert (identified.event, identified.user_id, identified.anonymous_id) == (
+        "identify",
+        "anna",
+        "a1",
+    )
     assert identified.metadata["traits"] == {"plan": "gold"}
     assert [(one.event, one.product_id, one.event_id) for one in (lamp, oak)] == [
         ("purchase", "p1", "m1:0"),
         ("purchase", "p2", "m1:1"),
     ]
-    assert (lamp.metadata["quantity"], oak.metadata["price"], oak.metadata["order_value"]) == (2, 12.5, 52.5)
+    assert (lamp.metadata["quantity"], oak.metadata["price"], oak.metadata["order_value"]) == (
+        2,
+        12.5,
+        52.5,
+    )
     assert (page.event, page.metadata["url"]) == ("page_view", "https://shop.example/lamps")
     assert (page.metadata["page_name"], page.metadata["page_category"]) == ("Lamps", "Shop")
     assert (screen.event, screen.metadata["title"]) == ("page_view", "Cart")
-    assert (group.event, group.metadata["group_id"], group.metadata["traits"]) == ("group", "oakmere", {"size": 3})
+    assert (group.event, group.metadata["group_id"], group.metadata["traits"]) == (
+        "group",
+        "oakmere",
+        {"size": 3},
+    )
     assert (alias.event, alias.user_id, alias.anonymous_id) == ("identify", "anna", "a2")
     assert all("analytics-python" in event.metadata["tracker"] for event in (lamp, page, alias))
     difference = abs(lamp.timestamp - moments[1])
@@ -91,7 +115,9 @@ def test_every_call_of_a_back_end_arrives_in_one_request(
 def test_an_event_without_a_time_of_its_own_happened_now(
     collector_stack: Stack, topics: Topics, make: Callable[..., Any]
 ) -> None:
-    make("any-key-1", host=url(collector_stack), sync_mode=True).track("anna", "Product Viewed", {"sku": "p1"})
+    make("any-key-1", host=url(collector_stack), sync_mode=True).track(
+        "anna", "Product Viewed", {"sku": "p1"}
+    )
     [event] = arrived(topics, 1)
     assert (event.event, event.product_id, len(event.event_id)) == ("view_product", "p1", 36)
     assert abs(event.timestamp - datetime.now(UTC)) < timedelta(seconds=5)
@@ -110,7 +136,8 @@ def test_a_known_key_names_the_site_and_an_unknown_one_is_told_once(
     started = time.monotonic()
     unknown.flush()
     unknown.join()
-    assert time.monotonic() - started < 2.0  # given up at once: to send it again would wait for seconds
+    # given up at once: to send it again would wait for seconds
+    assert time.monotonic() - started < 2.0
     [told] = failures.told
     assert "invalid_write_key" in told
     assert "write_key: expected the write key of a site (401)" in told
@@ -136,7 +163,10 @@ def test_an_event_that_cannot_be_one_leaves_the_others_and_alone_is_an_error(
     [told] = failures.told
     assert "invalid_request: timestamp: expected at most 48 h before ingest (400)" in told
     for letter in topics.dead_letters(2):
-        assert (letter.attributes["protocol"], letter.attributes["field"]) == ("segment", "timestamp")
+        assert (letter.attributes["protocol"], letter.attributes["field"]) == (
+            "segment",
+            "timestamp",
+        )
 
 
 @CLIENTS
@@ -163,26 +193,33 @@ def test_who_sends_too_much_is_told_to_wait(guarded: httpx.Client) -> None:
 
 
 BROWSERS_HEADERS = (
-    "authorization content-type x-retry-count anonymousid sentat rsa-recovered rsa-retry-attempt rsa-retry-reason"
+    "authorization content-type x-retry-count anonymousid sentat rsa-recovered rsa-retry-attempt "
+    "rsa-retry-reason"
     " rsa-since-last-attempt rsa-since-first-attempt"
 ).split()
 """What analytics-next and RudderStack's browser SDK set, at the first attempt and at others."""
 
 
-def test_a_page_of_another_origin_may_set_the_headers_that_the_sdks_set(client: httpx.Client) -> None:
-    """Asked for directly, for Playwright answers the preflight itself where it intercepts requests."""
+def test_a_page_of_another_origin_may_set_the_headers_that_the_sdks_set(
+    client: httpx.Client,
+) -> None:
+    """Asked for directly, for Playwright answers the preflight itself where it intercepts
+    requests."""
     asked = {"origin": ORIGIN, "access-control-request-method": "POST"}
     answer = client.options("/v1/track", headers=asked)
     allowed = answer.headers["access-control-allow-headers"].lower().split(", ")
     assert set(BROWSERS_HEADERS) <= set(allowed)
 
 
-# ---- the browser -----------------------------------------------------------------------------------------------
+# ---- the browser
+# -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def segment_page(browser: Browser, collector_stack: Stack) -> Iterator[Page]:
-    with shop_page(browser, "@segment/analytics-next/dist/umd/index.js", url(collector_stack)) as page:
+    with shop_page(
+        browser, "@segment/analytics-next/dist/umd/index.js", url(collector_stack)
+    ) as page:
         yield page
 
 
@@ -195,7 +232,9 @@ def rudder_page(browser: Browser, collector_stack: Stack) -> Iterator[Page]:
 
 @contextmanager
 def answered(page: Page, requests: int) -> Iterator[None]:
-    """Waits until so many requests of the block are answered with 200; the browser goes on meanwhile."""
+    """Waits until so many requests of the block are answered with 200; the browser goes on
+    meanwhile.
+    """
     statuses: list[int] = []
     page.on("response", lambda response: statuses.append(response.status))
     yield
@@ -236,7 +275,9 @@ def load_rudderstack(page: Page, stack: Stack, **options: Any) -> None:
 
 
 @pytest.mark.browser
-def test_every_call_of_analytics_next_arrives(segment_page: Page, collector_stack: Stack, topics: Topics) -> None:
+def test_every_call_of_analytics_next_arrives(
+    segment_page: Page, collector_stack: Stack, topics: Topics
+) -> None:
     load_segment(segment_page, collector_stack)
     with answered(segment_page, 6):
         segment_page.evaluate(
@@ -255,13 +296,24 @@ def test_every_call_of_analytics_next_arrives(segment_page: Page, collector_stac
         )
     page, product, identified, lamp, oak, screen, group = arrived(topics, 6)
     assert (page.event, page.metadata["title"]) == ("page_view", "Lamps")
-    assert (page.metadata["url"], page.metadata["path"]) == (f"{ORIGIN}/lamps?utm_source=mail", "/lamps")
+    assert (page.metadata["url"], page.metadata["path"]) == (
+        f"{ORIGIN}/lamps?utm_source=mail",
+        "/lamps",
+    )
     assert (page.metadata["page_name"], page.metadata["utm_source"]) == ("Listing", "mail")
     assert page.anonymous_id is not None
     assert (page.user_id, page.anonymous_id) == (None, product.anonymous_id)
-    assert (product.event, product.product_id, product.metadata["title"]) == ("view_product", "p1", "Lamp")
+    assert (product.event, product.product_id, product.metadata["title"]) == (
+        "view_product",
+        "p1",
+        "Lamp",
+    )
     assert product.metadata["page_title"] == "Lamps"
-    assert (identified.event, identified.user_id, identified.anonymous_id) == ("identify", "anna", page.anonymous_id)
+    assert (identified.event, identified.user_id, identified.anonymous_id) == (
+        "identify",
+        "anna",
+        page.anonymous_id,
+    )
     assert identified.metadata["traits"] == {"plan": "gold"}
     assert bought(lamp, oak) == [("purchase", "p1", "anna"), ("purchase", "p2", "anna")]
     assert (screen.event, screen.metadata["title"]) == ("page_view", "Cart")
@@ -276,23 +328,30 @@ def test_an_alias_of_analytics_next_ties_browser_and_account(
     load_segment(segment_page, collector_stack)
     with answered(segment_page, 1):
         anonymous_id = segment_page.evaluate(
-            "async () => { await analytics.alias('anna'); return (await analytics.user()).anonymousId(); }"
+            "async () => { await analytics.alias('anna'); return (await "
+            "analytics.user()).anonymousId(); }"
         )
     [event] = arrived(topics, 1)
     assert (event.event, event.user_id, event.anonymous_id) == ("identify", "anna", anonymous_id)
 
 
 @pytest.mark.browser
-def test_analytics_next_sends_batches_too(segment_page: Page, collector_stack: Stack, topics: Topics) -> None:
+def test_analytics_next_sends_batches_too(
+    segment_page: Page, collector_stack: Stack, topics: Topics
+) -> None:
     batching = {"strategy": "batching", "config": {"size": 3, "timeout": 10_000}}
     load_segment(segment_page, collector_stack, deliveryStrategy=batching)
     with answered(segment_page, 1):
-        segment_page.evaluate("() => { for (let i = 0; i < 3; i += 1) analytics.track('Lamp', { number: i }); }")
+        segment_page.evaluate(
+            "() => { for (let i = 0; i < 3; i += 1) analytics.track('Lamp', { number: i }); }"
+        )
     assert sorted(event.metadata["number"] for event in arrived(topics, 1)) == [0, 1, 2]
 
 
 @pytest.mark.browser
-def test_what_the_visitor_agreed_to_comes_along(segment_page: Page, collector_stack: Stack, topics: Topics) -> None:
+def test_what_the_visitor_agreed_to_comes_along(
+    segment_page: Page, collector_stack: Stack, topics: Topics
+) -> None:
     load_segment(segment_page, collector_stack)
     with answered(segment_page, 1):
         segment_page.evaluate(
@@ -304,7 +363,9 @@ def test_what_the_visitor_agreed_to_comes_along(segment_page: Page, collector_st
 
 
 @pytest.mark.browser
-def test_calls_of_rudderstacks_browser_sdk_arrive(rudder_page: Page, collector_stack: Stack, topics: Topics) -> None:
+def test_calls_of_rudderstacks_browser_sdk_arrive(
+    rudder_page: Page, collector_stack: Stack, topics: Topics
+) -> None:
     load_rudderstack(rudder_page, collector_stack)
     with answered(rudder_page, 4):
         rudder_page.evaluate(
@@ -318,12 +379,28 @@ def test_calls_of_rudderstacks_browser_sdk_arrive(rudder_page: Page, collector_s
             ORDER,
         )
     page, product, identified, lamp, oak = arrived(topics, 4)
-    assert (page.event, page.metadata["title"], page.metadata["page_name"]) == ("page_view", "Lamps", "Listing")
-    assert (page.user_id, page.anonymous_id, page.session_id) == (None, product.anonymous_id, product.session_id)
+    assert (page.event, page.metadata["title"], page.metadata["page_name"]) == (
+        "page_view",
+        "Lamps",
+        "Listing",
+    )
+    assert (page.user_id, page.anonymous_id, page.session_id) == (
+        None,
+        product.anonymous_id,
+        product.session_id,
+    )
     assert page.anonymous_id is not None
     assert page.session_id is not None
-    assert (product.event, product.product_id, product.metadata["title"]) == ("view_product", "p1", "Lamp")
-    assert (identified.event, identified.user_id, identified.anonymous_id) == ("identify", "anna", page.anonymous_id)
+    assert (product.event, product.product_id, product.metadata["title"]) == (
+        "view_product",
+        "p1",
+        "Lamp",
+    )
+    assert (identified.event, identified.user_id, identified.anonymous_id) == (
+        "identify",
+        "anna",
+        page.anonymous_id,
+    )
     assert identified.metadata["traits"] == {"plan": "gold"}
     assert bought(lamp, oak) == [("purchase", "p1", "anna"), ("purchase", "p2", "anna")]
 
@@ -332,11 +409,17 @@ def test_calls_of_rudderstacks_browser_sdk_arrive(rudder_page: Page, collector_s
 def test_rudderstacks_beacons_carry_their_key_in_the_address(
     rudder_page: Page, collector_stack: Stack, topics: Topics
 ) -> None:
-    load_rudderstack(rudder_page, collector_stack, useBeacon=True, beaconQueueOptions={"flushQueueInterval": 200})
+    load_rudderstack(
+        rudder_page, collector_stack, useBeacon=True, beaconQueueOptions={"flushQueueInterval": 200}
+    )
     sent: list[tuple[str, bool]] = []
-    rudder_page.on("request", lambda request: sent.append((request.url, "authorization" in request.headers)))
+    rudder_page.on(
+        "request", lambda request: sent.append((request.url, "authorization" in request.headers))
+    )
     with answered(rudder_page, 1):
-        rudder_page.evaluate("() => { rudder.track('Lamp', { number: 1 }); rudder.track('Lamp', { number: 2 }); }")
+        rudder_page.evaluate(
+            "() => { rudder.track('Lamp', { number: 1 }); rudder.track('Lamp', { number: 2 }); }"
+        )
     assert sent == [(f"{url(collector_stack)}/beacon/v1/batch?writeKey=any-key-1", False)]
     assert sorted(event.metadata["number"] for event in arrived(topics, 1)) == [1, 2]
 

@@ -1,4 +1,6 @@
-"""Snowplow's own trackers, pointed at the running collector: what reaches Pub/Sub, and what they make of answers."""
+"""Snowplow's own trackers, pointed at the running collector: what reaches Pub/Sub, and what they
+make of answers.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,8 @@ def arrived(topics: Topics, messages: int) -> list[Event]:
     return sorted(found, key=lambda event: (event.timestamp, event.event_id))
 
 
-# ---- Python ----------------------------------------------------------------------------------------------------
+# ---- Python
+# --------------------------------------------------------------------------------------------------
 
 
 class Sent:
@@ -66,19 +69,31 @@ class Sent:
 
 
 def tracker(sent: Sent, app_id: str = "any-key-1", base64: bool = True) -> Tracker:
-    subject = Subject().set_platform("srv").set_user_id("anna").set_domain_user_id("b1").set_domain_session_id("s1")
+    subject = (
+        Subject()
+        .set_platform("srv")
+        .set_user_id("anna")
+        .set_domain_user_id("b1")
+        .set_domain_session_id("s1")
+    )
     subject.set_useragent("Mozilla/5.0 (X11; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0")
     return Tracker("backend", sent.emitter, subject, app_id, encode_base64=base64)
 
 
 @pytest.mark.parametrize("base64", [True, False])
-def test_a_batch_of_a_back_end_is_one_request(collector_stack: Stack, topics: Topics, base64: bool) -> None:
+def test_a_batch_of_a_back_end_is_one_request(
+    collector_stack: Stack, topics: Topics, base64: bool
+) -> None:
     sent = Sent(collector_stack, batch_size=10)
     sdk = tracker(sent, base64=base64)
     before = datetime.now(UTC)
-    page = SelfDescribingJson("iglu:com.snowplowanalytics.snowplow/web_page/jsonschema/1-0-0", {"id": "view-1"})
+    page = SelfDescribingJson(
+        "iglu:com.snowplowanalytics.snowplow/web_page/jsonschema/1-0-0", {"id": "view-1"}
+    )
     terms = {"terms": ["lamp", "ü"]}
-    search = SelfDescribingJson("iglu:com.snowplowanalytics.snowplow/site_search/jsonschema/1-0-0", terms)
+    search = SelfDescribingJson(
+        "iglu:com.snowplowanalytics.snowplow/site_search/jsonschema/1-0-0", terms
+    )
     ids = [
         sdk.track(PageView(f"{ORIGIN}/lamps", "Lamps", context=[page])),
         sdk.track(StructuredEvent("shop", "add-to-basket", label="p1", property_="pcs", value=2)),
@@ -106,7 +121,10 @@ def test_events_in_queries_arrive_one_by_one(collector_stack: Stack, topics: Top
     sdk.track(PageView(f"{ORIGIN}/lamps?a=1&b=ü", "Lamps & more"))
     sdk.track(StructuredEvent("shop", "Wish", label="p1"))
     viewed, wished = arrived(topics, 2)
-    assert (viewed.metadata["url"], viewed.metadata["title"]) == (f"{ORIGIN}/lamps?a=1&b=ü", "Lamps & more")
+    assert (viewed.metadata["url"], viewed.metadata["title"]) == (
+        f"{ORIGIN}/lamps?a=1&b=ü",
+        "Lamps & more",
+    )
     assert (wished.event, sent.arrived, sent.failed) == ("Wish", 2, 0)
 
 
@@ -129,7 +147,9 @@ def test_the_app_id_is_the_write_key(guarded_stack: Stack, guarded_topics: Topic
     assert (message.attributes["site"], message.attributes["protocol"]) == ("shop", "snowplow")
 
 
-def test_an_unknown_app_id_is_refused_and_not_sent_again(guarded_stack: Stack, guarded_topics: Topics) -> None:
+def test_an_unknown_app_id_is_refused_and_not_sent_again(
+    guarded_stack: Stack, guarded_topics: Topics
+) -> None:
     sent = Sent(guarded_stack, batch_size=1)
     tracker(sent, "no-such-key").track(PageView(f"{ORIGIN}/lamps"))
     assert (sent.arrived, sent.failed, sent.retries()) == (0, 1, False)
@@ -137,7 +157,9 @@ def test_an_unknown_app_id_is_refused_and_not_sent_again(guarded_stack: Stack, g
     guarded_topics.dead_letters(0)
 
 
-def test_a_batch_that_is_too_large_is_refused_and_not_sent_again(collector_stack: Stack, topics: Topics) -> None:
+def test_a_batch_that_is_too_large_is_refused_and_not_sent_again(
+    collector_stack: Stack, topics: Topics
+) -> None:
     sent = Sent(collector_stack, batch_size=30)
     sdk = tracker(sent)
     for number in range(30):
@@ -146,7 +168,9 @@ def test_a_batch_that_is_too_large_is_refused_and_not_sent_again(collector_stack
     topics.events(0)
 
 
-def test_what_was_not_stored_is_sent_again_and_arrives_once(collector_stack: Stack, topics: Topics) -> None:
+def test_what_was_not_stored_is_sent_again_and_arrives_once(
+    collector_stack: Stack, topics: Topics
+) -> None:
     sent = Sent(collector_stack, batch_size=2)
     sdk = tracker(sent)
     with without_pubsub(collector_stack):
@@ -156,15 +180,21 @@ def test_what_was_not_stored_is_sent_again_and_arrives_once(collector_stack: Sta
     deadline = time.monotonic() + 30
     while not sent.arrived and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert sorted(event.metadata["url"] for event in arrived(topics, 1)) == [f"{ORIGIN}/lamps", f"{ORIGIN}/shoes"]
+    assert sorted(event.metadata["url"] for event in arrived(topics, 1)) == [
+        f"{ORIGIN}/lamps",
+        f"{ORIGIN}/shoes",
+    ]
     assert (sent.arrived, sent.retries()) == (2, False)
 
 
-# ---- the browser -----------------------------------------------------------------------------------------------
+# ---- the browser
+# -----------------------------------------------------------------------------------------------
 
 
 def start(page: Page, stack: Stack, **settings: Any) -> None:
-    """A tracker with the plugin, and its defaults: it sends along what the browser keeps, and asks for nothing."""
+    """A tracker with the plugin, and its defaults: it sends along what the browser keeps, and asks
+    for nothing.
+    """
     page.add_script_tag(content=(NODE_MODULES / ECOMMERCE_PLUGIN).read_text())
     page.evaluate(
         """([endpoint, settings]) => {
@@ -178,7 +208,9 @@ def start(page: Page, stack: Stack, **settings: Any) -> None:
 
 @pytest.mark.browser
 @pytest.mark.parametrize("method", ["post", "get"])
-def test_a_page_view_arrives(page: Page, collector_stack: Stack, topics: Topics, method: str) -> None:
+def test_a_page_view_arrives(
+    page: Page, collector_stack: Stack, topics: Topics, method: str
+) -> None:
     start(page, collector_stack, eventMethod=method, contexts={"session": True, "browser": True})
     path = "**/i?*" if method == "get" else TP2
     with page.expect_response(path) as answer:
@@ -187,7 +219,9 @@ def test_a_page_view_arrives(page: Page, collector_stack: Stack, topics: Topics,
     [viewed] = arrived(topics, 1)
     assert (viewed.event, viewed.user_id) == ("page_view", None)
     assert viewed.anonymous_id == page.evaluate("sp.newTracker('sp2', 'x', {}).getDomainUserId()")
-    assert viewed.session_id == page.evaluate("sp.newTracker('sp3', 'x', {}).getDomainUserInfo()[6]")
+    assert viewed.session_id == page.evaluate(
+        "sp.newTracker('sp3', 'x', {}).getDomainUserInfo()[6]"
+    )
     assert viewed.metadata["url"] == f"{ORIGIN}/lamps?utm_source=mail"
     assert (viewed.metadata["title"], viewed.metadata["platform"]) == ("Lamps", "web")
     kinds = {context["schema"].split("/")[1] for context in viewed.metadata["contexts"]}
@@ -195,7 +229,9 @@ def test_a_page_view_arrives(page: Page, collector_stack: Stack, topics: Topics,
 
 
 @pytest.mark.browser
-def test_activity_on_a_page_is_dwell_and_scroll(page: Page, collector_stack: Stack, topics: Topics) -> None:
+def test_activity_on_a_page_is_dwell_and_scroll(
+    page: Page, collector_stack: Stack, topics: Topics
+) -> None:
     start(page, collector_stack)
     page.evaluate("document.body.style.height = '4000px'")
     page.evaluate("sp.enableActivityTracking({ minimumVisitLength: 1, heartbeatDelay: 1 })")
@@ -211,7 +247,9 @@ def test_activity_on_a_page_is_dwell_and_scroll(page: Page, collector_stack: Sta
 
 
 @pytest.mark.browser
-def test_the_e_commerce_plugin_s_events_are_ours(page: Page, collector_stack: Stack, topics: Topics) -> None:
+def test_the_e_commerce_plugin_s_events_are_ours(
+    page: Page, collector_stack: Stack, topics: Topics
+) -> None:
     start(page, collector_stack, bufferSize=5, encodeBase64=True)
     with page.expect_response(TP2):
         page.evaluate(
@@ -242,15 +280,24 @@ def test_the_e_commerce_plugin_s_events_are_ours(page: Page, collector_stack: St
     assert {event.user_id for event in found} == {"anna"}
     by_name = {(event.event, event.product_id): event.metadata for event in found}
     assert by_name["view_product", "p1"]["product_variant"] == "sand"
-    assert by_name["impression", "p1"]["placement"] == by_name["click", "p1"]["placement"] == "bestsellers"
+    assert (
+        by_name["impression", "p1"]["placement"]
+        == by_name["click", "p1"]["placement"]
+        == "bestsellers"
+    )
     assert by_name["purchase", "p2"]["order_id"] == "o1"
     assert (by_name["purchase", "p2"]["price"], by_name["purchase", "p2"]["quantity"]) == (5, 3)
 
 
 @pytest.mark.browser
-def test_a_login_links_browser_and_account(page: Page, collector_stack: Stack, topics: Topics) -> None:
+def test_a_login_links_browser_and_account(
+    page: Page, collector_stack: Stack, topics: Topics
+) -> None:
     start(page, collector_stack)
-    for script in ("sp.trackPageView()", "sp.setUserId('anna'); sp.trackStructEvent({category: 'user', action: 'Hi'})"):
+    for script in (
+        "sp.trackPageView()",
+        "sp.setUserId('anna'); sp.trackStructEvent({category: 'user', action: 'Hi'})",
+    ):
         with page.expect_response(TP2):
             page.evaluate(script)
     before, after = arrived(topics, 2)
@@ -262,7 +309,11 @@ def test_a_login_links_browser_and_account(page: Page, collector_stack: Stack, t
 def test_anonymous_visitors_are_known_for_their_session_only(
     page: Page, collector_stack: Stack, topics: Topics
 ) -> None:
-    start(page, collector_stack, anonymousTracking={"withSessionTracking": True, "withServerAnonymisation": True})
+    start(
+        page,
+        collector_stack,
+        anonymousTracking={"withSessionTracking": True, "withServerAnonymisation": True},
+    )
     with page.expect_response(TP2) as answer:
         page.evaluate("sp.trackPageView()")
     assert answer.value.request.headers["sp-anonymous"] == "*"
@@ -282,7 +333,8 @@ def test_what_was_not_stored_is_sent_again_by_the_browser_and_arrives_once(
     statuses: list[int] = []
     page.on("response", lambda answer: statuses.append(answer.status))
     tracked = 0
-    while 200 not in statuses and tracked < 30:  # it sends again when there is something more to send
+    # it sends again when there is something more to send
+    while 200 not in statuses and tracked < 30:
         page.evaluate("sp.trackStructEvent({category: 'user', action: 'Hi'})")
         page.wait_for_timeout(300)
         tracked += 1
@@ -310,7 +362,9 @@ def test_an_unknown_app_id_is_not_sent_again_by_the_browser(
 
 
 @pytest.mark.browser
-def test_the_write_key_may_stand_in_the_address(browser: Browser, guarded_stack: Stack, guarded_topics: Topics) -> None:
+def test_the_write_key_may_stand_in_the_address(
+    browser: Browser, guarded_stack: Stack, guarded_topics: Topics
+) -> None:
     path = f"/com.snowplowanalytics.snowplow/tp2?key={BROWSER_KEY}&heartbeat_s=5"
     with shop_page(browser, SCRIPT, guarded_stack.env["FRESHET_COLLECTOR_URL"]) as page:
         start(page, guarded_stack, appId=NEWS_KEY, postPath=path)

@@ -1,4 +1,6 @@
-"""Counts by address: the laws of a monoid, windows, how well distinct visitors are estimated, and their bounds."""
+"""Counts by address: the laws of a monoid, windows, how well distinct visitors are estimated, and
+their bounds.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,10 @@ from tests.pipeline.core.streams import START_MS, laws
 
 MINUTE_MS = 60_000
 # (visitor, ms after START_MS); half an hour, so that old spans are dropped
-SENT = st.lists(st.tuples(st.sampled_from([f"a#{n}" for n in range(100)]), st.integers(0, 30 * MINUTE_MS)), max_size=60)
+SENT = st.lists(
+    st.tuples(st.sampled_from([f"a#{n}" for n in range(100)]), st.integers(0, 30 * MINUTE_MS)),
+    max_size=60,
+)
 
 
 def counts_of(sent: list[tuple[str, int]]) -> AddressCounts:

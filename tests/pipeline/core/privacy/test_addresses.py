@@ -1,4 +1,6 @@
-"""Addresses name their sender, however they are written; hashed, they tell nothing to whoever lacks the secret."""
+"""Addresses name their sender, however they are written; hashed, they tell nothing to whoever lacks
+the secret.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ def test_a_key_is_of_the_24_bit_network_of_ipv4_and_of_the_48_bit_network_of_ipv
 
 
 def test_a_key_is_16_hexadecimal_digits() -> None:
-    assert all(re.fullmatch(r"[0-9a-f]{16}", key(address)) for address in ("192.0.2.1", "2001:db8::1"))
+    assert all(
+        re.fullmatch(r"[0-9a-f]{16}", key(address)) for address in ("192.0.2.1", "2001:db8::1")
+    )
 
 
 def test_another_secret_makes_another_key() -> None:
@@ -45,7 +49,18 @@ def test_another_secret_makes_another_key() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [None, "", "unknown", "192.0.2", "192.0.2.256", "192.0.2.1:", "[192.0.2.1", "::g", "1" * 10_000]
+    "text",
+    [
+        None,
+        "",
+        "unknown",
+        "192.0.2",
+        "192.0.2.256",
+        "192.0.2.1:",
+        "[192.0.2.1",
+        "::g",
+        "1" * 10_000,
+    ],
 )
 def test_what_is_no_address_has_no_key(text: str | None) -> None:
     assert address_key(text, SECRET) is None
@@ -61,7 +76,9 @@ def test_what_is_no_address_has_no_key(text: str | None) -> None:
         ["203.0.113.9", "198.51.100.1,192.0.2.1 "],
     ],
 )
-def test_the_client_is_the_last_that_was_appended_whatever_the_client_wrote_before_it(forwarded_for: list[str]) -> None:
+def test_the_client_is_the_last_that_was_appended_whatever_the_client_wrote_before_it(
+    forwarded_for: list[str],
+) -> None:
     assert client_address(forwarded_for, "169.254.1.1") == "192.0.2.1"
 
 

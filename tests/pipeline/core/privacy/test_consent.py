@@ -22,7 +22,10 @@ from pipeline.core.privacy.signals import Signal
 
 ONLY_ANALYTICS = {"analytics": True, "personalization": False}
 ONLY_PERSONALIZATION = {"analytics": False, "personalization": True}
-BOTH, NEITHER = {"analytics": True, "personalization": True}, {"analytics": False, "personalization": False}
+BOTH, NEITHER = (
+    {"analytics": True, "personalization": True},
+    {"analytics": False, "personalization": False},
+)
 
 
 class TestWhoseWordCounts:
@@ -34,7 +37,9 @@ class TestWhoseWordCounts:
     def test_the_events_own_consent_goes_before_that_of_the_request(self) -> None:
         for fields in ({"consent": ONLY_ANALYTICS}, {"metadata": {"consent": ONLY_ANALYTICS}}):
             assert resolve_consent(fields, BOTH, None) == Consent(True, False)
-        assert resolve_consent({"metadata": {"consent": ONLY_ANALYTICS}}, BOTH, None) == Consent(True, False)
+        assert resolve_consent({"metadata": {"consent": ONLY_ANALYTICS}}, BOTH, None) == Consent(
+            True, False
+        )
         assert resolve_consent({}, ONLY_PERSONALIZATION, None) == Consent(False, True)
         assert resolve_consent({"metadata": {}}, ONLY_PERSONALIZATION, None) == Consent(False, True)
 
@@ -45,15 +50,22 @@ class TestWhoseWordCounts:
     def test_do_not_track_goes_before_the_default_and_after_every_explicit_answer(self) -> None:
         assert resolve_consent({}, None, Signal.DNT) == DENIED
         assert resolve_consent({}, BOTH, Signal.DNT) == GRANTED
-        assert resolve_consent({"consent": ONLY_ANALYTICS}, None, Signal.DNT) == Consent(True, False)
+        assert resolve_consent({"consent": ONLY_ANALYTICS}, None, Signal.DNT) == Consent(
+            True, False
+        )
 
     @given(
-        fields=st.sampled_from([{}, {"consent": BOTH}, {"consent": "nonsense"}]), batch=st.sampled_from([None, BOTH])
+        fields=st.sampled_from([{}, {"consent": BOTH}, {"consent": "nonsense"}]),
+        batch=st.sampled_from([None, BOTH]),
     )
-    def test_global_privacy_control_goes_before_everything(self, fields: dict[str, Any], batch: Any) -> None:
+    def test_global_privacy_control_goes_before_everything(
+        self, fields: dict[str, Any], batch: Any
+    ) -> None:
         assert resolve_consent(fields, batch, Signal.GPC) == DENIED
 
-    def test_what_the_event_does_not_name_its_request_says_and_then_the_browser_and_then_the_default(self) -> None:
+    def test_what_the_event_leaves_open_its_request_answers_then_browser_then_default(
+        self,
+    ) -> None:
         said = {"consent": {"analytics": True, "personalization": None}}
         assert resolve_consent(said, NEITHER, None) == Consent(True, False)
         assert resolve_consent(said, {"analytics": False}, Signal.DNT) == Consent(True, False)
@@ -65,7 +77,10 @@ class TestWhoseWordCounts:
         assert resolve_consent({}, {"personalization": True}, Signal.DNT) == Consent(False, True)
 
     def test_two_in_one_event_may_each_answer_one_question(self) -> None:
-        fields = {"consent": {"analytics": True}, "metadata": {"consent": {"personalization": False}}}
+        fields = {
+            "consent": {"analytics": True},
+            "metadata": {"consent": {"personalization": False}},
+        }
         assert resolve_consent(fields, BOTH, None) == Consent(True, False)
 
     @pytest.mark.parametrize("nothing", [None, {}, {"analytics": None}])
@@ -76,21 +91,29 @@ class TestWhoseWordCounts:
             assert resolve_consent(fields, nothing, None) == GRANTED
 
     def test_a_consent_that_was_read_already_is_as_good(self) -> None:
-        assert resolve_consent({}, StatedConsent(personalization=False), None) == Consent(True, False)
+        assert resolve_consent({}, StatedConsent(personalization=False), None) == Consent(
+            True, False
+        )
         assert resolve_consent({}, StatedConsent(), Signal.DNT) == DENIED
 
     def test_a_consent_platform_may_have_more_purposes_than_two(self) -> None:
         said = {"marketing": 1, "personalization": False}
         assert resolve_consent({"consent": said}, None, None) == Consent(True, False)
 
-    @pytest.mark.parametrize("misspelt", [{"analytic": False, "personalisation": False}, {"marketing": True}])
-    def test_who_names_neither_question_is_told_what_is_expected(self, misspelt: dict[str, bool]) -> None:
+    @pytest.mark.parametrize(
+        "misspelt", [{"analytic": False, "personalisation": False}, {"marketing": True}]
+    )
+    def test_who_names_neither_question_is_told_what_is_expected(
+        self, misspelt: dict[str, bool]
+    ) -> None:
         for fields, batch in (
             ({"consent": misspelt}, None),
             ({"metadata": {"consent": misspelt}}, None),
             ({}, misspelt),
         ):
-            with pytest.raises(InvalidEvent, match=r'consent: expected \{"analytics": true or false'):
+            with pytest.raises(
+                InvalidEvent, match=r'consent: expected \{"analytics": true or false'
+            ):
                 resolve_consent(fields, batch, None)
 
     def test_a_request_is_not_asked_what_its_event_has_answered(self) -> None:
@@ -99,9 +122,15 @@ class TestWhoseWordCounts:
             resolve_consent({"consent": {"analytics": True}}, "nonsense", None)
 
 
-@pytest.mark.parametrize("consent", [True, "granted", 1, [], {"analytics": "yes"}, {"personalization": 0}])
+@pytest.mark.parametrize(
+    "consent", [True, "granted", 1, [], {"analytics": "yes"}, {"personalization": 0}]
+)
 def test_a_consent_that_nobody_can_read_is_named_and_guessed_by_nobody(consent: Any) -> None:
-    for fields, batch in (({"consent": consent}, None), ({"metadata": {"consent": consent}}, BOTH), ({}, consent)):
+    for fields, batch in (
+        ({"consent": consent}, None),
+        ({"metadata": {"consent": consent}}, BOTH),
+        ({}, consent),
+    ):
         with pytest.raises(InvalidEvent, match="consent: expected"):
             resolve_consent(fields, batch, None)
         with pytest.raises(InvalidEvent, match="consent: expected"):
@@ -120,16 +149,23 @@ def test_a_consent_that_nobody_can_read_is_named_and_guessed_by_nobody(consent: 
         ({"analytics": True, "personalization": "maybe"}, None, DENIED, False),
     ],
 )
-def test_an_event_whose_consent_nobody_can_read_is_never_withheld_and_kept_only_where_nothing_denies_it(
+def test_an_event_of_unreadable_consent_is_never_withheld_and_kept_only_without_denial(
     said: Any, signal: Signal | None, default: Consent, kept: bool
 ) -> None:
-    for fields in ({"consent": said}, {"metadata": {"consent": said}}, {"consent": {}, "metadata": {"consent": said}}):
+    for fields in (
+        {"consent": said},
+        {"metadata": {"consent": said}},
+        {"consent": {}, "metadata": {"consent": said}},
+    ):
         assert consent_of_rejected(fields, None, signal, default) == Consent(kept, not kept)
     assert consent_of_rejected({}, said, signal, default) == Consent(kept, not kept)
 
 
 @given(
-    st.recursive(st.none() | st.booleans() | st.text(max_size=3), lambda v: st.dictionaries(st.text(max_size=14), v))
+    st.recursive(
+        st.none() | st.booleans() | st.text(max_size=3),
+        lambda v: st.dictionaries(st.text(max_size=14), v),
+    )
 )
 def test_whatever_is_said_is_a_consent_or_invalid(said: Any) -> None:
     for fields in ({"consent": said}, {"metadata": said}, {"metadata": {"consent": said}}):
@@ -161,4 +197,9 @@ class TestRecord:
             ({"consent": {"analytics": True, "more": 1}}, Consent(True, False), None),
         ):
             record(before, consent, batch)
-            assert before == {"consent": {"analytics": consent.analytics, "personalization": consent.personalization}}
+            assert before == {
+                "consent": {
+                    "analytics": consent.analytics,
+                    "personalization": consent.personalization,
+                }
+            }

@@ -8,7 +8,10 @@ from pipeline.core.privacy.consent import DENIED, GRANTED, Consent
 from pipeline.core.privacy.consent_search import search_consent
 from pipeline.core.privacy.signals import Signal
 
-NOT_COUNTED, NOT_SHOWN = Consent(analytics=False, personalization=True), Consent(analytics=True, personalization=False)
+NOT_COUNTED, NOT_SHOWN = (
+    Consent(analytics=False, personalization=True),
+    Consent(analytics=True, personalization=False),
+)
 
 
 @pytest.mark.parametrize(
@@ -22,14 +25,24 @@ NOT_COUNTED, NOT_SHOWN = Consent(analytics=False, personalization=True), Consent
         (b'{"consent": {"analytics": true, "personalization": 1', None, GRANTED, GRANTED),
         (b'{"consent":{"analytics":false', None, GRANTED, NOT_COUNTED),
         (b'{"consent":{"personalization" : "denied"', None, GRANTED, NOT_SHOWN),
-        (b'{"categoryPreferences": {"Analytics": false, "Personalization": false', None, GRANTED, DENIED),
+        (
+            b'{"categoryPreferences": {"Analytics": false, "Personalization": false',
+            None,
+            GRANTED,
+            DENIED,
+        ),
         (b'{"data": "{\\"analytics\\": false', None, GRANTED, NOT_COUNTED),
         (b'{"cons\\u0065nt":{"anal\\u0079tics":false', None, GRANTED, NOT_COUNTED),
         (b'{"data": "{\\u0022analytics\\\\u0022: \\u0066alse', None, GRANTED, NOT_COUNTED),
         (b'{"personalization":"d\\u0065nied"', None, GRANTED, NOT_SHOWN),
         (b"consent.analytics=0&a=%ff", None, GRANTED, NOT_COUNTED),
         (b"consent=%7B%22analytics%22%3Afalse%7D&a=%ff", None, GRANTED, NOT_COUNTED),
-        (b'{"analytics": 0.5, "web_analytics": false, "analytics_storage": 0', None, GRANTED, GRANTED),
+        (
+            b'{"analytics": 0.5, "web_analytics": false, "analytics_storage": 0',
+            None,
+            GRANTED,
+            GRANTED,
+        ),
     ],
 )
 def test_of_a_request_that_cannot_be_read_a_no_in_its_text_counts(

@@ -1,4 +1,6 @@
-"""What leaves the collector: addresses cut, named fields dropped or hashed, and nothing else touched."""
+"""What leaves the collector: addresses cut, named fields dropped or hashed, and nothing else
+touched.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +26,16 @@ TOO_MUCH = b"{%s}" % b",".join([b'"a":1'] * (MAX_REPEATING_VALUES + 2))
 U1 = "h_1a42f939958c71d4fd4b4885b111cf09"  # keyed BLAKE2b of "u1"
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=False) | st.text(max_size=5),
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 5)
+    | st.floats(allow_nan=False)
+    | st.text(max_size=5),
     lambda value: (
         st.lists(value, max_size=3)
-        | st.dictionaries(st.sampled_from([*sorted(ADDRESS_FIELDS), "email", "traits", "x"]), value, max_size=4)
+        | st.dictionaries(
+            st.sampled_from([*sorted(ADDRESS_FIELDS), "email", "traits", "x"]), value, max_size=4
+        )
     ),
     max_leaves=12,
 )
@@ -51,7 +59,9 @@ class TestAddresses:
     def test_of_an_ipv6_address_its_48_stays(self, address: IPv6Address) -> None:
         cut = truncated_address(str(address))
         mapped = address.ipv4_mapped
-        expected = ip_network(f"{mapped}/24" if mapped else f"{address}/48", strict=False).network_address
+        expected = ip_network(
+            f"{mapped}/24" if mapped else f"{address}/48", strict=False
+        ).network_address
         assert cut is not None and ip_address(cut) == expected
         assert truncated_address(cut) == cut
 
@@ -83,8 +93,18 @@ class TestAddresses:
 
         def event(address: str) -> dict[str, Any]:
             deep = {"device": [{"ip_address": address, "os": "x"}, [{"client_ip": address}]]}
-            metadata = {"ip": address, "context": {"ip": address, **deep}, "contexts": [deep], "ships": address}
-            return {"event": "click", "user_id": ip, "ip": address, "metadata": metadata | {"ships": ip}}
+            metadata = {
+                "ip": address,
+                "context": {"ip": address, **deep},
+                "contexts": [deep],
+                "ships": address,
+            }
+            return {
+                "event": "click",
+                "user_id": ip,
+                "ip": address,
+                "metadata": metadata | {"ships": ip},
+            }
 
         assert applied(FieldPolicy(), event(ip)) == event(cut)
 
@@ -104,7 +124,11 @@ class TestNamedFields:
         given = {
             "event_id": "e",
             "session_id": "s",
-            "metadata": {"email": "a@b", "context": {"traits": {"age": 7, "email": "a@b"}}, "age": 7},
+            "metadata": {
+                "email": "a@b",
+                "context": {"traits": {"age": 7, "email": "a@b"}},
+                "age": 7,
+            },
         }
         assert applied(policy, given) == {
             "event_id": "e",
@@ -113,11 +137,17 @@ class TestNamedFields:
 
     def test_a_field_beside_the_contracts_is_metadata_already(self) -> None:
         policy = FieldPolicy(["metadata.email"], ["metadata.card"], KEY)
-        assert applied(policy, {"event": "click", "email": "a@b", "card": "u1"}) == {"event": "click", "card": U1}
+        assert applied(policy, {"event": "click", "email": "a@b", "card": "u1"}) == {
+            "event": "click",
+            "card": U1,
+        }
 
     def test_metadata_of_the_name_of_an_id_is_not_the_id(self) -> None:
         policy = FieldPolicy(["metadata.user_id"])
-        assert applied(policy, {"user_id": "u1", "metadata": {"user_id": "u1"}}) == {"user_id": "u1", "metadata": {}}
+        assert applied(policy, {"user_id": "u1", "metadata": {"user_id": "u1"}}) == {
+            "user_id": "u1",
+            "metadata": {},
+        }
 
     def test_a_hashed_user_is_the_same_visitor_by_the_same_key_alone(self) -> None:
         one, other = FieldPolicy((), ["user_id"], KEY), FieldPolicy((), ["user_id"], b"l" * 16)
@@ -130,37 +160,65 @@ class TestNamedFields:
 
     @given(JSON)
     def test_twice_is_as_once_and_nothing_makes_it_fail(self, metadata: Any) -> None:
-        for policy in (FieldPolicy(), FieldPolicy(["pii"], ["metadata.x", "metadata.traits.x", "user_id"], KEY)):
-            for fields in ({"metadata": metadata}, {"x": metadata, "user_id": metadata, "traits": metadata}):
+        for policy in (
+            FieldPolicy(),
+            FieldPolicy(["pii"], ["metadata.x", "metadata.traits.x", "user_id"], KEY),
+        ):
+            for fields in (
+                {"metadata": metadata},
+                {"x": metadata, "user_id": metadata, "traits": metadata},
+            ):
                 once = applied(policy, fields)
                 assert applied(policy, once) == once
 
     def test_a_number_is_hashed_as_its_text_and_what_is_neither_is_dropped(self) -> None:
         policy = FieldPolicy((), ["metadata.card"], KEY)
-        hashes = [applied(policy, {"metadata": {"card": card}})["metadata"].get("card") for card in ("12", 12, 12.0)]
+        hashes = [
+            applied(policy, {"metadata": {"card": card}})["metadata"].get("card")
+            for card in ("12", 12, 12.0)
+        ]
         assert len(set(hashes)) == 1 and hashes[0].startswith("h_")
         neither: list[Any] = [True, [], {}, [1], float("inf"), 10**5000]
         for value in neither:
             assert applied(policy, {"metadata": {"card": value}}) == {"metadata": {}}
         for nothing in (None, ""):
-            assert applied(policy, {"metadata": {"card": nothing}}) == {"metadata": {"card": nothing}}
+            assert applied(policy, {"metadata": {"card": nothing}}) == {
+                "metadata": {"card": nothing}
+            }
 
     def test_an_id_that_is_no_text_is_left_for_the_contract_to_refuse(self) -> None:
         assert applied(FieldPolicy((), ["user_id"], KEY), {"user_id": 12}) == {"user_id": 12}
 
     def test_what_only_looks_like_a_hash_is_hashed(self) -> None:
         policy = FieldPolicy((), ["user_id"], KEY)
-        for near in ("h_" + "a" * 31, "h_" + "a" * 33, "h_" + "A" * 32, "h_" + "g" * 32, "i_" + "a" * 32):
+        for near in (
+            "h_" + "a" * 31,
+            "h_" + "a" * 33,
+            "h_" + "A" * 32,
+            "h_" + "g" * 32,
+            "i_" + "a" * 32,
+        ):
             assert policy.apply_id("user_id", near) != near
         assert policy.apply_id("user_id", "h_" + "a" * 32) == "h_" + "a" * 32
 
     def test_an_event_that_was_read_already_becomes_the_same(self) -> None:
         policy = FieldPolicy(["session_id", "metadata.email"], ["user_id"], KEY)
-        wire = WireEvent("e", "click", datetime.now(UTC), "u1", "a1", "s1", None, {"email": "a@b", "ip": "192.0.2.7"})
+        wire = WireEvent(
+            "e",
+            "click",
+            datetime.now(UTC),
+            "u1",
+            "a1",
+            "s1",
+            None,
+            {"email": "a@b", "ip": "192.0.2.7"},
+        )
         policy.apply_wire(wire)
         assert (wire.user_id, wire.anonymous_id, wire.session_id) == (U1, "a1", None)
         assert wire.metadata == {"ip": "192.0.2.0"}
-        FieldPolicy().apply_wire(plain := WireEvent("e", "click", datetime.now(UTC), metadata={"ip": "192.0.2.7"}))
+        FieldPolicy().apply_wire(
+            plain := WireEvent("e", "click", datetime.now(UTC), metadata={"ip": "192.0.2.7"})
+        )
         assert plain.metadata == {"ip": "192.0.2.0"}
 
 
@@ -194,7 +252,12 @@ class TestLetters:
 
     def test_a_rejected_event_of_any_vendor_loses_what_is_named_wherever_it_stands(self) -> None:
         policy = FieldPolicy(["metadata.user.email"], ["user_id"], KEY)
-        event = {"type": "track", "userId": "u1", "context": {"ip": "192.0.2.7", "email": "a@b"}, "x": [{"email": 1}]}
+        event = {
+            "type": "track",
+            "userId": "u1",
+            "context": {"ip": "192.0.2.7", "email": "a@b"},
+            "x": [{"email": 1}],
+        }
         assert self.letter(policy, event) == {
             "type": "track",
             "userId": U1,
@@ -212,7 +275,10 @@ class TestLetters:
         of_text = self.letter(policy, {name: "12345"})[name]
         assert of_text.startswith("h_")
         for number in (12345, 12345.0):
-            assert self.letter(policy, {name: number, "x": [{name: number}]}) == {name: of_text, "x": [{name: of_text}]}
+            assert self.letter(policy, {name: number, "x": [{name: number}]}) == {
+                name: of_text,
+                "x": [{name: of_text}],
+            }
         others: list[Any] = [["cust-1"], {"id": "cust-1"}, True, 2**70]
         for other in others:
             assert self.letter(policy, {name: other, "x": [{name: other}]}) == {"x": [{}]}
@@ -225,11 +291,17 @@ class TestLetters:
     def test_what_holds_nothing_of_the_kind_stays_to_the_byte(self) -> None:
         assert FieldPolicy(["pii"], ["user_id"], KEY).letter(b'{ "a" : 1 }') == b'{ "a" : 1 }'
 
-    @pytest.mark.parametrize("payload", [b"", b"\xff", b"[" * 100_000, b"7", b'{"email": "a@b.example"', TOO_MUCH])
+    @pytest.mark.parametrize(
+        "payload", [b"", b"\xff", b"[" * 100_000, b"7", b'{"email": "a@b.example"', TOO_MUCH]
+    )
     def test_where_no_field_can_be_found_a_letter_is_kept_only_if_none_had_to_be_or_it_is_wanted(
         self, payload: bytes
     ) -> None:
-        for policy in (FieldPolicy(["pii"]), FieldPolicy([], ["user_id"], KEY), FieldPolicy(keeps_unreadable=False)):
+        for policy in (
+            FieldPolicy(["pii"]),
+            FieldPolicy([], ["user_id"], KEY),
+            FieldPolicy(keeps_unreadable=False),
+        ):
             assert policy.letter(payload) is None
         for policy in (FieldPolicy(), FieldPolicy(["pii"], keeps_unreadable=True)):
             assert policy.letter(payload) == payload

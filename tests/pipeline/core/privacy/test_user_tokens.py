@@ -19,7 +19,9 @@ def test_a_token_is_what_openssl_makes_of_the_user_id() -> None:
     check_user_token(KEY, "u1", TOKEN)
 
 
-@pytest.mark.parametrize("given", [None, "", TOKEN[:-1], TOKEN.upper(), f"{TOKEN} ", 7, [TOKEN], "é", "\ud83d"])
+@pytest.mark.parametrize(
+    "given", [None, "", TOKEN[:-1], TOKEN.upper(), f"{TOKEN} ", 7, [TOKEN], "é", "\ud83d"]
+)
 def test_anything_else_is_refused_by_name_and_not_repeated(given: Any) -> None:
     with pytest.raises(InvalidEvent) as raised:
         check_user_token(KEY, "u1", given)

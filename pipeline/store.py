@@ -1,14 +1,14 @@
 """Bigtable's layout: tables, families, row keys, and which decoder reads which version. Nothing
 else knows them.
 
-| table    | row key                | family:column | encoded value         | cell timestamp         |
-|----------|------------------------|---------------|-----------------------|------------------------|
-| profiles | `u#` or `a#` and an id | p:s           | `UserProfile`         | revision, see `revise` |
-| items    | item id                | c:i           | `Item` of the catalog | load time              |
-|          |                        | s:s, s:i      | `ItemStats`, a stub   | revision               |
-| trending | `scope#shard`          | t:s           | `Trending`            | revision               |
-| policies | policy name            | b:s           | bandit posterior      | revision               |
-| leases   | `pipeline`             | l:g           | `Grant`, as JSON      | renewal, see `lease`   |
+| table    | row key                | family:column | encoded value         | cell timestamp     |
+|----------|------------------------|---------------|-----------------------|--------------------|
+| profiles | `u#` or `a#` and an id | p:s           | `UserProfile`         | revision, `revise` |
+| items    | item id                | c:i           | `Item` of the catalog | load time          |
+|          |                        | s:s, s:i      | `ItemStats`, a stub   | revision           |
+| trending | `scope#shard`          | t:s           | `Trending`            | revision           |
+| policies | policy name            | b:s           | bandit posterior      | revision           |
+| leases   | `pipeline`             | l:g           | `Grant`, as JSON      | renewal, `lease`   |
 
 A stub is what events say of an item that the catalog does not hold. Families `p`, `s` and `t`
 expire by the age of their cells, which is event time; the catalog's family `c` never does

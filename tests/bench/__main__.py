@@ -58,9 +58,9 @@ def main(names: list[str]) -> int:
     path = REPORTS / "bench.json"
     path.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
     cells = [
-        [str(value) if isinstance(value, str) else _figure(value) for value in row.values()]
+        [value if isinstance(value, str) else _figure(value) for value in row.values()]  # type: ignore[arg-type]
         for row in rows
-    ]  # type: ignore[arg-type]
+    ]
     print(f"\nmachine: {machine_line()}\n")
     print(table([["figure", "value", "unit", "target", "beside", "its value"], *cells]))
     print(f"\nwritten to {path}")

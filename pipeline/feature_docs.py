@@ -9,10 +9,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.core import features, items, profile, session_totals, taste, visitor_features
-from pipeline.core.features import RANKING_FEATURES
-from pipeline.core.item_features import ITEM_FEATURES, SCOPE_FEATURES
-from pipeline.core.visitor_features import VISITOR_FEATURES
+from pipeline.core import items, profile, session_totals, taste
+from pipeline.core.features import ranking, visitor
+from pipeline.core.features.item import ITEM_FEATURES, SCOPE_FEATURES
+from pipeline.core.features.ranking import RANKING_FEATURES
+from pipeline.core.features.visitor import VISITOR_FEATURES
 
 REPO = Path(__file__).parent.parent
 DOCUMENT = REPO / "docs" / "features.md"
@@ -67,14 +68,14 @@ def parts() -> dict[str, str]:
         "item": _features(ITEM_FEATURES),
         "scope": _features(SCOPE_FEATURES),
         "ranking": _features(RANKING_FEATURES),
-        "a visitor's row": _code(
-            call_in(_source(visitor_features), "VisitorFeature", "cart_value")
-        ),
+        "a visitor's row": _code(call_in(_source(visitor), "VisitorFeature", "cart_value")),
         "its story": _code(
-            call_in(_CORE_TESTS / "test_visitor_features.py", "Story", "cart_value")
+            call_in(_CORE_TESTS / "features" / "test_visitor.py", "Story", "cart_value")
         ),
-        "a ranking row": _code(call_in(_source(features), "RankingFeature", "item_carts_7d")),
-        "its test": _code(function_in(_CORE_TESTS / "test_features.py", "item_carts_7d")),
+        "a ranking row": _code(call_in(_source(ranking), "RankingFeature", "item_carts_7d")),
+        "its test": _code(
+            function_in(_CORE_TESTS / "features" / "test_ranking.py", "item_carts_7d")
+        ),
     }
 
 
@@ -176,13 +177,11 @@ def _source(module: Any) -> Path:
 
 
 def _calls(node: ast.Call, function: str, name: str) -> bool:
-    first = node.args[0] if node.args else None
-    return (
-        isinstance(node.func, ast.Name)
-        and node.func.id == function
-        and isinstance(first, ast.Constant)
-        and first.value == name
-    )
+    if not isinstance(node.func, ast.Name) or node.func.id != function:
+        return False
+    named = [keyword.value for keyword in node.keywords if keyword.arg == "name"]
+    first = [*node.args, *named][:1]
+    return [value.value for value in first if isinstance(value, ast.Constant)] == [name]
 
 
 def _names(node: ast.FunctionDef, name: str) -> bool:

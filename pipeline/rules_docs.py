@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pipeline.core.features.visitor import VISITOR_FEATURES
 from pipeline.core.rules import AnomalyRule, CampaignRule, Condition, Rules
-from pipeline.core.visitor_features import VISITOR_FEATURES
 
 BEGIN = "<!-- rules: begin, written by `python -m pipeline.rules_file --docs` -->"
 END = "<!-- rules: end -->"

@@ -21,6 +21,7 @@ from apache_beam.io.filesystems import FileSystems
 from google.api_core.exceptions import GoogleAPIError
 from google.auth.exceptions import GoogleAuthError
 
+from pipeline.core.features.visitor import NUMERIC, VISITOR_FEATURES
 from pipeline.core.privacy.address_counts import ADDRESS_SIGNALS
 from pipeline.core.rules import (
     AnomalyRule,
@@ -31,7 +32,6 @@ from pipeline.core.rules import (
     Severity,
     Subject,
 )
-from pipeline.core.visitor_features import NUMERIC, VISITOR_FEATURES
 from pipeline.rules_docs import SPAN_MS, documented, span_text
 
 DEFAULT_FILE = Path(__file__).parent / "rules.yaml"

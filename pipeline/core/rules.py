@@ -47,9 +47,9 @@ class When(Protocol):
 
 
 class Condition(msgspec.Struct, frozen=True):
-    """One bound on one signal, e.g.
+    """One bound on one signal, such as `cart_items at_least 1`.
 
-    `cart_items at_least 1`. A signal that is no number (NaN) fulfils none.
+    A signal that is no number (NaN) fulfils none.
     """
 
     signal: str

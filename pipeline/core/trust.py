@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from pipeline.core.catalog import Item, stub_item
+from pipeline.core.features.visitor import Signals
 from pipeline.core.fold import Fact, Folded, Pair, of_people
 from pipeline.core.privacy.bots import is_bot
 from pipeline.core.profile import UserProfile
 from pipeline.core.rules import Anomaly, Rules, anomalies, is_marked
-from pipeline.core.visitor_features import Signals
 
 
 class NewFacts(NamedTuple):

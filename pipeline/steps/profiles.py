@@ -14,11 +14,11 @@ from apache_beam.transforms.userstate import TimerSpec, on_timer
 from pipeline import store as bigtable
 from pipeline.core.decay import DAY_MS
 from pipeline.core.events import Event
+from pipeline.core.features.visitor import Signals
 from pipeline.core.fold import Fact, Folded, adopt, first_account, fold
 from pipeline.core.profile import UserProfile
 from pipeline.core.rules import Anomaly, Rules, Trigger, due, next_check
 from pipeline.core.trust import Judge, NewFacts
-from pipeline.core.visitor_features import Signals
 from pipeline.runtime.metrics import Counter
 from pipeline.steps.decode import ADOPT, FACTS, MARK, remember_account
 from pipeline.steps.keyed_state import KeyedState, StateOptions, until_drained

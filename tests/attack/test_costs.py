@@ -13,7 +13,7 @@ import pytest
 from starlette.exceptions import HTTPException
 
 from pipeline.core.events import InvalidEvent, decode_message
-from pipeline.core.features import FEATURE_NAMES
+from pipeline.core.features.ranking import FEATURE_NAMES
 from pipeline.core.privacy.field_policy import FieldPolicy
 from pipeline.core.privacy.policy import Privacy
 from tests.attack.corpus import (

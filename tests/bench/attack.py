@@ -28,7 +28,7 @@ import msgspec
 from starlette.exceptions import HTTPException
 
 from pipeline.core.events import InvalidEvent, decode_message
-from pipeline.core.features import FEATURE_NAMES
+from pipeline.core.features.ranking import FEATURE_NAMES
 from tests.attack.corpus import (
     Attack,
     collector_attacks,

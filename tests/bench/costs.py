@@ -28,6 +28,7 @@ from apache_beam.utils.timestamp import MAX_TIMESTAMP
 
 from pipeline.core.catalog import Item, parse_item
 from pipeline.core.events import Event, decode_message, encode_message, parse_event, profile_key
+from pipeline.core.features.visitor import Signals
 from pipeline.core.fold import Fact, Folded, fold
 from pipeline.core.items import (
     BOUGHT,
@@ -42,7 +43,6 @@ from pipeline.core.privacy.address_counts import AddressCounts
 from pipeline.core.profile import UserProfile
 from pipeline.core.rules import Rules, anomalies, due, next_check
 from pipeline.core.sessions import merged, runs
-from pipeline.core.visitor_features import Signals
 from pipeline.rules_file import rules_of
 from pipeline.steps.decode import event_row
 from pipeline.steps.items import add_rank, sums

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.core.features import COLUMN, FEATURE_NAMES, PRIOR_WEIGHTS
+from pipeline.core.features.ranking import COLUMN, FEATURE_NAMES, PRIOR_WEIGHTS
 from tests.bench.offline import Question, figures, main, questions, ranks
 from tests.simulator.evaluation import K
 

@@ -16,12 +16,14 @@ from hypothesis import given
 from pipeline import feature_docs
 from pipeline.core import profile, session_totals
 from pipeline.core.catalog import Item
-from pipeline.core.features import RANKING_FEATURES, Context, feature_matrix
+from pipeline.core.features.candidates import Context
+from pipeline.core.features.item import ITEM_FEATURES, SCOPE_FEATURES
+from pipeline.core.features.matrix import feature_matrix
+from pipeline.core.features.ranking import RANKING_FEATURES
+from pipeline.core.features.visitor import VISITOR_FEATURES
 from pipeline.core.fold import fold, item_sums
-from pipeline.core.item_features import ITEM_FEATURES, SCOPE_FEATURES
 from pipeline.core.items import ItemRow, ItemStats, Trending, rate_priors
 from pipeline.core.profile import UserProfile
-from pipeline.core.visitor_features import VISITOR_FEATURES
 from tests.pipeline.core.streams import CATALOG, START_MS, Fact, disorder, disordered, laws, randoms
 
 NOW_MS = START_MS + 9_999_999

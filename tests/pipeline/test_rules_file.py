@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.core.features.visitor import NUMERIC, VISITOR_FEATURES
 from pipeline.core.rules import TIME_DRIVEN, AnomalyRule, CampaignRule, Condition, Rules
-from pipeline.core.visitor_features import NUMERIC, VISITOR_FEATURES
 from pipeline.rules_docs import BEGIN, END, documented, span_text
 from pipeline.rules_file import (
     DEFAULT_FILE,

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.core.features import COLUMN, FEATURE_NAMES, prior_ctr
+from pipeline.core.features.matrix import prior_ctr
+from pipeline.core.features.ranking import COLUMN, FEATURE_NAMES
 from tests.vertex.cloud_storage import FakeStorage, fake_storage
 from vertex.model import (
     PRIOR_FOLDER,

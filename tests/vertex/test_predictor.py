@@ -17,7 +17,8 @@ import httpx
 import numpy as np
 import pytest
 
-from pipeline.core.features import FEATURE_NAMES, prior_ctr
+from pipeline.core.features.matrix import prior_ctr
+from pipeline.core.features.ranking import FEATURE_NAMES
 from pipeline.runtime.bodies import Bodies
 from tests.stack.ports import free_ports
 from vertex.model import VectorIndex

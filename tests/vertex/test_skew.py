@@ -13,7 +13,8 @@ import pytest
 
 from pipeline.core.catalog import Item
 from pipeline.core.events import Event
-from pipeline.core.features import COLUMN, FEATURE_NAMES, Matrix
+from pipeline.core.features.candidates import Matrix
+from pipeline.core.features.ranking import COLUMN, FEATURE_NAMES
 from pipeline.core.fold import adopt, fold
 from pipeline.core.items import CTR_PRIOR, ItemRow, ItemStats
 from pipeline.core.profile import UserProfile

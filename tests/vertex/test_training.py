@@ -20,7 +20,9 @@ from google.cloud import bigquery
 
 from pipeline.core.catalog import Item
 from pipeline.core.events import Event, format_time, profile_key
-from pipeline.core.features import COLUMN, FEATURE_NAMES, Context, feature_matrix
+from pipeline.core.features.candidates import Context
+from pipeline.core.features.matrix import feature_matrix
+from pipeline.core.features.ranking import COLUMN, FEATURE_NAMES
 from pipeline.core.fold import fold, item_sums
 from pipeline.core.items import ItemRow, ItemStats
 from pipeline.core.profile import UserProfile

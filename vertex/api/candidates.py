@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.core.features import Vector, context_vector, links, session_vector
+from pipeline.core.features.candidates import Vector, context_vector, links, session_vector
 from pipeline.core.items import ItemStats
 from pipeline.core.profile import UserProfile
 from vertex.model import VectorIndex

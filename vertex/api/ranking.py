@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.features import COLUMN, FEATURE_NAMES, Matrix
+from pipeline.core.features.candidates import Matrix
+from pipeline.core.features.ranking import COLUMN, FEATURE_NAMES
 from vertex.api.breaker import Breaker, Unavailable
 from vertex.api.config import Weights
 from vertex.api.endpoint import Endpoint

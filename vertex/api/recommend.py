@@ -18,7 +18,8 @@ import msgspec
 import numpy as np
 
 from pipeline.core.catalog import Item
-from pipeline.core.features import RECENT_SEEDS, Context, feature_matrix
+from pipeline.core.features.candidates import RECENT_SEEDS, Context
+from pipeline.core.features.matrix import feature_matrix
 from pipeline.core.privacy.consent import resolve_consent
 from pipeline.core.privacy.signals import Signal
 from pipeline.core.profile import UserProfile

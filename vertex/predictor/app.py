@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from pipeline.core.events import TooMuch
-from pipeline.core.features import FEATURE_NAMES
+from pipeline.core.features.ranking import FEATURE_NAMES
 from pipeline.runtime.bodies import Bodies, BodyRefused
 from vertex.model import Model
 from vertex.predictor.config import Config

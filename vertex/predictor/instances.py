@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.events import check_work
-from pipeline.core.features import COLUMN, FEATURE_NAMES
+from pipeline.core.features.ranking import COLUMN, FEATURE_NAMES
 
 Matrix = NDArray[np.float32]
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from pipeline.core.catalog import Item
 from pipeline.core.events import Event
-from pipeline.core.features import RECENT_SEEDS, Vector
+from pipeline.core.features.candidates import RECENT_SEEDS, Vector
 from pipeline.core.fold import category_of
 from pipeline.core.items import Trending
 from pipeline.core.profile import UserProfile

@@ -16,7 +16,8 @@ import lightgbm
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.features import FEATURE_NAMES, PRIOR_BIAS, PRIOR_WEIGHTS, Matrix
+from pipeline.core.features.candidates import Matrix
+from pipeline.core.features.ranking import FEATURE_NAMES, PRIOR_BIAS, PRIOR_WEIGHTS
 from vertex.model import LIGHTGBM, LOGISTIC, Logistic, Trees
 from vertex.training.datasets import Dataset
 

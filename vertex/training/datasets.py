@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 
 from pipeline.core.catalog import Item
 from pipeline.core.events import Event, profile_key
-from pipeline.core.features import FEATURE_NAMES, Context, Matrix, Vector, feature_matrix
+from pipeline.core.features.candidates import Context, Matrix, Vector
+from pipeline.core.features.matrix import feature_matrix
+from pipeline.core.features.ranking import FEATURE_NAMES
 from vertex.training.contexts import Candidates, choice
 from vertex.training.progress import Say, told
 from vertex.training.replay import World

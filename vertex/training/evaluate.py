@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.features import COLUMN, Matrix
+from pipeline.core.features.candidates import Matrix
+from pipeline.core.features.ranking import COLUMN
 from vertex.training.datasets import Dataset
 
 Predict = Callable[[Matrix], NDArray[np.float32]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from pipeline.core.features import FEATURE_NAMES, PRIOR_BIAS, PRIOR_WEIGHTS
+from pipeline.core.features.ranking import FEATURE_NAMES, PRIOR_BIAS, PRIOR_WEIGHTS
 from vertex.model import MANIFEST, PRIOR_FOLDER, WEIGHTS
 
 

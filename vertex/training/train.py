@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.core.catalog import Item
 from pipeline.core.events import Event, format_time
-from pipeline.core.features import FEATURE_NAMES
+from pipeline.core.features.ranking import FEATURE_NAMES
 from vertex.training import ctr, item2vec
 from vertex.training.datasets import (
     IMPRESSIONS,

@@ -17,10 +17,10 @@ from typing import Any
 from msgspec.structs import asdict
 
 from pipeline.core.catalog import Item, encode_item
+from pipeline.core.features.visitor import VISITOR_FEATURES
 from pipeline.core.fold import Fact, fold, item_sums
 from pipeline.core.items import ItemStats, Trending
 from pipeline.core.profile import UserProfile
-from pipeline.core.visitor_features import VISITOR_FEATURES
 from tests.pipeline.core.streams import START_MS, event, random_stream
 
 FOLDER = Path(__file__).parent

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.features import FEATURE_NAMES
+from pipeline.core.features.ranking import FEATURE_NAMES
 from tests.vertex.cloud_storage import FakeStorage, fake_storage
 from vertex.api.models import LatestModel
 from vertex.model import VectorIndex

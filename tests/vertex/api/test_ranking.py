@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.core.features import COLUMN, FEATURE_NAMES
+from pipeline.core.features.ranking import COLUMN, FEATURE_NAMES
 from vertex.api.breaker import FAILURES, Unavailable
 from vertex.api.config import Weights
 from vertex.api.ranking import PROBE_S, THREADS, Ranker, score_parts

@@ -9,7 +9,7 @@ from hypothesis import given
 
 from pipeline.core.decay import DAY_MS, HOUR_MS, MINUTE_MS
 from pipeline.core.embedding import CONTEXT_DIM, signature
-from pipeline.core.item_features import ITEM_FEATURES, SCOPE_FEATURES
+from pipeline.core.features.item import ITEM_FEATURES, SCOPE_FEATURES
 from pipeline.core.items import BOUGHT, CODE_NAMES, TOUCHED, ItemStats, Trending
 from tests.pipeline.core.streams import START_MS, Fact, event, facts, laws, stats_of
 

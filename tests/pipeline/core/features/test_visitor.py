@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from pipeline.core.catalog import Item
 from pipeline.core.decay import DAY_MS
 from pipeline.core.events import Event
-from pipeline.core.profile import MAX_IMPRESSIONS, UserProfile
-from pipeline.core.visitor_features import (
+from pipeline.core.features.visitor import (
     BY_NAME,
     CHURN_PRIOR,
     NUMERIC,
@@ -24,6 +23,7 @@ from pipeline.core.visitor_features import (
     churn_risk,
     conversion_likelihood,
 )
+from pipeline.core.profile import MAX_IMPRESSIONS, UserProfile
 from tests.pipeline.core.streams import START_MS, Fact, event, facts, laws, profile_of
 
 DAY_S = 86_400

@@ -1,0 +1,1 @@
+"""Features, a file a family, and the matrix that training and serving share."""

@@ -1,0 +1,57 @@
+"""The one feature matrix: training logs what serving ranks, because both call this function."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.core.features.candidates import Candidates, Context, Matrix, Vector
+from pipeline.core.features.ranking import (
+    FEATURE_NAMES,
+    PRIOR_BIAS,
+    PRIOR_WEIGHTS,
+    RANKING_FEATURES,
+)
+from pipeline.core.items import (
+    ItemRow,
+)
+from pipeline.core.profile import UserProfile
+
+
+def feature_matrix(
+    profile: UserProfile, rows: Sequence[ItemRow], context: Context, now_ms: int
+) -> Matrix:
+    """The features of each candidate for this visitor at `now_ms`.
+
+    Args:
+        profile: the visitor's state; an empty one for an unknown visitor.
+        rows: the candidates, `n` of them.
+        context: page, seeds, vectors.
+        now_ms: the time of reading, ms since the Unix epoch.
+
+    Returns:
+        `(n, d)` float32 in the order of `FEATURE_NAMES`; finite.
+    """
+    matrix = np.zeros((len(rows), len(RANKING_FEATURES)), np.float32)
+    if len(rows) == 0:
+        return matrix
+    candidates = Candidates(profile, rows, context, now_ms)
+    for column, feature in enumerate(RANKING_FEATURES):
+        matrix[:, column] = feature.column(candidates)
+    return matrix
+
+
+def prior_ctr(matrix: Matrix) -> NDArray[np.float32]:
+    """The prior's probability of a click, `(n, d)` -> `(n,)` in (0, 1).
+
+    It is logistic(bias + weights . features).
+    """
+    # float32 tells these from 0 and 1
+    scores = np.clip(matrix @ _PRIOR_VECTOR + PRIOR_BIAS, -15.0, 15.0)
+    probabilities: Vector = (1.0 / (1.0 + np.exp(-scores))).astype(np.float32)
+    return probabilities
+
+
+_PRIOR_VECTOR = np.array([PRIOR_WEIGHTS.get(name, 0.0) for name in FEATURE_NAMES], np.float32)

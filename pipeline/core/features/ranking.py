@@ -1,0 +1,487 @@
+"""The columns of the ranking matrix: a row of `RANKING_FEATURES` each, and nothing elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pipeline.core.catalog import Item, department
+from pipeline.core.decay import DAY_MS, MINUTE_MS
+from pipeline.core.embedding import CONTEXT_DIM
+from pipeline.core.features.candidates import (
+    Candidates,
+    context_vector,
+    decayed,
+    session_vector,
+    shares_of_strongest,
+)
+from pipeline.core.features.visitor import churn_risk, conversion_likelihood
+from pipeline.core.items import (
+    CART,
+    CLICK,
+    IMPRESSION,
+    PURCHASE,
+    TRENDING_HALF_LIFE_MS,
+    VIEW,
+)
+from pipeline.core.profile import item_hash
+from pipeline.core.taste import LONG, SHORT
+
+_SEEN_HALF_LIFE_MS = DAY_MS
+PRIOR_BIAS = -3.0
+
+
+class RankingFeature(NamedTuple):
+    """One column of the matrix.
+
+    `column` computes it for all candidates: `(n,)` numbers, or one for all of them. `prior` is its
+    weight in the logistic model set by hand, used before there is data and whenever the trained
+    model cannot answer.
+    """
+
+    name: str
+    meaning: str
+    formula: str
+    unit: str
+    range: str
+    default: float
+    column: Callable[[Candidates], ArrayLike]
+    prior: float = 0.0
+
+
+def _category_match(c: Candidates) -> list[float]:
+    category = c.profile.last_category
+    last_department = department(category)
+
+    def match(item: Item) -> float:
+        if not category or not item.category:
+            return 0.0
+        return (
+            1.0
+            if item.category == category
+            else 0.5 * (department(item.category) == last_department)
+        )
+
+    return [match(item) for item in c.items]
+
+
+def _seen(c: Candidates) -> list[float]:
+    recent = c.profile.recent_items(c.now_ms)
+    return c.by_id(
+        {
+            item_id: 2.0 ** (-(c.now_ms - time_ms) / _SEEN_HALF_LIFE_MS)
+            for item_id, time_ms in recent
+        }
+    )
+
+
+def _covisit_last(c: Candidates) -> list[float]:
+    return c.by_id({**c.links[0].strengths, c.links[0].item_id: 1.0} if c.links else {})
+
+
+def _bought_together(c: Candidates) -> list[float]:
+    """With what lies in the cart and with the last item: the strongest share of either."""
+    strongest: dict[str, float] = {}
+    last = c.profile.last_item
+    for item_id in {*c.profile.in_cart(), *([last] if last else [])}:
+        seed = c.context.seeds.get(item_id)
+        for other, share in shares_of_strongest(
+            seed.bought_weights.sums if seed is not None else {}
+        ).items():
+            strongest[other] = max(share, strongest.get(other, 0.0))
+    return c.by_id(strongest)
+
+
+def _shown_before(c: Candidates) -> ArrayLike:
+    shown = c.profile.shown(c.now_ms)
+    return np.log1p([shown.get(item_hash(item_id), 0.0) for item_id in c.ids]) if shown else 0.0
+
+
+def _price_gap(c: Candidates) -> ArrayLike:
+    usual = c.profile.taste.log_price()
+    if usual is None:
+        return 0.0
+    return np.where(c.prices > 0, np.abs(np.log(np.maximum(c.prices, 1e-9)) - usual), 0.0)
+
+
+def _similarity(c: Candidates) -> ArrayLike:
+    taste = session_vector(c.profile, c.context.vectors, c.now_ms)
+    if taste is None:
+        return 0.0
+    zero = np.zeros_like(taste)
+    # (n, dim) @ (dim,)
+    return np.stack([c.context.vectors.get(item_id, zero) for item_id in c.ids]) @ taste
+
+
+def _embedding_similarity(c: Candidates, term: int) -> ArrayLike:
+    taste = c.profile.taste.embedding(term)
+    if taste is None:
+        return 0.0
+    similarity: NDArray[np.float64] = c.own_vectors @ taste  # (n, dim) @ (dim,)
+    return similarity
+
+
+def _context_similarity(c: Candidates) -> ArrayLike:
+    visitor = context_vector(c.profile, c.context.seeds, c.now_ms)
+    if visitor is None:
+        return 0.0
+    stored = b"".join(row.stats.context.values or _NO_CONTEXT for row in c.rows)
+    vectors = np.frombuffer(stored).reshape(len(c.rows), CONTEXT_DIM)
+    lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
+    return (vectors @ visitor) / np.where(lengths > 0, lengths, 1.0)
+
+
+_NO_CONTEXT = bytes(8 * CONTEXT_DIM)
+
+
+def _trending(c: Candidates) -> ArrayLike:
+    return np.log1p(
+        decayed([row.stats.popularity for row in c.rows], 0, c.now_ms, TRENDING_HALF_LIFE_MS)
+    )
+
+
+def _idle_minutes(c: Candidates) -> float:
+    return float(np.log1p(min(max(c.now_ms - c.profile.newest_ms, 0), 30 * DAY_MS) / MINUTE_MS))
+
+
+# Append, never reorder: a model names the columns it was trained on.
+RANKING_FEATURES: tuple[RankingFeature, ...] = (
+    RankingFeature(
+        name="position",
+        meaning="place at which the item is shown; 0 when serving, so that the model ranks free "
+        "of it",
+        formula="0-based place",
+        unit="",
+        range="[0, ∞)",
+        default=0,
+        column=lambda c: 0.0 if c.context.positions is None else list(c.context.positions),
+        prior=-0.12,
+    ),
+    RankingFeature(
+        name="is_current",
+        meaning="the item is the one on the page",
+        formula="1 or 0",
+        unit="",
+        range="{0, 1}",
+        default=0,
+        column=lambda c: [item_id == c.context.product_id for item_id in c.ids],
+    ),
+    RankingFeature(
+        name="recency",
+        meaning="the freshest link to what the visitor touched",
+        formula="max over the last 10 items of strength x 2^(-age / 30 min)",
+        unit="",
+        range="[0, 1]",
+        default=0,
+        column=lambda c: c.by_id(c.linked[0]),
+        prior=1.0,
+    ),
+    RankingFeature(
+        name="seen",
+        meaning="how lately the visitor touched the item itself",
+        formula="2^(-age / 1 d), 0 when never",
+        unit="",
+        range="[0, 1]",
+        default=0,
+        column=_seen,
+        prior=0.3,
+    ),
+    RankingFeature(
+        name="covisit_last",
+        meaning="how often this item is touched with the visitor's last item",
+        formula="share of the strongest; itself: 1",
+        unit="share",
+        range="[0, 1]",
+        default=0,
+        column=_covisit_last,
+        prior=1.6,
+    ),
+    RankingFeature(
+        name="covisit_recent",
+        meaning="the same over the last 10 items",
+        formula="sum of share x 2^(-rank / 3)",
+        unit="",
+        range="[0, 5)",
+        default=0,
+        column=lambda c: c.by_id(c.linked[1]),
+        prior=0.8,
+    ),
+    RankingFeature(
+        name="category_match",
+        meaning="the visitor's last category",
+        formula="1 for the category, 0.5 for its department, else 0",
+        unit="",
+        range="[0, 1]",
+        default=0,
+        column=_category_match,
+        prior=0.6,
+    ),
+    RankingFeature(
+        name="category_interest",
+        meaning="lasting interest in the category",
+        formula="share of decayed weight, half-life 7 d",
+        unit="share",
+        range="[0, 1]",
+        default=0,
+        column=lambda c: c.by_category(c.profile.taste.category_shares(LONG)),
+        prior=0.6,
+    ),
+    RankingFeature(
+        name="category_interest_30m",
+        meaning="present interest in the category",
+        formula="share of decayed weight, half-life 30 min",
+        unit="share",
+        range="[0, 1]",
+        default=0,
+        column=lambda c: c.by_category(c.profile.taste.category_shares(SHORT)),
+        prior=0.8,
+    ),
+    RankingFeature(
+        name="brand_interest",
+        meaning="lasting interest in the brand",
+        formula="share of decayed weight, half-life 7 d",
+        unit="share",
+        range="[0, 1]",
+        default=0,
+        column=lambda c: c.by_brand(c.profile.taste.brand_shares(LONG)),
+        prior=0.4,
+    ),
+    RankingFeature(
+        name="price_gap",
+        meaning="how far the price is from what the visitor touches",
+        formula="|ln price - decayed mean of ln price|, 0 when either is unknown",
+        unit="ln(currency)",
+        range="[0, ∞)",
+        default=0,
+        column=_price_gap,
+        prior=-0.15,
+    ),
+    RankingFeature(
+        name="log_price",
+        meaning="price",
+        formula="ln(1 + price)",
+        unit="ln(currency)",
+        range="[0, ∞)",
+        default=0,
+        column=lambda c: np.log1p(c.prices),
+    ),
+    RankingFeature(
+        name="in_cart",
+        meaning="lies in the visitor's cart",
+        formula="1 or 0",
+        unit="",
+        range="{0, 1}",
+        default=0,
+        column=lambda c: c.by_id(dict.fromkeys(c.profile.in_cart(), 1.0)),
+    ),
+    RankingFeature(
+        name="shown_before",
+        meaning="how often the visitor saw it without need",
+        formula="ln(1 + impressions among the newest 24, half-life 1 d)",
+        unit="",
+        range="[0, 3.3]",
+        default=0,
+        column=_shown_before,
+        prior=-0.25,
+    ),
+    RankingFeature(
+        name="similarity",
+        meaning="likeness to what the visitor touched last, by the trained vectors",
+        formula="cosine of item and session vector, 0 when either is unknown",
+        unit="",
+        range="[-1, 1]",
+        default=0,
+        column=_similarity,
+        prior=0.6,
+    ),
+    RankingFeature(
+        name="item_ctr",
+        meaning="clicks per impression",
+        formula="(clicks + a) / (impressions + b), half-life 7 d, prior of the category",
+        unit="rate",
+        range="[0, 1]",
+        default=0.08,
+        column=lambda c: c.rate(
+            CLICK, IMPRESSION, [c.context.priors.ctr_of(i.category) for i in c.items]
+        ),
+        prior=4.0,
+    ),
+    RankingFeature(
+        name="item_conversion",
+        meaning="purchases per view",
+        formula="(purchases + a) / (views + b), half-life 7 d, prior of the category",
+        unit="rate",
+        range="[0, 1]",
+        default=0.02,
+        column=lambda c: c.rate(
+            PURCHASE, VIEW, [c.context.priors.conversion_of(i.category) for i in c.items]
+        ),
+        prior=1.0,
+    ),
+    RankingFeature(
+        name="item_views_7d",
+        meaning="views of the item",
+        formula="ln(1 + views), half-life 7 d",
+        unit="",
+        range="[0, ∞)",
+        default=0,
+        column=lambda c: np.log1p(c.decayed(VIEW)),
+        prior=0.06,
+    ),
+    RankingFeature(
+        name="item_views_1h",
+        meaning="views of the item just now",
+        formula="ln(1 + views), half-life 1 h",
+        unit="",
+        range="[0, ∞)",
+        default=0,
+        column=lambda c: np.log1p(c.decayed_1h(VIEW)),
+        prior=0.1,
+    ),
+    RankingFeature(
+        name="events_5m",
+        meaning="the visitor's activity just now",
+        formula="ln(1 + clicks, views, carts, purchases and plays in 5 min)",
+        unit="",
+        range="[0, ∞)",
+        default=0,
+        column=lambda c: np.log1p(c.profile.engaged("5m", c.now_ms)),
+    ),
+    RankingFeature(
+        name="events_24h",
+        meaning="the visitor's activity today",
+        formula="ln(1 + clicks, views, carts, purchases and plays in 24 h)",
+        unit="",
+        range="[0, ∞)",
+        default=0,
+        column=lambda c: np.log1p(c.profile.engaged("24h", c.now_ms)),
+    ),
+    RankingFeature(
+        name="session_events",
+        meaning="length of the visit",
+        formula="ln(1 + events of the newest session)",
+        unit="",
+        range="[0, ∞)",
+        default=0,
+        column=lambda c: np.log1p(c.profile.session()[1].events),
+    ),
+    RankingFeature(
+        name="idle_minutes",
+        meaning="time since the visitor's last event",
+        formula="ln(1 + min), capped at 30 d",
+        unit="",
+        range="[0, 10.7]",
+        default=float(
+            np.log1p(30 * DAY_MS / MINUTE_MS)
+        ),  # who never came has been away for longest
+        column=_idle_minutes,
+    ),
+    RankingFeature(
+        name="is_known",
+        meaning="the visitor has a profile",
+        formula="1 or 0",
+        unit="",
+        range="{0, 1}",
+        default=0,
+        column=lambda c: float(c.profile.events_total > 0),
+    ),
+    RankingFeature(
+        name="brand_interest_30m",
+        meaning="present interest in the brand",
+        formula="share of decayed weight, half-life 30 min",
+        unit="share",
+        range="[0, 1]",
+        default=0,
+        column=lambda c: c.by_brand(c.profile.taste.brand_shares(SHORT)),
+        prior=1.5,
+    ),
+    RankingFeature(
+        name="bought_together",
+        meaning="bought in one session with the last item or what lies in the cart",
+        formula="share of the strongest",
+        unit="share",
+        range="[0, 1]",
+        default=0,
+        column=_bought_together,
+    ),
+    RankingFeature(
+        name="taste_similarity",
+        meaning="likeness to all the visitor touched, by id, category and brand",
+        formula="cosine of item vector and long-term embedding (random indexing)",
+        unit="",
+        range="[-1, 1]",
+        default=0,
+        column=lambda c: _embedding_similarity(c, LONG),
+    ),
+    RankingFeature(
+        name="session_similarity",
+        meaning="likeness to what the visitor touched just now, by id, category and brand",
+        formula="cosine of item vector and session embedding, half-life 30 min",
+        unit="",
+        range="[-1, 1]",
+        default=0,
+        column=lambda c: _embedding_similarity(c, SHORT),
+    ),
+    RankingFeature(
+        name="context_similarity",
+        meaning="keeps the company that the visitor's last items keep; new items have it at once",
+        formula="cosine of context vectors (random indexing of co-visits)",
+        unit="",
+        range="[-1, 1]",
+        default=0,
+        column=_context_similarity,
+    ),
+    RankingFeature(
+        name="item_carts_7d",
+        meaning="additions of the item to carts",
+        formula="ln(1 + carts), half-life 7 d",
+        unit="",
+        range="[0, ∞)",
+        default=0,
+        column=lambda c: np.log1p(c.decayed(CART)),
+    ),
+    RankingFeature(
+        name="item_trending",
+        meaning="how wanted the item is now",
+        formula="ln(1 + popularity in views), half-life 6 h",
+        unit="",
+        range="[0, ∞)",
+        default=0,
+        column=_trending,
+    ),
+    RankingFeature(
+        name="conversion_likelihood",
+        meaning="chance that the visit ends with a purchase",
+        formula="see the visitor's feature",
+        unit="probability",
+        range="[0, 1]",
+        default=0,
+        column=lambda c: conversion_likelihood(c.profile, c.now_ms),
+    ),
+    RankingFeature(
+        name="churn_risk",
+        meaning="chance that the visitor had been gone for good",
+        formula="see the visitor's feature",
+        unit="probability",
+        range="[0, 1]",
+        default=0,
+        column=lambda c: churn_risk(c.profile, c.now_ms),
+    ),
+    RankingFeature(
+        name="session_dwell",
+        meaning="attention in this visit",
+        formula="ln(1 + s of dwell)",
+        unit="",
+        range="[0, ∞)",
+        default=0,
+        column=lambda c: np.log1p(c.profile.session()[1].dwell.elapsed_ms / 1000),
+    ),
+)
+FEATURE_NAMES: tuple[str, ...] = tuple(feature.name for feature in RANKING_FEATURES)
+COLUMN = {name: index for index, name in enumerate(FEATURE_NAMES)}
+PRIOR_WEIGHTS: dict[str, float] = {
+    feature.name: feature.prior for feature in RANKING_FEATURES if feature.prior
+}

@@ -99,6 +99,7 @@ def test_a_wrong_setting_is_an_error_that_names_it(wrong: dict[str, Any]) -> Non
         NEW_YORK.astimezone(UTC),
         NEW_YORK.astimezone(UTC).isoformat(),
     ],
+    ids=["time", "text", "time in UTC", "text in UTC"],
 )
 def test_a_moment_of_any_zone_is_sent_as_utc(timestamp: datetime | str) -> None:
     with server(accept_all) as requests, Freshet(requests.url, "key") as client:

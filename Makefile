@@ -18,6 +18,7 @@ STACK := $(PYTHON) -m tests.stack
 ON_GOOGLE_CLOUD = env -u PUBSUB_EMULATOR_HOST -u BIGTABLE_EMULATOR_HOST -u BIGQUERY_EMULATOR_HOST GOOGLE_CLOUD_PROJECT="$(PROJECT)"
 INSTALLATION = $(if $(filter command,$(origin PROJECT)),$(ON_GOOGLE_CLOUD),$(STACK) exec --)
 # Every test, so many files of them at a time; those that measure time, or take both cores themselves, come last, alone.
+WORKERS := 2
 AT_ONCE = $(PYTHON) -m pytest --numprocesses $(WORKERS) --dist loadfile -m "not alone and not end_to_end"; most=$$?; \
 	$(PYTHON) -m pytest -m "alone or end_to_end"; rest=$$?; tested=$$(( most || rest ))
 # Runs a pip command quietly; shows the end of its log when it fails.
@@ -98,9 +99,9 @@ status: setup ## Show what runs where
 demo: setup ## Catalog, training and simulated shoppers through the whole loop, then a report (DEMO_SECONDS=180)
 	@$(PYTHON) -m tests.simulator.demo
 
-test: setup tests/web/vendors/node_modules/.installed web/sdk/node_modules/.installed ## Check, then every test (WORKERS=2: two files at a time)
+test: setup tests/web/vendors/node_modules/.installed web/sdk/node_modules/.installed ## Check, then every test, two files at a time (PYTEST_ARGS='tests/sql -k views' for some of them)
 	@checked=0; $(MAKE) --no-print-directory check || checked=1; \
-	$(if $(WORKERS),$(AT_ONCE),$(PYTHON) -m pytest $(PYTEST_ARGS); tested=$$?); \
+	$(if $(PYTEST_ARGS),$(PYTHON) -m pytest $(PYTEST_ARGS); tested=$$?,$(AT_ONCE)); \
 	[ $$checked -eq 0 ] || echo "make test: make check found something, see above pytest's output"; \
 	exit $$(( checked || tested ))
 

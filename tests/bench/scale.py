@@ -118,14 +118,23 @@ def _bundles(costs: Costs) -> str:
 
 def _assumed(given: Assumptions) -> str:
     """The assumptions with the comments that they have in this file."""
-    lines = inspect.getsource(Assumptions).splitlines()
-    said = {
-        line.partition(":")[0].strip(): line.partition("  # ")[2]
-        for line in lines
-        if "  # " in line
-    }
+    said = _comments(inspect.getsource(Assumptions).splitlines())
     rows = [(f"`{f.name}`", _plain(getattr(given, f.name)), said[f.name]) for f in fields(given)]
     return _table(("assumption", "value", "meaning"), rows)
+
+
+def _comments(lines: list[str]) -> dict[str, str]:
+    """The comment of each field: beside it, or in the lines above it."""
+    said: dict[str, str] = {}
+    above: list[str] = []
+    for line in map(str.strip, lines):
+        if line.startswith("# "):
+            above.append(line.removeprefix("# "))
+            continue
+        code, _, beside = line.partition("  # ")
+        said[code.partition(":")[0]] = beside or " ".join(above)
+        above = []
+    return said
 
 
 def _plain(value: float) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -67,7 +68,20 @@ def sdk(
 ) -> Amplitude:
     """A client that sends when it is told to."""
     config = {"flush_interval_millis": 600_000, "callback": told} | settings
-    return Amplitude(key, Config(api_key=key, server_url=url_of(stack, path), **config))
+    client = Amplitude(key, Config(api_key=key, server_url=url_of(stack, path), **config))
+    _clients.append(client)
+    return client
+
+
+_clients: list[Amplitude] = []
+
+
+@pytest.fixture(autouse=True)
+def _shut_down() -> Iterator[None]:
+    """The threads of a client that stays open keep the process from ending."""
+    yield
+    while _clients:
+        _clients.pop().shutdown()
 
 
 def send(client: Amplitude) -> None:

@@ -25,7 +25,7 @@ class Call:
         self.cookie: str | None = None
 
     def incoming(self, received_at: datetime) -> Incoming:
-        """What the protocol may see of it."""
+        """The part of the request that its protocol may see."""
         query = self.scope["query_string"].decode("latin-1")
         return Incoming(
             self.method, self.path, query, Headers(self.headers), self.body, received_at

@@ -33,7 +33,7 @@ class Judged(NamedTuple):
 
 
 class Judge:
-    """The anomaly rules about visitors, as stream, backfill and training ask them."""
+    """The anomaly rules about visitors, as stream and backfill ask them."""
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules

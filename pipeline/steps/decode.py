@@ -111,6 +111,7 @@ def event_row(
     drops no row for one that another sender or visitor wrote under the same event id.
     """
     metadata = event.metadata
+    price = metadata.get("price")
     row = {
         "event_id": event.event_id,
         "event": event.event,
@@ -123,9 +124,7 @@ def event_row(
         "ingest_time": format_time(event.ingest_time) if event.ingest_time else None,
         "category": category_of((event, item)) or None,
         "brand": (item.brand if item else "") or event.text("brand") or None,
-        "price": price
-        if (price := metadata.get("price")) is not None
-        else (item.price if item else None),
+        "price": item.price if price is None and item is not None else price,
         "query": metadata.get("query"),
         "request_id": metadata.get("request_id"),
         "placement": metadata.get("placement"),

@@ -48,7 +48,7 @@ class Outcome:
         forwarded: what goes on to accounts, by profile key.
         ask_at_ms: when a campaign comes due if nothing else happens; None: never.
         asked: whether campaigns were asked for at all, and so `ask_at_ms` holds.
-        by_person: whether any of `new` is what people do.
+        by_person: False where all that is new was a bot's: campaigns are for people.
     """
 
     changed: bool = True
@@ -60,7 +60,7 @@ class Outcome:
     campaigns: list[Trigger] = field(default_factory=list)
     ask_at_ms: int | None = None
     asked: bool = False
-    by_person: bool = False
+    by_person: bool = True
 
 
 class ProfileFold:
@@ -91,7 +91,7 @@ class ProfileFold:
             )
         else:
             outcome = self._add_facts(key, profile, value)
-        if outcome.changed and (outcome.by_person or not outcome.new):
+        if outcome.changed and outcome.by_person:
             self.ask(key, profile, now, outcome)
         return outcome
 
@@ -116,7 +116,8 @@ class ProfileFold:
     def _judged(self, key: str, profile: UserProfile, folded: Folded) -> Outcome:
         found, people, bots = self._judge.judge(profile, folded, key)
         new = [facts for facts in (people, bots) if facts.facts or facts.pairs]
-        return Outcome(anomalies=found, new=new, by_person=bool(people.facts))
+        by_person = bool(people.facts) or not folded.new
+        return Outcome(anomalies=found, new=new, by_person=by_person)
 
 
 def _mark(profile: UserProfile, anomaly: Anomaly) -> Outcome:

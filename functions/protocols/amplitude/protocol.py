@@ -1,6 +1,7 @@
 """Amplitude's HTTP V2 API, `/2/httpapi`, and its batch API of the same shape, `/batch`.
 
-https://amplitude.com/docs/apis/analytics/http-v2 and https://amplitude.com/docs/apis/analytics/batch-event-upload.
+https://amplitude.com/docs/apis/analytics/http-v2 and
+https://amplitude.com/docs/apis/analytics/batch-event-upload.
 """
 
 from __future__ import annotations

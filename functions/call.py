@@ -11,7 +11,7 @@ from pipeline.runtime.headers import Headers, by_name
 
 
 class Call:
-    """One request on its way: what is known of it so far, for whoever has to answer it."""
+    """One request on its way: all that is known of it so far, for its answer."""
 
     __slots__ = ("body", "cookie", "headers", "method", "path", "route", "scope")
 

@@ -179,7 +179,6 @@ class Collector:
         return self._description if call.path == "/openapi.json" else _HEALTHY
 
     # ---- what becomes of it?
-    # -----------------------------------------------------------------------------------
 
     async def _prepare(self, call: Call, route: Route) -> Prepared:
         received_at = self._now()
@@ -284,7 +283,6 @@ class Collector:
         )
 
     # ---- on which terms?
-    # ---------------------------------------------------------------------------------------
 
     def _terms(self, call: Call, reading: Reading, site: Site, sent_id: str | None) -> Terms:
         """Back ends send for others: what their own requests look like says nothing of a
@@ -352,7 +350,6 @@ class Collector:
         return own if named == own else None
 
     # ---- the answer
-    # ---------------------------------------------------------------------------------------------
 
     def _refusal(self, call: Call, refusal: Refusal) -> Answer:
         """In the shape that the client's SDK knows."""

@@ -235,7 +235,6 @@ class _Reader:
         return tuple(found)
 
     # -- what YAML holds
-    # -----------------------------------------------------------------------------------------
 
     def _fields(
         self, node: Node, path: str, required: Sequence[str], optional: Sequence[str]

@@ -351,7 +351,6 @@ def _read_json(path: Path) -> Any:
 
 
 # -- Cloud Storage: a folder there is copied to a local one first
-# -------------------------------------------
 
 
 def _read_latest(directory: str) -> str | None:

@@ -12,7 +12,6 @@ import msgspec
 import requests
 
 from functions.dead_letters.letters import NATIVE_PATH
-from functions.dead_letters.packing import packed
 from pipeline.core.events import (
     MAX_CONTAINERS,
     MAX_ESCAPED_HALVES,
@@ -24,6 +23,7 @@ from pipeline.core.events import (
     encode_message,
     format_time,
 )
+from pipeline.core.packing import packed
 
 TIMEOUT_S = 60.0
 MAX_REQUEST = (

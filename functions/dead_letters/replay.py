@@ -14,9 +14,9 @@ from functions.dead_letters.collector import (
     Origin,
 )
 from functions.dead_letters.examine import Examined
-from functions.dead_letters.packing import packed
 from functions.dead_letters.table import DeadLetterTable
 from pipeline.core.events import format_time
+from pipeline.core.packing import packed
 
 REPLAYED, SPLIT = "replayed", "split"
 MAX_BATCH = (500, 2 * 1024 * 1024)

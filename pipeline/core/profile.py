@@ -133,7 +133,6 @@ class UserProfile(msgspec.Struct, array_like=True):
     account: str = ""  # of an anonymous profile: the key of the account that it was merged into
 
     # -- the monoid
-    # ----------------------------------------------------------------------------------------------
 
     def add(self, event: Event, item: Item | None = None) -> bool:
         """Fold one event, with what the catalog knows of its item; return False for a duplicate,
@@ -241,7 +240,6 @@ class UserProfile(msgspec.Struct, array_like=True):
             totals.settle()
 
     # -- reading
-    # ----------------------------------------------------------------------------------------------
 
     def contains(self, event_id: str, event: str, product_id: str | None = None) -> bool:
         """True where the event of this id, name and product is among those folded (the last
@@ -405,7 +403,6 @@ class UserProfile(msgspec.Struct, array_like=True):
         }
 
     # -- folding
-    # ----------------------------------------------------------------------------------------------
 
     def _has_seen(self, event_hash: bytes) -> bool:
         at = self.seen.find(event_hash)

@@ -22,6 +22,7 @@ from requests.exceptions import RequestException
 
 from pipeline.core.deadletter import DeadLetter
 from pipeline.core.events import InvalidEvent
+from pipeline.core.packing import packed
 from pipeline.options import ROW_SINKS
 from pipeline.runtime.bigquery import bigquery_client
 from pipeline.runtime.environ import bigquery_emulator
@@ -153,20 +154,12 @@ def insert(
 
 
 def requests(rows: list[RowToInsert]) -> Iterator[list[RowToInsert]]:
-    """The rows in batches of at most 500 rows and about 5 MB of text (BigQuery takes 10 MB a
-    request).
-    """
-    batch: list[RowToInsert] = []
-    size = 0
-    for entry in rows:
-        length = sum(len(value) for value in entry.row.values() if isinstance(value, str))
-        if batch and (len(batch) == MAX_ROWS_A_REQUEST or size + length > MAX_REQUEST_TEXT):
-            yield batch
-            batch, size = [], 0
-        batch.append(entry)
-        size += length
-    if batch:
-        yield batch
+    """The rows in batches of at most 500 and about 5 MB of text (BigQuery takes 10 MB)."""
+    return packed(rows, _size, (MAX_ROWS_A_REQUEST, MAX_REQUEST_TEXT))
+
+
+def _size(entry: RowToInsert) -> tuple[int, int]:
+    return 1, sum(len(value) for value in entry.row.values() if isinstance(value, str))
 
 
 _clients: dict[tuple[str, str | None], bigquery.Client] = {}

@@ -32,7 +32,6 @@ class Attack(msgspec.Struct, frozen=True):
 
 
 # ---- values
-# --------------------------------------------------------------------------------------------------
 
 
 def repeated(piece: bytes, size: int, ends: bytes = b"[]") -> bytes:
@@ -95,7 +94,6 @@ def _accepted_bytes(value: Callable[[int], bytes]) -> int:
 
 
 # ---- what a protocol's clients wrap around an event's properties
-# -------------------------------------------------
 
 
 def _native(values: list[bytes]) -> Iterator[FuzzRequest]:
@@ -405,7 +403,6 @@ def _headers() -> Iterator[Attack]:
 
 
 # ---- the API and the predictor
-# -------------------------------------------------------------------------------------
 
 
 def recommendation_attacks(time: bytes = TIME) -> Iterator[Attack]:

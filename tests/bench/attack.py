@@ -100,7 +100,6 @@ def _rows(endpoint: str, costs: list[Cost]) -> list[Row]:
 
 
 # ---- in this process
-# -----------------------------------------------------------------------------------------------
 
 
 async def _costs() -> dict[str, list[Cost]]:
@@ -149,7 +148,6 @@ async def _refusing(do: Callable[[bytes], Awaitable[Any]], body: bytes) -> Any:
 
 
 # ---- beside others
-# -------------------------------------------------------------------------------------------------
 
 
 def _measure_flood() -> list[Row]:

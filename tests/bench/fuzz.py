@@ -180,7 +180,6 @@ def _fault(error: Exception, request: FuzzRequest) -> Fault:
 
 
 # ---- one request
-# -----------------------------------------------------------------------------------------------
 
 
 def drive(protocol: VendorProtocol, request: FuzzRequest) -> str:
@@ -268,7 +267,6 @@ def _told(answer: Answer, outcome: str, error: InvalidEvent | None = None) -> st
 
 
 # ---- the command
-# -----------------------------------------------------------------------------------------------
 
 
 def main(arguments: list[str]) -> int:

@@ -36,7 +36,6 @@ def mutated(request: FuzzRequest, others: list[FuzzRequest], rng: random.Random)
 
 
 # ---- bytes
-# --------------------------------------------------------------------------------------------------
 
 _TOKENS = (
     *(
@@ -111,7 +110,6 @@ def _spliced(one: bytes, other: bytes, rng: random.Random) -> bytes:
 
 
 # ---- texts that hold something
-# ---------------------------------------------------------------------------------
 
 
 def _body(data: bytes, rng: random.Random) -> bytes:
@@ -194,7 +192,6 @@ def _form(text: str, rng: random.Random) -> str:
 
 
 # ---- JSON
-# --------------------------------------------------------------------------------------------------
 
 
 def _nested(levels: int, rng: random.Random) -> Any:
@@ -297,7 +294,6 @@ def _list(value: list[Any], rng: random.Random) -> list[Any]:
 
 
 # ---- headers
-# --------------------------------------------------------------------------------------------------
 
 _HEADER_VALUES = {
     "content-type": (

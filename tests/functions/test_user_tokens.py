@@ -169,7 +169,6 @@ def test_a_letter_is_of_an_unproven_user_whatever_else_was_wrong_with_it() -> No
 
 
 # ---- over HTTP
-# -------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

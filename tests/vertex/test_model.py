@@ -49,7 +49,6 @@ def unit_rows(n: int, dim: int = 8) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 
 # -- the prior
-# --------------------------------------------------------------------------------------------------
 
 
 def test_the_shipped_prior_is_not_stale() -> None:
@@ -72,7 +71,6 @@ def test_the_prior_is_served_without_loading_lightgbm() -> None:
 
 
 # -- loading
-# --------------------------------------------------------------------------------------------------
 
 
 def test_latest_names_the_model_that_is_served(tmp_path: Path) -> None:
@@ -163,7 +161,6 @@ def test_a_latest_whose_model_is_broken_is_an_error_not_the_prior(tmp_path: Path
 
 
 # -- vectors
-# --------------------------------------------------------------------------------------------------
 
 
 def test_vectors_of_the_folder_are_found_by_id(tmp_path: Path) -> None:
@@ -230,7 +227,6 @@ def test_vectors_that_do_not_fit_are_refused(
 
 
 # -- Cloud Storage
-# -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -64,7 +64,6 @@ async def eventually_answered_by(client: httpx.AsyncClient, version: str) -> Non
 
 
 # -- predictions
-# -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["/predict", f"{ENDPOINT}:rawPredict"])
@@ -193,7 +192,6 @@ async def test_other_paths_and_methods_are_refused_as_json() -> None:
 
 
 # -- the model that is served
-# ------------------------------------------------------------------------------------
 
 
 async def test_health_names_the_model() -> None:
@@ -251,7 +249,6 @@ async def test_on_vertex_the_artifact_folder_is_served_on_the_routes_it_names(
 
 
 # -- configuration
-# -----------------------------------------------------------------------------------------------
 
 
 def test_locally_it_listens_on_the_loopback() -> None:
@@ -283,7 +280,6 @@ def test_a_wrong_variable_is_named(environ: dict[str, str], message: str) -> Non
 
 
 # -- the process
-# -------------------------------------------------------------------------------------------------
 
 
 def test_the_process_answers_logs_json_and_stops_when_asked(tmp_path: Path) -> None:

@@ -80,7 +80,6 @@ def trained(log: list[Event]) -> Trained:
 
 
 # -- slates
-# --------------------------------------------------------------------------------------------------
 
 
 def test_the_items_of_one_request_are_one_slate_in_the_order_they_were_shown() -> None:
@@ -130,7 +129,6 @@ def test_doubles_of_an_event_count_once() -> None:
 
 
 # -- no future, no skew
-# ------------------------------------------------------------------------------------------
 
 
 def fold_by_hand(
@@ -276,7 +274,6 @@ def test_the_world_is_the_same_whether_items_are_read_meanwhile_or_not(
 
 
 # -- logs of views alone
-# -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("catalog", [{}, {"known": Item("known")}])
@@ -328,7 +325,6 @@ def test_a_ranker_is_learnt_from_views_alone() -> None:
 
 
 # -- item2vec
-# --------------------------------------------------------------------------------------------------
 
 
 def test_items_viewed_together_lie_close_together() -> None:
@@ -361,7 +357,6 @@ def test_nothing_to_learn_gives_an_empty_index() -> None:
 
 
 # -- the ranker
-# --------------------------------------------------------------------------------------------------
 
 
 def test_the_planted_signal_is_found_where_the_prior_sees_none(trained: Trained) -> None:
@@ -400,7 +395,6 @@ def test_the_fitted_prior_ranks_as_the_prior_does(log: list[Event]) -> None:
 
 
 # -- splits and too little data
-# ----------------------------------------------------------------------------------
 
 
 def dataset(times_ms: Sequence[int], clicked: bool = True) -> Dataset:
@@ -435,7 +429,6 @@ def test_too_little_data_is_refused_with_what_is_missing(events: list[Event]) ->
 
 
 # -- metrics
-# --------------------------------------------------------------------------------------------------
 
 
 def test_auc_counts_pairs_and_halves_ties() -> None:
@@ -486,7 +479,6 @@ def test_ranking_is_judged_free_of_position() -> None:
 
 
 # -- the folder
-# --------------------------------------------------------------------------------------------------
 
 
 def test_what_was_trained_is_what_is_served(
@@ -530,7 +522,6 @@ def test_a_publication_that_fails_leaves_nothing_and_the_latest_as_it_was(tmp_pa
 
 
 # -- the command
-# -------------------------------------------------------------------------------------------------
 
 
 def test_a_missing_variable_is_named() -> None:

@@ -105,7 +105,6 @@ def refused(incoming: Incoming, refusal: Refusal) -> Answer:
 
 
 # ---- /g/collect
-# ------------------------------------------------------------------------------------------------
 
 
 def _hits(incoming: Incoming, shared: dict[str, str]) -> Sequence[Translated]:
@@ -163,7 +162,6 @@ def _of_hit(fields: dict[str, str], identity: str, agent: str | None) -> Hit:
 
 
 # ---- /mp/collect
-# -----------------------------------------------------------------------------------------------
 
 
 def _measured(incoming: Incoming) -> Sequence[Translated]:
@@ -262,7 +260,6 @@ def _value(user_property: Any) -> Any:
 
 
 # ---- answers
-# --------------------------------------------------------------------------------------------------
 
 
 def _validated(incoming: Incoming) -> list[dict[str, str]]:

@@ -78,7 +78,6 @@ def plan_of(schema: Any) -> Plan:
 
 
 # ---- what it says of events
-# ---------------------------------------------------------------------------------------
 
 
 def test_an_event_that_keeps_the_plan_passes_and_stays_as_it_was() -> None:
@@ -256,7 +255,6 @@ def test_patterns_take_linear_time() -> None:
 
 
 # ---- what a plan may be
-# -------------------------------------------------------------------------------------------
 
 
 def refused(source: Any) -> str:

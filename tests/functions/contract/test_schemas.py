@@ -75,7 +75,6 @@ def parser_accepts(event: dict[str, Any]) -> bool:
 
 
 # ---- events: good ones, and such as are good in most
-# -----------------------------------------------------------------
 
 ASSIGNED = st.characters(exclude_categories=("Cs", "Cn"))
 """Whether characters are printable that Unicode 14 had not assigned depends on whom one asks."""
@@ -275,7 +274,6 @@ def test_a_known_name_is_no_custom_event_nor_another() -> None:
 
 
 # ---- what they are
-# ------------------------------------------------------------------------------------------------
 
 
 def test_there_is_a_schema_for_every_name_that_the_stored_states_know() -> None:
@@ -344,7 +342,6 @@ def test_a_file_of_types_without_event_names_is_refused() -> None:
 
 
 # ---- the tracking plan
-# --------------------------------------------------------------------------------------------
 
 
 def test_the_document_is_not_stale() -> None:

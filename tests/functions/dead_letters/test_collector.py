@@ -20,9 +20,9 @@ from functions.dead_letters.collector import (
     event_size,
     request_body,
 )
-from functions.dead_letters.packing import packed
 from functions.http.bodies import MAX_BODY_BYTES
 from pipeline.core.events import MAX_LONG_NUMBERS, Event, check_work
+from pipeline.core.packing import packed
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SHOP = Origin("shop", "server")

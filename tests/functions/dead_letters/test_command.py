@@ -461,7 +461,6 @@ def segment(**fields: Any) -> dict[str, Any]:
 
 
 # ---- each protocol
-# -------------------------------------------------------------------------------------------------
 
 SNOWPLOW = {
     "schema": "iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4",
@@ -580,7 +579,6 @@ def test_an_event_without_an_id_is_the_same_one_when_it_is_replayed_again(desk: 
 
 
 # ---- what a letter may hold
-# ------------------------------------------------------------------------------------
 
 
 def test_an_order_of_which_the_visitor_was_missing_is_all_of_its_purchases(desk: Desk) -> None:
@@ -649,7 +647,6 @@ def test_a_body_that_could_not_be_read_is_edited_and_split(desk: Desk, tmp_path:
 
 
 # ---- what stays
-# --------------------------------------------------------------------------------------------------
 
 
 def test_a_dry_run_tells_what_would_become_of_a_vendors_letter(
@@ -697,7 +694,6 @@ def test_an_address_that_is_none_is_told(desk: Desk, capsys: pytest.CaptureFixtu
 
 
 # ---- each for its site
-# ---------------------------------------------------------------------------------------------
 
 
 def test_each_dead_letter_is_replayed_for_its_own_site_and_sender(desk: Desk) -> None:

@@ -340,7 +340,6 @@ def test_a_vendors_event_is_not_taken_for_one_of_ours_whatever_it_looks_like() -
 
 
 # ---- consent
-# --------------------------------------------------------------------------------------------------
 
 ALL, ONLY_COUNTED = (
     {"analytics": True, "personalization": True},

@@ -87,7 +87,6 @@ def test_a_letter_whose_user_is_unproven_is_replayed_without_the_user_id_alone()
 
 
 # ---- read as the collector reads them
-# ----------------------------------------------------------------------------
 
 
 ONLY_OF_REQUESTS = {"segment": {"language"}, "ga4": {"user_agent"}, "snowplow": {"dwell_ms"}}
@@ -203,7 +202,6 @@ def test_of_a_whole_request_all_events_go_or_none_or_the_good_ones_and_the_other
 
 
 # ---- mended
-# --------------------------------------------------------------------------------------------------
 
 ITEM = {"client_id": "1.2", "events": [{"name": "view_item", "params": {"items": [{"price": 1}]}}]}
 MENDED: dict[str, tuple[Any, str, dict[str, Any], tuple[str, str | None, str | None]]] = {
@@ -379,7 +377,6 @@ def test_an_event_that_becomes_more_work_than_a_request_may_hold_is_refused() ->
 
 
 # ---- what is none
-# ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -249,7 +249,6 @@ def test_a_batch_that_nests_too_deep_is_an_unreadable_request() -> None:
 
 
 # ---- keys
-# --------------------------------------------------------------------------------------------------
 
 
 SECRET = "server-key-1"

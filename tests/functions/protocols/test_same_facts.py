@@ -74,7 +74,6 @@ def in_list(product: Mapping[str, Any], place: int) -> dict[str, Any]:
 
 
 # ---- as each protocol has it
-# -----------------------------------------------------------------------------------
 
 
 def of_native(name: str) -> tuple[Incoming, Any]:
@@ -329,7 +328,6 @@ def told(event: Event) -> dict[str, Any]:
 
 
 # ---- the table
-# -------------------------------------------------------------------------------------------------
 
 EVENT_FIELDS = frozenset("user_id anonymous_id session_id".split())
 

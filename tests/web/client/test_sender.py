@@ -375,7 +375,6 @@ def test_a_process_that_can_have_no_thread_is_not_kept_waiting(installed: dict[s
 
 
 # ---- the log
-# --------------------------------------------------------------------------------------------------
 
 
 def test_the_log_of_a_full_queue_is_one_line_with_the_count(

@@ -318,7 +318,6 @@ def test_many_small_orders_do_not_become_more_events_than_allowed() -> None:
 
 
 # ---- answers
-# --------------------------------------------------------------------------------------------------
 
 BAD = Rejected(1, InvalidEvent("time", "expected a Unix time", "<script>"), "i2")
 MISSING = Rejected(0, InvalidEvent("event_type", "required", None), "i1")
@@ -380,7 +379,6 @@ def test_who_is_too_fast_waits_with_every_event() -> None:
 
 
 # ---- laws
-# --------------------------------------------------------------------------------------------------
 
 scalars = (
     st.none()

@@ -106,7 +106,6 @@ def gtag_event(**fields: str) -> Event:
 
 
 # ---- the Measurement Protocol
-# ----------------------------------------------------------------------------------
 
 
 def test_an_event_has_its_visitor_session_time_and_page() -> None:
@@ -230,7 +229,6 @@ def test_a_parameter_is_no_consent() -> None:
 
 
 # ---- what events mean
-# ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -382,7 +380,6 @@ def test_a_login_of_somebody_identifies_the_visitor(name: str) -> None:
 
 
 # ---- gtag's form
-# -----------------------------------------------------------------------------------------------
 
 
 def test_everything_may_be_in_the_query() -> None:
@@ -533,7 +530,6 @@ def test_of_a_visitor_who_agreed_to_nothing_not_even_what_is_wrong_is_kept(line:
 
 
 # ---- ids
-# --------------------------------------------------------------------------------------------------
 
 
 def ids(incoming: Incoming) -> list[str]:
@@ -577,7 +573,6 @@ def test_events_at_two_times_are_two() -> None:
 
 
 # ---- requests
-# --------------------------------------------------------------------------------------------------
 
 
 def test_the_key_is_the_secret_or_the_measurement_id() -> None:
@@ -685,7 +680,6 @@ def test_consent_of_the_second_consent_mode(gcd: str, consent: Any) -> None:
 
 
 # ---- answers
-# --------------------------------------------------------------------------------------------------
 
 BAD = Rejected(1, InvalidEvent("items[0]", "expected <an> item_id", None))
 
@@ -731,7 +725,6 @@ def test_a_refusal_has_the_validation_servers_shape(status: int, field: str) -> 
 
 
 # ---- whatever comes
-# --------------------------------------------------------------------------------------------
 
 _names = st.sampled_from(
     "page_view view_item view_item_list select_item purchase login search scroll user_engagement "

@@ -393,7 +393,6 @@ def test_many_small_orders_do_not_become_more_events_than_allowed() -> None:
 
 
 # ---- answers
-# --------------------------------------------------------------------------------------------------
 
 BAD = Rejected(1, InvalidEvent("properties.time", "expected a Unix time", "<script>"), "i2")
 
@@ -480,7 +479,6 @@ def test_no_markup_comes_back() -> None:
 
 
 # ---- laws
-# --------------------------------------------------------------------------------------------------
 
 scalars = (
     st.none()

@@ -126,7 +126,6 @@ def test_a_rejected_event_is_kept_as_its_consent_was_read() -> None:
 
 
 # ---- half a character
-# ------------------------------------------------------------------------------------------------
 
 
 def test_a_text_that_was_cut_within_an_emoji_takes_neither_itself_nor_its_batch_along() -> None:
@@ -167,7 +166,6 @@ def test_whatever_text_javascript_can_hold_is_read_as_json_and_only_halves_are_c
 
 
 # ---- refused, and whose
-# ----------------------------------------------------------------------------------------------
 
 
 def test_a_lone_event_that_is_too_deep_is_rejected_by_its_id_as_in_a_batch() -> None:
@@ -192,7 +190,6 @@ def test_nor_one_that_is_too_large() -> None:
 
 
 # ---- sent again
-# --------------------------------------------------------------------------------------------------
 
 
 def test_a_replay_window_asks_for_the_time_of_sending_save_of_history() -> None:

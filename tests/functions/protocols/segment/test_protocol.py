@@ -80,7 +80,6 @@ def the_error(source: Any) -> InvalidEvent:
 
 
 # ---- who, when, which
-# ------------------------------------------------------------------------------------------
 
 
 def test_an_event_keeps_its_id_time_visitor_and_properties() -> None:
@@ -242,7 +241,6 @@ def test_the_session_is_that_of_the_context_or_of_amplitude() -> None:
 
 
 # ---- calls
-# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["/v1/page", "/v1/p"])
@@ -335,7 +333,6 @@ def test_a_track_needs_its_event(event: Any) -> None:
 
 
 # ---- e-commerce
-# ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -582,7 +579,6 @@ def test_a_playback_of_one_film_is_of_that_film() -> None:
 
 
 # ---- context
-# --------------------------------------------------------------------------------------------------
 
 
 def test_the_context_is_metadata_under_our_names_and_nothing_of_it_is_lost() -> None:
@@ -733,7 +729,6 @@ def test_a_consent_that_cannot_be_read_is_an_error_and_its_letter_personalizes_n
 
 
 # ---- requests
-# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -848,7 +843,6 @@ def test_what_a_batch_says_for_all_of_its_messages_is_bounded_by_their_number(sh
 
 
 # ---- answers
-# --------------------------------------------------------------------------------------------------
 
 
 def test_success_is_200_and_says_so() -> None:
@@ -890,7 +884,6 @@ def test_a_refusal_has_a_code_and_a_message(status: int, code: str) -> None:
 
 
 # ---- laws
-# --------------------------------------------------------------------------------------------------
 
 scalars = (
     st.none()

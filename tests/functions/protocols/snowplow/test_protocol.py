@@ -123,7 +123,6 @@ def error(fields: Any) -> InvalidEvent:
 
 
 # ---- who, where, when
-# ------------------------------------------------------------------------------------------
 
 
 def test_a_page_view_says_who_saw_which_page_when() -> None:
@@ -257,7 +256,6 @@ def test_kept_entities_have_a_bound_and_say_how_many_did_not_fit() -> None:
 
 
 # ---- page pings
-# ------------------------------------------------------------------------------------------------
 
 
 def test_a_page_ping_is_a_heartbeat_of_dwell_and_how_far_down_was_seen() -> None:
@@ -294,7 +292,6 @@ def test_a_site_says_its_own_heartbeat_in_the_address() -> None:
 
 
 # ---- structured events
-# -----------------------------------------------------------------------------------------
 
 
 def test_a_structured_event_is_named_by_its_action() -> None:
@@ -370,7 +367,6 @@ def test_a_structured_event_without_an_action_is_an_error() -> None:
 
 
 # ---- orders of the older protocol
-# --------------------------------------------------------------------------------
 
 
 def test_an_order_is_told_once_and_each_of_its_items_is_a_purchase() -> None:
@@ -407,7 +403,6 @@ def test_an_item_without_a_sku_is_an_error() -> None:
 
 
 # ---- the e-commerce plugin
-# ---------------------------------------------------------------------------------------
 
 
 def test_a_product_view_has_the_product_s_fields_under_our_names() -> None:
@@ -547,7 +542,6 @@ def test_the_first_cart_events_carry_their_product_themselves() -> None:
 
 
 # ---- other self-describing events
-# --------------------------------------------------------------------------------
 
 
 def test_a_link_click_is_a_click_base64_or_not() -> None:
@@ -701,7 +695,6 @@ def test_a_site_s_own_purchase_without_a_product_is_not_ours() -> None:
 
 
 # ---- requests
-# --------------------------------------------------------------------------------------------------
 
 
 def test_one_bad_event_keeps_the_good_ones() -> None:
@@ -797,7 +790,6 @@ def test_what_will_never_be_taken_has_a_status_that_trackers_do_not_try_again(
 
 
 # ---- laws
-# --------------------------------------------------------------------------------------------------
 
 _texts = st.text(max_size=20)
 _scalars = (

@@ -91,7 +91,6 @@ def send(client: Amplitude) -> None:
 
 
 # ---- Python
-# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["/2/httpapi", "/batch"])
@@ -243,7 +242,6 @@ def test_events_of_an_outage_are_sent_again_and_arrive_once(
 
 
 # ---- the browser
-# -----------------------------------------------------------------------------------------------
 
 
 def start(page: Page, stack: Stack, **settings: Any) -> None:

@@ -30,7 +30,6 @@ def arrived(topics: Topics, messages: int) -> list[Event]:
 
 
 # ---- ga4mp
-# --------------------------------------------------------------------------------------------------
 
 
 def pointed(sdk: Any, stack: Stack) -> Any:
@@ -195,7 +194,6 @@ def test_the_secret_of_ga4mp_is_the_write_key(guarded_stack: Stack, guarded_topi
 
 
 # ---- the browser
-# -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -57,7 +57,6 @@ def order(**fields: Any) -> dict[str, Any]:
 
 
 # ---- back ends
-# -------------------------------------------------------------------------------------------------
 
 
 def test_an_order_of_a_back_end_is_a_purchase_a_product(
@@ -154,7 +153,6 @@ def test_of_a_visitor_who_agreed_to_nothing_nothing_arrives(
 
 
 # ---- the browser
-# -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

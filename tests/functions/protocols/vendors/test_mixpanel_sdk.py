@@ -43,7 +43,6 @@ def arrived(topics: Topics, messages: int) -> list[Event]:
 
 
 # ---- Python
-# --------------------------------------------------------------------------------------------------
 
 
 def test_an_event_of_a_back_end_arrives(collector_stack: Stack, topics: Topics) -> None:
@@ -184,7 +183,6 @@ def test_the_documented_import_takes_the_token_as_its_user(
 
 
 # ---- the browser
-# -----------------------------------------------------------------------------------------------
 
 
 def start(page: Page, stack: Stack, **settings: Any) -> None:

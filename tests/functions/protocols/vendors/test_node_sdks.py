@@ -46,7 +46,6 @@ def sent(script: str, stack: Stack, key: str = "any-key-1", *more: str) -> list[
 
 
 # ---- Segment and RudderStack
-# -----------------------------------------------------------------------------------
 
 CALLS = (
     CLOCK
@@ -164,7 +163,6 @@ def test_a_refusal_ends_a_process_with_rudderstacks_sdk_unless_it_has_an_error_h
 
 
 # ---- Mixpanel
-# --------------------------------------------------------------------------------------------------
 
 MIXPANEL = (
     CLOCK
@@ -246,7 +244,6 @@ def test_an_unknown_key_is_told_to_mixpanels_callback_and_does_not_end_the_proce
 
 
 # ---- Amplitude
-# -------------------------------------------------------------------------------------------------
 
 AMPLITUDE = (
     CLOCK
@@ -325,7 +322,6 @@ def test_an_unknown_key_is_told_to_amplitudes_caller_and_does_not_end_the_proces
 
 
 # ---- Snowplow
-# --------------------------------------------------------------------------------------------------
 
 SNOWPLOW = (
     CLOCK

@@ -44,7 +44,6 @@ def arrived(topics: Topics, messages: int) -> list[Event]:
 
 
 # ---- Python
-# --------------------------------------------------------------------------------------------------
 
 
 class Failures:
@@ -212,7 +211,6 @@ def test_a_page_of_another_origin_may_set_the_headers_that_the_sdks_set(
 
 
 # ---- the browser
-# -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

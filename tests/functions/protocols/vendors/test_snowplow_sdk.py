@@ -39,7 +39,6 @@ def arrived(topics: Topics, messages: int) -> list[Event]:
 
 
 # ---- Python
-# --------------------------------------------------------------------------------------------------
 
 
 class Sent:
@@ -188,7 +187,6 @@ def test_what_was_not_stored_is_sent_again_and_arrives_once(
 
 
 # ---- the browser
-# -----------------------------------------------------------------------------------------------
 
 
 def start(page: Page, stack: Stack, **settings: Any) -> None:

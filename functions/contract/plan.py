@@ -124,10 +124,8 @@ class Plan:
             validator.validate(_as_stored(fields))
         except jsonschema_rs.ValidationError as error:
             raise self._violation(event, error) from None
-        except (
-            ValueError,
-            TypeError,
-        ):  # what is no JSON: a text that is no Unicode, a tree without end
+        except (ValueError, TypeError):
+            # what is no JSON: a text that is no Unicode, a tree without end
             raise InvalidEvent(
                 "event", f"violates rule {_pointer('events', event)}: expected plain JSON"
             ) from None

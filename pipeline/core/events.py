@@ -604,10 +604,7 @@ def _shown(value: Any) -> str | None:
         value = text if text.isprintable() and text else base64.b64encode(value[:64]).decode()
     try:
         text = value if isinstance(value, str) else _beginning(value)
-    except (
-        TypeError,
-        ValueError,
-        RecursionError,
-    ):  # an integer of thousands of digits, a list a thousand deep
+    except (TypeError, ValueError, RecursionError):
+        # an integer of thousands of digits, a list a thousand deep
         text = f"unprintable {type(value).__name__}"
     return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."

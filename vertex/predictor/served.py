@@ -36,9 +36,8 @@ class Served:
             if source == self._source:
                 return
             model = prior_model() if source == PRIOR else load_model(source)
-        except (
-            Exception
-        ) as error:  # any error of a folder or Cloud Storage: keep serving, and try again
+        except Exception as error:
+            # any error of a folder or Cloud Storage: keep serving, and try again
             self._report(error)
             return
         self.model, self._source, self._reported = model, source, ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import threading
 import time
@@ -27,6 +28,7 @@ DEADLINE_S = 0.5
 PATIENCE_S = 10.0
 GET = b"GET / HTTP/1.1\r\nhost: x\r\n"
 OK = b"HTTP/1.1 200 OK"
+ANSWER = re.compile(rb".*?content-length: (?P<length>\d+).*?\r\n\r\n(?P<body>.*)", re.DOTALL)
 
 
 class Impatient(BoundedProtocol):
@@ -102,8 +104,14 @@ def trickle(connection: socket.socket, first: bytes, drop: bytes) -> float:
 
 
 def answered(connection: socket.socket, request: bytes) -> bytes:
+    """The answer to this request, read whole: the server may write head and body apart."""
     connection.sendall(request)
-    return connection.recv(65_536)
+    answer = connection.recv(65_536)
+    while not (parts := ANSWER.match(answer)) or len(parts["body"]) < int(parts["length"]):
+        chunk = connection.recv(65_536)
+        assert chunk, f"the server closed after {answer!r}"
+        answer += chunk
+    return answer
 
 
 @pytest.mark.parametrize(

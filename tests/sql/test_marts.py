@@ -75,6 +75,14 @@ def session(
     return {"visitor": visitor, **times, "events": 1, "purchases": 0, "revenue": 0.0, **more}
 
 
+def documented(view: str) -> str:
+    """The query of docs/analytics.md that reads the view."""
+    text = (REPO / "docs" / "analytics.md").read_text(encoding="utf-8")
+    queries = re.findall(r"```sql\n(.+?)```", text, re.DOTALL)
+    [query] = [query for query in queries if f"from freshet.{view}\n" in query]
+    return str(query)
+
+
 def test_an_event_delivered_twice_is_one_event_and_the_first_ingested_counts(
     tables: Warehouse,
 ) -> None:
@@ -96,9 +104,7 @@ def test_an_event_delivered_twice_is_one_event_and_the_first_ingested_counts(
 
 
 def test_each_site_counts_its_own_as_the_documentation_does(tables: Warehouse) -> None:
-    [query] = re.findall(
-        r"```sql\n(.+?)```", (REPO / "docs" / "collection.md").read_text(), re.DOTALL
-    )
+    query = documented("events_unique")
     now = datetime.now(UTC).isoformat()
     sent = [
         ("e1", "click", "shop"),
@@ -428,9 +434,7 @@ def test_an_orders_value_counts_once_however_many_products_it_has(tables: Wareho
 
 
 def test_orders_are_summed_as_the_documentation_does(tables: Warehouse) -> None:
-    [query] = re.findall(
-        r"```sql\n(.+?)```", (REPO / "docs" / "tracking-plan.md").read_text(), re.DOTALL
-    )
+    query = documented("orders")
     now = datetime.now(UTC).isoformat()
     order = [bought("o1", product) for product in ("p1", "p2")]
     others = [bought("o2", "p1", order_value=None), bought("o3", "p1", currency="USD")]

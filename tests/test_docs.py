@@ -1,4 +1,4 @@
-"""The documents hold together: every link of theirs leads to a file that is there."""
+"""Every link between the documents leads to a file, and to a heading, that is there."""
 
 from __future__ import annotations
 
@@ -23,12 +23,36 @@ DOCUMENTS = sorted(
     )
     for path in (REPO / folder).glob("*.md")
 )
-_LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+_LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
+_FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(REPO)))
 def test_every_relative_link_leads_to_a_file(document: Path) -> None:
-    links = [
-        link for link in _LINK.findall(document.read_text(encoding="utf-8")) if "://" not in link
-    ]
+    links = [path for path, _ in _links(document)]
     assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(REPO)))
+def test_every_link_to_a_heading_leads_to_one(document: Path) -> None:
+    targets = [
+        (document.parent / path if path else document, anchor)
+        for path, anchor in _links(document)
+        if anchor
+    ]
+    documents = [(target, anchor) for target, anchor in targets if target.suffix == ".md"]
+    assert [anchor for target, anchor in documents if anchor not in _anchors(target)] == []
+
+
+def _links(document: Path) -> list[tuple[str, str]]:
+    """Path and anchor of each link within the repository."""
+    text = _FENCED.sub("", document.read_text(encoding="utf-8"))
+    return [link for link in _LINK.findall(text) if "://" not in link[0]]
+
+
+def _anchors(document: Path) -> set[str]:
+    """The anchors that GitHub gives a document's headings, and those that it sets itself."""
+    text = _FENCED.sub("", document.read_text(encoding="utf-8"))
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    slugs = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    return slugs | set(re.findall(r'<a id="([^"]+)">', text))

@@ -12,10 +12,8 @@ import pytest
 
 from pipeline.core.features.visitor import NUMERIC, VISITOR_FEATURES
 from pipeline.core.rules import TIME_DRIVEN, AnomalyRule, CampaignRule, Condition, Rules
-from pipeline.rules_docs import BEGIN, END, documented, span_text
 from pipeline.rules_file import (
     DEFAULT_FILE,
-    DOCS_FILE,
     InvalidRules,
     load,
     parse,
@@ -389,7 +387,7 @@ def test_a_place_that_nothing_here_can_read_is_named() -> None:
         rules_of("ftp://shop/rules.yaml")
 
 
-# the command and the documentation
+# the command
 
 
 @pytest.mark.parametrize(("severity", "status"), [("high", 0), ("grave", 1)])
@@ -403,34 +401,3 @@ def test_the_command_checks_a_file_before_it_goes_out(
     assert done.returncode == status
     assert ("0 campaigns, 1 anomaly rules" in done.stdout) == (status == 0)
     assert (f"{file}:5: anomalies[0].severity: " in done.stderr) == (status == 1)
-
-
-def test_the_tables_of_the_documentation_are_not_stale() -> None:
-    text = DOCS_FILE.read_text()
-    assert text == documented(text, load()), "run `python -m pipeline.rules_file --docs`"
-    names = [rule.name for rule in load().campaigns] + [rule.name for rule in load().anomalies]
-    assert all(f"| `{name}` |" in text for name in names)
-
-
-def test_a_changed_threshold_makes_the_documentation_stale() -> None:
-    text = DOCS_FILE.read_text()
-    rules = parse(
-        DEFAULT_FILE.read_bytes().replace(b"at_least: 300}", b"at_least: 301}"), "my.yaml"
-    )
-    assert documented(text, rules) != text
-
-
-def test_only_what_lies_between_the_markers_is_written() -> None:
-    made = documented(f"before {BEGIN} stale {END} after", Rules())
-    assert (
-        made.startswith(f"before {BEGIN}") and made.endswith(f"{END} after") and "stale" not in made
-    )
-    with pytest.raises(ValueError, match="expected the lines"):
-        documented(f"{BEGIN} without an end", Rules())
-
-
-@pytest.mark.parametrize(
-    ("span_ms", "text"), [(86_400_000, "1d"), (5_400_000, "90m"), (45_000, "45s"), (1500, "1.5s")]
-)
-def test_a_span_is_written_in_the_largest_unit_that_divides_it(span_ms: int, text: str) -> None:
-    assert span_text(span_ms) == text

@@ -1,0 +1,40 @@
+"""Rules as text: spans, and the tables of docs/rules.md."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.core.rules import Rules
+from pipeline.rules_docs import BEGIN, END, documented, span_text
+from pipeline.rules_file import DEFAULT_FILE, DOCS_FILE, load, parse
+
+
+def test_the_tables_of_the_documentation_are_not_stale() -> None:
+    text = DOCS_FILE.read_text()
+    assert text == documented(text, load()), "run `python -m pipeline.rules_file --docs`"
+    names = [rule.name for rule in load().campaigns] + [rule.name for rule in load().anomalies]
+    assert all(f"| `{name}` |" in text for name in names)
+
+
+def test_a_changed_threshold_makes_the_documentation_stale() -> None:
+    text = DOCS_FILE.read_text()
+    rules = parse(
+        DEFAULT_FILE.read_bytes().replace(b"at_least: 300}", b"at_least: 301}"), "my.yaml"
+    )
+    assert documented(text, rules) != text
+
+
+def test_only_what_lies_between_the_markers_is_written() -> None:
+    made = documented(f"before {BEGIN} stale {END} after", Rules())
+    assert (
+        made.startswith(f"before {BEGIN}") and made.endswith(f"{END} after") and "stale" not in made
+    )
+    with pytest.raises(ValueError, match="expected the lines"):
+        documented(f"{BEGIN} without an end", Rules())
+
+
+@pytest.mark.parametrize(
+    ("span_ms", "text"), [(86_400_000, "1d"), (5_400_000, "90m"), (45_000, "45s"), (1500, "1.5s")]
+)
+def test_a_span_is_written_in_the_largest_unit_that_divides_it(span_ms: int, text: str) -> None:
+    assert span_text(span_ms) == text

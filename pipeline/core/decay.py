@@ -4,6 +4,8 @@ stopwatches, tapes.
 All are order-free: adding the same events in any order, in any split over merged states, gives the
 same state (decayed floats to rounding, about 1e-15 a term; all else exactly). None knows a clock:
 time is an argument.
+
+No state can refer to itself, so `gc=False` spares the garbage collector the walk through them.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ _NOTHING = 1e-12
 K = TypeVar("K", str, int)
 
 
-class DecayedSums(msgspec.Struct, Generic[K], array_like=True):
+class DecayedSums(msgspec.Struct, Generic[K], array_like=True, gc=False):
     """Sums by key in which an event of age `a` weighs `2 ** (-a / half_life)` when read.
 
     Forward decay (Cormode, Shkapenyuk, Srivastava, Xu: "Forward Decay", ICDE 2009): a weight is
@@ -94,7 +96,7 @@ class DecayedSums(msgspec.Struct, Generic[K], array_like=True):
         from zero, so one that grows slower than the lightest kept decays may never come in. A
         negative sum, which takes back what another state holds, is kept like a positive one.
         """
-        if any(abs(value) < _NOTHING for value in self.sums.values()):
+        if self.sums and min(map(abs, self.sums.values())) < _NOTHING:
             self.sums = {key: value for key, value in self.sums.items() if abs(value) >= _NOTHING}
         if len(self.sums) > limit:
             largest = sorted(self.sums.items(), key=lambda entry: (-abs(entry[1]), entry[0]))[
@@ -112,7 +114,7 @@ class DecayedSums(msgspec.Struct, Generic[K], array_like=True):
         self.landmark = landmark
 
 
-class BucketRing(msgspec.Struct, array_like=True):
+class BucketRing(msgspec.Struct, array_like=True, gc=False):
     """Counts by small code in the newest `length` buckets of `width_ms` each, evaluated at read
     time.
 
@@ -167,16 +169,20 @@ class BucketRing(msgspec.Struct, array_like=True):
             return
         # what is so many buckets or more behind the old newest goes
         kept = length - (bucket - newest)
-        if any(newest - (key >> 5) & 127 >= kept for key in self.counts):
-            self.counts = {
-                key: count for key, count in self.counts.items() if newest - (key >> 5) & 127 < kept
-            }
+        for key in self.counts:
+            if newest - (key >> 5) & 127 >= kept:
+                self.counts = {
+                    key: count
+                    for key, count in self.counts.items()
+                    if newest - (key >> 5) & 127 < kept
+                }
+                return
 
 
 ALL_CODES = frozenset(range(32))
 
 
-class DecayedVector(msgspec.Struct, array_like=True):
+class DecayedVector(msgspec.Struct, array_like=True, gc=False):
     """A decayed sum of vectors, as `DecayedSums` with one vector `(d,)` in place of the numbers;
     empty: the zero.
 
@@ -216,7 +222,7 @@ class DecayedVector(msgspec.Struct, array_like=True):
         return vector / norm if norm > _NOTHING else None
 
 
-class ActiveDays(msgspec.Struct, array_like=True):
+class ActiveDays(msgspec.Struct, array_like=True, gc=False):
     """On which of the last 64 UTC days something happened: `mask` has bit `n` set for the day
     `newest - n`.
     """
@@ -258,7 +264,7 @@ class ActiveDays(msgspec.Struct, array_like=True):
 _DAYS = (1 << 64) - 1
 
 
-class Stopwatch(msgspec.Struct, array_like=True):
+class Stopwatch(msgspec.Struct, array_like=True, gc=False):
     """Time between starts and stops that come in any order: the sum of the stops less the sum of
     the starts.
 

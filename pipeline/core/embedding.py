@@ -11,7 +11,7 @@ thrown away.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from hashlib import blake2b
 from math import sqrt
 
@@ -26,11 +26,6 @@ CONTEXT_DIM = 64  # of what an item holds: there is room
 # seen them.
 _OWN, _CATEGORY, _DEPARTMENT, _BRAND = 1.0, 1.0, 0.5, 0.5
 
-# The bits of every byte as signs, (256, 8).
-_SIGNS = (
-    np.unpackbits(np.arange(256, dtype=np.uint8)[:, np.newaxis], axis=1).astype(np.float64) * 2 - 1
-)
-
 
 @lru_cache(maxsize=100_000)
 def signature(kind: str, name: str, dim: int = DIM) -> Vector:
@@ -41,20 +36,35 @@ def signature(kind: str, name: str, dim: int = DIM) -> Vector:
     digest = blake2b(
         f"{kind}:{name}".encode("utf-8", "surrogatepass"), digest_size=dim // 8
     ).digest()
-    vector: Vector = _SIGNS[np.frombuffer(digest, np.uint8)].ravel() / sqrt(dim)
-    vector.flags.writeable = False
-    return vector
+    return np.frombuffer(b"".join(map(_signs(dim).__getitem__, digest)))
 
 
 @lru_cache(maxsize=100_000)
 def item_vector(item_id: str, category: str, brand: str) -> Vector:
     """The content vector of an item, `(DIM,)` float64: itself, its category, department and
     brand."""
-    vector = _OWN * signature("item", item_id)
-    if category:
-        vector = vector + _CATEGORY * signature("category", category)
-        vector += _DEPARTMENT * signature("department", department(category))
-    if brand:
-        vector = vector + _BRAND * signature("brand", brand)
+    vector: Vector = _OWN * signature("item", item_id) + _kind(category, brand)
     vector.flags.writeable = False
     return vector
+
+
+@lru_cache(maxsize=10_000)
+def _kind(category: str, brand: str) -> Vector:
+    """The part of the content vector that items of one category and brand share, `(DIM,)`."""
+    vector = np.zeros(DIM)
+    if category:
+        vector += _CATEGORY * signature("category", category)
+        vector += _DEPARTMENT * signature("department", department(category))
+    if brand:
+        vector += _BRAND * signature("brand", brand)
+    return vector
+
+
+@cache
+def _signs(dim: int) -> list[bytes]:
+    """For every byte, the signs of its bits over sqrt(dim): 8 little-endian float64 each.
+
+    Joining them takes half the time of an index into an array.
+    """
+    bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, np.newaxis], axis=1)
+    return [row.tobytes() for row in (bits * 2.0 - 1.0) / sqrt(dim)]

@@ -60,19 +60,17 @@ def fold(profile: UserProfile, facts: Iterable[Fact]) -> Folded:
     and before: the sum of all differences is what the finished session links, in any order of its
     events. What a bot did links nothing.
     """
-    facts = list(facts)
-    keys = {
-        key for event, _ in facts if not is_bot_session(key := session_key(event, event.time_ms))
-    }
-    before = {key: linked(profile.sessions.get(key)) for key in keys}
-    new = [fact for fact in facts if profile.add(*fact)]
-    if not new:
-        return Folded(new, [])
-    pairs = [
-        pair
-        for key in sorted(keys)
-        for pair in changed(before[key], linked(profile.sessions.get(key)))
-    ]
+    before: dict[str, Linked] = {}
+    new: list[Fact] = []
+    for fact in facts:
+        key = session_key(fact[0])
+        if key not in before and not is_bot_session(key):
+            before[key] = linked(profile.sessions.get(key))
+        if profile.add(*fact):
+            new.append(fact)
+    pairs: list[Pair] = []
+    for key in sorted(before):
+        pairs += changed(before[key], linked(profile.sessions.get(key)))
     return Folded(new, pairs)
 
 

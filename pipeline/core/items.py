@@ -68,7 +68,7 @@ _RINGS = {"5m": _MINUTES, "1h": _HOUR, "24h": _DAY}
 TOUCHED, BOUGHT = 0, 1
 
 
-class Counts(msgspec.Struct, array_like=True):
+class Counts(msgspec.Struct, array_like=True, gc=False):
     """Events by code: ever, in windows of 5 min, 1 h and 24 h, and decayed on two half-lives (7 d,
     1 h).
     """
@@ -125,7 +125,7 @@ class Counts(msgspec.Struct, array_like=True):
 Link = tuple[str, int, float, int]  # (other item, TOUCHED or BOUGHT, weight, time in ms)
 
 
-class ItemStats(msgspec.Struct, array_like=True):
+class ItemStats(msgspec.Struct, array_like=True, gc=False):
     """Statistics of one item: counts, neighbours, popularity, and a vector of the items it is seen
     with.
 

@@ -69,7 +69,7 @@ Stamp = tuple[int, int, str]
 _NEVER: Stamp = (0, 0, "")
 
 
-class CartEntry(msgspec.Struct, array_like=True, frozen=True, order=True):
+class CartEntry(msgspec.Struct, array_like=True, frozen=True, order=True, gc=False):
     """The last word on one item: when, whether it lies in the cart, and its worth in hundredths (0:
     unknown).
     """
@@ -79,7 +79,7 @@ class CartEntry(msgspec.Struct, array_like=True, frozen=True, order=True):
     value_cents: int = 0
 
 
-class FirstTouch(msgspec.Struct, array_like=True, frozen=True, order=True):
+class FirstTouch(msgspec.Struct, array_like=True, frozen=True, order=True, gc=False):
     """First source of the visitor: host of the referring page and campaign, either may be empty."""
 
     time_ms: int = 0
@@ -87,7 +87,7 @@ class FirstTouch(msgspec.Struct, array_like=True, frozen=True, order=True):
     campaign: str = ""
 
 
-class UserProfile(msgspec.Struct, array_like=True):
+class UserProfile(msgspec.Struct, array_like=True, gc=False):
     """Everything kept of one visitor. `add` and `merge` commute; adding an event twice changes
     nothing.
 
@@ -148,7 +148,7 @@ class UserProfile(msgspec.Struct, array_like=True):
         name, item_id = event.event, event.product_id
         category = (item.category if item is not None else "") or event.text("category")
         self._count(event, time_ms)
-        key = session_key(event, time_ms)
+        key = session_key(event)
         session = self.sessions.get(key)
         if session is None:
             session = self.sessions[key] = SessionTotals()

@@ -22,7 +22,7 @@ _BOT = "\x01"  # no client's session id begins so, for it is printable
 Place = tuple[int, float, float]  # (event time in ms, latitude, longitude in degrees)
 
 
-class SessionTotals(msgspec.Struct, array_like=True):
+class SessionTotals(msgspec.Struct, array_like=True, gc=False):
     """Counts, items and attention of one session: a monoid.
 
     `items` are the different ones touched on purpose, `bought` those bought: pairs of them make
@@ -131,14 +131,14 @@ class SessionTotals(msgspec.Struct, array_like=True):
 _ATTENTION = frozenset("dwell visibility scroll media_play media_pause media_progress".split())
 
 
-def session_key(event: Event, time_ms: int) -> str:
+def session_key(event: Event) -> str:
     """The session an event belongs to: as the client counts it, or the clock hour where the client
     counts none.
 
     What a bot does is a session of its own, beside a person's of the same id: so it takes no part
     in the pairs that the person's links, in any order of the two.
     """
-    key = event.session_id or f"{_NO_SESSION}{time_ms // HOUR_MS}"
+    key = event.session_id or f"{_NO_SESSION}{event.time_ms // HOUR_MS}"
     return _BOT + key if is_bot(event) else key
 
 

@@ -27,7 +27,7 @@ _FADED = 2.0**-44  # of the largest: 22 h of the short half-life
 Weights = dict[str, tuple[float, ...]]
 
 
-class Prices(msgspec.Struct, array_like=True, frozen=True):
+class Prices(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Decayed moments of what was touched (half-life 7 d): weight, weighted sums of ln(price) and
     its square, deals.
     """
@@ -38,7 +38,7 @@ class Prices(msgspec.Struct, array_like=True, frozen=True):
     deals: float = 0.0
 
 
-class Taste(msgspec.Struct, array_like=True):
+class Taste(msgspec.Struct, array_like=True, gc=False):
     """Forward-decayed interest (see `decay.DecayedSums`); every sum is kept on 7 d and 30 min, with
     one landmark each.
 
@@ -85,7 +85,7 @@ class Taste(msgspec.Struct, array_like=True):
         if price > 0:
             self.prices = _priced(self.prices, price, deal, lasting)
         if vector is not None:
-            added = np.concatenate((lasting * vector, passing * vector))
+            added = np.multiply.outer((lasting, passing), vector).ravel()
             self.vectors = (
                 np.frombuffer(self.vectors) + added if self.vectors else added
             ).tobytes()
@@ -202,9 +202,10 @@ def _settled(weights: Weights, limit: int) -> Weights:
         weights = dict(
             sorted(weights.items(), key=lambda entry: (-entry[1][LONG], entry[0]))[:limit]
         )
-    least = max(map(_passing, weights.values()), default=0.0) * _FADED
-    if any(len(sums) > 1 and sums[SHORT] <= least for sums in weights.values()):
-        return {
-            name: sums if _passing(sums) > least else sums[:1] for name, sums in weights.items()
-        }
-    return weights
+    passing = [sums[SHORT] for sums in weights.values() if len(sums) > 1]
+    if not passing:
+        return weights
+    least = max(passing) * _FADED
+    if min(passing) > least:
+        return weights
+    return {name: sums if _passing(sums) > least else sums[:1] for name, sums in weights.items()}

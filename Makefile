@@ -111,8 +111,8 @@ check: setup ## ruff, mypy --strict and who may import whom
 	@.venv/bin/lint-imports --no-logo --cache-dir build/import_linter
 
 docs: setup ## Write the tables of docs/features.md and docs/rules.md anew from the code
-	@$(PYTHON) -m pipeline.feature_docs
-	@$(PYTHON) -m pipeline.rules_file --docs
+	@$(PYTHON) -m pipeline.ops.feature_docs
+	@$(PYTHON) -m pipeline.ops.rules_file --docs
 
 schemas: setup ## Print the tracking plan; ARGS=--write writes schemas, SDK types and docs/tracking-plan.md
 	@$(PYTHON) -m functions.contract.schemas $(ARGS)
@@ -129,14 +129,14 @@ replay: setup ## Send a file of real events through the loop and evaluate: make 
 
 catalog: setup ## Load products into the running stack: make catalog FILE=products.jsonl
 	@[ -n "$(FILE)" ] || { echo "say which file: make catalog FILE=products.jsonl (or .csv)"; exit 2; }
-	@$(STACK) exec -- $(PYTHON) -m pipeline.catalog_loader "$(FILE)"
+	@$(STACK) exec -- $(PYTHON) -m pipeline.ops.catalog "$(FILE)"
 
 train: setup ## Train a model from what the running stack's BigQuery holds
 	@$(STACK) exec -- $(PYTHON) -m vertex.training
 
 backfill: setup ## Fold the archived log again in batch, while no pipeline runs: make backfill SINCE=7d (FILE=..., PROJECT=...)
 	@[ -n "$(SINCE)$(FILE)" ] || { echo "say since when, or which file: make backfill SINCE=7d (or a date)"; exit 2; }
-	@$(INSTALLATION) $(PYTHON) -m pipeline.backfill $(if $(FILE),--file "$(FILE)",--since "$(SINCE)") \
+	@$(INSTALLATION) $(PYTHON) -m pipeline.batch.backfill $(if $(FILE),--file "$(FILE)",--since "$(SINCE)") \
 		$(if $(UNTIL),--until "$(UNTIL)") $(ARGS)
 
 parity: setup ## Stream a data set, fold its log in batch, compare every row (FILE=events.csv for a file beside the simulated set)
@@ -147,7 +147,7 @@ dead-letters: setup ## List, fix and replay what was rejected: make dead-letters
 
 rewind: setup ## Let the pipeline read again: make rewind SINCE=10m (or an RFC 3339 time; ALL=1, PROJECT=...)
 	@[ -n "$(SINCE)" ] || { echo "say since when: make rewind SINCE=10m (or 2h, 3d, 2026-01-01T12:00:00Z)"; exit 2; }
-	@$(INSTALLATION) $(PYTHON) -m pipeline.rewind $(if $(ALL),--all) -- "$(SINCE)"
+	@$(INSTALLATION) $(PYTHON) -m pipeline.ops.rewind $(if $(ALL),--all) -- "$(SINCE)"
 
 constraints: setup ## Write constraints*.txt anew from what is installed
 	@$(PYTHON) -m pip freeze 2>/dev/null | grep -E '^[A-Za-z0-9_.-]+==' | grep -vi '^freshet' > constraints.txt

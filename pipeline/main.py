@@ -17,8 +17,8 @@ from apache_beam.pvalue import PCollection
 from pipeline.core.rules import Anomaly, Trigger
 from pipeline.lease import LeaseHeld, lease_of
 from pipeline.local.runner import runner_for
+from pipeline.ops.rules_file import rules_of
 from pipeline.options import FreshetOptions, arguments, as_options
-from pipeline.rules_file import rules_of
 from pipeline.runtime.metrics import Reporter
 from pipeline.steps.addresses import WatchAddresses
 from pipeline.steps.bigquery import AsRows, WriteRows

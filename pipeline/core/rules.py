@@ -2,8 +2,8 @@
 do.
 
 A rule is a list of conditions on named signals, all of which must hold. What a signal is, the
-features say; what a rule is, a file says (`pipeline.rules_file`); here is only what follows from
-the two. Nothing here knows a clock.
+features say; what a rule is, a file says (`pipeline.ops.rules_file`); here is only what follows
+from the two. Nothing here knows a clock.
 """
 
 from __future__ import annotations

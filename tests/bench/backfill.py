@@ -28,13 +28,13 @@ from typing import Any
 
 import msgspec
 
-from pipeline import backfill
+from pipeline.batch import backfill
 from pipeline.core.catalog import Item, parse_item
 from pipeline.core.events import Event, parse_event
 from pipeline.core.fold import Fact, item_sums
 from pipeline.core.rules import Rules
 from pipeline.core.trust import Judge
-from pipeline.rules_file import rules_of
+from pipeline.ops.rules_file import rules_of
 from pipeline.steps.items import scope_counts
 from pipeline.store import Store, item_write, now_ms
 from tests.bench.rows import Row, row

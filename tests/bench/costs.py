@@ -43,7 +43,7 @@ from pipeline.core.privacy.address_counts import AddressCounts
 from pipeline.core.profile import UserProfile
 from pipeline.core.rules import Rules, anomalies, due, next_check
 from pipeline.core.sessions import merged, runs
-from pipeline.rules_file import rules_of
+from pipeline.ops.rules_file import rules_of
 from pipeline.steps.decode import event_row
 from pipeline.steps.items import add_rank, sums
 from tests.bench.profiles import life

@@ -48,7 +48,7 @@ async def _measure(stack: Stack) -> list[Row]:
     world = World(products, 7)
     path = Path(stack.env["FRESHET_CATALOG"])
     catalog.write(products, path)
-    await run_module("pipeline.catalog_loader", str(path), env=stack.env)
+    await run_module("pipeline.ops.catalog", str(path), env=stack.env)
     await asyncio.to_thread(stack.start_parts, APPS)
     async with Client(stack.env["FRESHET_COLLECTOR_URL"], stack.env["FRESHET_API_URL"]) as client:
         await wait_for_items(client, len(products))

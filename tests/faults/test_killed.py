@@ -7,7 +7,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta
 
-from pipeline.rewind import rewind
+from pipeline.ops.rewind import rewind
 from pipeline.runtime.installation import Installation
 from tests.faults.survival import (
     Survey,

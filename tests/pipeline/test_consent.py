@@ -14,8 +14,8 @@ import msgspec
 import pytest
 from google.cloud import bigquery
 
-from pipeline import backfill
-from pipeline.backfill import fold_messages
+from pipeline.batch import backfill
+from pipeline.batch.backfill import fold_messages
 from pipeline.core.events import Event
 from pipeline.core.fold import Fact, adopt, fold, item_sums
 from pipeline.core.profile import UserProfile

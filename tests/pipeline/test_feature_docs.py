@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -13,7 +14,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from pipeline import feature_docs
 from pipeline.core import profile, session_totals
 from pipeline.core.catalog import Item
 from pipeline.core.features.candidates import Context
@@ -24,6 +24,7 @@ from pipeline.core.features.visitor import VISITOR_FEATURES
 from pipeline.core.fold import fold, item_sums
 from pipeline.core.items import ItemRow, ItemStats, Trending, rate_priors
 from pipeline.core.profile import UserProfile
+from pipeline.ops import feature_docs
 from tests.pipeline.core.streams import CATALOG, START_MS, Fact, disorder, disordered, laws, randoms
 
 NOW_MS = START_MS + 9_999_999
@@ -115,13 +116,11 @@ def test_an_example_that_is_no_longer_there_is_named() -> None:
     with pytest.raises(
         ValueError, match=r"feature_docs.py: expected a call Story\('nothing', ...\)"
     ):
-        feature_docs.call_in(feature_docs.REPO / "pipeline" / "feature_docs.py", "Story", "nothing")
+        feature_docs.call_in(Path(feature_docs.__file__), "Story", "nothing")
     with pytest.raises(
         ValueError, match=r"feature_docs.py: expected a function that names 'no thing'"
     ):
-        feature_docs.function_in(
-            feature_docs.REPO / "pipeline" / "feature_docs.py", "no " + "thing"
-        )
+        feature_docs.function_in(Path(feature_docs.__file__), "no " + "thing")
 
 
 # defaults and ranges

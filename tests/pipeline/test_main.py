@@ -11,8 +11,8 @@ import apache_beam as beam
 import pytest
 
 from pipeline.main import build
+from pipeline.ops.rules_file import InvalidRules
 from pipeline.options import arguments, as_options
-from pipeline.rules_file import InvalidRules
 from tests.stack.prerequisites import REPO
 
 STEPS = {

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from pipeline.core.rules import Rules
-from pipeline.rules_docs import BEGIN, END, documented, span_text
-from pipeline.rules_file import DEFAULT_FILE, DOCS_FILE, load, parse
+from pipeline.ops.rules_docs import BEGIN, END, documented, span_text
+from pipeline.ops.rules_file import DEFAULT_FILE, DOCS_FILE, load, parse
 
 
 def test_the_tables_of_the_documentation_are_not_stale() -> None:
     text = DOCS_FILE.read_text()
-    assert text == documented(text, load()), "run `python -m pipeline.rules_file --docs`"
+    assert text == documented(text, load()), "run `python -m pipeline.ops.rules_file --docs`"
     names = [rule.name for rule in load().campaigns] + [rule.name for rule in load().anomalies]
     assert all(f"| `{name}` |" in text for name in names)
 

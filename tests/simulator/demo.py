@@ -126,7 +126,7 @@ class Demo:
         path = Path(self._env["FRESHET_CATALOG"])
         catalog.write(self._products, path)
         self._say(f"loading {len(self._products):,} products into Bigtable")
-        await run_module("pipeline.catalog_loader", str(path), env=self._env)
+        await run_module("pipeline.ops.catalog", str(path), env=self._env)
         await asyncio.to_thread(self._stack.start_parts, APPS)
         await wait_for_items(self._client, len(self._products))
 

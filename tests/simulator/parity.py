@@ -1,11 +1,12 @@
 """Streaming equals batch: `make parity` streams a data set, folds the same log in batch, and
 compares every row.
 
-The live pipeline reads messages from Pub/Sub and writes one Bigtable instance; `pipeline.backfill`
-reads what that pipeline logged in BigQuery and writes another. Then every profile, item and
-trending row of the two is decoded and compared: floats to 1e-9, everything else exactly. Two things
-are no features and are not compared: which event ids a profile remembers beyond its horizon
-(`seen`, compared as a set up to there), and when campaigns fired (`fired`, by the wall clock).
+The live pipeline reads messages from Pub/Sub and writes one Bigtable instance;
+`pipeline.batch.backfill` reads what that pipeline logged in BigQuery and writes another. Then every
+profile, item and trending row of the two is decoded and compared: floats to 1e-9, everything else
+exactly. Two things are no features and are not compared: which event ids a profile remembers beyond
+its horizon (`seen`, compared as a set up to there), and when campaigns fired (`fired`, by the wall
+clock).
 
 Data sets: a simulated one (shoppers, logins in mid-session, doubled messages, a bot, some events
 that the collector took for a bot's and some whose visitors denied personalization), and a file in
@@ -32,7 +33,7 @@ from typing import Any
 import msgspec
 from google.pubsub_v1 import PubsubMessage
 
-from pipeline import backfill
+from pipeline.batch import backfill
 from pipeline.core.catalog import parse_item
 from pipeline.core.decay import DecayedSums, DecayedVector
 from pipeline.core.events import Event, encode_message, parse_event

@@ -305,7 +305,7 @@ async def replay_file(path: Path, stack: Stack, options: argparse.Namespace, say
     past = Past({product.id: product.category for product in products})
     catalog.write(products, Path(env["FRESHET_CATALOG"]))
     say(f"loading the {len(products):,} products of the file")
-    await run_module("pipeline.catalog_loader", env["FRESHET_CATALOG"], env=env)
+    await run_module("pipeline.ops.catalog", env["FRESHET_CATALOG"], env=env)
     await asyncio.to_thread(stack.start_parts, [part for part in APPS if part != "store"])
     client = Client(
         env["FRESHET_COLLECTOR_URL"],

@@ -26,7 +26,7 @@ PRODUCTS = catalog.generate(300)
 async def open_shop(stack: Stack) -> None:
     path = Path(stack.env["FRESHET_CATALOG"])
     catalog.write(PRODUCTS, path)
-    await run_module("pipeline.catalog_loader", str(path), env=stack.env)
+    await run_module("pipeline.ops.catalog", str(path), env=stack.env)
     # it scans the catalog when it starts, then once a minute
     await asyncio.to_thread(stack.restart_process, "api")
 

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.core.event_log import LOG_COLUMNS
 from pipeline.core.rules import Anomaly, Trigger
-from pipeline.rules_file import MAX_MARK_MS
+from pipeline.ops.rules_file import MAX_MARK_MS
 from sql import schema
 from tests.sql.conftest import Warehouse
 

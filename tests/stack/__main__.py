@@ -93,7 +93,7 @@ def execute(options: argparse.Namespace) -> int:
     """Replaces this process by a command that knows where the stack is."""
     if not options.command:
         raise StackError(
-            "exec: expected a command, as in: exec -- python -m pipeline.catalog_loader FILE"
+            "exec: expected a command, as in: exec -- python -m pipeline.ops.catalog FILE"
         )
     os.execvpe(options.command[0], options.command, {**os.environ, **_env(options.name)})
 

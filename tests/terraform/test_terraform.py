@@ -21,8 +21,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from functions.config import Config as CollectorConfig
 from functions.package import imported_files
 from pipeline.main import build
+from pipeline.ops.rules_file import DEFAULT_FILE
 from pipeline.options import FreshetOptions, as_options
-from pipeline.rules_file import DEFAULT_FILE
 from pipeline.store import TABLES
 from sql import schema
 from tests.stack.prerequisites import REPO
@@ -399,7 +399,7 @@ def images() -> list[Path]:
 STARTED = {
     "vertex/api": ["vertex.api.__main__"],
     "vertex/predictor": ["vertex.predictor.__main__"],
-    "pipeline": ["pipeline.flex_template", "pipeline.backfill"],
+    "pipeline": ["pipeline.flex_template", "pipeline.batch.backfill"],
 }
 """The modules that an image starts."""
 
@@ -439,7 +439,7 @@ def test_an_image_of_a_server_holds_no_training_and_no_step_of_the_pipeline(
     copied(REPO / "vertex" / name / "Dockerfile", tmp_path)
     held = {file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*.py")}
     assert not any(file.startswith("vertex/training/") for file in held)
-    assert not {"pipeline/main.py", "pipeline/options.py", "pipeline/backfill.py"} & held
+    assert not {"pipeline/main.py", "pipeline/options.py", "pipeline/batch/backfill.py"} & held
 
 
 @pytest.mark.parametrize("name", ["api", "predictor"])

@@ -36,7 +36,7 @@ def shop(stack: Stack) -> Stack:
     """The whole stack with a catalog of 240 products, which the API has read."""
     path = Path(stack.env["FRESHET_CATALOG"])
     catalog.write(catalog.generate(240, seed=5), path)
-    command = [sys.executable, "-m", "pipeline.catalog_loader", str(path)]
+    command = [sys.executable, "-m", "pipeline.ops.catalog", str(path)]
     subprocess.run(command, cwd=REPO, env={**os.environ, **stack.env}, check=True)
     stack.restart_process("api")
     return stack

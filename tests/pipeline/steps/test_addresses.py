@@ -12,7 +12,7 @@ import pytest
 from apache_beam.testing.test_stream import TestStream as Script
 
 from pipeline.core.rules import Rules
-from pipeline.rules_file import load
+from pipeline.ops.rules_file import load
 from pipeline.steps.addresses import WatchAddresses
 from pipeline.steps.decode import BY_ADDRESS, LOG, Decode
 from pipeline.steps.profiles import ANOMALIES

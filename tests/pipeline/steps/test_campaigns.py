@@ -12,7 +12,7 @@ import pytest
 from apache_beam.testing.test_stream import TestStream as Script
 
 from pipeline.core.rules import Rules, Trigger
-from pipeline.rules_file import load
+from pipeline.ops.rules_file import load
 from pipeline.steps.bigtable import WriteToBigtable
 from pipeline.steps.decode import BY_BROWSER, Decode
 from pipeline.steps.keyed_state import StateOptions

@@ -21,8 +21,8 @@ from apache_beam.utils.timestamp import Timestamp
 from pipeline.core.events import Event
 from pipeline.core.rules import Rules
 from pipeline.main import build
+from pipeline.ops.rules_file import load
 from pipeline.options import arguments, as_options
-from pipeline.rules_file import load
 from pipeline.steps.addresses import WatchAddresses
 from pipeline.steps.decode import BY_ADDRESS, BY_BROWSER, Decode
 from pipeline.steps.items import FoldItems

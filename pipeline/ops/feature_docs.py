@@ -1,5 +1,5 @@
-"""The tables of docs/features.md, from the features themselves: `python -m pipeline.feature_docs`,
-or `make docs`.
+"""The tables of docs/features.md, from the features themselves: `make docs`, or
+`python -m pipeline.ops.feature_docs`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pipeline.core.features.item import ITEM_FEATURES, SCOPE_FEATURES
 from pipeline.core.features.ranking import RANKING_FEATURES
 from pipeline.core.features.visitor import VISITOR_FEATURES
 
-REPO = Path(__file__).parent.parent
+REPO = Path(__file__).parents[2]
 DOCUMENT = REPO / "docs" / "features.md"
 _CORE_TESTS = REPO / "tests" / "pipeline" / "core"
 _HEAD = ("feature", "means", "computed as", "unit", "range", "default")

@@ -1,8 +1,8 @@
 """The batch graph: the archived log in; the same profile, item and trending rows out as the stream
 would have written.
 
-    python -m pipeline.backfill --since 2025-01-01 [--until 2025-02-01] [--instance other]
-    python -m pipeline.backfill --file events.jsonl
+    python -m pipeline.batch.backfill --since 2025-01-01 [--until 2025-02-01] [--instance other]
+    python -m pipeline.batch.backfill --file events.jsonl
 
 It folds with the stream's own functions, each visitor's messages in the order in which they
 arrived, so that it agrees with the stream to the last bucket (`make parity` compares every row). It
@@ -29,7 +29,7 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
-from pipeline.archive import ReadFile, ReadLog, decode_event
+from pipeline.batch.archive import ReadFile, ReadLog, decode_event
 from pipeline.core.catalog import encode_item
 from pipeline.core.events import Event, profile_key
 from pipeline.core.fold import Fact, Folded, first_account, fold
@@ -39,8 +39,8 @@ from pipeline.core.profile import UserProfile
 from pipeline.core.rules import Rules
 from pipeline.core.trust import Judge, stubs_of
 from pipeline.lease import Lease, LeaseHeld, lease_of
+from pipeline.ops.rules_file import rules_of
 from pipeline.options import CLOUD_TRENDING_SHARDS, FreshetOptions
-from pipeline.rules_file import rules_of
 from pipeline.runtime.environ import bigtable_instance, dataset_name
 from pipeline.runtime.metrics import Counter, Reporter, snapshot
 from pipeline.runtime.times import moment
@@ -485,7 +485,7 @@ def _source(known: argparse.Namespace, now: datetime) -> ReadLog | ReadFile:
 
 
 def _parser(environ: dict[str, str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m pipeline.backfill", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m pipeline.batch.backfill", description=__doc__)
     parser.add_argument("--since", help="first event time, RFC 3339, a date, or a span such as 7d")
     parser.add_argument("--until", help="event time to stop before; now unless said")
     parser.add_argument(

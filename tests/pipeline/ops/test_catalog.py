@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.catalog_loader import WRITE_AT_ONCE, load, main
 from pipeline.core.catalog import Item
+from pipeline.ops.catalog import WRITE_AT_ONCE, load, main
 from pipeline.store import Bigtable, Store
 
 CatalogFile = Callable[[str, str], Path]

@@ -1,4 +1,4 @@
-"""Loads a catalog, JSON lines or CSV, into Bigtable: `python -m pipeline.catalog_loader FILE`.
+"""Loads a catalog, JSON lines or CSV, into Bigtable: `python -m pipeline.ops.catalog FILE`.
 
 Where FRESHET_CATALOG names a file, as on the local stack, the demo store's products go there too.
 """
@@ -86,7 +86,7 @@ def main(argv: list[str], environ: dict[str, str]) -> int:
     for bad usage.
     """
     if len(argv) != 1:
-        print("usage: python -m pipeline.catalog_loader FILE.jsonl|FILE.csv", file=sys.stderr)
+        print("usage: python -m pipeline.ops.catalog FILE.jsonl|FILE.csv", file=sys.stderr)
         return 2
     path = Path(argv[0])
     if not path.is_file():

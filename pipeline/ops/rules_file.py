@@ -1,9 +1,9 @@
 """Reads a file of rules and checks it at start: every problem at once, each with file, line, field
 and expectation.
 
-`python -m pipeline.rules_file [FILE]` checks a file (without one, the rules that Freshet comes
-with). `python -m pipeline.rules_file --docs` writes the tables of docs/rules.md; a test fails when
-they are stale.
+`python -m pipeline.ops.rules_file [FILE]` checks a file (without one, the rules that Freshet comes
+with). `python -m pipeline.ops.rules_file --docs` writes the tables of docs/rules.md; a test fails
+when they are stale.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from pipeline.core.rules import (
     Severity,
     Subject,
 )
-from pipeline.rules_docs import SPAN_MS, documented, span_text
+from pipeline.ops.rules_docs import SPAN_MS, documented, span_text
 
-DEFAULT_FILE = Path(__file__).parent / "rules.yaml"
-DOCS_FILE = Path(__file__).parent.parent / "docs" / "rules.md"
+DEFAULT_FILE = Path(__file__).parents[1] / "rules.yaml"
+DOCS_FILE = Path(__file__).parents[2] / "docs" / "rules.md"
 # The view events_trusted looks so much further back for marks than for events.
 MAX_MARK_MS = 30 * SPAN_MS["d"]
 MAX_COOLDOWN_MS = 366 * SPAN_MS["d"]

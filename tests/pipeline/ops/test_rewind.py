@@ -13,7 +13,7 @@ from google.api_core.exceptions import DeadlineExceeded
 from google.pubsub_v1 import PubsubMessage, SubscriberClient
 
 from pipeline.core.events import format_time
-from pipeline.rewind import RewindError, check_reach, main
+from pipeline.ops.rewind import RewindError, check_reach, main
 from pipeline.runtime.installation import Installation
 from tests.stack.bootstrap import bigquery_client
 

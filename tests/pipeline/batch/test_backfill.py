@@ -19,9 +19,9 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 from google.cloud import bigquery
 
-from pipeline import backfill
-from pipeline.archive import Day, ReadLog, decode_event, encode_event, event_of, spans
-from pipeline.backfill import fold_messages, messages_of, progress_line
+from pipeline.batch import backfill
+from pipeline.batch.archive import Day, ReadLog, decode_event, encode_event, event_of, spans
+from pipeline.batch.backfill import fold_messages, messages_of, progress_line
 from pipeline.core.catalog import Item
 from pipeline.core.events import Event
 from pipeline.core.fold import first_account, fold

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.core.features.visitor import NUMERIC, VISITOR_FEATURES
 from pipeline.core.rules import TIME_DRIVEN, AnomalyRule, CampaignRule, Condition, Rules
-from pipeline.rules_file import (
+from pipeline.ops.rules_file import (
     DEFAULT_FILE,
     InvalidRules,
     load,
@@ -396,7 +396,7 @@ def test_the_command_checks_a_file_before_it_goes_out(
 ) -> None:
     file = tmp_path / "my.yaml"
     file.write_text(ANOMALY.replace("high", severity))
-    command = [sys.executable, "-m", "pipeline.rules_file", str(file)]
+    command = [sys.executable, "-m", "pipeline.ops.rules_file", str(file)]
     done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False)
     assert done.returncode == status
     assert ("0 campaigns, 1 anomaly rules" in done.stdout) == (status == 0)

@@ -1,5 +1,6 @@
-"""Winds subscriptions back to a time, so that the pipeline reads again: `python -m pipeline.rewind
-10m`.
+"""Winds subscriptions back to a time, so that the pipeline reads again.
+
+python -m pipeline.ops.rewind 10m
 """
 
 from __future__ import annotations
@@ -147,7 +148,7 @@ def _days(span: timedelta) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m pipeline.rewind", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m pipeline.ops.rewind", description=__doc__)
     parser.add_argument("since", help="RFC 3339 time with a zone, or a span such as 10m, 2h, 3d")
     parser.add_argument("--all", action="store_true", help="the dead letters' subscription too")
     return parser

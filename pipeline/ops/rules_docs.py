@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pipeline.core.features.visitor import VISITOR_FEATURES
 from pipeline.core.rules import AnomalyRule, CampaignRule, Condition, Rules
 
-BEGIN = "<!-- rules: begin, written by `python -m pipeline.rules_file --docs` -->"
+BEGIN = "<!-- rules: begin, written by `python -m pipeline.ops.rules_file --docs` -->"
 END = "<!-- rules: end -->"
 SPAN_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 

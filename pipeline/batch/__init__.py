@@ -1,0 +1,1 @@
+"""Folds of the archived log: the same rows as the stream writes."""

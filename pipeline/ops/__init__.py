@@ -1,0 +1,1 @@
+"""Commands of an operator: rewind, catalog, rules, and the tables of the docs."""

@@ -31,7 +31,7 @@ setup(
     package_data={
         "": ["*.sql", "*.yaml", "*.yml", "py.typed"],
         "functions.contract.schemas": ["*/*.json"],
-        "vertex.predictor": ["prior/*", "prior/**/*"],
+        "vertex.models": ["prior/*"],
     },
     install_requires=["msgspec==0.22.0", "numpy==2.4.6"],
     extras_require={

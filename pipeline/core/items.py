@@ -377,6 +377,18 @@ def rate_priors(rows: Sequence[ItemRow], now_ms: int) -> RatePriors:
     return RatePriors(ctr, conversion, ctr_of_all, conversion_of_all)
 
 
+def fitted_priors(rows: Sequence[ItemRow]) -> RatePriors:
+    """The priors of all items' rates, read at the time of their newest event.
+
+    Not at the wall clock's: silence says nothing about rates, and a replayed past fits what it
+    fitted then. Serving and training both call this.
+
+    Args:
+        rows: every item, `n` of them.
+    """
+    return rate_priors(rows, max((row.stats.newest_ms for row in rows), default=0))
+
+
 def beta_prior(
     successes: Vector, trials: Vector, default: tuple[float, float]
 ) -> tuple[float, float]:

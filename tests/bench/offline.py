@@ -32,8 +32,8 @@ from vertex.api.candidates import Situation, gather, top_categories
 from vertex.api.config import Weights
 from vertex.api.items import Shelves, build_shelves
 from vertex.api.ranking import score_parts
-from vertex.model import Logistic
-from vertex.training.replay import World
+from vertex.data.replay import World
+from vertex.models.folder import Logistic
 
 QUESTIONS = 3_000
 # What serving reads anew after some seconds is read anew after so many events: a shop has about two

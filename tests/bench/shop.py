@@ -28,10 +28,10 @@ from pipeline.store import (
     item_write,
     trending_key,
 )
-from vertex.model import VectorIndex
-from vertex.training.ctr import refit
-from vertex.training.datasets import Dataset
-from vertex.training.folder import model_files, publish
+from vertex.data.examples import Dataset
+from vertex.models.boosted_trees import refit
+from vertex.models.folder import VectorIndex
+from vertex.models.publish import model_files, publish
 
 CATEGORIES = [f"department{i % 6}.category{i}" for i in range(40)]
 VECTOR_DIM, TREES = 64, 200

@@ -24,8 +24,8 @@ from vertex.api.config import Weights
 from vertex.api.contract import Request
 from vertex.api.ranking import Prediction, Ranker
 from vertex.api.timing import Stopwatch
-from vertex.model import VectorIndex, prior_model
-from vertex.training.datasets import Slate, VectorsFrom, examples, in_order
+from vertex.data.examples import Slate, VectorsFrom, examples, in_order
+from vertex.models.folder import VectorIndex, prior_model
 
 START = datetime(2025, 3, 1, tzinfo=UTC)
 CATALOG = {

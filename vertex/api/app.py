@@ -39,7 +39,7 @@ from vertex.api.contract import (
 )
 from vertex.api.endpoint import Endpoint
 from vertex.api.items import ItemCache, TrendingCache
-from vertex.api.models import LatestModel
+from vertex.api.latest_model import LatestModel
 from vertex.api.ranking import Ranker
 from vertex.api.rates import Rates, Wait
 from vertex.api.reader import Reader

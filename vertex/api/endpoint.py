@@ -18,8 +18,8 @@ from google.cloud.aiplatform_v1.services.prediction_service.transports.rest impo
     PredictionServiceRestTransport,
 )
 
-from vertex import wire
 from vertex.api.breaker import Unavailable
+from vertex.models import wire
 
 # Set by Vertex AI; a predictor of ours also says its model's version.
 DEPLOYED_MODEL_HEADER = "x-vertex-ai-deployed-model-id"

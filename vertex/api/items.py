@@ -17,12 +17,11 @@ from typing import Any
 import numpy as np
 
 from pipeline.core.embedding import CONTEXT_DIM
-from pipeline.core.items import IMPRESSION, ItemRow, RatePriors
+from pipeline.core.items import IMPRESSION, ItemRow, RatePriors, fitted_priors
 from pipeline.store import GLOBAL_SCOPE, STUB_SCOPE, now_ms
 from vertex.api.breaker import Unavailable
 from vertex.api.reader import Reads
-from vertex.model import VectorIndex
-from vertex.priors import fitted_priors
+from vertex.models.folder import VectorIndex
 
 log = logging.getLogger(__name__)
 

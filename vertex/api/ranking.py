@@ -19,7 +19,7 @@ from pipeline.core.features.ranking import COLUMN, FEATURE_NAMES
 from vertex.api.breaker import Breaker, Unavailable
 from vertex.api.config import Weights
 from vertex.api.endpoint import Endpoint
-from vertex.model import Model
+from vertex.models.folder import Model
 
 log = logging.getLogger(__name__)
 

@@ -34,7 +34,7 @@ from vertex.api.ranking import PARTS, Ranker, score_parts
 from vertex.api.tally import Tally
 from vertex.api.timing import Stopwatch
 from vertex.api.visitor import Visitor, Visitors
-from vertex.model import Model
+from vertex.models.folder import Model
 
 log = logging.getLogger(__name__)
 

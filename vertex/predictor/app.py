@@ -21,11 +21,8 @@ from starlette.routing import Route
 from pipeline.core.events import TooMuch
 from pipeline.core.features.ranking import FEATURE_NAMES
 from pipeline.runtime.bodies import Bodies, BodyRefused
-from vertex.model import Model
-from vertex.predictor.config import Config
-from vertex.predictor.instances import InvalidInstances, parse_instances
-from vertex.predictor.served import CHECK_S, Served
-from vertex.wire import (
+from vertex.models.folder import Model
+from vertex.models.wire import (
     CONTENT_TYPE,
     MAX_BODY_BYTES,
     VERSION_HEADER,
@@ -33,6 +30,9 @@ from vertex.wire import (
     decode_matrix,
     encode_predictions,
 )
+from vertex.predictor.config import Config
+from vertex.predictor.instances import InvalidInstances, parse_instances
+from vertex.predictor.served import CHECK_S, Served
 
 ENDPOINT = "/v1/projects/{project}/locations/{location}/endpoints/{endpoint}"
 _STATUS = {

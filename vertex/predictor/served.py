@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from vertex.model import Model, is_remote, latest_version, load_model, prior_model
+from vertex.models.folder import Model, is_remote, latest_version, load_model, prior_model
 from vertex.predictor.config import Config
 
 logger = logging.getLogger(__name__)

@@ -15,10 +15,10 @@ from typing import Any
 
 from google.api_core.exceptions import GoogleAPIError
 
+from vertex.data.warehouse import read_catalog, read_events
+from vertex.models.publish import publish
 from vertex.training.config import Config
-from vertex.training.folder import publish
 from vertex.training.train import NotEnoughData, train
-from vertex.training.warehouse import read_catalog, read_events
 
 TOO_LITTLE_DATA = 3
 

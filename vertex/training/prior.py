@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from pipeline.core.features.ranking import FEATURE_NAMES, PRIOR_BIAS, PRIOR_WEIGHTS
-from vertex.model import MANIFEST, PRIOR_FOLDER, WEIGHTS
+from vertex.models.folder import MANIFEST, PRIOR_FOLDER, WEIGHTS
 
 
 def prior_files() -> dict[str, str]:

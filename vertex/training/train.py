@@ -13,8 +13,7 @@ import numpy as np
 from pipeline.core.catalog import Item
 from pipeline.core.events import Event, format_time
 from pipeline.core.features.ranking import FEATURE_NAMES
-from vertex.training import ctr, item2vec
-from vertex.training.datasets import (
+from vertex.data.examples import (
     IMPRESSIONS,
     MAX_SLATES,
     Dataset,
@@ -25,9 +24,11 @@ from vertex.training.datasets import (
     logged_slates,
     viewed_slates,
 )
-from vertex.training.evaluate import evaluate
-from vertex.training.folder import Files, model_files
-from vertex.training.progress import Say, told
+from vertex.data.progress import Say, told
+from vertex.evaluation.evaluate import evaluate
+from vertex.models import boosted_trees as ctr
+from vertex.models import item2vec
+from vertex.models.publish import Files, model_files
 
 # Shares of the log, in order of time, after which vectors are learnt anew for the slates that
 # follow. What comes before the first only warms up: there, no item has a history and no visitor a

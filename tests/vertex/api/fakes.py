@@ -22,7 +22,7 @@ from vertex.api.ranking import Prediction, Ranker
 from vertex.api.recommend import Recommender
 from vertex.api.tally import Tally
 from vertex.api.visitor import Visitors
-from vertex.model import Model, prior_model
+from vertex.models.folder import Model, prior_model
 
 NOW_MS = 1_750_000_000_000
 

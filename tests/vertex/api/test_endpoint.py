@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from pipeline.core.features.ranking import FEATURE_NAMES
-from vertex import wire
 from vertex.api.breaker import Unavailable
 from vertex.api.endpoint import Endpoint
 from vertex.api.ranking import Ranker
-from vertex.model import prior_model
+from vertex.models import wire
+from vertex.models.folder import prior_model
 
 NAME = "projects/demo-project/locations/us-central1/endpoints/1"
 MATRIX = np.random.default_rng(1).random((5, len(FEATURE_NAMES)), np.float32)

@@ -18,7 +18,7 @@ from pipeline.core.events import MAX_EVENT_BYTES
 from pipeline.core.features.candidates import Context
 from pipeline.core.features.matrix import feature_matrix
 from pipeline.core.fold import Folded
-from pipeline.core.items import MAX_TRENDING, VIEW, Trending
+from pipeline.core.items import MAX_TRENDING, VIEW, Trending, fitted_priors
 from pipeline.core.privacy.policy import Privacy
 from pipeline.core.profile import UserProfile
 from pipeline.steps.items import add_rank, sums
@@ -41,7 +41,6 @@ from vertex.api.config import Weights
 from vertex.api.contract import Request
 from vertex.api.recommend import EXPLORE_SLOT
 from vertex.api.timing import Stopwatch
-from vertex.priors import fitted_priors
 
 Answer = dict[str, Any]
 

@@ -38,7 +38,7 @@ LATEST = "LATEST"
 MANIFEST = "manifest.json"
 TREES, WEIGHTS = "ranker.txt", "weights.json"
 VECTORS, VECTOR_IDS = "vectors.npy", "vector_ids.json"
-PRIOR_FOLDER = Path(__file__).parent / "predictor" / "prior"
+PRIOR_FOLDER = Path(__file__).parent / "prior"
 
 _UNIT_TOLERANCE = 1e-3
 

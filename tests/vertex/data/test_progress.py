@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vertex.training.progress import told
+from vertex.data.progress import told
 
 
 def test_a_long_loop_tells_how_far_it_is_every_few_seconds_and_a_short_one_only_what_it_does() -> (

@@ -13,10 +13,10 @@ import pytest
 
 from pipeline.core.features.ranking import FEATURE_NAMES
 from tests.vertex.cloud_storage import FakeStorage, fake_storage
-from vertex.api.models import LatestModel
-from vertex.model import VectorIndex
-from vertex.training.ctr import ClickModel
-from vertex.training.folder import model_files, publish
+from vertex.api.latest_model import LatestModel
+from vertex.models.boosted_trees import ClickModel
+from vertex.models.folder import VectorIndex
+from vertex.models.publish import model_files, publish
 
 FOLDER = "gs://shop-models/ranker"
 
@@ -80,7 +80,7 @@ def test_downloaded_models_lie_where_no_other_user_can_write_and_no_other_proces
     LatestModel(FOLDER).refresh()
     [copies] = tmp_path.glob("freshet-models-*")
     assert stat.S_IMODE(copies.stat().st_mode) == 0o700
-    code = "from vertex.model import _copies; print(_copies(input()))"
+    code = "from vertex.models.folder import _copies; print(_copies(input()))"
     other = subprocess.run(
         [sys.executable, "-c", code], input=str(tmp_path), stdout=subprocess.PIPE, text=True
     )

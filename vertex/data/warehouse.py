@@ -12,8 +12,8 @@ from pipeline.core.event_log import EVENT_COLUMNS, METADATA_COLUMNS
 from pipeline.core.events import Event
 from pipeline.runtime.bigquery import bigquery_client
 from pipeline.store import ITEM, STUB, Store, decode
+from vertex.data.progress import Say, told
 from vertex.training.config import Config
-from vertex.training.progress import Say, told
 
 _METADATA = tuple(name for name in METADATA_COLUMNS if name != "propensity")  # of no use to a model
 _COLUMNS = (*EVENT_COLUMNS, *_METADATA)

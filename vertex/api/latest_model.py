@@ -7,7 +7,14 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from vertex.model import Model, drop_copy, is_remote, latest_version, load_model, prior_model
+from vertex.models.folder import (
+    Model,
+    drop_copy,
+    is_remote,
+    latest_version,
+    load_model,
+    prior_model,
+)
 
 log = logging.getLogger(__name__)
 

@@ -14,9 +14,8 @@ from pipeline.core.catalog import Item, stub_item
 from pipeline.core.events import Event, profile_key
 from pipeline.core.features.candidates import RECENT_SEEDS
 from pipeline.core.fold import Links, Pair, add_links, adopt, catalog_category, fold
-from pipeline.core.items import ItemRow, ItemStats, RatePriors
+from pipeline.core.items import ItemRow, ItemStats, RatePriors, fitted_priors
 from pipeline.core.profile import UserProfile
-from vertex.priors import fitted_priors
 
 # Fitting the priors reads every item: it is done again when the log has grown by a tenth, within
 # these bounds (events).

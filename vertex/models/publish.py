@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from vertex.model import (
+from vertex.models.boosted_trees import ClickModel
+from vertex.models.folder import (
     LATEST,
     MANIFEST,
     TREES,
@@ -23,7 +24,6 @@ from vertex.model import (
     VectorIndex,
     is_remote,
 )
-from vertex.training.ctr import ClickModel
 
 Files = dict[str, bytes]
 

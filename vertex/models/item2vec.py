@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.core.events import Event, profile_key
 from pipeline.core.vocabulary import ENGAGED
-from vertex.model import VectorIndex
+from vertex.models.folder import VectorIndex
 
 DIM = 32
 WINDOW = 8

@@ -21,12 +21,12 @@ from pipeline.core.features.matrix import prior_ctr
 from pipeline.core.features.ranking import FEATURE_NAMES
 from pipeline.runtime.bodies import Bodies
 from tests.stack.ports import free_ports
-from vertex.model import VectorIndex
+from vertex.models.boosted_trees import PRIOR, ClickModel
+from vertex.models.folder import VectorIndex
+from vertex.models.publish import model_files, publish
+from vertex.models.wire import MAX_BODY_BYTES, decode_predictions, encode_matrix
 from vertex.predictor.app import make_app
 from vertex.predictor.config import Config
-from vertex.training.ctr import PRIOR, ClickModel
-from vertex.training.folder import model_files, publish
-from vertex.wire import MAX_BODY_BYTES, decode_predictions, encode_matrix
 
 D = len(FEATURE_NAMES)
 MATRIX = np.random.default_rng(1).normal(size=(5, D)).astype(np.float32)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.features.candidates import Matrix
 from pipeline.core.features.ranking import COLUMN
-from vertex.training.datasets import Dataset
+from vertex.data.examples import Dataset
 
 Predict = Callable[[Matrix], NDArray[np.float32]]
 Floats = NDArray[np.float64]

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from pipeline.core.features.candidates import Matrix
 from pipeline.core.features.ranking import FEATURE_NAMES, PRIOR_BIAS, PRIOR_WEIGHTS
-from vertex.model import LIGHTGBM, LOGISTIC, Logistic, Trees
-from vertex.training.datasets import Dataset
+from vertex.data.examples import Dataset
+from vertex.models.folder import LIGHTGBM, LOGISTIC, Logistic, Trees
 
 MAX_ROUNDS = 300
 PATIENCE = 30

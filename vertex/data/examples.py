@@ -21,9 +21,9 @@ from pipeline.core.events import Event, profile_key
 from pipeline.core.features.candidates import Context, Matrix, Vector
 from pipeline.core.features.matrix import feature_matrix
 from pipeline.core.features.ranking import FEATURE_NAMES
-from vertex.training.contexts import Candidates, choice
-from vertex.training.progress import Say, told
-from vertex.training.replay import World
+from vertex.data.negatives import Candidates, choice
+from vertex.data.progress import Say, told
+from vertex.data.replay import World
 
 IMPRESSIONS, VIEWS = "impressions", "views"
 CLICKED = frozenset({"click", "view_product"})

@@ -24,20 +24,13 @@ from pipeline.core.features.candidates import Context
 from pipeline.core.features.matrix import feature_matrix
 from pipeline.core.features.ranking import COLUMN, FEATURE_NAMES
 from pipeline.core.fold import fold, item_sums
-from pipeline.core.items import ItemRow, ItemStats
+from pipeline.core.items import ItemRow, ItemStats, fitted_priors
 from pipeline.core.profile import UserProfile
 from pipeline.store import Store, item_write
 from tests.stack.bootstrap import bigquery_client
 from tests.vertex import planted
 from tests.vertex.planted import event
-from vertex.model import VectorIndex, latest_model
-from vertex.priors import fitted_priors
-from vertex.training import __main__ as command
-from vertex.training import item2vec
-from vertex.training.config import Config
-from vertex.training.contexts import Candidates, choice
-from vertex.training.ctr import MONOTONE, PRIOR, ClickModel, fitted_prior
-from vertex.training.datasets import (
+from vertex.data.examples import (
     IMPRESSIONS,
     VIEWS,
     Dataset,
@@ -48,11 +41,17 @@ from vertex.training.datasets import (
     vectors_at,
     viewed_slates,
 )
-from vertex.training.evaluate import auc, calibration_error, evaluate, log_loss, mean_ndcg
-from vertex.training.folder import model_files, publish
-from vertex.training.replay import World
+from vertex.data.negatives import Candidates, choice
+from vertex.data.replay import World
+from vertex.data.warehouse import read_events
+from vertex.evaluation.evaluate import auc, calibration_error, evaluate, log_loss, mean_ndcg
+from vertex.models import item2vec
+from vertex.models.boosted_trees import MONOTONE, PRIOR, ClickModel, fitted_prior
+from vertex.models.folder import VectorIndex, latest_model
+from vertex.models.publish import model_files, publish
+from vertex.training import __main__ as command
+from vertex.training.config import Config
 from vertex.training.train import NotEnoughData, Trained, split, train
-from vertex.training.warehouse import read_events
 
 NOW = datetime(2025, 3, 5, tzinfo=UTC)
 CATALOG = planted.catalog()

@@ -15,7 +15,8 @@ import pytest
 from pipeline.core.features.matrix import prior_ctr
 from pipeline.core.features.ranking import COLUMN, FEATURE_NAMES
 from tests.vertex.cloud_storage import FakeStorage, fake_storage
-from vertex.model import (
+from vertex.models.boosted_trees import ClickModel
+from vertex.models.folder import (
     PRIOR_FOLDER,
     InvalidModel,
     VectorIndex,
@@ -24,8 +25,7 @@ from vertex.model import (
     load_model,
     prior_model,
 )
-from vertex.training.ctr import ClickModel
-from vertex.training.folder import model_files, publish
+from vertex.models.publish import model_files, publish
 from vertex.training.prior import prior_files
 
 rng = np.random.default_rng(1)
@@ -66,7 +66,10 @@ def test_without_a_trained_model_the_prior_is_served(tmp_path: Path) -> None:
 
 
 def test_the_prior_is_served_without_loading_lightgbm() -> None:
-    code = "import sys, vertex.model as m; m.prior_model(); sys.exit('lightgbm' in sys.modules)"
+    code = (
+        "import sys; from vertex.models.folder import prior_model; prior_model();"
+        "sys.exit('lightgbm' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

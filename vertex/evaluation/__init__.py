@@ -1,0 +1,1 @@
+"""Evaluation of models on slates later than those they learnt from."""

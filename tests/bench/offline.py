@@ -33,7 +33,7 @@ from vertex.api.config import Weights
 from vertex.api.items import Shelves, build_shelves
 from vertex.api.ranking import score_parts
 from vertex.data.replay import World
-from vertex.models.folder import Logistic
+from vertex.models.logistic import Logistic
 
 QUESTIONS = 3_000
 # What serving reads anew after some seconds is read anew after so many events: a shop has about two
@@ -142,14 +142,14 @@ def ranks(asked: Sequence[Question], weights: Mapping[str, float]) -> list[int]:
     """The place at which each question's item is shown by a prior of these weights, 0 the best; `K`
     beyond.
     """
-    prior = Logistic([weights.get(name, 0.0) for name in FEATURE_NAMES], PRIOR_BIAS)
+    prior = Logistic(FEATURE_NAMES, weights, PRIOR_BIAS)
     return [_rank(question, prior) for question in asked]
 
 
 def _rank(question: Question, prior: Logistic) -> int:
     if question.viewed is None:
         return K
-    ctr = prior.predict(question.matrix).astype(np.float32)
+    ctr = prior.score(question.matrix)
     scores = score_parts(question.matrix, ctr, Weights()).sum(axis=1)
     order = np.argsort(-scores, kind="stable")[:K]
     places = np.flatnonzero(order == question.viewed)

@@ -17,6 +17,7 @@ from pipeline.core.features.ranking import FEATURE_NAMES
 from pipeline.core.fold import fold, item_sums
 from pipeline.core.items import ItemRow, ItemStats, Trending
 from pipeline.core.profile import UserProfile
+from pipeline.core.vectors import VectorIndex
 from pipeline.store import (
     GLOBAL_SCOPE,
     PROFILE,
@@ -29,9 +30,9 @@ from pipeline.store import (
     trending_key,
 )
 from vertex.data.examples import Dataset
-from vertex.models.boosted_trees import refit
-from vertex.models.folder import VectorIndex
+from vertex.models.boosted_trees import BoostedTrees
 from vertex.models.publish import model_files, publish
+from vertex.training.prior import PRIOR
 
 CATEGORIES = [f"department{i % 6}.category{i}" for i in range(40)]
 VECTOR_DIM, TREES = 64, 200
@@ -83,7 +84,7 @@ class Shop:
 
     def write_model(self, directory: str) -> None:
         """A model as training makes them: trees over this shop's features, and item vectors."""
-        ranker = refit(self._examples(), TREES, seed=1)
+        ranker = BoostedTrees(PRIOR, TREES).fit(self._examples(), None, seed=1)
         manifest = {"version": "bench", "kind": ranker.kind, "feature_names": list(FEATURE_NAMES)}
         publish(directory, "bench", model_files(manifest, ranker, self._vectors()))
 

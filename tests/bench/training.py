@@ -19,8 +19,7 @@ from pipeline.core.fold import Fact, fold, item_sums
 from pipeline.core.profile import UserProfile
 from tests.bench.rows import Row, row
 from tests.simulator.parity import from_file
-from vertex.data.examples import in_order
-from vertex.data.replay import World
+from vertex.data.replay import World, in_order
 
 DATA = Path(__file__).parents[2].parent / "shared/data"
 TARGET_EVENTS_PER_S = 20_000.0

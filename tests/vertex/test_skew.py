@@ -18,14 +18,17 @@ from pipeline.core.features.ranking import COLUMN, FEATURE_NAMES
 from pipeline.core.fold import adopt, fold
 from pipeline.core.items import CTR_PRIOR, ItemRow, ItemStats
 from pipeline.core.profile import UserProfile
+from pipeline.core.vectors import VectorIndex
 from pipeline.store import GLOBAL_SCOPE
 from tests.vertex.api.fakes import FakeReader, Service, trending_of
 from vertex.api.config import Weights
 from vertex.api.contract import Request
 from vertex.api.ranking import Prediction, Ranker
 from vertex.api.timing import Stopwatch
-from vertex.data.examples import Slate, VectorsFrom, examples, in_order
-from vertex.models.folder import VectorIndex, prior_model
+from vertex.data.examples import VectorsFrom, examples
+from vertex.data.replay import in_order
+from vertex.data.slates import Slate
+from vertex.models.folder import prior_model
 
 START = datetime(2025, 3, 1, tzinfo=UTC)
 CATALOG = {

@@ -16,7 +16,7 @@ import numpy as np
 from pipeline.core.features.candidates import Vector, context_vector, links, session_vector
 from pipeline.core.items import ItemStats
 from pipeline.core.profile import UserProfile
-from vertex.models.folder import VectorIndex
+from pipeline.core.vectors import VectorIndex
 
 MAX_CANDIDATES = 200
 MAX_CATEGORIES = 4

@@ -18,10 +18,10 @@ import numpy as np
 
 from pipeline.core.embedding import CONTEXT_DIM
 from pipeline.core.items import IMPRESSION, ItemRow, RatePriors, fitted_priors
+from pipeline.core.vectors import VectorIndex
 from pipeline.store import GLOBAL_SCOPE, STUB_SCOPE, now_ms
 from vertex.api.breaker import Unavailable
 from vertex.api.reader import Reads
-from vertex.models.folder import VectorIndex
 
 log = logging.getLogger(__name__)
 

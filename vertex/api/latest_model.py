@@ -7,14 +7,9 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from vertex.models.folder import (
-    Model,
-    drop_copy,
-    is_remote,
-    latest_version,
-    load_model,
-    prior_model,
-)
+from pipeline.core.features.ranking import FEATURE_NAMES
+from vertex.models.cloud_storage import drop_copy, is_remote
+from vertex.models.folder import Model, latest_version, load_model, prior_model
 
 log = logging.getLogger(__name__)
 
@@ -60,8 +55,9 @@ class LatestModel:
     def _load(self, version: str | None) -> None:
         if version is not None:
             self._copied.add(version)
-        self._model = load_model(f"{self._directory}/{version}") if version else prior_model()
-        self._loaded = version
+        model = load_model(f"{self._directory}/{version}") if version else prior_model()
+        model.check_features(FEATURE_NAMES)
+        self._model, self._loaded = model, version
         log.info("model loaded", extra={"model_version": self._model.version})
         for older in self._copied - {version}:
             drop_copy(f"{self._directory}/{older}")

@@ -107,7 +107,7 @@ class Ranker:
     def predict_here(self, matrix: Matrix, fallback: str = "") -> Prediction:
         """The same in this process."""
         model = self._model()
-        return Prediction(model.predict(matrix), "local", model.version, fallback)
+        return Prediction(model.score(matrix, FEATURE_NAMES), "local", model.version, fallback)
 
     async def watch(self) -> None:
         """Ask Vertex in the background while it counts as down or no request comes; runs until

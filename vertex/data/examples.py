@@ -10,38 +10,25 @@ from __future__ import annotations
 
 import random
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.catalog import Item
-from pipeline.core.events import Event, profile_key
+from pipeline.core.events import Event
 from pipeline.core.features.candidates import Context, Matrix, Vector
 from pipeline.core.features.matrix import feature_matrix
 from pipeline.core.features.ranking import FEATURE_NAMES
 from vertex.data.negatives import Candidates, choice
 from vertex.data.progress import Say, told
 from vertex.data.replay import World
+from vertex.data.slates import Slate
 
 IMPRESSIONS, VIEWS = "impressions", "views"
-CLICKED = frozenset({"click", "view_product"})
 # The newest are kept: enough to learn from, and a bound on time and memory.
 MAX_SLATES = 20_000
-
-
-@dataclass(frozen=True, slots=True)
-class Slate:
-    """One question to the ranker: who asked (any event of theirs), when, what was shown, what was
-    clicked.
-    """
-
-    time_ms: int
-    asked_by: Event
-    items: tuple[str, ...]
-    positions: tuple[int, ...] | None
-    clicked: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,58 +69,6 @@ class Dataset:
     def clicked_slates(self) -> int:
         """Slates with at least one click."""
         return len(np.unique(self.slate_of[self.labels == 1]))
-
-
-def in_order(events: Iterable[Event]) -> list[Event]:
-    """The events by time and id, each of a visitor's once."""
-    ordered = sorted(events, key=lambda event: (event.time_ms, event.event_id))
-    return list({(profile_key(event), event.identity): event for event in ordered}.values())
-
-
-def logged_slates(events: Sequence[Event]) -> list[Slate]:
-    """The slates that impressions report, in order of time.
-
-    All items of one `request_id` are one slate. It counts as asked for at the first event that
-    names it, so that no click on it is among its own features. An item is clicked when a click, or
-    a view, names both.
-    """
-    shown: dict[str, list[Event]] = {}
-    clicked: dict[str, set[str]] = {}
-    asked_ms: dict[str, int] = {}
-    for event in events:
-        request = event.text("request_id")
-        if not request or event.product_id is None:
-            continue
-        asked_ms[request] = min(event.time_ms, asked_ms.get(request, event.time_ms))
-        if event.event == "impression":
-            shown.setdefault(request, []).append(event)
-        elif event.event in CLICKED:
-            clicked.setdefault(request, set()).add(event.product_id)
-    slates = [
-        _slate(impressions, asked_ms[request], clicked.get(request, set()))
-        for request, impressions in shown.items()
-    ]
-    return sorted(slates, key=lambda slate: (slate.time_ms, slate.asked_by.event_id))
-
-
-def viewed_slates(events: Sequence[Event]) -> list[Slate]:
-    """One slate for each view that is not its session's first, without items yet: `examples` draws
-    those.
-    """
-    started: set[tuple[str | None, str | None, str | None]] = set()
-    slates = []
-    for event in events:
-        if event.event != "view_product" or event.product_id is None:
-            continue
-        session = (
-            event.user_id,
-            event.anonymous_id if event.user_id is None else None,
-            event.session_id,
-        )
-        if session in started:
-            slates.append(Slate(event.time_ms, event, (), None, frozenset({event.product_id})))
-        started.add(session)
-    return slates
 
 
 def examples(
@@ -218,20 +153,6 @@ class Log:
         (viewed,) = slate.clicked
         profile = self.world.profile(slate.asked_by)
         return choice(viewed, self._candidates.at(profile, vectors, slate.time_ms), rng)
-
-
-def _slate(impressions: Sequence[Event], asked_ms: int, clicked: set[str]) -> Slate:
-    by_item: dict[str, Event] = {}
-    for event in impressions:
-        by_item.setdefault(event.product_id or "", event)
-    shown = sorted(by_item.values(), key=lambda event: (event.number("position"), event.event_id))
-    return Slate(
-        asked_ms,
-        impressions[0],
-        tuple(event.product_id or "" for event in shown),
-        tuple(int(event.number("position")) for event in shown),
-        frozenset(clicked),
-    )
 
 
 def _dataset(

@@ -13,8 +13,8 @@ from pipeline.core.features.candidates import RECENT_SEEDS, Vector
 from pipeline.core.fold import category_of
 from pipeline.core.items import Trending
 from pipeline.core.profile import UserProfile
+from pipeline.core.vectors import VectorIndex
 from vertex.data.replay import World
-from vertex.models.folder import VectorIndex
 
 NEGATIVES = 20
 _PER_SEED, _NEAREST, _CATEGORY, _GLOBAL = 12, 12, 15, 25

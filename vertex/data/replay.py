@@ -24,6 +24,12 @@ PRIORS_AFTER_LEAST, PRIORS_AFTER_MOST = 20, 2_000
 MAX_PAIRS_WAITING = 100_000
 
 
+def in_order(events: Iterable[Event]) -> list[Event]:
+    """The events by time and id, each of a visitor's once."""
+    ordered = sorted(events, key=lambda event: (event.time_ms, event.event_id))
+    return list({(profile_key(event), event.identity): event for event in ordered}.values())
+
+
 class World:
     """Profiles, item stats and items after some events; the state that the pipeline would hold in
     Bigtable.

@@ -10,10 +10,8 @@ from google.cloud import bigquery
 from pipeline.core.catalog import Item
 from pipeline.core.event_log import EVENT_COLUMNS, METADATA_COLUMNS
 from pipeline.core.events import Event
-from pipeline.runtime.bigquery import bigquery_client
 from pipeline.store import ITEM, STUB, Store, decode
 from vertex.data.progress import Say, told
-from vertex.training.config import Config
 
 _METADATA = tuple(name for name in METADATA_COLUMNS if name != "propensity")  # of no use to a model
 _COLUMNS = (*EVENT_COLUMNS, *_METADATA)
@@ -41,14 +39,14 @@ where timestamp >= timestamp '2000-01-01 00:00:00+00'
 """
 
 
-def read_events(config: Config, say: Say = lambda line: None) -> list[Event]:
-    """The trusted events of the newest `config.days` days of the log, each once, ordered by time
-    and id.
+def read_events(
+    client: bigquery.Client, dataset: str, days: int, say: Say = lambda line: None
+) -> list[Event]:
+    """The trusted events of the newest `days` days of the log, each once, ordered by time and id.
 
     Older ones than the view `events_trusted` shows are not among them (Terraform's `history_days`).
     """
-    client = bigquery_client(config.project, config.bigquery_emulator)
-    span = _NEWEST.format(dataset=config.dataset, days=config.days)
+    span = _NEWEST.format(dataset=dataset, days=days)
     newest = next(iter(client.query_and_wait(span)))
     if newest["newest"] is None:
         return []
@@ -57,7 +55,7 @@ def read_events(config: Config, say: Say = lambda line: None) -> list[Event]:
         bigquery.ScalarQueryParameter("until", "TIMESTAMP", newest["newest"]),
     ]
     job = bigquery.QueryJobConfig(query_parameters=bounds)
-    rows = client.query_and_wait(_EVENTS.format(dataset=config.dataset), job_config=job)
+    rows = client.query_and_wait(_EVENTS.format(dataset=dataset), job_config=job)
     return events_of(told(rows, rows.total_rows or 0, "reading events", say))
 
 
@@ -66,17 +64,11 @@ def events_of(rows: Iterable[bigquery.Row]) -> list[Event]:
     return [_event(tuple(row)) for row in rows]  # values() would copy each value deeply
 
 
-def read_catalog(config: Config) -> dict[str, Item]:
+def read_catalog(store: Store) -> dict[str, Item]:
     """Every item of Bigtable, by id; a stub where the catalog does not hold it. Raises
     `UnknownVersion`.
     """
-    store = Store(config.project, config.instance)
-    try:
-        return {
-            key: decode(Item, value) for kind in (STUB, ITEM) for key, value in store.scan(kind)
-        }
-    finally:
-        store.close()
+    return {key: decode(Item, value) for kind in (STUB, ITEM) for key, value in store.scan(kind)}
 
 
 def _event(values: tuple[Any, ...]) -> Event:

@@ -1,30 +1,41 @@
-"""The click model: the prior, fitted to how often people click here, then corrected by boosted
-trees.
+"""Boosted trees that correct the log-odds of a logistic model.
 
 A shop that starts has hundreds of clicks, not millions. Trees from nothing rank worse than the
 prior until they have seen about a thousand; trees that start from the prior's log-odds never fall
-far behind it and end as good (Ke et al., "LightGBM", NIPS 2017; Platt, "Probabilistic Outputs for
-Support Vector Machines", 1999).
+far behind it and end as good (Ke et al., "LightGBM", NIPS 2017).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-import lightgbm
 import numpy as np
-from numpy.typing import NDArray
 
-from pipeline.core.features.candidates import Matrix
-from pipeline.core.features.ranking import FEATURE_NAMES, PRIOR_BIAS, PRIOR_WEIGHTS
-from vertex.data.examples import Dataset
-from vertex.models.folder import LIGHTGBM, LOGISTIC, Logistic, Trees
+from vertex.models.logistic import Logistic
+from vertex.models.ranker import (
+    Examples,
+    Files,
+    InvalidModel,
+    Matrix,
+    Probabilities,
+    probabilities,
+    read_text,
+)
+
+# LightGBM is imported only where trees are fitted or served: it costs half a second and 50 MB.
+if TYPE_CHECKING:
+    import lightgbm
+
+TREES = "ranker.txt"
 
 MAX_ROUNDS = 300
 PATIENCE = 30
-# What a shop would be surprised to see reversed: +1, more of it never lowers the chance; -1, never
-# raises it.
+# Directions that a shop would be surprised to see reversed: +1, more of it never lowers the
+# probability; -1, never raises it. Features that a model is not told of are left out.
 MONOTONE = {
     "position": -1,
     "covisit_last": 1,
@@ -54,121 +65,98 @@ _PARAMS: dict[str, Any] = {
     "bagging_fraction": 0.8,
     "bagging_freq": 1,
     "max_bin": 127,
-    "monotone_constraints": [MONOTONE.get(name, 0) for name in FEATURE_NAMES],
     "deterministic": True,
     "force_row_wise": True,
     "num_threads": 1,
     "verbosity": -1,
 }
-# The prior's order is kept for any scale that the data give it.
-_LEAST_SLOPE = 0.05
-_NEWTON_STEPS, _RIDGE = 50, 1e-3
 
 
 @dataclass(frozen=True)
-class ClickModel:
-    """A logistic model over `FEATURE_NAMES`, and the trees that correct it; without trees, it
-    alone.
+class BoostedTrees:
+    """A logistic model, its log-odds corrected by `rounds` trees, at most `MAX_ROUNDS` to fit.
+
+    With little data there are few trees and the logistic model decides; with much, they do. `text`
+    is LightGBM's own format; empty before `fit`.
     """
 
-    bias: float
-    weights: dict[str, float]
-    trees: str = ""
-    rounds: int = 0
+    kind: ClassVar[str] = "lightgbm"
+
+    base: Logistic
+    rounds: int = MAX_ROUNDS
+    text: str = ""
 
     @property
-    def kind(self) -> str:
-        """As the manifest names it."""
-        return LIGHTGBM if self.trees else LOGISTIC
+    def feature_names(self) -> tuple[str, ...]:
+        """The columns, those of the logistic model."""
+        return self.base.feature_names
 
-    @property
-    def base(self) -> Logistic:
-        """The logistic model."""
-        return Logistic([self.weights.get(name, 0.0) for name in FEATURE_NAMES], self.bias)
+    def fit(self, learning: Examples, stopping: Examples | None, seed: int) -> Self:
+        """The logistic model fitted to `learning`, and trees learnt from it.
 
-    def predict(self, matrix: Matrix) -> NDArray[np.float32]:
-        """The chance of a click `(n,)` for `(n, d)`, computed by what will serve."""
-        ranker = Trees(self.trees, len(FEATURE_NAMES), self.base) if self.trees else self.base
-        return ranker.predict(matrix).astype(np.float32)
+        With `stopping`, as many as lower its log loss; without, `rounds` of them.
+        """
+        import lightgbm
 
+        base = self.base.fit(learning)
+        data = _data(learning, base)
+        valid_sets, callbacks = [], []
+        if stopping is not None:
+            valid_sets = [_data(stopping, base, data)]
+            callbacks = [lightgbm.early_stopping(PATIENCE, verbose=False)]
+        constraints = [MONOTONE.get(name, 0) for name in self.feature_names]
+        booster = lightgbm.train(
+            {**_PARAMS, "monotone_constraints": constraints, "seed": seed},
+            data,
+            self.rounds,
+            valid_sets=valid_sets,
+            callbacks=callbacks,
+        )
+        rounds = self.rounds if stopping is None else booster.best_iteration
+        return type(self)(base, rounds, str(booster.model_to_string(num_iteration=rounds)))
 
-PRIOR = ClickModel(PRIOR_BIAS, PRIOR_WEIGHTS)
+    def score(self, matrix: Matrix) -> Probabilities:
+        """The probability of a click, `(n, d)` -> `(n,)`."""
+        # One thread: a slate is too small to share out.
+        correction = self._booster.predict(matrix, raw_score=True, num_threads=1)  # (n,)
+        return probabilities(self.base.log_odds(matrix) + correction)
 
+    def save(self) -> Files:
+        """The files of the logistic model, and the trees as text."""
+        return {**self.base.save(), TREES: self.text.encode()}
 
-def fitted_prior(data: Dataset) -> ClickModel:
-    """The prior with its log-odds scaled and shifted to the clicks of `data`: the same order,
-    honest chances.
-    """
-    scores, labels = (
-        PRIOR.base.scores(data.matrix).astype(np.float64),
-        data.labels.astype(np.float64),
-    )
-    slope = max(_logistic(np.stack([np.ones_like(scores), scores]), labels, 0.0)[1], _LEAST_SLOPE)
-    (shift,) = _logistic(np.ones((1, len(scores))), labels, slope * scores)
-    weights = {name: slope * weight for name, weight in PRIOR_WEIGHTS.items()}
-    return ClickModel(shift + slope * PRIOR_BIAS, weights)
+    @classmethod
+    def load(cls, folder: Path, feature_names: Sequence[str]) -> Self:
+        """The model of a folder. Raises `InvalidModel`."""
+        base = Logistic.load(folder, feature_names)
+        text = read_text(folder / TREES)
+        model = cls(base, text.count("\nTree="), text)
+        columns = model._booster.num_feature()
+        if columns != len(feature_names):
+            raise InvalidModel(
+                f"{TREES}: expected {len(feature_names)} features as in the manifest, got {columns}"
+            )
+        return model
 
+    @cached_property
+    def _booster(self) -> lightgbm.Booster:
+        import lightgbm
 
-def fit(learning: Dataset, stopping: Dataset, seed: int) -> ClickModel:
-    """The fitted prior and as many trees, learnt from `learning`, as lower the log loss on the
-    later slates.
-    """
-    prior = fitted_prior(learning)
-    data = _data(learning, prior)
-    booster = lightgbm.train(
-        {**_PARAMS, "seed": seed},
-        data,
-        MAX_ROUNDS,
-        valid_sets=[_data(stopping, prior, data)],
-        callbacks=[lightgbm.early_stopping(PATIENCE, verbose=False)],
-    )
-    return _with_trees(prior, booster, booster.best_iteration)
-
-
-def refit(data: Dataset, rounds: int, seed: int) -> ClickModel:
-    """The same with `rounds` trees, learnt from everything."""
-    prior = fitted_prior(data)
-    return _with_trees(
-        prior, lightgbm.train({**_PARAMS, "seed": seed}, _data(data, prior), rounds), rounds
-    )
-
-
-def _with_trees(prior: ClickModel, booster: lightgbm.Booster, rounds: int) -> ClickModel:
-    return ClickModel(
-        prior.bias, prior.weights, str(booster.model_to_string(num_iteration=rounds)), rounds
-    )
+        try:
+            return lightgbm.Booster(model_str=self.text)
+        except lightgbm.basic.LightGBMError as error:
+            raise InvalidModel(f"{TREES}: expected a LightGBM model, got {error}") from None
 
 
 def _data(
-    data: Dataset, prior: ClickModel, reference: lightgbm.Dataset | None = None
+    examples: Examples, base: Logistic, reference: lightgbm.Dataset | None = None
 ) -> lightgbm.Dataset:
+    import lightgbm
+
     return lightgbm.Dataset(
-        data.matrix,
-        data.labels,
+        examples.matrix,
+        examples.labels,
         reference=reference,
-        init_score=prior.base.scores(data.matrix).astype(np.float64),
-        feature_name=list(FEATURE_NAMES),
+        init_score=base.log_odds(examples.matrix).astype(np.float64),
+        feature_name=list(base.feature_names),
     )
-
-
-def _logistic(
-    columns: NDArray[np.float64], labels: NDArray[np.float64], offset: NDArray[np.float64] | float
-) -> list[float]:
-    """The weights of a logistic regression of the labels on `columns` `(k, n)` plus `offset`, by
-    Newton's method.
-
-    A little ridge keeps them finite when the columns separate the labels.
-    """
-    weights = np.zeros(len(columns))
-    for _ in range(_NEWTON_STEPS):
-        chance = 1.0 / (1.0 + np.exp(-np.clip(weights @ columns + offset, -30.0, 30.0)))  # (n,)
-        gradient = columns @ (chance - labels) + _RIDGE * weights
-        curvature = (columns * (chance * (1.0 - chance))) @ columns.T + _RIDGE * np.eye(
-            len(columns)
-        )
-        step = np.linalg.solve(curvature, gradient)
-        # far from the answer a step may overshoot
-        weights = weights - step / max(1.0, float(np.abs(step).max()))
-        if np.abs(step).max() < 1e-9:
-            break
-    return [float(weight) for weight in weights]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
@@ -11,33 +10,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from vertex.models.boosted_trees import ClickModel
-from vertex.models.folder import (
-    LATEST,
-    MANIFEST,
-    TREES,
-    VECTOR_IDS,
-    VECTORS,
-    WEIGHTS,
-    VectorIndex,
-    is_remote,
-)
-
-Files = dict[str, bytes]
+from pipeline.core.vectors import VectorIndex
+from vertex.models import item2vec
+from vertex.models.cloud_storage import MANIFEST, is_remote, write_new_folder, write_object
+from vertex.models.folder import LATEST
+from vertex.models.ranker import Files, Ranker
 
 
-def model_files(manifest: Mapping[str, Any], ranker: ClickModel, vectors: VectorIndex) -> Files:
+def model_files(manifest: Mapping[str, Any], ranker: Ranker, vectors: VectorIndex) -> Files:
     """The files of a model folder by name. The manifest comes last: where it is, all is."""
-    rows = io.BytesIO()
-    np.save(rows, vectors.rows.astype(np.float32), allow_pickle=False)
-    trees = {TREES: ranker.trees.encode()} if ranker.trees else {}
     return {
-        WEIGHTS: json.dumps({"bias": ranker.bias, "weights": ranker.weights}, indent=2).encode(),
-        **trees,
-        VECTORS: rows.getvalue(),
-        VECTOR_IDS: json.dumps(list(vectors)).encode(),
+        **ranker.save(),
+        **item2vec.save(vectors),
         MANIFEST: (json.dumps(manifest, indent=2) + "\n").encode(),
     }
 
@@ -50,13 +34,22 @@ def publish(directory: str, version: str, files: Files) -> str:
         FileExistsError: when there is such a version already.
     """
     if is_remote(directory):
-        return _publish_remote(directory, version, files)
-    root = Path(directory)
-    target = root / version
+        path = f"{directory.rstrip('/')}/{version}"
+        write_new_folder(path, files)
+        write_object(directory, LATEST, version)
+        return path
+    path = str(Path(directory) / version)
+    _write_new_folder(Path(path), files)
+    _replace(Path(directory) / LATEST, version)
+    return path
+
+
+def _write_new_folder(target: Path, files: Files) -> None:
+    """Write the files under another name, and rename the folder when all are there."""
     if target.exists():
         raise FileExistsError(f"{target}: expected a new version, got one that exists")
-    root.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=root))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=target.parent))
     try:
         for name, content in files.items():
             (draft / name).write_bytes(content)
@@ -65,32 +58,9 @@ def publish(directory: str, version: str, files: Files) -> str:
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
-    _replace(root / LATEST, version)
-    return str(target)
 
 
 def _replace(path: Path, text: str) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.write_text(f"{text}\n", encoding="utf-8")
     draft.replace(path)
-
-
-def _publish_remote(directory: str, version: str, files: Files) -> str:
-    from google.api_core.exceptions import PreconditionFailed
-    from google.cloud.storage import Client
-
-    bucket, _, inside = directory.removeprefix("gs://").rstrip("/").partition("/")
-    prefix = f"{inside}/" if inside else ""
-    target = Client().bucket(bucket)
-    try:
-        for name, content in files.items():
-            # Generation zero: only where there is nothing yet.
-            target.blob(f"{prefix}{version}/{name}").upload_from_string(
-                content, if_generation_match=0
-            )
-    except PreconditionFailed:
-        raise FileExistsError(
-            f"{directory}/{version}: expected a new version, got one that exists"
-        ) from None
-    target.blob(f"{prefix}{LATEST}").upload_from_string(version)
-    return f"gs://{bucket}/{prefix}{version}"

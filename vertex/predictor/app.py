@@ -91,7 +91,7 @@ def raw_predict(model: Model, body: bytes) -> Response:
         matrix = decode_matrix(body, len(FEATURE_NAMES))
     except InvalidBody as error:
         raise HTTPException(400, str(error)) from None
-    answer = encode_predictions(model.predict(matrix))
+    answer = encode_predictions(model.score(matrix, FEATURE_NAMES))
     return Response(answer, media_type=CONTENT_TYPE, headers={VERSION_HEADER: model.version})
 
 
@@ -103,7 +103,10 @@ def json_predict(model: Model, body: bytes) -> Response:
         raise HTTPException(413, str(error)) from None
     except InvalidInstances as error:
         raise HTTPException(400, str(error)) from None
-    answer = {"predictions": model.predict(matrix).tolist(), "modelVersionId": model.version}
+    answer = {
+        "predictions": model.score(matrix, FEATURE_NAMES).tolist(),
+        "modelVersionId": model.version,
+    }
     return _json(answer, headers={VERSION_HEADER: model.version})
 
 

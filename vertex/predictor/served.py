@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from vertex.models.folder import Model, is_remote, latest_version, load_model, prior_model
+from vertex.models.cloud_storage import is_remote
+from vertex.models.folder import Model, latest_version, load_model, prior_model
 from vertex.predictor.config import Config
 
 logger = logging.getLogger(__name__)

@@ -15,10 +15,14 @@ from typing import Any
 
 from google.api_core.exceptions import GoogleAPIError
 
+from pipeline.runtime.bigquery import bigquery_client
+from pipeline.store import Store
+from vertex.data.progress import Say
+from vertex.data.splits import NotEnoughData
 from vertex.data.warehouse import read_catalog, read_events
 from vertex.models.publish import publish
 from vertex.training.config import Config
-from vertex.training.train import NotEnoughData, train
+from vertex.training.train import Trained, train
 
 TOO_LITTLE_DATA = 3
 
@@ -28,36 +32,44 @@ def main(environ: Mapping[str, str]) -> int:
     try:
         config = Config.from_env(environ)
     except ValueError as error:
-        print(f"train: {error}", file=sys.stderr)
-        return 1
-    started = time.monotonic()
-
-    def say(line: str) -> None:
-        print(f"train: {time.monotonic() - started:5.1f} s  {line}", flush=True)
-
+        return _failed(str(error))
+    say = _progress(time.monotonic())
     say(f"reading {config.dataset}.events and the catalog")
     try:
-        catalog = read_catalog(config)
-        model = train(
-            read_events(config, say), catalog, now=datetime.now(UTC), seed=config.seed, say=say
-        )
+        model = _trained(config, say)
     except NotEnoughData as error:
-        print(
-            f"train: too little data: {error}; no model was written, the one in use stays",
-            file=sys.stderr,
-        )
-        return TOO_LITTLE_DATA
+        unchanged = "no model was written, the one in use stays"
+        return _failed(f"too little data: {error}; {unchanged}", TOO_LITTLE_DATA)
     except GoogleAPIError as error:
-        print(
-            f"train: BigQuery or Bigtable did not answer: {error}; no model was written",
-            file=sys.stderr,
-        )
-        return 1
+        return _failed(f"BigQuery or Bigtable did not answer: {error}; no model was written")
     path = publish(config.model_dir, model.manifest["version"], model.files)
     for line in report(model.manifest):
         say(line)
     say(f"published {path}")
     return 0
+
+
+def _trained(config: Config, say: Say) -> Trained:
+    store = Store(config.project, config.instance)
+    try:
+        catalog = read_catalog(store)
+    finally:
+        store.close()
+    client = bigquery_client(config.project, config.bigquery_emulator)
+    events = read_events(client, config.dataset, config.days, say)
+    return train(events, catalog, now=datetime.now(UTC), seed=config.seed, say=say)
+
+
+def _progress(started_s: float) -> Say:
+    def say(line: str) -> None:
+        print(f"train: {time.monotonic() - started_s:5.1f} s  {line}", flush=True)
+
+    return say
+
+
+def _failed(reason: str, code: int = 1) -> int:
+    print(f"train: {reason}", file=sys.stderr)
+    return code
 
 
 def report(manifest: dict[str, Any]) -> list[str]:

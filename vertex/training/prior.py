@@ -1,4 +1,7 @@
-"""Writes the shipped prior from the weights in the core: `python -m vertex.training.prior`."""
+"""The prior: the click model before there is data, its weights set by hand beside the features.
+
+`python -m vertex.training.prior` writes it to the folder that ships with the code.
+"""
 
 from __future__ import annotations
 
@@ -6,32 +9,32 @@ import json
 from pathlib import Path
 
 from pipeline.core.features.ranking import FEATURE_NAMES, PRIOR_BIAS, PRIOR_WEIGHTS
-from vertex.models.folder import MANIFEST, PRIOR_FOLDER, WEIGHTS
+from vertex.models.cloud_storage import MANIFEST
+from vertex.models.folder import PRIOR_FOLDER
+from vertex.models.logistic import Logistic
+from vertex.models.ranker import Files
+
+PRIOR = Logistic(FEATURE_NAMES, PRIOR_WEIGHTS, PRIOR_BIAS)
 
 
-def prior_files() -> dict[str, str]:
+def prior_files() -> Files:
     """The prior's files by name."""
     manifest = {
         "version": "prior",
-        "kind": "logistic",
+        "kind": PRIOR.kind,
         "created": None,
-        "feature_names": list(FEATURE_NAMES),
+        "feature_names": list(PRIOR.feature_names),
         "metrics": {},
         "data": {"source": "weights set by hand"},
     }
-    weights = {"bias": PRIOR_BIAS, "weights": PRIOR_WEIGHTS}
-    return {MANIFEST: _text(manifest), WEIGHTS: _text(weights)}
+    return {MANIFEST: (json.dumps(manifest, indent=2) + "\n").encode(), **PRIOR.save()}
 
 
 def write_prior(folder: Path = PRIOR_FOLDER) -> None:
-    """Writes them where the code that ships finds them."""
+    """Write them where the code that ships finds them."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in prior_files().items():
-        (folder / name).write_text(text, encoding="utf-8")
-
-
-def _text(content: object) -> str:
-    return json.dumps(content, indent=2) + "\n"
+    for name, content in prior_files().items():
+        (folder / name).write_bytes(content)
 
 
 if __name__ == "__main__":

@@ -12,38 +12,24 @@ import numpy as np
 
 from pipeline.core.catalog import Item
 from pipeline.core.events import Event, format_time
-from pipeline.core.features.ranking import FEATURE_NAMES
-from vertex.data.examples import (
-    IMPRESSIONS,
-    MAX_SLATES,
-    Dataset,
-    Slate,
-    VectorsFrom,
-    examples,
-    in_order,
-    logged_slates,
-    viewed_slates,
-)
+from vertex.data.examples import MAX_SLATES, Dataset, VectorsFrom, examples
 from vertex.data.progress import Say, told
-from vertex.evaluation.evaluate import evaluate
-from vertex.models import boosted_trees as ctr
+from vertex.data.replay import in_order
+from vertex.data.sequences import session_items
+from vertex.data.slates import Slate, logged_slates, viewed_slates
+from vertex.data.splits import MIN_CLICKED, Split, split
+from vertex.evaluation.evaluate import Metrics, evaluate
+from vertex.evaluation.gate import may_replace
 from vertex.models import item2vec
-from vertex.models.publish import Files, model_files
+from vertex.models.boosted_trees import BoostedTrees
+from vertex.models.publish import model_files
+from vertex.models.ranker import Files, Ranker
+from vertex.training.prior import PRIOR
 
 # Shares of the log, in order of time, after which vectors are learnt anew for the slates that
 # follow. What comes before the first only warms up: there, no item has a history and no visitor a
 # past.
 VECTORS_AFTER = (0.2, 0.4, 0.6, 0.8)
-# Shares of the slates, in order of time: to learn from, to stop by, the rest to be judged on.
-LEARN, STOP = 0.7, 0.15
-PARTS = ("learning", "stopping", "evaluation")
-MIN_CLICKED = {"learning": 60, "stopping": 10, "evaluation": 10}
-
-Metrics = dict[str, dict[str, float]]
-
-
-class NotEnoughData(ValueError):
-    """The log is too small to learn from; the message says what is missing."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +38,17 @@ class Trained:
 
     manifest: dict[str, Any]
     files: Files
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """The ranker to serve, learnt from everything, its number of trees, and the metrics of model
+    and prior that chose it on the latest slates.
+    """
+
+    ranker: Ranker
+    trees: int
+    metrics: dict[str, Metrics]
 
 
 def train(
@@ -67,24 +64,25 @@ def train(
     say(f"log: {len(log):,} events; catalog: {len(catalog):,} items")
     data = replayed(log, catalog, seed, say)
     say(f"examples: {_counted(data)}")
-    ranker, metrics = learn(data, seed, say)
-    vectors = item2vec.fit(log, seed)
+    parts = split(data)
+    learnt = learn(data, parts, seed, say)
+    vectors = item2vec.fit(session_items(log), seed)
     say(f"vectors: {len(vectors):,} items from the whole log")
     manifest = {
         "version": f"{now.astimezone(UTC):%Y%m%dT%H%M%S%f}"[:-3] + "Z",
-        "kind": ranker.kind,
+        "kind": learnt.ranker.kind,
         "created": format_time(now),
-        "feature_names": list(FEATURE_NAMES),
-        "metrics": _as_json(metrics),
+        "feature_names": list(learnt.ranker.feature_names),
+        "metrics": _as_json(learnt.metrics),
         "data": {
-            **_described(log, data),
+            **_described(log, data, parts),
             "items": len(catalog),
             "vectors": len(vectors),
-            "trees": ranker.rounds,
+            "trees": learnt.trees,
             "seed": seed,
         },
     }
-    return Trained(manifest, model_files(manifest, ranker, vectors))
+    return Trained(manifest, model_files(manifest, learnt.ranker, vectors))
 
 
 def replayed(
@@ -96,49 +94,27 @@ def replayed(
     return examples(log, warm[-MAX_SLATES:], catalog, vectors, seed, say)
 
 
-def learn(data: Dataset, seed: int, say: Say) -> tuple[ctr.ClickModel, Metrics]:
-    """The ranker to serve, learnt from everything, and the metrics that chose it on the latest
-    slates.
+def learn(data: Dataset, parts: Split, seed: int, say: Say) -> Learnt:
+    """Fit trees on top of the prior, and keep them where they pass the gate; else the prior, fitted
+    to the clicks, stays.
     """
-    learning, stopping, evaluation = split(data)
-    model = ctr.fit(learning, stopping, seed)
+    model = BoostedTrees(PRIOR).fit(parts.learning, parts.stopping, seed)
     metrics = {
-        "model": evaluate(model.predict, evaluation),
-        "prior": evaluate(ctr.PRIOR.predict, evaluation),
+        "model": evaluate(model.score, parts.evaluation),
+        "prior": evaluate(PRIOR.score, parts.evaluation),
     }
-    if model.rounds and metrics["model"]["serving_auc"] >= metrics["prior"]["serving_auc"]:
+    if model.rounds and may_replace(metrics["model"], metrics["prior"]):
         say(
             f"ranker: {model.rounds} trees on top of the prior rank the latest slates better than "
             "it alone"
         )
-        return ctr.refit(data, model.rounds, seed), metrics
+        of_all = BoostedTrees(PRIOR, model.rounds).fit(data, None, seed)
+        return Learnt(of_all, of_all.rounds, metrics)
     say(
         "ranker: on the latest slates no trees rank better than the prior, which stays, its "
         "chances fitted"
     )
-    return ctr.fitted_prior(data), metrics
-
-
-def split(data: Dataset) -> tuple[Dataset, Dataset, Dataset]:
-    """The slates to learn from, those to stop by, and those to judge on: each later than those
-    before.
-
-    Slates of one moment stay together.
-
-    Raises:
-        NotEnoughData: naming the part that has too few slates with a click.
-    """
-    n = len(data.times_ms)
-    first, second = _boundary(data, int(n * LEARN)), _boundary(data, int(n * (LEARN + STOP)))
-    parts = data.between(0, first), data.between(first, second), data.between(second, n)
-    for part, name in zip(parts, PARTS, strict=True):
-        if part.clicked_slates < MIN_CLICKED[name]:
-            what = "slates with a click" if data.source == IMPRESSIONS else "views after another"
-            raise NotEnoughData(
-                f"{name}: expected at least {MIN_CLICKED[name]} {what}, got {part.clicked_slates} "
-                f"(of {n} in all)"
-            )
-    return parts
+    return Learnt(PRIOR.fit(data), 0, metrics)
 
 
 def _slates(log: Sequence[Event]) -> list[Slate]:
@@ -157,15 +133,8 @@ def _vectors_over_time(log: Sequence[Event], seed: int, say: Say) -> list[Vector
     for share in told(shares, len(shares), "learning vectors of the log's beginnings", say):
         time_ms = log[int(len(log) * share)].time_ms
         before = bisect_left(log, time_ms, key=lambda event: event.time_ms)
-        found.append(VectorsFrom(time_ms, item2vec.fit(log[:before], seed)))
+        found.append(VectorsFrom(time_ms, item2vec.fit(session_items(log[:before]), seed)))
     return found
-
-
-def _boundary(data: Dataset, slate: int) -> int:
-    """The first slate of the same moment as `slate`."""
-    if slate >= len(data.times_ms):
-        return len(data.times_ms)
-    return int(np.searchsorted(data.times_ms, data.times_ms[slate]))
 
 
 def _counted(data: Dataset) -> str:
@@ -176,19 +145,19 @@ def _counted(data: Dataset) -> str:
     )
 
 
-def _described(log: Sequence[Event], data: Dataset) -> dict[str, Any]:
+def _described(log: Sequence[Event], data: Dataset, parts: Split) -> dict[str, Any]:
     return {
         "source": data.source,
         "events": len(log),
         "first_event": format_time(log[0].timestamp),
         "last_event": format_time(log[-1].timestamp),
-        "slates": {name: len(part.times_ms) for name, part in zip(PARTS, split(data), strict=True)},
+        "slates": {name: len(part.times_ms) for name, part in parts._asdict().items()},
         "rows": len(data.labels),
         "clicks": int(data.labels.sum()),
     }
 
 
-def _as_json(metrics: Metrics) -> dict[str, dict[str, float | None]]:
+def _as_json(metrics: Mapping[str, Metrics]) -> dict[str, dict[str, float | None]]:
     """JSON knows no NaN: a metric that cannot be computed is null."""
     return {
         name: {

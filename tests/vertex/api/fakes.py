@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline.core.catalog import Item
 from pipeline.core.events import Event
+from pipeline.core.features.ranking import FEATURE_NAMES
 from pipeline.core.items import TOUCHED, ItemRow, ItemStats, Trending
 from pipeline.core.profile import UserProfile
 from pipeline.store import GLOBAL_SCOPE, STUB_SCOPE
@@ -153,7 +154,7 @@ class FakeRanker(Ranker):
 
     async def predict(self, matrix: np.ndarray[Any, Any]) -> Prediction:
         self.matrices.append(matrix)
-        return Prediction(prior_model().predict(matrix), "vertex", "fake")
+        return Prediction(prior_model().score(matrix, FEATURE_NAMES), "vertex", "fake")
 
 
 class Service:

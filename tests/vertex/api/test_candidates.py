@@ -7,10 +7,10 @@ from collections import Counter
 import numpy as np
 
 from pipeline.core.embedding import CONTEXT_DIM
+from pipeline.core.vectors import VectorIndex
 from tests.vertex.api.fakes import NOW_MS, event, item, row, visitor
 from vertex.api.candidates import SOURCES, Candidate, Situation, gather, top_categories
 from vertex.api.items import build_contexts
-from vertex.models.folder import VectorIndex
 
 EVERY = lambda item_id: True  # noqa: E731  # reads as what it means
 

@@ -136,7 +136,7 @@ async def test_where_the_endpoint_claims_what_is_no_probability_the_process_rank
     assert (
         prediction.fallback == "vertex: predictions: expected numbers in [0, 1], got 5 that are not"
     )
-    np.testing.assert_array_equal(prediction.ctr, prior_model().predict(MATRIX))
+    np.testing.assert_array_equal(prediction.ctr, prior_model().score(MATRIX, FEATURE_NAMES))
 
 
 async def test_certain_clicks_are_probabilities_too() -> None:

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.features.ranking import FEATURE_NAMES
+from pipeline.core.vectors import VectorIndex
 from tests.vertex.cloud_storage import FakeStorage, fake_storage
 from vertex.api.latest_model import LatestModel
-from vertex.models.boosted_trees import ClickModel
-from vertex.models.folder import VectorIndex
+from vertex.models.logistic import Logistic
 from vertex.models.publish import model_files, publish
 
 FOLDER = "gs://shop-models/ranker"
@@ -23,7 +23,11 @@ FOLDER = "gs://shop-models/ranker"
 
 def publish_version(directory: str, version: str) -> None:
     manifest = {"version": version, "kind": "logistic", "feature_names": list(FEATURE_NAMES)}
-    publish(directory, version, model_files(manifest, ClickModel(0.0, {}), VectorIndex.empty()))
+    publish(
+        directory,
+        version,
+        model_files(manifest, Logistic(FEATURE_NAMES, {}, 0.0), VectorIndex.empty()),
+    )
 
 
 @pytest.fixture
@@ -80,7 +84,7 @@ def test_downloaded_models_lie_where_no_other_user_can_write_and_no_other_proces
     LatestModel(FOLDER).refresh()
     [copies] = tmp_path.glob("freshet-models-*")
     assert stat.S_IMODE(copies.stat().st_mode) == 0o700
-    code = "from vertex.models.folder import _copies; print(_copies(input()))"
+    code = "from vertex.models.cloud_storage import copies_folder; print(copies_folder(input()))"
     other = subprocess.run(
         [sys.executable, "-c", code], input=str(tmp_path), stdout=subprocess.PIPE, text=True
     )

@@ -85,7 +85,7 @@ async def test_without_an_endpoint_the_process_ranks() -> None:
     prediction = await Ranker(None, prior_model, DEADLINE_S).predict(MATRIX)
 
     assert prediction.served_by == "local"
-    assert np.array_equal(prediction.ctr, prior_model().predict(MATRIX))
+    assert np.array_equal(prediction.ctr, prior_model().score(MATRIX, FEATURE_NAMES))
 
 
 async def test_an_answer_that_comes_too_late_is_not_waited_for(

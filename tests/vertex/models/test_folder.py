@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,12 @@ import pytest
 
 from pipeline.core.features.matrix import prior_ctr
 from pipeline.core.features.ranking import COLUMN, FEATURE_NAMES
+from pipeline.core.vectors import VectorIndex
 from tests.vertex.cloud_storage import FakeStorage, fake_storage
-from vertex.models.boosted_trees import ClickModel
-from vertex.models.folder import (
-    PRIOR_FOLDER,
-    InvalidModel,
-    VectorIndex,
-    latest_model,
-    latest_version,
-    load_model,
-    prior_model,
-)
+from vertex.models.folder import PRIOR_FOLDER, latest_model, latest_version, load_model, prior_model
+from vertex.models.logistic import Logistic
 from vertex.models.publish import model_files, publish
+from vertex.models.ranker import InvalidModel
 from vertex.training.prior import prior_files
 
 rng = np.random.default_rng(1)
@@ -52,12 +47,14 @@ def unit_rows(n: int, dim: int = 8) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 
 def test_the_shipped_prior_is_not_stale() -> None:
-    shipped = {name: (PRIOR_FOLDER / name).read_text(encoding="utf-8") for name in prior_files()}
+    shipped = {name: (PRIOR_FOLDER / name).read_bytes() for name in prior_files()}
     assert shipped == prior_files(), "run python -m vertex.training.prior"
 
 
 def test_the_shipped_prior_predicts_what_the_core_does() -> None:
-    np.testing.assert_allclose(prior_model().predict(MATRIX), prior_ctr(MATRIX), rtol=1e-5)
+    np.testing.assert_allclose(
+        prior_model().score(MATRIX, FEATURE_NAMES), prior_ctr(MATRIX), rtol=1e-5
+    )
 
 
 def test_without_a_trained_model_the_prior_is_served(tmp_path: Path) -> None:
@@ -89,35 +86,32 @@ def test_a_model_picks_its_columns_by_name(tmp_path: Path) -> None:
     weights = {"bias": 0.5, "weights": {"recency": 2.0, "similarity": -1.0}}
     model = load_model(folder(tmp_path / "m", logistic(feature_names=names), weights))
     scores = 0.5 + 2.0 * MATRIX[:, COLUMN["recency"]] - MATRIX[:, COLUMN["similarity"]]
-    np.testing.assert_allclose(model.predict(MATRIX), 1 / (1 + np.exp(-scores)), rtol=1e-5)
+    np.testing.assert_allclose(
+        model.score(MATRIX, FEATURE_NAMES), 1 / (1 + np.exp(-scores)), rtol=1e-5
+    )
 
 
 def test_predictions_are_float32_chances_one_a_row() -> None:
-    predicted = prior_model().predict(MATRIX)
+    predicted = prior_model().score(MATRIX, FEATURE_NAMES)
     assert predicted.dtype == np.float32 and predicted.shape == (50,)
     assert ((predicted >= 0) & (predicted <= 1)).all()
 
 
 def test_no_rows_give_no_predictions() -> None:
-    assert prior_model().predict(MATRIX[:0]).shape == (0,)
+    assert prior_model().score(MATRIX[:0], FEATURE_NAMES).shape == (0,)
 
 
 def test_a_matrix_of_other_columns_is_refused() -> None:
     with pytest.raises(
         InvalidModel, match=rf"expected shape \(n, {len(FEATURE_NAMES)}\), got \(50, 3\)"
     ):
-        prior_model().predict(MATRIX[:, :3])
+        prior_model().score(MATRIX[:, :3], FEATURE_NAMES)
 
 
 @pytest.mark.parametrize(
     ("manifest", "weights", "message"),
     [
         (logistic(kind="magic"), None, "kind: expected lightgbm or logistic, got 'magic'"),
-        (
-            logistic(feature_names=["recency", "shoe_size"]),
-            None,
-            "expected known features.*shoe_size",
-        ),
         (logistic(feature_names=["recency", "recency"]), None, "each once"),
         (logistic(feature_names=[]), None, "feature_names: expected a list of names"),
         (logistic(), {"bias": "high", "weights": {}}, "expected a bias and weights by name"),
@@ -136,6 +130,14 @@ def test_a_model_that_cannot_be_served_says_why(
 ) -> None:
     with pytest.raises(InvalidModel, match=message):
         load_model(folder(tmp_path / "m", manifest, weights))
+
+
+def test_a_model_that_wants_an_unknown_feature_is_refused_with_its_name(tmp_path: Path) -> None:
+    names = ["recency", "shoe_size"]
+    model = load_model(folder(tmp_path / "m", logistic(feature_names=names)))
+    for refuses in (model.check_features, partial(model.score, MATRIX)):
+        with pytest.raises(InvalidModel, match=r"v1: expected known features, got shoe_size"):
+            refuses(FEATURE_NAMES)
 
 
 def test_trees_that_are_none_are_refused(tmp_path: Path) -> None:
@@ -176,57 +178,18 @@ def test_vectors_of_the_folder_are_found_by_id(tmp_path: Path) -> None:
     assert list(vectors) == ["a", "b", "c"]
 
 
+def test_vectors_that_do_not_fit_their_ids_are_refused(tmp_path: Path) -> None:
+    path = folder(tmp_path / "m", logistic())
+    np.save(path / "vectors.npy", unit_rows(3))
+    (path / "vector_ids.json").write_text('["a", "b"]')
+    with pytest.raises(InvalidModel, match=r"vectors.npy: rows: expected shape \(2, dim\)"):
+        load_model(path)
+
+
 def test_a_folder_without_vectors_has_an_index_that_knows_no_item() -> None:
     vectors = prior_model().vectors
     assert len(vectors) == 0
     assert vectors.nearest(np.ones(4, np.float32), 3) == []
-
-
-def test_nearest_is_what_sorting_all_cosines_gives() -> None:
-    rows = unit_rows(200)
-    index = VectorIndex([f"i{number}" for number in range(200)], rows)
-    query = np.random.default_rng(3).normal(size=8).astype(np.float32)
-    cosines = rows @ query / np.linalg.norm(query)
-    best = [f"i{number}" for number in np.argsort(-cosines)[:10]]
-    found = index.nearest(query, 10)
-    assert [item_id for item_id, _ in found] == best
-    np.testing.assert_allclose(
-        [cosine for _, cosine in found], np.sort(cosines)[::-1][:10], rtol=1e-5
-    )
-
-
-def test_nearest_leaves_out_what_is_excluded() -> None:
-    rows = unit_rows(3)
-    index = VectorIndex(["a", "b", "c"], rows)
-    assert [item_id for item_id, _ in index.nearest(rows[0], 5, exclude={"a", "stranger"})] in (
-        ["b", "c"],
-        ["c", "b"],
-    )
-    assert index.nearest(rows[0], 5, exclude=["a", "b", "c", "a"]) == []
-
-
-def test_nearest_of_nothing_is_nothing() -> None:
-    index = VectorIndex(["a"], unit_rows(1))
-    assert index.nearest(np.zeros(8, np.float32), 1) == []
-    assert index.nearest(np.ones(8, np.float32), 0) == []
-    with pytest.raises(InvalidModel, match=r"vector: expected shape \(8,\)"):
-        index.nearest(np.ones(7, np.float32), 1)
-
-
-@pytest.mark.parametrize(
-    ("ids", "rows", "message"),
-    [
-        (["a"], unit_rows(2), "expected shape"),
-        (["a", "a"], unit_rows(2), "each id once"),
-        (["a", "b"], unit_rows(2) * 2, "length 1"),
-        (["a"], np.full((1, 8), np.nan, np.float32), "length 1"),
-    ],
-)
-def test_vectors_that_do_not_fit_are_refused(
-    ids: list[str], rows: np.ndarray[Any, np.dtype[np.float32]], message: str
-) -> None:
-    with pytest.raises(InvalidModel, match=message):
-        VectorIndex(ids, rows)
 
 
 # -- Cloud Storage
@@ -242,7 +205,7 @@ def storage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeSto
 
 
 def bucket_files(bias: float = 0.0) -> dict[str, bytes]:
-    ranker = ClickModel(bias, {"recency": 1.0})
+    ranker = Logistic(FEATURE_NAMES, {"recency": 1.0}, bias)
     return model_files(logistic(), ranker, VectorIndex(["a", "b"], unit_rows(2)))
 
 
@@ -254,7 +217,7 @@ def test_a_model_published_to_cloud_storage_is_served_from_there(
     assert publish(directory, "v1", bucket_files()) == f"{directory}/v1"
     model = latest_model(directory)
     assert (model.version, list(model.vectors)) == ("v1", ["a", "b"])
-    assert model.predict(MATRIX).shape == (50,)
+    assert model.score(MATRIX, FEATURE_NAMES).shape == (50,)
 
 
 def test_in_cloud_storage_too_a_version_is_never_written_over(storage: FakeStorage) -> None:

@@ -19,14 +19,15 @@ import pytest
 
 from pipeline.core.features.matrix import prior_ctr
 from pipeline.core.features.ranking import FEATURE_NAMES
+from pipeline.core.vectors import VectorIndex
 from pipeline.runtime.bodies import Bodies
 from tests.stack.ports import free_ports
-from vertex.models.boosted_trees import PRIOR, ClickModel
-from vertex.models.folder import VectorIndex
+from vertex.models.logistic import Logistic
 from vertex.models.publish import model_files, publish
 from vertex.models.wire import MAX_BODY_BYTES, decode_predictions, encode_matrix
 from vertex.predictor.app import make_app
 from vertex.predictor.config import Config
+from vertex.training.prior import PRIOR
 
 D = len(FEATURE_NAMES)
 MATRIX = np.random.default_rng(1).normal(size=(5, D)).astype(np.float32)
@@ -48,7 +49,9 @@ async def predictor(config: Config | None = None) -> AsyncIterator[httpx.AsyncCl
 def publish_version(directory: Path, version: str, bias: float = 0.0) -> None:
     manifest = {"version": version, "kind": "logistic", "feature_names": list(FEATURE_NAMES)}
     publish(
-        str(directory), version, model_files(manifest, ClickModel(bias, {}), VectorIndex.empty())
+        str(directory),
+        version,
+        model_files(manifest, Logistic(FEATURE_NAMES, {}, bias), VectorIndex.empty()),
     )
 
 

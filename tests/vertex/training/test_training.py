@@ -26,32 +26,29 @@ from pipeline.core.features.ranking import COLUMN, FEATURE_NAMES
 from pipeline.core.fold import fold, item_sums
 from pipeline.core.items import ItemRow, ItemStats, fitted_priors
 from pipeline.core.profile import UserProfile
+from pipeline.core.vectors import VectorIndex
 from pipeline.store import Store, item_write
 from tests.stack.bootstrap import bigquery_client
 from tests.vertex import planted
 from tests.vertex.planted import event
-from vertex.data.examples import (
-    IMPRESSIONS,
-    VIEWS,
-    Dataset,
-    VectorsFrom,
-    examples,
-    in_order,
-    logged_slates,
-    vectors_at,
-    viewed_slates,
-)
+from vertex.data.examples import IMPRESSIONS, VIEWS, Dataset, VectorsFrom, examples, vectors_at
 from vertex.data.negatives import Candidates, choice
-from vertex.data.replay import World
+from vertex.data.replay import World, in_order
+from vertex.data.sequences import session_items
+from vertex.data.slates import logged_slates, viewed_slates
+from vertex.data.splits import NotEnoughData, split
 from vertex.data.warehouse import read_events
-from vertex.evaluation.evaluate import auc, calibration_error, evaluate, log_loss, mean_ndcg
+from vertex.evaluation.evaluate import evaluate
+from vertex.evaluation.metrics import auc, calibration_error, log_loss, mean_ndcg
 from vertex.models import item2vec
-from vertex.models.boosted_trees import MONOTONE, PRIOR, ClickModel, fitted_prior
-from vertex.models.folder import VectorIndex, latest_model
+from vertex.models.boosted_trees import MONOTONE
+from vertex.models.folder import latest_model
+from vertex.models.logistic import Logistic
 from vertex.models.publish import model_files, publish
 from vertex.training import __main__ as command
 from vertex.training.config import Config
-from vertex.training.train import NotEnoughData, Trained, split, train
+from vertex.training.prior import PRIOR
+from vertex.training.train import Trained, train
 
 NOW = datetime(2025, 3, 5, tzinfo=UTC)
 CATALOG = planted.catalog()
@@ -327,15 +324,15 @@ def test_a_ranker_is_learnt_from_views_alone() -> None:
 
 
 def test_items_viewed_together_lie_close_together() -> None:
-    vectors = item2vec.fit(planted.views_of_pairs(), seed=7)
+    vectors = item2vec.fit(session_items(planted.views_of_pairs()), seed=7)
     together = [float(vectors[f"p{n}"] @ vectors[f"p{n + 1}"]) for n in range(0, 60, 2)]
     apart = [float(vectors[f"p{n}"] @ vectors[f"p{(n + 30) % 60}"]) for n in range(0, 60, 2)]
     assert np.mean(together) > np.mean(apart) + 0.1
 
 
 def test_the_same_log_and_seed_give_the_same_vectors() -> None:
-    log = planted.views_of_pairs(60)
-    first, second = item2vec.fit(log, seed=7), item2vec.fit(log, seed=7)
+    sessions = session_items(planted.views_of_pairs(60))
+    first, second = item2vec.fit(sessions, seed=7), item2vec.fit(sessions, seed=7)
     assert list(first) == list(second)
     np.testing.assert_array_equal(first.rows, second.rows)
 
@@ -348,7 +345,7 @@ def test_sessions_keep_apart_and_impressions_are_no_interest() -> None:
         event("click", 3, product_id="p2", session_id="s1"),
         event("view_product", 4, product_id="p2", session_id="s1"),
     ]
-    assert item2vec.session_items(events) == [["p1", "p2"]]
+    assert session_items(events) == [["p1", "p2"]]
 
 
 def test_nothing_to_learn_gives_an_empty_index() -> None:
@@ -382,15 +379,14 @@ def test_where_clicks_are_chance_the_prior_stays_with_honest_chances(log: list[E
     slates = [replace(slate, clicked=frozenset()) for slate in logged_slates(log)]
     data = examples(log, slates, CATALOG)
     labels = (np.random.default_rng(5).random(len(data.labels)) < 0.1).astype(np.int8)
-    fitted = fitted_prior(replace(data, labels=labels))
-    assert fitted.kind == "logistic"
-    assert fitted.predict(data.matrix).mean() == pytest.approx(labels.mean(), rel=0.01)
+    fitted = PRIOR.fit(replace(data, labels=labels))
+    assert fitted.score(data.matrix).mean() == pytest.approx(labels.mean(), rel=0.01)
 
 
 def test_the_fitted_prior_ranks_as_the_prior_does(log: list[Event]) -> None:
     data = examples(log, logged_slates(log), CATALOG)
-    order = np.argsort(PRIOR.predict(data.matrix), kind="stable")
-    assert (np.diff(fitted_prior(data).predict(data.matrix)[order]) >= -1e-6).all()
+    order = np.argsort(PRIOR.score(data.matrix), kind="stable")
+    assert (np.diff(PRIOR.fit(data).score(data.matrix)[order]) >= -1e-6).all()
 
 
 # -- splits and too little data
@@ -472,7 +468,7 @@ def test_ranking_is_judged_free_of_position() -> None:
         np.zeros(4, np.int64),
         np.zeros(1, np.int64),
     )
-    metrics = evaluate(PRIOR.predict, data)
+    metrics = evaluate(PRIOR.score, data)
     assert metrics["auc"] == 1.0
     assert metrics["serving_auc"] == 0.5
 
@@ -489,7 +485,7 @@ def test_what_was_trained_is_what_is_served(
     assert len(model.vectors) > 50
     data = examples(log, logged_slates(log), CATALOG)
     cheap = np.expm1(data.matrix[:, COLUMN["log_price"]]) < planted.CHEAP
-    predicted = model.predict(data.matrix)
+    predicted = model.score(data.matrix, FEATURE_NAMES)
     assert predicted[cheap].mean() > predicted[~cheap].mean() + 0.2
 
 
@@ -503,7 +499,7 @@ def test_the_manifest_says_what_was_learnt_from_what(trained: Trained) -> None:
 
 def small_files() -> dict[str, bytes]:
     manifest = {"version": "v1", "kind": "logistic", "feature_names": list(FEATURE_NAMES)}
-    return model_files(manifest, ClickModel(0.0, {}), VectorIndex.empty())
+    return model_files(manifest, Logistic(FEATURE_NAMES, {}, 0.0), VectorIndex.empty())
 
 
 def test_a_version_is_never_written_over(tmp_path: Path) -> None:
@@ -569,7 +565,7 @@ def test_what_a_visitor_sent_while_marked_is_not_learnt_from(warehouse: dict[str
         bigquery_client(warehouse).insert_rows_json(table, [mark, mark], row_ids=[None, None]) == []
     )
 
-    learnt = read_events(Config.from_env(warehouse))
+    learnt = read_events(bigquery_client(warehouse), warehouse["FRESHET_DATASET"], days=30)
 
     assert [each.event_id for each in learnt] == [
         "robot-0",

@@ -31,8 +31,8 @@ from pipeline.store import (
 )
 from vertex.data.examples import Dataset
 from vertex.models.boosted_trees import BoostedTrees
-from vertex.models.publish import model_files, publish
 from vertex.training.prior import PRIOR
+from vertex.training.publish import model_files, publish
 
 CATEGORIES = [f"department{i % 6}.category{i}" for i in range(40)]
 VECTOR_DIM, TREES = 64, 200

@@ -432,13 +432,22 @@ def test_an_image_holds_all_that_it_imports_and_nothing_of_the_collector(
     assert not any(name.startswith(("functions/", "tests/", "web/")) for name in held)
 
 
+def test_the_predictors_image_holds_what_it_imports_and_nothing_else(tmp_path: Path) -> None:
+    copied(REPO / "vertex/predictor/Dockerfile", tmp_path)
+    held = {file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*.py")}
+    needed = imported_files("vertex.predictor.__main__")
+    assert held == {file.relative_to(REPO).as_posix() for file in needed} | {"setup.py"}
+
+
 @pytest.mark.parametrize("name", ["api", "predictor"])
 def test_an_image_of_a_server_holds_no_training_and_no_step_of_the_pipeline(
     name: str, tmp_path: Path
 ) -> None:
     copied(REPO / "vertex" / name / "Dockerfile", tmp_path)
     held = {file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*.py")}
-    assert not any(file.startswith("vertex/training/") for file in held)
+    assert not any(
+        file.startswith(("vertex/training/", "vertex/data/", "vertex/evaluation/")) for file in held
+    )
     assert not {"pipeline/main.py", "pipeline/options.py", "pipeline/batch/backfill.py"} & held
 
 

@@ -18,6 +18,7 @@ from google.cloud.aiplatform_v1.services.prediction_service.transports.rest impo
     PredictionServiceRestTransport,
 )
 
+from pipeline.core.features.ranking import FEATURE_NAMES
 from vertex.api.breaker import Unavailable
 from vertex.models import wire
 
@@ -57,13 +58,13 @@ class Endpoint:
         self._threads = threading.local()
 
     def predict(self, matrix: wire.Matrix) -> tuple[wire.Predictions, str]:
-        """Click probabilities `(n,)` of the features `(n, d)`, and the version of the model that
-        said so.
+        """Click probabilities `(n,)` of the features `(n, d)`, in the order of `FEATURE_NAMES`, and
+        the version of the model that said so.
 
         Raises:
             Unavailable: when the endpoint does not answer, or not with that.
         """
-        body = wire.encode_matrix(matrix)
+        body = wire.encode_matrix(matrix, FEATURE_NAMES)
         try:
             with self._transport().post_raw(self.name, body, self._timeout_s) as response:
                 if response.status_code != 200:

@@ -93,7 +93,7 @@ class Model:
         missing = sorted(set(self.feature_names) - set(names))
         if missing:
             raise InvalidModel(
-                f"model {self.version}: expected known features, got {', '.join(missing)}"
+                f"features: expected those of model {self.version}; missing: {', '.join(missing)}"
             )
 
     def _columns(self, names: Sequence[str]) -> list[int] | None:

@@ -19,9 +19,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from pipeline.core.events import TooMuch
-from pipeline.core.features.ranking import FEATURE_NAMES
 from pipeline.runtime.bodies import Bodies, BodyRefused
 from vertex.models.folder import Model
+from vertex.models.ranker import InvalidModel
 from vertex.models.wire import (
     CONTENT_TYPE,
     MAX_BODY_BYTES,
@@ -88,25 +88,24 @@ def make_app(config: Config, watch_every_s: float = CHECK_S) -> Starlette:
 def raw_predict(model: Model, body: bytes) -> Response:
     """The answer to a binary body."""
     try:
-        matrix = decode_matrix(body, len(FEATURE_NAMES))
-    except InvalidBody as error:
+        features = decode_matrix(body)
+        scores = model.score(features.matrix, features.names)
+    except (InvalidBody, InvalidModel) as error:
         raise HTTPException(400, str(error)) from None
-    answer = encode_predictions(model.score(matrix, FEATURE_NAMES))
+    answer = encode_predictions(scores)
     return Response(answer, media_type=CONTENT_TYPE, headers={VERSION_HEADER: model.version})
 
 
 def json_predict(model: Model, body: bytes) -> Response:
     """The answer to `{"instances": [...]}`."""
     try:
-        matrix = parse_instances(body)
+        matrix = parse_instances(body, model.feature_names)
     except TooMuch as error:
         raise HTTPException(413, str(error)) from None
     except InvalidInstances as error:
         raise HTTPException(400, str(error)) from None
-    answer = {
-        "predictions": model.score(matrix, FEATURE_NAMES).tolist(),
-        "modelVersionId": model.version,
-    }
+    predictions = model.score(matrix, model.feature_names).tolist()
+    answer = {"predictions": predictions, "modelVersionId": model.version}
     return _json(answer, headers={VERSION_HEADER: model.version})
 
 

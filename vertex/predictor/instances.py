@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -9,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.events import check_work
-from pipeline.core.features.ranking import COLUMN, FEATURE_NAMES
 
 Matrix = NDArray[np.float32]
 
@@ -24,11 +24,11 @@ class InvalidInstances(ValueError):
     """
 
 
-def parse_instances(body: bytes) -> Matrix:
-    """The matrix `(n, d)` of `{"instances": [...]}`, in the order of `FEATURE_NAMES`.
+def parse_instances(body: bytes, names: Sequence[str]) -> Matrix:
+    """The matrix `(n, d)` of `{"instances": [...]}`, in the order of `names`, `d` of them.
 
-    Each instance is a list of `d` numbers, or an object with a number for each feature; `position`
-    may be missing.
+    Each instance is a list of `d` numbers, or an object with a number under each name; `position`
+    may be missing, and what it holds under other names is ignored, as another model may use it.
 
     Raises:
         InvalidInstances: for anything else, and for numbers that float32 does not hold.
@@ -42,20 +42,20 @@ def parse_instances(body: bytes) -> Matrix:
     instances = request.get("instances") if isinstance(request, dict) else None
     if not isinstance(instances, list):
         raise InvalidInstances('body: expected {"instances": [...]}')
-    rows = [_row(number, instance) for number, instance in enumerate(instances)]
-    return np.array(rows, np.float32).reshape(len(rows), len(FEATURE_NAMES))
+    rows = [_row(number, instance, names) for number, instance in enumerate(instances)]
+    return np.array(rows, np.float32).reshape(len(rows), len(names))
 
 
-def _row(number: int, instance: Any) -> list[float]:
+def _row(number: int, instance: Any, names: Sequence[str]) -> list[float]:
     if isinstance(instance, dict):
-        instance = _by_name(number, instance)
+        instance = _by_name(number, instance, names)
     if not isinstance(instance, list):
         raise InvalidInstances(
             f"instances[{number}]: expected a list or an object, got {_kind(instance)}"
         )
-    if len(instance) != len(FEATURE_NAMES):
+    if len(instance) != len(names):
         raise InvalidInstances(
-            f"instances[{number}]: expected {len(FEATURE_NAMES)} numbers, got {len(instance)}"
+            f"instances[{number}]: expected {len(names)} numbers, got {len(instance)}"
         )
     for value in instance:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -65,15 +65,14 @@ def _row(number: int, instance: Any) -> list[float]:
     return instance
 
 
-def _by_name(number: int, instance: dict[str, Any]) -> list[Any]:
-    unknown = sorted(instance.keys() - COLUMN.keys())
-    missing = sorted(COLUMN.keys() - instance.keys() - _OPTIONAL)
-    if unknown or missing:
+def _by_name(number: int, instance: dict[str, Any], names: Sequence[str]) -> list[Any]:
+    missing = [name for name in names if name not in instance and name not in _OPTIONAL]
+    if missing:
         raise InvalidInstances(
-            f"instances[{number}]: expected the features {', '.join(FEATURE_NAMES)}; "
-            f"unknown: {', '.join(unknown[:8]) or 'none'}; missing: {', '.join(missing) or 'none'}"
+            f"instances[{number}]: expected the features {', '.join(names)}; "
+            f"missing: {', '.join(missing)}"
         )
-    return [instance.get(name, 0.0) for name in FEATURE_NAMES]
+    return [instance.get(name, 0.0) for name in names]
 
 
 def _kind(value: Any) -> str:

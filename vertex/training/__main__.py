@@ -20,8 +20,8 @@ from pipeline.store import Store
 from vertex.data.progress import Say
 from vertex.data.splits import NotEnoughData
 from vertex.data.warehouse import read_catalog, read_events
-from vertex.models.publish import publish
 from vertex.training.config import Config
+from vertex.training.publish import publish
 from vertex.training.train import Trained, train
 
 TOO_LITTLE_DATA = 3

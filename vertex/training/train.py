@@ -22,9 +22,9 @@ from vertex.evaluation.evaluate import Metrics, evaluate
 from vertex.evaluation.gate import may_replace
 from vertex.models import item2vec
 from vertex.models.boosted_trees import BoostedTrees
-from vertex.models.publish import model_files
 from vertex.models.ranker import Files, Ranker
 from vertex.training.prior import PRIOR
+from vertex.training.publish import model_files
 
 # Shares of the log, in order of time, after which vectors are learnt anew for the slates that
 # follow. What comes before the first only warms up: there, no item has a history and no visitor a

@@ -16,7 +16,7 @@ from pipeline.core.vectors import VectorIndex
 from tests.vertex.cloud_storage import FakeStorage, fake_storage
 from vertex.api.latest_model import LatestModel
 from vertex.models.logistic import Logistic
-from vertex.models.publish import model_files, publish
+from vertex.training.publish import model_files, publish
 
 FOLDER = "gs://shop-models/ranker"
 

@@ -19,9 +19,9 @@ from pipeline.core.vectors import VectorIndex
 from tests.vertex.cloud_storage import FakeStorage, fake_storage
 from vertex.models.folder import PRIOR_FOLDER, latest_model, latest_version, load_model, prior_model
 from vertex.models.logistic import Logistic
-from vertex.models.publish import model_files, publish
 from vertex.models.ranker import InvalidModel
 from vertex.training.prior import prior_files
+from vertex.training.publish import model_files, publish
 
 rng = np.random.default_rng(1)
 MATRIX = rng.normal(size=(50, len(FEATURE_NAMES))).astype(np.float32)
@@ -136,7 +136,7 @@ def test_a_model_that_wants_an_unknown_feature_is_refused_with_its_name(tmp_path
     names = ["recency", "shoe_size"]
     model = load_model(folder(tmp_path / "m", logistic(feature_names=names)))
     for refuses in (model.check_features, partial(model.score, MATRIX)):
-        with pytest.raises(InvalidModel, match=r"v1: expected known features, got shoe_size"):
+        with pytest.raises(InvalidModel, match=r"expected those of model v1; missing: shoe_size$"):
             refuses(FEATURE_NAMES)
 
 

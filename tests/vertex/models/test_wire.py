@@ -25,8 +25,11 @@ finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
 @given(arrays(np.float32, array_shapes(min_dims=2, max_dims=2, max_side=8), elements=finite))
-def test_a_matrix_comes_back_bit_for_bit(matrix: Matrix) -> None:
-    assert decode_matrix(encode_matrix(matrix)).tobytes() == matrix.tobytes()
+def test_a_matrix_comes_back_bit_for_bit_with_its_names(matrix: Matrix) -> None:
+    names = tuple(f"feature_{number * 7}" for number in range(matrix.shape[1]))
+    decoded = decode_matrix(encode_matrix(matrix, names))
+    assert decoded.matrix.tobytes() == matrix.tobytes()
+    assert decoded.names == names
 
 
 @given(arrays(np.float32, st.integers(0, 20), elements=probabilities))
@@ -42,8 +45,8 @@ def test_any_other_bytes_are_refused_and_never_crash(body: bytes) -> None:
 
 
 def test_the_request_is_laid_out_as_documented() -> None:
-    body = encode_matrix(np.array([[1.0, 2.0, 3.0]], np.float32))
-    assert body == b"FSM1" + struct.pack("<II3f", 1, 3, 1.0, 2.0, 3.0)
+    body = encode_matrix(np.array([[1.0, 2.0, 3.0]], np.float32), ["ab", "c", "d"])
+    assert body == b"FSM2" + struct.pack("<III8s3f", 1, 3, 8, b"ab\nc\nd\n\n", 1.0, 2.0, 3.0)
 
 
 def test_the_response_is_laid_out_as_documented() -> None:
@@ -51,25 +54,32 @@ def test_the_response_is_laid_out_as_documented() -> None:
 
 
 def test_no_rows_are_a_matrix_too() -> None:
-    assert decode_matrix(encode_matrix(np.zeros((0, 24), np.float32)), 24).shape == (0, 24)
+    decoded = decode_matrix(encode_matrix(np.zeros((0, 2), np.float32), ["a", "b"]))
+    assert (decoded.matrix.shape, decoded.names) == ((0, 2), ("a", "b"))
 
 
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b"", "body: expected at least 12 bytes, got 0"),
-        (b"FSP1" + bytes(8), "magic: expected b'FSM1', got b'FSP1'"),
+        (b"", "body: expected at least 16 bytes, got 0"),
+        (b"FSP1" + bytes(12), "magic: expected b'FSM2', got b'FSP1'"),
         (
-            b"FSM1" + struct.pack("<II", 1, 2) + bytes(4),
-            "body: expected 20 bytes for 1 x 2 values, got 16",
+            b"FSM2" + struct.pack("<III4s", 1, 2, 4, b"a\nb\n") + bytes(4),
+            "body: expected 28 bytes for 1 x 2 values, got 24",
         ),
         (
-            b"FSM1" + struct.pack("<II", 1, 2) + bytes(12),
-            "body: expected 20 bytes for 1 x 2 values, got 24",
+            b"FSM2" + struct.pack("<III4s", 1, 2, 4, b"a\nb\n") + bytes(12),
+            "body: expected 28 bytes for 1 x 2 values, got 32",
         ),
-        (b"FSM1" + struct.pack("<II", 0, 0), "d: expected at least 1 column, got 0"),
+        (b"FSM2" + struct.pack("<III", 0, 0, 0), "d: expected at least 1 column, got 0"),
         (
-            b"FSM1" + struct.pack("<IIf", 1, 1, float("nan")),
+            b"FSM2" + struct.pack("<III4s", 0, 2, 4, b"abc\n"),
+            "names: expected 2, one a column, got 1",
+        ),
+        (b"FSM2" + struct.pack("<III4s", 0, 1, 4, b"a\xff\n\n"), "names: expected UTF-8, got "),
+        (b"FSM2" + struct.pack("<III", 0, 1, 16_388), "names: expected at most 16384 bytes"),
+        (
+            b"FSM2" + struct.pack("<III4sf", 1, 1, 4, b"abc\n", float("nan")),
             "matrix: expected finite numbers, got 1 that are",
         ),
         (bytes(MAX_BODY_BYTES + 1), f"body: expected at most {MAX_BODY_BYTES} bytes"),
@@ -81,9 +91,9 @@ def test_a_wrong_request_says_what_is_wrong(body: bytes, message: str) -> None:
     assert str(refused.value).startswith(message)
 
 
-def test_a_matrix_of_other_width_is_refused() -> None:
-    with pytest.raises(InvalidBody, match="d: expected 24 columns, got 2"):
-        decode_matrix(encode_matrix(np.zeros((1, 2), np.float32)), 24)
+def test_a_matrix_whose_columns_are_not_all_named_is_never_sent() -> None:
+    with pytest.raises(InvalidBody, match="names: expected 2, one a column, got 1"):
+        encode_matrix(np.zeros((1, 2), np.float32), ["a"])
 
 
 def test_an_answer_for_other_rows_is_refused() -> None:
@@ -93,7 +103,7 @@ def test_an_answer_for_other_rows_is_refused() -> None:
 
 def test_what_is_not_finite_is_never_sent() -> None:
     with pytest.raises(InvalidBody, match="finite"):
-        encode_matrix(np.array([[np.inf]], np.float32))
+        encode_matrix(np.array([[np.inf]], np.float32), ["a"])
 
 
 @pytest.mark.parametrize("number", [-1e-6, 1.000001, 2.0, np.nan, np.inf, -np.inf])
@@ -107,4 +117,4 @@ def test_what_is_no_probability_is_neither_sent_nor_taken(number: float) -> None
 
 def test_a_matrix_too_large_for_an_endpoint_is_never_sent() -> None:
     with pytest.raises(InvalidBody, match="at most"):
-        encode_matrix(np.zeros((MAX_BODY_BYTES // 4, 1), np.float32))
+        encode_matrix(np.zeros((MAX_BODY_BYTES // 4, 1), np.float32), ["a"])

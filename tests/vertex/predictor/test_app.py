@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -23,11 +24,11 @@ from pipeline.core.vectors import VectorIndex
 from pipeline.runtime.bodies import Bodies
 from tests.stack.ports import free_ports
 from vertex.models.logistic import Logistic
-from vertex.models.publish import model_files, publish
 from vertex.models.wire import MAX_BODY_BYTES, decode_predictions, encode_matrix
 from vertex.predictor.app import make_app
 from vertex.predictor.config import Config
 from vertex.training.prior import PRIOR
+from vertex.training.publish import model_files, publish
 
 D = len(FEATURE_NAMES)
 MATRIX = np.random.default_rng(1).normal(size=(5, D)).astype(np.float32)
@@ -56,7 +57,9 @@ def publish_version(directory: Path, version: str, bias: float = 0.0) -> None:
 
 
 async def answered_by(client: httpx.AsyncClient) -> str:
-    answer = await client.post("/predict", content=encode_matrix(MATRIX), headers=BINARY)
+    answer = await client.post(
+        "/predict", content=encode_matrix(MATRIX, FEATURE_NAMES), headers=BINARY
+    )
     return str(answer.headers.get("x-freshet-model-version"))
 
 
@@ -72,7 +75,9 @@ async def eventually_answered_by(client: httpx.AsyncClient, version: str) -> Non
 @pytest.mark.parametrize("path", ["/predict", f"{ENDPOINT}:rawPredict"])
 async def test_a_binary_body_gets_a_binary_answer(path: str) -> None:
     async with predictor() as client:
-        answer = await client.post(path, content=encode_matrix(MATRIX), headers=BINARY)
+        answer = await client.post(
+            path, content=encode_matrix(MATRIX, FEATURE_NAMES), headers=BINARY
+        )
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/octet-stream"
     assert answer.headers["x-freshet-model-version"] == "prior"
@@ -146,11 +151,42 @@ async def test_a_wrong_request_is_refused_as_vertex_does(body: bytes, message: s
 
 async def test_a_wrong_binary_body_is_refused_in_words() -> None:
     async with predictor() as client:
-        answer = await client.post(
-            "/predict", content=encode_matrix(np.zeros((1, 3), np.float32)), headers=BINARY
-        )
+        answer = await client.post("/predict", content=b"FSM1" + bytes(12), headers=BINARY)
     assert answer.status_code == 400
-    assert answer.json()["error"]["message"] == f"d: expected {D} columns, got 3"
+    assert answer.json()["error"]["message"] == "magic: expected b'FSM2', got b'FSM1'"
+
+
+async def test_a_binary_body_without_a_feature_of_the_model_is_refused_with_its_name() -> None:
+    body = encode_matrix(MATRIX[:, 1:], FEATURE_NAMES[1:])
+    async with predictor() as client:
+        answer = await client.post("/predict", content=body, headers=BINARY)
+    message = "features: expected those of model prior; missing: position"
+    assert (answer.status_code, answer.json()["error"]["message"]) == (400, message)
+
+
+@pytest.mark.parametrize("kind", ["binary", "rows", "objects"])
+async def test_a_model_of_other_features_takes_its_own_by_name(tmp_path: Path, kind: str) -> None:
+    """Older than the client, or newer: neither knows of the other more than the names."""
+    model = Logistic(("seen", "recency"), {"seen": 1.0, "recency": 0.5}, 0.0)
+    manifest = {"kind": model.kind, "feature_names": list(model.feature_names)}
+    publish(str(tmp_path), "v1", model_files(manifest, model, VectorIndex.empty()))
+    matrix = np.array([[2.0, 7.0, -1.0]], np.float32)  # recency, another, seen
+    requests: dict[str, dict[str, Any]] = {
+        "binary": {
+            "content": encode_matrix(matrix, ["recency", "another", "seen"]),
+            "headers": BINARY,
+        },
+        "rows": {"json": {"instances": [[-1.0, 2.0]]}},
+        "objects": {"json": {"instances": [{"recency": 2.0, "another": 7.0, "seen": -1.0}]}},
+    }
+    async with predictor(Config(model_dir=str(tmp_path))) as client:
+        answer = await client.post("/predict", **requests[kind])
+    assert answer.status_code == 200, answer.text
+    if kind == "binary":
+        [predicted] = decode_predictions(answer.content, 1)
+    else:
+        [predicted] = answer.json()["predictions"]
+    assert predicted == pytest.approx(0.5)  # 1.0 * -1 + 0.5 * 2 = 0
 
 
 async def test_a_body_over_the_limit_is_not_read_to_its_end() -> None:
@@ -247,7 +283,9 @@ async def test_on_vertex_the_artifact_folder_is_served_on_the_routes_it_names(
     assert (config.host, config.port) == ("0.0.0.0", 9999)
     async with predictor(config) as client:
         assert (await client.get("/health-of/7")).json()["model_version"] == "v7"
-        answer = await client.post("/predict-by/7", content=encode_matrix(MATRIX), headers=BINARY)
+        answer = await client.post(
+            "/predict-by/7", content=encode_matrix(MATRIX, FEATURE_NAMES), headers=BINARY
+        )
         assert decode_predictions(answer.content, 5).tolist() == [0.5] * 5
 
 

@@ -44,10 +44,10 @@ from vertex.models import item2vec
 from vertex.models.boosted_trees import MONOTONE
 from vertex.models.folder import latest_model
 from vertex.models.logistic import Logistic
-from vertex.models.publish import model_files, publish
 from vertex.training import __main__ as command
 from vertex.training.config import Config
 from vertex.training.prior import PRIOR
+from vertex.training.publish import model_files, publish
 from vertex.training.train import Trained, train
 
 NOW = datetime(2025, 3, 5, tzinfo=UTC)

@@ -27,7 +27,7 @@ from vertex.api.ranking import Prediction, Ranker
 from vertex.api.timing import Stopwatch
 from vertex.data.examples import VectorsFrom, examples
 from vertex.data.replay import in_order
-from vertex.data.slates import Slate
+from vertex.data.slates import LoggedSlate
 from vertex.models.folder import prior_model
 
 START = datetime(2025, 3, 1, tzinfo=UTC)
@@ -208,7 +208,7 @@ async def served(question: Event, past: Sequence[Event]) -> tuple[tuple[str, ...
 
 def logged(question: Event, past: Sequence[Event], items: tuple[str, ...]) -> Matrix:
     """The matrix that training logs for the same question."""
-    slate = Slate(question.time_ms, question, items, None, frozenset())
+    slate = LoggedSlate(question.time_ms, question, items, None, frozenset())
     return examples([*past, question], [slate], CATALOG, [VectorsFrom(0, vectors())]).matrix
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.core.catalog import Item, department
 from pipeline.core.profile import UserProfile
-from vertex.api.candidates import top_categories
+from vertex.candidates import top_categories
 
 
 @dataclass(frozen=True, slots=True)

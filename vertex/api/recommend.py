@@ -26,7 +26,6 @@ from pipeline.core.profile import UserProfile
 from pipeline.store import GLOBAL_SCOPE, STUB_SCOPE, category_scope
 from vertex.api.banner import Banner, banner_of_slate, choose_banner
 from vertex.api.breaker import Unavailable
-from vertex.api.candidates import MAX_CANDIDATES, Candidate, Situation, gather, top_categories
 from vertex.api.config import Config
 from vertex.api.contract import Request
 from vertex.api.items import ItemCache, Ranked, TrendingCache
@@ -34,6 +33,7 @@ from vertex.api.ranking import PARTS, Ranker, score_parts
 from vertex.api.tally import Tally
 from vertex.api.timing import Stopwatch
 from vertex.api.visitor import Visitor, Visitors
+from vertex.candidates import MAX_CANDIDATES, Candidate, Situation, gather, top_categories
 from vertex.models.folder import Model
 
 log = logging.getLogger(__name__)

@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 
 from pipeline.core.catalog import Item
 from pipeline.core.events import Event
-from pipeline.core.features.candidates import Context, Matrix, Vector
+from pipeline.core.features.candidates import Context, Matrix
 from pipeline.core.features.matrix import feature_matrix
 from pipeline.core.features.ranking import FEATURE_NAMES
-from vertex.data.negatives import Candidates, choice
+from pipeline.core.vectors import VectorIndex
+from vertex.data.negatives import Offers, choice
 from vertex.data.progress import Say, told
 from vertex.data.replay import World
-from vertex.data.slates import Slate
+from vertex.data.slates import LoggedSlate
 
 IMPRESSIONS, VIEWS = "impressions", "views"
 # The newest are kept: enough to learn from, and a bound on time and memory.
@@ -37,7 +38,7 @@ class VectorsFrom:
     it."""
 
     time_ms: int
-    vectors: Mapping[str, Vector]
+    vectors: VectorIndex
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Dataset:
 
 def examples(
     events: Sequence[Event],
-    slates: Sequence[Slate],
+    slates: Sequence[LoggedSlate],
     catalog: Mapping[str, Item],
     vectors: Sequence[VectorsFrom] = (),
     seed: int = 0,
@@ -107,10 +108,10 @@ def examples(
     )
 
 
-def vectors_at(vectors: Sequence[VectorsFrom], time_ms: int) -> Mapping[str, Vector]:
+def vectors_at(vectors: Sequence[VectorsFrom], time_ms: int) -> VectorIndex:
     """The vectors of the last entry that may be used at `time_ms`; none before the first."""
     usable = [entry.vectors for entry in vectors if entry.time_ms <= time_ms]
-    return usable[-1] if usable else {}
+    return usable[-1] if usable else VectorIndex.empty()
 
 
 class Log:
@@ -121,7 +122,7 @@ class Log:
         self._events = events
         self._times_ms = [event.time_ms for event in events]
         self._next = 0
-        self._candidates = Candidates(self.world)
+        self._offers = Offers(self.world)
 
     def forward(self, time_ms: int) -> None:
         """Fold every event before `time_ms`, and none at it."""
@@ -129,10 +130,10 @@ class Log:
         for event in self._events[self._next : until]:
             self.world.add(event)
             if event.product_id is not None:
-                self._candidates.add(event, self.world.item(event.product_id))
+                self._offers.add(event, self.world.item(event.product_id))
         self._next = max(self._next, until)
 
-    def matrix(self, slate: Slate, items: Sequence[str], vectors: Mapping[str, Vector]) -> Matrix:
+    def matrix(self, slate: LoggedSlate, items: Sequence[str], vectors: VectorIndex) -> Matrix:
         """The features of the items for the slate's visitor at its time, `(len(items), d)`."""
         profile = self.world.profile(slate.asked_by)
         context = Context(
@@ -145,14 +146,14 @@ class Log:
         return feature_matrix(profile, self.world.rows(items), context, slate.time_ms)
 
     def choice(
-        self, slate: Slate, vectors: Mapping[str, Vector], rng: random.Random
+        self, slate: LoggedSlate, vectors: VectorIndex, rng: random.Random
     ) -> list[str] | None:
         """The viewed item among others that could have been offered; None when it could not have
         been.
         """
         (viewed,) = slate.clicked
         profile = self.world.profile(slate.asked_by)
-        return choice(viewed, self._candidates.at(profile, vectors, slate.time_ms), rng)
+        return choice(viewed, self._offers.at(profile, vectors, slate.time_ms), rng)
 
 
 def _dataset(

@@ -11,7 +11,7 @@ CLICKED = frozenset({"click", "view_product"})
 
 
 @dataclass(frozen=True, slots=True)
-class Slate:
+class LoggedSlate:
     """One question to the ranker: who asked (any event of theirs), when, what was shown, what was
     clicked.
     """
@@ -23,7 +23,7 @@ class Slate:
     clicked: frozenset[str]
 
 
-def logged_slates(events: Sequence[Event]) -> list[Slate]:
+def logged_slates(events: Sequence[Event]) -> list[LoggedSlate]:
     """The slates that impressions report, in order of time.
 
     All items of one `request_id` are one slate. It counts as asked for at the first event that
@@ -49,7 +49,7 @@ def logged_slates(events: Sequence[Event]) -> list[Slate]:
     return sorted(slates, key=lambda slate: (slate.time_ms, slate.asked_by.event_id))
 
 
-def viewed_slates(events: Sequence[Event]) -> list[Slate]:
+def viewed_slates(events: Sequence[Event]) -> list[LoggedSlate]:
     """One slate for each view that is not its session's first, without items yet: `examples` draws
     those.
     """
@@ -64,17 +64,19 @@ def viewed_slates(events: Sequence[Event]) -> list[Slate]:
             event.session_id,
         )
         if session in started:
-            slates.append(Slate(event.time_ms, event, (), None, frozenset({event.product_id})))
+            slates.append(
+                LoggedSlate(event.time_ms, event, (), None, frozenset({event.product_id}))
+            )
         started.add(session)
     return slates
 
 
-def _slate(impressions: Sequence[Event], asked_ms: int, clicked: set[str]) -> Slate:
+def _slate(impressions: Sequence[Event], asked_ms: int, clicked: set[str]) -> LoggedSlate:
     by_item: dict[str, Event] = {}
     for event in impressions:
         by_item.setdefault(event.product_id or "", event)
     shown = sorted(by_item.values(), key=lambda event: (event.number("position"), event.event_id))
-    return Slate(
+    return LoggedSlate(
         asked_ms,
         impressions[0],
         tuple(event.product_id or "" for event in shown),

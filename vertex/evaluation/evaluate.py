@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pipeline.core.features.ranking import COLUMN
 from vertex.data.examples import Dataset
 from vertex.evaluation.metrics import auc, calibration_error, log_loss, mean_ndcg
-from vertex.models.ranker import Matrix
+from vertex.models.click_model import Matrix
 
 Score = Callable[[Matrix], NDArray[np.float32]]
 Metrics = dict[str, float]

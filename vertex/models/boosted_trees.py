@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from vertex.models.logistic import Logistic
-from vertex.models.ranker import (
+from vertex.models.click_model import (
     Examples,
     Files,
     InvalidModel,
@@ -25,6 +24,7 @@ from vertex.models.ranker import (
     probabilities,
     read_text,
 )
+from vertex.models.logistic import Logistic
 
 # LightGBM is imported only where trees are fitted or served: it costs half a second and 50 MB.
 if TYPE_CHECKING:

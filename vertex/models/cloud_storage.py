@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from vertex.models.ranker import Files, InvalidModel
+from vertex.models.click_model import Files, InvalidModel
 
 SCHEME = "gs://"
 MANIFEST = "manifest.json"

@@ -24,22 +24,22 @@ import numpy as np
 from pipeline.core.vectors import VectorIndex
 from vertex.models import item2vec
 from vertex.models.boosted_trees import BoostedTrees
-from vertex.models.cloud_storage import MANIFEST, is_remote, local_copy, read_object
-from vertex.models.logistic import Logistic
-from vertex.models.ranker import (
+from vertex.models.click_model import (
+    ClickModel,
     InvalidModel,
     Matrix,
     Probabilities,
-    Ranker,
     read_json,
     read_text,
 )
+from vertex.models.cloud_storage import MANIFEST, is_remote, local_copy, read_object
+from vertex.models.logistic import Logistic
 
 LATEST = "LATEST"
 PRIOR_FOLDER = Path(__file__).parent / "prior"
 
 # Kind in the manifest -> the class that reads such a model.
-RANKERS: dict[str, type[Ranker]] = {
+RANKERS: dict[str, type[ClickModel]] = {
     BoostedTrees.kind: BoostedTrees,
     Logistic.kind: Logistic,
 }
@@ -50,7 +50,7 @@ class Model:
     """A ranker, and the item vectors that it was trained with."""
 
     version: str
-    ranker: Ranker
+    ranker: ClickModel
     vectors: VectorIndex
     manifest: Mapping[str, Any]
 
@@ -156,7 +156,7 @@ def prior_model() -> Model:
     return load_model(PRIOR_FOLDER)
 
 
-def _ranker_class(folder: Path, manifest: Mapping[str, Any]) -> type[Ranker]:
+def _ranker_class(folder: Path, manifest: Mapping[str, Any]) -> type[ClickModel]:
     kind = str(manifest.get("kind"))
     if kind not in RANKERS:
         raise InvalidModel(

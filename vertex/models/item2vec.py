@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.core.vectors import VectorIndex
-from vertex.models.ranker import Files, InvalidModel, read_json
+from vertex.models.click_model import Files, InvalidModel, read_json
 
 VECTORS, VECTOR_IDS = "vectors.npy", "vector_ids.json"
 

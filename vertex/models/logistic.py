@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from vertex.models.ranker import (
+from vertex.models.click_model import (
     Examples,
     Files,
     InvalidModel,

@@ -20,8 +20,8 @@ from starlette.routing import Route
 
 from pipeline.core.events import TooMuch
 from pipeline.runtime.bodies import Bodies, BodyRefused
+from vertex.models.click_model import InvalidModel
 from vertex.models.folder import Model
-from vertex.models.ranker import InvalidModel
 from vertex.models.wire import (
     CONTENT_TYPE,
     MAX_BODY_BYTES,

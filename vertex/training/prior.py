@@ -9,10 +9,10 @@ import json
 from pathlib import Path
 
 from pipeline.core.features.ranking import FEATURE_NAMES, PRIOR_BIAS, PRIOR_WEIGHTS
+from vertex.models.click_model import Files
 from vertex.models.cloud_storage import MANIFEST
 from vertex.models.folder import PRIOR_FOLDER
 from vertex.models.logistic import Logistic
-from vertex.models.ranker import Files
 
 PRIOR = Logistic(FEATURE_NAMES, PRIOR_WEIGHTS, PRIOR_BIAS)
 

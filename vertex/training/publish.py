@@ -12,12 +12,12 @@ from typing import Any
 
 from pipeline.core.vectors import VectorIndex
 from vertex.models import item2vec
+from vertex.models.click_model import ClickModel, Files
 from vertex.models.cloud_storage import MANIFEST, is_remote, write_new_folder, write_object
 from vertex.models.folder import LATEST
-from vertex.models.ranker import Files, Ranker
 
 
-def model_files(manifest: Mapping[str, Any], ranker: Ranker, vectors: VectorIndex) -> Files:
+def model_files(manifest: Mapping[str, Any], ranker: ClickModel, vectors: VectorIndex) -> Files:
     """The files of a model folder by name. The manifest comes last: where it is, all is."""
     return {
         **ranker.save(),

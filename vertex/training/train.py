@@ -16,13 +16,13 @@ from vertex.data.examples import MAX_SLATES, Dataset, VectorsFrom, examples
 from vertex.data.progress import Say, told
 from vertex.data.replay import in_order
 from vertex.data.sequences import session_items
-from vertex.data.slates import Slate, logged_slates, viewed_slates
+from vertex.data.slates import LoggedSlate, logged_slates, viewed_slates
 from vertex.data.splits import MIN_CLICKED, Split, split
 from vertex.evaluation.evaluate import Metrics, evaluate
 from vertex.evaluation.gate import may_replace
 from vertex.models import item2vec
 from vertex.models.boosted_trees import BoostedTrees
-from vertex.models.ranker import Files, Ranker
+from vertex.models.click_model import ClickModel, Files
 from vertex.training.prior import PRIOR
 from vertex.training.publish import model_files
 
@@ -46,7 +46,7 @@ class Learnt:
     and prior that chose it on the latest slates.
     """
 
-    ranker: Ranker
+    ranker: ClickModel
     trees: int
     metrics: dict[str, Metrics]
 
@@ -117,7 +117,7 @@ def learn(data: Dataset, parts: Split, seed: int, say: Say) -> Learnt:
     return Learnt(PRIOR.fit(data), 0, metrics)
 
 
-def _slates(log: Sequence[Event]) -> list[Slate]:
+def _slates(log: Sequence[Event]) -> list[LoggedSlate]:
     """Logged slates where enough were clicked; else views, the only other sign of what visitors
     wanted.
     """

@@ -17,9 +17,9 @@ from pipeline.core.features.matrix import prior_ctr
 from pipeline.core.features.ranking import COLUMN, FEATURE_NAMES
 from pipeline.core.vectors import VectorIndex
 from tests.vertex.cloud_storage import FakeStorage, fake_storage
+from vertex.models.click_model import InvalidModel
 from vertex.models.folder import PRIOR_FOLDER, latest_model, latest_version, load_model, prior_model
 from vertex.models.logistic import Logistic
-from vertex.models.ranker import InvalidModel
 from vertex.training.prior import prior_files
 from vertex.training.publish import model_files, publish
 

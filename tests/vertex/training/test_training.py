@@ -31,8 +31,9 @@ from pipeline.store import Store, item_write
 from tests.stack.bootstrap import bigquery_client
 from tests.vertex import planted
 from tests.vertex.planted import event
+from vertex.candidates import SOURCES
 from vertex.data.examples import IMPRESSIONS, VIEWS, Dataset, VectorsFrom, examples, vectors_at
-from vertex.data.negatives import Candidates, choice
+from vertex.data.negatives import Offers, choice
 from vertex.data.replay import World, in_order
 from vertex.data.sequences import session_items
 from vertex.data.slates import logged_slates, viewed_slates
@@ -212,9 +213,10 @@ def test_a_click_in_the_slates_past_does_change_its_features(log: list[Event]) -
 
 
 def test_a_slate_is_described_with_the_newest_vectors_learnt_before_it() -> None:
-    early, late = {"p1": np.ones(2, np.float32)}, {"p2": np.ones(2, np.float32)}
+    unit = np.array([[1.0, 0.0]], np.float32)
+    early, late = VectorIndex(["p1"], unit), VectorIndex(["p2"], unit)
     schedule = [VectorsFrom(100, early), VectorsFrom(200, late)]
-    assert vectors_at(schedule, 99) == {}
+    assert len(vectors_at(schedule, 99)) == 0
     assert vectors_at(schedule, 100) is early
     assert vectors_at(schedule, 199) is early
     assert vectors_at(schedule, 10_000) is late
@@ -277,13 +279,20 @@ def test_beside_a_catalog_no_product_that_only_events_name_is_offered_as_trendin
     catalog: dict[str, Item],
 ) -> None:
     world = World(catalog)
-    candidates = Candidates(world)
+    offers = Offers(world)
     for number, name in enumerate(["known", *["made-up"] * 9]):
         viewed = event("view_product", number, product_id=name)
         world.add(viewed)
-        candidates.add(viewed, world.item(name))
-    offered = candidates.at(UserProfile(), {}, viewed.time_ms)
+        offers.add(viewed, world.item(name))
+    offered = offers.at(UserProfile(), VectorIndex.empty(), viewed.time_ms)
     assert offered == (["known"] if catalog else ["made-up", "known"])
+
+
+def test_an_item_of_any_source_that_serves_could_have_been_offered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(SOURCES, "another", (lambda situation: ["found-by-another"], 1))
+    assert Offers(World({})).at(UserProfile(), VectorIndex.empty(), 0) == ["found-by-another"]
 
 
 def test_views_that_follow_another_in_their_session_are_questions() -> None:

@@ -1,7 +1,8 @@
 """Candidates: a few hundred items out of all, each with the source that found it first.
 
 A source is a function from the visitor's `Situation` to item ids, best first, and a line in
-`SOURCES`. Adding one takes just that.
+`SOURCES`. Adding one takes just that: the API serves with it, and training learns among what it
+finds.
 """
 
 from __future__ import annotations

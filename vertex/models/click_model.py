@@ -1,4 +1,4 @@
-"""The interface of a ranker: rows of features in, probabilities of a click out."""
+"""The interface of a click model: rows of features in, probabilities of a click out."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Examples(Protocol):
         """`(n,)`, 1 where the row was clicked, else 0."""
 
 
-class Ranker(Protocol):
+class ClickModel(Protocol):
     """A model of the probability of a click.
 
     It is told the names of its features, in the order of the columns, and computes none of them.

@@ -38,6 +38,14 @@ def event(name: str, at_ms: float, **fields: Any) -> Event:
     )
 
 
+def shown(request: str, at_ms: float, *items: str, **who: Any) -> list[Event]:
+    """Impressions of one slate, in this order."""
+    return [
+        event("impression", at_ms, product_id=name, request_id=request, position=position, **who)
+        for position, name in enumerate(items)
+    ]
+
+
 def clicks_on_cheap_things(
     visits: int = 260, slates: int = 4, shown: int = 6, seed: int = 1
 ) -> list[Event]:

@@ -1,0 +1,42 @@
+"""Negatives of a log of views: items that could have been offered."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from pipeline.core.catalog import Item
+from pipeline.core.profile import UserProfile
+from pipeline.core.vectors import VectorIndex
+from tests.vertex.planted import event
+from vertex.candidates import SOURCES
+from vertex.data.negatives import Offers, choice
+from vertex.data.replay import World
+
+
+@pytest.mark.parametrize("catalog", [{}, {"known": Item("known")}])
+def test_beside_a_catalog_no_product_that_only_events_name_is_offered_as_trending(
+    catalog: dict[str, Item],
+) -> None:
+    world = World(catalog)
+    offers = Offers(world)
+    for number, name in enumerate(["known", *["made-up"] * 9]):
+        viewed = event("view_product", number, product_id=name)
+        world.add(viewed)
+        offers.add(viewed, world.item(name))
+    offered = offers.at(UserProfile(), VectorIndex.empty(), viewed.time_ms)
+    assert offered == (["known"] if catalog else ["made-up", "known"])
+
+
+def test_an_item_of_any_source_that_serves_could_have_been_offered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(SOURCES, "another", (lambda situation: ["found-by-another"], 1))
+    assert Offers(World({})).at(UserProfile(), VectorIndex.empty(), 0) == ["found-by-another"]
+
+
+def test_a_view_of_what_could_not_have_been_offered_teaches_nothing() -> None:
+    assert choice("stranger", ["p1", "p2"], random.Random(0)) is None
+    assert choice("p1", ["p1"], random.Random(0)) is None
+    assert sorted(choice("p1", ["p1", "p2"], random.Random(0)) or []) == ["p1", "p2"]

@@ -7,7 +7,7 @@ far behind it and end as good (Ke et al., "LightGBM", NIPS 2017).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -100,7 +100,8 @@ class BoostedTrees:
 
         base = self.base.fit(learning)
         data = _data(learning, base)
-        valid_sets, callbacks = [], []
+        valid_sets: list[lightgbm.Dataset] = []
+        callbacks: list[Callable[..., Any]] = []
         if stopping is not None:
             valid_sets = [_data(stopping, base, data)]
             callbacks = [lightgbm.early_stopping(PATIENCE, verbose=False)]

@@ -29,8 +29,8 @@ from tests.simulator.evaluation import K, eligible, sample
 from tests.simulator.replay import wire_event
 from tests.simulator.report import table
 from vertex.api.config import Weights
-from vertex.api.items import Shelves, build_shelves
 from vertex.api.ranking import score_parts
+from vertex.api.shelves import Shelves, build_shelves
 from vertex.candidates import Situation, gather, top_categories
 from vertex.data.replay import World
 from vertex.models.logistic import Logistic

@@ -9,7 +9,7 @@ import numpy as np
 from pipeline.core.embedding import CONTEXT_DIM
 from pipeline.core.vectors import VectorIndex
 from tests.vertex.api.fakes import NOW_MS, event, item, row, visitor
-from vertex.api.items import build_contexts
+from vertex.api.shelves import build_contexts
 from vertex.candidates import SOURCES, Candidate, Situation, gather, top_categories
 
 EVERY = lambda item_id: True  # noqa: E731  # reads as what it means

@@ -33,12 +33,13 @@ from vertex.api.contract import (
     TooLarge,
     UnprovenUser,
     check_user,
+    moment_ms,
     parse_profile_request,
     parse_request,
     profile_keys,
 )
 from vertex.api.endpoint import Endpoint
-from vertex.api.items import ItemCache, TrendingCache
+from vertex.api.items import ItemCache
 from vertex.api.latest_model import LatestModel
 from vertex.api.ranking import Ranker
 from vertex.api.rates import Rates, Wait
@@ -46,6 +47,7 @@ from vertex.api.reader import Reader
 from vertex.api.recommend import Recommender
 from vertex.api.tally import Tally
 from vertex.api.timing import Stopwatch
+from vertex.api.trending import TrendingCache
 from vertex.api.visitor import Visitors, readable_time
 
 log = logging.getLogger(__name__)
@@ -67,11 +69,11 @@ class Api:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        endpoint = (
-            Endpoint(config.vertex_endpoint, config.vertex_host, config.vertex_deadline_s)
-            if config.vertex_endpoint
-            else None
-        )
+        endpoint = None
+        if config.vertex_endpoint:
+            endpoint = Endpoint(
+                config.vertex_endpoint, config.vertex_host, config.vertex_deadline_s
+            )
         self._model = LatestModel(config.model_dir)
         self._reader = Reader(
             lambda: AsyncStore(config.project, config.instance, config.item_ttl_days),
@@ -84,15 +86,15 @@ class Api:
         self._bodies = Bodies(MAX_BODY_BYTES)
         self._visitors = Visitors(self._reader, self._items, config.privacy)
         self._recommender = Recommender(
-            config,
-            self._visitors,
-            self._items,
-            self._trending,
-            self._ranker,
-            self._model,
-            now_ms,
-            Random(),
-            self._tally,
+            config=config,
+            visitors=self._visitors,
+            items=self._items,
+            trending=self._trending,
+            ranker=self._ranker,
+            model=self._model,
+            now=now_ms,
+            rng=Random(),
+            tally=self._tally,
         )
 
     @asynccontextmanager
@@ -155,7 +157,7 @@ class Api:
             )
         question = await self._profile_question(request)
         check_user(question, self._config.privacy.user_key)
-        at_ms = round(question.as_of.timestamp() * 1000) if question.as_of else now_ms()
+        at_ms = moment_ms(question.as_of, now_ms)
         fields = self._config.privacy.fields
         user_id, anonymous_id = (
             fields.apply_id(name, getattr(question, name)) for name in ("user_id", "anonymous_id")
@@ -281,10 +283,13 @@ class LimitsRates:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
-        counts = scope["type"] == "http" and scope["path"] != HEALTH
-        wait = self._rates.check(scope) if counts else None
-        answer = self._app if wait is None else _too_many(wait)
-        await answer(scope, receive, send)
+        wait = None
+        if scope["type"] == "http" and scope["path"] != HEALTH:
+            wait = self._rates.check(scope)
+        if wait is None:
+            await self._app(scope, receive, send)
+        else:
+            await _too_many(wait)(scope, receive, send)
 
 
 class AnswersFaults:
@@ -327,8 +332,9 @@ def _respond(content: Any, status: int = 200) -> Response:
 
 
 def _error(status: int, error: Exception) -> Response:
-    named = error if isinstance(error, InvalidRequest) else InvalidRequest("", str(error))
-    return _respond({"error": named.as_dict()}, status)
+    if not isinstance(error, InvalidRequest):
+        error = InvalidRequest("", str(error))
+    return _respond({"error": error.as_dict()}, status)
 
 
 def _refused_body(_: HttpRequest, error: Exception) -> Response:

@@ -42,16 +42,19 @@ def choose_banner(
     if profile.last_query and profile.last_query_at[0] >= profile.last_item_at[0]:
         return _search(profile.last_query, slate)
     names = top_categories(profile, 1)
-    return _category(names[0], slate, item_of) if names else WELCOME
+    if not names:
+        return WELCOME
+    return _category(names[0], slate, item_of)
 
 
 def banner_of_slate(slate: Sequence[str], item_of: Callable[[str], Item | None]) -> Banner:
     """The category of the best item that has one: it says nothing of the visitor that the slate
     does not.
     """
-    items = filter(None, map(item_of, slate))
-    category = next((item.category for item in items if item.category), "")
-    return _category(category, slate, item_of) if category else WELCOME
+    for item in filter(None, map(item_of, slate)):
+        if item.category:
+            return _category(item.category, slate, item_of)
+    return WELCOME
 
 
 def readable(category: str) -> str:
@@ -63,13 +66,15 @@ def _cart(cart: Sequence[Item], profile: UserProfile) -> Banner:
     """Titles stay out of the text: the banner may be seen by one who only knows the visitor's
     id."""
     newest = max(cart, key=lambda item: profile.cart[item.item_id])
-    text = (
-        "An item is waiting for you."
-        if len(cart) == 1
-        else f"{len(cart)} items are waiting for you."
-    )
+    text = "An item is waiting for you."
+    if len(cart) > 1:
+        text = f"{len(cart)} items are waiting for you."
     return Banner(
-        f"cart:{newest.item_id}", "Still in your cart", text, newest.category, newest.item_id
+        id=f"cart:{newest.item_id}",
+        headline="Still in your cart",
+        text=text,
+        category=newest.category,
+        product_id=newest.item_id,
     )
 
 
@@ -82,15 +87,15 @@ def _category(category: str, slate: Sequence[str], item_of: Callable[[str], Item
     items = [item for item in map(item_of, slate) if item is not None]
     exact = [item for item in items if item.category == category]
     near = [item for item in items if department(item.category) == department(category)]
-    best = next(iter([*exact, *near]), None)
     name = readable(category)
-    text = (
-        best.title if best is not None and best.title else f"New picks in {name}, chosen for you."
-    )
+    text, product_id = f"New picks in {name}, chosen for you.", ""
+    if near:
+        best = [*exact, *near][0]
+        text, product_id = best.title or text, best.item_id
     return Banner(
-        f"category:{category}",
-        f"More in {name}",
-        text,
-        category,
-        best.item_id if best is not None else "",
+        id=f"category:{category}",
+        headline=f"More in {name}",
+        text=text,
+        category=category,
+        product_id=product_id,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -85,6 +85,13 @@ class ProfileRequest(msgspec.Struct, frozen=True, kw_only=True):
         return profile_keys(self.user_id, self.anonymous_id)
 
 
+def moment_ms(as_of: datetime | None, now_ms: Callable[[], int]) -> int:
+    """The moment that a request is answered for, ms since the Unix epoch."""
+    if as_of is None:
+        return now_ms()
+    return round(as_of.timestamp() * 1000)
+
+
 def profile_keys(user_id: str | None, anonymous_id: str | None) -> list[str]:
     """`u#<user_id>`, `a#<anonymous_id>`: those that are given."""
     return [f"{kind}#{value}" for kind, value in (("u", user_id), ("a", anonymous_id)) if value]
@@ -101,7 +108,8 @@ def check_user(request: Request | ProfileRequest, key: bytes | None) -> None:
     try:
         check_user_token(key, request.user_id, request.user_token)
     except InvalidEvent as error:
-        raise UnprovenUser(401 if request.user_token is None else 403, error.reason) from None
+        status = 401 if request.user_token is None else 403
+        raise UnprovenUser(status, error.reason) from None
 
 
 def parse_request(body: bytes, allow_as_of: bool) -> Request:

@@ -10,28 +10,18 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from heapq import heappush, heappushpop, nlargest
+from heapq import heappush, heappushpop
 from itertools import islice
 from typing import Any
 
-import numpy as np
-
-from pipeline.core.embedding import CONTEXT_DIM
-from pipeline.core.items import IMPRESSION, ItemRow, RatePriors, fitted_priors
-from pipeline.core.vectors import VectorIndex
-from pipeline.store import GLOBAL_SCOPE, STUB_SCOPE, now_ms
+from pipeline.core.catalog import Item
+from pipeline.core.items import ItemRow
+from pipeline.store import now_ms
 from vertex.api.breaker import Unavailable
 from vertex.api.reader import Reads
+from vertex.api.shelves import Shelves, build_shelves
 
 log = logging.getLogger(__name__)
-
-# An item shown less often than this is new: exploration may give it a slot.
-NEW_IMPRESSIONS = 20
-# Of each shelf so many are kept: no visitor is shown more.
-SHELF = 300
-# Of so many items, those touched last, the context vectors are searched: 256 bytes each, and some
-# 0.1 ms a question for every 5,000 of them.
-MAX_CONTEXTS = 20_000
 
 # All items are read again now and then, and soon while there are none or more each time: the
 # catalog is being loaded.
@@ -46,12 +36,6 @@ REFRESH_BATCH = 40
 # kind may wait.
 LATER_SHARE = 10
 MAX_WANTED = 2_000
-# How old what is trending may be before it is read again, and before that is waited for.
-TRENDING_SOFT_S, TRENDING_HARD_S = 1.0, 10.0
-CATEGORY_SOFT_S = 3.0
-# After a read that failed, no request waits for the scope for so long.
-TRENDING_RETRY_S = 3.0
-MAX_SCOPES = 2_000
 # So many items that no catalog holds are kept: where there is a catalog, only for their neighbours.
 MAX_STUBS, MAX_STUBS_BESIDE_CATALOG = 20_000, 1_000
 # So many ids of items that do not exist are remembered, so that they are not asked for again and
@@ -59,68 +43,6 @@ MAX_STUBS, MAX_STUBS_BESIDE_CATALOG = 20_000, 1_000
 MAX_MISSING = 1_000
 
 _NEVER = float("-inf")
-
-# Item id -> score as a share of the best, best first.
-Ranked = dict[str, float]
-
-
-@dataclass(frozen=True)
-class Shelves:
-    """The items in stock in order: by decayed views, all and by category, and those that few have
-    seen.
-
-    `priors` are fitted to all items: what an item's rates are before it has data of its own.
-    `contexts` holds the unit vectors `(CONTEXT_DIM,)` of the items seen with those in stock, of the
-    newest `MAX_CONTEXTS`.
-    """
-
-    popular: list[str] = field(default_factory=list)
-    by_category: dict[str, list[str]] = field(default_factory=dict)
-    new: list[str] = field(default_factory=list)
-    new_by_category: dict[str, list[str]] = field(default_factory=dict)
-    priors: RatePriors = field(default_factory=RatePriors)
-    contexts: VectorIndex = field(default_factory=VectorIndex.empty)
-
-
-def build_shelves(rows: Iterable[ItemRow], at_ms: int) -> Shelves:
-    """Put the rows on shelves.
-
-    `at_ms` is the moment to which the views decay; it changes the numbers, not their order.
-    """
-    rows = list(rows)
-    shown = [row for row in rows if row.item.in_stock]
-    shown.sort(key=lambda row: (-row.stats.views(at_ms), row.item.item_id))
-    shelves = Shelves(priors=fitted_priors(rows), contexts=build_contexts(shown))
-    for row in shown:
-        _append(shelves.popular, row)
-        _append(shelves.by_category.setdefault(row.item.category, []), row)
-        if row.stats.counts.totals.get(IMPRESSION, 0) < NEW_IMPRESSIONS:
-            _append(shelves.new, row)
-            _append(shelves.new_by_category.setdefault(row.item.category, []), row)
-    return shelves
-
-
-def build_contexts(rows: Iterable[ItemRow], limit: int = MAX_CONTEXTS) -> VectorIndex:
-    """The directions of the rows' context vectors, of the `limit` touched last; items without one
-    stay out.
-    """
-    known = [row for row in rows if row.stats.context.values]
-    newest = nlargest(limit, known, key=lambda row: row.stats.newest_ms)
-    sums = np.frombuffer(b"".join(row.stats.context.values for row in newest)).reshape(
-        -1, CONTEXT_DIM
-    )
-    lengths = np.sqrt((sums * sums).sum(axis=1))
-    usable = lengths > 0  # a pair that was taken back leaves nothing
-    units = (sums[usable] / lengths[usable, None]).astype(np.float32)  # (n, CONTEXT_DIM)
-    return VectorIndex(
-        [row.item.item_id for row, is_usable in zip(newest, usable, strict=True) if is_usable],
-        units,
-    )
-
-
-def _append(shelf: list[str], row: ItemRow) -> None:
-    if len(shelf) < SHELF:
-        shelf.append(row.item.item_id)
 
 
 class ItemCache:
@@ -174,6 +96,13 @@ class ItemCache:
         """The row as last read, however old; None for an unknown item."""
         return self._rows.get(item_id) or self._stubs.get(item_id)
 
+    def item(self, item_id: str) -> Item | None:
+        """The item as last read, a stub where only events name it; None for an unknown one."""
+        row = self.get(item_id)
+        if row is None:
+            return None
+        return row.item
+
     def rows(self, ids: Iterable[str]) -> list[ItemRow]:
         """The rows of those that are known, in the order of `ids`."""
         return [row for row in map(self.get, ids) if row is not None]
@@ -185,7 +114,8 @@ class ItemCache:
         id is not noted.
         """
         for item_id in self._older(ids, max_age_s):
-            _note(self._wanted if self.get(item_id) is not None else self._wanted_later, item_id)
+            is_in_memory = self.get(item_id) is not None
+            _note(self._wanted if is_in_memory else self._wanted_later, item_id)
 
     async def ensure(self, ids: Sequence[str], soft_s: float, hard_s: float) -> None:
         """Wait for the rows that are missing or older than `hard_s`; want those older than
@@ -275,7 +205,8 @@ class ItemCache:
         before, began, pause_s = self._scanned(), self._clock(), RESCAN_GROWING_S
         try:
             await self.load()
-            pause_s = RESCAN_S if self._scanned() == before > 0 else RESCAN_GROWING_S
+            if self._scanned() == before > 0:
+                pause_s = RESCAN_S
         except Unavailable as error:
             log.warning("the catalog could not be read to its end: %s", error)
             raise
@@ -309,7 +240,8 @@ class ItemCache:
 
     @property
     def _max_stubs(self) -> int:
-        return min(MAX_STUBS_BESIDE_CATALOG if self.has_catalog else MAX_STUBS, self._max_items)
+        limit = MAX_STUBS_BESIDE_CATALOG if self.has_catalog else MAX_STUBS
+        return min(limit, self._max_items)
 
     def _full(self) -> dict[str, str]:
         """The rows that fill its place, and the sentence for the log."""
@@ -328,7 +260,9 @@ class ItemCache:
 
     def _scanned(self) -> int:
         """The number of items that the last whole scan found, stubs where there is no catalog."""
-        return self._in_table or (len(self._stubs) if self._in_table == 0 else 0)
+        if self._in_table == 0:
+            return len(self._stubs)
+        return self._in_table or 0
 
     def _report_full(self) -> None:
         for sentence in self._full().values():
@@ -397,81 +331,3 @@ async def _repeat(step: Callable[[], Awaitable[None]]) -> None:
 def _note(queue: dict[str, None], item_id: str) -> None:
     if len(queue) < MAX_WANTED:
         queue[item_id] = None
-
-
-@dataclass
-class _Scope:
-    """A scope as last read, and when: at all, and with success."""
-
-    ranked: Ranked = field(default_factory=dict)
-    tried_at: float = _NEVER
-    read_at: float = _NEVER
-
-
-class TrendingCache:
-    """Trending items of a scope, as fresh as the limits above say where it is asked for often.
-
-    Scores are shares of the scope's most popular item, in [0, 1]; decay moves all alike, so they
-    keep.
-    """
-
-    def __init__(self, reader: Reads, clock: Callable[[], float] = time.monotonic) -> None:
-        self._reader = reader
-        self._clock = clock
-        self._scopes: dict[str, _Scope] = {}  # longest untried first
-        self._reads: dict[str, asyncio.Task[None]] = {}
-
-    async def top(self, scopes: Sequence[str]) -> dict[str, Ranked]:
-        """Each scope's items, best first; waits only for what is unknown or older than
-        `TRENDING_HARD_S`.
-
-        Without Bigtable it is what was last known, or nothing; it is asked again after
-        `TRENDING_RETRY_S`.
-        """
-        now = self._clock()
-        waiting = []
-        for scope in scopes:
-            known = self._scopes.get(scope, _Scope())
-            age_s = now - known.read_at
-            if age_s > (
-                TRENDING_SOFT_S if scope in (GLOBAL_SCOPE, STUB_SCOPE) else CATEGORY_SOFT_S
-            ):
-                self._start(scope, now - known.tried_at)
-            if age_s > TRENDING_HARD_S and scope in self._reads:
-                waiting.append(self._reads[scope])
-        if waiting:
-            await asyncio.wait(waiting)
-        return {scope: self.known(scope) for scope in scopes}
-
-    def known(self, scope: str) -> Ranked:
-        """The scope's items as last read."""
-        return self._scopes[scope].ranked if scope in self._scopes else {}
-
-    def _start(self, scope: str, since_tried_s: float) -> None:
-        """Read the scope, unless that is going on or has failed a moment ago."""
-        failed = (
-            scope in self._scopes and self._scopes[scope].tried_at > self._scopes[scope].read_at
-        )
-        if scope in self._reads or (failed and since_tried_s < TRENDING_RETRY_S):
-            return
-        task = self._reads[scope] = asyncio.create_task(self._read(scope))
-        task.add_done_callback(lambda _: self._reads.pop(scope, None))
-
-    async def _read(self, scope: str) -> None:
-        known = self._scopes.get(scope, _Scope())
-        try:
-            trending = await self._reader.trending(scope)
-        except Unavailable as error:
-            log.debug("trending in %s stays as it is: %s", scope, error)
-            self._keep(scope, _Scope(known.ranked, self._clock(), known.read_at))
-            return
-        top = trending.top(trending.newest_ms, SHELF)
-        best = max((score for _, score in top), default=0.0) or 1.0
-        now = self._clock()
-        self._keep(scope, _Scope({item_id: score / best for item_id, score in top}, now, now))
-
-    def _keep(self, scope: str, found: _Scope) -> None:
-        self._scopes.pop(scope, None)
-        self._scopes[scope] = found
-        if len(self._scopes) > MAX_SCOPES:
-            del self._scopes[next(iter(self._scopes))]

@@ -9,7 +9,7 @@ import logging
 
 from pipeline.core.features.ranking import FEATURE_NAMES
 from vertex.models.cloud_storage import drop_copy, is_remote
-from vertex.models.folder import Model, latest_version, load_model, prior_model
+from vertex.models.folder import Model, latest_version, load_version, prior_model
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class LatestModel:
     def _load(self, version: str | None) -> None:
         if version is not None:
             self._copied.add(version)
-        model = load_model(f"{self._directory}/{version}") if version else prior_model()
+        model = load_version(self._directory, version)
         model.check_features(FEATURE_NAMES)
         self._model, self._loaded = model, version
         log.info("model loaded", extra={"model_version": self._model.version})

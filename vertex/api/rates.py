@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from pipeline.runtime.addresses import sender_of
-from pipeline.runtime.limits import buckets_of
+from pipeline.runtime.limits import TokenBuckets, buckets_of
 from vertex.api.config import Config
 
 KEY_HEADER = b"x-freshet-key"
@@ -44,15 +44,22 @@ class Rates:
             scope: ASGI's, of a request.
         """
         key = self._known_key(dict(scope["headers"]))
-        field, buckets = ("address", self._per_address) if key is None else ("key", self._per_key)
+        if key is not None:
+            return self._take("key", self._per_key, key)
+        return self._take("address", self._per_address, sender_of(scope))
+
+    def _take(self, field: str, buckets: TokenBuckets | None, sender: str) -> Wait | None:
         if buckets is None:
             return None
-        wait_s = buckets.take(sender_of(scope) if key is None else key, self._clock_s())
-        return Wait(field, math.ceil(wait_s)) if wait_s > 0.0 else None
+        wait_s = buckets.take(sender, self._clock_s())
+        if wait_s <= 0.0:
+            return None
+        return Wait(field, math.ceil(wait_s))
 
     def _known_key(self, headers: Mapping[bytes, bytes]) -> str | None:
         given = headers.get(KEY_HEADER)
         if given is None:
             return None
-        found = [key for key in self._keys if hmac.compare_digest(key, given)]
-        return found[0].decode() if found else None
+        # Each is compared, whichever fits: the time says nothing.
+        found = [key.decode() for key in self._keys if hmac.compare_digest(key, given)]
+        return next(iter(found), None)

@@ -15,9 +15,7 @@ from random import Random
 from typing import Any
 
 import msgspec
-import numpy as np
 
-from pipeline.core.catalog import Item
 from pipeline.core.features.candidates import RECENT_SEEDS, Context
 from pipeline.core.features.matrix import feature_matrix
 from pipeline.core.privacy.consent import resolve_consent
@@ -27,11 +25,14 @@ from pipeline.store import GLOBAL_SCOPE, STUB_SCOPE, category_scope
 from vertex.api.banner import Banner, banner_of_slate, choose_banner
 from vertex.api.breaker import Unavailable
 from vertex.api.config import Config
-from vertex.api.contract import Request
-from vertex.api.items import ItemCache, Ranked, TrendingCache
-from vertex.api.ranking import PARTS, Ranker, score_parts
+from vertex.api.contract import Request, moment_ms
+from vertex.api.items import ItemCache
+from vertex.api.policy import EXPLORE_SLOT, Exploration, explore
+from vertex.api.ranking import Ranker, score_parts
+from vertex.api.rerank import Shown, arrange, arrange_trending
 from vertex.api.tally import Tally
 from vertex.api.timing import Stopwatch
+from vertex.api.trending import Ranked, TrendingCache
 from vertex.api.visitor import Visitor, Visitors
 from vertex.candidates import MAX_CANDIDATES, Candidate, Situation, gather, top_categories
 from vertex.models.folder import Model
@@ -42,33 +43,6 @@ log = logging.getLogger(__name__)
 # older still.
 SEED_SOFT_S, SEED_HARD_S = 1.0, 5.0
 ITEM_SOFT_S, UNKNOWN_ITEM_SOFT_S = 15.0, 60.0
-# Exploration takes this slot: a new item is seen there, and a good one is not missed much.
-EXPLORE_SLOT = 5
-
-
-class Shown(msgspec.Struct):
-    """One item of a slate. `parts` are weighted terms, which sum to `score`."""
-
-    id: str
-    score: float
-    parts: dict[str, float]
-    source: str
-    position: int
-    propensity: float
-
-    def entry(self) -> Entry:
-        """The item without its reasons: scores, parts and sources follow from the visitor's
-        profile.
-        """
-        return Entry(self.id, self.position, self.propensity)
-
-
-class Entry(msgspec.Struct):
-    """One item of a slate, for a reader who may not see the profile."""
-
-    id: str
-    position: int
-    propensity: float
 
 
 @dataclass(frozen=True)
@@ -82,16 +56,6 @@ class Slate:
     model_version: str
     candidates: int
     fallback: str = ""
-
-
-@dataclass(frozen=True)
-class Exploration:
-    """Exploration of one slot: the new item drawn, if any, and the propensity of what is shown
-    there.
-    """
-
-    drawn: str | None = None
-    propensity: float = 1.0
 
 
 class Recommender:
@@ -138,7 +102,7 @@ class Recommender:
         `signal` is what the browser says for its visitor. One who denied personalization gets what
         everybody gets, and nothing is read or folded for it.
         """
-        now_ms = round(request.as_of.timestamp() * 1000) if request.as_of else self._now()
+        now_ms = moment_ms(request.as_of, self._now)
         request_id = uuid.uuid4().hex
         if self._may_personalize(request, signal):
             visitor = await self._visitors.find(request, now_ms, request_id, signal)
@@ -161,7 +125,9 @@ class Recommender:
             "events_withheld": visitor.withheld,
             "took_ms": round(watch.total_ms, 2),
         }
-        return answer | self._reasons(visitor, slate) if self._config.profile_view else answer
+        if self._config.profile_view:
+            answer |= self._reasons(visitor, slate)
+        return answer
 
     def _reasons(self, visitor: Visitor, slate: Slate) -> dict[str, Any]:
         """Grounds of the slate: key figures of the profile, and how each item was found and
@@ -179,8 +145,8 @@ class Recommender:
         ids = [shown.id for shown in slate.shown]
         is_proven = request.user_id is None or self._config.privacy.user_key is not None
         if is_proven or self._config.profile_view:
-            return choose_banner(visitor.profile, ids, self._item, visitor.now_ms)
-        return banner_of_slate(ids, self._item)
+            return choose_banner(visitor.profile, ids, self._items.item, visitor.now_ms)
+        return banner_of_slate(ids, self._items.item)
 
     def _may_personalize(self, request: Request, signal: Signal | None) -> bool:
         return resolve_consent(
@@ -195,7 +161,9 @@ class Recommender:
         if visitor.unread:
             return await self._popular(request, visitor.unread)
         slate = await self._personalized(request, visitor.profile, now_ms, watch)
-        return slate if slate.shown else await self._popular(request, "no candidates")
+        if not slate.shown:
+            return await self._popular(request, "no candidates")
+        return slate
 
     async def _personalized(
         self, request: Request, profile: UserProfile, now_ms: int, watch: Stopwatch
@@ -204,19 +172,21 @@ class Recommender:
         watch.lap("items")
         allowed = self._allowed(request, profile)
         candidates = gather(situation, allowed, MAX_CANDIDATES)
-        exploration = self._explore(profile, candidates, allowed, request.k, now_ms)
+        exploration = self._explore(profile, candidates, allowed, request.k)
         if exploration.drawn is not None:
-            candidates = [
-                *candidates[: MAX_CANDIDATES - 1],
-                Candidate(exploration.drawn, "explore"),
-            ]
+            drawn = Candidate(exploration.drawn, "explore")
+            candidates = [*candidates[: MAX_CANDIDATES - 1], drawn]
         ids = [candidate.item_id for candidate in candidates]
         self._items.want(ids, ITEM_SOFT_S)
         rows = self._items.rows(ids)
         watch.lap("candidates")
         priors = self._items.shelves.priors
         context = Context(
-            request.placement, request.product_id, situation.seeds, situation.vectors, priors=priors
+            placement=request.placement,
+            product_id=request.product_id,
+            seeds=situation.seeds,
+            vectors=situation.vectors,
+            priors=priors,
         )
         matrix = feature_matrix(profile, rows, context, now_ms)
         watch.lap("features")
@@ -240,11 +210,7 @@ class Recommender:
         trending = (await self._trending.top([scope]))[scope]
         allowed = self._sellable({*request.exclude, request.product_id})
         ids = filter(allowed, dict.fromkeys(chain(trending, self._items.shelves.popular)))
-        shown = []
-        for position, item_id in enumerate(islice(ids, request.k)):
-            score = round(trending.get(item_id, 0.0), 6)
-            parts = {**dict.fromkeys(PARTS, 0.0), "popularity": score}
-            shown.append(Shown(item_id, score, parts, "trending", position, 1.0))
+        shown = arrange_trending(list(islice(ids, request.k)), trending)
         return Slate(shown, "trending", self._model().version, len(shown), fallback)
 
     async def _situation(self, profile: UserProfile, now_ms: int) -> Situation:
@@ -319,7 +285,9 @@ class Recommender:
         """Read what is trending overall here: made-up products are ranked apart, so that they
         displace nothing.
         """
-        return STUB_SCOPE if self._shows_stubs() else GLOBAL_SCOPE
+        if self._shows_stubs():
+            return STUB_SCOPE
+        return GLOBAL_SCOPE
 
     def _shows_stubs(self) -> bool:
         return self._config.recommend_stubs or not self._items.has_catalog
@@ -328,60 +296,17 @@ class Recommender:
         self,
         profile: UserProfile,
         candidates: Sequence[Candidate],
-        allowed: Callable[[str], bool],
+        is_allowed: Callable[[str], bool],
         k: int,
-        now_ms: int,
     ) -> Exploration:
-        """With `explore_rate`, one new item that is no candidate, drawn evenly.
-
-        It is of the visitor's categories where one is new there, else any.
-        """
+        """Chance's choice for a slate of `k`: of the allowed items that are no candidates."""
         rate = self._config.explore_rate
         if rate <= 0.0 or min(k, len(candidates)) <= EXPLORE_SLOT:
             return Exploration()
-        shelves, taken = self._items.shelves, {candidate.item_id for candidate in candidates}
-        near = [shelves.new_by_category.get(name, []) for name in top_categories(profile)]
-        for shelf in (list(chain.from_iterable(near)), shelves.new):
-            pool = [item_id for item_id in shelf if item_id not in taken and allowed(item_id)]
-            if pool and self._random.random() < rate:
-                return Exploration(self._random.choice(pool), rate / len(pool))
-            if pool:
-                return Exploration(None, 1.0 - rate)
-        return Exploration()
+        taken = {candidate.item_id for candidate in candidates}
 
-    def _item(self, item_id: str) -> Item | None:
-        row = self._items.get(item_id)
-        return row.item if row is not None else None
+        def is_eligible(item_id: str) -> bool:
+            return item_id not in taken and is_allowed(item_id)
 
-
-def arrange(
-    candidates: Sequence[Candidate],
-    parts: np.ndarray[Any, np.dtype[np.float64]],
-    k: int,
-    exploration: Exploration,
-) -> list[Shown]:
-    """The best `k` in order of score (ties in the order found), the drawn item in its slot instead
-    of what was there.
-
-    Args:
-        candidates: `n` of them; the drawn item, if any, is the last.
-        parts: the terms of their scores `(n, 4)`.
-        k: how many to show.
-        exploration: what chance does. Every other slot is certain: propensity 1.
-    """
-    scores = parts.sum(axis=1)
-    last = len(candidates) - (exploration.drawn is not None)
-    order = [int(index) for index in np.argsort(-scores[:last], kind="stable")[:k]]
-    if exploration.drawn is not None:
-        order[EXPLORE_SLOT] = last
-    return [
-        Shown(
-            candidates[index].item_id,
-            round(float(scores[index]), 6),
-            dict(zip(PARTS, parts[index].tolist(), strict=True)),
-            candidates[index].source,
-            position,
-            exploration.propensity if position == EXPLORE_SLOT else 1.0,
-        )
-        for position, index in enumerate(order)
-    ]
+        categories = top_categories(profile)
+        return explore(self._items.shelves, categories, is_eligible, rate, self._random)

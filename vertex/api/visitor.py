@@ -118,7 +118,9 @@ class Visitors:
         fields = self._privacy.fields
         ids = {name: getattr(request, name) for name in ("user_id", "anonymous_id", "session_id")}
         stored = {name: fields.apply_id(name, value) for name, value in ids.items()}
-        return request if stored == ids else msgspec.structs.replace(request, **stored)
+        if stored == ids:
+            return request
+        return msgspec.structs.replace(request, **stored)
 
     def _fold_pending(
         self, visitor: Visitor, request: Request, now_ms: int, signal: Signal | None
@@ -145,9 +147,9 @@ class Visitors:
                 continue
             item = self._item(event.product_id)
             # A stub only repeats what some event said: the pipeline folds without it.
-            visitor.pending += visitor.profile.add(
-                event, item if item is not None and not item.stub else None
-            )
+            if item is not None and item.stub:
+                item = None
+            visitor.pending += visitor.profile.add(event, item)
 
     def _may_fold(self, raw: Any, request: Request, signal: Signal | None) -> bool:
         """True where the event's visitor agreed; it is then as the collector would have published
@@ -182,8 +184,9 @@ class Visitors:
         visitor.profile.add(view, self._item(product_id))
 
     def _item(self, item_id: str | None) -> Item | None:
-        row = self._items.get(item_id) if item_id is not None else None
-        return row.item if row is not None else None
+        if item_id is None:
+            return None
+        return self._items.item(item_id)
 
 
 def _with_ids(raw: dict[str, Any], ids: dict[str, str | None]) -> dict[str, Any]:
@@ -198,14 +201,19 @@ def describe_stored(profile: UserProfile | None) -> dict[str, Any]:
     """Key figures of a profile: whether there is one, how many events it holds, and the newest of
     them.
     """
+    if profile is None:
+        nothing = {"events_total": 0, "newest_event_time": None, "last_event_id": None}
+        return {"found": False, **nothing}
     return {
-        "found": profile is not None,
-        "events_total": profile.events_total if profile is not None else 0,
-        "newest_event_time": readable_time(profile.newest_ms) if profile is not None else None,
-        "last_event_id": profile.last_event[1] if profile is not None else None,
+        "found": True,
+        "events_total": profile.events_total,
+        "newest_event_time": readable_time(profile.newest_ms),
+        "last_event_id": profile.last_event[1],
     }
 
 
 def readable_time(time_ms: int) -> str | None:
     """RFC 3339, or None for never."""
-    return format_time(datetime.fromtimestamp(time_ms / 1000, UTC)) if time_ms else None
+    if not time_ms:
+        return None
+    return format_time(datetime.fromtimestamp(time_ms / 1000, UTC))

@@ -111,7 +111,9 @@ def examples(
 def vectors_at(vectors: Sequence[VectorsFrom], time_ms: int) -> VectorIndex:
     """The vectors of the last entry that may be used at `time_ms`; none before the first."""
     usable = [entry.vectors for entry in vectors if entry.time_ms <= time_ms]
-    return usable[-1] if usable else VectorIndex.empty()
+    if not usable:
+        return VectorIndex.empty()
+    return usable[-1]
 
 
 class Log:

@@ -79,10 +79,11 @@ class Model:
         """
         if matrix.ndim != 2 or matrix.shape[1] != len(names):
             raise InvalidModel(f"matrix: expected shape (n, {len(names)}), got {matrix.shape}")
-        columns = self._columns(names)
+        if tuple(names) != self.feature_names:
+            matrix = matrix[:, self._columns(names)]
         if len(matrix) == 0:
             return np.zeros(0, np.float32)
-        return self.ranker.score(matrix if columns is None else matrix[:, columns])
+        return self.ranker.score(matrix)
 
     def check_features(self, names: Sequence[str]) -> None:
         """Check that these columns suffice for `score`.
@@ -96,10 +97,8 @@ class Model:
                 f"features: expected those of model {self.version}; missing: {', '.join(missing)}"
             )
 
-    def _columns(self, names: Sequence[str]) -> list[int] | None:
-        """The places of the ranker's features among `names`; None where they are the same."""
-        if tuple(names) == self.feature_names:
-            return None
+    def _columns(self, names: Sequence[str]) -> list[int]:
+        """The places of the ranker's features among `names`."""
         self.check_features(names)
         places = {name: place for place, name in enumerate(names)}
         return [places[name] for name in self.feature_names]
@@ -147,8 +146,18 @@ def latest_model(directory: str | Path) -> Model:
     Raises:
         InvalidModel: when there is a `LATEST` but its model cannot be served.
     """
-    version = latest_version(directory)
-    return load_model(f"{directory}/{version}") if version is not None else prior_model()
+    return load_version(directory, latest_version(directory))
+
+
+def load_version(directory: str | Path, version: str | None) -> Model:
+    """The model of a version that `directory` holds; None: the shipped prior.
+
+    Raises:
+        InvalidModel: as `load_model`.
+    """
+    if version is None:
+        return prior_model()
+    return load_model(f"{directory}/{version}")
 
 
 def prior_model() -> Model:
@@ -181,4 +190,6 @@ def _read_latest(directory: str) -> str | None:
     if is_remote(directory):
         return read_object(directory, LATEST)
     path = Path(directory) / LATEST
-    return read_text(path) if path.exists() else None
+    if not path.exists():
+        return None
+    return read_text(path)

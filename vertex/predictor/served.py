@@ -55,10 +55,14 @@ class Served:
         directory = self._config.model_dir
         if self._config.storage_uri:
             return self._config.storage_uri
-        if directory and is_remote(directory) and self._source:
+        if directory is None:
+            return PRIOR
+        if is_remote(directory) and self._source:
             return self._source
-        version = latest_version(directory) if directory else None
-        return f"{directory}/{version}" if version else PRIOR
+        version = latest_version(directory)
+        if version is None:
+            return PRIOR
+        return f"{directory}/{version}"
 
     def _report(self, error: Exception) -> None:
         if str(error) != self._reported:
@@ -66,4 +70,6 @@ class Served:
         self._reported = str(error)
 
     def _left(self) -> str:
-        return f"{self.model.version} goes on serving" if self.model else "nothing to serve"
+        if self.model is None:
+            return "nothing to serve"
+        return f"{self.model.version} goes on serving"

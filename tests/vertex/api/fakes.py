@@ -18,10 +18,11 @@ from pipeline.core.profile import UserProfile
 from pipeline.store import GLOBAL_SCOPE, STUB_SCOPE
 from vertex.api.breaker import Unavailable
 from vertex.api.config import Config
-from vertex.api.items import ItemCache, TrendingCache
+from vertex.api.items import ItemCache
 from vertex.api.ranking import Prediction, Ranker
 from vertex.api.recommend import Recommender
 from vertex.api.tally import Tally
+from vertex.api.trending import TrendingCache
 from vertex.api.visitor import Visitors
 from vertex.models.folder import Model, prior_model
 
@@ -102,6 +103,16 @@ def trending_of(*ids: str) -> Trending:
         assert popularity is not None
         trending.rank(item_id, popularity)
     return trending
+
+
+class Clock:
+    """A clock that is set by hand, in seconds."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 class FakeReader:

@@ -5,14 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 
 from pipeline.core.catalog import Item
-from pipeline.core.decay import DAY_MS
-from pipeline.core.items import TOUCHED, ItemRow
-from pipeline.store import GLOBAL_SCOPE
-from tests.vertex.api.fakes import NOW_MS, FakeReader, event, item, row, trending_of
+from pipeline.core.items import ItemRow
+from tests.vertex.api.fakes import Clock, FakeReader, item, row
 from vertex.api.breaker import Unavailable
 from vertex.api.items import (
     MAX_MISSING,
@@ -21,20 +18,8 @@ from vertex.api.items import (
     REFRESH_S,
     RESCAN_GROWING_S,
     RESCAN_SHARE,
-    TRENDING_RETRY_S,
     ItemCache,
-    TrendingCache,
-    build_contexts,
-    build_shelves,
 )
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class TestItemCache:
@@ -357,107 +342,3 @@ class TestWanted:
 
         assert sizes[1:] == sizes[1:2] * 9
         assert sizes[-1] < 2 * 10 + 2 * MAX_MISSING + 2 * MAX_WANTED
-
-
-class TestShelves:
-    def test_items_stand_by_views_and_what_is_out_of_stock_does_not_stand_there(self) -> None:
-        rows = [row(item(0), 1), row(item(4), 3), row(item(8), 2), row(item(12, in_stock=False), 9)]
-
-        shelves = build_shelves(rows, NOW_MS)
-
-        assert shelves.by_category == {"c0": ["p4", "p8", "p0"]}
-        assert shelves.popular == ["p4", "p8", "p0"]
-
-    def test_an_item_is_new_until_enough_have_seen_it(self) -> None:
-        shelves = build_shelves(
-            [row(item(0), impressions=19), row(item(1), impressions=20)], NOW_MS
-        )
-
-        assert shelves.new == ["p0"]
-
-    def test_context_vectors_are_those_of_items_in_stock_that_have_company(self) -> None:
-        kept = row(item(0), neighbours=["p1", "p2"])
-        rows = [kept, row(item(1)), row(item(2, in_stock=False), neighbours=["p0"])]
-
-        contexts = build_shelves(rows, NOW_MS).contexts
-
-        direction = kept.stats.context.direction()
-        assert list(contexts) == ["p0"]
-        assert direction is not None and np.allclose(contexts["p0"], direction, atol=1e-6)
-
-    def test_a_pair_that_was_taken_back_leaves_no_context_vector(self) -> None:
-        alone = row(item(0), neighbours=["p1"])
-        alone.stats.link("p1", TOUCHED, -1.0, NOW_MS - 60_000)
-
-        assert list(build_shelves([alone], NOW_MS).contexts) == []
-
-    def test_of_very_many_items_those_touched_last_are_searched_by_context(self) -> None:
-        rows = [row(item(index), neighbours=["p1"]) for index in range(3)]
-        for age, each in enumerate(rows):
-            each.stats.newest_ms -= age
-
-        assert list(build_contexts(rows, limit=2)) == ["p0", "p1"]
-
-    def test_rates_are_fitted_as_of_the_newest_event_however_long_ago_that_was(self) -> None:
-        rows = [row(item(index), impressions=20) for index in range(20)]
-        for each in rows[::2]:
-            for number in range(8):
-                each.stats.add(event("click", each.item.item_id, 60, event_id=f"click-{number}"))
-
-        now, later = (
-            build_shelves(rows, at_ms).priors for at_ms in (NOW_MS, NOW_MS + 400 * DAY_MS)
-        )
-
-        assert now == later
-        assert now.ctr_of_all[0] / now.ctr_of_all[1] == pytest.approx(0.2, abs=0.01)
-
-
-class TestTrending:
-    def setup_method(self) -> None:
-        self.clock = Clock()
-        self.reader = FakeReader()
-        self.reader.scopes[GLOBAL_SCOPE] = trending_of("p1", "p2")
-        self.cache = TrendingCache(self.reader, self.clock)
-
-    async def top(self) -> list[str]:
-        return list((await self.cache.top([GLOBAL_SCOPE]))[GLOBAL_SCOPE])
-
-    async def test_scores_are_shares_of_the_most_popular(self) -> None:
-        assert (await self.cache.top([GLOBAL_SCOPE]))[GLOBAL_SCOPE] == {"p1": 1.0, "p2": 0.5}
-
-    async def test_within_a_second_nothing_is_read_again(self) -> None:
-        await self.top()
-        self.clock.now += 0.9
-        await self.top()
-
-        assert self.reader.read == [GLOBAL_SCOPE]
-
-    async def test_a_stale_answer_is_given_while_the_new_one_is_read(self) -> None:
-        await self.top()
-        self.reader.scopes[GLOBAL_SCOPE] = trending_of("p9")
-        self.clock.now += 2.0
-
-        assert await self.top() == ["p1", "p2"]
-        self.clock.now += 11.0
-        assert await self.top() == ["p9"]
-
-    async def test_a_scope_that_could_not_be_read_is_waited_for_again_only_after_some_seconds(
-        self,
-    ) -> None:
-        self.reader.is_up = False
-        assert await self.top() == []
-        self.reader.is_up = True
-
-        self.clock.now += TRENDING_RETRY_S - 0.1
-        assert await self.top() == []
-        assert self.reader.read == []
-        self.clock.now += 0.1
-        assert await self.top() == ["p1", "p2"]
-
-    async def test_without_bigtable_it_is_what_was_last_known_or_nothing(self) -> None:
-        await self.top()
-        self.reader.is_up = False
-        self.clock.now += 100.0
-
-        assert await self.top() == ["p1", "p2"]
-        assert await self.cache.top(["category#none"]) == {"category#none": {}}

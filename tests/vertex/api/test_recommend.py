@@ -39,7 +39,7 @@ from tests.vertex.api.fakes import (
 )
 from vertex.api.config import Weights
 from vertex.api.contract import Request
-from vertex.api.recommend import EXPLORE_SLOT
+from vertex.api.policy import EXPLORE_SLOT
 from vertex.api.timing import Stopwatch
 
 Answer = dict[str, Any]

@@ -44,6 +44,20 @@ def test_every_link_to_a_heading_leads_to_one(document: Path) -> None:
     assert [anchor for target, anchor in documents if anchor not in _anchors(target)] == []
 
 
+@pytest.mark.parametrize("folder", ["docs", "docs/decisions", "docs/protocols"])
+def test_the_index_of_a_folder_leads_to_each_of_its_pages(folder: str) -> None:
+    index = REPO / folder / "README.md"
+    named = {(index.parent / path).resolve() for path, _ in _links(index)}
+    assert set(index.parent.glob("*.md")) - named == {index}
+
+
+def test_the_readme_takes_two_screens_before_its_figures() -> None:
+    text = (REPO / "README.md").read_text(encoding="utf-8")
+    lines = text.partition("\n## Figures")[0].split("\n")
+    assert len(lines) <= 85
+    assert max(map(len, lines)) <= 100
+
+
 def _links(document: Path) -> list[tuple[str, str]]:
     """Path and anchor of each link within the repository."""
     text = _FENCED.sub("", document.read_text(encoding="utf-8"))

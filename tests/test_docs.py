@@ -1,4 +1,4 @@
-"""Every link between the documents leads to a file, and to a heading, that is there."""
+"""Links between the documents, and the files that they name, lead to what is there."""
 
 from __future__ import annotations
 
@@ -23,7 +23,12 @@ DOCUMENTS = sorted(
     )
     for path in (REPO / folder).glob("*.md")
 )
+OF_TODAY = [document for document in DOCUMENTS if document.name != "CHANGELOG.md"]
 _LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
+_FILE = re.compile(r"`((?:docs|functions|pipeline|sql|terraform|tests|vertex|web)/[\w./-]*)`")
+_MODULE = re.compile(r"-m ((?:functions|pipeline|sql|tests|vertex|web)(?:\.\w+)+)")
+MADE_LATER = ("terraform/terraform.tfstate", "web/sdk/dist/")
+"""What the documents name and a command makes."""
 _FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 
@@ -42,6 +47,19 @@ def test_every_link_to_a_heading_leads_to_one(document: Path) -> None:
     ]
     documents = [(target, anchor) for target, anchor in targets if target.suffix == ".md"]
     assert [anchor for target, anchor in documents if anchor not in _anchors(target)] == []
+
+
+@pytest.mark.parametrize("document", OF_TODAY, ids=lambda path: str(path.relative_to(REPO)))
+def test_every_file_and_command_that_a_document_names_is_there(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    files = [name for name in _FILE.findall(text) if not name.startswith(MADE_LATER)]
+    commands = [name.replace(".", "/") for name in _MODULE.findall(text)]
+    assert [name for name in files if not (REPO / name).exists()] == []
+    assert [
+        name
+        for name in commands
+        if not (REPO / f"{name}.py").exists() and not (REPO / name / "__main__.py").exists()
+    ] == []
 
 
 @pytest.mark.parametrize("folder", ["docs", "docs/decisions", "docs/protocols"])

@@ -6,6 +6,8 @@ SHELL := /bin/bash
 export PIP_NO_INPUT := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONUNBUFFERED := 1
+# The environments are made side by side; a recipe's own commands run one after the other.
+MAKEFLAGS += --jobs=2
 
 PYTHON := .venv/bin/python
 BIGQUERY_PYTHON := .venv-bigquery/bin/python
@@ -18,19 +20,22 @@ STACK := $(PYTHON) -m tests.stack
 ON_GOOGLE_CLOUD = env -u PUBSUB_EMULATOR_HOST -u BIGTABLE_EMULATOR_HOST -u BIGQUERY_EMULATOR_HOST GOOGLE_CLOUD_PROJECT="$(PROJECT)"
 INSTALLATION = $(if $(filter command,$(origin PROJECT)),$(ON_GOOGLE_CLOUD),$(STACK) exec --)
 # Every test, so many files of them at a time; those that measure time, or take both cores themselves, come last, alone.
+# Of these only the files are read that hold such a test.
 WORKERS := 2
-AT_ONCE = $(PYTHON) -m pytest --numprocesses $(WORKERS) --dist loadfile -m "not alone and not end_to_end"; most=$$?; \
-	$(PYTHON) -m pytest -m "alone or end_to_end"; rest=$$?; tested=$$(( most || rest ))
-# Runs a pip command quietly; shows the end of its log when it fails.
-QUIETLY = > build/setup.log 2>&1 || { tail -n 30 build/setup.log; echo "setup failed; the whole log is build/setup.log"; exit 1; }
+LAST := alone or end_to_end
+FILES_OF_LAST = $$(grep --recursive --files-with-matches --include='test_*.py' --extended-regexp 'mark\.(alone|end_to_end)' tests)
+AT_ONCE = $(PYTHON) -m pytest --numprocesses $(WORKERS) --dist loadfile -m "not ($(LAST))"; most=$$?; \
+	$(PYTHON) -m pytest -m "$(LAST)" $(FILES_OF_LAST); rest=$$?; tested=$$(( most || rest ))
+# Runs an installation quietly; shows the end of its log, one for each environment, when it fails.
+LOG = build/setup-$(subst /,-,$(patsubst .%,%,$(@D))).log
+QUIETLY = > $(LOG) 2>&1 || { tail -n 30 $(LOG); echo "setup failed; the whole log is $(LOG)"; exit 1; }
 
 .PHONY: help setup prerequisites up down status demo test check docs schemas sdk bench fuzz replay catalog train backfill parity dead-letters rewind constraints clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: prerequisites .venv/.installed .venv-bigquery/.installed ## Make both Python environments (quick the second time)
-	@$(PREREQUISITES) chromium
+setup: prerequisites .venv/.installed .venv-bigquery/.installed .venv/.chromium ## Make both Python environments (quick the second time)
 
 prerequisites:
 	@command -v python3 > /dev/null || { echo "setup: Python 3.11 is missing: apt-get install python3.11"; exit 1; }
@@ -44,6 +49,10 @@ prerequisites:
 		--editable '.[$(EXTRAS)]' --editable ./web/client $(QUIETLY)
 	@touch $@
 	@echo "setup: .venv is ready"
+
+# Done once there is a browser; until then each set-up says how to get one, and goes on.
+.venv/.chromium: .venv/.installed
+	@if $(PREREQUISITES) chromium; then touch $@; fi
 
 # local-bigquery asks for a DuckDB newer than the one its SQL is tested with, so that one goes in afterwards, alone.
 .venv-bigquery/.installed: constraints-bigquery.txt | prerequisites

@@ -5,8 +5,8 @@
     fresh       the same, with topics, subscriptions and Bigtable tables of names nobody else uses
     warehouse   the same as `fresh`, with the session's one dataset, emptied: to make tables and
                 views takes seconds
-    stack       the emulators and all applications, in names of their own; `stack.env` says where
-                they are
+    stack       the emulators and all applications, in names of their own and the session's one
+                dataset, emptied; `stack.env` says where they are
     chromium    path of a Chromium
     browser     that Chromium, running, for one module
     shared_data path of a file of `../shared/data`; the test is skipped where the file is not there
@@ -26,8 +26,7 @@ import pytest
 
 from tests.stack import APPS, EMULATORS, Stack
 from tests.stack.ports import free_ports
-from tests.stack.prerequisites import REPO
-from tests.stack.prerequisites import chromium as find_chromium
+from tests.stack.prerequisites import REPO, headless_chromium
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -103,18 +102,20 @@ def warehouse(
 @pytest.fixture(scope="session")
 def stack(emulator_stack: Stack, emulators: dict[str, str]) -> Stack:
     """Everything, running. What a test stops or kills it starts again."""
-    from tests.stack.bootstrap import fresh_names
+    from tests.stack.bootstrap import empty_warehouse, fresh_names
 
-    emulator_stack.env = fresh_names(emulators, "stack")
-    emulator_stack.bootstrap()
+    dataset = emulators["FRESHET_DATASET"]
+    emulator_stack.env = {**fresh_names(emulators, "stack"), "FRESHET_DATASET": dataset}
+    emulator_stack.bootstrap({"pubsub", "bigtable"})
+    empty_warehouse(emulator_stack.env)
     emulator_stack.start_parts(APPS)
     return emulator_stack
 
 
 @pytest.fixture(scope="session")
 def chromium() -> Path:
-    """A Chromium or Chrome; fails where there is none."""
-    return find_chromium(os.environ)
+    """A Chromium or Chrome, its headless shell where it is installed; fails where there is none."""
+    return headless_chromium(os.environ)
 
 
 # One module's browser at a time: Playwright's event loop, while open, would stand in the way of
@@ -141,6 +142,13 @@ def shared_data() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+def pytest_configure() -> None:
+    """A Pub/Sub emulator lives for minutes here: Java's second compiler would cost more than it
+    gives.
+    """
+    os.environ.setdefault("JAVA_OPTS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

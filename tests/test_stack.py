@@ -27,6 +27,8 @@ from tests.stack.ports import HOST, Ports, PortTaken, free_ports, is_free, parse
 from tests.stack.prerequisites import (
     REPO,
     Missing,
+    chromium,
+    headless_chromium,
     java,
     missing,
     pubsub_emulator,
@@ -104,6 +106,17 @@ def test_a_pyenv_shim_that_does_not_answer_is_passed_over_for_the_version_itself
         path.write_text(f"#!/bin/sh\n{line}\n")
         path.chmod(0o755)
     assert python("3.13", {"PATH": str(shim.parent), "HOME": str(tmp_path)}) == real
+
+
+def test_pages_run_in_chromiums_shell_where_it_is_unless_a_browser_is_given(tmp_path: Path) -> None:
+    whole, shell = tmp_path / "whole" / "chromium", tmp_path / "shell" / "chromium-headless-shell"
+    for path in (whole, shell):
+        path.parent.mkdir()
+        path.touch(mode=0o755)
+    both = f"{whole.parent}{os.pathsep}{shell.parent}"
+    assert headless_chromium({"PATH": both}) == shell
+    assert headless_chromium({"PATH": str(whole.parent)}) == chromium({"PATH": both}) == whole
+    assert headless_chromium({"PATH": both, "CHROMIUM": str(whole)}) == whole
 
 
 def test_one_message_names_all_that_is_missing(tmp_path: Path) -> None:

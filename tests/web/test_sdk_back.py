@@ -22,7 +22,7 @@ pytestmark = pytest.mark.browser
 NOBODY = {"analytics": False, "personalization": False}
 
 
-# Playwright turns the cache of pages off.
+# A whole Chromium: its headless shell has no cache of pages, and Playwright turns that off.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:

@@ -184,7 +184,7 @@ LACKING = st.builds(
 )
 
 
-@settings(max_examples=1500)
+@settings(max_examples=400)
 @given(DOUBTED | LACKING)
 @example({**EVENT, "price": "x", "metadata": {"price": 3}})
 @example({**EVENT, "price": 3, "metadata": {"price": "x"}})

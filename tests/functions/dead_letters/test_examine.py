@@ -302,7 +302,7 @@ EVENTS = st.dictionaries(
 
 
 @given(st.lists(EVENTS, min_size=1, max_size=4), st.sampled_from([Repairs(), EVERY_REPAIR]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_what_passes_here_passes_in_the_pipeline_and_no_event_of_a_body_goes_missing(
     events: list[dict[str, Any]], repairs: Repairs
 ) -> None:

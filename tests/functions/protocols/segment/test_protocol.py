@@ -987,7 +987,7 @@ def holds_the_law(given: Incoming) -> None:
 
 
 @given(bodies | sources | values, paths)
-@settings(max_examples=500, deadline=None, derandomize=True)
+@settings(max_examples=150, deadline=None, derandomize=True)
 def test_any_json_is_events_or_errors(given: Any, path: str) -> None:
     holds_the_law(incoming(given, path))
 
@@ -1005,7 +1005,7 @@ def test_any_bytes_are_events_or_errors(body: bytes, query: str, path: str) -> N
     ),
     contexts,
 )
-@settings(max_examples=500, deadline=None, derandomize=True)
+@settings(max_examples=150, deadline=None, derandomize=True)
 def test_whatever_the_properties_are_an_event_with_sane_ids_satisfies_the_contract(
     name: str, properties: dict[str, Any], context: dict[str, Any]
 ) -> None:

@@ -926,7 +926,7 @@ def test_data_of_any_type_is_an_error_at_most(kind: str, value: Any) -> None:
 
 
 @given(st.lists(_payloads | _json, max_size=3))
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=150, deadline=None, derandomize=True)
 def test_whatever_a_payload_holds_nothing_but_an_invalid_event_comes_of_it(
     payloads: list[Any],
 ) -> None:
@@ -934,7 +934,7 @@ def test_whatever_a_payload_holds_nothing_but_an_invalid_event_comes_of_it(
 
 
 @given(st.binary(max_size=200), st.text(max_size=100), st.sampled_from(["POST", "GET", "HEAD"]))
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=150, deadline=None, derandomize=True)
 def test_whatever_bytes_come_nothing_but_an_invalid_event_is_raised(
     body: bytes, query: str, method: str
 ) -> None:

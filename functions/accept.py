@@ -17,15 +17,8 @@ from functions.enrich.user_agents import UserAgents
 from functions.letters import keyless
 from functions.protocols.commerce_facts import within_bounds
 from functions.protocols.contract import Reading, Translated
-from pipeline.core.events import (
-    Event,
-    InvalidEvent,
-    TooMuch,
-    WireEvent,
-    accept_event,
-    accept_wire,
-    clock_shift,
-)
+from pipeline.core.events import Event, WireEvent, accept_event, accept_wire, clock_shift
+from pipeline.core.invalid_event import InvalidEvent, TooMuch
 from pipeline.core.privacy.consent import (
     DENIED,
     GRANTED,

@@ -38,7 +38,7 @@ from functions.protocols.contract import Outcome, Reading, Rejected
 from functions.publisher import MAX_CALL_MESSAGES, PublishFailed, message
 from functions.refusals import Refused, as_refused, no_such_path, too_much
 from functions.routes import OWN_PATHS, Route
-from pipeline.core.events import InvalidEvent, TooMuch
+from pipeline.core.invalid_event import InvalidEvent, TooMuch
 from pipeline.core.privacy.addresses import address_key
 from pipeline.core.privacy.consent import GRANTED
 from pipeline.core.privacy.consent_search import search_consent

@@ -10,8 +10,9 @@ import msgspec
 
 from functions.access.sites import Site
 from functions.routes import Route
-from pipeline.core.events import InvalidEvent, format_time
+from pipeline.core.invalid_event import InvalidEvent
 from pipeline.core.privacy.consent import GRANTED, Consent
+from pipeline.core.timestamps import format_time
 
 SCHEMA_VERSION = "1"
 MAX_TOLD = 256

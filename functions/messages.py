@@ -8,7 +8,8 @@ from typing import TypeVar
 
 import msgspec
 
-from pipeline.core.events import MAX_EVENTS, MESSAGE_TIMES, Event, check_work, encode_message
+from pipeline.core.events import MAX_EVENTS, Event, encode_message
+from pipeline.core.json_limits import MESSAGE_TIMES, check_work
 
 T = TypeVar("T")
 

@@ -11,7 +11,8 @@ import msgspec
 
 from functions.contract.schemas import BESIDE, COMMON, EVENTS, VERSION, documents
 from functions.http.problems import CONTENT_TYPE
-from pipeline.core.events import MAX_CONTAINERS, MAX_EVENTS, MAX_VALUES
+from pipeline.core.events import MAX_EVENTS
+from pipeline.core.json_limits import MAX_CONTAINERS, MAX_VALUES
 
 Paths = Mapping[str, Mapping[str, tuple[str, ...]]]
 """Name of a protocol -> its paths -> their methods, e.g. `{"segment": {"/v1/batch":

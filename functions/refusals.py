@@ -8,7 +8,7 @@ from typing import Any
 from functions.http.exchange import Refusal
 from functions.publisher import PublishFailed
 from functions.routes import foreign_tracker
-from pipeline.core.events import TooMuch
+from pipeline.core.invalid_event import TooMuch
 from pipeline.runtime.bodies import RETRY_AFTER_S, BodyRefused
 
 

@@ -11,7 +11,8 @@ from typing import Any, Literal
 import jsonschema_rs
 import msgspec
 
-from pipeline.core.events import MAX_ID_LENGTH, InvalidEvent
+from pipeline.core.events import MAX_ID_LENGTH
+from pipeline.core.invalid_event import InvalidEvent
 from pipeline.runtime.environ import InvalidConfig
 
 MAX_PLAN_BYTES = 1024 * 1024

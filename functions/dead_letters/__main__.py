@@ -33,7 +33,7 @@ from functions.dead_letters.letters import StoredLetter, check_letters, read_let
 from functions.dead_letters.repairs import Repairs
 from functions.dead_letters.replay import Tally, replay
 from functions.dead_letters.table import EVERY, OPEN, DeadLetterTable, Filters, RowsRefused
-from pipeline.core.events import format_time
+from pipeline.core.timestamps import format_time
 from pipeline.runtime.installation import Installation
 from pipeline.runtime.times import moment
 

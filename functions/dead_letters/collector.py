@@ -12,18 +12,16 @@ import msgspec
 import requests
 
 from functions.dead_letters.letters import NATIVE_PATH
-from pipeline.core.events import (
+from pipeline.core.events import MAX_EVENTS, Event, encode_message
+from pipeline.core.json_limits import (
     MAX_CONTAINERS,
     MAX_ESCAPED_HALVES,
-    MAX_EVENTS,
     MAX_LONG_NUMBERS,
     MAX_VALUES,
-    Event,
     Work,
-    encode_message,
-    format_time,
 )
 from pipeline.core.packing import packed
+from pipeline.core.timestamps import format_time
 
 TIMEOUT_S = 60.0
 MAX_REQUEST = (

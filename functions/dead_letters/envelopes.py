@@ -19,7 +19,7 @@ from functions.protocols.ga4 import protocol as ga4
 from functions.protocols.pixel import protocol as pixel
 from functions.protocols.segment import protocol as segment
 from functions.protocols.snowplow import protocol as snowplow
-from pipeline.core.events import MAX_DEPTH, deeper_than
+from pipeline.core.json_limits import MAX_DEPTH, deeper_than
 from pipeline.core.untrusted_json import read as read_json
 
 FLAT_PATHS = frozenset((ga4.COLLECT, *snowplow.PATHS, *pixel.PATHS))

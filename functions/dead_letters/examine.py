@@ -26,15 +26,9 @@ from functions.dead_letters.repairs import MAX_SHIFT_S, Repairs
 from functions.protocols.contract import Reading, Translated
 from functions.routes import ROUTES
 from pipeline.core.deadletter import DeadLetter
-from pipeline.core.events import (
-    Event,
-    InvalidEvent,
-    accept_event,
-    check_work,
-    clock_shift,
-    derived_event_id,
-    encode_message,
-)
+from pipeline.core.events import Event, accept_event, clock_shift, derived_event_id, encode_message
+from pipeline.core.invalid_event import InvalidEvent
+from pipeline.core.json_limits import check_work
 from pipeline.core.privacy.consent import record, resolve_consent
 
 MAX_TEXT_LENGTH = 256

@@ -12,9 +12,11 @@ from typing import Any
 import msgspec
 
 from functions.protocols.native.protocol import PATHS as NATIVE_PATHS
-from pipeline.core.events import Event, InvalidEvent, parse_time
+from pipeline.core.events import Event
+from pipeline.core.invalid_event import InvalidEvent
 from pipeline.core.privacy.consent import FIELD, stored_consent
 from pipeline.core.privacy.user_tokens import USER_TOKEN
+from pipeline.core.timestamps import parse_time
 
 NATIVE = "native"
 NATIVE_PATH = next(iter(NATIVE_PATHS))

@@ -15,8 +15,8 @@ from functions.dead_letters.collector import (
 )
 from functions.dead_letters.examine import Examined
 from functions.dead_letters.table import DeadLetterTable
-from pipeline.core.events import format_time
 from pipeline.core.packing import packed
+from pipeline.core.timestamps import format_time
 
 REPLAYED, SPLIT = "replayed", "split"
 MAX_BATCH = (500, 2 * 1024 * 1024)

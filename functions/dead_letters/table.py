@@ -12,7 +12,7 @@ from google.cloud import bigquery
 from google.cloud.bigquery.retry import DEFAULT_RETRY
 
 from functions.dead_letters.letters import StoredLetter
-from pipeline.core.events import format_time
+from pipeline.core.timestamps import format_time
 from pipeline.runtime.installation import Installation
 
 OPEN, EVERY = "dead_letters_open", "dead_letters_unique"

@@ -10,7 +10,8 @@ import msgspec
 from functions.protocols.commerce_names import event_of, named_properties, product_list_of
 from functions.protocols.contract import Translated
 from functions.protocols.values import as_id, as_number, as_text, without_none
-from pipeline.core.events import MAX_ID_LENGTH, MAX_NUMBER, InvalidEvent, TooMuch, derived_event_id
+from pipeline.core.events import MAX_ID_LENGTH, MAX_NUMBER, derived_event_id
+from pipeline.core.invalid_event import InvalidEvent, TooMuch
 from pipeline.core.metadata_fields import NUMBER_METADATA, TEXT_METADATA
 from pipeline.core.privacy.consent import FIELD
 from pipeline.core.vocabulary import PRODUCT_EVENTS

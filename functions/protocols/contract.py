@@ -23,7 +23,8 @@ from typing import Any, Protocol
 import msgspec
 
 from functions.http.exchange import Answer, Incoming, Refusal
-from pipeline.core.events import InvalidEvent, WireEvent
+from pipeline.core.events import WireEvent
+from pipeline.core.invalid_event import InvalidEvent
 
 
 class Translated(msgspec.Struct, frozen=True):

@@ -7,7 +7,8 @@ from __future__ import annotations
 from typing import Any
 
 from functions.protocols.contract import Translated
-from pipeline.core.events import InvalidEvent, check_work
+from pipeline.core.invalid_event import InvalidEvent
+from pipeline.core.json_limits import check_work
 from pipeline.core.untrusted_json import UNREADABLE, read
 
 

@@ -11,16 +11,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl
 
-from pipeline.core.events import (
-    MAX_DEPTH,
-    MAX_ID_LENGTH,
-    MAX_VALUES,
-    InvalidEvent,
-    TooMuch,
-    check_work,
-    deeper_than,
-    format_time,
-)
+from pipeline.core.events import MAX_ID_LENGTH
+from pipeline.core.invalid_event import InvalidEvent, TooMuch
+from pipeline.core.json_limits import MAX_DEPTH, MAX_VALUES, check_work, deeper_than
+from pipeline.core.timestamps import format_time
 from pipeline.core.untrusted_json import UNREADABLE, read
 
 MAX_VENDOR_EVENTS = 2500

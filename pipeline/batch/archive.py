@@ -15,7 +15,8 @@ from apache_beam.pvalue import PBegin
 from google.cloud import bigquery
 
 from pipeline.core.event_log import ARCHIVE_COLUMNS
-from pipeline.core.events import Event, InvalidEvent, parse_event
+from pipeline.core.events import Event, parse_event
+from pipeline.core.invalid_event import InvalidEvent
 from pipeline.runtime.bigquery import bigquery_client
 from pipeline.runtime.environ import bigquery_emulator
 from pipeline.runtime.metrics import Counter

@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from pipeline.core.events import MAX_ID_LENGTH, MAX_TEXT_LENGTH, Event, InvalidEvent
+from pipeline.core.events import MAX_ID_LENGTH, MAX_TEXT_LENGTH, Event
+from pipeline.core.invalid_event import InvalidEvent
 
 _TRUE, _FALSE = frozenset({"true", "1", "yes", "y"}), frozenset({"false", "0", "no", "n"})
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from pipeline.core.events import InvalidEvent, format_time, parse_time
+from pipeline.core.invalid_event import InvalidEvent
+from pipeline.core.timestamps import format_time, parse_time
 
 
 class DeadLetter(msgspec.Struct, frozen=True):

@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import json
 import math
-import re
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from typing import Any, TypeGuard
 
 import msgspec
 
+from pipeline.core.invalid_event import InvalidEvent
+from pipeline.core.json_limits import MAX_DEPTH, MESSAGE_TIMES, check_work, deeper_than
 from pipeline.core.metadata_fields import NUMBER_METADATA, TEXT_METADATA
+from pipeline.core.timestamps import format_time, parse_time
 from pipeline.core.vocabulary import PRODUCT_EVENTS
 
 MAX_ID_LENGTH = 256
 MAX_TEXT_LENGTH = 256
 MAX_NUMBER = 1e15
-MAX_DEPTH = 32
 MAX_EVENTS = 500
 """Of one request of our own protocol, and of one message to Pub/Sub."""
 MAX_EVENT_BYTES = 64 * 1024
-MAX_CONTAINERS = 20_000
-"""Objects and lists in one request: each may be of two bytes, and costs a microsecond."""
-MAX_VALUES = 75_000
-"""Values in one request, objects and lists included."""
-MESSAGE_TIMES = 2
-"""So many times as many may be in one message: an order becomes several events, and the collector
-adds to each."""
-MAX_ESCAPED_HALVES = 20_000
-"""Escapes of the kind that two of stand for one character: the half ones among them are mended, at
-0.3 us each."""
-MAX_LONG_NUMBERS = 500
-"""Of a hundred digits, or of an exponent of three: what turns text into numbers takes 10 us for
-each of them."""
 MAX_AGE = timedelta(hours=48)
 MAX_AHEAD = timedelta(minutes=5)
 CLOCK_TOLERANCE = timedelta(seconds=60)
@@ -47,36 +32,10 @@ _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 
 
-class InvalidEvent(ValueError):
-    """An event that breaks the contract: which field, what was expected, and the offending
-    value."""
-
-    def __init__(self, field: str, reason: str, value: Any = None) -> None:
-        self.field = field
-        self.reason = reason
-        self.value = _shown(value)
-        super().__init__(
-            f"{field}: {reason}, got {'nothing' if self.value is None else self.value}"
-        )
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (type(self), (self.field, self.reason, self.value))
-
-    def as_dict(self) -> dict[str, str | None]:
-        """`{"field", "reason", "value"}`, ready for an HTTP answer; `value` is None where there was
-        none.
-        """
-        return {"field": self.field, "reason": self.reason, "value": self.value}
-
-
-class TooMuch(InvalidEvent):
-    """More than a request may hold, or would become: its sender has to split it."""
-
-
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One thing a visitor did.
+    """One action of a visitor.
 
-    `timestamp` is event time (UTC), `ingest_time` is when the collector had it.
+    `timestamp` is event time (UTC), `ingest_time` is when the collector received it.
     """
 
     event_id: str
@@ -103,8 +62,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def text(self, key: str) -> str:
         """The first 256 characters of the text under `metadata[key]`, or the empty string.
 
-        What is kept of an event (profiles, row keys of trending scopes) is bounded by this cut; the
-        log has it whole.
+        This cut bounds profiles and the row keys of trending scopes; the log has the whole text.
         """
         value = self.metadata.get(key)
         return value[:MAX_TEXT_LENGTH] if isinstance(value, str) else ""
@@ -140,19 +98,16 @@ class Message(msgspec.Struct, frozen=True):
 
 
 _FIELDS = frozenset(Event.__struct_fields__)
-_TIMES = ("timestamp", "ingest_time")
-_TEXTS = ("event_id", "event", "user_id", "anonymous_id", "session_id", "product_id")
 _message_decoder = msgspec.json.Decoder(Message)
 _any_decoder = msgspec.json.Decoder()
 _encoder = msgspec.json.Encoder()
 
 
 def identity_of(event_id: str, event: str, product_id: str | None) -> str:
-    """The identity of an event of a visitor, by which it is the same one when it comes again: id,
-    name and product.
+    """Id, name and product: a visitor's event with the same three is a duplicate.
 
-    Not the id alone: the id of a purchase follows from the order's number, and an event that says
-    something else must not take its place. No field of an event holds the line break between them.
+    Not the id alone: the id of a purchase follows from the order's number, and another event with
+    that id must not take its place. No field of an event holds the line break between them.
     """
     return f"{event_id}\n{event}\n{product_id or ''}"
 
@@ -180,15 +135,11 @@ def parse_event(
     event = _required_text(fields, "event")
     timestamp = parse_time("timestamp", fields.get("timestamp"))
     _check_time(timestamp, ingest_time, backfill)
-    user_id, anonymous_id = (
-        _optional_text(fields, "user_id"),
-        _optional_text(fields, "anonymous_id"),
-    )
-    if user_id is None and anonymous_id is None:
-        raise InvalidEvent("user_id", "expected user_id or anonymous_id", None)
+    user_id = _optional_text(fields, "user_id")
+    anonymous_id = _optional_text(fields, "anonymous_id")
+    _check_visitor(user_id, anonymous_id)
     product_id = _optional_text(fields, "product_id")
-    if product_id is None and event in PRODUCT_EVENTS:
-        raise InvalidEvent("product_id", f"required for {event}", None)
+    _check_product(event, product_id)
     return Event(
         event_id=_required_text(fields, "event_id"),
         event=event,
@@ -229,39 +180,26 @@ def accept_event(
 def accept_wire(
     wire: WireEvent, *, ingest_time: datetime, shift: timedelta | None = None
 ) -> Event | None:
-    """The event as `accept_event` makes it, or None where that may have something to say about it.
+    """The event as `accept_event` makes it, or None where `accept_event` may reject it.
 
     The metadata is the wire's own, not a copy.
     """
-    timestamp, user_id, anonymous_id = wire.timestamp, wire.user_id, wire.anonymous_id
-    if timestamp.tzinfo is None or (user_id is None and anonymous_id is None):
+    if wire.timestamp.tzinfo is None:
         return None
-    if wire.product_id is None and wire.event in PRODUCT_EVENTS:
-        return None
-    for text in (
-        wire.event_id,
-        wire.event,
-        user_id,
-        anonymous_id,
-        wire.session_id,
-        wire.product_id,
-    ):
-        if text is not None and not (0 < len(text) <= MAX_ID_LENGTH and text.isprintable()):
-            return None
     try:
-        timestamp = (
-            timestamp.astimezone(UTC) if shift is None else timestamp.astimezone(UTC) + shift
-        )
-        _check_time(timestamp, ingest_time, False)
-        _check_metadata(wire.metadata)
+        timestamp = wire.timestamp.astimezone(UTC)
+        if shift is not None:
+            timestamp += shift
+        _check_time(timestamp, ingest_time, backfill=False)
+        _check_content(wire)
     except (InvalidEvent, OverflowError):
         return None
     return Event(
         event_id=wire.event_id,
         event=wire.event,
         timestamp=timestamp,
-        user_id=user_id,
-        anonymous_id=anonymous_id,
+        user_id=wire.user_id,
+        anonymous_id=wire.anonymous_id,
         session_id=wire.session_id,
         product_id=wire.product_id,
         ingest_time=ingest_time,
@@ -276,7 +214,8 @@ def derived_event_id(fields: dict[str, Any]) -> str:
     their timestamp: a client that can produce those must number its events itself.
     """
     content = {name: value for name, value in fields.items() if value is not None}
-    return hashlib.blake2b(msgspec.json.encode(content, order="sorted"), digest_size=16).hexdigest()
+    sorted_json = msgspec.json.encode(content, order="sorted")
+    return hashlib.blake2b(sorted_json, digest_size=16).hexdigest()
 
 
 def clock_shift(sent_at: datetime | None, ingest_time: datetime) -> timedelta | None:
@@ -287,29 +226,6 @@ def clock_shift(sent_at: datetime | None, ingest_time: datetime) -> timedelta | 
         return None
     skew = ingest_time - sent_at
     return skew if abs(skew) > CLOCK_TOLERANCE else None
-
-
-def parse_time(field: str, value: Any) -> datetime:
-    """An RFC 3339 text with a zone, as a UTC datetime.
-
-    Raises:
-        InvalidEvent: for anything else, naming `field`.
-    """
-    try:
-        parsed = msgspec.convert(value, datetime, strict=True)
-    except (msgspec.ValidationError, ValueError, OverflowError):
-        raise InvalidEvent(field, "expected an RFC 3339 time with a zone", value) from None
-    if parsed.tzinfo is None:
-        raise InvalidEvent(field, "expected an RFC 3339 time with a zone", value)
-    try:
-        return parsed.astimezone(UTC)
-    except OverflowError:
-        raise InvalidEvent(field, "expected an RFC 3339 time with a zone", value) from None
-
-
-def format_time(moment: datetime) -> str:
-    """RFC 3339 in UTC with milliseconds, e.g. `2025-01-01T12:00:00.000Z`."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def encode_message(events: list[Event]) -> bytes:
@@ -333,78 +249,8 @@ def decode_message(data: bytes) -> list[Event]:
     return events
 
 
-class Work(msgspec.Struct, frozen=True):
-    """The parts of JSON that cost more than their bytes: 1 MB of `[1],[1],` takes 0.3 s to parse.
-
-    Every comma, bracket and brace is counted, also within texts: an upper bound, in about a
-    millisecond a megabyte. The values are with the objects and lists among them.
-    """
-
-    containers: int = 0
-    values: int = 0
-    escaped_halves: int = 0
-    long_numbers: int = 0
-
-    @staticmethod
-    def of(json: bytes) -> Work:
-        """Of a whole request or message."""
-        containers = json.count(b"[") + json.count(b"{")
-        escaped_halves = json.count(rb"\ud") + json.count(rb"\uD")
-        return Work(containers, containers + json.count(b","), escaped_halves, _long_numbers(json))
-
-    def __add__(self, other: Work) -> Work:
-        return Work(
-            self.containers + other.containers,
-            self.values + other.values,
-            self.escaped_halves + other.escaped_halves,
-            self.long_numbers + other.long_numbers,
-        )
-
-    def check(self, field: str = "body", times: int = 1) -> None:
-        """See `check_work`."""
-        most_containers, most_values = times * MAX_CONTAINERS, times * MAX_VALUES
-        if self.containers > most_containers:
-            raise TooMuch(
-                field, f"expected at most {most_containers} objects and lists", self.containers
-            )
-        if self.values > most_values:
-            raise TooMuch(field, f"expected at most {most_values} values", self.values)
-        if self.escaped_halves > MAX_ESCAPED_HALVES:
-            raise TooMuch(field, f"expected at most {MAX_ESCAPED_HALVES} escaped surrogates", None)
-        if self.long_numbers > MAX_LONG_NUMBERS:
-            expected = (
-                f"expected at most {MAX_LONG_NUMBERS} numbers of 100 digits or an exponent of 3"
-            )
-            raise TooMuch(field, expected, None)
-
-    @property
-    def fits(self) -> bool:
-        """True where a request may hold as much, and so a message."""
-        try:
-            self.check()
-        except TooMuch:
-            return False
-        return True
-
-
-def check_work(json: bytes, field: str = "body", times: int = 1) -> None:
-    """Refuse JSON that would take long for its size, before it is parsed.
-
-    Args:
-        json: a whole request or message; a short one is not counted.
-        field: its name.
-        times: so many times as many objects, lists and values may be in it.
-
-    Raises:
-        TooMuch: naming `field`, above `MAX_CONTAINERS`, `MAX_VALUES`, `MAX_ESCAPED_HALVES` or
-            `MAX_LONG_NUMBERS`.
-    """
-    if len(json) > MAX_CONTAINERS:
-        Work.of(json).check(field, times)
-
-
 def check_event_size(event: Any, field: str = "body") -> None:
-    """Refuse an event that weighs too much; what came as JSON of its own is measured there.
+    """Reject an event that is too large; the raw bytes of one that came as JSON are measured there.
 
     Raises:
         InvalidEvent: naming `field`, above `MAX_EVENT_BYTES` of JSON.
@@ -414,65 +260,44 @@ def check_event_size(event: Any, field: str = "body") -> None:
         raise InvalidEvent(field, f"expected at most {MAX_EVENT_BYTES} bytes an event", size)
 
 
-def _long_numbers(json: bytes) -> int:
-    """Their number, counted no further than just above `MAX_LONG_NUMBERS` of one kind.
-
-    The few that look like long exponents count as such; where there are many it is worth a closer
-    look.
-    """
-    plain = json.translate(_DIGITS_ALIKE, b"+-")
-    hundreds, exponents = plain.count(_HUNDRED_DIGITS), plain.count(b"0e000")
-    if exponents <= MAX_LONG_NUMBERS:
-        return hundreds + exponents
-    found = islice(_LONG_EXPONENT.finditer(plain), MAX_LONG_NUMBERS + 1)
-    return hundreds + sum(1 for _ in found)
-
-
-_DIGITS_ALIKE = bytes.maketrans(b"123456789E", b"000000000e")
-_LONG_EXPONENT = re.compile(rb"0e0{3,}[\s,\]}]")
-_HUNDRED_DIGITS = b"0" * 100
-
-
-def deeper_than(value: Any, limit: int) -> bool:
-    """True where objects and lists nest more than `limit` levels; without recursion, for the
-    nesting is not trusted.
-    """
-    level = [value] if type(value) in _NESTING else []
-    for _ in range(limit):
-        if not level:
-            return False
-        children = [node.values() if type(node) is dict else node for node in level]
-        level = [
-            child
-            for nodes in children
-            if not _NESTING.isdisjoint(map(type, nodes))
-            for child in nodes
-            if type(child) in _NESTING
-        ]
-    return bool(level)
-
-
-_NESTING = frozenset((dict, list))
-
-
 def _check_decoded(event: Event) -> None:
     """Check what the types do not.
 
     A publisher may skip the collector, and must not stop the stream.
     """
-    for name in _TIMES:
-        moment = getattr(event, name)
-        if moment is not None and (moment.tzinfo is None or not _EARLIEST <= moment < _LATEST):
-            raise InvalidEvent(
-                name, "expected a time with a zone in 2000 to 2100", moment.isoformat()
-            )
-    for name in _TEXTS:
-        _check_text(name, getattr(event, name))
-    if event.user_id is None and event.anonymous_id is None:
-        raise InvalidEvent("user_id", "expected user_id or anonymous_id", None)
-    if event.product_id is None and event.event in PRODUCT_EVENTS:
-        raise InvalidEvent("product_id", f"required for {event.event}", None)
+    _check_moment("timestamp", event.timestamp)
+    if event.ingest_time is not None:
+        _check_moment("ingest_time", event.ingest_time)
+    _check_content(event)
+
+
+def _check_moment(name: str, moment: datetime) -> None:
+    if moment.tzinfo is None or not _EARLIEST <= moment < _LATEST:
+        expected = "expected a time with a zone in 2000 to 2100"
+        raise InvalidEvent(name, expected, moment.isoformat())
+
+
+def _check_content(event: Event | WireEvent) -> None:
+    """Check all but the times."""
+    _check_text("event_id", event.event_id)
+    _check_text("event", event.event)
+    _check_text("user_id", event.user_id)
+    _check_text("anonymous_id", event.anonymous_id)
+    _check_text("session_id", event.session_id)
+    _check_text("product_id", event.product_id)
+    _check_visitor(event.user_id, event.anonymous_id)
+    _check_product(event.event, event.product_id)
     _check_metadata(event.metadata)
+
+
+def _check_visitor(user_id: str | None, anonymous_id: str | None) -> None:
+    if user_id is None and anonymous_id is None:
+        raise InvalidEvent("user_id", "expected user_id or anonymous_id")
+
+
+def _check_product(event: str, product_id: str | None) -> None:
+    if product_id is None and event in PRODUCT_EVENTS:
+        raise InvalidEvent("product_id", f"required for {event}")
 
 
 def _as_object(raw: dict[str, Any] | bytes) -> dict[str, Any]:
@@ -492,7 +317,7 @@ def _as_object(raw: dict[str, Any] | bytes) -> dict[str, Any]:
 def _required_text(fields: dict[str, Any], name: str) -> str:
     text = _optional_text(fields, name)
     if text is None:
-        raise InvalidEvent(name, "required", None)
+        raise InvalidEvent(name, "required")
     return text
 
 
@@ -532,11 +357,8 @@ def _check_metadata(metadata: dict[str, Any]) -> None:
         elif isinstance(value, (dict, list)) and deeper_than(value, MAX_DEPTH - 2):
             # Far above need, far below where the encoder of the log gives up; the event and its
             # metadata are two.
-            raise InvalidEvent(
-                f"metadata.{name}",
-                f"expected at most {MAX_DEPTH} levels of nesting in an event",
-                None,
-            )
+            expected = f"expected at most {MAX_DEPTH} levels of nesting in an event"
+            raise InvalidEvent(f"metadata.{name}", expected)
 
 
 def _check_number(name: str, value: Any) -> None:
@@ -548,28 +370,24 @@ def _check_number(name: str, value: Any) -> None:
 
 def _is_finite_number(value: Any) -> TypeGuard[int | float]:
     """True for a number that a float can hold; JSON may hold an integer of thousands of digits."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
     try:
-        return (
-            isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-        )
+        return math.isfinite(value)
     except OverflowError:
         return False
 
 
 def _check_time(timestamp: datetime, ingest_time: datetime, backfill: bool) -> None:
     if timestamp - ingest_time > MAX_AHEAD:
-        raise InvalidEvent(
-            "timestamp", "expected at most 5 min after ingest", format_time(timestamp)
-        )
-    if backfill:
-        if not _EARLIEST <= timestamp < _LATEST:
-            raise InvalidEvent(
-                "timestamp", "expected a time in 2000 to 2100", format_time(timestamp)
-            )
-    elif ingest_time - timestamp > MAX_AGE:
-        raise InvalidEvent(
-            "timestamp", "expected at most 48 h before ingest", format_time(timestamp)
-        )
+        expected = "expected at most 5 min after ingest"
+    elif backfill and not _EARLIEST <= timestamp < _LATEST:
+        expected = "expected a time in 2000 to 2100"
+    elif not backfill and ingest_time - timestamp > MAX_AGE:
+        expected = "expected at most 48 h before ingest"
+    else:
+        return
+    raise InvalidEvent("timestamp", expected, format_time(timestamp))
 
 
 def _shifted(timestamp: Any, shift: timedelta) -> datetime:
@@ -577,34 +395,3 @@ def _shifted(timestamp: Any, shift: timedelta) -> datetime:
         return parse_time("timestamp", timestamp) + shift
     except OverflowError:
         raise InvalidEvent("timestamp", "expected a time near that of ingest", timestamp) from None
-
-
-def _beginning(value: Any) -> str:
-    """A value as JSON, no more of it than is shown: it may be a megabyte."""
-    text = ""
-    for part in _shown_encoder.iterencode(value):
-        text += part
-        if len(text) > MAX_SHOWN:
-            break
-    return text
-
-
-MAX_SHOWN = 80
-_shown_encoder = json.JSONEncoder(ensure_ascii=False, default=repr)
-
-
-def _shown(value: Any) -> str | None:
-    """A short form of an offending value: a text as it is, bytes that are no text in base64, all
-    else as JSON.
-    """
-    if value is None:
-        return None
-    if isinstance(value, bytes):
-        text = value[:80].decode("utf-8", "ignore")
-        value = text if text.isprintable() and text else base64.b64encode(value[:64]).decode()
-    try:
-        text = value if isinstance(value, str) else _beginning(value)
-    except (TypeError, ValueError, RecursionError):
-        # an integer of thousands of digits, a list a thousand deep
-        text = f"unprintable {type(value).__name__}"
-    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."

@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from pipeline.core.events import format_time
+from pipeline.core.timestamps import format_time
 
 Bound = Literal["at_least", "above", "at_most", "below"]
 Severity = Literal["low", "medium", "high"]

@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from pipeline.core.catalog import Item
-from pipeline.core.events import Event, format_time
+from pipeline.core.events import Event
+from pipeline.core.timestamps import format_time
 from pipeline.core.vocabulary import ENGAGED
 
 # Distinct items and categories are counted exactly up to here, in any order; a person views no

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from pipeline.core.events import TooMuch
+from pipeline.core.invalid_event import TooMuch
 from pipeline.core.surrogates import mended
 
 MAX_REPEATING_VALUES = 10_000

@@ -18,7 +18,8 @@ from google.cloud import bigquery
 from google.pubsub_v1 import SubscriberClient
 from requests.exceptions import RequestException
 
-from pipeline.core.events import MAX_AGE, format_time
+from pipeline.core.events import MAX_AGE
+from pipeline.core.timestamps import format_time
 from pipeline.runtime.installation import Installation
 from pipeline.runtime.times import moment
 

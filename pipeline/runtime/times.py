@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from datetime import datetime, timedelta
 
-from pipeline.core.events import InvalidEvent, parse_time
+from pipeline.core.invalid_event import InvalidEvent
+from pipeline.core.timestamps import parse_time
 
 _SPAN = re.compile(r"([0-9]{1,6})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}

@@ -21,7 +21,7 @@ from google.cloud import bigquery
 from requests.exceptions import RequestException
 
 from pipeline.core.deadletter import DeadLetter
-from pipeline.core.events import InvalidEvent
+from pipeline.core.invalid_event import InvalidEvent
 from pipeline.core.packing import packed
 from pipeline.options import ROW_SINKS
 from pipeline.runtime.bigquery import bigquery_client

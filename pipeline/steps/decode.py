@@ -18,9 +18,11 @@ from apache_beam.pvalue import PCollection, TaggedOutput
 
 from pipeline.core.catalog import Item
 from pipeline.core.deadletter import DeadLetter
-from pipeline.core.events import Event, InvalidEvent, decode_message, format_time, profile_key
+from pipeline.core.events import Event, decode_message, profile_key
 from pipeline.core.fold import Fact, category_of
+from pipeline.core.invalid_event import InvalidEvent
 from pipeline.core.privacy.consent import may_fold, may_log
+from pipeline.core.timestamps import format_time
 from pipeline.runtime.metrics import Counter, Distribution
 from pipeline.steps.bigquery import RowToInsert
 from pipeline.store import Bigtable, now_ms

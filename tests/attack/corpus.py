@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
-from pipeline.core.events import MAX_CONTAINERS, MAX_VALUES
+from pipeline.core.json_limits import MAX_CONTAINERS, MAX_VALUES
 from tests.bench.fuzz_corpus import NOW, NOW_MS, FuzzRequest
 
 BODY_BYTES = 1024 * 1024 - 4096

@@ -12,8 +12,9 @@ from functools import partial
 import pytest
 from starlette.exceptions import HTTPException
 
-from pipeline.core.events import InvalidEvent, decode_message
+from pipeline.core.events import decode_message
 from pipeline.core.features.ranking import FEATURE_NAMES
+from pipeline.core.invalid_event import InvalidEvent
 from pipeline.core.privacy.field_policy import FieldPolicy
 from pipeline.core.privacy.policy import Privacy
 from tests.attack.corpus import (

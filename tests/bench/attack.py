@@ -27,8 +27,9 @@ from typing import Any
 import msgspec
 from starlette.exceptions import HTTPException
 
-from pipeline.core.events import InvalidEvent, decode_message
+from pipeline.core.events import decode_message
 from pipeline.core.features.ranking import FEATURE_NAMES
+from pipeline.core.invalid_event import InvalidEvent
 from tests.attack.corpus import (
     Attack,
     collector_attacks,

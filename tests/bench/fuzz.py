@@ -32,14 +32,9 @@ from functions.http.exchange import Answer, Incoming, Refusal
 from functions.protocols.contract import Outcome, Reading, Rejected, VendorProtocol
 from functions.publisher import message
 from functions.routes import PROTOCOLS
-from pipeline.core.events import (
-    MESSAGE_TIMES,
-    InvalidEvent,
-    TooMuch,
-    check_work,
-    decode_message,
-    encode_message,
-)
+from pipeline.core.events import decode_message, encode_message
+from pipeline.core.invalid_event import InvalidEvent, TooMuch
+from pipeline.core.json_limits import MESSAGE_TIMES, check_work
 from pipeline.core.privacy.policy import Privacy
 from pipeline.runtime.headers import Headers
 from tests.bench.fuzz_corpus import NOW, FuzzRequest, corpus

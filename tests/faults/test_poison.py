@@ -14,7 +14,8 @@ from typing import Any
 
 import httpx
 
-from pipeline.core.events import MAX_CONTAINERS, Event, encode_message
+from pipeline.core.events import Event, encode_message
+from pipeline.core.json_limits import MAX_CONTAINERS
 from tests.faults.survival import (
     Survey,
     assert_nothing_lost_or_doubled,

@@ -16,15 +16,15 @@ from functions.protocols.contract import Reading
 from functions.protocols.native.protocol import read_batch
 from pipeline.core.events import (
     CLOCK_TOLERANCE,
-    MAX_DEPTH,
     MAX_EVENT_BYTES,
     MAX_EVENTS,
     Event,
-    InvalidEvent,
     decode_message,
     derived_event_id,
     encode_message,
 )
+from pipeline.core.invalid_event import InvalidEvent
+from pipeline.core.json_limits import MAX_DEPTH
 from pipeline.core.privacy.consent import DENIED, Consent
 from pipeline.core.privacy.policy import Privacy
 

@@ -19,7 +19,8 @@ from functions.openapi import Paths, description, encoded
 from functions.protocols.contract import Outcome, Rejected
 from functions.protocols.native import protocol as native
 from functions.protocols.pixel import protocol as pixel
-from pipeline.core.events import InvalidEvent, parse_time
+from pipeline.core.invalid_event import InvalidEvent
+from pipeline.core.timestamps import parse_time
 
 VENDORS: Paths = {
     "segment": {"/v1/batch": ("POST",), "/v1/batch/": ("POST",)},

@@ -14,7 +14,8 @@ from typing import Any
 
 from aiohttp import web
 
-from pipeline.core.events import InvalidEvent, parse_event
+from pipeline.core.events import parse_event
+from pipeline.core.invalid_event import InvalidEvent
 from tests.simulator.catalog import Product
 
 BACKFILL_KEY = "let me in"

@@ -7,7 +7,8 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
-from pipeline.core.events import parse_event, parse_time
+from pipeline.core.events import parse_event
+from pipeline.core.timestamps import parse_time
 from tests.simulator import catalog, history
 from tests.simulator.shoppers import World
 

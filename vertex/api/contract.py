@@ -8,9 +8,12 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
-from pipeline.core.events import MAX_ID_LENGTH, InvalidEvent, TooMuch, check_work, parse_time
+from pipeline.core.events import MAX_ID_LENGTH
+from pipeline.core.invalid_event import InvalidEvent, TooMuch
+from pipeline.core.json_limits import check_work
 from pipeline.core.privacy.consent import StatedConsent, resolve_consent
 from pipeline.core.privacy.user_tokens import check_user_token
+from pipeline.core.timestamps import parse_time
 from pipeline.core.untrusted_json import UNREADABLE, read
 
 MAX_K = 100

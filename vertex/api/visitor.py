@@ -14,17 +14,17 @@ import msgspec
 from pipeline.core.catalog import Item
 from pipeline.core.events import (
     Event,
-    InvalidEvent,
     accept_event,
     check_event_size,
     clock_shift,
     derived_event_id,
-    format_time,
 )
+from pipeline.core.invalid_event import InvalidEvent
 from pipeline.core.privacy.consent import resolve_consent
 from pipeline.core.privacy.policy import Privacy
 from pipeline.core.privacy.signals import Signal
 from pipeline.core.profile import UserProfile
+from pipeline.core.timestamps import format_time
 from vertex.api.breaker import Unavailable
 from vertex.api.contract import MAX_PENDING, Request
 from vertex.api.items import ItemCache

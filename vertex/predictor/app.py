@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from pipeline.core.events import TooMuch
+from pipeline.core.invalid_event import TooMuch
 from pipeline.runtime.bodies import Bodies, BodyRefused
 from vertex.models.click_model import InvalidModel
 from vertex.models.folder import Model

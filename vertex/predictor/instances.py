@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.events import check_work
+from pipeline.core.json_limits import check_work
 
 Matrix = NDArray[np.float32]
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.core.catalog import Item
-from pipeline.core.events import Event, format_time
+from pipeline.core.events import Event
+from pipeline.core.timestamps import format_time
 from vertex.data.examples import MAX_SLATES, Dataset, VectorsFrom, examples
 from vertex.data.progress import Say, told
 from vertex.data.replay import in_order

@@ -15,9 +15,11 @@ from functions.protocols.places import country_of
 from functions.protocols.refused_events import refused_event
 from functions.protocols.values import as_id, as_number, as_object, as_text, time_of, without_none
 from functions.protocols.visitor_ids import somebody
-from pipeline.core.events import InvalidEvent, check_event_size, derived_event_id, format_time
+from pipeline.core.events import check_event_size, derived_event_id
+from pipeline.core.invalid_event import InvalidEvent
 from pipeline.core.privacy.consent import FIELD
 from pipeline.core.privacy.user_tokens import USER_TOKEN
+from pipeline.core.timestamps import format_time
 
 IDENTIFY, GROUP_IDENTIFY, REVENUE = "$identify", "$groupidentify", "revenue_amount"
 

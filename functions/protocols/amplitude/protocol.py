@@ -18,7 +18,8 @@ from functions.protocols.amplitude.events import event
 from functions.protocols.contract import Outcome, Reading, Rejected, Translations
 from functions.protocols.refused_events import refused_event
 from functions.protocols.values import MAX_VENDOR_EVENTS, as_text, checked_list, read_object
-from pipeline.core.events import InvalidEvent, parse_time
+from pipeline.core.invalid_event import InvalidEvent
+from pipeline.core.timestamps import parse_time
 
 PATHS = {"/2/httpapi": ("POST",), "/batch": ("POST",)}
 KEY_PATHS = (("api_key",),)

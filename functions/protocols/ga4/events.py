@@ -12,7 +12,8 @@ from typing import Any
 
 from functions.protocols.commerce_facts import Fact, kept
 from functions.protocols.values import as_id, as_number, as_text
-from pipeline.core.events import MAX_NUMBER, InvalidEvent
+from pipeline.core.events import MAX_NUMBER
+from pipeline.core.invalid_event import InvalidEvent
 from pipeline.core.vocabulary import PRODUCT_EVENTS
 
 MAX_ITEMS = 200

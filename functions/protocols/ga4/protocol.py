@@ -33,13 +33,8 @@ from functions.protocols.values import (
     without_none,
 )
 from functions.protocols.visitor_ids import somebody
-from pipeline.core.events import (
-    MAX_EVENTS,
-    InvalidEvent,
-    check_event_size,
-    derived_event_id,
-    parse_event,
-)
+from pipeline.core.events import MAX_EVENTS, check_event_size, derived_event_id, parse_event
+from pipeline.core.invalid_event import InvalidEvent
 
 COLLECT, MEASUREMENT, VALIDATION = "/g/collect", "/mp/collect", "/debug/mp/collect"
 PATHS = {COLLECT: ("POST", "GET"), MEASUREMENT: ("POST",), VALIDATION: ("POST",)}

@@ -12,7 +12,7 @@ from functions.http.exchange import Incoming
 from functions.protocols.mixpanel.events import stated_consent, token_of
 from functions.protocols.refused_events import object_of_any_depth, refused_event
 from functions.protocols.values import checked_list, from_base64, read_form, read_json
-from pipeline.core.events import InvalidEvent, TooMuch
+from pipeline.core.invalid_event import InvalidEvent, TooMuch
 
 FORM = "application/x-www-form-urlencoded"
 

@@ -22,7 +22,9 @@ from functions.protocols.mixpanel.bodies import FORM, read_given
 from functions.protocols.mixpanel.events import event, profile_update, time_told, token_of
 from functions.protocols.pixel.protocol import EMBEDDABLE, GIF
 from functions.protocols.values import basic_user, read_form, time_of
-from pipeline.core.events import MAX_AGE, InvalidEvent, parse_time
+from pipeline.core.events import MAX_AGE
+from pipeline.core.invalid_event import InvalidEvent
+from pipeline.core.timestamps import parse_time
 
 _METHODS = ("POST", "GET")
 PATHS = {

@@ -11,20 +11,13 @@ import msgspec
 from functions.http.exchange import Answer, Incoming, Refusal
 from functions.http.problems import problem, safe
 from functions.protocols.contract import Outcome, Reading, Translated
-from pipeline.core.events import (
-    MAX_DEPTH,
-    MAX_EVENT_BYTES,
-    MAX_EVENTS,
-    InvalidEvent,
-    TooMuch,
-    WireEvent,
-    check_work,
-    deeper_than,
-    parse_time,
-)
+from pipeline.core.events import MAX_EVENT_BYTES, MAX_EVENTS, WireEvent
+from pipeline.core.invalid_event import InvalidEvent, TooMuch
+from pipeline.core.json_limits import MAX_DEPTH, check_work, deeper_than
 from pipeline.core.privacy.consent import FIELD
 from pipeline.core.privacy.user_tokens import USER_TOKEN
 from pipeline.core.surrogates import mended
+from pipeline.core.timestamps import parse_time
 from pipeline.core.untrusted_json import UNREADABLE, may_hide_consent, may_hide_consent_beside
 from pipeline.core.untrusted_json import read as read_json
 

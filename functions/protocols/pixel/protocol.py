@@ -12,10 +12,11 @@ import msgspec
 from functions.http.exchange import Answer, Incoming, Refusal
 from functions.protocols.contract import Outcome, Reading, Translated
 from functions.protocols.values import Joins, as_number, read_form, read_json
-from pipeline.core.events import InvalidEvent, format_time
+from pipeline.core.invalid_event import InvalidEvent
 from pipeline.core.metadata_fields import NUMBER_METADATA
 from pipeline.core.privacy.consent import FIELD
 from pipeline.core.privacy.user_tokens import USER_TOKEN
+from pipeline.core.timestamps import format_time
 from pipeline.core.untrusted_json import read as read_untrusted
 
 PATHS = {"/v1/pixel.gif": ("GET", "HEAD")}

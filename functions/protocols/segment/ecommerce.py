@@ -14,7 +14,8 @@ from typing import Any
 from functions.protocols.commerce_facts import MAX_PRODUCTS, Fact, from_zero, kept
 from functions.protocols.commerce_names import event_of, named_properties
 from functions.protocols.values import as_id, as_number
-from pipeline.core.events import MAX_NUMBER, InvalidEvent
+from pipeline.core.events import MAX_NUMBER
+from pipeline.core.invalid_event import InvalidEvent
 from pipeline.core.vocabulary import PRODUCT_EVENTS
 
 _MAX_NAME_LENGTH = 64

@@ -31,14 +31,10 @@ from functions.protocols.values import (
     without_none,
 )
 from functions.protocols.visitor_ids import somebody
-from pipeline.core.events import (
-    MAX_ID_LENGTH,
-    InvalidEvent,
-    check_event_size,
-    derived_event_id,
-    format_time,
-)
+from pipeline.core.events import MAX_ID_LENGTH, check_event_size, derived_event_id
+from pipeline.core.invalid_event import InvalidEvent
 from pipeline.core.privacy.user_tokens import USER_TOKEN
+from pipeline.core.timestamps import format_time
 
 TYPES = ("track", "page", "screen", "identify", "alias", "group")
 BATCHES = frozenset(("/v1/batch", "/v1/b", "/v1/import", "/beacon/v1/batch"))

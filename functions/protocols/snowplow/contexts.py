@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from functions.protocols.values import from_base64, read_object
-from pipeline.core.events import InvalidEvent
+from pipeline.core.invalid_event import InvalidEvent
 
 MAX_KEPT_BYTES = 16 * 1024
 """Bound of the entities in one event's metadata, in bytes of JSON."""

@@ -30,8 +30,11 @@ from functions.protocols.values import (
     time_of,
     without_none,
 )
-from pipeline.core.events import InvalidEvent, check_event_size, check_work, format_time, parse_time
+from pipeline.core.events import check_event_size
+from pipeline.core.invalid_event import InvalidEvent
+from pipeline.core.json_limits import check_work
 from pipeline.core.privacy.user_tokens import USER_TOKEN
+from pipeline.core.timestamps import format_time, parse_time
 
 PATHS = {"/com.snowplowanalytics.snowplow/tp2": ("POST", "GET", "HEAD"), "/i": ("GET", "HEAD")}
 

@@ -19,7 +19,8 @@ from typing import Any
 
 import msgspec
 
-from pipeline.core.events import Event, InvalidEvent
+from pipeline.core.events import Event
+from pipeline.core.invalid_event import InvalidEvent
 from pipeline.core.privacy.signals import Signal
 
 FIELD = "consent"

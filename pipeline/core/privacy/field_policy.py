@@ -10,7 +10,8 @@ from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
-from pipeline.core.events import MAX_EVENT_BYTES, TooMuch, WireEvent
+from pipeline.core.events import MAX_EVENT_BYTES, WireEvent
+from pipeline.core.invalid_event import TooMuch
 from pipeline.core.metadata_fields import NUMBER_METADATA
 from pipeline.core.privacy.personal_fields import (
     Change,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hmac
 from typing import Any
 
-from pipeline.core.events import InvalidEvent
+from pipeline.core.invalid_event import InvalidEvent
 
 USER_TOKEN = "user_token"
 """The field that carries it."""

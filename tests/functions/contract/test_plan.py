@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.contract.plan import MAX_PLAN_BYTES, Plan
-from pipeline.core.events import InvalidEvent
+from pipeline.core.invalid_event import InvalidEvent
 from pipeline.runtime.environ import InvalidConfig
 
 EVENT: dict[str, Any] = {

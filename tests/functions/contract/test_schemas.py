@@ -28,8 +28,10 @@ from functions.contract.schemas import (
 )
 from functions.contract.schemas.__main__ import main
 from functions.letters import SCHEMA_VERSION
-from pipeline.core.events import InvalidEvent, parse_event, parse_time
+from pipeline.core.events import parse_event
+from pipeline.core.invalid_event import InvalidEvent
 from pipeline.core.metadata_fields import NUMBER_METADATA, TEXT_METADATA
+from pipeline.core.timestamps import parse_time
 from pipeline.core.vocabulary import EVENT_CODES
 
 SCHEMAS = documents()

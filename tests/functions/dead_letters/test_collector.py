@@ -21,7 +21,8 @@ from functions.dead_letters.collector import (
     request_body,
 )
 from functions.http.bodies import MAX_BODY_BYTES
-from pipeline.core.events import MAX_LONG_NUMBERS, Event, check_work
+from pipeline.core.events import Event
+from pipeline.core.json_limits import MAX_LONG_NUMBERS, check_work
 from pipeline.core.packing import packed
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -24,7 +24,8 @@ from google.cloud import bigquery
 
 from functions.dead_letters.__main__ import main
 from pipeline.core.deadletter import DeadLetter
-from pipeline.core.events import Event, InvalidEvent, decode_message
+from pipeline.core.events import Event, decode_message
+from pipeline.core.invalid_event import InvalidEvent
 from pipeline.core.privacy.field_policy import FieldPolicy
 from tests.functions.pubsub import Topics
 from tests.stack import Stack

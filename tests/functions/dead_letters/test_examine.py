@@ -17,14 +17,9 @@ from functions.dead_letters.examine import Examined, examine
 from functions.dead_letters.letters import StoredLetter
 from functions.dead_letters.repairs import Repairs
 from pipeline.core.deadletter import DeadLetter
-from pipeline.core.events import (
-    MAX_CONTAINERS,
-    MAX_LONG_NUMBERS,
-    InvalidEvent,
-    decode_message,
-    derived_event_id,
-    encode_message,
-)
+from pipeline.core.events import decode_message, derived_event_id, encode_message
+from pipeline.core.invalid_event import InvalidEvent
+from pipeline.core.json_limits import MAX_CONTAINERS, MAX_LONG_NUMBERS
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
 RECEIVED = NOW - timedelta(hours=1)

@@ -24,7 +24,9 @@ from functions.dead_letters.repairs import Repairs
 from functions.http.exchange import Incoming
 from functions.protocols.native.protocol import read_batch
 from functions.routes import PROTOCOLS, ROUTES
-from pipeline.core.events import Event, InvalidEvent, derived_event_id, format_time
+from pipeline.core.events import Event, derived_event_id
+from pipeline.core.invalid_event import InvalidEvent
+from pipeline.core.timestamps import format_time
 from tests.bench.fuzz_corpus import NOW as THEN
 from tests.bench.fuzz_corpus import corpus
 

@@ -18,7 +18,8 @@ from functions.protocols.commerce_facts import (
 from functions.protocols.commerce_names import event_of, named_properties, product_list_of
 from functions.protocols.contract import Translated
 from functions.protocols.visitor_ids import somebody
-from pipeline.core.events import MAX_ID_LENGTH, MAX_NUMBER, InvalidEvent
+from pipeline.core.events import MAX_ID_LENGTH, MAX_NUMBER
+from pipeline.core.invalid_event import InvalidEvent
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,8 @@ from functions.protocols.mixpanel import protocol as mixpanel
 from functions.protocols.pixel import protocol as pixel
 from functions.protocols.segment import protocol as segment
 from functions.protocols.snowplow import protocol as snowplow
-from pipeline.core.events import MAX_DEPTH, InvalidEvent
+from pipeline.core.invalid_event import InvalidEvent
+from pipeline.core.json_limits import MAX_DEPTH
 from pipeline.core.privacy.consent import DENIED
 from pipeline.core.privacy.policy import Privacy
 

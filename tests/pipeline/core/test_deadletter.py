@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from pipeline.core.deadletter import DeadLetter
-from pipeline.core.events import InvalidEvent
+from pipeline.core.invalid_event import InvalidEvent
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
 

@@ -12,7 +12,7 @@ import pytest
 from google.api_core.exceptions import DeadlineExceeded
 from google.pubsub_v1 import PubsubMessage, SubscriberClient
 
-from pipeline.core.events import format_time
+from pipeline.core.timestamps import format_time
 from pipeline.ops.rewind import RewindError, check_reach, main
 from pipeline.runtime.installation import Installation
 from tests.stack.bootstrap import bigquery_client

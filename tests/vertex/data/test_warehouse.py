@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.core.events import format_time
+from pipeline.core.timestamps import format_time
 from tests.stack.bootstrap import bigquery_client
 from tests.vertex.planted import event
 from tests.vertex.stored import fill

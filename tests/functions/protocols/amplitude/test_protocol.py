@@ -16,7 +16,8 @@ from functions.protocols.amplitude import protocol as amplitude
 from functions.protocols.commerce_facts import MAX_FACTS
 from functions.protocols.contract import Outcome, Reading, Rejected
 from functions.protocols.values import MAX_VENDOR_EVENTS
-from pipeline.core.events import Event, InvalidEvent, accept_event
+from pipeline.core.events import Event, accept_event
+from pipeline.core.invalid_event import InvalidEvent
 
 NOW = datetime(2025, 1, 1, 12, tzinfo=UTC)
 NOW_MS = 1735732800000

@@ -20,7 +20,8 @@ from functions.protocols.ga4 import protocol as ga4
 from functions.protocols.ga4.events import MAX_ITEMS
 from functions.protocols.ga4.hits import item_of
 from functions.protocols.values import MAX_SHARED_BYTES
-from pipeline.core.events import MAX_EVENTS, Event, InvalidEvent, accept_event
+from pipeline.core.events import MAX_EVENTS, Event, accept_event
+from pipeline.core.invalid_event import InvalidEvent
 
 NOW = datetime(2025, 1, 1, 12, tzinfo=UTC)
 NOW_US = 1735732800000000

@@ -19,7 +19,8 @@ from functions.protocols.contract import Outcome, Reading, Rejected
 from functions.protocols.mixpanel import protocol as mixpanel
 from functions.protocols.pixel.protocol import GIF
 from functions.protocols.values import MAX_VENDOR_EVENTS
-from pipeline.core.events import MAX_AGE, Event, InvalidEvent, accept_event
+from pipeline.core.events import MAX_AGE, Event, accept_event
+from pipeline.core.invalid_event import InvalidEvent
 
 NOW = datetime(2025, 1, 1, 12, tzinfo=UTC)
 NOW_S = 1735732800

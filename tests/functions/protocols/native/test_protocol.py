@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from functions.accept import Sorted, Terms, sort_events
 from functions.protocols.native.protocol import read_batch
 from functions.protocols.values import read_json
-from pipeline.core.events import MAX_DEPTH, MAX_EVENT_BYTES
+from pipeline.core.events import MAX_EVENT_BYTES
+from pipeline.core.json_limits import MAX_DEPTH
 from pipeline.core.surrogates import mended
 from pipeline.core.untrusted_json import MAX_REPEATING_VALUES
 

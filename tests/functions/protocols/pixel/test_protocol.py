@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from functions.accept import Terms, sort_events
 from functions.http.exchange import Incoming
 from functions.protocols.pixel import protocol as pixel
-from pipeline.core.events import InvalidEvent, decode_message
+from pipeline.core.events import decode_message
+from pipeline.core.invalid_event import InvalidEvent
 from pipeline.core.privacy.consent import DENIED, GRANTED, Consent
 from pipeline.core.privacy.field_policy import FieldPolicy
 from pipeline.core.privacy.policy import Privacy

@@ -17,7 +17,8 @@ from functions.protocols.commerce_facts import MAX_FACTS, MAX_PRODUCTS
 from functions.protocols.contract import Outcome, Reading, Rejected
 from functions.protocols.segment import protocol as segment
 from functions.protocols.values import MAX_SHARED_BYTES, MAX_VENDOR_EVENTS
-from pipeline.core.events import MAX_ID_LENGTH, Event, InvalidEvent, accept_event
+from pipeline.core.events import MAX_ID_LENGTH, Event, accept_event
+from pipeline.core.invalid_event import InvalidEvent
 from pipeline.core.privacy.consent import Consent
 from pipeline.core.privacy.signals import Signal
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.events import InvalidEvent
+from pipeline.core.invalid_event import InvalidEvent
 from pipeline.core.privacy.consent import (
     DENIED,
     GRANTED,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.core.events import InvalidEvent
+from pipeline.core.invalid_event import InvalidEvent
 from pipeline.core.privacy.user_tokens import check_user_token, user_token
 
 KEY = b"sixteen bytes or more"

@@ -28,7 +28,9 @@ from apache_beam.options.pipeline_options import (
 from google.api_core.exceptions import GoogleAPIError
 
 from pipeline.options import FreshetOptions
-from pipeline.store import LEASE, Bigtable, Cell, Store, now_ms, revise
+from pipeline.runtime.clock import now_ms
+from pipeline.store.blocking import Bigtable, Store
+from pipeline.store.layout import LEASE, Cell, revise
 
 logger = logging.getLogger(__name__)
 

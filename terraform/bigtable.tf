@@ -18,7 +18,7 @@ resource "google_bigtable_instance" "freshet" {
   depends_on = [google_project_service.this]
 }
 
-# The same tables and families as `pipeline/store.py`, which is the only code that knows what is in them.
+# The same tables and families as `pipeline/store/layout.py`, which is the only code that knows what is in them.
 locals {
   bigtable_tables = {
     profiles = ["p"]

@@ -46,18 +46,9 @@ from pipeline.runtime.metrics import Counter, Reporter, snapshot
 from pipeline.runtime.times import moment
 from pipeline.steps.decode import known_items
 from pipeline.steps.items import RANKS, add_rank, sums
-from pipeline.store import (
-    PROFILE,
-    STATS,
-    STUB,
-    TRENDING,
-    UNREADABLE,
-    Bigtable,
-    cell,
-    decode,
-    knows_version,
-    revise,
-)
+from pipeline.store.blocking import Bigtable
+from pipeline.store.layout import PROFILE, STATS, STUB, TRENDING, cell, revise
+from pipeline.store.versions import UNREADABLE, decode, knows_version
 
 BROWSERS, POINTERS = "browsers", "pointers"
 MAX_WAITING_EVENTS = 5_000

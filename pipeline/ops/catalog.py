@@ -17,8 +17,10 @@ from typing import Any
 import msgspec
 
 from pipeline.core.catalog import InvalidItem, Item, parse_item
+from pipeline.runtime.clock import now_ms
 from pipeline.runtime.environ import InvalidConfig, bigtable_instance, project_id
-from pipeline.store import Store, item_write, now_ms
+from pipeline.store.blocking import Store
+from pipeline.store.layout import item_write
 
 WRITE_AT_ONCE = 500
 

@@ -14,11 +14,11 @@ from apache_beam.transforms.userstate import ReadModifyWriteStateSpec, TimerSpec
 
 from pipeline.core.privacy.address_counts import AddressCounts
 from pipeline.core.rules import Anomaly, Rules, anomalies
+from pipeline.runtime.clock import now_ms
 from pipeline.runtime.metrics import Counter
 from pipeline.steps.decode import BY_BROWSER, MARK
 from pipeline.steps.keyed_state import until_drained
 from pipeline.steps.profiles import ANOMALIES
-from pipeline.store import now_ms
 
 FORGET_AFTER_S = 1800.0  # an address that is silent for so long has nothing left in its windows
 

@@ -8,9 +8,11 @@ import apache_beam as beam
 from apache_beam.pvalue import PCollection
 
 from pipeline.lease import Lease
+from pipeline.runtime.clock import now_ms
 from pipeline.runtime.metrics import Counter, Distribution
 from pipeline.steps.keyed_state import Write
-from pipeline.store import PROFILE, Bigtable, cell, now_ms
+from pipeline.store.blocking import Bigtable
+from pipeline.store.layout import PROFILE, cell
 
 
 class WriteCells(beam.DoFn):

@@ -23,9 +23,10 @@ from pipeline.core.fold import Fact, category_of
 from pipeline.core.invalid_event import InvalidEvent
 from pipeline.core.privacy.consent import may_fold, may_log
 from pipeline.core.timestamps import format_time
+from pipeline.runtime.clock import now_ms
 from pipeline.runtime.metrics import Counter, Distribution
 from pipeline.steps.bigquery import RowToInsert
-from pipeline.store import Bigtable, now_ms
+from pipeline.store.blocking import Bigtable
 
 INVALID, LOG, BY_BROWSER, BY_ADDRESS = "invalid", "log", "by_browser", "by_address"
 

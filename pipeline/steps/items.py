@@ -13,13 +13,13 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
-from pipeline import store as bigtable
 from pipeline.core.catalog import encode_item
 from pipeline.core.decay import DAY_MS
 from pipeline.core.fold import Folded, catalog_category, item_sums
 from pipeline.core.items import ItemStats, Trending
 from pipeline.core.trust import NewFacts, stubs_of
 from pipeline.steps.keyed_state import KeyedState, StateOptions
+from pipeline.store import layout, versions
 
 RANKS = "ranks"
 
@@ -75,19 +75,19 @@ class FoldItemRows(KeyedState):
         expiry: Any = beam.DoFn.TimerParam(KeyedState.EXPIRY),
     ) -> Iterator[Any]:
         item_id, (addition, stub) = element
-        kept = self._load(bigtable.STATS, item_id, state)
+        kept = self._load(layout.STATS, item_id, state)
         total = self._decode(ItemStats, kept)
         if total is None:
             return
         unseen = not total.counts.totals  # there may be neighbours: bundles of a session overtake
         day = total.newest_ms // DAY_MS
-        total.merge(bigtable.decode(ItemStats, addition))
+        total.merge(versions.decode(ItemStats, addition))
         add_rank(self._ranks, item_id, total, self._shards)
         yield from self._keep(kept, total.encode(), total.newest_ms, state, flush, expiry)
         # Bigtable forgets a stub by its cell's time, so it is written anew on each day that the
         # item is seen.
         if stub and total.counts.totals and (unseen or total.newest_ms // DAY_MS > day):
-            yield bigtable.STUB, item_id, self._first_stub(item_id, stub), kept.revision
+            yield layout.STUB, item_id, self._first_stub(item_id, stub), kept.revision
 
     def finish_bundle(self) -> Iterator[Any]:
         now = Timestamp(time.time())
@@ -97,7 +97,7 @@ class FoldItemRows(KeyedState):
 
     def _first_stub(self, item_id: str, stub: bytes) -> bytes:
         """The stub that is stored, else this one: later events do not rename an item."""
-        stored = self._options.source.store().read(bigtable.STUB, item_id)
+        stored = self._options.source.store().read(layout.STUB, item_id)
         return stub if stored is None else stored[0]
 
 
@@ -115,11 +115,11 @@ class FoldScopes(KeyedState):
         expiry: Any = beam.DoFn.TimerParam(KeyedState.EXPIRY),
     ) -> Iterator[Any]:
         row, addition = element
-        kept = self._load(bigtable.TRENDING, row, state)
+        kept = self._load(layout.TRENDING, row, state)
         total = self._decode(Trending, kept)
         if total is None:
             return
-        total.merge(bigtable.decode(Trending, addition))
+        total.merge(versions.decode(Trending, addition))
         yield from self._keep(kept, total.encode(), total.newest_ms, state, flush, expiry)
 
 
@@ -176,15 +176,15 @@ def _by_row(by_category: dict[tuple[str | None, int], Trending]) -> dict[str, Tr
     for (category, shard), partial in by_category.items():
         if partial.counts.totals:
             for scope in _scopes(category):
-                rows.setdefault(bigtable.trending_key(scope, shard), Trending()).merge(partial)
+                rows.setdefault(layout.trending_key(scope, shard), Trending()).merge(partial)
     return rows
 
 
 def _scopes(category: str | None) -> list[str]:
     """The scopes of an item of this category; None is an item that the catalog does not hold."""
     if category is None:
-        return [bigtable.STUB_SCOPE]
-    return [bigtable.GLOBAL_SCOPE, *([bigtable.category_scope(category)] if category else [])]
+        return [layout.STUB_SCOPE]
+    return [layout.GLOBAL_SCOPE, *([layout.category_scope(category)] if category else [])]
 
 
 def add_rank(ranks: dict[str, Trending], item_id: str, stats: ItemStats, shards: int) -> None:
@@ -198,7 +198,7 @@ def add_rank(ranks: dict[str, Trending], item_id: str, stats: ItemStats, shards:
     if popularity is None:
         return
     for scope in _scopes(stats.category if stats.in_catalog else None):
-        row = bigtable.trending_key(scope, shard_of(item_id, shards))
+        row = layout.trending_key(scope, shard_of(item_id, shards))
         total = ranks.setdefault(row, Trending())
         total.newest_ms = max(total.newest_ms, stats.newest_ms)
         total.rank(item_id, popularity)

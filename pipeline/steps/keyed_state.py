@@ -22,12 +22,14 @@ from apache_beam.transforms.userstate import (
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import Timestamp
 
-from pipeline import store as bigtable
 from pipeline.core.items import ItemStats, Trending
 from pipeline.core.profile import UserProfile
 from pipeline.lease import Lease
+from pipeline.runtime.clock import now_ms
 from pipeline.runtime.metrics import Counter
-from pipeline.store import UNREADABLE, Bigtable, now_ms
+from pipeline.store.blocking import Bigtable
+from pipeline.store.layout import revise
+from pipeline.store.versions import UNREADABLE, decode
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +138,7 @@ class KeyedState(beam.DoFn):
         read again.
         """
         try:
-            return bigtable.decode(form, kept.value) if kept.value else form()
+            return decode(form, kept.value) if kept.value else form()
         except UNREADABLE as error:
             self._unreadable.inc()
             if not self._logged_unreadable:  # once a bundle
@@ -168,7 +170,7 @@ class KeyedState(beam.DoFn):
         expiry: RuntimeTimer,
     ) -> Iterator[Write]:
         """Keep a new value, and write it now or when the interval ends."""
-        kept.value, kept.revision = value, bigtable.revise(newest_ms, kept.revision)
+        kept.value, kept.revision = value, revise(newest_ms, kept.revision)
         now, flush_ms = now_ms(), round(self._options.flush_s * 1000)
         if kept.waits:
             self._coalesced.inc()  # one write for what waits and for this

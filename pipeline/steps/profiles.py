@@ -11,7 +11,6 @@ from apache_beam.pvalue import PCollection, TaggedOutput
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import TimerSpec, on_timer
 
-from pipeline import store as bigtable
 from pipeline.core.decay import DAY_MS
 from pipeline.core.events import Event
 from pipeline.core.features.visitor import Signals
@@ -19,10 +18,11 @@ from pipeline.core.fold import Fact, Folded, adopt, first_account, fold
 from pipeline.core.profile import UserProfile
 from pipeline.core.rules import Anomaly, Rules, Trigger, due, next_check
 from pipeline.core.trust import Judge, NewFacts
+from pipeline.runtime.clock import now_ms
 from pipeline.runtime.metrics import Counter
 from pipeline.steps.decode import ADOPT, FACTS, MARK, remember_account
 from pipeline.steps.keyed_state import KeyedState, StateOptions, until_drained
-from pipeline.store import now_ms
+from pipeline.store import layout, versions
 
 NEW, ACCOUNTS, CAMPAIGNS, ANOMALIES = "new", "accounts", "campaigns", "anomalies"
 
@@ -87,7 +87,7 @@ class ProfileFold:
             outcome = _mark(profile, value)
         elif kind == ADOPT:
             outcome = self._judged(
-                key, profile, Folded([], adopt(profile, bigtable.decode(UserProfile, value)))
+                key, profile, Folded([], adopt(profile, versions.decode(UserProfile, value)))
             )
         else:
             outcome = self._add_facts(key, profile, value)
@@ -195,7 +195,7 @@ class FoldVisitors(KeyedState):
         campaign: Any = beam.DoFn.TimerParam(CAMPAIGN),
     ) -> Iterator[Any]:
         key, given = element
-        kept = self._load(bigtable.PROFILE, key, state)
+        kept = self._load(layout.PROFILE, key, state)
         profile = self._decode(UserProfile, kept)
         if profile is None:
             return
@@ -225,7 +225,7 @@ class FoldVisitors(KeyedState):
             # and again
             return
         # the state of a silent key may have been forgotten meanwhile
-        kept = self._load(bigtable.PROFILE, key, state)
+        kept = self._load(layout.PROFILE, key, state)
         profile = self._decode(UserProfile, kept)
         if profile is None:
             return

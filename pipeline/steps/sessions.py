@@ -15,9 +15,9 @@ from apache_beam.utils.timestamp import Duration, Timestamp
 from pipeline.core.privacy.consent import may_log
 from pipeline.core.sessions import SessionSummary, merged, runs
 from pipeline.core.trust import NewFacts
+from pipeline.runtime.clock import now_ms
 from pipeline.runtime.metrics import Counter
 from pipeline.steps.bigquery import RowToInsert
-from pipeline.store import now_ms
 
 
 class SpanSessions(Sessions):

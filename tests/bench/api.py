@@ -17,7 +17,9 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
-from pipeline.store import AsyncStore, Store, now_ms
+from pipeline.runtime.clock import now_ms
+from pipeline.store.blocking import Store
+from pipeline.store.serving import AsyncStore
 from tests.bench.rows import Row, row
 from tests.bench.shop import Shop
 from tests.stack import Stack, running_stack

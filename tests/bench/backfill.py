@@ -35,8 +35,10 @@ from pipeline.core.fold import Fact, item_sums
 from pipeline.core.rules import Rules
 from pipeline.core.trust import Judge
 from pipeline.ops.rules_file import rules_of
+from pipeline.runtime.clock import now_ms
 from pipeline.steps.items import scope_counts
-from pipeline.store import Store, item_write, now_ms
+from pipeline.store.blocking import Store
+from pipeline.store.layout import item_write
 from tests.bench.rows import Row, row
 from tests.simulator import catalog, history
 from tests.simulator.parity import by_visitor, from_file
@@ -57,7 +59,7 @@ REAL = Path(
 # Where a sample of the working thread was, by what its stack names: the first mark that fits, or
 # else the runner.
 PARTS = (
-    ("/pipeline/store.py", "bigtable"),
+    ("/pipeline/store/", "bigtable"),
     ("/pipeline/core/", "core"),
     ("/pipeline/", "steps"),
 )

@@ -36,9 +36,11 @@ from pipeline.core.events import Event, decode_message, encode_message, profile_
 from pipeline.core.fold import fold
 from pipeline.core.items import ItemStats, Trending
 from pipeline.core.profile import UserProfile
+from pipeline.runtime.clock import now_ms
 from pipeline.steps.decode import event_row
 from pipeline.steps.items import add_rank, sums
-from pipeline.store import PROFILE, STATS, TRENDING, Store, cell, item_write, now_ms
+from pipeline.store.blocking import Store
+from pipeline.store.layout import PROFILE, STATS, TRENDING, cell, item_write
 from tests.bench.rows import Row, row
 from tests.simulator import catalog
 from tests.stack import EMULATORS, Stack

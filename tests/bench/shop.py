@@ -18,12 +18,12 @@ from pipeline.core.fold import fold, item_sums
 from pipeline.core.items import ItemRow, ItemStats, Trending
 from pipeline.core.profile import UserProfile
 from pipeline.core.vectors import VectorIndex
-from pipeline.store import (
+from pipeline.store.blocking import Store
+from pipeline.store.layout import (
     GLOBAL_SCOPE,
     PROFILE,
     STATS,
     TRENDING,
-    Store,
     category_scope,
     cell,
     item_write,

@@ -23,8 +23,10 @@ from pipeline.core.catalog import Item
 from pipeline.core.events import Event, encode_message, profile_key
 from pipeline.core.fold import fold
 from pipeline.core.profile import UserProfile
+from pipeline.runtime.clock import now_ms
 from pipeline.runtime.installation import Installation
-from pipeline.store import PROFILE, Store, item_write, now_ms
+from pipeline.store.blocking import Store
+from pipeline.store.layout import PROFILE, item_write
 from tests.simulator.parity import comparable, differences
 from tests.stack import Stack
 from tests.stack.bootstrap import bigquery_client

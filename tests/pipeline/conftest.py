@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 import pytest
 from google.cloud import bigquery
 
-from pipeline.store import Bigtable, Store, ensure_tables
+from pipeline.store.blocking import Bigtable, Store
+from pipeline.store.tables import ensure_tables
 from sql import schema
 from tests.pipeline.running import Visitor
 from tests.stack.bootstrap import bigquery_client

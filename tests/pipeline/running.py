@@ -16,7 +16,6 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
 from apache_beam.testing.test_stream import TestStream as Script
 
-from pipeline import store as bigtable
 from pipeline.core.catalog import Item, decode_item
 from pipeline.core.events import Event, encode_message
 from pipeline.core.fold import Fact, fold, item_sums
@@ -31,7 +30,8 @@ from pipeline.steps.decode import BY_ADDRESS, BY_BROWSER, FACTS, INVALID, Decode
 from pipeline.steps.items import FoldItems, add_rank, scope_counts
 from pipeline.steps.keyed_state import StateOptions
 from pipeline.steps.profiles import ANOMALIES, FoldProfiles
-from pipeline.store import Bigtable, Store
+from pipeline.store import layout
+from pipeline.store.blocking import Bigtable, Store
 
 START = datetime(2025, 1, 1, 12, 0, tzinfo=UTC)
 START_MS = round(START.timestamp() * 1000)
@@ -220,21 +220,21 @@ class Clean:
 
 
 def stored_profile(store: Store, key: str) -> UserProfile:
-    found = store.read(bigtable.PROFILE, key)
+    found = store.read(layout.PROFILE, key)
     assert found is not None, f"no profile under {key}"
     return UserProfile.decode(found[0])
 
 
 def stored_items(store: Store, item_ids: Iterable[str]) -> dict[str, ItemStats]:
-    found = store.read_many(bigtable.STATS, list(item_ids))
+    found = store.read_many(layout.STATS, list(item_ids))
     return {item_id: ItemStats.decode(value) for item_id, (value, _) in found.items()}
 
 
 def stored_stubs(store: Store, item_ids: Iterable[str]) -> dict[str, Item]:
-    found = store.read_many(bigtable.STUB, list(item_ids))
+    found = store.read_many(layout.STUB, list(item_ids))
     return {item_id: decode_item(value) for item_id, (value, _) in found.items()}
 
 
 def stored_scopes(store: Store, rows: Iterable[str]) -> dict[str, Trending]:
-    found = store.read_many(bigtable.TRENDING, list(rows))
+    found = store.read_many(layout.TRENDING, list(rows))
     return {row: Trending.decode(value) for row, (value, _) in found.items()}

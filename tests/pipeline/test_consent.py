@@ -26,7 +26,8 @@ from pipeline.steps.decode import BY_ADDRESS, BY_BROWSER, LOG, Decode, event_row
 from pipeline.steps.items import FoldItems
 from pipeline.steps.keyed_state import StateOptions
 from pipeline.steps.sessions import SummarizeSessions, session_rows
-from pipeline.store import PROFILE, Bigtable, Store
+from pipeline.store.blocking import Bigtable, Store
+from pipeline.store.layout import PROFILE
 from tests.pipeline.core.streams import assert_same
 from tests.pipeline.running import (
     START_MS,

@@ -8,7 +8,8 @@ import sys
 from collections.abc import Mapping
 
 from pipeline.lease import HeldLease, Holder
-from pipeline.store import Bigtable, ensure_tables
+from pipeline.store.blocking import Bigtable
+from pipeline.store.tables import ensure_tables
 from tests.stack.prerequisites import REPO
 
 

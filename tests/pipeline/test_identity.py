@@ -19,7 +19,7 @@ from pipeline.core.events import Event
 from pipeline.core.items import ITEM_CODES
 from pipeline.steps.bigquery import WriteRows
 from pipeline.steps.decode import LOG, Decode
-from pipeline.store import Bigtable, Store
+from pipeline.store.blocking import Bigtable, Store
 from sql import schema
 from tests.pipeline.running import (
     START,

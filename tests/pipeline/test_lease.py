@@ -31,10 +31,13 @@ from pipeline.lease import (
     holder_of,
     machine,
 )
+from pipeline.runtime.clock import now_ms
 from pipeline.steps.bigtable import WriteToBigtable
 from pipeline.steps.items import FoldScopes
 from pipeline.steps.keyed_state import StateOptions
-from pipeline.store import LEASE, PROFILE, Bigtable, Cell, Store, ensure_tables, now_ms
+from pipeline.store.blocking import Bigtable, Store
+from pipeline.store.layout import LEASE, PROFILE, Cell
+from pipeline.store.tables import ensure_tables
 from tests.pipeline.running import collect, outputs, run, script
 
 BLUE, GREEN = Holder("blue in us-central1"), Holder("green in us-central1")

@@ -16,14 +16,16 @@ from typing import Any
 import pytest
 from google.cloud import bigquery
 
-from pipeline import store as bigtable
 from pipeline.core.events import Event, encode_message
 from pipeline.core.fold import fold
 from pipeline.core.items import ItemStats, Trending
 from pipeline.core.profile import UserProfile
 from pipeline.lease import KEY, STALE_S, Grant, Holder, encoder
+from pipeline.runtime.clock import now_ms
 from pipeline.steps.items import add_rank, sums
-from pipeline.store import Store, item_write
+from pipeline.store import layout
+from pipeline.store.blocking import Store
+from pipeline.store.layout import item_write
 from tests.pipeline.core.streams import assert_same
 from tests.pipeline.process import Pipeline, listen, publish, received
 from tests.pipeline.running import stored_stubs
@@ -98,13 +100,13 @@ class Found:
         self.store = Store(env["GOOGLE_CLOUD_PROJECT"], env["FRESHET_BIGTABLE_INSTANCE"])
 
     def profiles(self) -> dict[str, UserProfile]:
-        return {key: UserProfile.decode(value) for key, value in self.store.scan(bigtable.PROFILE)}
+        return {key: UserProfile.decode(value) for key, value in self.store.scan(layout.PROFILE)}
 
     def items(self) -> dict[str, ItemStats]:
-        return {key: ItemStats.decode(value) for key, value in self.store.scan(bigtable.STATS)}
+        return {key: ItemStats.decode(value) for key, value in self.store.scan(layout.STATS)}
 
     def scopes(self) -> dict[str, Trending]:
-        return {key: Trending.decode(value) for key, value in self.store.scan(bigtable.TRENDING)}
+        return {key: Trending.decode(value) for key, value in self.store.scan(layout.TRENDING)}
 
     def wait_for(self, expected: Expected, check: Callable[[], None]) -> None:
         """Return when as many events are stored as are expected, or when patience ends."""
@@ -134,7 +136,7 @@ class Found:
         assert_same(self.scopes(), expected.scopes)
 
 
-ALL = bigtable.trending_key(bigtable.GLOBAL_SCOPE, 0)
+ALL = layout.trending_key(layout.GLOBAL_SCOPE, 0)
 
 
 def query(client: bigquery.Client, text: str) -> list[dict[str, Any]]:
@@ -144,7 +146,7 @@ def query(client: bigquery.Client, text: str) -> list[dict[str, Any]]:
 def started(random: Random, env: Mapping[str, str]) -> tuple[Found, list[Event]]:
     """The tables with the catalog in them, and a clean stream of the last minutes."""
     found = Found(env)
-    found.store.write([item_write(item, bigtable.now_ms()) for item in CATALOG.values()])
+    found.store.write([item_write(item, now_ms()) for item in CATALOG.values()])
     return found, clean_stream(
         random, datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=12)
     )
@@ -287,7 +289,7 @@ def test_a_pipeline_whose_lease_another_job_has_taken_ends_and_writes_over_nothi
     warehouse: Mapping[str, str], pipeline: Pipeline
 ) -> None:
     found, _, rest = half_folded(warehouse, Random(12), pipeline)
-    grant = encoder.encode(Grant(Holder("green in us-central1"), bigtable.now_ms()))
+    grant = encoder.encode(Grant(Holder("green in us-central1"), now_ms()))
     wait_until(lambda: take_over(found.store, grant), pipeline.check)
     time.sleep(STALE_S + 1)  # what was on its way when the lease was held is written
     profiles = found.profiles()
@@ -301,8 +303,8 @@ def take_over(store: Store, grant: bytes) -> bool:
     """Write another's lease over the one that is held, as if that had run out; False when it was
     renewed meanwhile.
     """
-    lease = store.read(bigtable.LEASE, KEY)
-    return store.swap(bigtable.LEASE, KEY, lease, (grant, bigtable.now_ms() + 1))
+    lease = store.read(layout.LEASE, KEY)
+    return store.swap(layout.LEASE, KEY, lease, (grant, now_ms() + 1))
 
 
 def _payload(letter: dict[str, Any]) -> bytes:

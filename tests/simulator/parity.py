@@ -39,7 +39,10 @@ from pipeline.core.decay import DecayedSums, DecayedVector
 from pipeline.core.events import Event, encode_message, parse_event
 from pipeline.core.items import LONG_HALF_LIFE_MS, ItemStats, Trending
 from pipeline.core.profile import MAX_SEEN_IDS, UserProfile
-from pipeline.store import PROFILE, STATS, TRENDING, Store, ensure_tables, item_write, now_ms
+from pipeline.runtime.clock import now_ms
+from pipeline.store.blocking import Store
+from pipeline.store.layout import PROFILE, STATS, TRENDING, item_write
+from pipeline.store.tables import ensure_tables
 from tests.simulator import catalog, history, replay
 from tests.simulator.report import REPORTS, Progress, machine_line
 from tests.simulator.shoppers import World

@@ -10,7 +10,8 @@ from pipeline.core.catalog import Item
 from pipeline.core.events import Event
 from pipeline.core.items import ItemStats
 from pipeline.core.profile import UserProfile
-from pipeline.store import PROFILE, STATS, Store, cell, item_write
+from pipeline.store.blocking import Store
+from pipeline.store.layout import PROFILE, STATS, cell, item_write
 from tests.simulator.warehouse import Held, LogCount, Warehouse, wait_until_stored
 from tests.stack.bootstrap import bigquery_client
 

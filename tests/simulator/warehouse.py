@@ -10,7 +10,8 @@ from typing import Any
 
 from pipeline.core.items import ItemStats
 from pipeline.core.profile import UserProfile
-from pipeline.store import PROFILE, STATS, Store
+from pipeline.store.blocking import Store
+from pipeline.store.layout import PROFILE, STATS
 from tests.stack.bootstrap import bigquery_client
 
 POLL_S = 1.0

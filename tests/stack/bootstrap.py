@@ -16,8 +16,8 @@ from datetime import timedelta
 from google.api_core.exceptions import AlreadyExists
 from google.cloud import bigquery
 
-from pipeline import store
 from pipeline.runtime import bigquery as clients
+from pipeline.store.tables import ensure_tables
 from sql import schema
 from tests.stack.readiness import publisher, subscriber
 
@@ -86,14 +86,13 @@ def _unless_there(
 
 
 def make_bigtable_tables(env: Environment) -> None:
-    """The tables of `pipeline.store`; the emulator knows every instance without being told of
-    it."""
+    """The tables of `pipeline.store.layout`; the emulator knows every instance by itself."""
     host = env["BIGTABLE_EMULATOR_HOST"]
     with _own_environment("BIGTABLE_EMULATOR_HOST", host), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Connecting to Bigtable emulator", RuntimeWarning)
         ttl_days = env.get("FRESHET_ITEM_TTL_DAYS")
         age = None if ttl_days is None else float(ttl_days)
-        store.ensure_tables(env["GOOGLE_CLOUD_PROJECT"], env["FRESHET_BIGTABLE_INSTANCE"], age)
+        ensure_tables(env["GOOGLE_CLOUD_PROJECT"], env["FRESHET_BIGTABLE_INSTANCE"], age)
 
 
 @contextlib.contextmanager

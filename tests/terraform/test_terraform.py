@@ -23,7 +23,7 @@ from functions.package import imported_files
 from pipeline.main import build
 from pipeline.ops.rules_file import DEFAULT_FILE
 from pipeline.options import FreshetOptions, as_options
-from pipeline.store import TABLES
+from pipeline.store.layout import TABLES
 from sql import schema
 from tests.stack.prerequisites import REPO
 from vertex.api.config import Config as ApiConfig

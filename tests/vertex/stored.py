@@ -9,7 +9,8 @@ from google.cloud import bigquery
 from pipeline.core.events import Event
 from pipeline.core.features.ranking import FEATURE_NAMES
 from pipeline.core.vectors import VectorIndex
-from pipeline.store import Store, item_write
+from pipeline.store.blocking import Store
+from pipeline.store.layout import item_write
 from tests.stack.bootstrap import bigquery_client
 from tests.vertex import planted
 from vertex.models.logistic import Logistic

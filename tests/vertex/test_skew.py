@@ -19,7 +19,7 @@ from pipeline.core.fold import adopt, fold
 from pipeline.core.items import CTR_PRIOR, ItemRow, ItemStats
 from pipeline.core.profile import UserProfile
 from pipeline.core.vectors import VectorIndex
-from pipeline.store import GLOBAL_SCOPE
+from pipeline.store.layout import GLOBAL_SCOPE
 from tests.vertex.api.fakes import FakeReader, Service, trending_of
 from vertex.api.config import Weights
 from vertex.api.contract import Request

@@ -22,9 +22,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.core.profile import UserProfile
 from pipeline.runtime.bodies import RETRY_AFTER_S, Bodies, BodyRefused
+from pipeline.runtime.clock import now_ms
 from pipeline.runtime.concurrency import LimitsRequests
 from pipeline.runtime.headers import Headers, by_name
-from pipeline.store import AsyncStore, now_ms
+from pipeline.store.serving import AsyncStore
 from vertex.api.breaker import Unavailable
 from vertex.api.config import Config
 from vertex.api.contract import (

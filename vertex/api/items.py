@@ -16,7 +16,7 @@ from typing import Any
 
 from pipeline.core.catalog import Item
 from pipeline.core.items import ItemRow
-from pipeline.store import now_ms
+from pipeline.runtime.clock import now_ms
 from vertex.api.breaker import Unavailable
 from vertex.api.reader import Reads
 from vertex.api.shelves import Shelves, build_shelves

@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 
 from pipeline.core.items import ItemRow, Trending
 from pipeline.core.profile import UserProfile
-from pipeline.store import SCAN_S, AsyncStore
+from pipeline.store.serving import SCAN_S, AsyncStore
 from vertex.api.breaker import Breaker, Unavailable
 
 log = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ from pipeline.core.features.matrix import feature_matrix
 from pipeline.core.privacy.consent import resolve_consent
 from pipeline.core.privacy.signals import Signal
 from pipeline.core.profile import UserProfile
-from pipeline.store import GLOBAL_SCOPE, STUB_SCOPE, category_scope
+from pipeline.store.layout import GLOBAL_SCOPE, STUB_SCOPE, category_scope
 from vertex.api.banner import Banner, banner_of_slate, choose_banner
 from vertex.api.breaker import Unavailable
 from vertex.api.config import Config

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from pipeline.store import GLOBAL_SCOPE, STUB_SCOPE
+from pipeline.store.layout import GLOBAL_SCOPE, STUB_SCOPE
 from vertex.api.breaker import Unavailable
 from vertex.api.reader import Reads
 from vertex.api.shelves import SHELF

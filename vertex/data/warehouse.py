@@ -10,7 +10,9 @@ from google.cloud import bigquery
 from pipeline.core.catalog import Item
 from pipeline.core.event_log import EVENT_COLUMNS, METADATA_COLUMNS
 from pipeline.core.events import Event
-from pipeline.store import ITEM, STUB, Store, decode
+from pipeline.store.blocking import Store
+from pipeline.store.layout import ITEM, STUB
+from pipeline.store.versions import decode
 from vertex.data.progress import Say, told
 
 _METADATA = tuple(name for name in METADATA_COLUMNS if name != "propensity")  # of no use to a model

@@ -16,7 +16,7 @@ from typing import Any
 from google.api_core.exceptions import GoogleAPIError
 
 from pipeline.runtime.bigquery import bigquery_client
-from pipeline.store import Store
+from pipeline.store.blocking import Store
 from vertex.data.progress import Say
 from vertex.data.splits import NotEnoughData
 from vertex.data.warehouse import read_catalog, read_events

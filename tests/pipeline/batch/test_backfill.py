@@ -33,18 +33,8 @@ from pipeline.core.trust import Judge
 from pipeline.lease import KEY, HeldLease, Holder
 from pipeline.steps.bigquery import insert
 from pipeline.steps.decode import event_row
-from pipeline.store import (
-    ITEM,
-    LEASE,
-    PROFILE,
-    STATS,
-    STUB,
-    TRENDING,
-    Bigtable,
-    Store,
-    cell,
-    item_write,
-)
+from pipeline.store.blocking import Bigtable, Store
+from pipeline.store.layout import ITEM, LEASE, PROFILE, STATS, STUB, TRENDING, cell, item_write
 from tests.pipeline.core.streams import assert_same
 from tests.pipeline.running import features, message, stored_items, stored_stubs
 

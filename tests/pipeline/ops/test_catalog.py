@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.core.catalog import Item
 from pipeline.ops.catalog import WRITE_AT_ONCE, load, main
-from pipeline.store import Bigtable, Store
+from pipeline.store.blocking import Bigtable, Store
 
 CatalogFile = Callable[[str, str], Path]
 

@@ -15,7 +15,7 @@ from apache_beam.io.gcp.pubsub import PubsubMessage
 
 from pipeline.core.rules import AnomalyRule, Condition, Rules
 from pipeline.runtime.metrics import Counter, Distribution, Reporter, report, snapshot
-from pipeline.store import Bigtable
+from pipeline.store.blocking import Bigtable
 from tests.pipeline.running import START, Visitor, features, message
 
 

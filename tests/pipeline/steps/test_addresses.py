@@ -17,7 +17,7 @@ from pipeline.steps.addresses import WatchAddresses
 from pipeline.steps.decode import BY_ADDRESS, LOG, Decode
 from pipeline.steps.profiles import ANOMALIES
 from pipeline.steps.sessions import SummarizeSessions, session_rows
-from pipeline.store import Bigtable, Store
+from pipeline.store.blocking import Bigtable, Store
 from tests.pipeline.core.streams import assert_same
 from tests.pipeline.running import (
     LONG_S,

@@ -10,10 +10,10 @@ import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipeline import store as bigtable
 from pipeline.runtime.metrics import snapshot
 from pipeline.steps.bigtable import WriteToBigtable
-from pipeline.store import Bigtable, Store
+from pipeline.store import layout
+from pipeline.store.blocking import Bigtable, Store
 from tests.pipeline.running import RUNNERS, run, script
 
 
@@ -39,8 +39,7 @@ def test_what_is_given_is_written(
     source: Bigtable, store: Store, tag: str, after_commit: bool, runner: type
 ) -> None:
     writes = [
-        (kind, tag, kind.encode(), 1000)
-        for kind in (bigtable.PROFILE, bigtable.STATS, bigtable.TRENDING)
+        (kind, tag, kind.encode(), 1000) for kind in (layout.PROFILE, layout.STATS, layout.TRENDING)
     ]
     counts = run(lambda p: p | script(writes) | WriteToBigtable(source, after_commit), runner)
     assert [store.read(kind, tag) for kind, *_ in writes] == [
@@ -53,10 +52,10 @@ def test_what_is_given_is_written(
 def test_of_two_states_in_one_bundle_the_fuller_is_written_whatever_their_order(
     source: Bigtable, store: Store, tag: str, order: tuple[int, int]
 ) -> None:
-    states = [(bigtable.PROFILE, tag, b"fuller", 2000), (bigtable.PROFILE, tag, b"older", 1000)]
+    states = [(layout.PROFILE, tag, b"fuller", 2000), (layout.PROFILE, tag, b"older", 1000)]
     writes = [states[n] for n in order]
     counts = run(lambda p: p | script(writes) | WriteToBigtable(source, after_commit=False))
-    assert store.read(bigtable.PROFILE, tag) == (b"fuller", 2000)
+    assert store.read(layout.PROFILE, tag) == (b"fuller", 2000)
     assert (counts["bigtable/written"], counts["bigtable/coalesced"]) == (1, 1)
 
 
@@ -64,11 +63,11 @@ def test_an_older_state_that_comes_in_a_later_bundle_hides_nothing(
     source: Bigtable, store: Store, tag: str
 ) -> None:
     fuller, older = (
-        (bigtable.PROFILE, tag, b"fuller", 2000),
-        (bigtable.PROFILE, tag, b"older", 1000),
+        (layout.PROFILE, tag, b"fuller", 2000),
+        (layout.PROFILE, tag, b"older", 1000),
     )
     run(lambda p: p | script([fuller], [older]) | WriteToBigtable(source, after_commit=False))
-    assert store.read(bigtable.PROFILE, tag) == (b"fuller", 2000)
+    assert store.read(layout.PROFILE, tag) == (b"fuller", 2000)
 
 
 def test_what_cannot_be_written_stops_the_bundle_and_is_not_counted(
@@ -91,7 +90,7 @@ def test_how_fresh_a_written_profile_is_becomes_a_distribution(source: Bigtable,
     run(
         lambda p: (
             p
-            | script([(bigtable.PROFILE, tag, b"", round(time.time() * 1000))])
+            | script([(layout.PROFILE, tag, b"", round(time.time() * 1000))])
             | WriteToBigtable(source)
         )
     )

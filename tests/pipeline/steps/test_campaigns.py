@@ -17,7 +17,7 @@ from pipeline.steps.bigtable import WriteToBigtable
 from pipeline.steps.decode import BY_BROWSER, Decode
 from pipeline.steps.keyed_state import StateOptions
 from pipeline.steps.profiles import FoldProfiles
-from pipeline.store import Bigtable, Store
+from pipeline.store.blocking import Bigtable, Store
 from tests.pipeline.running import (
     RUNNERS,
     START,

@@ -35,7 +35,8 @@ from pipeline.steps.decode import (
     known_items,
     remember_account,
 )
-from pipeline.store import STUB, Bigtable, Store, cell, item_write
+from pipeline.store.blocking import Bigtable, Store
+from pipeline.store.layout import STUB, cell, item_write
 from tests.pipeline.running import (
     RUNNERS,
     START,

@@ -8,18 +8,20 @@ from typing import Any
 
 import pytest
 
-from pipeline import store as bigtable
 from pipeline.core.catalog import Item, decode_item
 from pipeline.core.decay import DAY_MS
 from pipeline.core.events import Event
 from pipeline.core.fold import Fact, Folded, Pair
 from pipeline.core.items import BOUGHT, TOUCHED, ItemStats, Trending
 from pipeline.core.trust import NewFacts
+from pipeline.runtime.clock import now_ms
 from pipeline.steps.bigtable import WriteToBigtable
 from pipeline.steps.decode import Decode
 from pipeline.steps.items import FoldItems, add_rank, shard_of, sums
 from pipeline.steps.keyed_state import StateOptions
-from pipeline.store import Bigtable, Store, item_write
+from pipeline.store import layout
+from pipeline.store.blocking import Bigtable, Store
+from pipeline.store.layout import item_write
 from tests.pipeline.core.streams import assert_same
 from tests.pipeline.running import (
     RUNNERS,
@@ -90,11 +92,11 @@ def test_scopes_hold_what_is_computed_from_the_item_rows_and_shards_share_no_ite
     alone: Bigtable, tag: str, shards: int
 ) -> None:
     everything, catalog = shoppers(tag), catalog_of(tag)
-    alone.store().write([item_write(item, bigtable.now_ms()) for item in catalog.values()])
+    alone.store().write([item_write(item, now_ms()) for item in catalog.values()])
     features(
         alone, disordered([event for _, events in everything for event in events], 5), shards=shards
     )
-    items = {key: ItemStats.decode(value) for key, value in alone.store().scan(bigtable.STATS)}
+    items = {key: ItemStats.decode(value) for key, value in alone.store().scan(layout.STATS)}
     clean = [Clean(events, shards, catalog).items for _, events in everything]
     ids = {item_id for found in clean for item_id in found}
     assert_same(
@@ -109,14 +111,12 @@ def test_scopes_hold_what_is_computed_from_the_item_rows_and_shards_share_no_ite
     for item_id, stats in items.items():
         add_rank(expected, item_id, stats, shards)
         shard = shard_of(item_id, shards)
-        for scope in (bigtable.GLOBAL_SCOPE, bigtable.category_scope(stats.category)):
-            expected[bigtable.trending_key(scope, shard)].counts.merge(stats.counts)
-    scopes = {key: Trending.decode(value) for key, value in alone.store().scan(bigtable.TRENDING)}
+        for scope in (layout.GLOBAL_SCOPE, layout.category_scope(stats.category)):
+            expected[layout.trending_key(scope, shard)].counts.merge(stats.counts)
+    scopes = {key: Trending.decode(value) for key, value in alone.store().scan(layout.TRENDING)}
     assert_same(scopes, expected)
     of_all = [
-        scope.scores.keys()
-        for row, scope in scopes.items()
-        if row.startswith(bigtable.GLOBAL_SCOPE)
+        scope.scores.keys() for row, scope in scopes.items() if row.startswith(layout.GLOBAL_SCOPE)
     ]
     assert len(of_all) == (1 if shards == 1 else 4)
     assert sorted(item_id for shard in of_all for item_id in shard) == sorted(ids)
@@ -165,7 +165,7 @@ def test_visitors_of_one_bundle_are_summed_by_item_before_the_fold(
     views = [new(v, _of(v.did("view_product"), f"{tag}-p")) for v in visitors]
     run(lambda p: collect(p | script(views) | FoldItems(StateOptions(source), 4), "writes"), runner)
     [stats] = [
-        ItemStats.decode(value) for kind, _, value, _ in outputs["writes"] if kind == bigtable.STATS
+        ItemStats.decode(value) for kind, _, value, _ in outputs["writes"] if kind == layout.STATS
     ]
     assert stats.counts.totals == {0: 6}
 
@@ -204,7 +204,7 @@ def test_an_item_that_changes_its_category_counts_each_event_where_it_was(
             | WriteToBigtable(source, after_commit=False)
         )
     )
-    rows = [bigtable.trending_key(bigtable.category_scope(category), 0) for category in categories]
+    rows = [layout.trending_key(layout.category_scope(category), 0) for category in categories]
     scopes = stored_scopes(store, rows)
     assert [scopes[row].counts.totals for row in rows] == [{0: 1}, {0: 1}]
     assert product in scopes[rows[1]].scores
@@ -212,15 +212,13 @@ def test_an_item_that_changes_its_category_counts_each_event_where_it_was(
 
 def test_a_category_that_only_events_name_has_no_scope(alone: Bigtable, tag: str) -> None:
     visitor, known = Visitor(tag), Item(f"{tag}-known", category="lamps")
-    alone.store().write(
-        [item_write(known, bigtable.now_ms()), item_write(Item(f"{tag}-bare"), bigtable.now_ms())]
-    )
+    alone.store().write([item_write(known, now_ms()), item_write(Item(f"{tag}-bare"), now_ms())])
     said = [
         visitor.did("view_product", name, n, metadata={"category": f"lamps#{n}"})
         for n, name in enumerate(("known", "bare", "unknown"))
     ]
     features(alone, [message(*said)])
-    scopes = {key: Trending.decode(value) for key, value in alone.store().scan(bigtable.TRENDING)}
+    scopes = {key: Trending.decode(value) for key, value in alone.store().scan(layout.TRENDING)}
     assert {row: set(scope.scores) for row, scope in scopes.items()} == {
         "global#all#00": {visitor.product("known"), visitor.product("bare")},
         "category#lamps#00": {visitor.product("known")},
@@ -268,7 +266,7 @@ def test_an_item_the_catalog_does_not_hold_gets_a_stub_which_a_load_overwrites(
     }
     assert store.read_items([item_id]) == {}
     loaded = Item(item_id, title="Lamp", category="home")
-    store.write([item_write(loaded, bigtable.now_ms())])
+    store.write([item_write(loaded, now_ms())])
     features(source, [message(visitor.did("view_product", "new", 1, metadata={"category": "c"}))])
     assert store.read_items([item_id]) == {item_id: loaded}
     assert stored_items(store, [item_id])[item_id].counts.totals == {0: 2}
@@ -283,7 +281,7 @@ def test_an_item_whose_neighbours_came_before_its_own_first_event_gets_its_stub_
         [new(visitor, visitor.did("view_product", "other", 1), pairs=[pair])], [new(visitor, own)]
     )
     run(lambda p: collect(p | stream | FoldItems(StateOptions(source)), "writes"))
-    stubs = [decode_item(value) for kind, _, value, _ in outputs["writes"] if kind == bigtable.STUB]
+    stubs = [decode_item(value) for kind, _, value, _ in outputs["writes"] if kind == layout.STUB]
     assert {stub.item_id: stub.category for stub in stubs} == {
         visitor.product("other"): "",
         visitor.product("own"): "c",
@@ -301,9 +299,9 @@ def test_a_stub_is_as_old_as_its_last_day_and_as_the_first_event_told_it(
     ]
     features(source, [message(view) for view in views])
     assert stored_stubs(store, [item_id])[item_id].title == "first"
-    [(_, written_ms)] = store.read_many(bigtable.STUB, [item_id]).values()
+    [(_, written_ms)] = store.read_many(layout.STUB, [item_id]).values()
     assert written_ms == START_MS + DAY_MS
-    assert [kind for kind, *_ in outputs["item writes"]].count(bigtable.STUB) == 2
+    assert [kind for kind, *_ in outputs["item writes"]].count(layout.STUB) == 2
 
 
 def test_a_stub_does_not_hide_an_item_that_the_catalog_already_held(
@@ -312,6 +310,6 @@ def test_a_stub_does_not_hide_an_item_that_the_catalog_already_held(
     view, item_id = visitor.did("view_product", "known"), visitor.product("known")
     # The process remembers for some seconds that the catalog does not hold it.
     run(lambda pipeline: pipeline | script([message(view)]) | Decode(source))
-    store.write([item_write(Item(item_id, title="Lamp"), bigtable.now_ms())])
+    store.write([item_write(Item(item_id, title="Lamp"), now_ms())])
     features(source, [message(view)])
     assert store.read_items([item_id])[item_id].title == "Lamp"

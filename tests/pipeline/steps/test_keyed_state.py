@@ -12,14 +12,16 @@ import pytest
 from apache_beam.testing.test_stream import TestStream as Script
 from apache_beam.transforms.userstate import RuntimeTimer
 
-from pipeline import store as bigtable
 from pipeline.core.items import ItemStats
 from pipeline.lease import Holder, Lease
 from pipeline.local.runner import LeanDirectRunner
+from pipeline.runtime.clock import now_ms
 from pipeline.runtime.metrics import snapshot
 from pipeline.steps.bigtable import WriteToBigtable
 from pipeline.steps.keyed_state import KeyedState, RowState, StateOptions
-from pipeline.store import Bigtable, Store, cell
+from pipeline.store import layout
+from pipeline.store.blocking import Bigtable, Store
+from pipeline.store.layout import cell
 from tests.pipeline.running import (
     LONG_S,
     RUNNERS,
@@ -51,7 +53,7 @@ class Sum(KeyedState):
     ) -> Iterator[Any]:
         key, (silence_s, number) = element
         time.sleep(silence_s)
-        kept = self._load(bigtable.PROFILE, key, state)
+        kept = self._load(layout.PROFILE, key, state)
         total = int(kept.value or b"0") + number
         yield from self._keep(kept, str(total).encode(), 0, state, flush, expiry)
 
@@ -113,7 +115,7 @@ def test_what_still_waits_when_the_stream_ends_is_written_then(
 ) -> None:
     coalesced = sums(source, script(*ones(tag, 5)), runner, flush_s=HOUR_S)
     assert written(tag) == [1, 5]
-    assert store.read(bigtable.PROFILE, tag) == (b"5", 5)
+    assert store.read(layout.PROFILE, tag) == (b"5", 5)
     assert coalesced == 5 - 2
 
 
@@ -140,7 +142,7 @@ class HandOver(beam.DoFn):
     def process(self, element: tuple[str, Any]) -> Iterator[Any]:
         key, value = element
         if isinstance(value, int):
-            self._source.store().write([cell(bigtable.PROFILE, key, b"100", 1_000_000)])
+            self._source.store().write([cell(layout.PROFILE, key, b"100", 1_000_000)])
             Terms.current = value
         else:
             yield element
@@ -186,7 +188,7 @@ def test_what_waited_from_an_earlier_term_is_counted_once_whichever_timers_come(
     fold.start_bundle()
     before = snapshot().get("sum/superseded", 0)
     waiting = State(
-        msgspec.msgpack.encode(RowState(bigtable.PROFILE, tag, b"7", 3, 0, waits=True, term=4))
+        msgspec.msgpack.encode(RowState(layout.PROFILE, tag, b"7", 3, 0, waits=True, term=4))
     )
     assert [*fold.flush(waiting), *fold.forget(waiting, RuntimeTimer())] == []
     assert snapshot()["sum/superseded"] - before == 1
@@ -203,7 +205,7 @@ class Flush(RuntimeTimer):
 
 def test_a_flush_is_set_no_further_ahead_than_its_interval() -> None:
     fold, flush = Sum(StateOptions(Bigtable("p", "i"), flush_s=HOUR_S)), Flush()
-    kept = RowState(bigtable.PROFILE, "key", written_ms=bigtable.now_ms())
+    kept = RowState(layout.PROFILE, "key", written_ms=now_ms())
     assert list(fold._keep(kept, b"1", 0, State(b""), flush, RuntimeTimer())) == []
     assert kept.waits and 0 < flush.ahead_s <= HOUR_S
 
@@ -264,8 +266,8 @@ def test_a_drained_job_of_any_interval_leaves_what_one_leaves_that_writes_every_
     for visitor, flush_s in ((often, 0.0), (seldom, HOUR_S)):
         views = [visitor.did("view_product", f"p{n % 3}", n) for n in range(12)]
         features(source, disordered(views, 1), flush_s=flush_s)
-        profile = store.read(bigtable.PROFILE, visitor.key)
-        stats = store.read_many(bigtable.STATS, [visitor.product(f"p{n}") for n in range(3)])
+        profile = store.read(layout.PROFILE, visitor.key)
+        stats = store.read_many(layout.STATS, [visitor.product(f"p{n}") for n in range(3)])
         assert profile is not None
         totals = [ItemStats.decode(value).counts.totals for _, (value, _) in sorted(stats.items())]
         found.append((profile[1], totals, len(outputs["profile writes"])))

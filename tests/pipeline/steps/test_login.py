@@ -10,12 +10,12 @@ from random import Random
 
 import pytest
 
-from pipeline import store as bigtable
 from pipeline.core.events import Event
 from pipeline.core.profile import UserProfile
 from pipeline.steps import decode
 from pipeline.steps.profiles import REFRESH_LINK_MS
-from pipeline.store import Bigtable, Store
+from pipeline.store import layout
+from pipeline.store.blocking import Bigtable, Store
 from tests.pipeline.core.streams import assert_same
 from tests.pipeline.running import (
     RUNNERS,
@@ -186,7 +186,7 @@ def test_the_link_of_a_browser_is_as_old_as_what_made_it_and_is_written_anew_aft
     source: Bigtable, store: Store, visitor: Visitor
 ) -> None:
     def written_at() -> int:
-        found = store.read(bigtable.PROFILE, visitor.browser)
+        found = store.read(layout.PROFILE, visitor.browser)
         assert found is not None
         return found[1]
 

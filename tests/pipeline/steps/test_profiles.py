@@ -6,11 +6,13 @@ import apache_beam as beam
 import pytest
 from apache_beam.testing.test_stream import TestStream as Script
 
-from pipeline import store as bigtable
 from pipeline.core.profile import UserProfile
+from pipeline.runtime.clock import now_ms
 from pipeline.steps.keyed_state import StateOptions
 from pipeline.steps.profiles import FoldProfiles, Profiles
-from pipeline.store import Bigtable, Store, item_write, now_ms
+from pipeline.store import layout
+from pipeline.store.blocking import Bigtable, Store
+from pipeline.store.layout import item_write
 from tests.pipeline.core.streams import assert_same
 from tests.pipeline.running import (
     LONG_S,
@@ -39,7 +41,7 @@ def assert_stored(store: Store, key: str, clean: Clean) -> None:
     """
     assert_same(stored_profile(store, key), clean.profile)
     assert_same(stored_items(store, clean.items), clean.items)
-    shared = (bigtable.GLOBAL_SCOPE, bigtable.STUB_SCOPE)
+    shared = (layout.GLOBAL_SCOPE, layout.STUB_SCOPE)
     scopes = {row: scope for row, scope in clean.scopes.items() if not row.startswith(shared)}
     assert_same(stored_scopes(store, scopes), scopes)
 
@@ -86,14 +88,14 @@ def test_a_late_event_still_folds_and_its_state_lies_above_the_earlier_one(
 ) -> None:
     on_time, late = visitor.did("scroll", at_s=3600), visitor.did("scroll", at_s=0)
     features(source, [message(on_time)])
-    before = store.read(bigtable.PROFILE, visitor.key)
+    before = store.read(layout.PROFILE, visitor.key)
     features(source, [message(late)])
-    after = store.read(bigtable.PROFILE, visitor.key)
+    after = store.read(layout.PROFILE, visitor.key)
     assert before is not None and after is not None
     assert before[1] == START_MS + 3_600_000 and after[1] == before[1] + 1
     # A delayed write of the earlier state, which a retry may bring, hides nothing.
-    store.write([bigtable.cell(bigtable.PROFILE, visitor.key, *before)])
-    assert store.read(bigtable.PROFILE, visitor.key) == after
+    store.write([layout.cell(layout.PROFILE, visitor.key, *before)])
+    assert store.read(layout.PROFILE, visitor.key) == after
     assert stored_profile(store, visitor.key).events_total == 2
 
 
@@ -111,7 +113,7 @@ def test_the_state_of_a_silent_visitor_is_forgotten_and_read_back_from_bigtable(
     # before.
     before, first, second = (visitor.did("scroll", at_s=at_s) for at_s in range(3))
     store.write(
-        [bigtable.cell(bigtable.PROFILE, visitor.key, Clean([before]).profile.encode(), START_MS)]
+        [layout.cell(layout.PROFILE, visitor.key, Clean([before]).profile.encode(), START_MS)]
     )
     stream = Script().add_elements([(visitor.key, facts(first))]).advance_watermark_to(silence_s)
     stream = stream.add_elements([(visitor.key, facts(second))])

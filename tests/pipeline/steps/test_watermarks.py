@@ -29,7 +29,7 @@ from pipeline.steps.items import FoldItems
 from pipeline.steps.keyed_state import KeyedState, StateOptions
 from pipeline.steps.profiles import FoldProfiles
 from pipeline.steps.sessions import SummarizeSessions
-from pipeline.store import Bigtable
+from pipeline.store.blocking import Bigtable
 from tests.pipeline.running import Visitor, collect, message, outputs, run
 
 DAY_S = 86_400.0

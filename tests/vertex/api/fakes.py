@@ -15,7 +15,7 @@ from pipeline.core.events import Event
 from pipeline.core.features.ranking import FEATURE_NAMES
 from pipeline.core.items import TOUCHED, ItemRow, ItemStats, Trending
 from pipeline.core.profile import UserProfile
-from pipeline.store import GLOBAL_SCOPE, STUB_SCOPE
+from pipeline.store.layout import GLOBAL_SCOPE, STUB_SCOPE
 from vertex.api.breaker import Unavailable
 from vertex.api.config import Config
 from vertex.api.items import ItemCache

@@ -22,7 +22,7 @@ from pipeline.core.items import MAX_TRENDING, VIEW, Trending, fitted_priors
 from pipeline.core.privacy.policy import Privacy
 from pipeline.core.profile import UserProfile
 from pipeline.steps.items import add_rank, sums
-from pipeline.store import GLOBAL_SCOPE, STUB_SCOPE
+from pipeline.store.layout import GLOBAL_SCOPE, STUB_SCOPE
 from tests.vertex.api.fakes import (
     NOW_MS,
     FakeRanker,

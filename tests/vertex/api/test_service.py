@@ -20,7 +20,9 @@ import pytest
 
 from pipeline.core.events import Event
 from pipeline.core.profile import UserProfile
-from pipeline.store import PROFILE, Store, cell, now_ms
+from pipeline.runtime.clock import now_ms
+from pipeline.store.blocking import Store
+from pipeline.store.layout import PROFILE, cell
 from tests.bench.shop import Shop
 from tests.stack import Stack, running_stack
 from tests.stack.prerequisites import REPO

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.store import GLOBAL_SCOPE
+from pipeline.store.layout import GLOBAL_SCOPE
 from tests.vertex.api.fakes import Clock, FakeReader, trending_of
 from vertex.api.trending import TRENDING_RETRY_S, TrendingCache
 

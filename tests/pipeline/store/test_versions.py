@@ -12,11 +12,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from pipeline import store as bigtable
 from pipeline.core.catalog import Item, encode_item
 from pipeline.core.items import ItemStats, Trending
 from pipeline.core.profile import UserProfile
-from pipeline.store import Bigtable, Store, UnknownVersion, cell, decode, knows_version
+from pipeline.store import layout
+from pipeline.store.blocking import Bigtable, Store
+from pipeline.store.layout import cell
+from pipeline.store.versions import UnknownVersion, decode, knows_version
 from tests.pipeline.core.streams import START_MS, event
 from tests.pipeline.golden.write import FOLDER, readings
 from tests.pipeline.running import Visitor, features, message, stored_items, stored_profile
@@ -29,11 +31,11 @@ FORMS: dict[str, Any] = {
     "item": Item,
 }
 KINDS = {
-    bigtable.PROFILE: UserProfile().encode(),
-    bigtable.STATS: ItemStats().encode(),
-    bigtable.TRENDING: Trending().encode(),
-    bigtable.ITEM: encode_item(Item("p")),
-    bigtable.STUB: encode_item(Item("p", stub=True)),
+    layout.PROFILE: UserProfile().encode(),
+    layout.STATS: ItemStats().encode(),
+    layout.TRENDING: Trending().encode(),
+    layout.ITEM: encode_item(Item("p")),
+    layout.STUB: encode_item(Item("p", stub=True)),
 }
 DAY_MS = 86_400_000
 
@@ -148,10 +150,10 @@ def test_a_fold_leaves_a_row_that_it_cannot_read_as_it_is_and_folds_the_others(
     store, (known, other) = alone.store(), (Visitor(f"{tag}{name}") for name in "ab")
     hidden, product, scope = known.product("hidden"), known.product("seen"), "stubs#all#00"
     kept = {
-        bigtable.PROFILE: other.key,
-        bigtable.STATS: hidden,
-        bigtable.STUB: hidden,
-        bigtable.TRENDING: scope,
+        layout.PROFILE: other.key,
+        layout.STATS: hidden,
+        layout.STUB: hidden,
+        layout.TRENDING: scope,
     }
     store.write(cell(kind, key, value, 7) for kind, key in kept.items())
     views = [known.did("view_product", "hidden"), known.did("view_product", "seen", 1)]
@@ -177,10 +179,10 @@ def test_a_fold_leaves_a_row_that_it_cannot_read_as_it_is_and_folds_the_others(
 def test_a_catalog_row_of_a_newer_release_is_as_if_the_catalog_did_not_hold_the_item(
     source: Bigtable, store: Store, visitor: Visitor
 ) -> None:
-    store.write([cell(bigtable.ITEM, visitor.product("p"), NEWER, 7)])
+    store.write([cell(layout.ITEM, visitor.product("p"), NEWER, 7)])
     counts = features(source, [message(visitor.did("view_product", "p"))])
     assert counts["decode/unknown_item"] == 1
-    assert store.read(bigtable.ITEM, visitor.product("p")) == (NEWER, 7)
+    assert store.read(layout.ITEM, visitor.product("p")) == (NEWER, 7)
     assert stored_profile(store, visitor.key).events_total == 1
 
 

@@ -1,0 +1,1 @@
+"""Bigtable: its layout, for the pipeline (`blocking`) and for serving (`serving`)."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from pipeline.core.catalog import Item, stub_item
-from pipeline.core.features.visitor import Signals
+from pipeline.core.features.signals import Signals
 from pipeline.core.fold import Fact, Folded, Pair, of_people
 from pipeline.core.privacy.bots import is_bot
 from pipeline.core.profile import UserProfile

@@ -13,7 +13,7 @@ from apache_beam.transforms.userstate import TimerSpec, on_timer
 
 from pipeline.core.decay import DAY_MS
 from pipeline.core.events import Event
-from pipeline.core.features.visitor import Signals
+from pipeline.core.features.signals import Signals
 from pipeline.core.fold import Fact, Folded, adopt, first_account, fold
 from pipeline.core.profile import UserProfile
 from pipeline.core.rules import Anomaly, Rules, Trigger, due, next_check

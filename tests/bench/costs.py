@@ -28,7 +28,7 @@ from apache_beam.utils.timestamp import MAX_TIMESTAMP
 
 from pipeline.core.catalog import Item, parse_item
 from pipeline.core.events import Event, decode_message, encode_message, parse_event, profile_key
-from pipeline.core.features.visitor import Signals
+from pipeline.core.features.signals import Signals
 from pipeline.core.fold import Fact, Folded, fold
 from pipeline.core.items import (
     BOUGHT,

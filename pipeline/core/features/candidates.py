@@ -104,15 +104,13 @@ class Candidates:
 
     def decayed(self, code: int) -> NDArray[np.float64]:
         """`(n,)`: events of one code, half-life 7 d."""
-        return decayed(
-            [row.stats.counts.long for row in self.rows], code, self.now_ms, LONG_HALF_LIFE_MS
-        )
+        states = [row.stats.counts.long for row in self.rows]
+        return decayed(states, code, self.now_ms, LONG_HALF_LIFE_MS)
 
     def decayed_1h(self, code: int) -> NDArray[np.float64]:
         """`(n,)`: events of one code, half-life 1 h."""
-        return decayed(
-            [row.stats.counts.short for row in self.rows], code, self.now_ms, SHORT_HALF_LIFE_MS
-        )
+        states = [row.stats.counts.short for row in self.rows]
+        return decayed(states, code, self.now_ms, SHORT_HALF_LIFE_MS)
 
     def rate(
         self, success: int, trial: int, priors: list[tuple[float, float]]
@@ -129,9 +127,7 @@ class Candidates:
 def session_vector(
     profile: UserProfile, vectors: Mapping[str, Vector], now_ms: int
 ) -> Vector | None:
-    """The unit vector `(dim,)` of what the visitor touched last: item vectors weighted by 2^(-rank
-    / 3).
-    """
+    """The unit vector `(dim,)` of the last items: their vectors weighted by 2^(-rank / 3)."""
     known = [
         (2.0 ** (-rank / 3), vectors[item_id])
         for rank, (item_id, _) in enumerate(profile.recent_items(now_ms, RECENT_SEEDS))
@@ -192,15 +188,13 @@ def decayed(
     """Decayed sums `(n,)` under `code` at `now_ms`."""
     sums = np.array([state.sums.get(code, 0.0) for state in states], np.float64)
     landmarks = np.array([state.landmark for state in states], np.float64)
-    return np.asarray(
-        sums * np.exp2(np.clip((landmarks * half_life_ms - now_ms) / half_life_ms, -1000.0, 1.0))
-    )
+    half_lives = (landmarks * half_life_ms - now_ms) / half_life_ms
+    return np.asarray(sums * np.exp2(np.clip(half_lives, -1000.0, 1.0)))
 
 
 def shares_of_strongest(weights: Mapping[str, float]) -> dict[str, float]:
+    """Each weight as a share of the greatest, in [0, 1]; empty where none is above 0."""
     strongest = max(weights.values(), default=0.0)
-    return (
-        {other: max(weight / strongest, 0.0) for other, weight in weights.items()}
-        if strongest > 0
-        else {}
-    )
+    if strongest <= 0:
+        return {}
+    return {other: max(weight / strongest, 0.0) for other, weight in weights.items()}

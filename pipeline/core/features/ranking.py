@@ -1,4 +1,6 @@
-"""The columns of the ranking matrix: a row of `RANKING_FEATURES` each, and nothing elsewhere."""
+"""The columns of the ranking matrix: a row of `RANKING_FEATURES` each. The computations that take
+more than a line are in `columns`.
+"""
 
 from __future__ import annotations
 
@@ -6,31 +8,16 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from pipeline.core.catalog import Item, department
-from pipeline.core.decay import DAY_MS, MINUTE_MS
-from pipeline.core.embedding import CONTEXT_DIM
-from pipeline.core.features.candidates import (
-    Candidates,
-    context_vector,
-    decayed,
-    session_vector,
-    shares_of_strongest,
-)
-from pipeline.core.features.visitor import churn_risk, conversion_likelihood
-from pipeline.core.items import (
-    CART,
-    CLICK,
-    IMPRESSION,
-    PURCHASE,
-    TRENDING_HALF_LIFE_MS,
-    VIEW,
-)
-from pipeline.core.profile import item_hash
+from pipeline.core.decay import MINUTE_MS
+from pipeline.core.features import columns
+from pipeline.core.features.candidates import Candidates
+from pipeline.core.features.churn import churn_risk
+from pipeline.core.features.conversion import conversion_likelihood
+from pipeline.core.items import CART, CLICK, IMPRESSION, PURCHASE, VIEW
 from pipeline.core.taste import LONG, SHORT
 
-_SEEN_HALF_LIFE_MS = DAY_MS
 PRIOR_BIAS = -3.0
 
 
@@ -50,101 +37,6 @@ class RankingFeature(NamedTuple):
     default: float
     column: Callable[[Candidates], ArrayLike]
     prior: float = 0.0
-
-
-def _category_match(c: Candidates) -> list[float]:
-    category = c.profile.last_category
-    last_department = department(category)
-
-    def match(item: Item) -> float:
-        if not category or not item.category:
-            return 0.0
-        return (
-            1.0
-            if item.category == category
-            else 0.5 * (department(item.category) == last_department)
-        )
-
-    return [match(item) for item in c.items]
-
-
-def _seen(c: Candidates) -> list[float]:
-    recent = c.profile.recent_items(c.now_ms)
-    return c.by_id(
-        {
-            item_id: 2.0 ** (-(c.now_ms - time_ms) / _SEEN_HALF_LIFE_MS)
-            for item_id, time_ms in recent
-        }
-    )
-
-
-def _covisit_last(c: Candidates) -> list[float]:
-    return c.by_id({**c.links[0].strengths, c.links[0].item_id: 1.0} if c.links else {})
-
-
-def _bought_together(c: Candidates) -> list[float]:
-    """With what lies in the cart and with the last item: the strongest share of either."""
-    strongest: dict[str, float] = {}
-    last = c.profile.last_item
-    for item_id in {*c.profile.in_cart(), *([last] if last else [])}:
-        seed = c.context.seeds.get(item_id)
-        for other, share in shares_of_strongest(
-            seed.bought_weights.sums if seed is not None else {}
-        ).items():
-            strongest[other] = max(share, strongest.get(other, 0.0))
-    return c.by_id(strongest)
-
-
-def _shown_before(c: Candidates) -> ArrayLike:
-    shown = c.profile.shown(c.now_ms)
-    return np.log1p([shown.get(item_hash(item_id), 0.0) for item_id in c.ids]) if shown else 0.0
-
-
-def _price_gap(c: Candidates) -> ArrayLike:
-    usual = c.profile.taste.log_price()
-    if usual is None:
-        return 0.0
-    return np.where(c.prices > 0, np.abs(np.log(np.maximum(c.prices, 1e-9)) - usual), 0.0)
-
-
-def _similarity(c: Candidates) -> ArrayLike:
-    taste = session_vector(c.profile, c.context.vectors, c.now_ms)
-    if taste is None:
-        return 0.0
-    zero = np.zeros_like(taste)
-    # (n, dim) @ (dim,)
-    return np.stack([c.context.vectors.get(item_id, zero) for item_id in c.ids]) @ taste
-
-
-def _embedding_similarity(c: Candidates, term: int) -> ArrayLike:
-    taste = c.profile.taste.embedding(term)
-    if taste is None:
-        return 0.0
-    similarity: NDArray[np.float64] = c.own_vectors @ taste  # (n, dim) @ (dim,)
-    return similarity
-
-
-def _context_similarity(c: Candidates) -> ArrayLike:
-    visitor = context_vector(c.profile, c.context.seeds, c.now_ms)
-    if visitor is None:
-        return 0.0
-    stored = b"".join(row.stats.context.values or _NO_CONTEXT for row in c.rows)
-    vectors = np.frombuffer(stored).reshape(len(c.rows), CONTEXT_DIM)
-    lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
-    return (vectors @ visitor) / np.where(lengths > 0, lengths, 1.0)
-
-
-_NO_CONTEXT = bytes(8 * CONTEXT_DIM)
-
-
-def _trending(c: Candidates) -> ArrayLike:
-    return np.log1p(
-        decayed([row.stats.popularity for row in c.rows], 0, c.now_ms, TRENDING_HALF_LIFE_MS)
-    )
-
-
-def _idle_minutes(c: Candidates) -> float:
-    return float(np.log1p(min(max(c.now_ms - c.profile.newest_ms, 0), 30 * DAY_MS) / MINUTE_MS))
 
 
 # Append, never reorder: a model names the columns it was trained on.
@@ -186,7 +78,7 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         unit="",
         range="[0, 1]",
         default=0,
-        column=_seen,
+        column=columns.seen,
         prior=0.3,
     ),
     RankingFeature(
@@ -196,7 +88,7 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         unit="share",
         range="[0, 1]",
         default=0,
-        column=_covisit_last,
+        column=columns.covisit_last,
         prior=1.6,
     ),
     RankingFeature(
@@ -216,7 +108,7 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         unit="",
         range="[0, 1]",
         default=0,
-        column=_category_match,
+        column=columns.category_match,
         prior=0.6,
     ),
     RankingFeature(
@@ -256,7 +148,7 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         unit="ln(currency)",
         range="[0, ∞)",
         default=0,
-        column=_price_gap,
+        column=columns.price_gap,
         prior=-0.15,
     ),
     RankingFeature(
@@ -284,7 +176,7 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         unit="",
         range="[0, 3.3]",
         default=0,
-        column=_shown_before,
+        column=columns.shown_before,
         prior=-0.25,
     ),
     RankingFeature(
@@ -294,7 +186,7 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         unit="",
         range="[-1, 1]",
         default=0,
-        column=_similarity,
+        column=columns.similarity,
         prior=0.6,
     ),
     RankingFeature(
@@ -374,10 +266,8 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         formula="ln(1 + min), capped at 30 d",
         unit="",
         range="[0, 10.7]",
-        default=float(
-            np.log1p(30 * DAY_MS / MINUTE_MS)
-        ),  # who never came has been away for longest
-        column=_idle_minutes,
+        default=float(np.log1p(columns.MAX_IDLE_MS / MINUTE_MS)),
+        column=columns.idle_minutes,
     ),
     RankingFeature(
         name="is_known",
@@ -405,7 +295,7 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         unit="share",
         range="[0, 1]",
         default=0,
-        column=_bought_together,
+        column=columns.bought_together,
     ),
     RankingFeature(
         name="taste_similarity",
@@ -414,7 +304,7 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         unit="",
         range="[-1, 1]",
         default=0,
-        column=lambda c: _embedding_similarity(c, LONG),
+        column=lambda c: columns.embedding_similarity(c, LONG),
     ),
     RankingFeature(
         name="session_similarity",
@@ -423,16 +313,17 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         unit="",
         range="[-1, 1]",
         default=0,
-        column=lambda c: _embedding_similarity(c, SHORT),
+        column=lambda c: columns.embedding_similarity(c, SHORT),
     ),
     RankingFeature(
         name="context_similarity",
-        meaning="keeps the company that the visitor's last items keep; new items have it at once",
+        meaning="likeness to the visitor's last items by what is touched beside them; new items "
+        "have it at once",
         formula="cosine of context vectors (random indexing of co-visits)",
         unit="",
         range="[-1, 1]",
         default=0,
-        column=_context_similarity,
+        column=columns.context_similarity,
     ),
     RankingFeature(
         name="item_carts_7d",
@@ -450,7 +341,7 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         unit="",
         range="[0, ∞)",
         default=0,
-        column=_trending,
+        column=columns.trending,
     ),
     RankingFeature(
         name="conversion_likelihood",

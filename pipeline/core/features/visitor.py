@@ -1,27 +1,36 @@
 """Features of a visitor at a moment, by name: one row a feature, and nothing about it anywhere
 else.
 
-Rules read these (`Signals`), `docs/features.md` lists them, the ranking matrix builds on the same
+Rules read these (`signals`), `docs/features.md` lists them, the ranking matrix builds on the same
 profile.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from math import asin, ceil, cos, exp, log, log1p, radians, sin, sqrt
+from math import exp
 from typing import Any, NamedTuple
 
 from pipeline.core.decay import DAY_MS
+from pipeline.core.features.churn import USUAL_GAP_DAYS, churn_at_ms, churn_risk, visit_gap_days
+from pipeline.core.features.conversion import (
+    conversion_likelihood,
+    conversion_rate,
+    product_revisits,
+)
+from pipeline.core.features.silence import cart_idle_at_ms, cart_idle_s, idle_at_ms, idle_s
+from pipeline.core.features.travel import travel_kmh
 from pipeline.core.profile import UserProfile
-from pipeline.core.session_totals import Place
 from pipeline.core.taste import LONG, SHORT
 
 Value = Callable[[UserProfile, int], Any]
 
 
 class VisitorFeature(NamedTuple):
-    """One feature: how it is called, what it means, how it is computed at `now_ms`, and what values
-    it takes.
+    """One feature: its name, meaning, formula, unit and range, and its value at `now_ms`.
+
+    An empty range is any text. `default` is the value for an unknown visitor. `at_ms`, of a feature
+    that grows in silence, is the first ms at which it is at a value if no event comes.
     """
 
     name: str
@@ -29,108 +38,9 @@ class VisitorFeature(NamedTuple):
     formula: str
     unit: str
     range: str
-    default: float | str
     value: Value
-
-
-# Churn: how likely a visitor never came back after their last day, and the rhythm of one who came
-# once.
-CHURN_PRIOR = 0.05
-USUAL_GAP_DAYS = 7.0
-# Conversion: a logistic model set by hand, like the ranker's prior; it fades as the session grows
-# cold.
-CONVERSION_BIAS = -3.9
-CONVERSION_HALF_LIFE_S = 1800.0
-EARTH_RADIUS_KM = 6371.0
-
-
-def visit_gap_days(profile: UserProfile) -> float:
-    """The visitor's own rhythm: mean days between active days, shrunk to 7 days by one gap of that
-    length.
-    """
-    gaps = max(profile.days.count - 1, 0)
-    return (profile.days.span + USUAL_GAP_DAYS) / (gaps + 1)
-
-
-def churn_risk(profile: UserProfile, now_ms: int) -> float:
-    """The chance that the visitor is gone for good, in [0, 1): grows with silence, the faster the
-    denser the rhythm.
-
-    With exponential gaps of mean m days and a chance p of leaving after a visit, the posterior
-    after t silent days is p / (p + (1 - p) exp(-t / m)): the "buy till you die" models' idea
-    (Schmittlein, Morrison, Colombo, "Counting your customers", Management Science 1987; Fader,
-    Hardie, Lee, Marketing Science 2005) without their fitting.
-    """
-    if not profile.events_total:
-        return 0.0
-    silence = max(now_ms - profile.newest_ms, 0) / DAY_MS
-    return CHURN_PRIOR / (CHURN_PRIOR + (1 - CHURN_PRIOR) * exp(-silence / visit_gap_days(profile)))
-
-
-def conversion_likelihood(profile: UserProfile, now_ms: int) -> float:
-    """The chance that the present session ends with a purchase, in [0, 1]; moves with every event.
-
-    logistic(-3.9 + 1.1 [cart not empty] + 0.9 ln(1 + carts) + 0.3 ln(1 + views) + 0.25 ln(1 +
-    revisits) + 0.2 ln(1 + dwell min) + 2 conversion rate) x 2^(-idle / 30 min); counts are of the
-    session.
-    """
-    if not profile.events_total:
-        return 0.0
-    session = profile.session()[1]
-    score = (
-        CONVERSION_BIAS
-        + 1.1 * bool(profile.in_cart())
-        + 0.9 * log1p(session.count("add_to_cart"))
-        + 0.3 * log1p(session.count("view_product"))
-        + 0.25 * log1p(_revisits(profile))
-        + 0.2 * log1p(session.dwell.elapsed_ms / 60_000)
-        + 2.0 * _conversion_rate(profile)
-    )
-    return float(2.0 ** (-_idle_s(profile, now_ms) / CONVERSION_HALF_LIFE_S)) / (1.0 + exp(-score))
-
-
-def travel_kmh(profile: UserProfile) -> float:
-    """The speed that the way between the places of the two newest sessions took, in km/h; 0 when
-    either is unknown.
-    """
-    places = sorted(
-        session.place for session in profile.sessions.values() if session.place is not None
-    )
-    if len(places) < 2:
-        return 0.0
-    hours = max(places[-1][0] - places[-2][0], 1000) / 3_600_000
-    return _distance_km(places[-2], places[-1]) / hours
-
-
-def _distance_km(one: Place, two: Place) -> float:
-    """The great-circle distance (haversine)."""
-    (_, lat1, lon1), (_, lat2, lon2) = one, two
-    a = sin(radians(lat2 - lat1) / 2) ** 2
-    a += cos(radians(lat1)) * cos(radians(lat2)) * sin(radians(lon2 - lon1) / 2) ** 2
-    return 2 * EARTH_RADIUS_KM * asin(sqrt(min(a, 1.0)))
-
-
-def _idle_s(profile: UserProfile, now_ms: int) -> float:
-    return max(now_ms - profile.newest_ms, 0) / 1000 if profile.events_total else 0.0
-
-
-def _cart_newest_ms(profile: UserProfile) -> int:
-    return max((entry.time_ms for entry in profile.cart.values() if entry.inside), default=0)
-
-
-def _cart_idle_s(profile: UserProfile, now_ms: int) -> float:
-    newest_ms = _cart_newest_ms(profile)
-    return max(now_ms - newest_ms, 0) / 1000 if newest_ms else 0.0
-
-
-def _revisits(profile: UserProfile) -> int:
-    """A click leads to a view, so views and plays alone count."""
-    session = profile.session()[1]
-    return max(session.count("view_product") + session.count("media_play") - len(session.items), 0)
-
-
-def _conversion_rate(profile: UserProfile) -> float:
-    return (profile.purchase_days.count + 0.5) / (profile.days.count + 10.0)
+    default: float | str = 0
+    at_ms: Callable[[UserProfile, float], int | None] | None = None
 
 
 def _mean_dwell_s(profile: UserProfile) -> float:
@@ -150,7 +60,6 @@ def _windows(label: str, event_type: str | None, meaning: str) -> Iterator[Visit
             formula="sum of the ring's buckets within the window, exact to one bucket",
             unit="events",
             range="[0, ∞)",
-            default=0,
             value=_counter(event_type, window),
         )
 
@@ -195,8 +104,8 @@ VISITOR_FEATURES: tuple[VisitorFeature, ...] = (
         formula="now - newest event time",
         unit="s",
         range="[0, ∞)",
-        default=0,
-        value=_idle_s,
+        value=idle_s,
+        at_ms=idle_at_ms,
     ),
     VisitorFeature(
         name="events_total",
@@ -204,7 +113,6 @@ VISITOR_FEATURES: tuple[VisitorFeature, ...] = (
         formula="count",
         unit="events",
         range="[0, ∞)",
-        default=0,
         value=lambda p, _: p.events_total,
     ),
     VisitorFeature(
@@ -213,7 +121,6 @@ VISITOR_FEATURES: tuple[VisitorFeature, ...] = (
         formula="count",
         unit="events",
         range="[0, ∞)",
-        default=0,
         value=lambda p, _: p.total("view_product"),
     ),
     VisitorFeature(
@@ -222,7 +129,6 @@ VISITOR_FEATURES: tuple[VisitorFeature, ...] = (
         formula="count",
         unit="events",
         range="[0, ∞)",
-        default=0,
         value=lambda p, _: p.total("add_to_cart"),
     ),
     VisitorFeature(
@@ -231,7 +137,6 @@ VISITOR_FEATURES: tuple[VisitorFeature, ...] = (
         formula="count",
         unit="events",
         range="[0, ∞)",
-        default=0,
         value=lambda p, _: p.total("purchase"),
     ),
     *_windows("events", None, "events of any type"),
@@ -249,7 +154,6 @@ VISITOR_FEATURES: tuple[VisitorFeature, ...] = (
         formula="(now - oldest event time) / 1 d",
         unit="days",
         range="[0, ∞)",
-        default=0,
         value=lambda p, now: max(now - p.first_ms, 0) / DAY_MS if p.events_total else 0.0,
     ),
     VisitorFeature(
@@ -258,7 +162,6 @@ VISITOR_FEATURES: tuple[VisitorFeature, ...] = (
         formula="bits set in a ring of UTC days",
         unit="days",
         range="[0, 64]",
-        default=0,
         value=lambda p, _: p.days.count,
     ),
     VisitorFeature(
@@ -276,8 +179,8 @@ VISITOR_FEATURES: tuple[VisitorFeature, ...] = (
         formula="p / (p + (1 - p) exp(-idle days / visit_gap_days)), p = 0.05",
         unit="probability",
         range="[0, 1]",
-        default=0,
         value=churn_risk,
+        at_ms=churn_at_ms,
     ),
     VisitorFeature(
         name="conversion_rate",
@@ -286,17 +189,16 @@ VISITOR_FEATURES: tuple[VisitorFeature, ...] = (
         unit="probability",
         range="(0, 1)",
         default=0.05,
-        value=lambda p, _: _conversion_rate(p),
+        value=lambda p, _: conversion_rate(p),
     ),
     VisitorFeature(
         name="conversion_likelihood",
         meaning="chance that the present session ends with a purchase",
-        formula="logistic(-3.9 + 1.1 [cart] + 0.9 ln(1 + carts) + 0.3 ln(1 + views) + 0.25 ln(1 + "
-        "revisits)"
-        " + 0.2 ln(1 + dwell min) + 2 conversion_rate) x 2^(-idle / 30 min)",
+        formula="logistic(-3.9 + 1.1 [cart] + 0.9 ln(1 + carts) + 0.3 ln(1 + views)"
+        " + 0.25 ln(1 + revisits) + 0.2 ln(1 + dwell min) + 2 conversion_rate)"
+        " x 2^(-idle / 30 min)",
         unit="probability",
         range="[0, 1]",
-        default=0,
         value=conversion_likelihood,
     ),
     VisitorFeature(
@@ -305,7 +207,6 @@ VISITOR_FEATURES: tuple[VisitorFeature, ...] = (
         formula="count",
         unit="events",
         range="[0, ∞)",
-        default=0,
         value=lambda p, _: p.session()[1].events,
     ),
     VisitorFeature(
@@ -314,7 +215,6 @@ VISITOR_FEATURES: tuple[VisitorFeature, ...] = (
         formula="count",
         unit="events",
         range="[0, ∞)",
-        default=0,
         value=lambda p, _: p.session()[1].count("view_product"),
     ),
     VisitorFeature(
@@ -323,7 +223,6 @@ VISITOR_FEATURES: tuple[VisitorFeature, ...] = (
         formula="count",
         unit="events",
         range="[0, ∞)",
-        default=0,
         value=lambda p, _: p.session()[1].count("add_to_cart"),
     ),
     VisitorFeature(
@@ -332,7 +231,6 @@ VISITOR_FEATURES: tuple[VisitorFeature, ...] = (
         formula="size of a set, at most 16",
         unit="items",
         range="[0, 16]",
-        default=0,
         value=lambda p, _: len(p.session()[1].items),
     ),
     VisitorFeature(
@@ -341,7 +239,6 @@ VISITOR_FEATURES: tuple[VisitorFeature, ...] = (
         formula="count, at most 16",
         unit="categories",
         range="[0, 16]",
-        default=0,
         value=lambda p, _: len(p.session()[1].categories),
     ),
     VisitorFeature(
@@ -359,7 +256,6 @@ VISITOR_FEATURES: tuple[VisitorFeature, ...] = (
         formula="newest - oldest event time",
         unit="s",
         range="[0, ∞)",
-        default=0,
         value=lambda p, _: (p.session()[1].last_ms - p.session()[1].first_ms) / 1000,
     ),
     VisitorFeature(
@@ -368,18 +264,15 @@ VISITOR_FEATURES: tuple[VisitorFeature, ...] = (
         formula="sum of reported dwell; without reports, time from visible to hidden",
         unit="s",
         range="[0, ∞)",
-        default=0,
         value=lambda p, _: p.session()[1].dwell.elapsed_ms / 1000,
     ),
     VisitorFeature(
         name="session_media_s",
         meaning="media watched in the newest session",
-        formula="sum of reported watch time; without reports, time from play to pause or to the "
-        "newest "
-        "progress",
+        formula="sum of reported watch time; without reports, time from play to pause or to "
+        "the newest progress",
         unit="s",
         range="[0, ∞)",
-        default=0,
         value=lambda p, _: p.session()[1].media.elapsed_ms / 1000,
     ),
     VisitorFeature(
@@ -388,7 +281,6 @@ VISITOR_FEATURES: tuple[VisitorFeature, ...] = (
         formula="maximum",
         unit="%",
         range="[0, 100]",
-        default=0,
         value=lambda p, _: p.session()[1].scroll_percent,
     ),
     VisitorFeature(
@@ -397,8 +289,7 @@ VISITOR_FEATURES: tuple[VisitorFeature, ...] = (
         formula="views + plays - different items, at least 0",
         unit="events",
         range="[0, ∞)",
-        default=0,
-        value=lambda p, _: _revisits(p),
+        value=lambda p, _: product_revisits(p),
     ),
     VisitorFeature(
         name="page_dwell_s",
@@ -406,7 +297,6 @@ VISITOR_FEATURES: tuple[VisitorFeature, ...] = (
         formula="reported dwell / dwell events, ever",
         unit="s",
         range="[0, 3600]",
-        default=0,
         value=lambda p, _: _mean_dwell_s(p),
     ),
     VisitorFeature(
@@ -415,7 +305,6 @@ VISITOR_FEATURES: tuple[VisitorFeature, ...] = (
         formula="sum of reported watch time",
         unit="s",
         range="[0, ∞)",
-        default=0,
         value=lambda p, _: p.watched_ms / 1000,
     ),
     VisitorFeature(
@@ -460,7 +349,6 @@ VISITOR_FEATURES: tuple[VisitorFeature, ...] = (
         formula="exp(decayed mean of ln price), half-life 7 d",
         unit="currency",
         range="[0, ∞)",
-        default=0,
         value=lambda p, _: exp(p.taste.log_price() or 0.0) if p.taste.prices.weight else 0.0,
     ),
     VisitorFeature(
@@ -469,7 +357,6 @@ VISITOR_FEATURES: tuple[VisitorFeature, ...] = (
         formula="decayed standard deviation of ln price, half-life 7 d",
         unit="ln(currency)",
         range="[0, ∞)",
-        default=0,
         value=lambda p, _: p.taste.price_spread(),
     ),
     VisitorFeature(
@@ -478,7 +365,6 @@ VISITOR_FEATURES: tuple[VisitorFeature, ...] = (
         formula="decayed weight with a discount / decayed weight with a price, half-life 7 d",
         unit="share",
         range="[0, 1]",
-        default=0,
         value=lambda p, _: p.taste.deal_share(),
     ),
     VisitorFeature(
@@ -487,7 +373,6 @@ VISITOR_FEATURES: tuple[VisitorFeature, ...] = (
         formula="count, of the newest 10",
         unit="items",
         range="[0, 10]",
-        default=0,
         value=lambda p, _: len(p.in_cart()),
     ),
     VisitorFeature(
@@ -496,7 +381,6 @@ VISITOR_FEATURES: tuple[VisitorFeature, ...] = (
         formula="sum of price x quantity",
         unit="currency",
         range="[0, ∞)",
-        default=0,
         value=lambda p, _: (
             sum(entry.value_cents for entry in p.cart.values() if entry.inside) / 100
         ),
@@ -507,8 +391,8 @@ VISITOR_FEATURES: tuple[VisitorFeature, ...] = (
         formula="now - its event time",
         unit="s",
         range="[0, ∞)",
-        default=0,
-        value=_cart_idle_s,
+        value=cart_idle_s,
+        at_ms=cart_idle_at_ms,
     ),
     VisitorFeature(
         name="first_referrer",
@@ -534,18 +418,15 @@ VISITOR_FEATURES: tuple[VisitorFeature, ...] = (
         formula="any",
         unit="",
         range="{0, 1}",
-        default=0,
         value=lambda p, _: float(p.identified),
     ),
     VisitorFeature(
         name="clicks_without_impression",
         meaning="clicks on recommended items that were never shown",
-        formula="of the newest 6 such clicks, those whose (request, item) is not among the newest "
-        "24 "
-        "impressions",
+        formula="of the newest 6 such clicks, those whose (request, item) is not among the "
+        "newest 24 impressions",
         unit="events",
         range="[0, 6]",
-        default=0,
         value=lambda p, _: p.clicks_without_impression(),
     ),
     VisitorFeature(
@@ -554,7 +435,6 @@ VISITOR_FEATURES: tuple[VisitorFeature, ...] = (
         formula="maximum, among the newest 6 purchases",
         unit="events",
         range="[0, 6]",
-        default=0,
         value=lambda p, _: p.same_purchases(),
     ),
     VisitorFeature(
@@ -563,7 +443,6 @@ VISITOR_FEATURES: tuple[VisitorFeature, ...] = (
         formula="great-circle distance / time between",
         unit="km/h",
         range="[0, ∞)",
-        default=0,
         value=lambda p, _: travel_kmh(p),
     ),
 )
@@ -571,53 +450,3 @@ BY_NAME: dict[str, VisitorFeature] = {feature.name: feature for feature in VISIT
 NUMERIC = frozenset(
     feature.name for feature in VISITOR_FEATURES if not isinstance(feature.default, str)
 )
-
-
-class Signals(Mapping[str, float]):
-    """The numeric features of one visitor at one moment, by name; each is computed when first asked
-    for.
-    """
-
-    def __init__(self, profile: UserProfile, now_ms: int) -> None:
-        self._profile, self._now_ms = profile, now_ms
-        self._known: dict[str, float] = {}
-
-    def __getitem__(self, name: str) -> float:
-        value = self._known.get(name)
-        if value is None:
-            if name not in NUMERIC:
-                raise KeyError(name)
-            value = self._known[name] = float(BY_NAME[name].value(self._profile, self._now_ms))
-        return value
-
-    def __iter__(self) -> Iterator[str]:
-        return (feature.name for feature in VISITOR_FEATURES if feature.name in NUMERIC)
-
-    def __len__(self) -> int:
-        return len(NUMERIC)
-
-    def when(self, name: str, value: float) -> int | None:
-        """The first ms at which a feature that grows in silence is at `value`, if nothing else
-        happens; None: never.
-
-        `idle_s`, `cart_idle_s` and `churn_risk` do; for any other the answer is None.
-        """
-        profile = self._profile
-        if not profile.events_total:
-            return None
-        if name == "idle_s":
-            return profile.newest_ms + ceil(value * 1000)
-        if name == "cart_idle_s":
-            newest_ms = _cart_newest_ms(profile)
-            return newest_ms + ceil(value * 1000) if newest_ms else None
-        if name == "churn_risk" and value < 1:
-            return profile.newest_ms + ceil(_days_until(value, profile) * DAY_MS)
-        return None
-
-
-def _days_until(risk: float, profile: UserProfile) -> float:
-    """The silence after which `churn_risk` reaches `risk` (below 1): its inverse."""
-    if risk <= CHURN_PRIOR:
-        return 0.0
-    odds = risk * (1 - CHURN_PRIOR) / (CHURN_PRIOR * (1 - risk))
-    return visit_gap_days(profile) * log(odds)

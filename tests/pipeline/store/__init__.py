@@ -1,1 +1,1 @@
-"""Features."""
+"""Bigtable."""

@@ -3,34 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import exp, log, log1p, radians
-from random import Random
+from math import exp, log, log1p
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from pipeline.core.catalog import Item
-from pipeline.core.decay import DAY_MS
 from pipeline.core.events import Event
-from pipeline.core.features.visitor import (
-    BY_NAME,
-    CHURN_PRIOR,
-    NUMERIC,
-    VISITOR_FEATURES,
-    Signals,
-    churn_risk,
-    conversion_likelihood,
-)
+from pipeline.core.features.churn import CHURN_PRIOR
+from pipeline.core.features.visitor import BY_NAME, VISITOR_FEATURES
 from pipeline.core.profile import MAX_IMPRESSIONS, UserProfile
-from tests.pipeline.core.streams import START_MS, Fact, event, facts, laws, profile_of
+from tests.pipeline.core.features.stories import (
+    BERLIN,
+    HATS,
+    MUNICH,
+    SHOES,
+    in_session,
+    said,
+    touch,
+)
+from tests.pipeline.core.streams import START_MS, Fact, event, profile_of
 
 DAY_S = 86_400
-SHOES, HATS = (
-    Item("a", category="shoes", brand="acme", price=10.0),
-    Item("b", category="hats", brand="best", price=1000.0),
-)
 
 
 class Story(NamedTuple):
@@ -42,25 +35,10 @@ class Story(NamedTuple):
     now_s: float = 0.0
 
 
-def said(name: str, at_s: float = 0.0, product_id: str | None = None, **metadata: Any) -> Event:
-    return event(name, at_s, product_id=product_id, metadata=metadata)
-
-
-def touch(item: Item, name: str = "view_product", at_s: float = 0.0, **metadata: Any) -> Fact:
-    return said(name, at_s, item.item_id, **metadata), item
-
-
 def told(story: Story) -> UserProfile:
     return profile_of([one if isinstance(one, tuple) else (one, None) for one in story.happened])
 
 
-def in_session(session_id: str, at_s: float, **metadata: Any) -> Event:
-    return event(
-        "page_view", at_s, f"{session_id}@{at_s}", session_id=session_id, metadata=metadata
-    )
-
-
-BERLIN, MUNICH = {"latitude": 52.52, "longitude": 13.405}, {"latitude": 48.137, "longitude": 11.575}
 SHOWN = [said("impression", 0, f"p{n}", request_id="r") for n in range(3)]
 BOUGHT = [said("purchase", at_s, "a", n=at_s) for at_s in (0, 0.5, 300, 600, 1300)] + [
     said("purchase", 5, "b")
@@ -300,22 +278,6 @@ def test_every_feature_has_a_story() -> None:
     )
 
 
-def test_the_distance_on_the_earth_is_the_great_circle() -> None:
-    quarter = [
-        in_session("s1", 0, latitude=0, longitude=0),
-        in_session("s2", 3600, latitude=0, longitude=90),
-    ]
-    travelled = BY_NAME["travel_kmh"].value(profile_of([(one, None) for one in quarter]), START_MS)
-    assert travelled == pytest.approx(6371 * radians(90))
-
-
-def test_two_places_in_the_same_moment_are_travelled_in_a_second_at_least() -> None:
-    profile = profile_of(
-        [(in_session("s1", 0, **BERLIN), None), (in_session("s2", 0, **MUNICH), None)]
-    )
-    assert BY_NAME["travel_kmh"].value(profile, START_MS) == pytest.approx(504.3 * 3600, rel=1e-3)
-
-
 def test_a_click_older_than_the_oldest_impression_remembered_is_not_held_against_the_visitor() -> (
     None
 ):
@@ -323,107 +285,3 @@ def test_a_click_older_than_the_oldest_impression_remembered_is_not_held_against
     shown = [said("impression", 10 + n, f"p{n}", request_id="r") for n in range(MAX_IMPRESSIONS)]
     assert profile_of([(one, None) for one in (old, *shown[1:])]).clicks_without_impression() == 1
     assert profile_of([(one, None) for one in (old, *shown)]).clicks_without_impression() == 0
-
-
-# signals
-
-
-@laws
-@given(facts(), st.integers(0, 40 * DAY_MS))
-def test_signals_are_the_numeric_features_at_their_moment(stream: list[Fact], after: int) -> None:
-    profile = profile_of(stream)
-    now_ms = max(profile.newest_ms, START_MS) + after
-    signals = Signals(profile, now_ms)
-    assert dict(signals) == {name: float(BY_NAME[name].value(profile, now_ms)) for name in NUMERIC}
-    assert len(signals) == len(NUMERIC) == len(list(signals))
-
-
-def test_a_text_is_no_signal() -> None:
-    with pytest.raises(KeyError, match="last_item"):
-        Signals(UserProfile(), START_MS)["last_item"]
-    with pytest.raises(KeyError, match="nonsense"):
-        Signals(UserProfile(), START_MS)["nonsense"]
-
-
-# when a feature gets there
-
-
-def asked(profile: UserProfile, name: str, value: float, until_ms: int) -> int | None:
-    """The first ms at which the feature is at `value`, by asking: bisection, for it only grows."""
-    low, high = profile.newest_ms, until_ms
-    if Signals(profile, high)[name] < value:
-        return None
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if Signals(profile, middle)[name] >= value else (middle + 1, high)
-    return low
-
-
-VALUES = {
-    "idle_s": st.floats(0, 90 * DAY_S),
-    "cart_idle_s": st.floats(0, 90 * DAY_S),
-    "churn_risk": st.floats(0, 0.99),
-}
-
-
-@pytest.mark.parametrize("name", VALUES)
-@laws
-@given(facts(max_size=25), st.data())
-def test_the_time_at_which_a_growing_feature_gets_there_is_the_one_found_by_asking(
-    name: str, stream: list[Fact], data: st.DataObject
-) -> None:
-    profile, value = profile_of(stream), data.draw(VALUES[name])
-    said_ms = Signals(profile, START_MS).when(name, value)
-    if not stream or (name == "cart_idle_s" and not profile.in_cart()):
-        assert said_ms is None
-        return
-    assert said_ms is not None
-    assert Signals(profile, said_ms)[name] >= value
-    found_ms = asked(profile, name, value, profile.newest_ms + 3000 * DAY_MS)
-    # A feature that is there already has been so since some time before the newest event.
-    assert (
-        found_ms == max(said_ms, profile.newest_ms)
-        or found_ms == max(said_ms, profile.newest_ms) - 1
-    )
-
-
-@pytest.mark.parametrize(
-    ("value", "expected_s"), [(1800, 1800), (0.0004, 0.001), (0.1, 0.1), (1800.1, 1800.1)]
-)
-def test_a_time_between_two_milliseconds_is_the_later(value: float, expected_s: float) -> None:
-    signals = Signals(profile_of([(said("add_to_cart", 0, "a"), None)]), START_MS)
-    assert (
-        signals.when("idle_s", value)
-        == signals.when("cart_idle_s", value)
-        == START_MS + round(expected_s * 1000)
-    )
-
-
-def test_a_feature_that_does_not_grow_in_silence_never_gets_there() -> None:
-    signals = Signals(profile_of([(said("scroll"), None)]), START_MS)
-    assert all(signals.when(name, 1.0) is None for name in NUMERIC - {"idle_s"})
-    assert signals.when("churn_risk", 1.0) is None and signals.when("nonsense", 0.0) is None
-    assert Signals(UserProfile(), START_MS).when("idle_s", 1.0) is None
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_churn_risk_rises_with_silence_and_faster_for_those_who_came_often(seed: int) -> None:
-    random = Random(seed)
-    daily = profile_of([(said("scroll", day * DAY_S + random.random()), None) for day in range(30)])
-    monthly = profile_of([(said("scroll", day * DAY_S), None) for day in (0, 29)])
-    days = [churn_risk(daily, daily.newest_ms + n * DAY_MS) for n in range(30)]
-    assert days == sorted(days) and days[0] == pytest.approx(0.05) and days[-1] > 0.99
-    assert churn_risk(monthly, daily.newest_ms + 20 * DAY_MS) < 0.2 < 0.9 < days[20]
-
-
-def test_the_likelihood_of_a_purchase_moves_with_every_step_towards_it() -> None:
-    steps = [
-        touch(SHOES),
-        touch(HATS, at_s=1),
-        touch(SHOES, at_s=2),
-        touch(SHOES, "add_to_cart", 3),
-    ]
-    chances = [conversion_likelihood(profile_of(steps[:n]), START_MS + 3000) for n in range(5)]
-    assert chances == sorted(chances) and chances[0] == 0 and len(set(chances)) == 5
-    left = profile_of([*steps, touch(SHOES, "remove_from_cart", 4)])
-    assert conversion_likelihood(left, START_MS + 4000) < chances[-1]

@@ -1,5 +1,4 @@
-"""From what a protocol read to accepted events and rejections with reasons. Pure: no clock, no
-I/O."""
+"""Accepts or rejects the events that a protocol has read. Pure: no clock, no I/O."""
 
 from __future__ import annotations
 
@@ -34,32 +33,31 @@ from pipeline.core.privacy.signals import Signal
 from pipeline.core.privacy.user_tokens import check_user_token
 
 MAX_EXPANDED_BYTES = 4 * 1024 * 1024
-"""Bound of the events that those of a request become, where one stands for several: a small body
-must not become big."""
+"""Bound of the events that one request's become, where one stands for several: a small body must
+not become big."""
 
 SLICE_EVENTS = 50
-"""The sender's or ours, between which others may be served: about 5 ms of a processor where an
-event is usual."""
+"""Events after which other requests are served: about 5 ms of a processor for usual events."""
 SLICE_BYTES = 8 * 1024
-"""The same for large events: what an event costs grows with its size."""
+"""The same for large events: the cost of an event grows with its size."""
 
 
 class Terms(msgspec.Struct, frozen=True):
     """Facts that hold for all events of one request.
 
     Attributes:
-        privacy: what the installation promises its visitors.
-        signal: what the browser says for its visitor.
+        privacy: the installation's promises to its visitors.
+        signal: the browser's privacy signal.
         plan: a stricter tracking plan.
-        replay_window_s: how far `sent_at` may be from the arrival; None: as far as it likes.
+        replay_window_s: how far `sent_at` may be from the arrival; None: no limit.
         visitor_id: the anonymous id of events that name no visitor; None: they are rejected.
-        context: what the request says of its sender, see `context.request_context`.
+        context: facts about the sender, see `context.request_context`.
         bot: why the request is no person's, or None.
-        agents: what user agents say; None: they are not parsed.
+        agents: the parser of user agents; None: they are not parsed.
         keeps_bot: a back end's own mark in `metadata.bot` stays.
-        secret: a back end's write key, which is kept nowhere: where its SDK has it in an ordinary
+        secret: a back end's write key, which is stored nowhere: where its SDK has it in an ordinary
             field (Snowplow's app id), the field is left out.
-        user_key: by which an event that names a user has to prove it; None: no proof is asked for.
+        user_key: the key of the proof that an event with a user id must bring; None: no proof.
     """
 
     privacy: Privacy = Privacy()
@@ -79,8 +77,14 @@ OPEN_TERMS = Terms()
 
 
 class Rejection(msgspec.Struct, frozen=True):
-    """One event that broke the contract: where it stood, why, what it was (None where it may not be
-    logged), what its visitor agreed to, and whether a user id of it lacks its proof."""
+    """One event that broke the contract.
+
+    Attributes:
+        index: its place in the request.
+        payload: the event; None where it may not be logged.
+        consent: its visitor's.
+        unproven: a user id of it lacks its proof.
+    """
 
     index: int
     event_id: str | None
@@ -136,40 +140,15 @@ def sort_slices(
         found.accepted = found.withheld = len(reading.events)
         found.consent = DENIED
         return
-    request = _Request(reading, ingest_time, terms)
+    request = _Request(found, reading, ingest_time, terms)
     large = SLICE_EVENTS * body_bytes / (SLICE_BYTES * max(1, len(reading.events)))
-    expanded_bytes, done = 0, 0.0
+    done = 0.0
     for index, translated in enumerate(within_bounds(reading.events)):
         done += max(1, large, len(translated.facts))
         if done > SLICE_EVENTS:
             yield
             done = 0.0
-        try:
-            events, consent = request.accept(translated)
-        except InvalidEvent as error:
-            allowed = request.consent(translated)
-            if allowed.is_none:  # nothing is kept of it, not even that it was wrong
-                found.accepted += 1
-                found.withheld += 1
-            else:
-                payload = request.letter(translated.source) if allowed.analytics else None
-                unproven = not request.is_proven(translated)
-                found.rejected.append(
-                    Rejection(index, _readable_id(translated), error, payload, allowed, unproven)
-                )
-            found.consent = both_grant(found.consent, allowed)
-            continue
-        if len(events) > 1:
-            expanded_bytes += sum(len(_encoder.encode(event)) for event in events)
-            if expanded_bytes > MAX_EXPANDED_BYTES:
-                raise TooMuch(
-                    "events", f"expected them to come to at most {MAX_EXPANDED_BYTES} bytes", None
-                )
-        if consent is not GRANTED:
-            found.consent = both_grant(found.consent, consent)
-            found.withheld += consent.is_none
-        found.events += events
-        found.accepted += 1
+        request.sort(index, translated)
 
 
 _encoder = msgspec.json.Encoder(enc_hook=str)
@@ -178,24 +157,64 @@ _encoder = msgspec.json.Encoder(enc_hook=str)
 class _Request:
     """State that the events of one request share while they are sorted."""
 
-    __slots__ = ("history", "ingest_time", "reading", "shift", "terms")
+    __slots__ = ("expanded_bytes", "found", "history", "ingest_time", "reading", "shift", "terms")
 
-    def __init__(self, reading: Reading, ingest_time: datetime, terms: Terms) -> None:
+    def __init__(
+        self, found: Sorted, reading: Reading, ingest_time: datetime, terms: Terms
+    ) -> None:
+        self.found = found
         self.reading = reading
         self.ingest_time = ingest_time
         self.terms = terms
         self.history = reading.history
         self.shift = None if reading.history else clock_shift(reading.sent_at, ingest_time)
+        self.expanded_bytes = 0
 
-    def accept(self, translated: Translated) -> tuple[list[Event], Consent]:
+    def sort(self, index: int, translated: Translated) -> None:
+        """Accept, withhold or reject one event of the sender's."""
+        try:
+            events, consent = self._accept(translated)
+        except InvalidEvent as error:
+            self._reject(index, translated, error)
+            return
+        if len(events) > 1:
+            self._count_expanded(events)
+        found = self.found
+        if consent is not GRANTED:
+            found.consent = both_grant(found.consent, consent)
+            found.withheld += consent.is_none
+        found.events += events
+        found.accepted += 1
+
+    def _reject(self, index: int, translated: Translated, error: InvalidEvent) -> None:
+        """Note why; of a visitor who agreed to nothing not even that the event was wrong."""
+        found = self.found
+        allowed = self._consent_of_rejected(translated)
+        found.consent = both_grant(found.consent, allowed)
+        if allowed.is_none:
+            found.accepted += 1
+            found.withheld += 1
+            return
+        payload = self._letter(translated.source) if allowed.analytics else None
+        unproven = not self._is_proven(translated)
+        event_id = _readable_id(translated)
+        found.rejected.append(Rejection(index, event_id, error, payload, allowed, unproven))
+
+    def _count_expanded(self, events: Sequence[Event]) -> None:
+        """Refuse the request when the events that its events stand for come to too many bytes."""
+        self.expanded_bytes += sum(len(_encoder.encode(event)) for event in events)
+        if self.expanded_bytes > MAX_EXPANDED_BYTES:
+            expected = f"expected them to come to at most {MAX_EXPANDED_BYTES} bytes"
+            raise TooMuch("events", expected)
+
+    def _accept(self, translated: Translated) -> tuple[list[Event], Consent]:
         """Our events, none where they are withheld, and what their visitor agreed to."""
         terms = self.terms
         if translated.error is not None:
             raise translated.error
         if terms.replay_window_s is not None and not self.history:
-            _check_replay(
-                translated.sent_at or self.reading.sent_at, self.ingest_time, terms.replay_window_s
-            )
+            sent_at = translated.sent_at or self.reading.sent_at
+            _check_replay(sent_at, self.ingest_time, terms.replay_window_s)
         if translated.wire is not None and terms.plan is None and not self.history:
             quick = self._accept_wire(translated, translated.wire)
             if quick is not None:
@@ -205,7 +224,7 @@ class _Request:
             shift = clock_shift(translated.sent_at, self.ingest_time)
         return self._accept_facts(translated, shift)
 
-    def consent(self, translated: Translated) -> Consent:
+    def _consent_of_rejected(self, translated: Translated) -> Consent:
         """Consent of a rejected event, as far as it can be read; else its text is searched."""
         facts, allowed = facts_of(translated), GRANTED
         if not facts and isinstance(translated.source, bytes):
@@ -218,7 +237,7 @@ class _Request:
             allowed = both_grant(allowed, consent)
         return allowed
 
-    def is_proven(self, translated: Translated) -> bool:
+    def _is_proven(self, translated: Translated) -> bool:
         """True for a rejected event that names no user without a proof; False for one that cannot
         be read.
         """
@@ -232,29 +251,30 @@ class _Request:
         return translated.error is None
 
     def _check_user(self, user_id: Any, translated: Translated) -> None:
-        """An id that is no text is left for the contract to refuse."""
-        key, given = self.terms.user_key, translated.user_token
-        if key is not None and isinstance(user_id, str):
-            check_user_token(key, user_id, self.reading.user_token if given is None else given)
+        """Check the proof of a user id; one that is no text is left for the contract to reject."""
+        key = self.terms.user_key
+        if key is None or not isinstance(user_id, str):
+            return
+        token = translated.user_token
+        if token is None:
+            token = self.reading.user_token
+        check_user_token(key, user_id, token)
 
-    def letter(self, source: Any) -> bytes | None:
+    def _letter(self, source: Any) -> bytes | None:
         """A rejected event as it may be kept, if it may."""
         fields = self.terms.privacy.fields
         keyless = without_keys(source, self.reading.key_paths, self.reading.write_key)
+        if isinstance(keyless, str):
+            return _payload(fields.query_letter(keyless))
         if isinstance(keyless, dict):
             keyless = _without_value(keyless, self.terms.secret)
-        return (
-            _payload(fields.query_letter(keyless))
-            if isinstance(keyless, str)
-            else fields.letter(_payload(keyless))
-        )
+        return fields.letter(_payload(keyless))
 
     def _accept_wire(
         self, translated: Translated, wire: WireEvent
     ) -> tuple[list[Event], Consent] | None:
         terms = self.terms
-        stated = {"metadata": wire.metadata}
-        consent = resolve_consent(stated, self.reading.consent, terms.signal, terms.privacy.default)
+        consent = self._consent_of({"metadata": wire.metadata})
         if consent.is_none:
             return [], consent
         self._check_user(wire.user_id, translated)
@@ -273,25 +293,12 @@ class _Request:
         events: list[Event] = []
         allowed = GRANTED
         for fields in facts_of(translated):
-            terms = self.terms
-            consent = resolve_consent(
-                fields, self.reading.consent, terms.signal, terms.privacy.default
-            )
+            consent = self._consent_of(fields)
             allowed = both_grant(allowed, consent)
             if consent.is_none:
                 continue
             self._check_user(fields.get("user_id"), translated)
-            if (
-                terms.visitor_id is not None
-                and fields.get("user_id") is None
-                and fields.get("anonymous_id") is None
-            ):
-                fields["anonymous_id"] = terms.visitor_id
-            if terms.plan is not None:
-                terms.plan.check(fields)
-            if terms.secret is not None and isinstance(fields.get("metadata"), dict):
-                fields["metadata"] = _without_value(fields["metadata"], terms.secret)
-            terms.privacy.fields.apply(fields)
+            self._apply_terms(fields)
             event = accept_event(
                 fields, ingest_time=self.ingest_time, shift=shift, backfill=self.history
             )
@@ -299,8 +306,24 @@ class _Request:
             events.append(event)
         return events, allowed
 
+    def _consent_of(self, fields: dict[str, Any]) -> Consent:
+        terms = self.terms
+        return resolve_consent(fields, self.reading.consent, terms.signal, terms.privacy.default)
+
+    def _apply_terms(self, fields: dict[str, Any]) -> None:
+        """Name the visitor, check the plan, leave out the secret, and apply the field policy."""
+        terms = self.terms
+        unnamed = fields.get("user_id") is None and fields.get("anonymous_id") is None
+        if unnamed and terms.visitor_id is not None:
+            fields["anonymous_id"] = terms.visitor_id
+        if terms.plan is not None:
+            terms.plan.check(fields)
+        if terms.secret is not None and isinstance(fields.get("metadata"), dict):
+            fields["metadata"] = _without_value(fields["metadata"], terms.secret)
+        terms.privacy.fields.apply(fields)
+
     def _finish(self, event: Event, consent: Consent) -> None:
-        """Write what is known beside the event into it; its id is settled by then."""
+        """Write consent, bot mark and context into an event whose id is settled."""
         metadata, terms = event.metadata, self.terms
         record(metadata, consent, self.reading.consent)
         if terms.agents is None:
@@ -324,20 +347,16 @@ def facts_of(translated: Translated) -> Sequence[dict[str, Any]]:
 
 
 def _check_replay(sent_at: datetime | None, ingest_time: datetime, window_s: float) -> None:
-    """A request that was recorded and is sent again later shows by its `sent_at`; one without shows
-    nothing.
-    """
+    """Reject a request that was recorded and is sent again later: its `sent_at` shows it."""
     if sent_at is None:
-        raise InvalidEvent(
-            "sent_at",
+        expected = (
             "required beside `events` or in the vendor's place for it: this site takes no request "
-            "without",
-            None,
+            "without"
         )
+        raise InvalidEvent("sent_at", expected)
     if abs((ingest_time - sent_at).total_seconds()) > window_s:
-        raise InvalidEvent(
-            "sent_at", f"expected within {window_s:g} s of the arrival", sent_at.isoformat()
-        )
+        expected = f"expected within {window_s:g} s of the arrival"
+        raise InvalidEvent("sent_at", expected, sent_at.isoformat())
 
 
 def _readable_id(translated: Translated) -> str | None:
@@ -368,11 +387,9 @@ def without_keys(source: Any, paths: Sequence[tuple[str, ...]], write_key: str |
 
 
 def _without_value(fields: dict[str, Any], secret: str | None) -> dict[str, Any]:
-    return (
-        fields
-        if secret is None
-        else {name: value for name, value in fields.items() if value != secret}
-    )
+    if secret is None:
+        return fields
+    return {name: value for name, value in fields.items() if value != secret}
 
 
 def _without(node: Any, path: tuple[str, ...]) -> Any:
@@ -387,8 +404,6 @@ def _without(node: Any, path: tuple[str, ...]) -> Any:
 def _payload(source: Any) -> bytes:
     if isinstance(source, bytes):
         return source
-    return (
-        source.encode("utf-8", "surrogatepass")
-        if isinstance(source, str)
-        else _encoder.encode(source)
-    )
+    if isinstance(source, str):
+        return source.encode("utf-8", "surrogatepass")
+    return _encoder.encode(source)

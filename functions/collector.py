@@ -1,10 +1,9 @@
-"""The collector as an HTTP endpoint: reads a request, has it sorted, publishes, and only then
+"""The collector as an HTTP endpoint: reads a request, sorts its events, publishes, and only then
 answers.
 
-All that is decided about a request is decided in `_prepare`, which waits for nothing, and lets
-others have their turn where there are many events. What waits for Pub/Sub is no more than the
-messages and the answer: under load hundreds of requests wait at once, and what they hold, the
-processor's caches and the garbage collector have to go through.
+`_prepare` makes every decision about a request; it waits for nothing, and lets other requests run
+where there are many events. Only messages and answer wait for Pub/Sub: under load hundreds of
+requests wait at once, and processor caches and garbage collector have to go through all they hold.
 """
 
 from __future__ import annotations
@@ -173,12 +172,13 @@ class Collector:
             return Answer(204)
         if call.method not in methods:
             allowed = [*methods, "OPTIONS"]
-            raise Refused.because(
-                405, "method", f"expected {' or '.join(allowed)}", allow=", ".join(allowed)
-            )
-        return self._description if call.path == "/openapi.json" else _HEALTHY
+            expected = f"expected {' or '.join(allowed)}"
+            raise Refused.because(405, "method", expected, allow=", ".join(allowed))
+        if call.path == "/openapi.json":
+            return self._description
+        return _HEALTHY
 
-    # ---- what becomes of it?
+    # ---- messages and answer
 
     async def _prepare(self, call: Call, route: Route) -> Prepared:
         received_at = self._now()
@@ -202,21 +202,14 @@ class Collector:
                 anonymous_id, sent_id, found.consent, self._config.cookie, secure=secure
             )
         events: list[Any] = []
-        if found.events:
+        if bodies:
             attributes = self._attributes(call, route, site, reading, received_at)
             events = [message(body, attributes) for body in bodies]
+        letters: list[Any] = []
         if found.rejected:
             self._log_rejected(call, found)
-        letters = [
-            message(r.payload, self._letter_attributes(call, route, site, received_at, r))
-            for r in found.rejected
-            if r.payload is not None
-        ]
-        rejected = [Rejected(r.index, r.error, r.event_id) for r in found.rejected]
-        answer = route.protocol.accepted(
-            incoming, Outcome(found.accepted, rejected, found.withheld)
-        )
-        return Prepared(events, letters, answer)
+            letters = self._letters(call, route, site, received_at, found.rejected)
+        return Prepared(events, letters, _answer_of(route, incoming, found))
 
     def _unreadable(
         self, call: Call, route: Route, incoming: Incoming, error: InvalidEvent
@@ -250,70 +243,82 @@ class Collector:
         )
         return Refused(refusal, letter=message(keyless(kept, keys), attributes))
 
-    def _letter_attributes(
-        self, call: Call, route: Route, site: Site, received_at: datetime, rejection: Rejection
-    ) -> dict[str, str]:
-        return letter_attributes(
-            route,
-            call.path,
-            site,
-            rejection.error,
-            received_at,
-            rejection.consent,
-            sender=site.sender(call.headers),
-            unproven=rejection.unproven,
-        )
+    def _letters(
+        self,
+        call: Call,
+        route: Route,
+        site: Site,
+        received_at: datetime,
+        rejections: Sequence[Rejection],
+    ) -> list[Any]:
+        """Dead letters of those rejected events that may be logged."""
+        letters = []
+        sender = site.sender(call.headers)
+        for rejection in rejections:
+            if rejection.payload is None:
+                continue
+            attributes = letter_attributes(
+                route,
+                call.path,
+                site,
+                rejection.error,
+                received_at,
+                rejection.consent,
+                sender=sender,
+                unproven=rejection.unproven,
+            )
+            letters.append(message(rejection.payload, attributes))
+        return letters
 
     def _attributes(
         self, call: Call, route: Route, site: Site, reading: Reading, received_at: datetime
     ) -> dict[str, str]:
-        trace = trace_id(call.headers, self._random_bits(128))
-        secret, address = self._config.address_key, None
-        # What comes from a back end or from us says nothing of the visitors' network.
-        if (
-            secret is not None
-            and not site.server
-            and not reading.history
-            and b"sp-anonymous" not in call.headers
-        ):
-            address = address_key(address_of(call.scope), secret)
-        sender = site.sender(call.headers)
         return event_attributes(
-            route, site, received_at, trace, sender=sender, history=reading.history, address=address
+            route,
+            site,
+            received_at,
+            trace_id(call.headers, self._random_bits(128)),
+            sender=site.sender(call.headers),
+            history=reading.history,
+            address=self._address_key(call, reading, site),
         )
 
-    # ---- on which terms?
+    def _address_key(self, call: Call, reading: Reading, site: Site) -> str | None:
+        """The key of the visitor's network; a back end's or our own address is not a visitor's."""
+        secret = self._config.address_key
+        if secret is None or site.server or reading.history or b"sp-anonymous" in call.headers:
+            return None
+        return address_key(address_of(call.scope), secret)
+
+    # ---- terms
 
     def _terms(self, call: Call, reading: Reading, site: Site, sent_id: str | None) -> Terms:
-        """Back ends send for others: what their own requests look like says nothing of a
-        visitor."""
+        """The request's terms. Back ends send for others: the headers of their own requests say
+        nothing of a visitor.
+        """
         privacy = self._config.privacy
-        # what its visitors agreed to was found before: what was denied, the events say
+        # the consent of a replay's visitors was resolved before: a denial stands in the events
         if is_replay(call.headers):
             privacy = replace(privacy, default=GRANTED)
         if site.server or reading.history:
-            secret = reading.write_key if site.server else None
             return Terms(
-                privacy,
-                None,
-                site.plan,
-                site.replay_window_s,
+                privacy=privacy,
+                plan=site.plan,
+                replay_window_s=site.replay_window_s,
                 agents=self._agents,
                 keeps_bot=True,
-                secret=secret,
+                secret=reading.write_key if site.server else None,
             )
         sender = self._senders.of(call.headers, call.scope)
-        bot = BY_RATE if self._admission.is_too_busy(call.scope) else sender.bot
-        visitor_id = self._visitor_id(sent_id)
         return Terms(
-            privacy,
-            sender.signal,
-            site.plan,
-            site.replay_window_s,
-            visitor_id,
-            sender.context,
-            bot,
-            self._agents,
+            privacy=privacy,
+            signal=sender.signal,
+            plan=site.plan,
+            replay_window_s=site.replay_window_s,
+            visitor_id=self._visitor_id(sent_id),
+            context=sender.context,
+            bot=BY_RATE if self._admission.is_too_busy(call.scope) else sender.bot,
+            agents=self._agents,
             user_key=privacy.user_key,
         )
 
@@ -327,11 +332,9 @@ class Collector:
         """For events that name no visitor: the cookie's, or a new one, where cookies are
         configured.
         """
-        return (
-            (sent_id or f"{self._random_bits(128):032x}")
-            if self._config.cookie is not None
-            else None
-        )
+        if self._config.cookie is None:
+            return None
+        return sent_id or f"{self._random_bits(128):032x}"
 
     def _cookie_id(self, call: Call, found: Sorted, visitor_id: str | None) -> str | None:
         """The anonymous id for the cookie.
@@ -340,9 +343,8 @@ class Collector:
         can send a form. So it counts only from a listed page, which browsers name with every POST,
         and not out of an image's address.
         """
-        named = next(
-            (event.anonymous_id for event in found.events if event.anonymous_id is not None), None
-        )
+        ids = (event.anonymous_id for event in found.events)
+        named = next((anonymous_id for anonymous_id in ids if anonymous_id is not None), None)
         origin = call.headers.get(b"origin")
         if call.method == "POST" and origin is not None:
             return named if self._cors.lists(origin) else None
@@ -371,11 +373,18 @@ class Collector:
 
     def _trace(self, call: Call) -> dict[str, str]:
         trace = given_trace_id(call.headers)
-        return (
-            {"logging.googleapis.com/trace": f"projects/{self._config.project}/traces/{trace}"}
-            if trace
-            else {}
-        )
+        if not trace:
+            return {}
+        return {"logging.googleapis.com/trace": f"projects/{self._config.project}/traces/{trace}"}
+
+
+def _answer_of(route: Route, incoming: Incoming, found: Sorted) -> Answer:
+    rejected = [
+        Rejected(rejection.index, rejection.error, rejection.event_id)
+        for rejection in found.rejected
+    ]
+    outcome = Outcome(found.accepted, rejected, found.withheld)
+    return route.protocol.accepted(incoming, outcome)
 
 
 async def _sorted(reading: Reading, received_at: datetime, terms: Terms, body_bytes: int) -> Sorted:

@@ -22,85 +22,91 @@ class FreshetOptions(PipelineOptions):
 
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument(
-            "--events_subscription", help="subscription of the events topic: a name or full path"
-        )
-        parser.add_argument(
-            "--dead_letters_subscription", help="subscription of the dead-letters topic"
-        )
-        parser.add_argument(
-            "--read",
-            choices=SOURCES,
-            default="both",
-            help="which subscriptions to read; the local stack gives each a process of its own, so "
-            "that a flood of"
-            " dead letters does not hold up events",
-        )
-        parser.add_argument("--bigtable_instance", default="freshet", help="Bigtable instance")
-        parser.add_argument("--dataset", default="freshet", help="BigQuery dataset")
-        parser.add_argument(
-            "--session_gap_s", type=_positive, default=1800.0, help="silence that ends a session"
-        )
-        parser.add_argument(
-            "--session_lateness_s",
-            type=_positive,
-            default=3600.0,
-            help="how late an event may refine its session",
-        )
-        parser.add_argument(
-            "--state_ttl_s",
-            type=_not_negative,
-            default=0.0,
-            help="forget Beam state of a key idle for so long (it is read back from Bigtable); 0: "
-            "keep it, for the"
-            " DirectRunner, which scans every open timer at each turn",
-        )
-        parser.add_argument(
-            "--write_flush_s",
-            type=_not_negative,
-            default=0.2,
-            help="write a row to Bigtable at most once in so long, the last state always; 0: at "
-            "every change",
-        )
-        parser.add_argument(
-            "--rules",
-            default="default",
-            help="YAML file of campaign and anomaly rules, or: default, none",
-        )
-        parser.add_argument(
-            "--campaigns_topic", help="topic of campaign triggers: a name or full path"
-        )
-        parser.add_argument("--anomalies_topic", help="topic of anomalies: a name or full path")
-        parser.add_argument(
-            "--trending_shards",
-            type=_count,
-            default=1,
-            help="rows that share the load of one trending scope",
-        )
-        parser.add_argument(
-            "--write_after_commit",
-            type=_yes_or_no,
-            default=True,
-            help="yes: Bigtable gets a state only when the runner has committed it; no: at once, "
-            "for the DirectRunner,"
-            " which never tries a bundle again",
-        )
-        parser.add_argument(
-            "--row_sink",
-            choices=ROW_SINKS,
-            default="streaming_inserts",
-            help="how rows reach BigQuery; insert_rows suits the DirectRunner and an emulator",
-        )
+        _add_sources(parser)
+        _add_state(parser)
+        _add_sinks(parser)
+
+
+def _add_sources(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--events_subscription", help="subscription of the events topic: a name or full path"
+    )
+    parser.add_argument(
+        "--dead_letters_subscription", help="subscription of the dead-letters topic"
+    )
+    parser.add_argument(
+        "--read",
+        choices=SOURCES,
+        default="both",
+        help="which subscriptions to read; the local stack gives each a process of its own, so "
+        "that a flood of dead letters does not hold up events",
+    )
+    parser.add_argument(
+        "--rules",
+        default="default",
+        help="YAML file of campaign and anomaly rules, or: default, none",
+    )
+
+
+def _add_state(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--session_gap_s", type=_positive, default=1800.0, help="silence that ends a session"
+    )
+    parser.add_argument(
+        "--session_lateness_s",
+        type=_positive,
+        default=3600.0,
+        help="how late an event may refine its session",
+    )
+    parser.add_argument(
+        "--state_ttl_s",
+        type=_not_negative,
+        default=0.0,
+        help="forget Beam state of a key idle for so long (it is read back from Bigtable); 0: "
+        "keep it, for the DirectRunner, which scans every open timer at each turn",
+    )
+    parser.add_argument(
+        "--trending_shards",
+        type=_count,
+        default=1,
+        help="rows that share the load of one trending scope",
+    )
+
+
+def _add_sinks(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--bigtable_instance", default="freshet", help="Bigtable instance")
+    parser.add_argument(
+        "--write_flush_s",
+        type=_not_negative,
+        default=0.2,
+        help="write a row to Bigtable at most once in so long, the last state always; 0: at "
+        "every change",
+    )
+    parser.add_argument(
+        "--write_after_commit",
+        type=_yes_or_no,
+        default=True,
+        help="yes: Bigtable gets a state only when the runner has committed it; no: at once, "
+        "for the DirectRunner, which never tries a bundle again",
+    )
+    parser.add_argument("--dataset", default="freshet", help="BigQuery dataset")
+    parser.add_argument(
+        "--row_sink",
+        choices=ROW_SINKS,
+        default="streaming_inserts",
+        help="how rows reach BigQuery; insert_rows suits the DirectRunner and an emulator",
+    )
+    parser.add_argument("--campaigns_topic", help="topic of campaign triggers: a name or full path")
+    parser.add_argument("--anomalies_topic", help="topic of anomalies: a name or full path")
 
 
 def arguments(environ: Mapping[str, str]) -> list[str]:
-    """Command-line arguments that say what the environment says; later arguments override them.
+    """The environment's settings as command-line arguments; later arguments override them.
 
     Raises:
         InvalidConfig: naming a variable that is missing.
     """
     project = project_id(environ)
-    local = "PUBSUB_EMULATOR_HOST" in environ
     events = environ.get("FRESHET_EVENTS_SUBSCRIPTION", "events-pipeline")
     dead_letters = environ.get("FRESHET_DEAD_LETTER_SUBSCRIPTION", "dead-letters-pipeline")
     campaigns = environ.get("FRESHET_CAMPAIGNS_TOPIC", "campaigns")
@@ -116,22 +122,31 @@ def arguments(environ: Mapping[str, str]) -> list[str]:
         f"--anomalies_topic={topic_path(project, anomalies)}",
         f"--rules={environ.get('FRESHET_RULES', 'default')}",
         f"--session_lateness_s={environ.get('FRESHET_SESSION_LATENESS_S', '3600')}",
-        f"--row_sink={'insert_rows' if local else 'streaming_inserts'}",
-        f"--write_after_commit={'no' if local else 'yes'}",
-        *([] if local else ["--state_ttl_s=86400", f"--trending_shards={CLOUD_TRENDING_SHARDS}"]),
+        *(_LOCAL if "PUBSUB_EMULATOR_HOST" in environ else _ON_CLOUD),
     ]
+
+
+_LOCAL = ("--row_sink=insert_rows", "--write_after_commit=no")
+_ON_CLOUD = (
+    "--row_sink=streaming_inserts",
+    "--write_after_commit=yes",
+    "--state_ttl_s=86400",
+    f"--trending_shards={CLOUD_TRENDING_SHARDS}",
+)
 
 
 def subscription_path(project: str, subscription: str) -> str:
     """The full path of a subscription given by name; a full path stays as it is."""
-    return (
-        subscription if "/" in subscription else f"projects/{project}/subscriptions/{subscription}"
-    )
+    if "/" in subscription:
+        return subscription
+    return f"projects/{project}/subscriptions/{subscription}"
 
 
 def topic_path(project: str, topic: str) -> str:
     """The full path of a topic given by name; a full path stays as it is."""
-    return topic if "/" in topic else f"projects/{project}/topics/{topic}"
+    if "/" in topic:
+        return topic
+    return f"projects/{project}/topics/{topic}"
 
 
 def as_options(argv: list[str], **overrides: Any) -> FreshetOptions:

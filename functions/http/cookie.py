@@ -129,9 +129,11 @@ def cookie_answer(
         sent_id: of `anonymous_id_from`.
         consent: what all events of the request allow.
     """
-    if not consent.is_full:
-        return clear_cookie(options, secure=secure) if sent_id is not None else None
-    return set_cookie(anonymous_id, options, secure=secure) if anonymous_id is not None else None
+    if consent.is_full and anonymous_id is not None:
+        return set_cookie(anonymous_id, options, secure=secure)
+    if not consent.is_full and sent_id is not None:
+        return clear_cookie(options, secure=secure)
+    return None
 
 
 def is_secure(headers: Mapping[str, str]) -> bool:
@@ -152,11 +154,14 @@ def _written(value: str, max_age_s: int, options: CookieOptions, secure: bool) -
         parts.append(f"Domain={options.domain}")
     if secure:
         parts.append("Secure")
-    return "; ".join([*parts, f"SameSite={options.same_site if secure else 'Lax'}"])
+    same_site = options.same_site if secure else "Lax"
+    return "; ".join([*parts, f"SameSite={same_site}"])
 
 
 def _id(text: str) -> str | None:
-    return text if 0 < len(text) <= MAX_ID_LENGTH and text.isprintable() else None
+    if 0 < len(text) <= MAX_ID_LENGTH and text.isprintable():
+        return text
+    return None
 
 
 def _decoded(value: str) -> str | None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from functions.protocols.commerce_names import event_of, named_properties, product_list_of
+from functions.protocols.commerce_names import (
+    PROPERTY_NAMES,
+    event_of,
+    named_properties,
+    product_list_of,
+)
 from functions.protocols.contract import Translated
 from functions.protocols.values import as_id, as_number, as_text, without_none
 from pipeline.core.events import MAX_ID_LENGTH, MAX_NUMBER, derived_event_id
@@ -22,6 +27,9 @@ MAX_FACTS = 5000
 """Of one request. A small body may list many products, and each becomes an event of ours."""
 
 _OF_EACH_PRODUCT = ("order_id", "order_value", "currency", "coupon", "placement", "request_id")
+_OF_CLICK = ("product_id", "title", "category", "brand", "price", "position")
+_BESIDE_PRODUCT = {"title": "page_title"}
+_ALL_BUT_QUERY = PROPERTY_NAMES - {"query"}
 _NUMBERS = NUMBER_METADATA | {"order_value"}
 _TEXTS = TEXT_METADATA | {"product_variant", "order_id", "currency", "coupon"}
 
@@ -50,17 +58,15 @@ def facts_of(name: str, properties: Mapping[str, Any]) -> Sequence[Fact]:
     """
     event = event_of(name)
     if event in PRODUCT_EVENTS:
-        return _of_products(event, properties) or [Fact(_custom(name), kept(properties))]
+        return _of_products(event, properties) or [Fact(without_product(name), kept(properties))]
     if event == "click":
-        known, rest = _known(
-            properties, ("product_id", "title", "category", "brand", "price", "position")
-        )
+        known, rest = _known(properties, _OF_CLICK)
         return [Fact("click", kept(rest) | known, known.pop("product_id", None))]
     if event == "search":
         known, rest = _known(properties, ("query",))
         return [Fact("search", kept(rest) | known)]
     known, rest = _known(properties, ("product_id",))
-    return [Fact(event or _custom(name), kept(rest), known.get("product_id"))]
+    return [Fact(event or without_product(name), kept(rest), known.get("product_id"))]
 
 
 def kept(properties: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,12 +85,38 @@ def kept(properties: Mapping[str, Any]) -> dict[str, Any]:
             metadata[name] = fitting
         else:
             unmapped[name] = value
-    return metadata | {"unmapped": unmapped} if unmapped else metadata
+    if unmapped:
+        metadata["unmapped"] = unmapped
+    return metadata
+
+
+def amounts_of(
+    metadata: dict[str, Any], names: Collection[str], reserved: Collection[str]
+) -> dict[str, Any]:
+    """Metadata whose `names` are amounts; values that are none, and `reserved`, are `unmapped`.
+
+    Args:
+        metadata: of `kept`; amounts may be texts.
+        reserved: names of our metadata that the collector reads, and a site may use otherwise.
+    """
+    unmapped = {name: metadata.pop(name) for name in reserved if name in metadata}
+    for name in metadata.keys() & names:
+        amount = as_amount(metadata[name])
+        if amount is not None:
+            metadata[name] = amount
+        else:
+            unmapped[name] = metadata.pop(name)
+    if unmapped:
+        before = metadata.get("unmapped")
+        metadata["unmapped"] = {**before, **unmapped} if isinstance(before, dict) else unmapped
+    return metadata
 
 
 def consent_of(properties: Mapping[str, Any]) -> dict[str, Any]:
     """Consent among an event's properties, where a site puts it there: as metadata, unchecked."""
-    return {FIELD: properties[FIELD]} if properties.get(FIELD) is not None else {}
+    if properties.get(FIELD) is None:
+        return {}
+    return {FIELD: properties[FIELD]}
 
 
 def written(
@@ -104,27 +136,28 @@ def written(
             is sent again.
         source: the vendor's event, from which the id follows where several facts have none.
     """
-    if event_id is None and len(facts) > 1:
+    ids = _event_ids(event_id, len(facts), source)
+    beside_product = {_BESIDE_PRODUCT.get(name, name): value for name, value in metadata.items()}
+    found = []
+    for fact, fact_id in zip(facts, ids, strict=True):
+        around = beside_product if fact.product_id else metadata
+        fields = {
+            "event": fact.event,
+            "event_id": fact_id,
+            **shared,
+            "product_id": fact.product_id,
+            "metadata": without_none({**around, **fact.metadata}),
+        }
+        found.append(without_none(fields))
+    return found
+
+
+def _event_ids(event_id: str | None, count: int, source: Any) -> Sequence[str | None]:
+    if count == 1:
+        return [event_id]
+    if event_id is None:
         event_id = derived_event_id(source)
-    beside_product = {
-        "page_title" if name == "title" else name: value for name, value in metadata.items()
-    }
-    return [
-        without_none(
-            {
-                "event": fact.event,
-                "event_id": event_id
-                if len(facts) == 1
-                else f"{str(event_id)[: MAX_ID_LENGTH - 4]}:{number}",
-                **shared,
-                "product_id": fact.product_id,
-                "metadata": without_none(
-                    {**(beside_product if fact.product_id else metadata), **fact.metadata}
-                ),
-            }
-        )
-        for number, fact in enumerate(facts)
-    ]
+    return [f"{event_id[: MAX_ID_LENGTH - 4]}:{number}" for number in range(count)]
 
 
 def from_zero(metadata: dict[str, Any]) -> dict[str, Any]:
@@ -149,7 +182,7 @@ def within_bounds(translated: Iterable[Translated]) -> Iterator[Translated]:
     for one in translated:
         facts += len(one.facts)
         if facts > MAX_FACTS:
-            raise TooMuch("events", f"expected at most {MAX_FACTS} products", None)
+            raise TooMuch("events", f"expected at most {MAX_FACTS} products")
         yield one
 
 
@@ -162,7 +195,9 @@ def _of_products(event: str, properties: Mapping[str, Any]) -> Sequence[Fact]:
     if list_name is not None and (event == "purchase" or "product_id" not in single):
         return _of_list(event, properties, list_name)
     product_id = single.pop("product_id", None)
-    return [Fact(event, kept(single_rest) | single, product_id)] if product_id else []
+    if not product_id:
+        return []
+    return [Fact(event, kept(single_rest) | single, product_id)]
 
 
 def _of_list(event: str, properties: Mapping[str, Any], list_name: str) -> Sequence[Fact]:
@@ -172,13 +207,15 @@ def _of_list(event: str, properties: Mapping[str, Any], list_name: str) -> Seque
     products = properties[list_name]
     if len(products) > MAX_PRODUCTS:
         raise InvalidEvent("products", f"expected at most {MAX_PRODUCTS} products", len(products))
-    order, rest = _known({n: v for n, v in properties.items() if n != list_name}, _OF_EACH_PRODUCT)
+    beside = {name: value for name, value in properties.items() if name != list_name}
+    order, rest = _known(beside, _OF_EACH_PRODUCT)
     order |= consent_of(properties)
     facts = []
     for number, product in enumerate(products):
         own = _of_product(product, f"products[{number}]")
         product_id = own.pop("product_id")
-        facts.append(Fact(event, order | ({} if number else kept(rest)) | own, product_id))
+        shared = order if number else order | kept(rest)
+        facts.append(Fact(event, shared | own, product_id))
     return facts
 
 
@@ -196,14 +233,14 @@ def _of_product(product: Any, field: str) -> dict[str, Any]:
 
 def _known(
     properties: Mapping[str, Any],
-    names: Sequence[str] | None = None,
+    names: Collection[str] | None = None,
     within_a_product: bool = False,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Properties under our names (all but the query, or `names`), and those that are left."""
     known: dict[str, Any] = {}
     rest = dict(properties)
     for name, candidates in named_properties(properties, within_a_product).items():
-        if name == "query" if names is None else name not in names:
+        if name not in (names or _ALL_BUT_QUERY):
             continue
         for given in candidates:
             value = _fitting(name, properties[given])
@@ -215,15 +252,26 @@ def _known(
 
 
 def _fitting(name: str, value: Any) -> Any:
-    """The value as our metadata have it under this name; None where it is nothing of the kind."""
+    """The value as our metadata have it under this name; None where its type does not fit."""
     if name == "product_id":
         return as_id(value)
     if name in _NUMBERS:
-        number = as_number(value)
-        return number if number is not None and 0 <= number <= MAX_NUMBER else None
-    return as_text(value) if name in _TEXTS else value
+        return as_amount(value)
+    if name in _TEXTS:
+        return as_text(value)
+    return value
 
 
-def _custom(name: str) -> str:
-    """A name that means a product to us, on an event without one, would be refused."""
-    return f"{name}_without_product" if name in PRODUCT_EVENTS else name
+def as_amount(value: Any) -> float | int | None:
+    """A number of 0 to `MAX_NUMBER`, also one written as a text; None for anything else."""
+    number = as_number(value)
+    if number is None or not 0 <= number <= MAX_NUMBER:
+        return None
+    return number
+
+
+def without_product(name: str) -> str:
+    """The name of an event without a product: one that needs a product would be rejected."""
+    if name in PRODUCT_EVENTS:
+        return f"{name}_without_product"
+    return name

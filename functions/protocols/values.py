@@ -1,6 +1,4 @@
-"""Parsers that every vendor's payload needs: untrusted JSON and forms, times of any unit, products
-in our names.
-"""
+"""Parsers that every vendor's payload needs: untrusted JSON and forms, numbers, ids, times."""
 
 from __future__ import annotations
 
@@ -8,6 +6,7 @@ import base64
 import binascii
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from math import isfinite
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -50,7 +49,7 @@ def read_json(data: bytes | str, field: str = "body") -> Any:
     except UNREADABLE as error:
         raise InvalidEvent(field, f"expected JSON ({error})", data) from None
     if deeper_than(value, MAX_DEPTH + 3):
-        raise InvalidEvent(field, f"expected at most {MAX_DEPTH} levels of nesting", None)
+        raise InvalidEvent(field, f"expected at most {MAX_DEPTH} levels of nesting")
     return value
 
 
@@ -86,14 +85,14 @@ def read_form(text: str | bytes, field: str = "body", joins: Joins = _NO_JOINS) 
             decoded, keep_blank_values=True, errors="strict", max_num_fields=MAX_QUERY_FIELDS
         )
     except ValueError as error:  # UnicodeDecodeError is one
-        reason = (
-            "expected UTF-8"
-            if isinstance(error, UnicodeError)
-            else f"expected at most {MAX_QUERY_FIELDS} fields"
-        )
+        reason = f"expected at most {MAX_QUERY_FIELDS} fields"
+        if isinstance(error, UnicodeError):
+            reason = "expected UTF-8"
         raise InvalidEvent(field, reason, text) from None
     fields = dict(pairs)
-    return fields if len(fields) == len(pairs) else fields | _joined(pairs, joins)
+    if len(fields) < len(pairs):
+        fields |= _joined(pairs, joins)
+    return fields
 
 
 def _joined(pairs: Iterable[tuple[str, str]], joins: Joins) -> dict[str, str]:
@@ -126,11 +125,12 @@ def check_shared(shared: bytes, events: int) -> None:
         TooMuch: field `events`, where that comes to more than `MAX_SHARED_BYTES` or `MAX_VALUES`.
     """
     if len(shared) * events > MAX_SHARED_BYTES:
-        raise TooMuch(
-            "events", f"expected at most {MAX_SHARED_BYTES} bytes with what they share", None
-        )
-    if sum(map(shared.count, _SEPARATORS)) * events > MAX_VALUES:
-        raise TooMuch("events", f"expected at most {MAX_VALUES} values with what they share", None)
+        most = f"{MAX_SHARED_BYTES} bytes"
+    elif sum(map(shared.count, _SEPARATORS)) * events > MAX_VALUES:
+        most = f"{MAX_VALUES} values"
+    else:
+        return
+    raise TooMuch("events", f"expected at most {most} with what they share")
 
 
 def check_form(text: bytes, field: str = "body") -> None:
@@ -158,14 +158,15 @@ def as_object(value: Any, field: str) -> dict[str, Any]:
 
 
 def as_text(value: Any) -> str | None:
-    """Texts and numbers as a text; None for anything else and for an empty one. Ids come as
-    either."""
+    """Texts and numbers (ids come as either) as a text; None for all else and for an empty one."""
     if isinstance(value, str):
         return value or None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     try:
-        return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+        return str(value)
     except ValueError:  # an integer of thousands of digits
         return None
 
@@ -187,15 +188,15 @@ def as_number(value: Any) -> float | int | None:
             value = float(value)
         except ValueError:
             return None
-        value = (
-            int(value) if value == value and abs(value) < 1e15 and value == int(value) else value
-        )
+        if abs(value) < 1e15 and value.is_integer():
+            value = int(value)
     if not isinstance(value, (int, float)):
         return None
     try:
-        return value if abs(float(value)) < float("inf") else None
+        is_finite = isfinite(value)
     except OverflowError:
         return None
+    return value if is_finite else None
 
 
 def time_of(value: Any, unit_s: float, field: str) -> str | None:
@@ -243,5 +244,23 @@ def basic_user(headers: Mapping[str, str]) -> str | None:
 
 
 def without_none(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that hold something."""
+    """The fields that are not None."""
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def filled(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that are neither None nor an empty text."""
+    return {name: value for name, value in fields.items() if value is not None and value != ""}
+
+
+def with_our_names(fields: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """All fields, those in `names` under our names.
+
+    Of several with one name of ours the first gets it. A field that has our name already keeps it,
+    and the other keeps its own.
+    """
+    found = dict(fields)
+    for given, ours in names.items():
+        if found.get(given) is not None and found.get(ours) is None:
+            found[ours] = found.pop(given)
+    return found

@@ -1,6 +1,6 @@
-"""Ids of no visitor, which trackers send where a site had no id to give.
+"""Ids of visitors, and the placeholders that trackers send where a site had no id to give.
 
-All of them are not one visitor.
+A placeholder comes from many visitors, so it is no id.
 """
 
 from __future__ import annotations
@@ -9,34 +9,22 @@ from typing import Any
 
 from functions.protocols.values import as_id
 
-NOBODY = frozenset(
-    (
-        *(
-            "anon",
-            "anonymous",
-            "unknown",
-            "undefined",
-            "null",
-            "<nil>",
-            "nil",
-            "none",
-            "n/a",
-            "na",
-            "nan",
-            "true",
-        ),
-        *("false", "0", "-1", "{}", "[]", "[object object]", "guest"),
-    )
-)
+PLACEHOLDERS = frozenset(
+    "anon anonymous unknown undefined null <nil> nil none n/a na nan true false 0 -1 {} [] "
+    "guest".split()
+) | {"[object object]"}
 _ZEROS = frozenset("0-")
 
 
-def somebody(*candidates: Any) -> str | None:
-    """The first that is an id; also all zeros are none, which phones that may not be tracked
-    give."""
-    return next((found for given in candidates if (found := as_id(given)) and _is_one(found)), None)
+def first_id(*candidates: Any) -> str | None:
+    """The first that is an id. All zeros are none: phones that may not be tracked send them."""
+    for given in candidates:
+        found = as_id(given)
+        if found and not _is_placeholder(found):
+            return found
+    return None
 
 
-def _is_one(found: str) -> bool:
+def _is_placeholder(found: str) -> bool:
     plain = found.strip().lower()
-    return bool(plain) and plain not in NOBODY and not _ZEROS.issuperset(plain)
+    return not plain or plain in PLACEHOLDERS or _ZEROS.issuperset(plain)

@@ -14,7 +14,7 @@ from functions.protocols.contract import Translated
 from functions.protocols.places import country_of
 from functions.protocols.refused_events import refused_event
 from functions.protocols.values import as_id, as_number, as_object, as_text, time_of, without_none
-from functions.protocols.visitor_ids import somebody
+from functions.protocols.visitor_ids import first_id
 from pipeline.core.events import check_event_size, derived_event_id
 from pipeline.core.invalid_event import InvalidEvent
 from pipeline.core.privacy.consent import FIELD
@@ -194,8 +194,8 @@ def _traits(properties: Mapping[str, Any]) -> dict[str, Any]:
 def _who(source: Mapping[str, Any]) -> dict[str, Any]:
     session_id = as_id(source.get("session_id"))
     return {
-        "user_id": somebody(source.get("user_id")),
-        "anonymous_id": somebody(source.get("device_id")),
+        "user_id": first_id(source.get("user_id")),
+        "anonymous_id": first_id(source.get("device_id")),
         "session_id": None if session_id == "-1" else session_id,
     }
 

@@ -10,9 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from functions.protocols.commerce_facts import Fact, kept
-from functions.protocols.values import as_id, as_number, as_text
-from pipeline.core.events import MAX_NUMBER
+from functions.protocols.commerce_facts import (
+    Fact,
+    amounts_of,
+    as_amount,
+    kept,
+    without_product,
+)
+from functions.protocols.values import as_id, as_text, filled, with_our_names
 from pipeline.core.invalid_event import InvalidEvent
 from pipeline.core.vocabulary import PRODUCT_EVENTS
 
@@ -57,13 +62,7 @@ _ITEM_NAMES = {
     "item_variant": "product_variant",  # `variant` is the experiment's
     "index": "position",
 }
-_CATEGORIES = (
-    "item_category",
-    "item_category2",
-    "item_category3",
-    "item_category4",
-    "item_category5",
-)
+_CATEGORIES = ("item_category", *(f"item_category{level}" for level in range(2, 6)))
 _LIST_NAMES = ("item_list_id", "item_list_name")
 _OF_EACH_ITEM = frozenset(
     "order_id order_value currency coupon request_id placement".split()
@@ -71,12 +70,10 @@ _OF_EACH_ITEM = frozenset(
 """Facts of each of an event's items; the first alone carries the rest."""
 _AMOUNTS = frozenset(
     "depth percent current_time_s duration_s discount order_value order_tax order_shipping value "
-    "tax shipping"
-    " engagement_time_msec".split()
+    "tax shipping engagement_time_msec".split()
 )
 _RESERVED = ("consent",)
-"""Names of our metadata that mean something to the collector, and maybe something else to a
-site."""
+"""Names of our metadata that the collector reads, and a site may use otherwise."""
 
 
 def facts_of(name: str, params: Mapping[str, Any], user_id: str | None) -> Sequence[Fact]:
@@ -94,7 +91,7 @@ def facts_of(name: str, params: Mapping[str, Any], user_id: str | None) -> Seque
         InvalidEvent: `items` are no list, more than `MAX_ITEMS`, or one has neither id nor name.
     """
     event = _event_of(name, params, user_id)
-    fields = _renamed(params, _RENAMED.get(event, {}))
+    fields = with_our_names(params, _RENAMED.get(event, {}))
     if name == "video_complete":
         fields["percent"] = 100
     if event in PRODUCT_EVENTS or event == "click":
@@ -108,28 +105,14 @@ def metadata_of(fields: Mapping[str, Any]) -> dict[str, Any]:
 
     What is null or an empty text says nothing and is left out.
     """
-    metadata = kept(
-        {name: value for name, value in fields.items() if value is not None and value != ""}
-    )
-    unmapped = {name: metadata.pop(name) for name in _RESERVED if name in metadata}
-    for name in metadata.keys() & _AMOUNTS:
-        number = as_number(metadata[name])
-        if number is not None and 0 <= number <= MAX_NUMBER:
-            metadata[name] = number
-        else:
-            unmapped[name] = metadata.pop(name)
-    if unmapped:
-        before = metadata.get("unmapped")
-        metadata["unmapped"] = {**before, **unmapped} if isinstance(before, dict) else unmapped
-    return metadata
+    return amounts_of(kept(filled(fields)), _AMOUNTS, _RESERVED)
 
 
 def _event_of(name: str, params: Mapping[str, Any], user_id: str | None) -> str:
     event = _EVENTS.get(name, name)
     if event == "identify" and user_id is None:
         return name
-    engaged_ms = as_number(params.get("engagement_time_msec"))
-    if name == "user_engagement" and (engaged_ms is None or not 0 <= engaged_ms <= MAX_NUMBER):
+    if name == "user_engagement" and as_amount(params.get("engagement_time_msec")) is None:
         return name
     return event
 
@@ -142,7 +125,7 @@ def _of_items(event: str, fields: Mapping[str, Any]) -> Sequence[Fact]:
     if items is None or items == []:
         return _of_itself(event, fields)
     if not isinstance(items, list) or len(items) > MAX_ITEMS:
-        raise InvalidEvent("items", f"expected a list of at most {MAX_ITEMS} items", None)
+        raise InvalidEvent("items", f"expected a list of at most {MAX_ITEMS} items")
     own = {name: value for name, value in fields.items() if name != "items"}
     each = {name: value for name, value in own.items() if name in _OF_EACH_ITEM}
     return [
@@ -155,12 +138,8 @@ def _of_item(event: str, item: Any, shared: Mapping[str, Any], number: int) -> F
     product_id = as_id(given.get("item_id")) or as_id(given.get("item_name"))
     if product_id is None:
         raise InvalidEvent(f"items[{number}]", "expected item_id or item_name", item)
-    told = {
-        name: value
-        for name, value in _item_fields(given).items()
-        if value is not None and value != ""
-    }
-    return Fact(event, _placed(event, metadata_of({**shared, **told})), product_id)
+    fields = {**shared, **filled(_item_fields(given))}
+    return Fact(event, _placed(event, metadata_of(fields)), product_id)
 
 
 def _of_itself(event: str, fields: Mapping[str, Any]) -> Sequence[Fact]:
@@ -170,30 +149,29 @@ def _of_itself(event: str, fields: Mapping[str, Any]) -> Sequence[Fact]:
     product_id = as_id(fields.get("item_id")) or as_id(fields.get("product_id"))
     if product_id is None:
         return []
-    told = {
-        name: value
-        for name, value in _item_fields(fields).items()
-        if name not in ("items", "product_id")
-    }
-    return [Fact(event, _placed(event, metadata_of(told)), product_id)]
+    own = _item_fields(fields)
+    for name in ("items", "product_id"):
+        own.pop(name, None)
+    return [Fact(event, _placed(event, metadata_of(own)), product_id)]
 
 
 def _without_items(
     name: str, event: str, fields: Mapping[str, Any], params: Mapping[str, Any]
 ) -> Fact:
-    """A name that means a product to us would be refused on an event without one."""
     if event == "click":
         return Fact(event, _placed(event, metadata_of(fields)))
-    return Fact(f"{name}_without_product" if name in PRODUCT_EVENTS else name, metadata_of(params))
+    return Fact(without_product(name), metadata_of(params))
 
 
 def _item_fields(item: Mapping[str, Any]) -> dict[str, Any]:
     """Categories become one path, coarse to fine."""
-    path = [text for name in _CATEGORIES if (text := as_text(item.get(name)))]
-    fields = _renamed(item, _ITEM_NAMES)
+    path = list(filter(None, (as_text(item.get(name)) for name in _CATEGORIES)))
+    fields = with_our_names(item, _ITEM_NAMES)
     for name in ("item_id", *_CATEGORIES):
         fields.pop(name, None)
-    return fields | {"category": ".".join(path)} if path else fields
+    if path:
+        fields["category"] = ".".join(path)
+    return fields
 
 
 def _placed(event: str, metadata: dict[str, Any]) -> dict[str, Any]:
@@ -201,9 +179,8 @@ def _placed(event: str, metadata: dict[str, Any]) -> dict[str, Any]:
     first.
     """
     if event in ("impression", "click") and metadata.get("placement") is None:
-        placement = next(
-            (text for name in _LIST_NAMES if (text := as_text(metadata.get(name)))), None
-        )
+        lists = filter(None, (as_text(metadata.get(name)) for name in _LIST_NAMES))
+        placement = next(lists, None)
         if placement is not None:
             metadata["placement"] = placement
     return metadata
@@ -212,14 +189,6 @@ def _placed(event: str, metadata: dict[str, Any]) -> dict[str, Any]:
 def _single_id(fields: Mapping[str, Any]) -> str | None:
     """The item of an event that need not have any: the one that it names, or its only one."""
     items = fields.get("items")
-    only = items[0] if isinstance(items, list) and len(items) == 1 else None
-    return as_id(only.get("item_id")) if isinstance(only, dict) else as_id(fields.get("item_id"))
-
-
-def _renamed(fields: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """Under our names; what has that name already keeps it, and the other keeps its own."""
-    renamed = dict(fields)
-    for given, ours in names.items():
-        if renamed.get(given) is not None and renamed.get(ours) is None:
-            renamed[ours] = renamed.pop(given)
-    return renamed
+    if isinstance(items, list) and len(items) == 1 and isinstance(items[0], dict):
+        fields = items[0]
+    return as_id(fields.get("item_id"))

@@ -32,7 +32,7 @@ from functions.protocols.values import (
     time_of,
     without_none,
 )
-from functions.protocols.visitor_ids import somebody
+from functions.protocols.visitor_ids import first_id
 from pipeline.core.events import MAX_EVENTS, check_event_size, derived_event_id, parse_event
 from pipeline.core.invalid_event import InvalidEvent
 
@@ -148,7 +148,7 @@ def _of_hit(fields: dict[str, str], identity: str, agent: str | None) -> Hit:
     return Hit(
         named(fields.get("en"), "en"),
         params_of(fields),
-        {"user_id": somebody(fields.get("uid")), "anonymous_id": somebody(fields.get("cid"))},
+        {"user_id": first_id(fields.get("uid")), "anonymous_id": first_id(fields.get("cid"))},
         user_properties_of(fields),
         without_none({"user_agent": agent or None, "consent": consent_of(fields)}),
         None,
@@ -208,8 +208,8 @@ def _of_event(event: dict[str, Any], body: dict[str, Any], identity: str) -> Hit
         (time for value in told if (time := time_of(value, 1e-6, "timestamp_micros"))), None
     )
     visitor = {
-        "user_id": somebody(body.get("user_id")),
-        "anonymous_id": somebody(body.get("client_id"), body.get("app_instance_id")),
+        "user_id": first_id(body.get("user_id")),
+        "anonymous_id": first_id(body.get("client_id"), body.get("app_instance_id")),
     }
     properties = as_object(body.get("user_properties"), "user_properties")
     traits = without_none({name: _value(value) for name, value in properties.items()})

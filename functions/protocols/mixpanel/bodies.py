@@ -18,7 +18,7 @@ FORM = "application/x-www-form-urlencoded"
 
 
 class Given(msgspec.Struct, frozen=True):
-    """The events of a request, unread, and what its query and form say beside them.
+    """The events of a request, not parsed, and the options in its query and form.
 
     An event that cannot be read, and does not take the request along, is a `Translated` with the
     error.
@@ -47,17 +47,19 @@ def read_given(incoming: Incoming) -> Given:
         options |= read_form(body)
     data = options.pop("data", None)
     if not data:
-        raise InvalidEvent("data", "required", None)
-    plain = data.strip()
-    text = (
-        plain.encode("utf-8", "surrogatepass")
-        if plain[:1] in ("[", "{")
-        else from_base64(plain, "data")
-    )
+        raise InvalidEvent("data", "required")
+    json = _json_of(data.strip())
     try:
-        return Given(_as_list(read_json(text, "data")), options)
+        return Given(_as_list(read_json(json, "data")), options)
     except InvalidEvent as error:
-        return _too_deep(text, options, error)
+        return _too_deep(json, options, error)
+
+
+def _json_of(data: str) -> bytes:
+    """A form's `data`, which is JSON or base64 of it."""
+    if data[:1] in ("[", "{"):
+        return data.encode("utf-8", "surrogatepass")
+    return from_base64(data, "data")
 
 
 def _of_json(body: bytes, lines_allowed: bool) -> list[Any]:
@@ -79,10 +81,9 @@ def _too_deep(body: bytes, options: dict[str, str], error: InvalidEvent) -> Give
     if event is None:
         raise error
     token = token_of(event)
-    return Given(
-        [refused_event(body, error, stated_consent(event))],
-        options | ({"token": token} if token else {}),
-    )
+    if token:
+        options = options | {"token": token}
+    return Given([refused_event(body, error, stated_consent(event))], options)
 
 
 def _lines(body: bytes) -> list[bytes]:
@@ -97,4 +98,6 @@ def _of_line(line: bytes) -> Any:
 
 
 def _as_list(value: Any) -> list[Any]:
-    return checked_list([value] if isinstance(value, dict) else value, "events")
+    if isinstance(value, dict):
+        return [value]
+    return checked_list(value, "events")

@@ -7,7 +7,7 @@ https://docs.mixpanel.com/docs/tracking-methods/id-management.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from functions.protocols.contract import Translated
 from functions.protocols.places import country_of
 from functions.protocols.refused_events import refused_event
 from functions.protocols.values import as_id, as_number, as_object, as_text, time_of, without_none
-from functions.protocols.visitor_ids import somebody
+from functions.protocols.visitor_ids import first_id
 from pipeline.core.events import check_event_size, derived_event_id
 from pipeline.core.invalid_event import InvalidEvent
 from pipeline.core.privacy.consent import FIELD
@@ -26,15 +26,15 @@ from pipeline.core.timestamps import format_time
 IDENTITY_EVENTS = frozenset(("$identify", "$create_alias", "$merge"))
 
 _DEVICE = "$device:"
+_USER_IDS = ("$identified_id", "$user_id", "distinct_id")
+_DEVICE_IDS = ("$anon_id", "$device_id", "$anon_distinct_id")
 _MS_FROM = 1e11
-"""Times are given in seconds or milliseconds: so many seconds are the year 5138, so many
-milliseconds 1973."""
+"""Times are in seconds or milliseconds: as seconds this is the year 5138, as milliseconds 1973."""
 
 _NOT_METADATA = frozenset(
     "token time distinct_id $insert_id $device_id $user_id $identified_id $anon_id "
-    "$anon_distinct_id $distinct_ids"
-    f" $had_persisted_distinct_id $session_id {USER_TOKEN}".split()
-)
+    "$anon_distinct_id $distinct_ids $had_persisted_distinct_id $session_id".split()
+) | {USER_TOKEN}
 _CONTEXT = {
     "$current_url": "url",
     "current_page_title": "title",
@@ -77,31 +77,29 @@ def profile_update(source: Any, token: str | None, received_at: datetime) -> Tra
 
 
 def stated_consent(source: Any) -> Any:
-    """Consent of a refused event, unchecked; None where it says nothing."""
-    properties = source.get("properties") if isinstance(source, dict) else None
-    return properties.get(FIELD) if isinstance(properties, dict) else None
+    """Consent of a rejected event, unchecked; None where it states none."""
+    return _properties_of(source).get(FIELD)
 
 
 def token_of(source: Any) -> str | None:
     """The token that an event or an update carries, unchecked."""
     if not isinstance(source, dict):
         return None
-    properties = source.get("properties")
-    given = properties.get("token") if isinstance(properties, dict) else None
-    return as_text(given) or as_text(source.get("$token"))
+    return as_text(_properties_of(source).get("token")) or as_text(source.get("$token"))
 
 
-def time_told(source: Any) -> str | None:
+def time_of_event(source: Any) -> str | None:
     """Time of an event; None where it has none that can be read."""
-    properties = source.get("properties") if isinstance(source, dict) else None
     try:
-        return (
-            _time(properties.get("time"), "properties.time")
-            if isinstance(properties, dict)
-            else None
-        )
+        return _time(_properties_of(source).get("time"), "properties.time")
     except InvalidEvent:
         return None
+
+
+def _properties_of(source: Any) -> dict[str, Any]:
+    """The properties of an unchecked event; empty where they cannot be read."""
+    properties = source.get("properties") if isinstance(source, dict) else None
+    return properties if isinstance(properties, dict) else {}
 
 
 def _event(source: dict[str, Any], token: str | None, received_at: datetime) -> Translated:
@@ -109,16 +107,17 @@ def _event(source: dict[str, Any], token: str | None, received_at: datetime) -> 
     _check_token(source, token)
     name = as_id(source.get("event"))
     if name is None:
-        raise InvalidEvent("event", "required", None)
+        raise InvalidEvent("event", "required")
     properties = as_object(source.get("properties"), "properties")
+    facts: Sequence[Fact]
     if name in IDENTITY_EVENTS:
         facts, who = [Fact("identify", consent_of(properties))], _identity(name, properties)
     else:
-        facts, who = list(facts_of(name, _own(properties))), _who(properties)
-    told = _time(properties.get("time"), "properties.time")
-    shared = who | {"timestamp": told or format_time(received_at)}
+        facts, who = facts_of(name, _own(properties)), _who(properties)
+    timestamp = _time(properties.get("time"), "properties.time")
+    shared = who | {"timestamp": timestamp or format_time(received_at)}
     event_id = as_id(properties.get("$insert_id"))
-    if event_id is None and (told or facts[0].event == "identify"):
+    if event_id is None and (timestamp or facts[0].event == "identify"):
         # does not depend on when it came, so that a retry has the same
         event_id = derived_event_id(source)
     facts_written = written(facts, shared, _context(properties), event_id, source)
@@ -128,39 +127,41 @@ def _event(source: dict[str, Any], token: str | None, received_at: datetime) -> 
 def _profile_update(source: dict[str, Any], token: str | None, received_at: datetime) -> Translated:
     check_event_size(source)
     _check_token(source, token)
-    traits = without_none(
-        {n: value for kind in _SETS for n, value in as_object(source.get(kind), kind).items()}
-    )
+    traits = _traits(source)
     user_token = traits.pop(USER_TOKEN, None)
     operations = without_none({kind.removeprefix("$"): source.get(kind) for kind in _OPERATIONS})
-    if not traits and not operations:  # `$delete`, and what is yet to be invented
+    metadata = {"traits": traits, "trait_operations": operations}
+    metadata = {name: value for name, value in metadata.items() if value}
+    if not metadata:  # `$delete`, and operations that Mixpanel may add
         return Translated(source)
-    metadata: dict[str, Any] = {"traits": traits} if traits else {}
-    if operations:
-        metadata["trait_operations"] = operations
-    told = _time(source.get("$time"), "$time")
     shared = _who({**source, "distinct_id": source.get("$distinct_id")})
-    shared["timestamp"] = told or format_time(received_at)
+    shared["timestamp"] = _time(source.get("$time"), "$time") or format_time(received_at)
     context = without_none({"ip": _address(source.get("$ip"))})
     facts = [Fact("identify", metadata)]
-    event_id = derived_event_id(source)
-    return Translated(
-        source, written(facts, shared, context, event_id, source), user_token=user_token
-    )
+    found = written(facts, shared, context, derived_event_id(source), source)
+    return Translated(source, found, user_token=user_token)
+
+
+def _traits(source: Mapping[str, Any]) -> dict[str, Any]:
+    traits: dict[str, Any] = {}
+    for kind in _SETS:
+        traits |= as_object(source.get(kind), kind)
+    return without_none(traits)
 
 
 def _check_token(source: Mapping[str, Any], token: str | None) -> None:
     """A request belongs to one site: a key of one must not send in the name of others."""
     given = token_of(source)
     if given is not None and given != token:
-        raise InvalidEvent(
-            "properties.token", "expected the same token in all events of a request", None
-        )
+        expected = "expected the same token in all events of a request"
+        raise InvalidEvent("properties.token", expected)
 
 
 def _time(value: Any, field: str) -> str | None:
     number = as_number(value)
-    return time_of(value, 0.001 if number is not None and abs(number) >= _MS_FROM else 1.0, field)
+    if number is not None and abs(number) >= _MS_FROM:
+        return time_of(value, 0.001, field)
+    return time_of(value, 1.0, field)
 
 
 def _who(properties: Mapping[str, Any]) -> dict[str, Any]:
@@ -170,40 +171,40 @@ def _who(properties: Mapping[str, Any]) -> dict[str, Any]:
     device's own.
     """
     device = _device(properties.get("$device_id"))
-    user = somebody(properties.get("$user_id"))
+    user = first_id(properties.get("$user_id"))
     distinct = as_id(properties.get("distinct_id"))
     if distinct is not None and distinct.startswith(_DEVICE):
         device = device or _device(distinct)
     elif user is None and distinct != device:
-        user = somebody(distinct)
+        user = first_id(distinct)
     return _ids(user, device, properties)
 
 
 def _identity(name: str, properties: Mapping[str, Any]) -> dict[str, Any]:
     """The account, and the visitor that it turned out to be."""
     if name == "$merge":
-        given = properties.get("$distinct_ids")
-        user, device = (
-            (given[0], given[1]) if isinstance(given, list) and len(given) == 2 else (None, None)
-        )
-        if isinstance(user, str) and user.startswith(_DEVICE):
-            user, device = device, user
-        if somebody(user) is None or somebody(device) is None:
-            raise InvalidEvent("properties.$distinct_ids", "expected two ids", None)
+        user, device = _merged_ids(properties.get("$distinct_ids"))
     elif name == "$create_alias":
         user, device = properties.get("alias"), properties.get("distinct_id")
     else:
-        user = (
-            properties.get("$identified_id")
-            or properties.get("$user_id")
-            or properties.get("distinct_id")
-        )
-        device = (
-            properties.get("$anon_id")
-            or properties.get("$device_id")
-            or properties.get("$anon_distinct_id")
-        )
-    return _ids(somebody(user), _device(device), properties)
+        user = _first_of(properties, _USER_IDS)
+        device = _first_of(properties, _DEVICE_IDS)
+    return _ids(first_id(user), _device(device), properties)
+
+
+def _merged_ids(given: Any) -> tuple[Any, Any]:
+    """Account and device of a `$merge`, in either order."""
+    if not isinstance(given, list) or len(given) != 2 or not all(map(first_id, given)):
+        raise InvalidEvent("properties.$distinct_ids", "expected two ids")
+    user, device = given
+    if isinstance(user, str) and user.startswith(_DEVICE):
+        return device, user
+    return user, device
+
+
+def _first_of(properties: Mapping[str, Any], names: Sequence[str]) -> Any:
+    """The first property that is set."""
+    return next(filter(None, map(properties.get, names)), None)
 
 
 def _ids(user: str | None, device: str | None, properties: Mapping[str, Any]) -> dict[str, Any]:
@@ -215,7 +216,9 @@ def _ids(user: str | None, device: str | None, properties: Mapping[str, Any]) ->
 
 
 def _device(value: Any) -> str | None:
-    return somebody(value.removeprefix(_DEVICE) if isinstance(value, str) else value)
+    if isinstance(value, str):
+        value = value.removeprefix(_DEVICE)
+    return first_id(value)
 
 
 def _own(properties: Mapping[str, Any]) -> dict[str, Any]:
@@ -242,6 +245,8 @@ def _is_mixpanels(name: str) -> bool:
 
 
 def _address(value: Any) -> str | None:
-    """An address, and no switch: 0 and 1 say whether to look at the sender's."""
+    """An address, and no switch: 0 and 1 tell Mixpanel to use the sender's or not."""
     text = as_text(value)
-    return text if text is not None and len(text) > 2 else None
+    if text is None or len(text) <= 2:
+        return None
+    return text

@@ -19,7 +19,7 @@ from functions.http.exchange import Answer, Incoming, Refusal
 from functions.http.problems import safe
 from functions.protocols.contract import Outcome, Reading, Rejected, Translated, Translations
 from functions.protocols.mixpanel.bodies import FORM, read_given
-from functions.protocols.mixpanel.events import event, profile_update, time_told, token_of
+from functions.protocols.mixpanel.events import event, profile_update, time_of_event, token_of
 from functions.protocols.pixel.protocol import EMBEDDABLE, GIF
 from functions.protocols.values import basic_user, read_form, time_of
 from pipeline.core.events import MAX_AGE
@@ -123,7 +123,7 @@ def _sent_at(milliseconds: str | None) -> datetime | None:
 def _is_history(events: Iterable[Any], received_at: datetime) -> bool:
     oldest = received_at - MAX_AGE
     return any(
-        parse_time("time", told) < oldest for told in map(time_told, events) if told is not None
+        parse_time("time", told) < oldest for told in map(time_of_event, events) if told is not None
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from functions.protocols.values import as_id, as_number, as_text, without_none
+from functions.protocols.values import as_id, as_number, as_text, filled, without_none
 
 T = TypeVar("T")
 
@@ -70,27 +70,24 @@ def surroundings(context: Mapping[str, Any], integrations: Any) -> Surroundings:
     known = {ours: _taken(left, given, ours) for given, ours in _FLAT.items()}
     for part, names in _NAMES.items():
         if isinstance(left.get(part), dict):
-            left[part] = {
-                name: value
-                for name, value in left[part].items()
-                if value is not None and value != ""
-            }
+            left[part] = filled(left[part])
             known |= {ours: _taken(left[part], given, ours) for given, ours in names.items()}
     session_id = as_id(left.get("sessionId"))
     if session_id is not None:
         del left["sessionId"]
     known["consent"] = consent_of(context)
+    rest = {}
     traits = left.pop("traits", None)
-    rest = {
-        "context": {name: value for name, value in left.items() if value not in ({}, None)},
-        "traits": traits,
-    }
-    filled = {name: value for name, value in rest.items() if value}
-    return Surroundings(without_none(known), filled, session_id or _amplitude_session(integrations))
+    unknown = {name: value for name, value in left.items() if value not in ({}, None)}
+    if unknown:
+        rest["context"] = unknown
+    if traits:
+        rest["traits"] = traits
+    return Surroundings(without_none(known), rest, session_id or _amplitude_session(integrations))
 
 
 def _taken(fields: dict[str, Any], given: str, ours: str) -> Any:
-    """Out of `fields`, where it is of the type that it is to have."""
+    """Take a value out of `fields`, where it has the type of our field."""
     value = fields.get(given)
     found = as_number(value) if ours in _NUMBERS else as_text(value)
     if found is not None:
@@ -106,19 +103,20 @@ def _amplitude_session(integrations: Any) -> str | None:
         return None
     for name in ("Actions Amplitude", "Amplitude"):
         options = integrations.get(name)
-        found = as_id(options.get("session_id")) if isinstance(options, dict) else None
+        if not isinstance(options, dict):
+            continue
+        found = as_id(options.get("session_id"))
         if found is not None and found != "-1":
             return found
     return None
 
 
 def consent_of(context: Mapping[str, Any]) -> dict[str, Any] | None:
-    """{"analytics", "personalization"}, each where the visitor's categories say so; None where they
-    say nothing.
+    """{"analytics", "personalization"}, each where the visitor's categories state it; None where
+    they state nothing.
 
-    What has another form than the vendors' may be a denial. It is handed on in the place of an
-    answer, where nobody can read it, and the event is rejected as one with any other consent that
-    cannot be read.
+    A value of another form than the vendors' may be a denial. It takes the place of an answer, and
+    the event is rejected as one with any other consent that cannot be read.
     """
     said, unread = _categories(context)
     analytics = [said[name] for name in _ANALYTICS if name in said]
@@ -132,27 +130,26 @@ def consent_of(context: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _categories(context: Mapping[str, Any]) -> tuple[dict[str, bool], list[Any]]:
-    """Segment's preferences, or RudderStack's lists, and what is neither.
+    """Segment's preferences, or RudderStack's lists, and values that are neither.
 
-    Only `true` agrees, and a category that is null says nothing.
+    Only `true` agrees, and a category that is null states nothing.
     """
     unread: list[Any] = []
 
     def expected(kind: type[T], value: Any) -> T:
-        if value is not None and not isinstance(value, kind):
+        if isinstance(value, kind):
+            return value
+        if value is not None:
             unread.append(value)
-        return value if isinstance(value, kind) else kind()
+        return kind()
 
     said: dict[str, bool] = {}
     rudder = expected(dict, context.get("consentManagement"))
     for name, agreed in (("allowedConsentIds", True), ("deniedConsentIds", False)):
-        said |= dict.fromkeys(
-            (expected(str, id_).strip().lower() for id_ in expected(list, rudder.get(name))), agreed
-        )
-    preferences = expected(dict, expected(dict, context.get("consent")).get("categoryPreferences"))
-    said |= {
-        name.strip().lower(): value is True
-        for name, value in preferences.items()
-        if value is not None
-    }
+        for category in expected(list, rudder.get(name)):
+            said[expected(str, category).strip().lower()] = agreed
+    segment = expected(dict, context.get("consent"))
+    for category, agreed in expected(dict, segment.get("categoryPreferences")).items():
+        if agreed is not None:
+            said[category.strip().lower()] = agreed is True
     return said, unread

@@ -11,10 +11,16 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from functions.protocols.commerce_facts import MAX_PRODUCTS, Fact, from_zero, kept
+from functions.protocols.commerce_facts import (
+    MAX_PRODUCTS,
+    Fact,
+    amounts_of,
+    from_zero,
+    kept,
+    without_product,
+)
 from functions.protocols.commerce_names import event_of, named_properties
-from functions.protocols.values import as_id, as_number
-from pipeline.core.events import MAX_NUMBER
+from functions.protocols.values import as_id, filled, with_our_names
 from pipeline.core.invalid_event import InvalidEvent
 from pipeline.core.vocabulary import PRODUCT_EVENTS
 
@@ -62,8 +68,7 @@ _AMOUNTS = frozenset(
     "length_s".split()
 )
 _RESERVED = ("consent",)
-"""Names of our metadata that mean something to the collector, and maybe something else to a
-site."""
+"""Names of our metadata that the collector reads, and a site may use otherwise."""
 
 
 def facts_of_track(name: str, properties: Mapping[str, Any]) -> Sequence[Fact]:
@@ -80,16 +85,16 @@ def facts_of_track(name: str, properties: Mapping[str, Any]) -> Sequence[Fact]:
     """
     event = _event_named(name)
     if event in PRODUCT_EVENTS:
-        return _counted(_of_products(event, properties)) or [
-            Fact(_own(name), as_metadata(properties))
-        ]
+        facts = _counted(_of_products(event, properties))
+        return facts or [Fact(without_product(name), as_metadata(properties))]
     if event == "click":
         return _counted([_of_click(name, properties)])
     if event == "search":
         queries = named_properties(properties).get("query", [])
-        return [Fact("search", as_metadata(_renamed(properties, dict.fromkeys(queries, "query"))))]
+        fields = with_our_names(properties, dict.fromkeys(queries, "query"))
+        return [Fact("search", as_metadata(fields))]
     if event in _MEDIA_EVENTS:
-        return [_of_media(event, _renamed(properties, _MEDIA_FIELDS))]
+        return [_of_media(event, with_our_names(properties, _MEDIA_FIELDS))]
     rest = {given: value for given, value in properties.items() if given != "product_id"}
     return [Fact(event or name, as_metadata(rest), as_id(properties.get("product_id")))]
 
@@ -100,37 +105,22 @@ def as_metadata(properties: Mapping[str, Any]) -> dict[str, Any]:
 
     What is null or an empty text says nothing and is left out.
     """
-    metadata = kept(
-        {name: value for name, value in properties.items() if value is not None and value != ""}
-    )
-    unmapped = {}
-    for name in metadata.keys() & _AMOUNTS:
-        number = as_number(metadata[name])
-        if number is not None and 0 <= number <= MAX_NUMBER:
-            metadata[name] = number
-        else:
-            unmapped[name] = metadata.pop(name)
-    unmapped |= {name: metadata.pop(name) for name in _RESERVED if name in metadata}
-    return _joined(metadata, {"unmapped": unmapped}) if unmapped else metadata
+    return amounts_of(kept(filled(properties)), _AMOUNTS, _RESERVED)
 
 
 def _joined(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
-    """Of two with the same name the second's, but what is `unmapped` of both."""
+    """Both; of two with the same name the second's, but `unmapped` of both."""
+    joined = first | second
     one, other = first.get("unmapped"), second.get("unmapped")
-    both = (
-        {"unmapped": {**one, **other}} if isinstance(one, dict) and isinstance(other, dict) else {}
-    )
-    return first | second | both
+    if isinstance(one, dict) and isinstance(other, dict):
+        joined["unmapped"] = {**one, **other}
+    return joined
 
 
 def _counted(facts: Sequence[Fact]) -> Sequence[Fact]:
-    """With places in lists as we count them: the specification's first one is 1."""
+    """Positions of products in lists as we count them: the specification's first one is 1."""
     return [
-        Fact(
-            fact.event,
-            from_zero(fact.metadata) if fact.product_id else fact.metadata,
-            fact.product_id,
-        )
+        Fact(fact.event, from_zero(fact.metadata), fact.product_id) if fact.product_id else fact
         for fact in facts
     ]
 
@@ -139,12 +129,10 @@ def _event_named(name: str) -> str | None:
     if len(name) > _MAX_NAME_LENGTH:
         return None
     plain = " ".join(re.split(r"[\s_-]+", name.lower())).strip()
-    return _EVENTS.get(plain) or event_of(name) or (name if name in PRODUCT_EVENTS else None)
-
-
-def _own(name: str) -> str:
-    """A name that means a product to us, on an event without one, would be refused."""
-    return f"{name}_without_product" if name in PRODUCT_EVENTS else name
+    known = _EVENTS.get(plain) or event_of(name)
+    if known is None and name in PRODUCT_EVENTS:
+        return name
+    return known
 
 
 def _of_click(name: str, properties: Mapping[str, Any]) -> Fact:
@@ -154,9 +142,7 @@ def _of_click(name: str, properties: Mapping[str, Any]) -> Fact:
 
 
 def _of_media(event: str, fields: dict[str, Any]) -> Fact:
-    """Take the film that plays for the item, so that films can be recommended; a playback lists
-    what it will play.
-    """
+    """The film that plays is the item, so that films can be recommended; a playback lists some."""
     several = fields.get("content_asset_ids")
     content_id = as_id(fields.get("content_asset_id"))
     if content_id is not None:
@@ -173,13 +159,10 @@ def _of_products(event: str, properties: Mapping[str, Any]) -> Sequence[Fact]:
         found = _of_list(event, properties, lines)
         if found:
             return found
-    fact = _of_one(event, properties)
+    if event == "purchase":
+        properties = with_our_names(properties, _ORDER_FIELDS)
+    fact = _product(event, properties)
     return [fact] if fact.product_id else []
-
-
-def _of_one(event: str, properties: Mapping[str, Any]) -> Fact:
-    fields = _renamed(properties, _ORDER_FIELDS) if event == "purchase" else properties
-    return _product(event, fields)
 
 
 def _of_list(event: str, properties: Mapping[str, Any], lines: Sequence[Any]) -> Sequence[Fact]:
@@ -187,46 +170,41 @@ def _of_list(event: str, properties: Mapping[str, Any], lines: Sequence[Any]) ->
     order is lost.
     """
     if len(lines) > MAX_PRODUCTS:
-        raise InvalidEvent(
-            "properties.products", f"expected at most {MAX_PRODUCTS} products", len(lines)
-        )
-    products = [
-        _product(event, line if isinstance(line, dict) else {"product_id": line}) for line in lines
-    ]
-    nameless = [
-        line for line, found in zip(lines, products, strict=True) if found.product_id is None
-    ]
-    named = [found for found in products if found.product_id is not None]
-    fields = {name: value for name, value in properties.items() if name != "products"}
-    shared = as_metadata(_renamed(fields, _ORDER_FIELDS if event == "purchase" else _LIST_FIELDS))
+        expected = f"expected at most {MAX_PRODUCTS} products"
+        raise InvalidEvent("properties.products", expected, len(lines))
+    products: list[Fact] = []
+    without_id: list[Any] = []
+    for line in lines:
+        found = _product(event, line if isinstance(line, dict) else {"product_id": line})
+        if found.product_id is None:
+            without_id.append(line)
+        else:
+            products.append(found)
+    first = _of_whole_list(event, properties)
     names = _OF_EACH_PRODUCT.get(event, _ANY_LIST) | _EVERY_LIST
-    each = {name: value for name, value in shared.items() if name in names}
-    first = shared | ({"products_without_id": nameless} if nameless else {})
+    each = {name: value for name, value in first.items() if name in names}
+    if without_id:
+        first["products_without_id"] = without_id
     return [
         Fact(event, _joined(each if number else first, found.metadata), found.product_id)
-        for number, found in enumerate(named)
+        for number, found in enumerate(products)
     ]
+
+
+def _of_whole_list(event: str, properties: Mapping[str, Any]) -> dict[str, Any]:
+    """The properties beside a list of products, as metadata."""
+    fields = {name: value for name, value in properties.items() if name != "products"}
+    names = _ORDER_FIELDS if event == "purchase" else _LIST_FIELDS
+    return as_metadata(with_our_names(fields, names))
 
 
 def _product(event: str, properties: Mapping[str, Any]) -> Fact:
     given = _id_in(properties)
-    fields = _renamed(
-        {name: value for name, value in properties.items() if name != given}, _PRODUCT_FIELDS
-    )
-    return Fact(event, as_metadata(fields), as_id(properties[given]) if given else None)
+    others = {name: value for name, value in properties.items() if name != given}
+    metadata = as_metadata(with_our_names(others, _PRODUCT_FIELDS))
+    return Fact(event, metadata, as_id(properties[given]) if given else None)
 
 
 def _id_in(properties: Mapping[str, Any], names: Sequence[str] = _IDS_OF_PRODUCTS) -> str | None:
     """The name of the property that holds the product's id."""
     return next((name for name in names if as_id(properties.get(name))), None)
-
-
-def _renamed(properties: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """Under our names, the first of several; what has that name already keeps it, and the other
-    keeps its own.
-    """
-    fields = dict(properties)
-    for given, ours in names.items():
-        if fields.get(given) is not None and fields.get(ours) is None:
-            fields[ours] = fields.pop(given)
-    return fields

@@ -30,7 +30,7 @@ from functions.protocols.values import (
     read_object,
     without_none,
 )
-from functions.protocols.visitor_ids import somebody
+from functions.protocols.visitor_ids import first_id
 from pipeline.core.events import MAX_ID_LENGTH, check_event_size, derived_event_id
 from pipeline.core.invalid_event import InvalidEvent
 from pipeline.core.privacy.user_tokens import USER_TOKEN
@@ -53,6 +53,7 @@ _CODES = {
 _MAX_NUMBERED_ID_LENGTH = MAX_ID_LENGTH - 4
 _PAGE_FIELDS = {"name": "page_name", "category": "page_category"}
 _SHARED = ("context", "integrations")
+_OF_SENDING = ("sentAt", "_metadata", "writeKey")
 _encoder = msgspec.json.Encoder()
 _SUCCESS = Answer(200, b'{"success":true}')
 
@@ -77,10 +78,9 @@ def read(incoming: Incoming) -> Reading:
         return Reading([lone], key, key_paths=KEY_PATHS)
     batch, history = body.get("batch"), incoming.path == IMPORT
     if not isinstance(batch, list):
-        unlisted = refused_event(
-            body, InvalidEvent("batch", "expected a list", batch), _stated_consent(body)
-        )
-        return Reading([unlisted], key, None, history, key_paths=KEY_PATHS)
+        error = InvalidEvent("batch", "expected a list", batch)
+        unlisted = refused_event(body, error, _stated_consent(body))
+        return Reading([unlisted], key, history=history, key_paths=KEY_PATHS)
     given = checked_list(batch, "events")  # the collector answers 413 to too many `events`
     shared = {name: body[name] for name in _SHARED if name in body}
     check_shared(_encoder.encode(shared), len(given))
@@ -147,10 +147,12 @@ def _too_deep(incoming: Incoming, error: InvalidEvent) -> Reading:
 
 def _stated_consent(source: Any, batch: Any = None) -> dict[str, Any] | None:
     """Of a message that is refused, as far as it can be read."""
-    contexts = [one.get("context") for one in (batch, source) if isinstance(one, dict)]
-    return consent_of(
-        {name: value for one in contexts if isinstance(one, dict) for name, value in one.items()}
-    )
+    stated: dict[str, Any] = {}
+    for around in (batch, source):
+        context = around.get("context") if isinstance(around, dict) else None
+        if isinstance(context, dict):
+            stated |= context
+    return consent_of(stated)
 
 
 def _message(
@@ -163,20 +165,17 @@ def _message(
     }
     token = context.pop(USER_TOKEN, None)
     around = surroundings(context, source.get("integrations") or batch.get("integrations"))
-    facts = _facts(kind, source, around.rest.get("traits"))
-    told = _told_time(source, batch)
+    first, *others = _facts(kind, source, around.rest.get("traits"))
+    facts = [Fact(first.event, around.rest | first.metadata, first.product_id), *others]
+    timestamp = _timestamp(source, batch)
     shared = _who(kind, source, context) | {
         "session_id": around.session_id,
-        "timestamp": format_time(told or received_at),
+        "timestamp": format_time(timestamp or received_at),
     }
-    event_id = _event_id(source, None if told else received_at)
-    first, *others = facts
-    facts = [Fact(first.event, around.rest | first.metadata, first.product_id), *others]
+    event_id = _event_id(source, None if timestamp else received_at)
     known = around.known | without_none({"channel": as_text(source.get("channel"))})
-    sent_at = _sent_at(source.get("sentAt"))
-    return Translated(
-        source, written(facts, shared, known, event_id, source), sent_at=sent_at, user_token=token
-    )
+    found = written(facts, shared, known, event_id, source)
+    return Translated(source, found, sent_at=_sent_at(source.get("sentAt")), user_token=token)
 
 
 def _facts(kind: Any, source: dict[str, Any], traits: Any) -> list[Fact]:
@@ -191,19 +190,13 @@ def _facts(kind: Any, source: dict[str, Any], traits: Any) -> list[Fact]:
         _required(source, "previousId")
         return [Fact("identify", {})]
     if kind == "group":
-        return [
-            Fact(
-                "group",
-                without_none(
-                    {"group_id": _required(source, "groupId"), "traits": source.get("traits")}
-                ),
-            )
-        ]
+        group = {"group_id": _required(source, "groupId"), "traits": source.get("traits")}
+        return [Fact("group", without_none(group))]
     raise InvalidEvent("type", f"expected one of {', '.join(TYPES)}", kind)
 
 
 def _page(kind: str, source: dict[str, Any], properties: dict[str, Any]) -> dict[str, Any]:
-    """A page's category is none of products; a screen has no title but its name."""
+    """A page's category is no product category; a screen has no title but its name."""
     named = {name: properties.get(name) or source.get(name) for name in _PAGE_FIELDS}
     own = {name: value for name, value in properties.items() if name not in _PAGE_FIELDS}
     metadata = as_metadata(own) | {_PAGE_FIELDS[name]: value for name, value in named.items()}
@@ -220,51 +213,45 @@ def _who(kind: Any, source: dict[str, Any], context: dict[str, Any]) -> dict[str
     RudderStack's older SDKs have the anonymous id among the traits.
     """
     traits = context.get("traits")
-    of_traits = traits.get("anonymousId") if isinstance(traits, dict) else None
-    given, previous = source.get("userId"), source.get("previousId") if kind == "alias" else None
-    previous = None if previous == given else previous
-    return {
-        "user_id": somebody(given),
-        "anonymous_id": somebody(previous, source.get("anonymousId"), of_traits),
-    }
+    user_id = source.get("userId")
+    candidates = [source.get("anonymousId")]
+    if isinstance(traits, dict):
+        candidates.append(traits.get("anonymousId"))
+    if kind == "alias" and source.get("previousId") != user_id:
+        candidates.insert(0, source.get("previousId"))
+    return {"user_id": first_id(user_id), "anonymous_id": first_id(*candidates)}
 
 
 def _event_id(source: dict[str, Any], received_at: datetime | None) -> str:
-    """`messageId`, or what follows from the message: when it is sent again `sentAt` differs, and it
-    is the same event.
+    """`messageId`, else derived from the message without `sentAt`, which differs when it is sent
+    again.
 
     Args:
         received_at: for a message that has no time, for the next one like it is another event.
     """
     given = as_text(source.get("messageId"))
-    if given is not None:
-        return (
-            given
-            if len(given) <= _MAX_NUMBERED_ID_LENGTH
-            else derived_event_id({"messageId": given})
-        )
-    told = {
-        name: value
-        for name, value in source.items()
-        if name not in ("sentAt", "_metadata", "writeKey")
-    }
-    return derived_event_id(told | {"received_at": received_at and format_time(received_at)})
+    if given is None:
+        content = {name: value for name, value in source.items() if name not in _OF_SENDING}
+        content["received_at"] = received_at and format_time(received_at)
+        return derived_event_id(content)
+    if len(given) > _MAX_NUMBERED_ID_LENGTH:
+        return derived_event_id({"messageId": given})
+    return given
 
 
-def _told_time(source: dict[str, Any], batch: dict[str, Any]) -> datetime | None:
-    """By the clock of `sentAt`: `timestamp`, which a caller may set, else `originalTimestamp`.
+def _timestamp(source: dict[str, Any], batch: dict[str, Any]) -> datetime | None:
+    """The event's time by the clock of `sentAt`: `timestamp`, which a caller may set, else
+    `originalTimestamp`.
 
     Of a message that Segment's or RudderStack's servers send on (`receivedAt`) `timestamp` is
     repaired already.
     """
+    given = [source.get("timestamp"), source.get("originalTimestamp")]
     sent = source.get("sentAt") or batch.get("sentAt")
-    is_repaired = bool(sent) and source.get("receivedAt") is not None
-    names = (
-        ("originalTimestamp", "timestamp") if is_repaired else ("timestamp", "originalTimestamp")
-    )
-    return (
-        _time(source.get(names[0])) or _time(source.get(names[1])) or _time(batch.get("timestamp"))
-    )
+    if sent and source.get("receivedAt") is not None:
+        given.reverse()
+    given.append(batch.get("timestamp"))
+    return next(filter(None, map(_time, given)), None)
 
 
 def _required(source: dict[str, Any], name: str) -> str:
@@ -286,7 +273,9 @@ def _time(value: Any) -> datetime | None:
         if not isinstance(value, str) or len(value) > 40:
             raise ValueError
         parsed = datetime.fromisoformat(value.strip())
-        return (parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed).astimezone(UTC)
+        if parsed.tzinfo is None:
+            return parsed.replace(tzinfo=UTC)
+        return parsed.astimezone(UTC)
     except (ValueError, OverflowError):
         raise InvalidEvent("timestamp", "expected an ISO 8601 time", value) from None
 
@@ -310,4 +299,5 @@ def _write_key(incoming: Incoming, body: dict[str, Any]) -> str | None:
 
 
 def _failure(status: int, code: str, text: str) -> Answer:
-    return Answer(status, safe(_encoder.encode({"success": False, "code": code, "message": text})))
+    content = {"success": False, "code": code, "message": text}
+    return Answer(status, safe(_encoder.encode(content)))

@@ -80,8 +80,12 @@ class Contexts(msgspec.Struct, frozen=True):
             else:
                 size += weight
                 kept.append(whole)
-        found: dict[str, Any] = {"contexts": kept} if kept else {}
-        return found | {"contexts_dropped": dropped} if dropped else found
+        found: dict[str, Any] = {}
+        if kept:
+            found["contexts"] = kept
+        if dropped:
+            found["contexts_dropped"] = dropped
+        return found
 
 
 def described(value: Any, field: str) -> SelfDescribing:
@@ -90,13 +94,13 @@ def described(value: Any, field: str) -> SelfDescribing:
     Raises:
         InvalidEvent: naming `field`, for anything else.
     """
-    schema = value.get("schema") if isinstance(value, dict) else None
-    parts = schema.removeprefix("iglu:").split("/") if isinstance(schema, str) else []
-    if len(parts) != 4 or not all(parts):
-        raise InvalidEvent(
-            field, "expected self-describing JSON (iglu:vendor/name/format/version)", value
-        )
-    return SelfDescribing(str(schema), f"{parts[0]}/{parts[1]}", value.get("data"))
+    if isinstance(value, dict) and isinstance(value.get("schema"), str):
+        schema: str = value["schema"]
+        parts = schema.removeprefix("iglu:").split("/")
+        if len(parts) == 4 and all(parts):
+            return SelfDescribing(schema, f"{parts[0]}/{parts[1]}", value.get("data"))
+    expected = "expected self-describing JSON (iglu:vendor/name/format/version)"
+    raise InvalidEvent(field, expected, value)
 
 
 def embedded(fields: Mapping[str, Any], plain: str, encoded: str) -> SelfDescribing | None:
@@ -112,16 +116,13 @@ def embedded(fields: Mapping[str, Any], plain: str, encoded: str) -> SelfDescrib
             continue
         if not isinstance(text, str):
             raise InvalidEvent(name, "expected JSON in a text", text)
-        return described(
-            read_object(text if name == plain else from_base64(text, name), name), name
-        )
+        json = text if name == plain else from_base64(text, name)
+        return described(read_object(json, name), name)
     return None
 
 
 def embedded_json(fields: Mapping[str, Any]) -> bytes:
-    """All JSON that an event carries as texts, unread; what is no base64 is left out, for it will
-    not be read.
-    """
+    """All JSON that an event carries as texts, not parsed; invalid base64 is left out."""
     found = [
         fields[name].encode("utf-8", "replace")
         for name in ("ue_pr", "co")

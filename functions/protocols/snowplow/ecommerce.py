@@ -151,20 +151,30 @@ def ecommerce_facts(
     Raises:
         InvalidEvent: it has no type, or lacks the product that it needs.
     """
-    kind = as_id(action.get("action" if enhanced else "type"))
-    if kind is None:
-        raise InvalidEvent("ecommerce.type", "required", None)
-    kind = _OF_ENHANCED.get(kind, kind) if enhanced else kind
+    kind = _kind_of(action, enhanced)
     event = _EVENTS.get(kind, kind)
     shared = typed(renamed(action, {"name": "placement"}) | _of_entities(contexts))
-    products = [product(data) for data in products_of(contexts)] if event in _PER_PRODUCT else []
+    if event not in _PER_PRODUCT:
+        return [Fact(event, shared)]
+    products = [product(data) for data in products_of(contexts)]
     if products:
         return [
             Fact(event, from_zero(shared | fact.metadata), fact.product_id) for fact in products
         ]
-    if event in PRODUCT_EVENTS and kind not in _MAY_LACK_PRODUCTS:
-        raise InvalidEvent("product", f"required for {event}", None)
-    return [Fact(kind if event in PRODUCT_EVENTS else event, shared)]
+    if event not in PRODUCT_EVENTS:
+        return [Fact(event, shared)]
+    if kind not in _MAY_LACK_PRODUCTS:
+        raise InvalidEvent("product", f"required for {event}")
+    return [Fact(kind, shared)]
+
+
+def _kind_of(action: Mapping[str, Any], enhanced: bool) -> str:
+    kind = as_id(action.get("action" if enhanced else "type"))
+    if kind is None:
+        raise InvalidEvent("ecommerce.type", "required")
+    if enhanced:
+        return _OF_ENHANCED.get(kind, kind)
+    return kind
 
 
 def cart_fact(event: str, data: Mapping[str, Any]) -> Fact:
@@ -201,7 +211,7 @@ def product_id_of(data: Mapping[str, Any]) -> str | None:
 
 
 def product(data: Mapping[str, Any]) -> Fact:
-    """A product entity's id and what our metadata call its fields; the event is left empty.
+    """A product entity's id, and its fields under our names; the event is left empty.
 
     Raises:
         InvalidEvent: it has no id.
@@ -213,13 +223,14 @@ def product(data: Mapping[str, Any]) -> Fact:
 
 
 def typed(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Numbers as numbers and texts as texts where they can be; what cannot stays, to be rejected
-    with its name.
+    """Numbers as numbers and texts as texts where possible; other values stay, to be rejected by
+    name.
     """
     for name, value in metadata.items():
         if name in NUMBER_METADATA or name in _OTHER_NUMBERS:
             number = as_number(value)
-            metadata[name] = value if number is None else number
+            if number is not None:
+                metadata[name] = number
         elif name in TEXT_METADATA:
             metadata[name] = as_text(value) or value
     return metadata

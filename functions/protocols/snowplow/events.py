@@ -40,6 +40,13 @@ _BASKET_ACTIONS = {"addtobasket": "add_to_cart", "addtocart": "add_to_cart"} | {
     "removefrombasket": "remove_from_cart",
     "removefromcart": "remove_from_cart",
 }
+_STRUCTURED_FIELDS = {
+    "category": "se_ca",
+    "action": "se_ac",
+    "label": "se_la",
+    "property": "se_pr",
+    "value": "se_va",
+}
 _QUANTITIES = frozenset(("pcs", "qty", "quantity"))
 _MEDIA_EVENTS = {
     "play": "media_play",
@@ -76,7 +83,7 @@ def facts_of(fields: Mapping[str, Any], contexts: Contexts, heartbeat_s: float) 
     Args:
         fields: the event's parameters.
         contexts: its entities.
-        heartbeat_s: for how long a page was looked at when a page ping says so.
+        heartbeat_s: the time on the page that a page ping stands for.
 
     Raises:
         InvalidEvent: naming the parameter that is missing or cannot be read.
@@ -99,25 +106,29 @@ def facts_of(fields: Mapping[str, Any], contexts: Contexts, heartbeat_s: float) 
 
 
 def stated_consent(fields: Mapping[str, Any]) -> Any:
-    """Consent of a refused event, in our form; None where it says nothing."""
+    """Consent of a rejected event, in our form; None where it states none."""
     try:
         envelope = embedded(fields, "ue_pr", "ue_px")
-        event = None if envelope is None else described(envelope.data, "ue_pr")
+        if envelope is None:
+            return None
+        event = described(envelope.data, "ue_pr")
     except InvalidEvent:
         return None
-    known = None if event is None else _KNOWN.get(event.kind)
-    return (
-        None if event is None or known is None else known(event, Contexts()).metadata.get("consent")
-    )
+    known = _KNOWN.get(event.kind)
+    if known is None:
+        return None
+    return known(event, Contexts()).metadata.get("consent")
 
 
 def _page_ping(fields: Mapping[str, Any], heartbeat_s: float) -> Sequence[Fact]:
     """The page was in use since the last ping; how far down it was seen is known where it was
     scrolled at all.
     """
-    dwell = Fact("dwell", {"dwell_ms": round(heartbeat_s * 1000)})
+    facts = [Fact("dwell", {"dwell_ms": round(heartbeat_s * 1000)})]
     depth = _depth_percent(fields)
-    return [dwell] if depth is None else [dwell, Fact("scroll", {"depth": depth})]
+    if depth is not None:
+        facts.append(Fact("scroll", {"depth": depth}))
+    return facts
 
 
 def _depth_percent(fields: Mapping[str, Any]) -> float | None:
@@ -132,9 +143,13 @@ def _depth_percent(fields: Mapping[str, Any]) -> float | None:
 
 
 def _height(size: Any) -> float | None:
-    """Of `<width>x<height>` in pixels."""
-    number = as_number(size.partition("x")[2]) if isinstance(size, str) else None
-    return number if number is not None and number >= 0 else None
+    """The height of `<width>x<height>` in pixels."""
+    if not isinstance(size, str):
+        return None
+    number = as_number(size.partition("x")[2])
+    if number is None or number < 0:
+        return None
+    return number
 
 
 def _structured(fields: Mapping[str, Any], contexts: Contexts) -> Fact:
@@ -143,23 +158,14 @@ def _structured(fields: Mapping[str, Any], contexts: Contexts) -> Fact:
     """
     action, label = as_id(fields.get("se_ac")), as_text(fields.get("se_la"))
     if action is None:
-        raise InvalidEvent("se_ac", "required", None)
-    told = {
-        "category": "se_ca",
-        "action": "se_ac",
-        "label": "se_la",
-        "property": "se_pr",
-        "value": "se_va",
-    }
-    metadata = {
-        "structured": without_none({name: as_text(fields.get(key)) for name, key in told.items()})
-    }
+        raise InvalidEvent("se_ac", "required")
+    structured = {name: as_text(fields.get(key)) for name, key in _STRUCTURED_FIELDS.items()}
+    metadata: dict[str, Any] = {"structured": without_none(structured)}
     name = _BASKET_ACTIONS.get(re.sub(r"[^a-z]", "", action.lower()))
     if name and label:
-        quantity = (
-            as_number(fields.get("se_va")) if as_text(fields.get("se_pr")) in _QUANTITIES else None
-        )
-        return Fact(name, metadata | without_none({"quantity": quantity}), as_id(label))
+        if structured["property"] in _QUANTITIES:
+            metadata |= without_none({"quantity": as_number(fields.get("se_va"))})
+        return Fact(name, metadata, as_id(label))
     if action.lower() == "search" and label:
         return Fact("search", metadata | {"query": label})
     return _custom(_with_product(Fact(action, metadata), contexts))
@@ -168,7 +174,7 @@ def _structured(fields: Mapping[str, Any], contexts: Contexts) -> Fact:
 def _self_describing(fields: Mapping[str, Any], contexts: Contexts) -> Sequence[Fact]:
     envelope = embedded(fields, "ue_pr", "ue_px")
     if envelope is None:
-        raise InvalidEvent("ue_pr", "required, or ue_px", None)
+        raise InvalidEvent("ue_pr", "required, or ue_px")
     event = described(envelope.data, "ue_pr" if fields.get("ue_pr") else "ue_px")
     if event.kind in (ACTION, ENHANCED_ACTION):
         return ecommerce_facts(event.fields, contexts, event.kind == ENHANCED_ACTION)
@@ -176,72 +182,76 @@ def _self_describing(fields: Mapping[str, Any], contexts: Contexts) -> Sequence[
         return [cart_fact(CART_EVENTS[event.kind], event.fields)]
     if event.vendor == _MEDIA or event.kind == _OLD_MEDIA_EVENT:
         return [_with_product(_media(event, contexts), contexts)]
-    known = _KNOWN.get(event.kind)
-    fact = known(event, contexts) if known else Fact(event.name, _told(event))
-    return [_custom(_with_product(fact, contexts))]
+    known = _KNOWN.get(event.kind, _unknown)
+    return [_custom(_with_product(known(event, contexts), contexts))]
+
+
+def _unknown(event: SelfDescribing, contexts: Contexts) -> Fact:
+    return Fact(event.name, _metadata_of(event))
 
 
 def _media(event: SelfDescribing, contexts: Contexts) -> Fact:
     """Playing, pausing and where playback stands; all else of a player by the name Snowplow has for
     it.
     """
-    told = (
-        as_id(event.fields.get("type"))
-        if event.kind == _OLD_MEDIA_EVENT
-        else event.name.removesuffix("_event")
-    )
-    kind = (told or "").lower()
+    kind = _media_kind(event).lower()
     player = contexts.first(f"{_SNOWPLOW}/media_player")
-    percent = as_number(event.fields.get("percentProgress", player.get("percentProgress")))
-    media_id = as_id(contexts.first(f"{_MEDIA}/session").get("mediaSessionId")) or as_id(
-        event.fields.get("label")
-    )
-    metadata = renamed(player, _PLAYER_FIELDS) | without_none(
-        {"percent": percent, "media_id": media_id}
-    )
-    return Fact(_MEDIA_EVENTS.get(kind, f"media_{kind}"), _told(event) | metadata)
+    session_id = contexts.first(f"{_MEDIA}/session").get("mediaSessionId")
+    measured = {
+        "percent": as_number(event.fields.get("percentProgress", player.get("percentProgress"))),
+        "media_id": as_id(session_id) or as_id(event.fields.get("label")),
+    }
+    metadata = _metadata_of(event) | renamed(player, _PLAYER_FIELDS) | without_none(measured)
+    return Fact(_MEDIA_EVENTS.get(kind, f"media_{kind}"), metadata)
+
+
+def _media_kind(event: SelfDescribing) -> str:
+    if event.kind == _OLD_MEDIA_EVENT:
+        return as_id(event.fields.get("type")) or ""
+    return event.name.removesuffix("_event")
 
 
 def _screen_view(event: SelfDescribing, contexts: Contexts) -> Fact:
     name = as_text(event.fields.get("name"))
-    return Fact("page_view", _told(event) | without_none({"title": name, "screen": name}))
+    return Fact("page_view", _metadata_of(event) | without_none({"title": name, "screen": name}))
 
 
 def _screen_end(event: SelfDescribing, contexts: Contexts) -> Fact:
     """With the time that the screen was in the foreground, where the tracker measured it."""
     seconds = as_number(contexts.first(f"{_MOBILE}/screen_summary").get("foreground_sec"))
     if seconds is None:
-        return Fact("screen_end", _told(event))
+        return Fact("screen_end", _metadata_of(event))
     return Fact("dwell", {"dwell_ms": round(seconds * 1000) if abs(seconds) < 1e12 else seconds})
 
 
 def _site_search(event: SelfDescribing, contexts: Contexts) -> Fact:
     terms = event.fields.get("terms")
-    words = (
-        [as_text(term) or "" for term in terms]
-        if isinstance(terms, list)
-        else [as_text(terms) or ""]
-    )
-    return Fact("search", _told(event) | {"query": " ".join(words).strip()})
+    if not isinstance(terms, list):
+        terms = [terms]
+    words = [as_text(term) or "" for term in terms]
+    return Fact("search", _metadata_of(event) | {"query": " ".join(words).strip()})
 
 
 def _click(event: SelfDescribing, contexts: Contexts) -> Fact:
-    return Fact("click", _told(event) | renamed(event.fields, _LINK_FIELDS))
+    return Fact("click", _metadata_of(event) | renamed(event.fields, _LINK_FIELDS))
 
 
 def _identify(event: SelfDescribing, contexts: Contexts) -> Fact:
-    """Traits: all that it says of the account but its id, in an object of their own or not."""
+    """Traits are all fields of the account but its id, in an object of their own or not."""
     named = event.fields.get("traits")
     traits = {name: value for name, value in event.fields.items() if name not in ("id", "traits")}
-    traits |= named if isinstance(named, dict) else {}
-    who = {"schema": event.schema, "data": {"id": event.fields.get("id")}}
-    return Fact("identify", who | ({"traits": traits} if traits else {}))
+    if isinstance(named, dict):
+        traits |= named
+    metadata = {"schema": event.schema, "data": {"id": event.fields.get("id")}}
+    if traits:
+        metadata["traits"] = traits
+    return Fact("identify", metadata)
 
 
 def _consent_preferences(event: SelfDescribing, contexts: Contexts) -> Fact:
     """With our consent state where the choice is clear: everything, nothing, or a list of
     scopes."""
-    metadata = _told(event)
+    metadata = _metadata_of(event)
     match event.fields.get("eventType"):
         case "allow_all":
             metadata["consent"] = {"analytics": True, "personalization": True}
@@ -253,10 +263,8 @@ def _consent_preferences(event: SelfDescribing, contexts: Contexts) -> Fact:
 
 
 def _consent_to(scopes: Any) -> dict[str, bool]:
-    texts = (
-        [scope for scope in scopes if isinstance(scope, str)] if isinstance(scopes, list) else []
-    )
-    named = {text.strip().lower() for text in texts}
+    listed = scopes if isinstance(scopes, list) else []
+    named = {scope.strip().lower() for scope in listed if isinstance(scope, str)}
     return {
         "analytics": not named.isdisjoint(_ANALYTICS_SCOPES),
         "personalization": not named.isdisjoint(_PERSONALIZATION_SCOPES),
@@ -264,10 +272,10 @@ def _consent_to(scopes: Any) -> dict[str, bool]:
 
 
 def _consent_withdrawn(event: SelfDescribing, contexts: Contexts) -> Fact:
-    consent = (
-        {"analytics": False, "personalization": False} if event.fields.get("all") is True else None
-    )
-    return Fact(event.name, _told(event) | without_none({"consent": consent}))
+    metadata = _metadata_of(event)
+    if event.fields.get("all") is True:
+        metadata["consent"] = {"analytics": False, "personalization": False}
+    return Fact(event.name, metadata)
 
 
 _KNOWN: Mapping[str, Callable[[SelfDescribing, Contexts], Fact]] = {
@@ -283,10 +291,8 @@ _KNOWN: Mapping[str, Callable[[SelfDescribing, Contexts], Fact]] = {
 }
 
 
-def _told(event: SelfDescribing) -> dict[str, Any]:
-    """The event's data as `data`, whole, with its schema; what we know of it also under the names
-    we know it by.
-    """
+def _metadata_of(event: SelfDescribing) -> dict[str, Any]:
+    """The whole data as `data`, with its schema; fields that we know also under our names."""
     found: dict[str, Any] = {"schema": event.schema}
     if event.data not in (None, {}):
         found["data"] = event.data
@@ -294,7 +300,8 @@ def _told(event: SelfDescribing) -> dict[str, Any]:
         found |= without_none({name: as_text(event.fields[name])})
     for name in NUMBER_METADATA & event.fields.keys():
         number = as_number(event.fields[name])
-        found |= {name: number} if number is not None and number >= 0 else {}
+        if number is not None and number >= 0:
+            found[name] = number
     return found
 
 
@@ -307,14 +314,13 @@ def _with_product(fact: Fact, contexts: Contexts) -> Fact:
         about = product(found[0])
         return Fact(fact.event, from_zero(about.metadata) | fact.metadata, about.product_id)
     data = fact.metadata.get("data")
-    product_id = as_id(data.get("product_id")) if isinstance(data, dict) else None
-    return Fact(fact.event, fact.metadata, product_id)
+    if not isinstance(data, dict):
+        return Fact(fact.event, fact.metadata)
+    return Fact(fact.event, fact.metadata, as_id(data.get("product_id")))
 
 
 def _custom(fact: Fact) -> Fact:
-    """A site's own event may be called as one of ours that needs a product: without one it is
-    another thing.
-    """
+    """Rename a site's own event that has the name of a product event of ours, but no product."""
     if fact.event in PRODUCT_EVENTS and fact.product_id is None:
         return Fact(f"snowplow_{fact.event}", fact.metadata)
     return fact

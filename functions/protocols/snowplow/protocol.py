@@ -48,9 +48,8 @@ MAX_HEARTBEAT_S = 600.0
 _PAYLOAD_DATA = "iglu:com.snowplowanalytics.snowplow/payload_data/"
 _SNOWPLOW = "com.snowplowanalytics.snowplow"
 _ECOMMERCE = "com.snowplowanalytics.snowplow.ecommerce"
-_NOBODY = "00000000-0000-0000-0000-000000000000"
-"""Ids that trackers and collectors put where a visitor is to stay anonymous. All of them are not
-one visitor."""
+_ANONYMOUS = "00000000-0000-0000-0000-000000000000"
+"""The id that trackers and collectors send for every visitor who is to stay anonymous."""
 
 _PAGE_FIELDS = {
     "url": "url",
@@ -113,14 +112,15 @@ def refused(incoming: Incoming, refusal: Refusal) -> Answer:
     send nothing else in the meantime. So what will never be taken (413, 415) is a 400 to them.
     """
     status = 400 if refusal.status in (413, 415) else refusal.status
-    return Answer(
-        status, f"{refusal.field}: {refusal.reason}\n".encode("utf-8", "replace"), "text/plain"
-    )
+    text = f"{refusal.field}: {refusal.reason}\n"
+    return Answer(status, text.encode("utf-8", "replace"), "text/plain")
 
 
 def _heartbeat_s(query: Mapping[str, str]) -> float:
     given = as_number(query.get("heartbeat_s"))
-    return given if given is not None and 0 < given <= MAX_HEARTBEAT_S else HEARTBEAT_S
+    if given is not None and 0 < given <= MAX_HEARTBEAT_S:
+        return given
+    return HEARTBEAT_S
 
 
 def _payload_data(body: bytes) -> list[Any]:
@@ -135,9 +135,8 @@ def _translated(source: Any, received_at: datetime, heartbeat_s: float) -> Trans
     try:
         return _event(as_object(source, "data"), received_at, heartbeat_s)
     except InvalidEvent as error:
-        return refused_event(
-            source, error, stated_consent(source) if isinstance(source, dict) else None
-        )
+        consent = stated_consent(source) if isinstance(source, dict) else None
+        return refused_event(source, error, consent)
 
 
 def _event(fields: dict[str, Any], received_at: datetime, heartbeat_s: float) -> Translated:
@@ -160,20 +159,16 @@ def _who(fields: Mapping[str, Any], contexts: Contexts, facts: Sequence[Fact]) -
     known for as long as the session lasts.
     """
     session = contexts.first(f"{_SNOWPLOW}/client_session")
-    session_id = _somebody(fields.get("sid"), session.get("sessionId"))
-    return without_none(
-        {
-            "user_id": _somebody(fields.get("uid"), _account(contexts, facts)),
-            "anonymous_id": _somebody(
-                fields.get("duid"),
-                session.get("userId"),
-                fields.get("tnuid"),
-                fields.get("nuid"),
-                session_id,
-            ),
-            "session_id": session_id,
-        }
-    )
+    session_id = _first_id(fields.get("sid"), session.get("sessionId"))
+    network_ids = (fields.get("tnuid"), fields.get("nuid"))
+    ids = {
+        "user_id": _first_id(fields.get("uid"), _account(contexts, facts)),
+        "anonymous_id": _first_id(
+            fields.get("duid"), session.get("userId"), *network_ids, session_id
+        ),
+        "session_id": session_id,
+    }
+    return without_none(ids)
 
 
 def _account(contexts: Contexts, facts: Sequence[Fact]) -> Any:
@@ -182,24 +177,26 @@ def _account(contexts: Contexts, facts: Sequence[Fact]) -> Any:
     if user and user.get("is_guest") is not True:
         return user.get("id")
     data = facts[0].metadata.get("data")
-    return data.get("id") if facts[0].event == "identify" and isinstance(data, dict) else None
+    if facts[0].event == "identify" and isinstance(data, dict):
+        return data.get("id")
+    return None
 
 
-def _somebody(*candidates: Any) -> str | None:
-    """The first id that is one."""
-    return next(
-        (found for given in candidates if (found := as_id(given)) and found != _NOBODY), None
-    )
+def _first_id(*candidates: Any) -> str | None:
+    """The first that is an id, and not the one of anonymous tracking."""
+    for given in candidates:
+        found = as_id(given)
+        if found and found != _ANONYMOUS:
+            return found
+    return None
 
 
 def _surroundings(fields: Mapping[str, Any], contexts: Contexts) -> dict[str, Any]:
     """Page, device and tracker, as metadata."""
     place = contexts.first(f"{_SNOWPLOW}/geolocation_context")
     device = contexts.first(f"{_SNOWPLOW}/mobile_context")
-    found: dict[str, Any] = {
-        ours: as_text(fields.get(theirs)) for theirs, ours in _PAGE_FIELDS.items()
-    }
-    found |= {
+    page = {ours: as_text(fields.get(theirs)) for theirs, ours in _PAGE_FIELDS.items()}
+    entities = {
         "page_view_id": as_id(contexts.first(f"{_SNOWPLOW}/web_page").get("id")),
         "page_type": as_text(contexts.first(f"{_ECOMMERCE}/page").get("type")),
         "latitude": as_number(place.get("latitude")),
@@ -208,7 +205,7 @@ def _surroundings(fields: Mapping[str, Any], contexts: Contexts) -> dict[str, An
         "device_manufacturer": as_text(device.get("deviceManufacturer")),
         "device_model": as_text(device.get("deviceModel")),
     }
-    return without_none(found)
+    return without_none(page | entities)
 
 
 def _timestamp(fields: Mapping[str, Any], received_at: datetime) -> str:
@@ -216,9 +213,9 @@ def _timestamp(fields: Mapping[str, Any], received_at: datetime) -> str:
     arrival.
     """
     for name in ("ttm", "dtm"):
-        told = time_of(fields.get(name), 0.001, name)
-        if told is not None:
-            return told
+        given = time_of(fields.get(name), 0.001, name)
+        if given is not None:
+            return given
     return format_time(received_at)
 
 
@@ -226,5 +223,7 @@ def _sent_at(fields: Mapping[str, Any]) -> datetime | None:
     """By the device's clock, and None where the event's time is not of that clock."""
     if fields.get("ttm") or not fields.get("dtm"):
         return None
-    told = time_of(fields.get("stm"), 0.001, "stm")
-    return None if told is None else parse_time("stm", told)
+    given = time_of(fields.get("stm"), 0.001, "stm")
+    if given is None:
+        return None
+    return parse_time("stm", given)

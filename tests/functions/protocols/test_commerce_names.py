@@ -17,7 +17,7 @@ from functions.protocols.commerce_facts import (
 )
 from functions.protocols.commerce_names import event_of, named_properties, product_list_of
 from functions.protocols.contract import Translated
-from functions.protocols.visitor_ids import somebody
+from functions.protocols.visitor_ids import first_id
 from pipeline.core.events import MAX_ID_LENGTH, MAX_NUMBER
 from pipeline.core.invalid_event import InvalidEvent
 
@@ -237,5 +237,5 @@ def test_a_request_of_more_products_than_allowed_has_to_be_split() -> None:
     "nobody", ["", " ", None, 0, "undefined", "NULL", "00000000-0000-0000-0000-000000000000", {}]
 )
 def test_what_stands_for_no_id_is_nobody(nobody: Any) -> None:
-    assert somebody(nobody) is None
-    assert somebody(nobody, "anna") == "anna"
+    assert first_id(nobody) is None
+    assert first_id(nobody, "anna") == "anna"

@@ -91,22 +91,24 @@ def event(source: Any, received_at: datetime) -> Translated:
 
 
 def _stated_consent(source: Any) -> Any:
-    """Of an event that is refused, unchecked; None where it says nothing."""
+    """Consent of a rejected event, unchecked; None where it states none."""
     properties = source.get("event_properties") if isinstance(source, dict) else None
-    return _plain(properties).get(FIELD) if isinstance(properties, dict) else None
+    if not isinstance(properties, dict):
+        return None
+    return _plain(properties).get(FIELD)
 
 
 def _event(source: dict[str, Any], received_at: datetime) -> Translated:
     check_event_size(source)
     name = as_id(source.get("event_type"))
     if name is None:
-        raise InvalidEvent("event_type", "required", None)
+        raise InvalidEvent("event_type", "required")
     if name == GROUP_IDENTIFY:
         return Translated(source)
-    told = time_of(source.get("time"), 0.001, "time")
-    shared = _who(source) | {"timestamp": told or format_time(received_at)}
+    timestamp = time_of(source.get("time"), 0.001, "time")
+    shared = _who(source) | {"timestamp": timestamp or format_time(received_at)}
     event_id = as_id(source.get("insert_id"))
-    if event_id is None and told:
+    if event_id is None and timestamp:
         # the same in a retry, whose `event_id` is the same as well
         event_id = derived_event_id(source)
     properties = dict(as_object(source.get("event_properties"), "event_properties"))
@@ -124,18 +126,15 @@ def _facts(name: str, source: Mapping[str, Any], properties: Mapping[str, Any]) 
         return [_revenue(properties)]
     at_top = {ours: source.get(theirs) for theirs, ours in _TOP_LEVEL_PRODUCT.items()}
     facts = facts_of(name, _plain(properties) | without_none(at_top))
-    return (
-        [Fact(fact.event, traits | fact.metadata, fact.product_id) for fact in facts]
-        if traits
-        else facts
-    )
+    if not traits:
+        return facts
+    return [Fact(fact.event, traits | fact.metadata, fact.product_id) for fact in facts]
 
 
 def _revenue(properties: Mapping[str, Any]) -> Fact:
-    """A purchase where it names its product and nothing was paid back; else what Amplitude calls
-    it.
+    """A purchase where it names its product and nothing was paid back; else under Amplitude's name.
 
-    A library that was given the revenue alone says a price of 0.
+    A library that was given the revenue alone sends a price of 0.
     """
     named = {_REVENUE_NAMES.get(name) or name: value for name, value in properties.items()}
     amounts = [as_number(named.get(name)) or 0 for name in ("price", "order_value", "quantity")]
@@ -149,13 +148,13 @@ def _revenue(properties: Mapping[str, Any]) -> Fact:
 
 
 def _plain(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """Amplitude's own properties under plain names; what the site calls so itself comes first."""
+    """Amplitude's own properties under plain names; the site's own of that name come first."""
     found: dict[str, Any] = {}
     for name, value in properties.items():
         if name in _PAGE_NAMES:
             continue
-        plain = name.removeprefix(_PREFIX).lower().replace(" ", "_")
         if name.startswith(_PREFIX):
+            plain = name.removeprefix(_PREFIX).lower().replace(" ", "_")
             found.setdefault(plain, value)
         else:
             found[name] = value
@@ -164,31 +163,29 @@ def _plain(properties: Mapping[str, Any]) -> dict[str, Any]:
 
 def _page(properties: Mapping[str, Any]) -> dict[str, Any]:
     """Metadata of the page or screen."""
-    addresses = ("[Amplitude] Page URL", "page_url")
+    address = as_text(properties.get("[Amplitude] Page URL"))
     found = {
-        "url": next((text for name in addresses if (text := as_text(properties.get(name)))), None)
+        "url": address or as_text(properties.get("page_url")),
+        "referrer": as_text(properties.get("referrer")),
     }
-    found["referrer"] = as_text(properties.get("referrer"))
-    found |= {
-        ours: text
-        for theirs, ours in _PAGE_NAMES.items()
-        if (text := as_text(properties.get(theirs)))
-    }
+    for theirs, ours in _PAGE_NAMES.items():
+        found[ours] = as_text(properties.get(theirs)) or found.get(ours)
     return without_none(found)
 
 
 def _traits(properties: Mapping[str, Any]) -> dict[str, Any]:
     """`traits` as they are set, and the operations that change them."""
-    operations = {
-        kind.removeprefix("$"): properties[kind] for kind in _OPERATIONS if kind in properties
-    }
-    traits = {
-        n: value for n, value in properties.items() if n not in _SETS and n not in _OPERATIONS
-    }
+    operations = {}
+    traits = {}
+    for name, value in properties.items():
+        if name in _OPERATIONS:
+            operations[name.removeprefix("$")] = value
+        elif name not in _SETS:
+            traits[name] = value
     for kind in _SETS:
         traits |= as_object(properties.get(kind), f"user_properties.{kind}")
-    found = {"traits": traits} if traits else {}
-    return found | {"trait_operations": operations} if operations else found
+    found = {"traits": traits, "trait_operations": operations}
+    return {name: value for name, value in found.items() if value}
 
 
 def _who(source: Mapping[str, Any]) -> dict[str, Any]:

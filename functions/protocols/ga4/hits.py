@@ -96,10 +96,13 @@ def params_of(hit: Mapping[str, str]) -> dict[str, Any]:
 
 def user_properties_of(hit: Mapping[str, str]) -> dict[str, Any]:
     """User properties of a hit: `up.*`, and numbers as `upn.*`."""
-    texts = {key[3:]: value for key, value in hit.items() if key.startswith("up.") and value}
-    return texts | {
-        key[4:]: _number(value) for key, value in hit.items() if key.startswith("upn.") and value
-    }
+    texts, numbers = {}, {}
+    for key, value in hit.items():
+        if value and key.startswith("up."):
+            texts[key[3:]] = value
+        elif value and key.startswith("upn."):
+            numbers[key[4:]] = _number(value)
+    return texts | numbers
 
 
 def item_of(text: str) -> dict[str, Any]:
@@ -130,19 +133,30 @@ def consent_of(hit: Mapping[str, str]) -> dict[str, bool] | None:
     personalization; a page with the first consent mode does not ask for it, and there storage for
     ads answers. `npa=1` denies it by itself.
     """
-    letters = found.groups() if (found := _GCD.match(hit.get("gcd", ""))) else ("l",) * 4
-    states = [_granted(letter, _GRANTED, _DENIED) for letter in letters]
-    gcs = hit.get("gcs", "")
-    ads, analytics = (
-        _granted(gcs[at : at + 1], "1", "0") if gcs.startswith("G1") else None for at in (2, 3)
-    )
-    said = {
-        "analytics": _least(analytics, states[1]),
-        "personalization": _least(
-            ads if states[3] is None else states[3], False if hit.get("npa") == "1" else None
-        ),
+    ads, analytics = _storage_of(hit.get("gcs", ""))
+    _, analytics_default, _, personalized = _states_of(hit.get("gcd", ""))
+    personalization = ads if personalized is None else personalized
+    if hit.get("npa") == "1":
+        personalization = False
+    states = {
+        "analytics": _least(analytics, analytics_default),
+        "personalization": personalization,
     }
-    return {name: state for name, state in said.items() if state is not None} or None
+    return {name: state for name, state in states.items() if state is not None} or None
+
+
+def _storage_of(gcs: str) -> tuple[bool | None, bool | None]:
+    """Storage for ads and for analytics."""
+    if not gcs.startswith("G1"):
+        return None, None
+    return _granted(gcs[2:3], "1", "0"), _granted(gcs[3:4], "1", "0")
+
+
+def _states_of(gcd: str) -> list[bool | None]:
+    """Storage for ads, for analytics, data for ads, and personal ads."""
+    found = _GCD.match(gcd)
+    letters = found.groups() if found else ("l",) * 4
+    return [_granted(letter, _GRANTED, _DENIED) for letter in letters]
 
 
 def _join_codes(
@@ -176,15 +190,19 @@ CONSENT_JOINS: Joins = {
 
 
 def _granted(code: str, granted: str, denied: str) -> bool | None:
-    if not code:
-        return None
-    return True if code in granted else False if code in denied else None
+    if code and code in granted:
+        return True
+    if code and code in denied:
+        return False
+    return None
 
 
 def _least(one: bool | None, other: bool | None) -> bool | None:
-    """Consent that both grant; of one that says nothing, the other's."""
-    if one is None or other is None:
-        return other if one is None else one
+    """Consent that both grant; where one states nothing, the other's."""
+    if one is None:
+        return other
+    if other is None:
+        return one
     return one and other
 
 

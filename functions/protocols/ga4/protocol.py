@@ -66,16 +66,13 @@ def read(incoming: Incoming) -> Reading:
         InvalidEvent: the request as a whole cannot be read, or there are too many events.
     """
     if len(incoming.query) > MAX_QUERY_LENGTH:
-        raise InvalidEvent(
-            "query", f"expected at most {MAX_QUERY_LENGTH} characters", len(incoming.query)
-        )
+        expected = f"expected at most {MAX_QUERY_LENGTH} characters"
+        raise InvalidEvent("query", expected, len(incoming.query))
     query = read_form(incoming.query.encode("utf-8", "surrogatepass"), "query", CONSENT_JOINS)
     if incoming.path == COLLECT:
         return Reading(_hits(incoming, query), query.get("tid"), key_paths=KEY_PATHS)
-    key = query.get("api_secret")
-    return Reading(
-        [] if incoming.path == VALIDATION else _measured(incoming), key, key_paths=KEY_PATHS
-    )
+    events = [] if incoming.path == VALIDATION else _measured(incoming)
+    return Reading(events, query.get("api_secret"), key_paths=KEY_PATHS)
 
 
 def accepted(incoming: Incoming, outcome: Outcome) -> Answer:
@@ -96,7 +93,7 @@ def refused(incoming: Incoming, refusal: Refusal) -> Answer:
     refuses nothing.
     """
     code = _CODES.get(refusal.status, "VALUE_INVALID")
-    return _messages(refusal.status, [_told(refusal.field, refusal.reason, code)])
+    return _messages(refusal.status, [_validation_message(refusal.field, refusal.reason, code)])
 
 
 # ---- /g/collect
@@ -107,9 +104,9 @@ def _hits(incoming: Incoming, shared: dict[str, str]) -> Sequence[Translated]:
     one.
     """
     check_form(incoming.body)
-    lines = [line for given in incoming.body.split(b"\n") if (line := given.strip())]
+    lines = list(filter(None, map(bytes.strip, incoming.body.split(b"\n"))))
     if not lines and not shared:
-        raise InvalidEvent("query", "expected an event", None)
+        raise InvalidEvent("query", "expected an event")
     checked_list(lines, "events", MAX_EVENTS)
     check_shared(incoming.query.encode("utf-8", "surrogatepass"), len(lines))
     agent = incoming.headers.get("user-agent")
@@ -138,21 +135,23 @@ def _hit(
         identity = derived_event_id({"request": base, "place": number, "event": own})
         return translated(source, _of_hit(fields, identity, agent), received_at)
     except InvalidEvent as error:
-        return refused_event(
-            source, error, consent_of(source if isinstance(source, dict) else shared)
-        )
+        fields = source if isinstance(source, dict) else shared
+        return refused_event(source, error, consent_of(fields))
 
 
 def _of_hit(fields: dict[str, str], identity: str, agent: str | None) -> Hit:
     """The agent is the visitor's also where a server sends."""
     return Hit(
-        named(fields.get("en"), "en"),
-        params_of(fields),
-        {"user_id": first_id(fields.get("uid")), "anonymous_id": first_id(fields.get("cid"))},
-        user_properties_of(fields),
-        without_none({"user_agent": agent or None, "consent": consent_of(fields)}),
-        None,
-        identity,
+        name=named(fields.get("en"), "en"),
+        params=params_of(fields),
+        visitor={
+            "user_id": first_id(fields.get("uid")),
+            "anonymous_id": first_id(fields.get("cid")),
+        },
+        user_properties=user_properties_of(fields),
+        around=without_none({"user_agent": agent or None, "consent": consent_of(fields)}),
+        timestamp=None,
+        identity=identity,
     )
 
 
@@ -168,11 +167,8 @@ def _measured(incoming: Incoming) -> Sequence[Translated]:
     given = body.pop("events", None)
     events = [given] if isinstance(given, dict) else given
     if not isinstance(events, list):
-        return [
-            refused_event(
-                body, InvalidEvent("events", "expected a list", given), _stated_consent(body)
-            )
-        ]
+        error = InvalidEvent("events", "expected a list", given)
+        return [refused_event(body, error, _stated_consent(body))]
     check_shared(_encoder.encode(body), len(checked_list(events, "events", MAX_EVENTS)))
     base = derived_event_id(body)
 
@@ -190,30 +186,43 @@ def _measurement(
     try:
         check_event_size(event)
         identity = derived_event_id({"request": base, "place": number, "event": event})
-        return translated(
-            source, _of_event(as_object(event, "events"), body, identity), received_at
-        )
+        hit = _of_event(as_object(event, "events"), body, identity)
+        return translated(source, hit, received_at)
     except InvalidEvent as error:
         return refused_event(source, error, _stated_consent(body))
 
 
 def _of_event(event: dict[str, Any], body: dict[str, Any], identity: str) -> Hit:
-    name, params = named(event.get("name"), "name"), dict(as_object(event.get("params"), "params"))
-    told = (
+    name = named(event.get("name"), "name")
+    params = dict(as_object(event.get("params"), "params"))
+    timestamp = _timestamp(
         event.get("timestamp_micros"),
         params.pop("timestamp_micros", None),
         body.get("timestamp_micros"),
-    )
-    timestamp = next(
-        (time for value in told if (time := time_of(value, 1e-6, "timestamp_micros"))), None
     )
     visitor = {
         "user_id": first_id(body.get("user_id")),
         "anonymous_id": first_id(body.get("client_id"), body.get("app_instance_id")),
     }
     properties = as_object(body.get("user_properties"), "user_properties")
-    traits = without_none({name: _value(value) for name, value in properties.items()})
-    return Hit(name, params, visitor, traits, _surroundings(body), timestamp, identity)
+    return Hit(
+        name=name,
+        params=params,
+        visitor=visitor,
+        user_properties=without_none({key: _value(value) for key, value in properties.items()}),
+        around=_surroundings(body),
+        timestamp=timestamp,
+        identity=identity,
+    )
+
+
+def _timestamp(*given: Any) -> str | None:
+    """The first that is set."""
+    for micros in given:
+        timestamp = time_of(micros, 1e-6, "timestamp_micros")
+        if timestamp:
+            return timestamp
+    return None
 
 
 def _surroundings(body: dict[str, Any]) -> dict[str, Any]:
@@ -221,25 +230,29 @@ def _surroundings(body: dict[str, Any]) -> dict[str, Any]:
 
     Where there is a `device`, Google does not look at the `user_agent`.
     """
-    place, device = (
-        as_object(body.get("user_location"), "user_location"),
-        as_object(body.get("device"), "device"),
-    )
-    found = {ours: as_text(place.get(theirs)) for theirs, ours in _LOCATION.items()}
+    place = as_object(body.get("user_location"), "user_location")
+    device = as_object(body.get("device"), "device")
+    found: dict[str, Any] = {ours: as_text(place.get(theirs)) for theirs, ours in _LOCATION.items()}
     found |= {ours: as_text(device.get(theirs)) for theirs, ours in _DEVICE.items()}
     found["device_class"] = _DEVICE_CLASSES.get((as_text(device.get("category")) or "").lower())
     found["language"] = language_of(device.get("language"))
-    found["ip"] = None if place else as_text(body.get("ip_override"))
-    found["user_agent"] = None if device else as_text(body.get("user_agent"))
-    return without_none(found | country_of(place.get("country_id")) | {"consent": _consent(body)})
+    if not place:
+        found["ip"] = as_text(body.get("ip_override"))
+    if not device:
+        found["user_agent"] = as_text(body.get("user_agent"))
+    found |= country_of(place.get("country_id"))
+    found["consent"] = _consent(body)
+    return without_none(found)
 
 
 def _consent(body: dict[str, Any]) -> dict[str, bool] | None:
-    """Only `GRANTED` agrees; of analytics the protocol says nothing."""
+    """Only `GRANTED` agrees; for analytics the protocol has no field."""
     stated = as_object(body.get("consent"), "consent").get("ad_personalization")
     if body.get("non_personalized_ads") is True:
         return {"personalization": False}
-    return None if stated in (None, "") else {"personalization": stated == "GRANTED"}
+    if stated in (None, ""):
+        return None
+    return {"personalization": stated == "GRANTED"}
 
 
 def _stated_consent(body: dict[str, Any]) -> dict[str, bool] | None:
@@ -251,7 +264,9 @@ def _stated_consent(body: dict[str, Any]) -> dict[str, bool] | None:
 
 
 def _value(user_property: Any) -> Any:
-    return user_property.get("value") if isinstance(user_property, dict) else user_property
+    if isinstance(user_property, dict):
+        return user_property.get("value")
+    return user_property
 
 
 # ---- answers
@@ -262,7 +277,7 @@ def _validated(incoming: Incoming) -> list[dict[str, str]]:
     try:
         events = list(within_bounds(_measured(incoming)))
     except InvalidEvent as error:
-        return [_told(error.field, error.reason)]
+        return [_validation_message(error.field, error.reason)]
     found = ((index, _error(event, incoming.received_at)) for index, event in enumerate(events))
     return [_message(Rejected(index, error)) for index, error in found if error is not None]
 
@@ -281,11 +296,12 @@ def _error(event: Translated, received_at: datetime) -> InvalidEvent | None:
 def _message(rejected: Rejected) -> dict[str, str]:
     field = rejected.error.field
     path = field if field == "events" else f"events[{rejected.index}].{field}"
-    return _told(path, rejected.error.reason)
+    return _validation_message(path, rejected.error.reason)
 
 
-def _told(path: str, description: str, code: str = "VALUE_INVALID") -> dict[str, str]:
-    code = "VALUE_REQUIRED" if description.startswith("required") else code
+def _validation_message(path: str, description: str, code: str = "VALUE_INVALID") -> dict[str, str]:
+    if description.startswith("required"):
+        code = "VALUE_REQUIRED"
     return {"fieldPath": path, "description": description, "validationCode": code}
 
 

@@ -63,7 +63,7 @@ def named(value: Any, field: str) -> str:
     """
     name = as_id(value)
     if name is None:
-        raise InvalidEvent(field, "required", None)
+        raise InvalidEvent(field, "required")
     return name
 
 
@@ -80,14 +80,9 @@ def translated(source: Any, hit: Hit, received_at: datetime) -> Translated:
         InvalidEvent: its items cannot be read.
     """
     params = dict(hit.params)
-    session_id = next(
-        (
-            found
-            for name in ("session_id", "ga_session_id")
-            if (found := as_id(params.pop(name, None)))
-        ),
-        None,
-    )
+    session_id = as_id(params.pop("session_id", None))
+    if session_id is None:
+        session_id = as_id(params.pop("ga_session_id", None))
     around = hit.around | _taken(params)
     facts = facts_of(hit.name, params, hit.visitor["user_id"])
     traits = dict(hit.user_properties)
@@ -100,9 +95,8 @@ def translated(source: Any, hit: Hit, received_at: datetime) -> Translated:
         "session_id": session_id,
         "timestamp": hit.timestamp or format_time(received_at),
     }
-    return Translated(
-        source, written(facts, shared, around, hit.identity, source), user_token=token
-    )
+    found = written(facts, shared, around, hit.identity, source)
+    return Translated(source, found, user_token=token)
 
 
 def _taken(params: dict[str, Any]) -> dict[str, Any]:
@@ -119,4 +113,6 @@ def _taken(params: dict[str, Any]) -> dict[str, Any]:
 def language_of(value: Any) -> str | None:
     """As RFC 5646 writes it; a tag says `en-us`. None for what is no text."""
     text = as_text(value)
-    return None if text is None else preferred_language(text[:MAX_ACCEPT_LANGUAGE_LENGTH]) or text
+    if text is None:
+        return None
+    return preferred_language(text[:MAX_ACCEPT_LANGUAGE_LENGTH]) or text

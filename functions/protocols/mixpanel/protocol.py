@@ -51,19 +51,16 @@ def read(incoming: Incoming) -> Reading:
     """
     given = read_given(incoming)
     key = _write_key(incoming, given.events, given.options)
-    translate = {"engage": profile_update, "groups": _group_update}.get(
-        incoming.path.strip("/"), event
-    )
+    translate = _TRANSLATORS.get(incoming.path.strip("/"), event)
 
     def translated(found: Any) -> Translated:
-        return (
-            found if isinstance(found, Translated) else translate(found, key, incoming.received_at)
-        )
+        if isinstance(found, Translated):
+            return found
+        return translate(found, key, incoming.received_at)
 
     events = Translations(given.events, translated)
-    history = incoming.path.startswith("/import") and _is_history(
-        given.events, incoming.received_at
-    )
+    is_import = incoming.path.startswith("/import")
+    history = is_import and _is_history(given.events, incoming.received_at)
     return Reading(events, key, _sent_at(given.options.get("_")), history, key_paths=KEY_PATHS)
 
 
@@ -106,25 +103,27 @@ def _group_update(source: Any, token: str | None, received_at: datetime) -> Tran
     return Translated(source)
 
 
+_TRANSLATORS = {"engage": profile_update, "groups": _group_update}
+
+
 def _write_key(incoming: Incoming, events: Iterable[Any], options: dict[str, str]) -> str | None:
-    carried = next((token for found in events if (token := token_of(found))), None)
+    carried = next(filter(None, map(token_of, events)), None)
     return carried or options.get("token") or options.get("api_key") or basic_user(incoming.headers)
 
 
 def _sent_at(milliseconds: str | None) -> datetime | None:
     """None for what is no time: it is there for caches and is no promise."""
     try:
-        told = time_of(milliseconds, 0.001, "_")
-        return None if told is None else parse_time("_", told)
+        given = time_of(milliseconds, 0.001, "_")
+        return None if given is None else parse_time("_", given)
     except InvalidEvent:
         return None
 
 
 def _is_history(events: Iterable[Any], received_at: datetime) -> bool:
     oldest = received_at - MAX_AGE
-    return any(
-        parse_time("time", told) < oldest for told in map(time_of_event, events) if told is not None
-    )
+    times = filter(None, map(time_of_event, events))
+    return any(parse_time("time", given) < oldest for given in times)
 
 
 def _import_answer(outcome: Outcome, strict: bool) -> Answer:

@@ -50,28 +50,12 @@ def read(incoming: Incoming) -> Reading:
         InvalidEvent: the query cannot be read.
     """
     if len(incoming.query) > MAX_QUERY_LENGTH:
-        raise InvalidEvent(
-            "query", f"expected at most {MAX_QUERY_LENGTH} characters", len(incoming.query)
-        )
+        expected = f"expected at most {MAX_QUERY_LENGTH} characters"
+        raise InvalidEvent("query", expected, len(incoming.query))
     given = read_form(incoming.query, "query", _JOINS)
-    key, token = given.pop("key", None), given.pop(USER_TOKEN, None)
-    fields: dict[str, Any] = {name: given.pop(name) for name in FIELDS if given.get(name)}
-    fields.setdefault("event", "page_view")
-    fields.setdefault("timestamp", format_time(incoming.received_at))
-    whole, parts = (
-        given.pop(FIELD, ""),
-        {name: given.pop(name) for name in list(given) if name.startswith(_PART)},
-    )
-    consent, error = _consent(whole, parts)
-    if error is not None:
-        return Reading((Translated(incoming.query, (consent,), error),), key, key_paths=KEY_PATHS)
-    told = {
-        name: _value(name, value) for name, value in given.items() if value and name not in FIELDS
-    }
-    fields |= consent | {"metadata": told | consent["metadata"]}
-    return Reading(
-        (Translated(incoming.query, (fields,), user_token=token),), key, key_paths=KEY_PATHS
-    )
+    key = given.pop("key", None)
+    event = _translated(incoming, given)
+    return Reading((event,), key, key_paths=KEY_PATHS)
 
 
 def accepted(incoming: Incoming, outcome: Outcome) -> Answer:
@@ -86,6 +70,23 @@ def refused(incoming: Incoming, refusal: Refusal) -> Answer:
     return Answer(refusal.status, GIF, "image/gif", EMBEDDABLE)
 
 
+def _translated(incoming: Incoming, given: dict[str, str]) -> Translated:
+    token = given.pop(USER_TOKEN, None)
+    fields: dict[str, Any] = {name: given.pop(name) for name in FIELDS if given.get(name)}
+    fields.setdefault("event", "page_view")
+    fields.setdefault("timestamp", format_time(incoming.received_at))
+    whole = given.pop(FIELD, "")
+    parts = {name: given.pop(name) for name in list(given) if name.startswith(_PART)}
+    consent, error = _consent(whole, parts)
+    if error is not None:
+        return Translated(incoming.query, (consent,), error)
+    metadata = {
+        name: _value(name, value) for name, value in given.items() if value and name not in FIELDS
+    }
+    fields |= consent | {"metadata": metadata | consent["metadata"]}
+    return Translated(incoming.query, (fields,), user_token=token)
+
+
 def _consent(whole: str, parts: Mapping[str, str]) -> tuple[dict[str, Any], InvalidEvent | None]:
     """Consent of an event, where it has one, and the first part of it that cannot be read.
 
@@ -96,16 +97,19 @@ def _consent(whole: str, parts: Mapping[str, str]) -> tuple[dict[str, Any], Inva
         whole: an object as JSON, or "".
         parts: `consent.analytics` and `consent.personalization`; what is empty says nothing.
     """
-    said: dict[str, Any] = {}
+    answers: dict[str, Any] = {}
     error: InvalidEvent | None = None
     for name, text in parts.items():
-        question, answer = name.removeprefix(_PART), _ANSWERS.get(text.lower())
-        if text:
-            said[question] = text if answer is None else answer
-        if text and answer is None and question in _QUESTIONS:
+        if not text:
+            continue
+        question = name.removeprefix(_PART)
+        answers[question] = _ANSWERS.get(text.lower(), text)
+        if answers[question] is text and question in _QUESTIONS:
             error = error or InvalidEvent(name, "expected true, false, 1 or 0", text)
-    found: dict[str, Any] = {FIELD: _whole(whole)} if whole else {}
-    return found | {"metadata": {FIELD: said} if said else {}}, error
+    found: dict[str, Any] = {"metadata": {FIELD: answers} if answers else {}}
+    if whole:
+        found[FIELD] = _whole(whole)
+    return found, error
 
 
 def _whole(text: str) -> Any:
@@ -116,26 +120,31 @@ def _whole(text: str) -> Any:
         return text
     if not isinstance(value, dict):
         return value
-    return {
-        name: bool(given) if type(given) is int and given in (0, 1) else given
-        for name, given in value.items()
-    }
+    return {name: _as_bool(given) for name, given in value.items()}
+
+
+def _as_bool(value: Any) -> Any:
+    """0 and 1 as False and True; any other value as it is."""
+    if type(value) is int and value in (0, 1):
+        return bool(value)
+    return value
 
 
 def _join_wholes(texts: Sequence[str]) -> str:
     """One object of several: JSON in which a name comes again is read so that no denial is lost."""
-    members = b",".join(
-        b'"%s":%s' % (FIELD.encode(), _encoder.encode(_whole(text))) for text in texts if text
-    )
+    wholes = [_encoder.encode(_whole(text)) for text in texts if text]
+    members = b",".join(b'"%s":%s' % (FIELD.encode(), whole) for whole in wholes)
     joined = read_untrusted(b"{%s}" % members).get(FIELD)
-    return "" if joined is None else _encoder.encode(joined).decode()
+    if joined is None:
+        return ""
+    return _encoder.encode(joined).decode()
 
 
 def _join_answers(texts: Sequence[str]) -> str:
-    """The first denial, else the last that says something."""
-    said = [text for text in texts if text]
-    denials = [text for text in said if _ANSWERS.get(text.lower()) is False]
-    return next(iter(denials + said[-1:]), "")
+    """The first denial, else the last that is not empty."""
+    answers = [text for text in texts if text]
+    denials = [text for text in answers if _ANSWERS.get(text.lower()) is False]
+    return next(iter(denials + answers[-1:]), "")
 
 
 _JOINS: Joins = {FIELD: _join_wholes} | {
@@ -146,5 +155,7 @@ _JOINS: Joins = {FIELD: _join_wholes} | {
 def _value(name: str, text: str) -> Any:
     """Numbers where the contract wants numbers; what is none stays, to be rejected with its
     name."""
-    number = as_number(text) if name in NUMBER_METADATA else None
+    if name not in NUMBER_METADATA:
+        return text
+    number = as_number(text)
     return text if number is None else number

@@ -1,6 +1,4 @@
-"""A site's own tracking plan, stricter than the contract: which events it sends, and what they must
-look like.
-"""
+"""A site's own tracking plan, stricter than the contract: a JSON Schema for each of its events."""
 
 from __future__ import annotations
 
@@ -17,14 +15,8 @@ from pipeline.runtime.environ import InvalidConfig
 
 MAX_PLAN_BYTES = 1024 * 1024
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_CONTRACT_FIELDS = (
-    "event_id",
-    "event",
-    "timestamp",
-    "user_id",
-    "anonymous_id",
-    "session_id",
-    "product_id",
+_CONTRACT_FIELDS = tuple(
+    "event_id event timestamp user_id anonymous_id session_id product_id".split()
 )
 _OWN_FIELDS = frozenset((*_CONTRACT_FIELDS, "ingest_time", "metadata"))
 _SOMETHING_ELSE = "*"
@@ -100,8 +92,8 @@ class Plan:
         return Plan(validators, named, document.unknown_events == "accept")
 
     def check(self, fields: Mapping[str, Any]) -> None:
-        """Judge an event as it will be stored: fields beside the contract's are looked for under
-        `metadata`, and a field of the contract that is null is not there.
+        """Validate an event as it will be stored: fields beside the contract's are searched under
+        `metadata`, and a field of the contract that is null is absent.
 
         Args:
             fields: the event on the wire; it stays as it is. One without a readable name passes,
@@ -117,40 +109,37 @@ class Plan:
         validator = self._validators.get(event)
         if validator is None:
             if not self._accept_unknown:
-                raise InvalidEvent(
-                    "event", "violates rule /unknown_events: expected an event of the plan", event
-                )
+                reason = "violates rule /unknown_events: expected an event of the plan"
+                raise InvalidEvent("event", reason, event)
             return
         try:
             validator.validate(_as_stored(fields))
         except jsonschema_rs.ValidationError as error:
             raise self._violation(event, error) from None
         except (ValueError, TypeError):
-            # what is no JSON: a text that is no Unicode, a tree without end
-            raise InvalidEvent(
-                "event", f"violates rule {_pointer('events', event)}: expected plain JSON"
-            ) from None
+            # no JSON: a text that is no Unicode, a tree without end
+            rule = _pointer("events", event)
+            raise InvalidEvent("event", f"violates rule {rule}: expected plain JSON") from None
 
     def _violation(self, event: str, error: jsonschema_rs.ValidationError) -> InvalidEvent:
-        path, message, value = list(error.instance_path), error.message, error.instance
+        path = list(error.instance_path)
+        message = error.message
+        value: Any = None
         keyword = error.kind.name
+        # The messages of unexpected fields and of propertyNames quote names that the sender chose.
         if keyword == "required":
             path.append(error.kind.as_dict()["property"])
-            value = None
-        elif (
-            keyword in _UNEXPECTED
-        ):  # the messages of these and of propertyNames quote names that the sender chose
-            path, value = [*path, _SOMETHING_ELSE], ", ".join(error.kind.as_dict()["unexpected"])
+        elif keyword in _UNEXPECTED:
+            path.append(_SOMETHING_ELSE)
+            value = ", ".join(error.kind.as_dict()["unexpected"])
             message = "no other fields are allowed"
         elif keyword == "propertyNames" or "propertyNames" in error.schema_path:
-            path, value, message = (
-                [*path, _SOMETHING_ELSE],
-                None,
-                "a name of a field is not allowed",
-            )
-        shown = None if isinstance(value, (dict, list)) else value
+            path.append(_SOMETHING_ELSE)
+            message = "a name of a field is not allowed"
+        elif not isinstance(error.instance, (dict, list)):
+            value = error.instance
         rule = _pointer("events", event, *error.evaluation_path)
-        return InvalidEvent(self._dotted(path), f"violates rule {rule}: {message}", shown)
+        return InvalidEvent(self._dotted(path), f"violates rule {rule}: {message}", value)
 
     def _dotted(self, path: list[str | int]) -> str:
         parts = (
@@ -171,10 +160,8 @@ def _document(source: str | Path | Mapping[str, Any]) -> _Document:
         document = msgspec.json.decode(content, type=_Document)
     for event in document.events:
         if not (0 < len(event) <= MAX_ID_LENGTH and event.isprintable()):
-            raise ValueError(
-                f"events: expected names of 1 to {MAX_ID_LENGTH} printable characters, got "
-                f"{event!r}"
-            )
+            expected = f"names of 1 to {MAX_ID_LENGTH} printable characters"
+            raise ValueError(f"events: expected {expected}, got {event!r}")
     return document
 
 
@@ -182,11 +169,10 @@ def _compiled(
     name: str, event: str, schema: dict[str, Any] | bool
 ) -> jsonschema_rs.Draft202012Validator:
     where = f"{name}: {_pointer('events', event)}"
+    # Of the errors about one fault the deepest names it; the others are about its surroundings.
     faults = list(_dialect.iter_errors(schema))
-    # of those about one fault, the deepest names it; the others are about what it stands in
     if faults:
-        fault = max(faults, key=lambda error: len(error.instance_path))
-        raise InvalidConfig(f"{where}{_pointer(*fault.instance_path)}: {fault.message} ({_RULES})")
+        raise _invalid(where, max(faults, key=lambda error: len(error.instance_path)))
     try:
         return jsonschema_rs.Draft202012Validator(
             schema,
@@ -197,11 +183,13 @@ def _compiled(
             ignore_unknown_formats=False,
         )
     except jsonschema_rs.ValidationError as error:
-        raise InvalidConfig(
-            f"{where}{_pointer(*error.instance_path)}: {error.message} ({_RULES})"
-        ) from None
+        raise _invalid(where, error) from None
     except (ValueError, TypeError, RecursionError, jsonschema_rs.ReferencingError) as error:
         raise InvalidConfig(f"{where}: {error}") from None
+
+
+def _invalid(where: str, error: jsonschema_rs.ValidationError) -> InvalidConfig:
+    return InvalidConfig(f"{where}{_pointer(*error.instance_path)}: {error.message} ({_RULES})")
 
 
 _dialect = jsonschema_rs.Draft202012Validator(_STRICT_DIALECT, offline=True)
@@ -210,16 +198,16 @@ _dialect = jsonschema_rs.Draft202012Validator(_STRICT_DIALECT, offline=True)
 def _as_stored(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The event with its fields where the log has them.
 
-    What is no event (metadata that is a text) stays as it is.
+    Metadata that are no object stay as they are.
     """
-    stored = {name: value for name in _CONTRACT_FIELDS if (value := fields.get(name)) is not None}
-    given = fields.get("metadata")
-    metadata = {} if given is None else given
+    stored = {name: fields[name] for name in _CONTRACT_FIELDS if fields.get(name) is not None}
+    metadata = fields.get("metadata")
+    if metadata is None:
+        metadata = {}
     if isinstance(metadata, dict):
         beside = {name: value for name, value in fields.items() if name not in _OWN_FIELDS}
-        metadata = {
-            name: value for name, value in {**beside, **metadata}.items() if value is not None
-        }
+        whole = {**beside, **metadata}
+        metadata = {name: value for name, value in whole.items() if value is not None}
     stored["metadata"] = metadata
     return stored
 

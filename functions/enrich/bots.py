@@ -10,11 +10,9 @@ from typing import Any
 
 from functions.enrich.user_agents import UserAgents
 
-KNOWN_CRAWLER, NO_USER_AGENT, NO_BROWSER_SIGNALS = (
-    "user_agent",
-    "no_user_agent",
-    "no_browser_signals",
-)
+KNOWN_CRAWLER = "user_agent"
+NO_USER_AGENT = "no_user_agent"
+NO_BROWSER_SIGNALS = "no_browser_signals"
 _LOOPBACK = ("localhost", "127.", "[::1]")
 
 
@@ -29,17 +27,16 @@ def bot_reason(
     Args:
         user_agent: the header's text.
         headers: of the request, lower-case names.
-        agents: remembers what texts say.
+        agents: the parser of user agents.
 
     Returns:
         `user_agent`: known by name (the package crawler-user-agents, without libraries, see
             `user_agents`).
-        `no_user_agent`: says nothing of itself, as no browser and no app does.
-        `no_browser_signals`: claims to be a browser and lacks what that browser always sends:
-            Accept-Language; Chrome
-        since 80 and Firefox since 90 also Sec-Fetch-Mode and Sec-Fetch-Site, to https and to
-        loopback addresses only (W3C Fetch Metadata, section 2: "potentially trustworthy" URLs). One
-        of the two suffices here.
+        `no_user_agent`: names no agent, as no browser and no app does.
+        `no_browser_signals`: claims to be a browser and lacks a header that this browser always
+            sends: Accept-Language; Chrome since 80 and Firefox since 90 also Sec-Fetch-Mode and
+            Sec-Fetch-Site, to https and to loopback addresses only (W3C Fetch Metadata, section 2:
+            "potentially trustworthy" URLs). One of the two suffices here.
     """
     if not user_agent:
         return NO_USER_AGENT
@@ -70,7 +67,9 @@ def event_bot_reason(
         return reason
     if agents.of(given).crawler:
         return KNOWN_CRAWLER
-    return None if reason == NO_USER_AGENT else reason
+    if reason == NO_USER_AGENT:
+        return None
+    return reason
 
 
 def is_trustworthy(headers: Mapping[str, str]) -> bool:
@@ -79,9 +78,9 @@ def is_trustworthy(headers: Mapping[str, str]) -> bool:
     The front end says by X-Forwarded-Proto that it was https; a request to a loopback host shows it
     by Host. Where neither is so, it is not known.
     """
-    return headers.get("x-forwarded-proto") == "https" or headers.get("host", "").startswith(
-        _LOOPBACK
-    )
+    if headers.get("x-forwarded-proto") == "https":
+        return True
+    return headers.get("host", "").startswith(_LOOPBACK)
 
 
 def _lacks_fetch_metadata(headers: Mapping[str, str]) -> bool:

@@ -20,6 +20,7 @@ MAX_CAMPAIGN_FIELDS = 32
 MAX_HOST_LENGTH = 253
 CLICK_IDS = "gclid gbraid wbraid dclid fbclid msclkid ttclid twclid li_fat_id".split()
 PAGE_VIEW = "page_view"
+_NAMES_OF_CAMPAIGN = ("utm_source", "utm_medium", "click_id_kind")
 
 _CAMPAIGN = re.compile(
     rf"[?&](?:(utm_(?:source|medium|campaign|term|content))|({'|'.join(CLICK_IDS)}))=([^&#]{{1,{MAX_URL_LENGTH}}})"
@@ -32,34 +33,35 @@ _QUALITY = re.compile(r"\s*q\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\s*", re.ASCI
 def request_context(
     user_agent: str | None, accept_language: str | None, country: str | None, agents: UserAgents
 ) -> dict[str, str]:
-    """Facts about a request's sender, under the names of event metadata; what it does not say is
-    left out.
+    """Facts about a request's sender, under the names of event metadata; unknown ones are left out.
 
     Args:
         user_agent, accept_language: the headers' texts, any.
         country: of `Countries`.
-        agents: remembers what texts say.
+        agents: the parser of user agents.
 
     Returns:
         `user_agent_family`, `os_family`, `device_class`, `language`, `country`.
     """
-    context = _agent_facts(agents.of(user_agent)) if user_agent else {}
-    if accept_language and (
-        language := preferred_language(accept_language[:MAX_ACCEPT_LANGUAGE_LENGTH])
-    ):
-        context["language"] = language
+    context: dict[str, str] = {}
+    if user_agent:
+        context |= _agent_facts(agents.of(user_agent))
+    if accept_language:
+        language = preferred_language(accept_language[:MAX_ACCEPT_LANGUAGE_LENGTH])
+        if language:
+            context["language"] = language
     if country:
         context["country"] = country
     return context
 
 
 def merge(context: dict[str, str], metadata: dict[str, Any], agents: UserAgents) -> None:
-    """Add a request's context to an event's metadata, in place; what the event says itself stays.
+    """Add a request's context to an event's metadata, in place; the event's own values stay.
 
-    An event may name its visitor's `user_agent`, as SDKs of back ends and apps do. It then says
-    agent, system and device, and is dropped: whole, it is a fingerprint. Where that is another
-    agent than the request's, the request came from a back end, and its language and country are
-    left out as well: they are the back end's.
+    An event may name its visitor's `user_agent`, as SDKs of back ends and apps do. Agent, system
+    and device are then taken from it, and it is dropped: whole, it is a fingerprint. Where that is
+    another agent than the request's, the request came from a back end, and its language and country
+    are left out as well: they are the back end's.
     """
     given = metadata.pop("user_agent", None)
     if isinstance(given, str) and given:
@@ -70,8 +72,8 @@ def merge(context: dict[str, str], metadata: dict[str, Any], agents: UserAgents)
 
 
 def enrich_event(metadata: dict[str, Any], event: str = PAGE_VIEW) -> None:
-    """Add what an event's `url` and `referrer` say, in place; what the event says itself stays. It
-    never raises.
+    """Add campaign and kind of referrer by an event's `url` and `referrer`, in place; the event's
+    own values stay. It never raises.
 
     `utm_source`, `utm_medium`, `utm_campaign`, `utm_term` and `utm_content`, each the first that is
     not empty, of at most 256 characters; `click_id_kind`, the name of the first advertiser's click
@@ -94,12 +96,8 @@ def enrich_event(metadata: dict[str, Any], event: str = PAGE_VIEW) -> None:
     if isinstance(referrer, str) and referrer and referrer != "$direct":  # which is Mixpanel's word
         metadata["referrer_kind"] = _referrer_kind(referrer, url)
     elif url and event == PAGE_VIEW:
-        named = (
-            metadata.get("utm_source")
-            or metadata.get("utm_medium")
-            or metadata.get("click_id_kind")
-        )
-        metadata["referrer_kind"] = "campaign" if named else "direct"
+        is_campaign = any(map(metadata.get, _NAMES_OF_CAMPAIGN))
+        metadata["referrer_kind"] = "campaign" if is_campaign else "direct"
 
 
 @lru_cache(maxsize=4096)
@@ -123,17 +121,23 @@ def _quality(parameter: str) -> float:
     if not parameter:
         return 1.0
     found = _QUALITY.fullmatch(parameter)
-    return float(found[1]) if found else 0.0
+    if found is None:
+        return 0.0
+    return float(found[1])
 
 
 def _written(tag: str) -> str:
     """Language lower, script as a title, region upper (RFC 5646, section 2.1.1)."""
     first, *others = tag.split("-")
-    cased = [
-        part.upper() if len(part) == 2 else part.title() if len(part) == 4 else part.lower()
-        for part in others
-    ]
-    return "-".join([first.lower(), *cased])
+    return "-".join([first.lower(), *map(_cased, others)])
+
+
+def _cased(subtag: str) -> str:
+    if len(subtag) == 2:
+        return subtag.upper()
+    if len(subtag) == 4:
+        return subtag.title()
+    return subtag.lower()
 
 
 def _agent_facts(agent: Agent) -> dict[str, str]:
@@ -153,8 +157,10 @@ def _add_campaign(metadata: dict[str, Any], query: str) -> None:
     for found in islice(_CAMPAIGN.finditer(query), MAX_CAMPAIGN_FIELDS):
         parameter, click_id, value = found.groups()
         name = parameter or "click_id_kind"
-        if metadata.get(name) is None and (text := click_id or _decoded(value)):
-            metadata[name] = text
+        if metadata.get(name) is None:
+            text = click_id or _decoded(value)
+            if text:
+                metadata[name] = text
 
 
 def _decoded(value: str) -> str:
@@ -186,7 +192,13 @@ def host_of(url: str) -> str:
     found = _AUTHORITY.match(url)
     if found is None:
         return ""
-    host = found[1].rpartition("@")[2]
-    host = host[: host.find("]") + 1] if host.startswith("[") else host.partition(":")[0]
-    host = host.lower().rstrip(".")
-    return host if len(host) <= MAX_HOST_LENGTH else ""
+    host = _without_port(found[1].rpartition("@")[2]).lower().rstrip(".")
+    if len(host) > MAX_HOST_LENGTH:
+        return ""
+    return host
+
+
+def _without_port(host: str) -> str:
+    if host.startswith("["):
+        return host[: host.find("]") + 1]
+    return host.partition(":")[0]

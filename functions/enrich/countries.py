@@ -1,4 +1,4 @@
-"""The country that a request comes from: by a load balancer's word or by a table of networks."""
+"""The country that a request comes from: by a load balancer's header or by a table of networks."""
 
 from __future__ import annotations
 
@@ -53,11 +53,9 @@ class Countries:
             address: the client's, whole, as unchecked text.
         """
         code = country_code(headers.get(self._header)) if self._header else None
-        return (
-            code
-            if code or self._reader is None or not address
-            else _looked_up(self._reader, address)
-        )
+        if code or self._reader is None or not address:
+            return code
+        return _looked_up(self._reader, address)
 
     def close(self) -> None:
         """Close the file."""
@@ -70,7 +68,9 @@ def country_code(value: Any) -> str | None:
     if not isinstance(value, str) or len(value) != 2 or not (value.isascii() and value.isalpha()):
         return None
     code = value.upper()
-    return None if code in UNKNOWN else code
+    if code in UNKNOWN:
+        return None
+    return code
 
 
 def _opened(path: str) -> maxminddb.Reader:
@@ -78,14 +78,12 @@ def _opened(path: str) -> maxminddb.Reader:
         reader = maxminddb.open_database(path)
         found = any(_country(record) for _, record in islice(reader, _NETWORKS_TRIED))
     except _UNREADABLE as error:
-        raise InvalidConfig(
-            f"FRESHET_COUNTRIES_FILE: expected a MaxMind database, got {path!r} ({error})"
-        ) from None
+        expected = f"expected a MaxMind database, got {path!r} ({error})"
+        raise InvalidConfig(f"FRESHET_COUNTRIES_FILE: {expected}") from None
     if not found:
         reader.close()
-        raise InvalidConfig(
-            f"FRESHET_COUNTRIES_FILE: expected a database with countries, got {path!r}"
-        )
+        expected = f"expected a database with countries, got {path!r}"
+        raise InvalidConfig(f"FRESHET_COUNTRIES_FILE: {expected}")
     return reader
 
 

@@ -8,45 +8,33 @@ from functools import lru_cache
 
 _SEARCH = """
     ask.com baidu.com bing.com search.brave.com dogpile.com duckduckgo.com ecosia.org excite.com
-    kagi.com lycos.com
-    mojeek.com metager.org naver.com qwant.com search.aol.com search.marginalia.nu searx.be
-    seznam.cz sogou.com so.com
-    startpage.com swisscows.com coccoc.com daum.net rambler.ru presearch.com yep.com
-    com.google.android.googlequicksearchbox
+    kagi.com lycos.com mojeek.com metager.org naver.com qwant.com search.aol.com
+    search.marginalia.nu searx.be seznam.cz sogou.com so.com startpage.com swisscows.com
+    coccoc.com daum.net rambler.ru presearch.com yep.com com.google.android.googlequicksearchbox
 """
 _SOCIAL = """
     bsky.app bsky.social discord.com facebook.com fb.com fb.me flipboard.com instagram.com
-    kakao.com line.me
-    linkedin.com lnkd.in messenger.com news.ycombinator.com ok.ru out.reddit.com pinterest.com
-    pin.it quora.com
-    reddit.com
-    snapchat.com t.co t.me telegram.org threads.com threads.net tiktok.com tumblr.com twitch.tv
-    twitter.com
-    viber.com vimeo.com vk.com wa.me web.whatsapp.com weibo.com whatsapp.com wechat.com x.com
-    xing.com youtu.be
-    youtube.com mastodon.social mastodon.online
-    com.facebook.katana com.instagram.android com.linkedin.android com.pinterest
-    com.reddit.frontpage
-    com.twitter.android com.zhiliaoapp.musically org.telegram.messenger com.whatsapp com.slack
-    slack.com
+    kakao.com line.me linkedin.com lnkd.in messenger.com news.ycombinator.com ok.ru
+    out.reddit.com pinterest.com pin.it quora.com reddit.com snapchat.com t.co t.me telegram.org
+    threads.com threads.net tiktok.com tumblr.com twitch.tv twitter.com viber.com vimeo.com
+    vk.com wa.me web.whatsapp.com weibo.com whatsapp.com wechat.com x.com xing.com youtu.be
+    youtube.com mastodon.social mastodon.online com.facebook.katana com.instagram.android
+    com.linkedin.android com.pinterest com.reddit.frontpage com.twitter.android
+    com.zhiliaoapp.musically org.telegram.messenger com.whatsapp com.slack slack.com
     teams.microsoft.com
 """
 _EMAIL = """
     mail.google.com mail.yahoo.com outlook.live.com outlook.office.com outlook.office365.com
-    outlook.com mail.aol.com
-    mail.proton.me mail.protonmail.com mail.yandex.ru mail.yandex.com e.mail.ru mail.ru
-    mail.zoho.com app.fastmail.com
-    fastmail.com gmx.net gmx.de gmx.com web.de mail.com icloud.com tutanota.com app.tuta.com
-    mail.qq.com mail.163.com
-    com.google.android.gm com.microsoft.office.outlook com.yahoo.mobile.client.android.mail
+    outlook.com mail.aol.com mail.proton.me mail.protonmail.com mail.yandex.ru mail.yandex.com
+    e.mail.ru mail.ru mail.zoho.com app.fastmail.com fastmail.com gmx.net gmx.de gmx.com web.de
+    mail.com icloud.com tutanota.com app.tuta.com mail.qq.com mail.163.com com.google.android.gm
+    com.microsoft.office.outlook com.yahoo.mobile.client.android.mail
 """
 _AI = """
     chatgpt.com chat.openai.com openai.com claude.ai perplexity.ai gemini.google.com
-    copilot.microsoft.com
-    copilot.cloud.microsoft chat.deepseek.com deepseek.com chat.mistral.ai grok.com meta.ai poe.com
-    you.com phind.com
-    character.ai pi.ai notebooklm.google.com aistudio.google.com chat.qwen.ai kimi.com doubao.com
-    com.openai.chatgpt
+    copilot.microsoft.com copilot.cloud.microsoft chat.deepseek.com deepseek.com chat.mistral.ai
+    grok.com meta.ai poe.com you.com phind.com character.ai pi.ai notebooklm.google.com
+    aistudio.google.com chat.qwen.ai kimi.com doubao.com com.openai.chatgpt
 """
 
 KINDS: dict[str, str] = {
@@ -54,8 +42,8 @@ KINDS: dict[str, str] = {
     for kind, hosts in (("search", _SEARCH), ("social", _SOCIAL), ("email", _EMAIL), ("ai", _AI))
     for host in hosts.split()
 }
-"""Host, or Android package, to kind. What is below a host is of its kind, unless it has a row of
-its own."""
+"""Host, or Android package, to kind. Its subdomains are of its kind, unless they have a row of
+their own."""
 
 SEARCH_BRANDS = frozenset({"google", "yahoo", "yandex"})
 """Under many countries' domains; of their hosts only these are the search."""
@@ -66,10 +54,8 @@ SECOND_LEVELS = frozenset(
 )
 SHARED_HOSTS = frozenset(
     "appspot.com azurewebsites.net blogspot.com cloudfront.net firebaseapp.com fly.dev github.io "
-    "gitlab.io"
-    " herokuapp.com myshopify.com netlify.app onrender.com pages.dev run.app s3.amazonaws.com "
-    "vercel.app web.app"
-    " webflow.io wixsite.com wordpress.com workers.dev".split()
+    "gitlab.io herokuapp.com myshopify.com netlify.app onrender.com pages.dev run.app "
+    "s3.amazonaws.com vercel.app web.app webflow.io wixsite.com wordpress.com workers.dev".split()
 )
 """Domains whose subdomains belong to different people."""
 
@@ -92,9 +78,8 @@ def site_of(host: str) -> str:
     for kept in (2, 3):
         if ".".join(labels[-kept:]) in SHARED_HOSTS:
             return ".".join(labels[-kept - 1 :])
-    return ".".join(
-        labels[-3:] if len(labels[-1]) == 2 and labels[-2] in SECOND_LEVELS else labels[-2:]
-    )
+    kept = 3 if len(labels[-1]) == 2 and labels[-2] in SECOND_LEVELS else 2
+    return ".".join(labels[-kept:])
 
 
 @lru_cache(maxsize=4096)
@@ -112,7 +97,9 @@ def kind_of(host: str) -> str:
         _, dot, rest = rest.partition(".")
         if not dot:
             break
-    return "search" if _is_search_brand(host) else "other"
+    if _is_search_brand(host):
+        return "search"
+    return "other"
 
 
 def _is_search_brand(host: str) -> bool:

@@ -23,7 +23,7 @@ _HEADERS = (
 ).split()
 
 
-class Sender(msgspec.Struct, frozen=True):
+class SenderFacts(msgspec.Struct, frozen=True):
     """See `context.request_context`, `bots.bot_reason` and `signals.signal_of`."""
 
     context: dict[str, str]
@@ -36,7 +36,7 @@ class Senders:
 
     Args:
         agents, countries, privacy: see there.
-        marks_bots: whether anybody asks who is a bot.
+        marks_bots: whether requests of bots are marked.
     """
 
     def __init__(
@@ -46,33 +46,31 @@ class Senders:
         self._countries = countries
         self._privacy = privacy
         self._marks_bots = marks_bots
-        self._known: dict[tuple[bytes | None, ...], Sender] = {}
+        self._known: dict[tuple[bytes | None, ...], SenderFacts] = {}
 
-    def of(self, raw: Mapping[bytes, bytes], scope: Any) -> Sender:
+    def of(self, raw: Mapping[bytes, bytes], scope: Any) -> SenderFacts:
         """The sender by these headers (lower-case names) and the address in this ASGI scope."""
         key = tuple(map(raw.get, _HEADERS))
         sender = self._known.get(key)
         if sender is None:
-            sender = self._met(key, Headers(raw))
+            sender = self._read(key, Headers(raw))
         if not self._countries.looks:
             return sender
         country = self._countries.of(Headers(raw), address_of(scope))
         if country is None:
             return sender
-        return Sender(sender.context | {"country": country}, sender.bot, sender.signal)
+        return SenderFacts(sender.context | {"country": country}, sender.bot, sender.signal)
 
-    def _met(self, key: tuple[bytes | None, ...], headers: Headers) -> Sender:
+    def _read(self, key: tuple[bytes | None, ...], headers: Headers) -> SenderFacts:
         agent = headers.get("user-agent")
-        sender = Sender(
+        sender = SenderFacts(
             request_context(agent, headers.get("accept-language"), None, self._agents),
             bot_reason(agent, headers, self._agents) if self._marks_bots else None,
             self._privacy.signal(headers),
         )
-        # What there was no time to parse is parsed another time.
-        if (
-            sender.context.get("user_agent_family") != UNREAD
-            and sum(map(len, filter(None, key))) <= MAX_KEY_BYTES
-        ):
+        # An agent that there was no time to parse is parsed another time.
+        is_parsed = sender.context.get("user_agent_family") != UNREAD
+        if is_parsed and sum(map(len, filter(None, key))) <= MAX_KEY_BYTES:
             if len(self._known) >= MAX_REMEMBERED:
                 self._known.clear()
             self._known[key] = sender

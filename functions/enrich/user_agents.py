@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 from crawleruseragents import CRAWLER_USER_AGENTS_DATA  # type: ignore[import-untyped]  # ships no types
-from ua_parser import BestAvailableResolver, Domain, load_lazy_builtins
+from ua_parser import OS, BestAvailableResolver, Domain, UserAgent, load_lazy_builtins
 
 MAX_USER_AGENT_LENGTH = 512
 MAX_FAMILY_LENGTH = 64
@@ -65,15 +65,13 @@ _BROWSER = re.compile(
     r"Mozilla/5\.0 \(.*(?:Chrome/\d|Firefox/\d|Version/\d[\d.]{0,12} (?:Mobile/\w{1,12} )?Safari/)"
 )
 _NOT_A_BROWSER = re.compile(r"; wv\)|Electron/|Headless|compatible|like Gecko\) Mobile/\w{1,12}$")
-_CHROME, _FIREFOX = (
-    re.compile(r"Chrome/(\d{1,4})\."),
-    re.compile(r"Gecko/\S{1,20} Firefox/(\d{1,4})\."),
-)
+_CHROME = re.compile(r"Chrome/(\d{1,4})\.")
+_FIREFOX = re.compile(r"Gecko/\S{1,20} Firefox/(\d{1,4})\.")
 FETCH_METADATA_SINCE = {_CHROME: 80, _FIREFOX: 90}
 
 
 class Agent(msgspec.Struct, frozen=True):
-    """A user agent, parsed. It can say anything: a claim, and no proof.
+    """A user agent, parsed. It is a claim, and no proof.
 
     Attributes:
         family, os_family: `Chrome`, `Windows`; `Other` where the tables know none, `unknown` where
@@ -93,17 +91,17 @@ class Agent(msgspec.Struct, frozen=True):
     fetch_metadata: bool
 
 
-NOBODY_LOOKED = Agent(UNREAD, UNREAD, "other", crawler=False, browser=False, fetch_metadata=False)
+NOT_PARSED = Agent(UNREAD, UNREAD, "other", crawler=False, browser=False, fetch_metadata=False)
 
 
 class UserAgents:
     """Reads user agents and remembers the latest; for one thread.
 
     A text that is not remembered takes 0.4 ms of regular expressions, and 1.3 ms where it is noise
-    (`python -m tests.bench steps`); less with the package's Rust resolver, which is taken where it
-    is installed. So that nobody keeps the process busy with texts that were never seen, reading may
-    take `busy_share` of the time. What comes beyond that is `NOBODY_LOOKED`: no crawler and no
-    browser is recognised in it, and nothing of it is remembered.
+    (`python -m tests.bench steps`); less with the package's Rust resolver, which is used where it
+    is installed. So that no sender keeps the process busy with new texts, parsing may take
+    `busy_share` of the time. A text beyond that is `NOT_PARSED`: no crawler and no browser is
+    recognised in it, and it is not remembered.
 
     Args:
         clock: seconds, monotonic.
@@ -134,18 +132,17 @@ class UserAgents:
         text = text[:MAX_USER_AGENT_LENGTH]
         agent = self._known.get(text)
         if agent is None:
-            return self._met(text)
+            return self._parse_new(text)
         self._known.move_to_end(text)
         return agent
 
-    def _met(self, text: str) -> Agent:
+    def _parse_new(self, text: str) -> Agent:
         started_s = self._clock()
-        self._saved_s = min(
-            self._burst_s, self._saved_s + (started_s - self._seen_at_s) * self._busy_share
-        )
+        earned_s = (started_s - self._seen_at_s) * self._busy_share
+        self._saved_s = min(self._burst_s, self._saved_s + earned_s)
         self._seen_at_s = started_s
         if self._saved_s <= 0:
-            return NOBODY_LOOKED
+            return NOT_PARSED
         agent = self._known[text] = self._read(text)
         if len(self._known) > self._size:
             self._known.popitem(last=False)
@@ -158,8 +155,8 @@ class UserAgents:
         found = self._parse(plain, Domain.USER_AGENT | Domain.OS)
         return _agent(
             plain,
-            _bounded(found.user_agent.family if found.user_agent else None),
-            _bounded(found.os.family if found.os else None),
+            family=_family(found.user_agent),
+            os_family=_family(found.os),
             crawler=any(pattern.search(plain) for pattern in self._crawlers),
         )
 
@@ -179,8 +176,8 @@ def crawler_patterns() -> Sequence[re.Pattern[str]]:
 def device_class(text: str) -> str:
     """The kind of device by what its maker writes into the text.
 
-    "Mobi" tells a phone, and Android without it a tablet, as browsers' makers recommend. An iPad
-    that asks for desktop pages (its default) says that it is a Macintosh, and is a desktop here.
+    "Mobi" marks a phone, and Android without it a tablet, as browsers' makers recommend. An iPad
+    that asks for desktop pages (its default) claims to be a Macintosh, and is a desktop here.
     """
     if _TV.search(text):
         return "tv"
@@ -188,10 +185,12 @@ def device_class(text: str) -> str:
         return "tablet"
     if _MOBILE.search(text):
         return "mobile"
-    return "desktop" if _DESKTOP.search(text) else "other"
+    if _DESKTOP.search(text):
+        return "desktop"
+    return "other"
 
 
-def _agent(text: str, family: str, os_family: str, *, crawler: bool) -> Agent:
+def _agent(text: str, *, family: str, os_family: str, crawler: bool) -> Agent:
     browser = _BROWSER.match(text) is not None and _NOT_A_BROWSER.search(text) is None
     return Agent(
         family=family,
@@ -204,12 +203,15 @@ def _agent(text: str, family: str, os_family: str, *, crawler: bool) -> Agent:
 
 
 def _claims_fetch_metadata(text: str) -> bool:
-    return any(
-        (version := pattern.search(text)) is not None and int(version[1]) >= since
-        for pattern, since in FETCH_METADATA_SINCE.items()
-    )
+    for pattern, since in FETCH_METADATA_SINCE.items():
+        version = pattern.search(text)
+        if version is not None and int(version[1]) >= since:
+            return True
+    return False
 
 
-def _bounded(family: str | None) -> str:
-    """A family may be a part of the text itself."""
-    return family[:MAX_FAMILY_LENGTH] if family and family.isprintable() else UNRECOGNISED
+def _family(parsed: UserAgent | OS | None) -> str:
+    """The family, which may be a part of the text itself, within bounds."""
+    if parsed is None or not parsed.family or not parsed.family.isprintable():
+        return UNRECOGNISED
+    return parsed.family[:MAX_FAMILY_LENGTH]

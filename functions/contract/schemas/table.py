@@ -20,29 +20,24 @@ def tables(schemas: Mapping[str, Any] | None = None) -> str:
     """The plan: events, the fields that every event has, those of `metadata`, and those that the
     collector adds.
     """
-    schemas = documents() if schemas is None else schemas
+    if schemas is None:
+        schemas = documents()
     common = schemas[COMMON]
-    clients = [name for name in metadata_fields(common) if not _is_added(common["$defs"][name])]
-    added = [name for name in metadata_fields(common) if _is_added(common["$defs"][name])]
-    return "\n\n".join(
-        (
-            "## Events",
-            _table(_EVENT_HEAD, (_event_row(name, schemas) for name in EVENTS)),
-            "## Fields of every event",
-            _table(
-                _FIELD_HEAD,
-                (_field_row(name, _own(common, name), common) for name in _sent(common)),
-            ),
-            "## Fields of `metadata`",
-            _table(
-                _FIELD_HEAD, (_field_row(name, common["$defs"][name], common) for name in clients)
-            ),
-            "## What the collector adds to `metadata`",
-            _table(
-                _FIELD_HEAD, (_field_row(name, common["$defs"][name], common) for name in added)
-            ),
-        )
+    own = {name: _own(common, name) for name in _sent(common)}
+    metadata = {name: common["$defs"][name] for name in metadata_fields(common)}
+    clients = {name: field for name, field in metadata.items() if not _is_added(field)}
+    added = {name: field for name, field in metadata.items() if _is_added(field)}
+    parts = (
+        "## Events",
+        _table(_EVENT_HEAD, (_event_row(name, schemas) for name in EVENTS)),
+        "## Fields of every event",
+        _field_table(own, common),
+        "## Fields of `metadata`",
+        _field_table(clients, common),
+        "## What the collector adds to `metadata`",
+        _field_table(added, common),
     )
+    return "\n\n".join(parts)
 
 
 def documented(text: str, plan: str) -> str:
@@ -63,9 +58,9 @@ def kind(schema: Mapping[str, Any]) -> str:
     not there.
     """
     types = schema.get("type", schema.get("x-expected", {}).get("type", "any"))
-    return " or ".join(
-        name for name in ([types] if isinstance(types, str) else types) if name != "null"
-    )
+    if isinstance(types, str):
+        types = [types]
+    return " or ".join(name for name in types if name != "null")
 
 
 def extent(schema: Mapping[str, Any]) -> str:
@@ -76,30 +71,38 @@ def extent(schema: Mapping[str, Any]) -> str:
     if "enum" in rule:
         return ", ".join(f"`{value}`" for value in rule["enum"])
     if "maxLength" in rule:
-        shortest, longest = rule.get("minLength", 0), rule["maxLength"]
-        return (
-            f"{shortest} to {longest} characters"
-            if shortest != longest
-            else f"{longest} characters"
-        )
+        return _length(rule.get("minLength", 0), rule["maxLength"])
     if "properties" in rule:
         return ", ".join(f"`{name}`: {kind(value)}" for name, value in rule["properties"].items())
-    return _interval(rule) if kind(schema) == "number" else ""
+    if kind(schema) == "number":
+        return f"{_low(rule)}, {_high(rule)}"
+    return ""
 
 
-def _interval(rule: Mapping[str, Any]) -> str:
-    low = (
-        "(0"
-        if rule.get("exclusiveMinimum") == 0
-        else f"[{_number(rule['minimum'])}"
-        if "minimum" in rule
-        else "(-∞"
-    )
-    return f"{low}, {_number(rule['maximum'])}]" if "maximum" in rule else f"{low}, ∞)"
+def _length(shortest: int, longest: int) -> str:
+    if shortest == longest:
+        return f"{longest} characters"
+    return f"{shortest} to {longest} characters"
+
+
+def _low(rule: Mapping[str, Any]) -> str:
+    if rule.get("exclusiveMinimum") == 0:
+        return "(0"
+    if "minimum" in rule:
+        return f"[{_number(rule['minimum'])}"
+    return "(-∞"
+
+
+def _high(rule: Mapping[str, Any]) -> str:
+    if "maximum" in rule:
+        return f"{_number(rule['maximum'])}]"
+    return "∞)"
 
 
 def _number(value: float) -> str:
-    return f"{value:.0e}".replace("e+", "e") if abs(value) >= 1e9 else f"{value:,}"
+    if abs(value) >= 1e9:
+        return f"{value:.0e}".replace("e+", "e")
+    return f"{value:,}"
 
 
 def _event_row(name: str, schemas: Mapping[str, Any]) -> tuple[str, ...]:
@@ -116,28 +119,39 @@ def _event_row(name: str, schemas: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
+def _field_table(schemas: Mapping[str, Any], common: Mapping[str, Any]) -> str:
+    rows = (_field_row(name, schema, common) for name, schema in schemas.items())
+    return _table(_FIELD_HEAD, rows)
+
+
 def _field_row(name: str, schema: Mapping[str, Any], common: Mapping[str, Any]) -> tuple[str, ...]:
     """`else`: what becomes of an event whose value is another, or of the value."""
-    otherwise = (
-        "" if schema.get("x-set-by") else _ELSE_REJECTED if "type" in schema else _ELSE_IGNORED
-    )
-    since = schema.get("x-since", common["x-since"])
     return (
         f"`{name}`",
         schema["description"],
         kind(schema),
         schema.get("x-unit", ""),
         _range(schema),
-        otherwise,
-        since,
+        _otherwise(schema),
+        schema.get("x-since", common["x-since"]),
     )
+
+
+def _otherwise(schema: Mapping[str, Any]) -> str:
+    if schema.get("x-set-by"):
+        return ""
+    if "type" in schema:
+        return _ELSE_REJECTED
+    return _ELSE_IGNORED
 
 
 def _range(schema: Mapping[str, Any]) -> str:
     """Expected values within those that are accepted, where the two differ."""
     expected = extent(schema)
     accepted = extent({name: value for name, value in schema.items() if name != "x-expected"})
-    return f"{expected} (accepted: {accepted})" if accepted and accepted != expected else expected
+    if accepted in ("", expected):
+        return expected
+    return f"{expected} (accepted: {accepted})"
 
 
 def metadata_fields(common: Mapping[str, Any]) -> list[str]:

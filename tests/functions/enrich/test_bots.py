@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from functions.enrich.bots import bot_reason, event_bot_reason
 from functions.enrich.user_agents import (
     MAX_USER_AGENT_LENGTH,
-    NOBODY_LOOKED,
+    NOT_PARSED,
     PEOPLE,
     SENDERS,
     UserAgents,
@@ -221,7 +221,7 @@ class Clock:
 def test_ever_new_user_agents_get_a_share_of_the_time_and_no_more() -> None:
     clock = Clock(step_s=0.01)
     agents = UserAgents(clock, busy_share=0.1, burst_s=0.05)
-    read = [agents.of(f"Googlebot/{n}") is not NOBODY_LOOKED for n in range(1000)]
+    read = [agents.of(f"Googlebot/{n}") is not NOT_PARSED for n in range(1000)]
     assert 0.05 < sum(read) / len(read) < 0.25
     assert read[:5] == [True] * 5
 
@@ -230,7 +230,7 @@ def test_a_remembered_agent_is_known_when_there_is_no_time_left() -> None:
     clock = Clock(step_s=0.01)
     agents = UserAgents(clock, busy_share=1e-9, burst_s=0.005)
     assert agents.of(GOOGLEBOT).crawler
-    assert agents.of(CHROME) is NOBODY_LOOKED
+    assert agents.of(CHROME) is NOT_PARSED
     assert agents.of(GOOGLEBOT).crawler
 
 
@@ -253,8 +253,8 @@ def test_only_the_latest_agents_are_remembered() -> None:
     first, second, third = "Googlebot/1", "Googlebot/2", "Googlebot/3"
     agents.of(first), agents.of(second), agents.of(first), agents.of(third)
     agents.of("Googlebot/4"), agents.of("Googlebot/5")  # uses up the time
-    assert agents.of("Googlebot/6") is NOBODY_LOOKED
-    assert agents.of(first) is NOBODY_LOOKED and agents.of("Googlebot/5").crawler
+    assert agents.of("Googlebot/6") is NOT_PARSED
+    assert agents.of(first) is NOT_PARSED and agents.of("Googlebot/5").crawler
 
 
 def test_one_that_was_asked_for_lately_outlives_one_that_was_not() -> None:
@@ -265,7 +265,7 @@ def test_one_that_was_asked_for_lately_outlives_one_that_was_not() -> None:
         agents.of("Googlebot/1"),
         agents.of("Googlebot/3"),
     )
-    assert agents.of("Googlebot/1").crawler and agents.of("Googlebot/2") is NOBODY_LOOKED
+    assert agents.of("Googlebot/1").crawler and agents.of("Googlebot/2") is NOT_PARSED
 
 
 @given(

@@ -17,7 +17,7 @@ T = TypeVar("T")
 def messages_of(events: list[Event], received_at: datetime) -> Iterator[list[Event]]:
     """The events of each message.
 
-    A backfill tells messages by their arrival: each has its own, by a millisecond.
+    A backfill identifies messages by their arrival: each has its own, by a millisecond.
     """
     for number, part in enumerate(parts(events, MAX_EVENTS)):
         arrived_at = received_at + timedelta(milliseconds=number)

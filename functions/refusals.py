@@ -16,7 +16,7 @@ class Refused(Exception):
     """A request of which nothing is taken.
 
     Attributes:
-        refusal: what the client is told.
+        refusal: the answer to the client.
         headers: that help the client.
         letter: the message for the dead letter, where the request is kept.
     """

@@ -54,11 +54,8 @@ def read(data: bytes | str) -> Any:
     if not repeats(plain, value):
         return value
     if plain.count(b",") > MAX_REPEATING_VALUES:
-        raise TooMuch(
-            "body",
-            f"expected at most {MAX_REPEATING_VALUES} values where names stand twice in an object",
-            None,
-        )
+        most = f"{MAX_REPEATING_VALUES} values where names stand twice in an object"
+        raise TooMuch("body", f"expected at most {most}")
     return _merged(data)
 
 
@@ -72,11 +69,9 @@ def repeats(data: bytes, value: Any) -> bool:
 def _quotation_marks(json: bytes) -> int:
     """Those in escapes count as well: .NET and PHP write every one within a text as `\\u0022`."""
     marks = json.count(b'"')
-    return (
-        marks + json.replace(_BACKSLASH, b"").count(_ESCAPED_MARK)
-        if _ESCAPED_MARK in json
-        else marks
-    )
+    if _ESCAPED_MARK in json:
+        marks += json.replace(_BACKSLASH, b"").count(_ESCAPED_MARK)
+    return marks
 
 
 def may_hide_consent(event: bytes) -> bool:
@@ -89,9 +84,7 @@ def may_hide_consent(event: bytes) -> bool:
 
 
 def may_hide_consent_beside(body: bytes, events: Sequence[bytes]) -> bool:
-    """`may_hide_consent`, of what a body says beside its `events`; it holds each of them as it is
-    here.
-    """
+    """`may_hide_consent`, of a body beside its `events`, each of which is in it to the byte."""
     if has_escaped_letter(body) and any(
         _beside(escape, body, events) for escape in _ESCAPED_LETTERS
     ):
@@ -105,7 +98,7 @@ def may_hide_consent_beside(body: bytes, events: Sequence[bytes]) -> bool:
 
 
 def _beside(piece: bytes, body: bytes, events: Sequence[bytes]) -> int:
-    """So many times it stands in a body and in none of its events, wherever those stand."""
+    """The number of times that a piece is in a body and in none of its events."""
     return body.count(piece) - sum([event.count(piece) for event in events])
 
 
@@ -134,12 +127,16 @@ def _with(found: dict[str, Any], pairs: Iterable[tuple[str, Any]]) -> dict[str, 
 
 def _both(name: str, one: Any, other: Any) -> Any:
     """The later value, but for a denial, an object, and null after anything."""
+    if type(one) is dict and type(other) is dict:
+        return _with(one, other.items())
     if type(one) is dict:
-        return _with(one, other.items()) if type(other) is dict else one
+        return one
     if name == _JOINED and isinstance(one, list) and isinstance(other, list):
         one += other
         return one
-    return one if other is None or _is_denial(name, one) else other
+    if other is None or _is_denial(name, one):
+        return one
+    return other
 
 
 def _is_denial(name: str, value: Any) -> bool:

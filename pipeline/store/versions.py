@@ -1,4 +1,4 @@
-"""Which decoder reads which version of a stored state (docs/decisions/versions.md).
+"""Versions of stored states, and the decoder of each (docs/decisions/versions.md).
 
 A stored state begins with a byte, its version. A state's own `encode` writes the newest one.
 """

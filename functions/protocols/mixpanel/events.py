@@ -165,7 +165,7 @@ def _time(value: Any, field: str) -> str | None:
 
 
 def _who(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """`$user_id` and `$device_id` where the client tells them apart.
+    """`$user_id` and `$device_id` where the client sends both.
 
     Else `distinct_id` is the account's, as back ends send it, unless it is `$device:...` or the
     device's own.
@@ -245,7 +245,7 @@ def _is_mixpanels(name: str) -> bool:
 
 
 def _address(value: Any) -> str | None:
-    """An address, and no switch: 0 and 1 tell Mixpanel to use the sender's or not."""
+    """An address, and no switch: 0 and 1 ask Mixpanel to use the sender's or not."""
     text = as_text(value)
     if text is None or len(text) <= 2:
         return None

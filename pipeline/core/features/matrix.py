@@ -48,7 +48,7 @@ def prior_ctr(matrix: Matrix) -> NDArray[np.float32]:
 
     It is logistic(bias + weights . features).
     """
-    # float32 tells these from 0 and 1
+    # in float32 these differ from 0 and 1
     scores = np.clip(matrix @ _PRIOR_VECTOR + PRIOR_BIAS, -15.0, 15.0)
     probabilities: Vector = (1.0 / (1.0 + np.exp(-scores))).astype(np.float32)
     return probabilities

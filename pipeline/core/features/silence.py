@@ -1,4 +1,4 @@
-"""How long a visitor has been silent, and the moment at which a silence will be that long."""
+"""Silence of a visitor: its length, and the moment at which it will be of a length."""
 
 from __future__ import annotations
 

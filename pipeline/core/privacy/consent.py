@@ -4,12 +4,12 @@ back from an event.
     Sec-GPC: 1  >  consent of the event  >  consent of the request  >  DNT: 1  >  the default
 
 Each of the two questions is answered by itself, by the first of these that answers it: an event
-that says nothing of personalization leaves it to its request.
+that does not answer personalization leaves it to its request.
 
 Global Privacy Control binds in law in some places (California's CCPA regulations, section 7025, is
-one), so it goes first, before any answer to a banner. Do Not Track never became a standard and says
-what a browser was once set to; an answer that the visitor gave this site is later and about this
-site, so it goes before. `FRESHET_SIGNALS=ignore` looks at neither.
+one), so it goes first, before any answer to a banner. Do Not Track never became a standard and is a
+browser's setting; an answer that the visitor gave this site is later and about this site, so it
+goes before. `FRESHET_SIGNALS=ignore` ignores both.
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ def resolve_consent(
     if stated.analytics is None or stated.personalization is None:
         stated = _completed(stated, _parse(batch_consent))
     return Consent(
-        _first_answer(stated.analytics, last.analytics),
-        _first_answer(stated.personalization, last.personalization),
+        last.analytics if stated.analytics is None else stated.analytics,
+        last.personalization if stated.personalization is None else stated.personalization,
     )
 
 
@@ -132,11 +132,8 @@ def record(metadata: dict[str, Any], consent: Consent, batch_consent: Any = None
     """
     if FIELD not in metadata and batch_consent is None and consent.is_full:
         return
-    if (
-        not consent.is_full
-        or _answers_anything(metadata.get(FIELD))
-        or _answers_anything(batch_consent)
-    ):
+    is_stated = _answers_anything(metadata.get(FIELD)) or _answers_anything(batch_consent)
+    if is_stated or not consent.is_full:
         metadata[FIELD] = {
             "analytics": consent.analytics,
             "personalization": consent.personalization,
@@ -203,7 +200,9 @@ def _granted_by_both(one: bool | None, other: bool | None) -> bool | None:
     """True where both grant; where one does not answer, the other's answer."""
     if one is None:
         return other
-    return one if other is None else one and other
+    if other is None:
+        return one
+    return one and other
 
 
 def _completed(first: StatedConsent, then: StatedConsent) -> StatedConsent:
@@ -213,10 +212,6 @@ def _completed(first: StatedConsent, then: StatedConsent) -> StatedConsent:
         then.analytics if first.analytics is None else first.analytics,
         then.personalization if first.personalization is None else first.personalization,
     )
-
-
-def _first_answer(answer: bool | None, default: bool) -> bool:
-    return default if answer is None else answer
 
 
 def _answers_anything(stated: Any) -> bool:

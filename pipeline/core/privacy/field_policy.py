@@ -28,6 +28,7 @@ HASH_PREFIX = "h_"
 """Marks a hash, so that an event that is sent again is not hashed again."""
 
 PII = "pii"
+Path = tuple[str, ...]
 
 IDS = frozenset({"user_id", "anonymous_id", "session_id"})
 _CONTRACT = frozenset(
@@ -89,19 +90,19 @@ class FieldPolicy:
         keeps_unreadable: bool | None = None,
     ) -> None:
         drop, hash = set(drop), set(hash)
-        self._pii = PII in drop
+        self._key = key
+        self._pii = PII_FIELDS if PII in drop else None
         drop.discard(PII)
         self._dropped = [_path("drop", name) for name in sorted(drop)]
         self._hashed = [_path("hash", name) for name in sorted(hash)]
         _check(drop, hash, key)
-        self._key = key
-        self._names = frozenset(path[-1] for path in [*self._dropped, *self._hashed]) - IDS
-        self._changes: tuple[tuple[tuple[str, ...], Change], ...] = (
+        self._changes: list[tuple[Path, Change]] = [
             *((path, _nothing) for path in self._dropped),
             *((path, self._hash_id if len(path) == 1 else self._hash) for path in self._hashed),
-        )
-        self._plain = not (self._dropped or self._hashed or self._pii)
-        self._has_ids = any(path[0] in IDS for path in [*self._dropped, *self._hashed])
+        ]
+        self._names = frozenset(path[-1] for path, _ in self._changes) - IDS
+        self._has_ids = any(path[0] in IDS for path, _ in self._changes)
+        self._plain = not self._changes and self._pii is None
         self._keeps_unreadable = self._plain if keeps_unreadable is None else keeps_unreadable
 
     def apply(self, fields: dict[str, Any]) -> None:
@@ -111,20 +112,22 @@ class FieldPolicy:
         """
         for path, change in self._changes:
             _replace(fields, path, change)
-        clean(fields, PII_FIELDS if self._pii else None)
+        clean(fields, self._pii)
 
     def apply_wire(self, wire: WireEvent) -> None:
         """Do as `apply`, to an event that was parsed already."""
         if self._plain:
             clean(wire.metadata)
             return
-        fields = {"metadata": wire.metadata}
-        if self._has_ids:
-            fields |= {name: value for name in IDS if (value := getattr(wire, name)) is not None}
+        fields: dict[str, Any] = {"metadata": wire.metadata}
+        ids = IDS if self._has_ids else ()
+        for name in ids:
+            value = getattr(wire, name)
+            if value is not None:
+                fields[name] = value
         self.apply(fields)
-        if self._has_ids:
-            for name in IDS:
-                setattr(wire, name, fields.get(name))
+        for name in ids:
+            setattr(wire, name, fields.get(name))
 
     def apply_id(self, name: str, value: str | None) -> str | None:
         """An id of `IDS` as it is stored, to look up a visitor by the id that the client knows."""
@@ -137,13 +140,13 @@ class FieldPolicy:
     def letter(self, payload: bytes) -> bytes | None:
         """A rejected event as it may go to the dead letter.
 
-        Fields of a rejected or a vendor's event are not yet those of the contract. So, wherever
-        they stand, addresses are cut, and everything is removed that has the last name of a
-        configured path (`email` of `metadata.email`), as are the fields of `pii`; ids are dropped
-        or hashed where they have the contract's names (`userId` is `user_id`), and removed there if
-        they are neither text nor number. Input that is no JSON, cannot be parsed within bounds, or
-        is larger than an event and has names to be searched, stays as it is, less users' tokens,
-        where it may be kept, else there is None.
+        Fields of a rejected or a vendor's event are not yet those of the contract. So, anywhere in
+        it, addresses are cut, and every field is removed that has the last name of a configured
+        path (`email` of `metadata.email`), as are the fields of `pii`; ids are dropped or hashed
+        under the contract's names (`userId` is `user_id`), and removed there if they are neither
+        text nor number. Input that is no JSON, cannot be parsed within bounds, or is larger than an
+        event where names have to be searched, stays as it is, without users' tokens, where it may
+        be kept; else the result is None.
         """
         event = self._readable(payload)
         if not isinstance(event, (dict, list)):
@@ -151,7 +154,9 @@ class FieldPolicy:
         before = _encoder.encode(event)
         self._clean(event)
         after = _encoder.encode(event)
-        return payload if after == before and not repeats(payload, event) else after
+        if after == before and not repeats(payload, event):
+            return payload
+        return after
 
     def _readable(self, payload: bytes) -> Any:
         """The JSON value of a rejected event; None where it cannot, or should not, be searched for
@@ -169,40 +174,43 @@ class FieldPolicy:
         fields: dict[str, Any] = dict(parse_qsl(text, keep_blank_values=True))
         before = dict(fields)
         self._clean(fields)
-        return text if fields == before else urlencode(fields)
+        if fields == before:
+            return text
+        return urlencode(fields)
 
     def _clean(self, event: Any) -> None:
         for paths, change in ((self._dropped, _nothing), (self._hashed, self._hash)):
             for path in paths:
                 if len(path) == 1:
                     replace_anywhere(event, plain_name(path[0]), change)
-        clean(event, PII_FIELDS if self._pii else None, self._names)
+        clean(event, self._pii, self._names)
 
     def _hash(self, value: Any) -> str | None:
         text = _text(value)
-        if text is None:
-            return None
-        return text if not text or _is_hash(text) else self._digest(text)
+        if not text or _is_hash(text):
+            return text
+        return self._digest(text)
 
     def _hash_id(self, value: Any) -> Any:
         """The hash of a text; other values stay, for the contract to reject."""
-        return self._hash(value) if isinstance(value, str) else value
+        if isinstance(value, str):
+            return self._hash(value)
+        return value
 
     def _digest(self, text: str) -> str:
         """BLAKE2b (RFC 7693) under the key: without the key no value can be tried against a
         hash."""
-        digest = blake2b(
-            text.encode("utf-8", "surrogatepass"), key=self._key or b"", digest_size=HASH_BYTES
-        )
+        plain = text.encode("utf-8", "surrogatepass")
+        digest = blake2b(plain, key=self._key or b"", digest_size=HASH_BYTES)
         return HASH_PREFIX + digest.hexdigest()
 
 
 _encoder = msgspec.json.Encoder()
 
 
-def _replace(fields: dict[str, Any], path: tuple[str, ...], change: Change) -> None:
-    """Put `change` of it in a value's place; None removes it. Metadata may stand beside the
-    contract's fields, too.
+def _replace(fields: dict[str, Any], path: Path, change: Change) -> None:
+    """Replace a value by `change` of it; None removes it. Metadata may stand beside the contract's
+    fields, too.
     """
     replace_at(fields, path, change)
     if path[0] == "metadata" and path[1] not in _CONTRACT | IDS:
@@ -219,11 +227,11 @@ def _text(value: Any) -> str | None:
         return value
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            return None
-        return str(int(value)) if value.is_integer() and abs(value) < 2**63 else repr(value)
-    return str(value) if abs(value) < 2**63 else None
+    if abs(value) < 2**63 and value == int(value):
+        return str(int(value))
+    if isinstance(value, float) and math.isfinite(value):
+        return repr(value)
+    return None
 
 
 def _is_hash(value: str) -> bool:
@@ -234,7 +242,7 @@ def _is_hash(value: str) -> bool:
 _HEX = frozenset("0123456789abcdef")
 
 
-def _path(argument: str, name: str) -> tuple[str, ...]:
+def _path(argument: str, name: str) -> Path:
     path = tuple(name.split("."))
     fits = all(path) and "*" not in name and (path[0] == "metadata") == (len(path) > 1)
     if not fits or (len(path) == 1 and path[0] not in IDS):
@@ -245,9 +253,8 @@ def _path(argument: str, name: str) -> tuple[str, ...]:
 
 def _check(drop: set[str], hash: set[str], key: bytes | None) -> None:
     if both := drop & hash:
-        raise InvalidPolicy(
-            "hash", f"expected a field to be dropped or hashed, got both for {min(both)}"
-        )
+        reason = f"expected a field to be dropped or hashed, got both for {min(both)}"
+        raise InvalidPolicy("hash", reason)
     if numbers := {f"metadata.{name}" for name in NUMBER_METADATA} & hash:
         raise InvalidPolicy("hash", f"expected no field that is a number, got {min(numbers)}")
     if hash and key is None:

@@ -1,7 +1,6 @@
-"""Personal values of an event, found by their names and cut, removed or changed wherever they
-stand.
+"""Personal values of an event, found by their names and cut, removed or changed, at any depth.
 
-Everything walks without recursion and looks at each value once: events are not trusted.
+All walks are without recursion and visit each value once: events are not trusted.
 """
 
 from __future__ import annotations
@@ -16,8 +15,7 @@ from pipeline.core.privacy.user_tokens import USER_TOKEN
 
 ADDRESS_FIELDS = frozenset(
     "ip ip_address ipAddress client_ip clientIp clientIP user_ip userIp user_ipaddress remote_addr "
-    "remote_ip"
-    " x_forwarded_for $ip uip".split()
+    "remote_ip x_forwarded_for $ip uip".split()
 )
 """Under these names, exactly so, an address stands wherever in an event."""
 TOKEN_FIELDS = frozenset({USER_TOKEN, f"up.{USER_TOKEN}"})
@@ -34,6 +32,7 @@ _WRITTEN_TOKEN = re.compile(
 MAX_WRITTEN_TOKENS = 5000
 """Twice as many as a request has events; to cut more would hold up all other requests."""
 
+_NESTING = frozenset((dict, list))
 Change = Callable[[Any], Any]
 """Replacement of a value; None removes it."""
 
@@ -60,27 +59,21 @@ def clean(
     """
     waiting: list[tuple[Any, frozenset[str] | None]] = [(root, pii)]
     for node, personal in waiting:
-        if type(node) is dict:
-            if not _CUT_FIELDS.isdisjoint(node):
-                _cut_in(node)
-            if names and not names.isdisjoint(node):
-                _remove(node, [name for name in node if name in names])
-            if personal is not None:
-                _remove(node, [name for name in node if is_personal(name, personal)])
-                for name, value in node.items():
-                    if type(value) is dict or type(value) is list:
-                        waiting.append(
-                            (value, PII_IN_TRAITS if plain_name(name) in TRAITS else personal)
-                        )
-                continue
-            waiting += [
-                (value, None)
-                for value in node.values()
-                if type(value) is dict or type(value) is list
-            ]
+        if type(node) is list:
+            waiting += [(value, personal) for value in node if type(value) in _NESTING]
+            continue
+        if not _CUT_FIELDS.isdisjoint(node):
+            _cut_in(node)
+        if names and not names.isdisjoint(node):
+            _remove(node, [name for name in node if name in names])
+        if personal is None:
+            waiting += [(value, None) for value in node.values() if type(value) in _NESTING]
         else:
+            _remove(node, [name for name in node if is_personal(name, personal)])
             waiting += [
-                (value, personal) for value in node if type(value) is dict or type(value) is list
+                (value, PII_IN_TRAITS if plain_name(name) in TRAITS else personal)
+                for name, value in node.items()
+                if type(value) in _NESTING
             ]
 
 
@@ -117,8 +110,5 @@ def replace_anywhere(root: Any, name: str, change: Change) -> None:
         if type(node) is dict:
             for found in [key for key in node if plain_name(key) == name]:
                 replace_at(node, (found,), change)
-        waiting += [
-            v
-            for v in (node.values() if type(node) is dict else node)
-            if type(v) is dict or type(v) is list
-        ]
+        children = node.values() if type(node) is dict else node
+        waiting += [value for value in children if type(value) in _NESTING]

@@ -20,17 +20,15 @@ def messages_of(events: list[Event], received_at: datetime) -> Iterator[list[Eve
     A backfill identifies messages by their arrival: each has its own, by a millisecond.
     """
     for number, part in enumerate(parts(events, MAX_EVENTS)):
-        arrived_at = received_at + timedelta(milliseconds=number)
-        yield (
-            [msgspec.structs.replace(event, ingest_time=arrived_at) for event in part]
-            if number
-            else part
-        )
+        if number:
+            arrived_at = received_at + timedelta(milliseconds=number)
+            part = [msgspec.structs.replace(event, ingest_time=arrived_at) for event in part]
+        yield part
 
 
 def message_body(events: list[Event]) -> bytes:
-    """Of one message to Pub/Sub; a small request may stand for much, and the pipeline is bounded as
-    well.
+    """The body of one message to Pub/Sub, within the pipeline's bounds: a small request may stand
+    for many events.
 
     Raises:
         TooMuch: more than `check_work` allows.

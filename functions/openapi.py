@@ -90,7 +90,7 @@ def _own_paths() -> dict[str, Any]:
 
 
 def _collect() -> dict[str, Any]:
-    """The body is read as JSON under any content type: `sendBeacon` says `text/plain`, which asks
+    """The body is read as JSON under any content type: `sendBeacon` sends `text/plain`, which needs
     no preflight.
     """
     body = {"anyOf": [{"$ref": f"{_SCHEMAS}Batch"}, {"$ref": f"{_SCHEMAS}Event"}]}
@@ -99,10 +99,8 @@ def _collect() -> dict[str, Any]:
         "operationId": "collect",
         "summary": "One event, or a batch of at most 500",
         "description": "Each event is accepted or rejected by itself: one that breaks the contract "
-        "is told in the "
-        "answer, goes to the dead letters, and leaves the others alone. Bodies may be encoded with "
-        "gzip, br or "
-        "deflate.",
+        "is told in the answer, goes to the dead letters, and leaves the others alone. Bodies may "
+        "be encoded with gzip, br or deflate.",
         "security": [*_KEYS, {"backfillKey": []}, {"writeKey": [], "backfillKey": []}],
         "requestBody": {
             "required": True,
@@ -126,9 +124,8 @@ def _pixel() -> dict[str, Any]:
         "operationId": "collect_by_image",
         "summary": "One event as an image, for mail and for pages without scripts",
         "description": "Without `event` a page_view, without `timestamp` now. Any other parameter "
-        "becomes metadata. "
-        "An event that breaks the contract goes to the dead letters, and the image comes all the "
-        "same.",
+        "becomes metadata. An event that breaks the contract goes to the dead letters, and the "
+        "image comes all the same.",
         "security": _KEYS[:1] + _KEYS[2:],
         "parameters": [
             *map(_pixel_parameter, _PIXEL_FIELDS),
@@ -236,11 +233,9 @@ def _json(reference: str) -> dict[str, Any]:
     return {"application/json": {"schema": {"$ref": reference}}}
 
 
-_TEXT, _MAYBE_TEXT, _COUNT = (
-    {"type": "string"},
-    {"type": ["string", "null"]},
-    {"type": "integer", "minimum": 0},
-)
+_TEXT: dict[str, Any] = {"type": "string"}
+_MAYBE_TEXT: dict[str, Any] = {"type": ["string", "null"]}
+_COUNT: dict[str, Any] = {"type": "integer", "minimum": 0}
 _FAULT = {
     "field": {"description": "Which field, dotted, e.g. `metadata.price`.", **_TEXT},
     "reason": {"description": "What was expected of it.", **_TEXT},

@@ -52,7 +52,7 @@ class Admission:
         self._backfill_key = backfill_key
         self._clock_s = clock_s
         self._per_address = buckets_of(address_requests_per_s, address_burst)
-        self._per_site: dict[str, TokenBuckets] = {}
+        self._per_site: dict[str, TokenBuckets | None] = {}
         self._bot_rate = buckets_of(bot_requests_per_s, None)
 
     def check_address(self, scope: Any) -> None:
@@ -91,12 +91,10 @@ class Admission:
         Raises:
             Refused: 401 where it shows none; 403 or 429.
         """
-        keys = (
-            []
-            if self._sites.is_open
-            else list(filter(self._known, filter(None, presented_keys(incoming))))
-        )
-        return self._sender(keys[0] if keys else None, headers), keys
+        keys: list[str] = []
+        if not self._sites.is_open:
+            keys += filter(self._is_known, filter(None, presented_keys(incoming)))
+        return self._sender(next(iter(keys), None), headers), keys
 
     def is_too_busy(self, scope: Any) -> bool:
         """True where an address sends more than a person does."""
@@ -111,12 +109,10 @@ class Admission:
         origin = headers.get(b"origin")
         if site.origins and origin is not None and origin.decode("latin-1") not in site.origins:
             raise Refused.because(403, "origin", "expected a page of one of the site's origins")
-        if site.requests_per_s is not None:
-            buckets = self._per_site.get(site.name)
-            if buckets is None:
-                made = buckets_of(site.requests_per_s, site.burst)
-                assert made is not None
-                buckets = self._per_site[site.name] = made
+        if site.name not in self._per_site:
+            self._per_site[site.name] = buckets_of(site.requests_per_s, site.burst)
+        buckets = self._per_site[site.name]
+        if buckets is not None:
             _check_rate(buckets.take(key or "", self._clock_s()), "write_key")
         return site
 
@@ -126,11 +122,10 @@ class Admission:
         try:
             return self._sites.named(name, server=headers.get(b"x-freshet-sender") == b"server")
         except UnknownSite:
-            raise Refused.because(
-                400, "site", "expected the name of a site in X-Freshet-Replay"
-            ) from None
+            expected = "expected the name of a site in X-Freshet-Replay"
+            raise Refused.because(400, "site", expected) from None
 
-    def _known(self, key: str) -> bool:
+    def _is_known(self, key: str) -> bool:
         try:
             self._sites.find(key)
         except UnknownKey:
@@ -140,18 +135,17 @@ class Admission:
     def _check_backfill_key(self, headers: Mapping[bytes, bytes]) -> None:
         key, given = self._backfill_key, headers.get(b"x-freshet-backfill-key", b"")
         if key is None or not hmac.compare_digest(given, key.encode()):
-            raise Refused.because(
-                403,
-                "backfill",
-                "expected a server's write key, or the backfill key in X-Freshet-Backfill-Key",
-            )
+            expected = "a server's write key, or the backfill key in X-Freshet-Backfill-Key"
+            raise Refused.because(403, "backfill", f"expected {expected}")
 
 
 def presented_keys(incoming: Incoming) -> list[str | None]:
     """All that may be a write key in a request whose body cannot be read."""
-    keys: list[str | None] = [incoming.headers.get(KEY_HEADER), basic_user(incoming.headers)]
-    return keys + [
-        unquote_plus(pair.partition("=")[2]) for pair in incoming.query[:4096].split("&")[:64]
+    pairs = incoming.query[:4096].split("&")[:64]
+    return [
+        incoming.headers.get(KEY_HEADER),
+        basic_user(incoming.headers),
+        *(unquote_plus(pair.partition("=")[2]) for pair in pairs),
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Annotated, Any
 
@@ -24,8 +24,8 @@ Rate = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class WriteKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A site's keys: `browser` ones stand in its pages for all to see, `server` ones are its back
-    ends' secrets.
+    """A site's keys: `browser` ones are public in its pages, `server` ones are its back ends'
+    secrets.
     """
 
     browser: list[Key] = []
@@ -67,14 +67,14 @@ class Site(msgspec.Struct, frozen=True):
     plan: Plan | None = None
 
     def sender(self, headers: Mapping[bytes, bytes]) -> str:
-        """The sender of a request's events: `server`, or `browser` for what anybody could have
-        sent.
+        """The sender of a request's events: `server`, or `browser` for events that need no secret.
 
-        A back end that passes on what came from browsers says so with the header `X-Freshet-Sender:
-        browser`.
+        A back end that passes on browsers' events sends the header `X-Freshet-Sender: browser`.
         """
         passed_on = headers.get(b"x-freshet-sender") == b"browser"
-        return "server" if self.server and not passed_on else "browser"
+        if self.server and not passed_on:
+            return "server"
+        return "browser"
 
 
 class UnknownKey(Exception):
@@ -114,16 +114,14 @@ class Sites:
         if not text:
             return Sites({})
         given = _decoded(text, dict[Name, msgspec.Raw], "FRESHET_SITES")
-        if not given:  # is not to let anybody in
-            raise InvalidConfig(
-                "FRESHET_SITES: expected at least one site, or nothing at all for an open collector"
-            )
-        return Sites(
-            {
-                name: _decoded(raw, SiteOptions, f"FRESHET_SITES: {name}")
-                for name, raw in given.items()
-            }
-        )
+        if not given:  # `{}` must not open the collector
+            expected = "expected at least one site, or nothing at all for an open collector"
+            raise InvalidConfig(f"FRESHET_SITES: {expected}")
+        options = {
+            name: _decoded(raw, SiteOptions, f"FRESHET_SITES: {name}")
+            for name, raw in given.items()
+        }
+        return Sites(options)
 
     def find(self, key: str | None) -> Site:
         """The site of a key.
@@ -159,27 +157,27 @@ class Sites:
         keys = options.write_keys
         if not keys.browser and not keys.server:
             raise InvalidConfig(f"FRESHET_SITES: {name}: expected at least one write key")
-        plan = _plan(name, options.plan)
-        origins = [
-            checked_origin(f"FRESHET_SITES: {name}: origins", origin) for origin in options.origins
-        ]
-        for server, given in ((False, keys.browser), (True, keys.server)):
-            site = Site(
-                name,
-                server,
-                frozenset() if server else frozenset(origins),
-                options.requests_per_s,
-                options.burst,
-                options.replay_window_s,
-                plan,
-            )
-            self._by_name[name, server] = site
-            self.origins |= site.origins
-            for key in given:
-                digest = self._digest(key.encode())
-                if digest in self._sites:
-                    raise InvalidConfig(f"FRESHET_SITES: {name}: a write key of it stands twice")
-                self._sites[digest] = (key.encode(), site)
+        where = f"FRESHET_SITES: {name}: origins"
+        browser = Site(
+            name=name,
+            origins=frozenset(checked_origin(where, origin) for origin in options.origins),
+            requests_per_s=options.requests_per_s,
+            burst=options.burst,
+            replay_window_s=options.replay_window_s,
+            plan=_plan(name, options.plan),
+        )
+        server = msgspec.structs.replace(browser, server=True, origins=frozenset())
+        self.origins |= browser.origins
+        self._add_keys(browser, keys.browser)
+        self._add_keys(server, keys.server)
+
+    def _add_keys(self, site: Site, keys: Sequence[str]) -> None:
+        self._by_name[site.name, site.server] = site
+        for key in keys:
+            digest = self._digest(key.encode())
+            if digest in self._sites:
+                raise InvalidConfig(f"FRESHET_SITES: {site.name}: a write key of it stands twice")
+            self._sites[digest] = (key.encode(), site)
 
     def _digest(self, key: bytes) -> bytes:
         return blake2b(key, key=self._secret, digest_size=16).digest()
@@ -193,9 +191,8 @@ def checked_origin(where: str, text: str) -> str:
     """
     origin = text.strip().rstrip("/").lower()
     if not _ORIGIN.fullmatch(origin):
-        raise InvalidConfig(
-            f"{where}: expected scheme://host or scheme://host:port, without * in it, got {text!r}"
-        )
+        expected = "scheme://host or scheme://host:port, without * in it"
+        raise InvalidConfig(f"{where}: expected {expected}, got {text!r}")
     return origin
 
 

@@ -23,9 +23,8 @@ SECURITY_CACHED: RawHeaders = [header for header in SECURITY if header[0] != b"c
 # Ours, and what the vendors' browser SDKs set: Snowplow's, RudderStack's and Segment's among them.
 ALLOWED_HEADERS = ", ".join(
     "content-type content-encoding authorization x-freshet-key traceparent sp-anonymous "
-    "anonymousid sentat"
-    " x-retry-count rsa-recovered rsa-retry-attempt rsa-retry-reason rsa-since-last-attempt"
-    " rsa-since-first-attempt".split()
+    "anonymousid sentat x-retry-count rsa-recovered rsa-retry-attempt rsa-retry-reason "
+    "rsa-since-last-attempt rsa-since-first-attempt".split()
 )
 
 
@@ -41,12 +40,10 @@ class WireResponse:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Send it (ASGI); of a HEAD request only the head."""
-        await send(
-            {"type": "http.response.start", "status": self.status_code, "headers": self.headers}
-        )
-        await send(
-            {"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else self.body}
-        )
+        body = b"" if scope["method"] == "HEAD" else self.body
+        start = {"type": "http.response.start", "status": self.status_code, "headers": self.headers}
+        await send(start)
+        await send({"type": "http.response.body", "body": body})
 
 
 def response(
@@ -55,11 +52,8 @@ def response(
     """`answer` with the security headers, `cors`, and `extra` ones."""
     length = len(answer.body)
     if not extra and not answer.headers:
-        return WireResponse(
-            answer.status,
-            _usual_headers(answer.status, answer.content_type, length, cors),
-            answer.body,
-        )
+        usual = _usual_headers(answer.status, answer.content_type, length, cors)
+        return WireResponse(answer.status, usual, answer.body)
     security = SECURITY if "cache-control" not in answer.headers else SECURITY_CACHED
     headers = [*security, *cors, *_content(answer.status, answer.content_type, length)]
     for given in (answer.headers, extra):
@@ -72,7 +66,7 @@ def response(
 
 @lru_cache(maxsize=MAX_REMEMBERED)
 def _usual_headers(status: int, content_type: str, length: int, cors: CorsHeaders) -> RawHeaders:
-    """Of most answers; they are shared and must not be changed."""
+    """The headers of most answers; they are shared and must not be changed."""
     return [*SECURITY, *cors, *_content(status, content_type, length)]
 
 
@@ -93,7 +87,7 @@ class Cors:
     """
 
     def __init__(self, origins: frozenset[str]) -> None:
-        self._any = b"*" in {o.encode() for o in origins}
+        self._any = "*" in origins
         self._listed = frozenset(origin.encode("latin-1", "ignore") for origin in origins)
 
     def lists(self, origin: bytes) -> bool:

@@ -98,22 +98,25 @@ def first_account(events: Iterable[Event]) -> str:
         for event in events
         if event.user_id
     ]
-    return f"u#{min(named)[3]}" if named else ""
+    if not named:
+        return ""
+    return f"u#{min(named)[3]}"
 
 
 def of_people(folded: Folded) -> Folded:
     """A folded message without a bot's facts: what may count beyond the visitor's own profile."""
     new = [fact for fact in folded.new if not is_bot(fact[0])]
-    return folded if len(new) == len(folded.new) else Folded(new, folded.pairs)
+    if len(new) == len(folded.new):
+        return folded
+    return Folded(new, folded.pairs)
 
 
 def linked(session: SessionTotals | None) -> Linked:
     """Items that a session links now."""
     if session is None or not session.items:
         return _NOTHING
-    return Linked(
-        frozenset(session.items), frozenset(session.bought), session.first_ms // HOUR_MS * HOUR_MS
-    )
+    hour_ms = session.first_ms // HOUR_MS * HOUR_MS
+    return Linked(frozenset(session.items), frozenset(session.bought), hour_ms)
 
 
 def changed(before: Linked, after: Linked) -> Iterator[Pair]:
@@ -128,30 +131,30 @@ def changed(before: Linked, after: Linked) -> Iterator[Pair]:
         if same_time and old <= new:
             for item in sorted(new - old):
                 yield from (Pair(item, other, kind, 1.0, after.time_ms) for other in sorted(old))
-            yield from (
-                Pair(*two, kind, 1.0, after.time_ms) for two in combinations(sorted(new - old), 2)
-            )
+            yield from _pairs(new - old, kind, 1.0, after.time_ms)
         elif old != new or not same_time:
-            yield from (
-                Pair(*two, kind, -1.0, before.time_ms) for two in combinations(sorted(old), 2)
-            )
-            yield from (
-                Pair(*two, kind, 1.0, after.time_ms) for two in combinations(sorted(new), 2)
-            )
+            yield from _pairs(old, kind, -1.0, before.time_ms)
+            yield from _pairs(new, kind, 1.0, after.time_ms)
+
+
+def _pairs(items: Iterable[str], kind: int, weight: float, time_ms: int) -> Iterator[Pair]:
+    """Each two of `items`, in order."""
+    return (Pair(*two, kind, weight, time_ms) for two in combinations(sorted(items), 2))
 
 
 def category_of(fact: Fact) -> str:
-    """The category of the fact's item: as the catalog says, else as the event says."""
+    """The category of the fact's item: the catalog's, else the event's."""
     event, item = fact
-    return (item.category if item is not None else "") or event.text("category")
+    if item is not None and item.category:
+        return item.category
+    return event.text("category")
 
 
 def catalog_category(fact: Fact) -> str | None:
-    """The category that the catalog says of the fact's item, empty where it says none; None where
-    it has no such item.
+    """The catalog's category of the fact's item, which may be empty; None for an item that the
+    catalog does not hold.
 
-    Only these have scopes: what an event says, its sender has chosen, and there is no end of names
-    to choose.
+    Only these have scopes: the sender of an event chooses its category, from unlimited names.
     """
     _, item = fact
     return item.category if item is not None else None

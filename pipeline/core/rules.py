@@ -261,9 +261,8 @@ def next_check(
     put its triggers into `fired`.
     """
     times = [_comes_due(rule, signals, when, fired, now_ms) for rule in rules]
-    return min(
-        (time_ms for time_ms in times if time_ms is not None and time_ms > now_ms), default=None
-    )
+    later = [time_ms for time_ms in times if time_ms is not None and time_ms > now_ms]
+    return min(later, default=None)
 
 
 def anomalies(
@@ -326,7 +325,9 @@ def _comes_due(
 
 
 def _silent_until(rule: CampaignRule, fired: Mapping[str, int], now_ms: int) -> int:
-    return fired[rule.name] + rule.cooldown_ms if rule.name in fired else now_ms
+    if rule.name not in fired:
+        return now_ms
+    return fired[rule.name] + rule.cooldown_ms
 
 
 def _trigger(

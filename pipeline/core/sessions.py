@@ -10,6 +10,7 @@ import msgspec
 
 from pipeline.core.catalog import Item
 from pipeline.core.events import Event
+from pipeline.core.fold import category_of
 from pipeline.core.timestamps import format_time
 from pipeline.core.vocabulary import ENGAGED
 
@@ -48,7 +49,8 @@ class SessionSummary(msgspec.Struct):
     def add(self, event: Event, item: Item | None = None) -> None:
         """Count one event, with what the catalog knows of its item."""
         stamp = (event.time_ms, event.event_id, event.event)
-        self.first = min(self.first, stamp) if self.events else stamp
+        if not self.events or stamp < self.first:
+            self.first = stamp
         self.last_ms = max(self.last_ms, event.time_ms)
         self.events += 1
         if event.event in _COUNTED:
@@ -65,7 +67,8 @@ class SessionSummary(msgspec.Struct):
         """Add everything `other` holds."""
         if not other.events:
             return
-        self.first = min(self.first, other.first) if self.events else other.first
+        if not self.events or other.first < self.first:
+            self.first = other.first
         self.last_ms = max(self.last_ms, other.last_ms)
         self.events += other.events
         for name, count in other.counts.items():
@@ -104,7 +107,7 @@ class SessionSummary(msgspec.Struct):
     def _add_item(self, event: Event, item: Item | None) -> None:
         if len(self.items) < MAX_SESSION_ITEMS and event.product_id is not None:
             self.items.add(event.product_id)
-        category = (item.category if item is not None else "") or event.text("category")
+        category = category_of((event, item))
         if category:
             self._add_category(category, 1)
 

@@ -78,9 +78,9 @@ def read(incoming: Incoming) -> Reading:
         return Reading([lone], key, key_paths=KEY_PATHS)
     batch, history = body.get("batch"), incoming.path == IMPORT
     if not isinstance(batch, list):
-        error = InvalidEvent("batch", "expected a list", batch)
-        unlisted = refused_event(body, error, _stated_consent(body))
-        return Reading([unlisted], key, history=history, key_paths=KEY_PATHS)
+        unlisted = InvalidEvent("batch", "expected a list", batch)
+        rejected = refused_event(body, unlisted, _stated_consent(body))
+        return Reading([rejected], key, history=history, key_paths=KEY_PATHS)
     given = checked_list(batch, "events")  # the collector answers 413 to too many `events`
     shared = {name: body[name] for name in _SHARED if name in body}
     check_shared(_encoder.encode(shared), len(given))

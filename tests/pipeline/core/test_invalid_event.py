@@ -25,6 +25,7 @@ from pipeline.core.invalid_event import MAX_SHOWN, InvalidEvent
         (list(range(10**6)), str(list(range(30)))[:77] + "..."),
         (10**5000, "unprintable int"),
     ],
+    ids=lambda value: type(value).__name__,
 )
 def test_a_value_is_shown_in_short(value: Any, shown: str | None) -> None:
     error = InvalidEvent("field", "expected something else", value)

@@ -93,6 +93,20 @@ def test_downloaded_models_lie_where_no_other_user_can_write_and_no_other_proces
     assert not found.exists(), "it goes with its process"
 
 
+def test_a_model_that_wants_a_feature_unknown_here_stays_unused_and_is_logged_with_its_name(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = LatestModel(str(tmp_path))
+    ranker = Logistic(("recency", "shoe_size"), {}, 0.0)
+    manifest = {"kind": ranker.kind, "feature_names": list(ranker.feature_names)}
+    publish(str(tmp_path), "v1", model_files(manifest, ranker, VectorIndex.empty()))
+
+    model.refresh()
+
+    assert model().version == "prior"
+    assert "missing: shoe_size" in caplog.text
+
+
 def test_versions_on_disk_are_never_deleted(tmp_path: Path) -> None:
     model = LatestModel(str(tmp_path))
     for version in ("v1", "v2"):

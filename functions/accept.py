@@ -13,7 +13,7 @@ from functions.contract.plan import Plan
 from functions.enrich.bots import event_bot_reason
 from functions.enrich.context import enrich_event, merge
 from functions.enrich.user_agents import UserAgents
-from functions.letters import keyless
+from functions.message_attributes import keyless
 from functions.protocols.commerce_facts import within_bounds
 from functions.protocols.contract import Reading, Translated
 from pipeline.core.events import Event, WireEvent, accept_event, accept_wire, clock_shift
@@ -195,7 +195,7 @@ class _Request:
             found.accepted += 1
             found.withheld += 1
             return
-        payload = self._letter(translated.source) if allowed.analytics else None
+        payload = self._dead_letter(translated.source) if allowed.analytics else None
         unproven = not self._is_proven(translated)
         event_id = _readable_id(translated)
         found.rejected.append(Rejection(index, event_id, error, payload, allowed, unproven))
@@ -260,15 +260,15 @@ class _Request:
             token = self.reading.user_token
         check_user_token(key, user_id, token)
 
-    def _letter(self, source: Any) -> bytes | None:
+    def _dead_letter(self, source: Any) -> bytes | None:
         """A rejected event as it may be kept, if it may."""
         fields = self.terms.privacy.fields
         keyless = without_keys(source, self.reading.key_paths, self.reading.write_key)
         if isinstance(keyless, str):
-            return _payload(fields.query_letter(keyless))
+            return _payload(fields.query_dead_letter(keyless))
         if isinstance(keyless, dict):
             keyless = _without_value(keyless, self.terms.secret)
-        return fields.letter(_payload(keyless))
+        return fields.dead_letter(_payload(keyless))
 
     def _accept_wire(
         self, translated: Translated, wire: WireEvent

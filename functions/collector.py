@@ -31,7 +31,7 @@ from functions.http.cookie import anonymous_id_from, cookie_answer, is_secure
 from functions.http.exchange import Answer, Incoming, Refusal
 from functions.http.problems import problem
 from functions.http.tracing import given_trace_id, trace_id
-from functions.letters import event_attributes, keyless, letter_attributes
+from functions.message_attributes import dead_letter_attributes, event_attributes, keyless
 from functions.messages import message_body, messages_of, parts
 from functions.protocols.contract import Outcome, Reading, Rejected
 from functions.publisher import MAX_CALL_MESSAGES, PublishFailed, message
@@ -65,7 +65,7 @@ class Prepared(NamedTuple):
     """Messages of a request for the two topics, and the answer once they are confirmed."""
 
     events: list[Any]
-    letters: list[Any]
+    dead_letters: list[Any]
     answer: Answer
 
 
@@ -141,8 +141,8 @@ class Collector:
         try:
             prepared = await self._prepare(call, route)
         except Refused as refused:
-            if refused.letter is not None:
-                await self._publisher.publish(self._config.dead_letter_path, [refused.letter])
+            if refused.dead_letter is not None:
+                await self._publisher.publish(self._config.dead_letter_path, [refused.dead_letter])
             raise
         await self._store(prepared)
         return prepared.answer
@@ -151,15 +151,15 @@ class Collector:
         """Events go first: after a failure the client sends all of it again, and an event stored
         twice is known by its id, a dead letter is not.
         """
-        events, letters, _ = prepared
-        if not letters:
+        events, dead_letters, _ = prepared
+        if not dead_letters:
             if events:
                 await self._publisher.publish(self._config.events_path, events)
             return
         started_s = self._clock_s()
         if events:
             await self._publisher.publish(self._config.events_path, events)
-        for part in parts(letters, MAX_CALL_MESSAGES):
+        for part in parts(dead_letters, MAX_CALL_MESSAGES):
             left_s = max(started_s + self._config.publish_deadline_s - self._clock_s(), MIN_LEFT_S)
             await self._publisher.publish(self._config.dead_letter_path, part, left_s)
 
@@ -205,11 +205,11 @@ class Collector:
         if bodies:
             attributes = self._attributes(call, route, site, reading, received_at)
             events = [message(body, attributes) for body in bodies]
-        letters: list[Any] = []
+        dead_letters: list[Any] = []
         if found.rejected:
             self._log_rejected(call, found)
-            letters = self._letters(call, route, site, received_at, found.rejected)
-        return Prepared(events, letters, _answer_of(route, incoming, found))
+            dead_letters = self._dead_letters(call, route, site, received_at, found.rejected)
+        return Prepared(events, dead_letters, _answer_of(route, incoming, found))
 
     def _unreadable(
         self, call: Call, route: Route, incoming: Incoming, error: InvalidEvent
@@ -227,11 +227,11 @@ class Collector:
         privacy, text = self._config.privacy, incoming.body or incoming.query.encode("latin-1")
         signal = None if site.server else privacy.signal(incoming.headers)
         consent = search_consent(text, signal, privacy.default)
-        kept = privacy.fields.letter(text) if consent.analytics else None
+        kept = privacy.fields.dead_letter(text) if consent.analytics else None
         if kept is None:
             return Refused(refusal)
         unproven = privacy.user_key is not None and not site.server
-        attributes = letter_attributes(
+        attributes = dead_letter_attributes(
             route,
             incoming.path,
             site,
@@ -241,9 +241,9 @@ class Collector:
             sender=site.sender(call.headers),
             unproven=unproven,
         )
-        return Refused(refusal, letter=message(keyless(kept, keys), attributes))
+        return Refused(refusal, dead_letter=message(keyless(kept, keys), attributes))
 
-    def _letters(
+    def _dead_letters(
         self,
         call: Call,
         route: Route,
@@ -252,12 +252,12 @@ class Collector:
         rejections: Sequence[Rejection],
     ) -> list[Any]:
         """Dead letters of those rejected events that may be logged."""
-        letters = []
+        dead_letters = []
         sender = site.sender(call.headers)
         for rejection in rejections:
             if rejection.payload is None:
                 continue
-            attributes = letter_attributes(
+            attributes = dead_letter_attributes(
                 route,
                 call.path,
                 site,
@@ -267,8 +267,8 @@ class Collector:
                 sender=sender,
                 unproven=rejection.unproven,
             )
-            letters.append(message(rejection.payload, attributes))
-        return letters
+            dead_letters.append(message(rejection.payload, attributes))
+        return dead_letters
 
     def _attributes(
         self, call: Call, route: Route, site: Site, reading: Reading, received_at: datetime

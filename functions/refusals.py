@@ -18,15 +18,15 @@ class Refused(Exception):
     Attributes:
         refusal: the answer to the client.
         headers: that help the client.
-        letter: the message for the dead letter, where the request is kept.
+        dead_letter: the message for the dead letter, where the request is kept.
     """
 
     def __init__(
-        self, refusal: Refusal, headers: Mapping[str, str] | None = None, letter: Any = None
+        self, refusal: Refusal, headers: Mapping[str, str] | None = None, dead_letter: Any = None
     ) -> None:
         self.refusal = refusal
         self.headers = dict(headers or {})
-        self.letter = letter
+        self.dead_letter = dead_letter
         super().__init__(f"{refusal.status}: {refusal.field}: {refusal.reason}")
 
     @staticmethod

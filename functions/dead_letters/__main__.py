@@ -29,9 +29,14 @@ from requests.exceptions import RequestException
 
 from functions.dead_letters.collector import Collector, CollectorError
 from functions.dead_letters.examine import Examined, examine
-from functions.dead_letters.letters import StoredLetter, check_letters, read_letters, write_letters
 from functions.dead_letters.repairs import Repairs
 from functions.dead_letters.replay import Tally, replay
+from functions.dead_letters.stored import (
+    StoredDeadLetter,
+    check_dead_letters,
+    read_dead_letters,
+    write_dead_letters,
+)
 from functions.dead_letters.table import EVERY, OPEN, DeadLetterTable, Filters, RowsRefused
 from pipeline.core.timestamps import format_time
 from pipeline.runtime.installation import Installation
@@ -61,22 +66,22 @@ class Command:
         view = EVERY if options.all else OPEN
         groups = self._table.groups(filters, view)
         total = groups[0].total if groups else 0
-        _say(f"{'letters' if options.all else 'open letters'}: {total:,}")
+        _say(f"{'dead_letters' if options.all else 'open dead_letters'}: {total:,}")
         for group in groups:
             reason = f"{_line(group.source)}  {_line(group.field)}: {_line(group.reason)}"
             span = f"{format_time(group.first_at)} to {format_time(group.last_at)}"
-            print(f"{group.letters:>9,}  {reason}  ({span})")
+            print(f"{group.dead_letters:>9,}  {reason}  ({span})")
         if options.show:
-            for letter in self._table.letters(changed(filters, limit=options.show), view):
-                _show(letter)
+            for dead_letter in self._table.dead_letters(changed(filters, limit=options.show), view):
+                _show(dead_letter)
         return 0
 
     def export(self) -> int:
         """Write dead letters to a new file."""
         path = _new_file(self._options.file)
         view = EVERY if self._options.all else OPEN
-        count = write_letters(path, self._table.letters(_filters(self._options), view))
-        _say(f"exported letters: {count:,}, to {path}, which only you may read")
+        count = write_dead_letters(path, self._table.dead_letters(_filters(self._options), view))
+        _say(f"exported dead letters: {count:,}, to {path}, which only you may read")
         return 0
 
     def fix(self) -> int:
@@ -88,16 +93,18 @@ class Command:
             _new_file(options.to) if options.to else Path(options.file) if options.file else None
         )
         summary = _Summary(options.show)
-        repaired = (one.letter for one in summary.of(self._letters(OPEN), _repairs(options)))
+        repaired = (
+            one.dead_letter for one in summary.of(self._dead_letters(OPEN), _repairs(options))
+        )
         if target is None or options.dry_run:
             target = None
             for _ in repaired:
                 pass
         else:
-            write_letters(target, repaired)
+            write_dead_letters(target, repaired)
         summary.report()
         where = "nothing was written" if target is None else f"written to {target}"
-        _say(f"repaired letters: {summary.changed:,}; {where}")
+        _say(f"repaired dead letters: {summary.changed:,}; {where}")
         return 0
 
     def replay(self) -> int:
@@ -105,30 +112,30 @@ class Command:
         options = self._options
         local = bool(self._environ.get("PUBSUB_EMULATOR_HOST"))
         collector = Collector.from_env(self._environ, options.collector, local=local)
-        letters = self._letters(EVERY if options.again else OPEN)
+        dead_letters = self._dead_letters(EVERY if options.again else OPEN)
         if options.file and not options.again:
-            letters = self._table.not_recorded(letters)
+            dead_letters = self._table.not_recorded(dead_letters)
         summary = _Summary(options.show)
-        tally = replay(summary.of(letters, _repairs(options)), self._table, collector, _now)
+        tally = replay(summary.of(dead_letters, _repairs(options)), self._table, collector, _now)
         summary.report()
         _report_replay(tally)
-        before = self._in_file - summary.letters
+        before = self._in_file - summary.dead_letters
         if before > 0:
-            _say(f"letters replayed before: {before:,}; --again repeats them")
+            _say(f"dead letters replayed before: {before:,}; --again repeats them")
         return 1 if tally.refusals else 0
 
-    def _letters(self, view: str) -> Iterator[StoredLetter]:
+    def _dead_letters(self, view: str) -> Iterator[StoredDeadLetter]:
         """Those of the file, which must be good as a whole, or those that the filters name."""
         options, filters = self._options, _filters(self._options)
         if options.file is None:
-            return self._table.letters(filters, view)
+            return self._table.dead_letters(filters, view)
         if filters != Filters():
             raise UsageError(f"{options.command}: expected a FILE or filters, got both")
         path = Path(options.file)
         if not path.is_file():
             raise UsageError(f"FILE: expected a file that exists, got {path}")
-        self._in_file = check_letters(path)
-        return read_letters(path)
+        self._in_file = check_dead_letters(path)
+        return read_dead_letters(path)
 
 
 class _Summary:
@@ -136,38 +143,38 @@ class _Summary:
 
     def __init__(self, show: int) -> None:
         self._show = show
-        self.letters = self._good = self.changed = 0
+        self.dead_letters = self._good = self.changed = 0
         self._reasons: Counter[str] = Counter()
 
-    def of(self, letters: Iterable[StoredLetter], repairs: Repairs) -> Iterator[Examined]:
+    def of(self, dead_letters: Iterable[StoredDeadLetter], repairs: Repairs) -> Iterator[Examined]:
         """The dead letters as repaired, counted on their way."""
-        for letter in letters:
-            found = examine(letter, repairs, _now())
-            self.letters += 1
+        for dead_letter in dead_letters:
+            found = examine(dead_letter, repairs, _now())
+            self.dead_letters += 1
             self._good += len(found.good)
             self.changed += found.changed
             self._reasons.update(f"{one.error.field}: {one.error.reason}" for one in found.refused)
-            if self.letters <= self._show:
-                _show(letter, found)
+            if self.dead_letters <= self._show:
+                _show(dead_letter, found)
             yield found
 
     def report(self) -> None:
         """Print the counts, and the most frequent reasons."""
         refused = self._reasons.total()
         counts = f"events that pass: {self._good:,}, events that are refused: {refused:,}"
-        _say(f"letters: {self.letters:,}, {counts}")
+        _say(f"dead letters: {self.dead_letters:,}, {counts}")
         for reason, count in self._reasons.most_common(MAX_REASONS):
             print(f"{count:>9,}  {_line(reason)}")
 
 
 def _report_replay(tally: Tally) -> None:
-    _say(f"replayed letters: {tally.letters:,}, events: {tally.events:,}")
+    _say(f"replayed dead letters: {tally.dead_letters:,}, events: {tally.events:,}")
     if tally.split:
-        _say(f"of these split: {tally.split:,}; each event that was refused is a letter of its own")
+        _say(f"of these split: {tally.split:,}; each refused event is a dead letter of its own")
     if tally.rejected:
-        _say(f"events that the collector rejected: {tally.rejected:,}; each is a letter of its own")
+        _say(f"rejected by the collector: {tally.rejected:,}; each is a dead letter of its own")
     if tally.kept:
-        _say(f"letters that stay: {tally.kept:,}")
+        _say(f"dead letters that stay: {tally.kept:,}")
     for reason, count in tally.refusals.most_common(MAX_REASONS):
         print(f"{count:>9,}  {_line(reason)}", file=sys.stderr)
 
@@ -205,19 +212,19 @@ def _new_file(name: str) -> Path:
     return path
 
 
-def _show(letter: StoredLetter, found: Examined | None = None) -> None:
+def _show(dead_letter: StoredDeadLetter, found: Examined | None = None) -> None:
     """Print a dead letter whole, and what became of it, on the operator's own terminal."""
-    received = f"received {_line(letter.received_at)} from {_line(letter.source)}"
-    print(f"--- {_line(letter.letter_id)} {received}")
-    if origin := letter.origin():
+    received = f"received {_line(dead_letter.received_at)} from {_line(dead_letter.source)}"
+    print(f"--- {_line(dead_letter.dead_letter_id)} {received}")
+    if origin := dead_letter.origin():
         print(f"    {', '.join(f'{name} {_line(value)}' for name, value in origin.items())}")
-    print(f"    {_line(letter.field)}: {_line(letter.reason)}")
-    encoding = "" if letter.encoding == "utf-8" else f"{letter.encoding}: "
-    print(f"{encoding}{_printable(letter.payload)}")
+    print(f"    {_line(dead_letter.field)}: {_line(dead_letter.reason)}")
+    encoding = "" if dead_letter.encoding == "utf-8" else f"{dead_letter.encoding}: "
+    print(f"{encoding}{_printable(dead_letter.payload)}")
     if found is None:
         return
     if found.changed:
-        print(f"    repaired:\n{_printable(found.letter.payload)}")
+        print(f"    repaired:\n{_printable(found.dead_letter.payload)}")
     for one in found.refused:
         print(f"    refused: {_line(str(one.error))}")
 
@@ -272,15 +279,17 @@ def _parser() -> argparse.ArgumentParser:
         "list", parents=[filters], help="what was rejected, by source, field and reason"
     )
     exporting = commands.add_parser(
-        "export", parents=[filters], help="write letters to a file, to be edited"
+        "export", parents=[filters], help="write dead letters to a file, to be edited"
     )
     exporting.add_argument("file", metavar="FILE", help="a new file of JSON lines")
-    fixing = commands.add_parser("fix", parents=[filters, repairs], help="repair letters by rule")
+    fixing = commands.add_parser(
+        "fix", parents=[filters, repairs], help="repair dead letters by rule"
+    )
     fixing.add_argument(
         "--dry-run", action="store_true", help="write nothing, only say what would change"
     )
     fixing.add_argument(
-        "--to", metavar="FILE", help="write the repaired letters there, not back to FILE"
+        "--to", metavar="FILE", help="write the repaired dead letters there, not back to FILE"
     )
     replaying = commands.add_parser(
         "replay", parents=[filters, repairs], help="send what passes the contract now"
@@ -290,14 +299,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     replaying.add_argument("--collector", metavar="URL", help="the collector that they go through")
     for command in (listing, exporting):
-        command.add_argument("--all", action="store_true", help="also letters that were replayed")
+        command.add_argument(
+            "--all", action="store_true", help="also dead letters that were replayed"
+        )
     for command in (fixing, replaying):
         command.add_argument(
-            "file", metavar="FILE", nargs="?", help="letters of a file, not of the warehouse"
+            "file", metavar="FILE", nargs="?", help="dead letters of a file, not of the warehouse"
         )
     for command in (listing, fixing, replaying):
         command.add_argument(
-            "--show", type=_count, default=0, metavar="N", help="print N letters whole"
+            "--show", type=_count, default=0, metavar="N", help="print N dead letters whole"
         )
     return parser
 
@@ -308,9 +319,9 @@ def _filter_options() -> argparse.ArgumentParser:
     options.add_argument("--source", help="who rejected it: collector or pipeline")
     options.add_argument("--field", help="the field that broke the contract")
     options.add_argument("--reason", help="a part of the reason")
-    options.add_argument("--id", help="the letter's id, or how it begins")
+    options.add_argument("--id", help="the dead letter's id, or how it begins")
     options.add_argument(
-        "--limit", type=_count, help="so many letters, the oldest; of list: so many groups"
+        "--limit", type=_count, help="so many dead letters, the oldest; of list: so many groups"
     )
     return options
 

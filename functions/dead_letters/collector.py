@@ -11,7 +11,7 @@ from urllib.parse import quote
 import msgspec
 import requests
 
-from functions.dead_letters.letters import NATIVE_PATH
+from functions.dead_letters.stored import NATIVE_PATH
 from pipeline.core.events import MAX_EVENTS, Event, encode_message
 from pipeline.core.json_limits import (
     MAX_CONTAINERS,

@@ -21,11 +21,11 @@ from functions.dead_letters.envelopes import (
     is_json,
     request_around,
 )
-from functions.dead_letters.letters import NATIVE, NATIVE_PATH, StoredLetter
 from functions.dead_letters.repairs import MAX_SHIFT_S, Repairs
+from functions.dead_letters.stored import NATIVE, NATIVE_PATH, StoredDeadLetter
 from functions.protocols.contract import Reading, Translated
 from functions.routes import ROUTES
-from pipeline.core.deadletter import DeadLetter
+from pipeline.core.dead_letters import DeadLetter
 from pipeline.core.events import Event, accept_event, clock_shift, derived_event_id, encode_message
 from pipeline.core.invalid_event import InvalidEvent
 from pipeline.core.json_limits import check_work
@@ -46,7 +46,7 @@ class Refused(msgspec.Struct, frozen=True):
 class Examined(msgspec.Struct, frozen=True):
     """A dead letter, `changed` by repairs or not: its events that pass, and those that do not."""
 
-    letter: StoredLetter
+    dead_letter: StoredDeadLetter
     good: list[Event]
     refused: list[Refused]
     changed: bool = False
@@ -54,72 +54,72 @@ class Examined(msgspec.Struct, frozen=True):
     @property
     def replayable(self) -> list[Event]:
         """The events to send: all, none, or the good ones of a dead letter that may be split."""
-        return self.good if not self.refused or self.letter.split else []
+        return self.good if not self.refused or self.dead_letter.split else []
 
     def remainders(self, now: datetime) -> list[DeadLetter]:
         """A dead letter for each event that is left behind, received when the whole was."""
         if not self.refused or not self.replayable:
             return []
-        received_at = self.letter.received(now)
-        attributes = self.letter.origin() | {"split_from": self.letter.letter_id}
+        received_at = self.dead_letter.received(now)
+        attributes = self.dead_letter.origin() | {"split_from": self.dead_letter.dead_letter_id}
         return [
             DeadLetter.of(
-                one.payload, _shortened(one.error), self.letter.source, received_at, attributes
+                one.payload, _shortened(one.error), self.dead_letter.source, received_at, attributes
             )
             for one in self.refused
         ]
 
 
-def examine(letter: StoredLetter, repairs: Repairs, now: datetime) -> Examined:
+def examine(dead_letter: StoredDeadLetter, repairs: Repairs, now: datetime) -> Examined:
     """Read a dead letter; repair what does not pass, and read it again.
 
     What passes stays as it is, but for a time that it was rejected for: that can be shifted.
     """
-    letter = msgspec.structs.replace(letter, split=letter.split or repairs.split)
-    good, refused = _read(letter, now)
+    dead_letter = msgspec.structs.replace(dead_letter, split=dead_letter.split or repairs.split)
+    good, refused = _read(dead_letter, now)
     if good and not refused:
-        repairs = Repairs(shift_s=repairs.shift_s if letter.field == "timestamp" else 0.0)
-    repaired = _repaired(letter, repairs, refused)
-    if repaired == letter:
-        return Examined(letter, good, refused)
+        repairs = Repairs(shift_s=repairs.shift_s if dead_letter.field == "timestamp" else 0.0)
+    repaired = _repaired(dead_letter, repairs, refused)
+    if repaired == dead_letter:
+        return Examined(dead_letter, good, refused)
     return Examined(repaired, *_read(repaired, now), changed=True)
 
 
 # ---- reading ----
 
 
-def _read(letter: StoredLetter, now: datetime) -> tuple[list[Event], list[Refused]]:
-    received_at = letter.received(now)
+def _read(dead_letter: StoredDeadLetter, now: datetime) -> tuple[list[Event], list[Refused]]:
+    received_at = dead_letter.received(now)
     try:
-        reading = _reading(letter, received_at)
+        reading = _reading(dead_letter, received_at)
     except InvalidEvent as error:
         return [], [Refused(None, error)]
     good: list[Event] = []
     refused: list[Refused] = []
     for index, translated in enumerate(reading.events):
         try:
-            good += _accepted(translated, reading, letter, received_at)
+            good += _accepted(translated, reading, dead_letter, received_at)
         except InvalidEvent as error:
             refused.append(Refused(index, error, _source(translated)))
     return good, refused
 
 
-def _reading(letter: StoredLetter, received_at: datetime) -> Reading:
+def _reading(dead_letter: StoredDeadLetter, received_at: datetime) -> Reading:
     """The reading of its protocol, of a request around the payload.
 
     Raises:
         InvalidEvent: naming what cannot be read.
     """
-    payload = letter.body()
-    name, path = _protocol(letter)
+    payload = dead_letter.body()
+    name, path = _protocol(dead_letter)
     route = ROUTES.get(path)
     if route is None or route.name != name:
         raise InvalidEvent(
             "protocol", "expected one that the collector has, and its path", f"{name} {path}"
         )
-    if abs(letter.shift_s) > MAX_SHIFT_S:
+    if abs(dead_letter.shift_s) > MAX_SHIFT_S:
         raise InvalidEvent(
-            "shift_s", f"expected at most {MAX_SHIFT_S:.0f} s either way", letter.shift_s
+            "shift_s", f"expected at most {MAX_SHIFT_S:.0f} s either way", dead_letter.shift_s
         )
     reading = route.protocol.read(request_around(name, path, payload, received_at))
     if not reading.events:
@@ -128,7 +128,7 @@ def _reading(letter: StoredLetter, received_at: datetime) -> Reading:
 
 
 def _accepted(
-    translated: Translated, reading: Reading, letter: StoredLetter, received_at: datetime
+    translated: Translated, reading: Reading, dead_letter: StoredDeadLetter, received_at: datetime
 ) -> list[Event]:
     """All that a sender's event stands for, or nothing; with the consent that was found for it."""
     if translated.error is not None:
@@ -136,23 +136,23 @@ def _accepted(
     clock = (
         None if reading.history else clock_shift(translated.sent_at or reading.sent_at, received_at)
     )
-    shift = (clock or timedelta()) + timedelta(seconds=letter.shift_s)
-    stated = letter.consent() or reading.consent
+    shift = (clock or timedelta()) + timedelta(seconds=dead_letter.shift_s)
+    stated = dead_letter.consent() or reading.consent
     events: list[Event] = []
     for facts in facts_of(translated):
         fields = dict(facts)
         consent = resolve_consent(fields, stated, None)
         event = accept_event(fields, ingest_time=received_at, shift=shift or None, backfill=True)
-        letter.check_proven(event)
+        dead_letter.check_proven(event)
         record(event.metadata, consent, stated)
         check_work(encode_message([event]))
         events.append(event)
     return events
 
 
-def _protocol(letter: StoredLetter) -> tuple[str, str]:
+def _protocol(dead_letter: StoredDeadLetter) -> tuple[str, str]:
     """The name and path of its protocol; our own stands without a path."""
-    origin = letter.origin()
+    origin = dead_letter.origin()
     name = origin.get("protocol", NATIVE)
     return name, NATIVE_PATH if name == NATIVE else origin.get("path", "")
 
@@ -169,12 +169,14 @@ def _shortened(error: InvalidEvent) -> InvalidEvent:
 # ---- repairs ----
 
 
-def _repaired(letter: StoredLetter, repairs: Repairs, refused: Sequence[Refused]) -> StoredLetter:
+def _repaired(
+    dead_letter: StoredDeadLetter, repairs: Repairs, refused: Sequence[Refused]
+) -> StoredDeadLetter:
     """The dead letter as repaired; what no rule can repair stays as it is."""
-    shifted = msgspec.structs.replace(letter, shift_s=letter.shift_s + repairs.shift_s)
-    name, path = _protocol(letter)
+    shifted = msgspec.structs.replace(dead_letter, shift_s=dead_letter.shift_s + repairs.shift_s)
+    name, path = _protocol(dead_letter)
     try:
-        payload = letter.body()
+        payload = dead_letter.body()
         value = decode(payload, path)
         if not value:
             return shifted

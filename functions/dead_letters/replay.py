@@ -28,14 +28,14 @@ class Tally:
     """The outcome of a replay.
 
     Attributes:
-        letters, split: dead letters that were replayed, and those of them that were in part.
+        dead_letters, split: dead letters that were replayed, and those of them that were in part.
         events: stored by the collector.
         kept: dead letters that stay open.
         rejected: events that the collector did not take; each is a dead letter of its own now.
         refusals: why the collector refused whole requests, and how many dead letters stay for it.
     """
 
-    letters: int = 0
+    dead_letters: int = 0
     events: int = 0
     split: int = 0
     kept: int = 0
@@ -60,18 +60,18 @@ def replay(
     """
     tally = Tally()
     for batch in packed(found, _size, MAX_BATCH):
-        for origin, letters in _by_origin(batch).items():
+        for origin, dead_letters in _by_origin(batch).items():
             try:
-                _replay_of(origin, letters, table, collector, now(), tally)
+                _replay_of(origin, dead_letters, table, collector, now(), tally)
             except CollectorRefused as error:
-                tally.refusals[str(error)] += len(letters)
+                tally.refusals[str(error)] += len(dead_letters)
         tally.kept += sum(1 for one in batch if not one.replayable)
     tally.kept += tally.refusals.total()
     return tally
 
 
 def _size(one: Examined) -> tuple[int, int]:
-    return 1, len(one.letter.payload)
+    return 1, len(one.dead_letter.payload)
 
 
 def _by_origin(batch: Iterable[Examined]) -> Mapping[Origin, list[Examined]]:
@@ -79,26 +79,30 @@ def _by_origin(batch: Iterable[Examined]) -> Mapping[Origin, list[Examined]]:
     found: defaultdict[Origin, list[Examined]] = defaultdict(list)
     for one in batch:
         if one.replayable:
-            origin = one.letter.origin()
+            origin = one.dead_letter.origin()
             found[Origin(origin.get("site", ""), origin.get("sender", "browser"))].append(one)
     return found
 
 
 def _replay_of(
     origin: Origin,
-    letters: Sequence[Examined],
+    dead_letters: Sequence[Examined],
     table: DeadLetterTable,
     collector: Collector,
     now: datetime,
     tally: Tally,
 ) -> None:
-    events = [event for one in letters for event in one.replayable]
-    owners = [one.letter.letter_id for one in letters for _ in one.replayable]
+    events = [event for one in dead_letters for event in one.replayable]
+    owners = [one.dead_letter.dead_letter_id for one in dead_letters for _ in one.replayable]
     rejected = Counter(owners[place] for place in collector.send(events, origin, now))
-    outcomes = [_outcome(one, rejected[one.letter.letter_id], now) for one in letters]
-    table.insert("dead_letters", [rest.row() for one in letters for rest in one.remainders(now)])
+    outcomes = [
+        _outcome(one, rejected[one.dead_letter.dead_letter_id], now) for one in dead_letters
+    ]
+    table.insert(
+        "dead_letters", [rest.row() for one in dead_letters for rest in one.remainders(now)]
+    )
     table.insert("dead_letters_replayed", outcomes)
-    tally.letters += len(letters)
+    tally.dead_letters += len(dead_letters)
     tally.events += len(events) - rejected.total()
     tally.rejected += rejected.total()
     tally.split += sum(1 for outcome in outcomes if outcome["outcome"] == SPLIT)
@@ -108,7 +112,7 @@ def _outcome(one: Examined, rejected: int, now: datetime) -> dict[str, Any]:
     """A row of `dead_letters_replayed`; `rejected` counts what the collector did not take."""
     refused = len(one.refused) + rejected
     return {
-        "letter_id": one.letter.letter_id,
+        "dead_letter_id": one.dead_letter.dead_letter_id,
         "replayed_at": format_time(now),
         "outcome": SPLIT if refused else REPLAYED,
         "events": len(one.replayable) - rejected,

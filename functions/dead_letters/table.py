@@ -11,7 +11,7 @@ from typing import Any
 from google.cloud import bigquery
 from google.cloud.bigquery.retry import DEFAULT_RETRY
 
-from functions.dead_letters.letters import StoredLetter
+from functions.dead_letters.stored import StoredDeadLetter
 from pipeline.core.timestamps import format_time
 from pipeline.runtime.installation import Installation
 
@@ -20,33 +20,33 @@ MAX_GROUPS = 100
 IDS_AT_ONCE = 500
 INSERT_S = 60.0
 
-_COLUMNS = "letter_id, received_at, source, field, reason, payload, encoding, attributes"
+_COLUMNS = "dead_letter_id, received_at, source, field, reason, payload, encoding, attributes"
 _GROUPS = """
 select
   coalesce(source, 'unknown') as source,
   coalesce(field, 'unknown') as field,
   coalesce(reason, 'unknown') as reason,
-  count(*) as letters,
+  count(*) as dead_letters,
   min(received_at) as first_at,
   max(received_at) as last_at,
   sum(count(*)) over () as total
 from `{view}`
 where {condition}
 group by source, field, reason
-order by letters desc, source, field, reason
+order by dead_letters desc, source, field, reason
 limit {limit}
 """
 _RECORDED = """
-select distinct letter_id
+select distinct dead_letter_id
 from `{table}`
-where replayed_at >= timestamp '2000-01-01 00:00:00+00' and letter_id in unnest(@ids)
+where replayed_at >= timestamp '2000-01-01 00:00:00+00' and dead_letter_id in unnest(@ids)
 """
 _CONDITIONS = {
     "since": "received_at >= @since",
     "source": "source = @source",
     "field": "field = @field",
     "reason": "strpos(reason, @reason) > 0",
-    "id": "starts_with(letter_id, @id)",
+    "id": "starts_with(dead_letter_id, @id)",
 }
 
 
@@ -98,7 +98,7 @@ class Group:
     source: str
     field: str
     reason: str
-    letters: int
+    dead_letters: int
     first_at: datetime
     last_at: datetime
     total: int
@@ -128,23 +128,25 @@ class DeadLetterTable:
         rows = self._client.query_and_wait(query, job_config=filters.parameters())
         return [Group(**dict(row)) for row in rows]
 
-    def letters(self, filters: Filters, view: str) -> Iterator[StoredLetter]:
+    def dead_letters(self, filters: Filters, view: str) -> Iterator[StoredDeadLetter]:
         """The dead letters, page by page; the oldest first where there is a limit."""
         tail = (
             ""
             if filters.limit is None
-            else f" order by received_at, letter_id limit {filters.limit}"
+            else f" order by received_at, dead_letter_id limit {filters.limit}"
         )
         source = f"`{self._installation.table(view)}`"
         query = f"select {_COLUMNS} from {source} where {filters.condition()}{tail}"
         return map(_stored, self._client.query_and_wait(query, job_config=filters.parameters()))
 
-    def not_recorded(self, letters: Iterable[StoredLetter]) -> Iterator[StoredLetter]:
+    def not_recorded(self, dead_letters: Iterable[StoredDeadLetter]) -> Iterator[StoredDeadLetter]:
         """Those of the dead letters of which no replay is recorded."""
-        remaining = iter(letters)
+        remaining = iter(dead_letters)
         while batch := list(islice(remaining, IDS_AT_ONCE)):
-            recorded = self._recorded([letter.letter_id for letter in batch])
-            yield from (letter for letter in batch if letter.letter_id not in recorded)
+            recorded = self._recorded([dead_letter.dead_letter_id for dead_letter in batch])
+            yield from (
+                dead_letter for dead_letter in batch if dead_letter.dead_letter_id not in recorded
+            )
 
     def insert(self, table: str, rows: list[dict[str, Any]]) -> None:
         """Append rows to a table, trying again for a minute where BigQuery cannot be reached.
@@ -173,9 +175,13 @@ class DeadLetterTable:
         values = bigquery.QueryJobConfig(
             query_parameters=[bigquery.ArrayQueryParameter("ids", "STRING", ids)]
         )
-        return {row["letter_id"] for row in self._client.query_and_wait(query, job_config=values)}
+        return {
+            row["dead_letter_id"] for row in self._client.query_and_wait(query, job_config=values)
+        }
 
 
-def _stored(row: bigquery.Row) -> StoredLetter:
+def _stored(row: bigquery.Row) -> StoredDeadLetter:
     given = {name: value for name, value in dict(row).items() if value is not None}
-    return StoredLetter(**{"payload": "", **given, "received_at": format_time(row["received_at"])})
+    return StoredDeadLetter(
+        **{"payload": "", **given, "received_at": format_time(row["received_at"])}
+    )

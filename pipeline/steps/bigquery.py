@@ -20,7 +20,7 @@ from google.api_core.exceptions import RetryError, ServerError, TooManyRequests
 from google.cloud import bigquery
 from requests.exceptions import RequestException
 
-from pipeline.core.deadletter import DeadLetter
+from pipeline.core.dead_letters import DeadLetter
 from pipeline.core.invalid_event import InvalidEvent
 from pipeline.core.packing import packed
 from pipeline.options import ROW_SINKS

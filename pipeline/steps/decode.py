@@ -17,7 +17,7 @@ from apache_beam.io.gcp.pubsub import PubsubMessage
 from apache_beam.pvalue import PCollection, TaggedOutput
 
 from pipeline.core.catalog import Item
-from pipeline.core.deadletter import DeadLetter
+from pipeline.core.dead_letters import DeadLetter
 from pipeline.core.events import Event, decode_message, profile_key
 from pipeline.core.fold import Fact, category_of
 from pipeline.core.invalid_event import InvalidEvent
@@ -59,8 +59,10 @@ class DecodeMessages(beam.DoFn):
             events = decode_message(message.data)
         except InvalidEvent as error:
             self._invalid.inc()
-            letter = DeadLetter.of(message.data, error, "pipeline", datetime.now(UTC), attributes)
-            yield TaggedOutput(INVALID, [RowToInsert(None, letter.row())])
+            dead_letter = DeadLetter.of(
+                message.data, error, "pipeline", datetime.now(UTC), attributes
+            )
+            yield TaggedOutput(INVALID, [RowToInsert(None, dead_letter.row())])
             return
         items = known_items(
             self._source,
@@ -153,8 +155,8 @@ def _insert_id(*parts: str) -> str:
 
 def dead_letter_rows(message: PubsubMessage) -> list[RowToInsert]:
     """The row of a message of the dead-letters topic, with the message's id as insert id."""
-    letter = DeadLetter.received(message.data, message.attributes or {}, datetime.now(UTC))
-    return [RowToInsert(message.message_id, letter.row())]
+    dead_letter = DeadLetter.received(message.data, message.attributes or {}, datetime.now(UTC))
+    return [RowToInsert(message.message_id, dead_letter.row())]
 
 
 _accounts: dict[str, str] = {}

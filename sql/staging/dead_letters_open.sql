@@ -1,31 +1,31 @@
 -- purpose: dead letters that nobody has replayed yet
--- grain:   one row per letter_id
+-- grain:   one row per dead_letter_id
 -- inputs:  dead_letters_unique; dead_letters_replayed, of the last ${history_days} days
 with
 
-letters as (
+dead_letters as (
   select *
   from `${dataset}.dead_letters_unique`
 ),
 
 replayed as (
-  select letter_id
+  select dead_letter_id
   from `${dataset}.dead_letters_replayed`
   where replayed_at >= timestamp_sub(current_timestamp(), interval ${history_days} day)
 ),
 
 not_replayed as (
   select *
-  from letters
+  from dead_letters
   where not exists (
     select 1
     from replayed
-    where replayed.letter_id = letters.letter_id
+    where replayed.dead_letter_id = dead_letters.dead_letter_id
   )
 )
 
 select
-  letter_id,
+  dead_letter_id,
   received_at,
   source,
   field,

@@ -1,5 +1,5 @@
 -- purpose: dead letters under a name that stays, without the doubles that at-least-once delivery leaves
--- grain:   one row per letter_id, a hash of time, reason and content
+-- grain:   one row per dead_letter_id, a hash of time, reason and content
 -- inputs:  dead_letters, of the last ${history_days} days
 with
 
@@ -20,18 +20,18 @@ identified as (
       to_hex(sha256(coalesce(reason, ''))),
       to_hex(sha256(coalesce(encoding, ''))),
       to_hex(sha256(coalesce(payload, '')))
-    ))) as letter_id
+    ))) as dead_letter_id
   from dead_letters
 ),
 
 one_of_each as (
   select *
   from identified
-  qualify row_number() over (partition by letter_id order by received_at) = 1
+  qualify row_number() over (partition by dead_letter_id order by received_at) = 1
 )
 
 select
-  letter_id,
+  dead_letter_id,
   received_at,
   source,
   field,

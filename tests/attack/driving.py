@@ -47,7 +47,7 @@ class Publishes:
 
 def collector(privacy: Privacy | None = None) -> Collector:
     """One for anybody, at `NOW`, that publishes to nobody."""
-    config = Config("demo-project", "events", "letters", privacy=privacy or Privacy())
+    config = Config("demo-project", "events", "dead-letters", privacy=privacy or Privacy())
     return Collector(config, Publishes(), lambda: NOW, time.monotonic, random.Random(1).getrandbits)
 
 

@@ -198,7 +198,7 @@ def drive(protocol: VendorProtocol, request: FuzzRequest) -> str:
         return _told(protocol.refused(incoming, Refusal(413, error.field, error.reason)), "refused")
     except InvalidEvent as error:
         presented_keys(incoming)
-        message(incoming.body or incoming.query.encode("latin-1"), _letter(error))
+        message(incoming.body or incoming.query.encode("latin-1"), _dead_letter(error))
         answer = protocol.refused(
             incoming, Refusal(400, error.field, error.reason, value=error.value)
         )
@@ -214,7 +214,7 @@ def _sorted(protocol: VendorProtocol, incoming: Incoming, reading: Reading) -> s
         if len(decode_message(data)) != len(found.events):
             raise Unfit("the pipeline reads other events")
     for rejection in found.rejected:
-        message(rejection.payload or b"", _letter(rejection.error))
+        message(rejection.payload or b"", _dead_letter(rejection.error))
     if found.accepted + len(found.rejected) != len(reading.events):
         raise Unfit("events were lost")
     rejected = [Rejected(r.index, r.error, r.event_id) for r in found.rejected]
@@ -247,7 +247,7 @@ def _terms(headers: Mapping[str, str], reading: Reading) -> Terms:
 _agents = UserAgents(time.monotonic)
 
 
-def _letter(error: InvalidEvent) -> dict[str, str]:
+def _dead_letter(error: InvalidEvent) -> dict[str, str]:
     return {"field": error.field[:256], "reason": error.reason[:256]}
 
 

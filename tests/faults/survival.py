@@ -230,7 +230,7 @@ class Survey:
         """How many dead letters there are."""
         return int(self._rows("select count(*) as n from {}.dead_letters")[0]["n"])
 
-    def letters(self) -> list[dict[str, Any]]:
+    def dead_letters(self) -> list[dict[str, Any]]:
         """The dead letters, with their input as it came under `body`."""
         rows = self._rows("select payload, encoding, source, field, reason from {}.dead_letters")
         return [{**row, "body": _body(row)} for row in rows]
@@ -244,9 +244,9 @@ class Survey:
         return [dict(row) for row in self._bigquery.query_and_wait(sql.format(self._dataset))]
 
 
-def _body(letter: Mapping[str, Any]) -> bytes:
-    payload: str = letter["payload"]
-    return base64.b64decode(payload) if letter["encoding"] == "base64" else payload.encode()
+def _body(dead_letter: Mapping[str, Any]) -> bytes:
+    payload: str = dead_letter["payload"]
+    return base64.b64decode(payload) if dead_letter["encoding"] == "base64" else payload.encode()
 
 
 @contextmanager

@@ -111,9 +111,13 @@ def messages(good: dict[str, Any]) -> list[Poison]:
 
 def assert_kept_whole(found: Survey, bad: Sequence[Poison], source: str) -> None:
     """Every bad input is a dead letter as it came, with a reason and the field to blame."""
-    letters = found.letters()
-    assert Counter((letter["body"], letter["field"]) for letter in letters) == Counter(bad)
-    assert all(letter["source"] == source and letter["reason"] for letter in letters)
+    dead_letters = found.dead_letters()
+    assert Counter(
+        (dead_letter["body"], dead_letter["field"]) for dead_letter in dead_letters
+    ) == Counter(bad)
+    assert all(
+        dead_letter["source"] == source and dead_letter["reason"] for dead_letter in dead_letters
+    )
 
 
 def mixed(good: list[bytes], bad: list[bytes]) -> list[bytes]:

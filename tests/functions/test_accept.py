@@ -299,7 +299,7 @@ def test_every_event_is_accepted_or_rejected_and_the_accepted_survive_the_messag
     assert decode_message(encode_message(accepted)) == accepted
 
 
-def test_of_a_consent_that_cannot_be_read_the_letter_personalizes_nothing() -> None:
+def test_of_a_consent_that_cannot_be_read_the_dead_letter_personalizes_nothing() -> None:
     [rejection] = accept.sort_events(batch(event(), consent="no"), NOW).rejected
     assert rejection.error.field == "consent"
     assert rejection.consent == Consent(analytics=True, personalization=False)

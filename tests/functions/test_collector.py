@@ -98,13 +98,16 @@ def test_a_request_becomes_one_message_and_each_rejected_event_a_dead_letter(
     assert told["errors"][0]["value"] == "2001-01-01T00:00:00.000Z"
     (message,) = topics.events(1)
     assert [e.event_id for e in decode_message(message.data)] == ["a", "b"]
-    letters = topics.dead_letters(2)
-    assert sorted(json.loads(letter.data)["event"] for letter in letters) == ["click", "purchase"]
-    for letter in letters:
-        assert letter.attributes["source"] == "collector"
-        assert letter.attributes["field"] == "timestamp"
-        assert letter.attributes["reason"].startswith("expected")
-        assert datetime.fromisoformat(letter.attributes["received_at"]).tzinfo is not None
+    dead_letters = topics.dead_letters(2)
+    assert sorted(json.loads(dead_letter.data)["event"] for dead_letter in dead_letters) == [
+        "click",
+        "purchase",
+    ]
+    for dead_letter in dead_letters:
+        assert dead_letter.attributes["source"] == "collector"
+        assert dead_letter.attributes["field"] == "timestamp"
+        assert dead_letter.attributes["reason"].startswith("expected")
+        assert datetime.fromisoformat(dead_letter.attributes["received_at"]).tzinfo is not None
 
 
 @pytest.mark.parametrize("body", [b"", b"{not json", b"[1, 2]", b'{"events": {}}', b"\xff\xfe\x00"])
@@ -114,9 +117,9 @@ def test_a_body_that_cannot_be_read_is_refused_and_kept_whole(
     answer = post(client, body)
     assert answer.status_code == 400
     assert answer.json()["errors"][0]["field"] == "body"
-    (letter,) = topics.dead_letters(1)
-    assert letter.data == body
-    assert letter.attributes["field"] == "body"
+    (dead_letter,) = topics.dead_letters(1)
+    assert dead_letter.data == body
+    assert dead_letter.attributes["field"] == "body"
     topics.events(0)
 
 

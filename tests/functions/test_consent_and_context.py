@@ -159,8 +159,11 @@ def test_of_a_request_that_cannot_be_read_nothing_is_kept_where_anything_in_it_d
     assert client.post("/v1/events", content=b"{", headers={"dnt": "1"}).status_code == 400
     topics.dead_letters(0)
     assert client.post("/v1/events", content=not_shown).status_code == 400
-    (letter,) = topics.dead_letters(1)
-    assert json.loads(letter.attributes["consent"]) == {"analytics": True, "personalization": False}
+    (dead_letter,) = topics.dead_letters(1)
+    assert json.loads(dead_letter.attributes["consent"]) == {
+        "analytics": True,
+        "personalization": False,
+    }
 
 
 def test_global_privacy_control_binds_and_do_not_track_gives_way_to_an_answer(
@@ -204,8 +207,8 @@ def test_an_address_in_an_event_is_cut_also_in_the_dead_letter(
 ) -> None:
     post(client, event(metadata={"ip": "192.0.2.77"}), event(timestamp="never", ip="192.0.2.78"))
     assert stored(topics)[0].metadata["ip"] == "192.0.2.0"
-    (letter,) = topics.dead_letters(1)
-    assert b"192.0.2.0" in letter.data and b"192.0.2.78" not in letter.data
+    (dead_letter,) = topics.dead_letters(1)
+    assert b"192.0.2.0" in dead_letter.data and b"192.0.2.78" not in dead_letter.data
 
 
 def test_without_a_configured_cookie_none_is_set(guarded: httpx.Client) -> None:
@@ -239,7 +242,7 @@ def test_a_dead_letter_says_what_its_visitor_agreed_to_where_anything_was_denied
     post(client, bad, consent={"analytics": True, "personalization": False})
     post(client, bad | {"event_id": "e2"})
     told = {
-        json.loads(letter.data)["event_id"]: letter.attributes.get("consent")
-        for letter in topics.dead_letters(2)
+        json.loads(dead_letter.data)["event_id"]: dead_letter.attributes.get("consent")
+        for dead_letter in topics.dead_letters(2)
     }
     assert told == {"e1": '{"analytics":true,"personalization":false}', "e2": None}

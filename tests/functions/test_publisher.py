@@ -51,13 +51,13 @@ class Server:
         self.stored += data
 
 
-def letters(*texts: str) -> list[Any]:
+def messages(*texts: str) -> list[Any]:
     return [message(text.encode(), {}) for text in texts]
 
 
 async def test_a_message_leaves_at_once_when_nothing_is_under_way() -> None:
     server = Server()
-    await Publisher(None, 1.0, server).publish("t", letters("a"))
+    await Publisher(None, 1.0, server).publish("t", messages("a"))
     assert server.calls == [[b"a"]]
 
 
@@ -66,9 +66,9 @@ async def test_messages_that_come_while_calls_are_under_way_leave_together_and_i
     pubsub = Publisher(None, 5.0, server)
     waiting = []
     for number in range(MAX_IN_FLIGHT):
-        waiting.append(asyncio.create_task(pubsub.publish("t", letters(str(number)))))
+        waiting.append(asyncio.create_task(pubsub.publish("t", messages(str(number)))))
         await asyncio.sleep(0.01)
-    waiting += [asyncio.create_task(pubsub.publish("t", letters(text))) for text in "xyz"]
+    waiting += [asyncio.create_task(pubsub.publish("t", messages(text))) for text in "xyz"]
     await asyncio.sleep(0.01)
     assert len(server.calls) == MAX_IN_FLIGHT
     server.open.set()
@@ -80,7 +80,7 @@ async def test_the_messages_of_one_publish_are_never_split_over_two_calls() -> N
     server = Server()
     pubsub = Publisher(None, 5.0, server)
     half = MAX_CALL_MESSAGES // 2 + 1
-    await asyncio.gather(*(pubsub.publish("t", letters(*[str(n)] * half)) for n in range(3)))
+    await asyncio.gather(*(pubsub.publish("t", messages(*[str(n)] * half)) for n in range(3)))
     assert [len(call) for call in server.calls] == [half] * 3
     assert all(len(set(call)) == 1 for call in server.calls)
 
@@ -88,8 +88,8 @@ async def test_the_messages_of_one_publish_are_never_split_over_two_calls() -> N
 async def test_topics_do_not_wait_for_each_other() -> None:
     server = Server(open_at_once=False)
     pubsub = Publisher(None, 5.0, server)
-    tasks = [asyncio.create_task(pubsub.publish("a", letters("a"))) for _ in range(MAX_IN_FLIGHT)]
-    tasks.append(asyncio.create_task(pubsub.publish("b", letters("b"))))
+    tasks = [asyncio.create_task(pubsub.publish("a", messages("a"))) for _ in range(MAX_IN_FLIGHT)]
+    tasks.append(asyncio.create_task(pubsub.publish("b", messages("b"))))
     await asyncio.sleep(0.01)
     assert [b"b"] in server.calls
     server.open.set()
@@ -98,7 +98,7 @@ async def test_topics_do_not_wait_for_each_other() -> None:
 
 async def test_a_transient_error_is_tried_again_and_nobody_notices() -> None:
     server = Server(grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL)
-    await Publisher(None, 5.0, server).publish("t", letters("a"))
+    await Publisher(None, 5.0, server).publish("t", messages("a"))
     assert server.stored == [b"a"]
     assert len(server.calls) == 3
 
@@ -106,14 +106,14 @@ async def test_a_transient_error_is_tried_again_and_nobody_notices() -> None:
 async def test_a_lasting_error_fails_after_three_attempts() -> None:
     server = Server(*[grpc.StatusCode.UNAVAILABLE] * 9)
     with pytest.raises(PublishFailed, match="UNAVAILABLE"):
-        await Publisher(None, 5.0, server).publish("t", letters("a"))
+        await Publisher(None, 5.0, server).publish("t", messages("a"))
     assert len(server.calls) == publisher.ATTEMPTS
 
 
 async def test_a_topic_that_does_not_exist_fails_at_once() -> None:
     server = Server(grpc.StatusCode.NOT_FOUND)
     with pytest.raises(PublishFailed, match="NOT_FOUND"):
-        await Publisher(None, 5.0, server).publish("t", letters("a"))
+        await Publisher(None, 5.0, server).publish("t", messages("a"))
     assert len(server.calls) == 1
 
 
@@ -122,7 +122,7 @@ async def test_silence_fails_by_the_deadline_also_for_those_that_wait_behind_it(
     started = time.monotonic()
     tasks = []
     for _ in range(2 * MAX_IN_FLIGHT):
-        tasks.append(asyncio.create_task(pubsub.publish("t", letters("a"))))
+        tasks.append(asyncio.create_task(pubsub.publish("t", messages("a"))))
         await asyncio.sleep(0.01)
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert all(isinstance(result, PublishFailed) for result in results)
@@ -132,10 +132,10 @@ async def test_silence_fails_by_the_deadline_also_for_those_that_wait_behind_it(
 async def test_everyone_in_a_failed_call_is_told_and_the_next_call_works() -> None:
     server = Server(grpc.StatusCode.PERMISSION_DENIED)
     pubsub = Publisher(None, 5.0, server)
-    both = [pubsub.publish("t", letters(text)) for text in "ab"]
+    both = [pubsub.publish("t", messages(text)) for text in "ab"]
     results = await asyncio.gather(*both, return_exceptions=True)
     assert [type(result) for result in results] == [PublishFailed] * 2
-    await pubsub.publish("t", letters("c"))
+    await pubsub.publish("t", messages("c"))
     assert server.stored == [b"c"]
 
 
@@ -157,7 +157,7 @@ async def test_more_than_the_memory_set_aside_is_refused_at_once() -> None:
 async def test_a_client_that_leaves_does_not_cancel_the_call_that_others_share() -> None:
     server = Server(open_at_once=False)
     pubsub = Publisher(None, 5.0, server)
-    leaves, stays = (asyncio.create_task(pubsub.publish("t", letters(text))) for text in "ab")
+    leaves, stays = (asyncio.create_task(pubsub.publish("t", messages(text))) for text in "ab")
     await asyncio.sleep(0.01)
     leaves.cancel()
     server.open.set()
@@ -168,10 +168,10 @@ async def test_a_client_that_leaves_does_not_cancel_the_call_that_others_share()
 async def test_a_nearer_deadline_of_one_publish_is_kept_and_the_others_go_on() -> None:
     server = Server(open_at_once=False)
     pubsub = Publisher(None, 5.0, server)
-    other = asyncio.create_task(pubsub.publish("t", letters("other")))
+    other = asyncio.create_task(pubsub.publish("t", messages("other")))
     started = time.monotonic()
     with pytest.raises(PublishFailed):
-        await pubsub.publish("t", letters("hurried"), 0.05)
+        await pubsub.publish("t", messages("hurried"), 0.05)
     assert time.monotonic() - started < 1.0
     server.open.set()
     await other

@@ -150,8 +150,11 @@ async def test_the_plan_of_a_site_holds_for_its_replays_and_what_it_refuses_keep
     asked = Asked()
     status, answer = await asked.ask(**replay("strict", x_freshet_sender="server"))
     assert (status, answer["rejected"]) == (202, 1)
-    [letter] = asked.kept.dead_letters
-    assert (letter.attributes["site"], letter.attributes["sender"]) == ("strict", "server")
+    [dead_letter] = asked.kept.dead_letters
+    assert (dead_letter.attributes["site"], dead_letter.attributes["sender"]) == (
+        "strict",
+        "server",
+    )
 
 
 async def test_a_replay_was_agreed_to_where_its_events_deny_nothing_whatever_the_default_is() -> (

@@ -63,7 +63,7 @@ def test_a_key_in_the_header_or_in_the_query_names_the_site(
         (BROWSER_KEY, {"x_freshet_backfill_key": BACKFILL_KEY}, "browser"),
     ],
 )
-def test_a_message_and_a_letter_tell_whether_a_servers_key_answers_for_their_ids(
+def test_a_message_and_a_dead_letter_tell_whether_a_servers_key_answers_for_their_ids(
     guarded: httpx.Client, guarded_topics: Topics, key: str, headers: dict[str, str], sender: str
 ) -> None:
     post(
@@ -83,7 +83,7 @@ def test_a_message_and_a_letter_tell_whether_a_servers_key_answers_for_their_ids
     )
     [message] = guarded_topics.events(1)
     assert message.attributes["sender"] == sender
-    assert [letter.attributes["sender"] for letter in guarded_topics.dead_letters(2)] == [
+    assert [dead_letter.attributes["sender"] for dead_letter in guarded_topics.dead_letters(2)] == [
         sender
     ] * 2
 
@@ -111,7 +111,10 @@ def test_a_body_that_cannot_be_read_is_kept_when_its_key_is_known(
         == 400
     )
     assert guarded.post(f"/v1/events?key={BROWSER_KEY}", content=b"{{").status_code == 400
-    assert sorted(letter.data for letter in guarded_topics.dead_letters(2)) == [b"{", b"{{"]
+    assert sorted(dead_letter.data for dead_letter in guarded_topics.dead_letters(2)) == [
+        b"{",
+        b"{{",
+    ]
 
 
 def test_what_cannot_be_read_remembers_its_site_and_comes_from_its_pages_only(
@@ -119,8 +122,8 @@ def test_what_cannot_be_read_remembers_its_site_and_comes_from_its_pages_only(
 ) -> None:
     headers = {"x-freshet-key": BROWSER_KEY, "origin": ORIGIN}
     assert guarded.post("/v1/events", content=b"{", headers=headers).status_code == 400
-    (letter,) = guarded_topics.dead_letters(1)
-    assert letter.attributes["site"] == "shop"
+    (dead_letter,) = guarded_topics.dead_letters(1)
+    assert dead_letter.attributes["site"] == "shop"
     headers["origin"] = "https://elsewhere.example"
     assert guarded.post("/v1/events", content=b"{", headers=headers).status_code == 403
     guarded_topics.dead_letters(0)
@@ -137,16 +140,16 @@ def test_signals_say_nothing_of_what_a_back_end_sends_and_nobody_can_read(
             guarded_topics.dead_letters(kept)
 
 
-def test_a_servers_key_is_in_no_letter_that_nobody_could_read(
+def test_a_servers_key_is_in_no_dead_letter_that_nobody_could_read(
     guarded: httpx.Client, guarded_topics: Topics
 ) -> None:
     url = f"/v1/pixel.gif?key={SERVER_KEY}&a=" + "%ff"
     assert guarded.get(url).status_code == 400
     body = f'{{"writeKey": "{SERVER_KEY}", "batch": '
     assert guarded.post("/v1/batch", content=body, auth=(SERVER_KEY, "")).status_code == 400
-    letters = guarded_topics.dead_letters(2)
-    assert all(SERVER_KEY.encode() not in letter.data for letter in letters)
-    assert all(b"***" in letter.data for letter in letters)
+    dead_letters = guarded_topics.dead_letters(2)
+    assert all(SERVER_KEY.encode() not in dead_letter.data for dead_letter in dead_letters)
+    assert all(b"***" in dead_letter.data for dead_letter in dead_letters)
 
 
 @pytest.mark.parametrize("key", [SERVER_KEY, BROWSER_KEY])
@@ -157,10 +160,10 @@ def test_an_app_id_is_kept_unless_it_is_a_servers_key(
     schema = "iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4"
     body = {"schema": schema, "data": [clicked, clicked | {"e": "unknown"}]}
     assert guarded.post("/com.snowplowanalytics.snowplow/tp2", json=body).status_code == 200
-    [message], [letter] = guarded_topics.events(1), guarded_topics.dead_letters(1)
+    [message], [dead_letter] = guarded_topics.events(1), guarded_topics.dead_letters(1)
     is_kept = key == BROWSER_KEY
-    assert [key.encode() in kept.data for kept in (message, letter)] == [is_kept, is_kept]
-    assert b"Lamp" in message.data and b"Lamp" in letter.data
+    assert [key.encode() in kept.data for kept in (message, dead_letter)] == [is_kept, is_kept]
+    assert b"Lamp" in message.data and b"Lamp" in dead_letter.data
 
 
 def test_a_browser_key_works_on_its_sites_pages_only(
@@ -215,7 +218,9 @@ def test_a_request_sent_again_after_the_replay_window_goes_to_the_dead_letter(
         assert answer.json()["accepted"] == taken
     assert post(guarded, NEWS_KEY).json()["errors"][0]["field"] == "sent_at"
     guarded_topics.events(1)
-    assert {letter.attributes["field"] for letter in guarded_topics.dead_letters(3)} == {"sent_at"}
+    assert {dead_letter.attributes["field"] for dead_letter in guarded_topics.dead_letters(3)} == {
+        "sent_at"
+    }
 
 
 def test_every_answer_carries_the_security_headers(guarded: httpx.Client) -> None:

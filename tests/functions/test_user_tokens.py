@@ -155,7 +155,7 @@ def test_visitors_without_a_user_id_need_no_token() -> None:
     assert len(sort_events(reading, NOW, ASKS).events) == 1
 
 
-def test_a_letter_is_of_an_unproven_user_whatever_else_was_wrong_with_it() -> None:
+def test_a_dead_letter_is_of_an_unproven_user_whatever_else_was_wrong_with_it() -> None:
     for token, unproven in ((TOKEN, False), (WRONG, True)):
         body = json.dumps(CLICK | {"user_token": token, "metadata": {"price": "dear"}}).encode()
         found = sort_events(
@@ -223,7 +223,7 @@ def test_a_browser_proves_its_user_and_a_back_end_speaks_for_others(stack: Stack
             post("server-key-1")["accepted"],
         ] == [1, 1]
         messages = topics.events(2)
-        (letter,) = topics.dead_letters(1)
+        (dead_letter,) = topics.dead_letters(1)
     assert (refused["accepted"], refused["errors"][0]["field"], refused["errors"][0]["value"]) == (
         0,
         "user_token",
@@ -233,6 +233,9 @@ def test_a_browser_proves_its_user_and_a_back_end_speaks_for_others(stack: Stack
         "u1",
         "u1",
     ]
-    assert (letter.attributes["field"], letter.attributes["unproven"]) == ("user_token", "user_id")
-    for message in (*messages, letter):
+    assert (dead_letter.attributes["field"], dead_letter.attributes["unproven"]) == (
+        "user_token",
+        "user_id",
+    )
+    for message in (*messages, dead_letter):
         assert b"user_token" not in message.data and TOKEN.encode() not in message.data

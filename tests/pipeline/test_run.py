@@ -180,7 +180,7 @@ def test_a_shuffled_doubled_and_half_broken_stream_gives_the_features_and_logs_o
 
     def seen() -> list[int]:
         counts = f"select (select count(distinct event_id) from `{dataset}.events`) as events,"
-        counts += f" (select count(*) from `{dataset}.dead_letters`) as letters,"
+        counts += f" (select count(*) from `{dataset}.dead_letters`) as dead_letters,"
         counts += (
             f" (select coalesce(sum(events), 0) from `{dataset}.sessions_latest`) as in_sessions,"
         )
@@ -188,7 +188,7 @@ def test_a_shuffled_doubled_and_half_broken_stream_gives_the_features_and_logs_o
             f" (select count(*) from `{dataset}.campaigns` where rule = 'fell_silent') as silent"
         )
         [row] = query(client, counts)
-        return [row["events"], row["letters"], row["in_sessions"], row["silent"]]
+        return [row["events"], row["dead_letters"], row["in_sessions"], row["silent"]]
 
     wanted = [len(clean), len(broken), len(clean), 1]
     wait_until(lambda: seen() == wanted, pipeline.check)
@@ -197,12 +197,12 @@ def test_a_shuffled_doubled_and_half_broken_stream_gives_the_features_and_logs_o
         row["event_id"] for row in query(client, f"select event_id from `{dataset}.events_unique`")
     )
     assert logged == Counter(event.event_id for event in clean)
-    letters = query(
+    dead_letters = query(
         client, f"select payload, encoding, source, reason from `{dataset}.dead_letters`"
     )
-    assert Counter(_payload(letter) for letter in letters) == Counter(broken)
-    assert {letter["source"] for letter in letters} == {"pipeline"} and all(
-        letter["reason"] for letter in letters
+    assert Counter(_payload(dead_letter) for dead_letter in dead_letters) == Counter(broken)
+    assert {dead_letter["source"] for dead_letter in dead_letters} == {"pipeline"} and all(
+        dead_letter["reason"] for dead_letter in dead_letters
     )
 
     assert_told(warehouse, client, "campaigns", {"bought", "fell_silent"})
@@ -307,6 +307,6 @@ def take_over(store: Store, grant: bytes) -> bool:
     return store.swap(layout.LEASE, KEY, lease, (grant, now_ms() + 1))
 
 
-def _payload(letter: dict[str, Any]) -> bytes:
-    payload: str = letter["payload"]
-    return base64.b64decode(payload) if letter["encoding"] == "base64" else payload.encode()
+def _payload(dead_letter: dict[str, Any]) -> bytes:
+    payload: str = dead_letter["payload"]
+    return base64.b64decode(payload) if dead_letter["encoding"] == "base64" else payload.encode()

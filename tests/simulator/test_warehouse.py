@@ -55,14 +55,14 @@ async def test_the_log_is_counted_with_its_doubles_and_the_lost_can_be_named(
 
 
 def test_dead_letters_are_counted_by_their_reason(warehouse: dict[str, str]) -> None:
-    letter = {
+    dead_letter = {
         "received_at": AT,
         "source": "collector",
         "field": "event",
         "reason": "required",
         "payload": "{}",
     }
-    insert(warehouse, "dead_letters", [{**letter, "encoding": "utf-8"}] * 2)
+    insert(warehouse, "dead_letters", [{**dead_letter, "encoding": "utf-8"}] * 2)
     counter = Warehouse(warehouse)
     assert counter.dead_letters() == {"collector: event: required": 2}
     counter.close()

@@ -22,7 +22,7 @@ CONTRACT = {
     "items"
     " categories revenue dwell_s top_category first_event emitted_at",
     "dead_letters": "received_at source field reason payload encoding attributes",
-    "dead_letters_replayed": "letter_id replayed_at outcome events refused",
+    "dead_letters_replayed": "dead_letter_id replayed_at outcome events refused",
     "campaigns": "id visitor rule channel due_at emitted_at signals",
     "anomalies": "id visitor address rule severity found_at marked_until emitted_at signals",
 }

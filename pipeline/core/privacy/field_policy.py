@@ -137,7 +137,7 @@ class FieldPolicy:
         self.apply(fields)
         return fields.get(name)
 
-    def letter(self, payload: bytes) -> bytes | None:
+    def dead_letter(self, payload: bytes) -> bytes | None:
         """A rejected event as it may go to the dead letter.
 
         Fields of a rejected or a vendor's event are not yet those of the contract. So, anywhere in
@@ -169,8 +169,8 @@ class FieldPolicy:
         except (*UNREADABLE, TooMuch):
             return None
 
-    def query_letter(self, text: str) -> str:
-        """As `letter`, of an event that is a query."""
+    def query_dead_letter(self, text: str) -> str:
+        """As `dead_letter`, of an event that is a query."""
         fields: dict[str, Any] = dict(parse_qsl(text, keep_blank_values=True))
         before = dict(fields)
         self._clean(fields)

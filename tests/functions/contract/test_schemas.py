@@ -27,7 +27,7 @@ from functions.contract.schemas import (
     table,
 )
 from functions.contract.schemas.__main__ import main
-from functions.letters import SCHEMA_VERSION
+from functions.message_attributes import SCHEMA_VERSION
 from pipeline.core.events import parse_event
 from pipeline.core.invalid_event import InvalidEvent
 from pipeline.core.metadata_fields import NUMBER_METADATA, TEXT_METADATA

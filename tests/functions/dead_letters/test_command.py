@@ -23,7 +23,7 @@ import pytest
 from google.cloud import bigquery
 
 from functions.dead_letters.__main__ import main
-from pipeline.core.deadletter import DeadLetter
+from pipeline.core.dead_letters import DeadLetter
 from pipeline.core.events import Event, decode_message
 from pipeline.core.invalid_event import InvalidEvent
 from pipeline.core.privacy.field_policy import FieldPolicy
@@ -116,8 +116,8 @@ class Desk:
         """(outcome, events, refused) of this test's replays."""
         rows = self._query(
             """select outcome, events, refused from `{dataset}.dead_letters_replayed`
-            where letter_id in
-            (select letter_id from `{dataset}.dead_letters_unique` where source = '{source}')
+            where dead_letter_id in
+            (select dead_letter_id from `{dataset}.dead_letters_unique` where source = '{source}')
             order by outcome, events"""
         )
         return [(row["outcome"], row["events"], row["refused"]) for row in rows]
@@ -126,7 +126,7 @@ class Desk:
         """The payloads of this test's dead letters that went in part."""
         rows = self._query(
             """select payload from `{dataset}.dead_letters_unique`
-            join `{dataset}.dead_letters_replayed` using (letter_id)
+            join `{dataset}.dead_letters_replayed` using (dead_letter_id)
             where source = '{source}' and outcome = 'split'"""
         )
         return [row["payload"] for row in rows]
@@ -155,7 +155,7 @@ def place() -> Iterator[Stack]:
         "FRESHET_SITES": json.dumps(SITES),
     }
     with Stack(
-        f"test-letters-{os.getpid()}", free_ports(), ("pubsub", "bigquery", "collector"), env
+        f"test-dead-letters-{os.getpid()}", free_ports(), ("pubsub", "bigquery", "collector"), env
     ) as stack:
         yield stack
         stack.check()
@@ -178,15 +178,15 @@ def event(event_id: str, **fields: Any) -> dict[str, Any]:
     return {"event_id": event_id, "event": "click", "anonymous_id": "a", "timestamp": OLD, **fields}
 
 
-def test_open_letters_are_listed_by_field_and_reason_and_doubles_count_once(
+def test_open_dead_letters_are_listed_by_field_and_reason_and_doubles_count_once(
     desk: Desk, capsys: pytest.CaptureFixture[str]
 ) -> None:
     desk.put(event("secret-1"), event("secret-2"))
-    desk.put(event("secret-1"))  # the same letter, delivered twice
+    desk.put(event("secret-1"))  # the same dead letter, delivered twice
     desk.put(b"\xff", field="body", reason="expected JSON")
     assert desk.run("list") == 0
     said = capsys.readouterr().out
-    assert "dead-letters: open letters: 3\n" in said
+    assert "dead-letters: open dead letters: 3\n" in said
     first, last = (RECEIVED + timedelta(minutes=minutes) for minutes in (0, 1))
     times = f"({first:%FT%T}.123Z to {last:%FT%T}.123Z)"
     assert f"2  {desk.source}  timestamp: expected something else  {times}" in said
@@ -194,14 +194,14 @@ def test_open_letters_are_listed_by_field_and_reason_and_doubles_count_once(
     assert "secret" not in said
 
 
-def test_without_a_command_letters_are_listed(
+def test_without_a_command_dead_letters_are_listed(
     place: Stack, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([], place.env) == 0
-    assert "open letters: " in capsys.readouterr().out
+    assert "open dead letters: " in capsys.readouterr().out
 
 
-def test_filters_say_which_letters(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+def test_filters_say_which_dead_letters(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     desk.put(event("e1"), event("e2"))
     for filters, count in (
         (("--field", "timestamp"), 2),
@@ -212,10 +212,10 @@ def test_filters_say_which_letters(desk: Desk, capsys: pytest.CaptureFixture[str
         (("--id", "z"), 0),
     ):
         assert desk.run("list", *filters) == 0
-        assert f"open letters: {count}\n" in capsys.readouterr().out
+        assert f"open dead letters: {count}\n" in capsys.readouterr().out
 
 
-def test_a_letter_is_shown_whole_on_request_without_what_a_terminal_would_obey(
+def test_a_dead_letter_is_shown_whole_on_request_without_what_a_terminal_would_obey(
     desk: Desk, capsys: pytest.CaptureFixture[str]
 ) -> None:
     desk.put(
@@ -228,23 +228,23 @@ def test_a_letter_is_shown_whole_on_request_without_what_a_terminal_would_obey(
     assert not set(said) & {"\x1b", "\x07", "\u202e"}
 
 
-def test_replayed_letters_are_one_message_with_their_ids_and_a_second_replay_repeats_nothing(
+def test_replayed_dead_letters_are_one_message_with_their_ids_and_a_second_replay_repeats_nothing(
     desk: Desk, capsys: pytest.CaptureFixture[str]
 ) -> None:
     desk.put(event("e1"), [event("e2"), event("e3")])
     assert desk.run("replay") == 0
-    assert "replayed letters: 2, events: 3\n" in capsys.readouterr().out
+    assert "replayed dead letters: 2, events: 3\n" in capsys.readouterr().out
     assert desk.published_ids() == ["e1", "e2", "e3"]
     assert desk.records() == [("replayed", 1, 0), ("replayed", 2, 0)]
     assert desk.open() == []
     assert desk.run("replay") == 0
-    assert "replayed letters: 0" in capsys.readouterr().out
+    assert "replayed dead letters: 0" in capsys.readouterr().out
     assert desk.published(0) == []
     assert desk.run("replay", "--again") == 0
     assert desk.published_ids() == ["e1", "e2", "e3"]
 
 
-def test_a_letter_that_is_shown_tells_its_site_and_protocol(
+def test_a_dead_letter_that_is_shown_tells_its_site_and_protocol(
     desk: Desk, capsys: pytest.CaptureFixture[str]
 ) -> None:
     attributes = {"site": "shop", "protocol": "segment", "path": "/v1/track"}
@@ -268,9 +268,9 @@ def test_what_still_breaks_the_contract_stays_open_and_the_reason_is_told(
     desk.put(event("e1"), event("e2", event=""), b"NaN")
     assert desk.run("replay") == 0
     said = capsys.readouterr().out
-    assert "letters: 3, events that pass: 1, events that are refused: 2" in said
+    assert "dead letters: 3, events that pass: 1, events that are refused: 2" in said
     assert "1  event: expected 1 to 256 printable characters" in said
-    assert "replayed letters: 1" in said and "letters that stay: 2" in said
+    assert "replayed dead letters: 1" in said and "dead letters that stay: 2" in said
     assert desk.published_ids() == ["e1"]
     assert len(desk.open()) == 2
 
@@ -284,7 +284,7 @@ def test_a_repair_on_the_way_lets_the_rest_go(desk: Desk) -> None:
     assert desk.open() == []
 
 
-def test_of_a_split_body_the_good_events_go_and_each_bad_one_is_a_letter_that_can_be_mended(
+def test_of_a_split_body_the_good_events_go_and_each_bad_one_is_a_dead_letter_that_can_be_mended(
     desk: Desk, capsys: pytest.CaptureFixture[str]
 ) -> None:
     desk.put([event("e1"), event("e2", event=5), event("e3")], field="body")
@@ -309,7 +309,7 @@ def test_an_exported_file_is_edited_by_hand_and_replayed_once(
     desk: Desk, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     desk.put(event("e1", event="klick"), event("e2", timestamp="?"), b"\xff\x00")
-    file = tmp_path / "letters.jsonl"
+    file = tmp_path / "dead-letters.jsonl"
     assert desk.run("export", str(file)) == 0
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     lines = {
@@ -319,7 +319,7 @@ def test_an_exported_file_is_edited_by_hand_and_replayed_once(
     text, other, binary = (
         lines[name] for name in sorted(lines, key=lambda n: (n.startswith("base64"), "e2" in n))
     )
-    assert {"letter_id", "received_at", "source", "field", "reason", "attributes"} <= set(text)
+    assert {"dead_letter_id", "received_at", "source", "field", "reason", "attributes"} <= set(text)
     assert (binary["encoding"], binary["payload"]) == ("base64", "/wA=")
     edited = [
         {**text, "payload": event("e1")},
@@ -331,7 +331,7 @@ def test_an_exported_file_is_edited_by_hand_and_replayed_once(
     assert desk.published_ids() == ["e1", "e2"]
     capsys.readouterr()
     assert desk.run("replay", str(file)) == 0
-    assert "letters replayed before: 2; --again repeats them" in capsys.readouterr().out
+    assert "dead letters replayed before: 2; --again repeats them" in capsys.readouterr().out
     assert desk.published(0) == []
     assert [row["encoding"] for row in desk.open()] == ["base64"]
 
@@ -342,9 +342,9 @@ def test_a_dry_run_tells_what_would_change_and_changes_nothing(
     desk.put(event("secret", metadata={"price": "1"}), event("e2", metadata={"price": "free"}))
     assert desk.run("fix", "--number", "metadata.price", "--dry-run") == 0
     said = capsys.readouterr().out
-    assert "letters: 2, events that pass: 1, events that are refused: 1" in said
+    assert "dead letters: 2, events that pass: 1, events that are refused: 1" in said
     assert "1  metadata.price: expected a finite number" in said
-    assert "repaired letters: 1; nothing was written" in said and "secret" not in said
+    assert "repaired dead letters: 1; nothing was written" in said and "secret" not in said
     assert desk.run("fix", "--number", "metadata.price", "--dry-run", "--show", "2") == 0
     said = capsys.readouterr().out
     assert '"price": "1"' in said and '"price":1' in said
@@ -354,7 +354,7 @@ def test_a_dry_run_tells_what_would_change_and_changes_nothing(
 
 def test_a_mended_file_can_be_mended_again_and_replayed(desk: Desk, tmp_path: Path) -> None:
     desk.put([event("e1"), event("e2", event=None, name="click")], event("e3", timestamp=5))
-    file = tmp_path / "letters.jsonl"
+    file = tmp_path / "dead-letters.jsonl"
     assert desk.run("fix", "--rename", "name=event", "--to", str(file)) == 0
     assert desk.run("fix", str(file), "--set", f"timestamp={OLD}") == 0
     assert desk.run("replay", str(file)) == 0
@@ -362,26 +362,26 @@ def test_a_mended_file_can_be_mended_again_and_replayed(desk: Desk, tmp_path: Pa
     assert desk.open() == []
 
 
-def test_a_file_remembers_that_its_letters_may_be_split(desk: Desk, tmp_path: Path) -> None:
+def test_a_file_remembers_that_its_dead_letters_may_be_split(desk: Desk, tmp_path: Path) -> None:
     desk.put([event("e1"), event("e2", event=5)])
-    file = tmp_path / "letters.jsonl"
+    file = tmp_path / "dead-letters.jsonl"
     assert desk.run("fix", "--split", "--to", str(file)) == 0
     assert desk.run("replay", str(file)) == 0
     assert desk.published_ids() == ["e1"]
 
 
-def test_a_file_with_a_line_that_is_no_letter_is_refused_before_anything_is_sent(
+def test_a_file_with_a_line_that_is_no_dead_letter_is_refused_before_anything_is_sent(
     desk: Desk, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     desk.put(event("e1"))
-    file = tmp_path / "letters.jsonl"
+    file = tmp_path / "dead-letters.jsonl"
     assert desk.run("export", str(file)) == 0
     with file.open("a") as opened:
         opened.write("{\n")
     before = file.read_bytes()
     assert desk.run("replay", str(file)) == 2
     assert desk.run("fix", str(file), "--drop", "event") == 2
-    assert "letters.jsonl line 2: expected a dead letter" in capsys.readouterr().err
+    assert "dead-letters.jsonl line 2: expected a dead letter" in capsys.readouterr().err
     assert file.read_bytes() == before and desk.published(0) == []
 
 
@@ -434,19 +434,19 @@ def test_letters_of_the_same_time_and_place_differ_by_their_content(desk: Desk) 
     desk.put(event("e2"), reason="a")
     desk.put(event("e1"), reason="b")
     desk.insert({"received_at": RECEIVED.isoformat(), "source": desk.source})
-    ids = {row["letter_id"] for row in desk.rows("dead_letters_unique")}
+    ids = {row["dead_letter_id"] for row in desk.rows("dead_letters_unique")}
     assert len(ids) == 4
-    assert {row["letter_id"] for row in desk.rows("dead_letters_unique")} == ids
+    assert {row["dead_letter_id"] for row in desk.rows("dead_letters_unique")} == ids
 
 
-def test_a_row_that_lacks_all_but_its_time_is_a_letter_that_stays(
+def test_a_row_that_lacks_all_but_its_time_is_a_dead_letter_that_stays(
     desk: Desk, capsys: pytest.CaptureFixture[str]
 ) -> None:
     desk.insert({"received_at": RECEIVED.isoformat(), "source": desk.source})
     assert desk.run("list", "--show", "1") == 0
     assert f"1  {desk.source}  unknown: unknown" in capsys.readouterr().out
     assert desk.run("replay") == 0
-    assert "letters that stay: 1" in capsys.readouterr().out
+    assert "dead letters that stay: 1" in capsys.readouterr().out
 
 
 def segment(**fields: Any) -> dict[str, Any]:
@@ -579,7 +579,7 @@ def test_an_event_without_an_id_is_the_same_one_when_it_is_replayed_again(desk: 
     assert desk.published_ids() == first
 
 
-# ---- what a letter may hold
+# ---- what a dead letter may hold
 
 
 def test_an_order_of_which_the_visitor_was_missing_is_all_of_its_purchases(desk: Desk) -> None:
@@ -619,7 +619,7 @@ def test_a_clock_that_ran_ahead_is_shifted_in_a_file_and_replayed(
     desk.reject(
         "POST", "/v1/batch", segment(userId="anna", timestamp=(NOW + timedelta(days=2)).isoformat())
     )
-    file = tmp_path / "letters.jsonl"
+    file = tmp_path / "dead-letters.jsonl"
     assert desk.run("fix", "--shift", "-172800", "--to", str(file)) == 0
     assert desk.run("replay", str(file)) == 0
     [event] = desk.published(1)
@@ -631,7 +631,7 @@ def test_a_body_that_could_not_be_read_is_edited_and_split(desk: Desk, tmp_path:
     [bad] = segment(messageId="m2")["batch"]
     body = json.dumps({"batch": [good, bad]})
     desk.reject("POST", f"/v1/batch?writeKey={KEY}", body[:-1].encode())
-    file = tmp_path / "letters.jsonl"
+    file = tmp_path / "dead-letters.jsonl"
     assert desk.run("export", str(file)) == 0
     [line] = file.read_text().splitlines()
     file.write_text(json.dumps(json.loads(line) | {"payload": body}))
@@ -650,13 +650,13 @@ def test_a_body_that_could_not_be_read_is_edited_and_split(desk: Desk, tmp_path:
 # ---- what stays
 
 
-def test_a_dry_run_tells_what_would_become_of_a_vendors_letter(
+def test_a_dry_run_tells_what_would_become_of_a_vendors_dead_letter(
     desk: Desk, capsys: pytest.CaptureFixture[str]
 ) -> None:
     desk.reject("POST", "/v1/batch", segment())
     assert desk.run("fix", "--dry-run", "--show", "1", "--set", "userId=anna") == 0
     said = capsys.readouterr().out
-    assert "letters: 1, events that pass: 1, events that are refused: 0" in said
+    assert "dead letters: 1, events that pass: 1, events that are refused: 0" in said
     assert '"userId":"anna"' in said
     assert desk.run("fix", "--dry-run") == 0
     assert "1  user_id: expected user_id or anonymous_id" in capsys.readouterr().out
@@ -729,7 +729,7 @@ def test_a_dead_letter_of_a_site_that_there_is_not_stays_and_the_others_go(
     desk.put(event("e3"), reason="c")
     assert desk.run("replay") == 1
     said = capsys.readouterr()
-    assert "replayed letters: 1" in said.out and "letters that stay: 2" in said.out
+    assert "replayed dead letters: 1" in said.out and "dead letters that stay: 2" in said.out
     assert (
         "2  the collector answered 400: site: expected the name of a site in X-Freshet-Replay"
         in said.err
@@ -775,9 +775,12 @@ def test_what_the_sites_plan_refuses_is_a_dead_letter_of_its_own_with_the_same_s
     assert desk.published_ids() == ["m4"]
     assert (desk.records(), desk.open()) == ([("replayed", 1, 0), ("split", 0, 1)], [])
     assert [json.loads(payload)["messageId"] for payload in desk.split()] == ["m3"]
-    [letter] = desk.topics.dead_letters(1)
-    assert (letter.attributes["protocol"], json.loads(letter.data)["event_id"]) == ("native", "m3")
-    assert {name: letter.attributes[name] for name in ("site", "sender")} == {
+    [dead_letter] = desk.topics.dead_letters(1)
+    assert (dead_letter.attributes["protocol"], json.loads(dead_letter.data)["event_id"]) == (
+        "native",
+        "m3",
+    )
+    assert {name: dead_letter.attributes[name] for name in ("site", "sender")} == {
         "site": "strict",
         "sender": "server",
     }

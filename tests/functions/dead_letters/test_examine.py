@@ -14,9 +14,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from functions.dead_letters.examine import Examined, examine
-from functions.dead_letters.letters import StoredLetter
 from functions.dead_letters.repairs import Repairs
-from pipeline.core.deadletter import DeadLetter
+from functions.dead_letters.stored import StoredDeadLetter
+from pipeline.core.dead_letters import DeadLetter
 from pipeline.core.events import decode_message, derived_event_id, encode_message
 from pipeline.core.invalid_event import InvalidEvent
 from pipeline.core.json_limits import MAX_CONTAINERS, MAX_LONG_NUMBERS
@@ -36,17 +36,17 @@ def event(**fields: Any) -> dict[str, Any]:
     return {name: value for name, value in {**base, **fields}.items() if value is not None}
 
 
-def letter(payload: Any, **more: Any) -> StoredLetter:
-    """The letter of an event, of a list of events as one body, or of bytes."""
+def dead_letter(payload: Any, **more: Any) -> StoredDeadLetter:
+    """The dead letter of an event, of a list of events as one body, or of bytes."""
     if isinstance(payload, list):
         payload = {"events": payload}
     data = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
     kept = DeadLetter.of(data, InvalidEvent("f", "r"), "pipeline", RECEIVED, {})
-    return StoredLetter(**{"letter_id": "l1", **kept.row(), **more})
+    return StoredDeadLetter(**{"dead_letter_id": "l1", **kept.row(), **more})
 
 
 def tried(payload: Any, **repairs: Any) -> Examined:
-    return examine(letter(payload), Repairs(**repairs), NOW)
+    return examine(dead_letter(payload), Repairs(**repairs), NOW)
 
 
 def reasons(found: Examined) -> list[str]:
@@ -59,8 +59,8 @@ def test_an_event_that_was_refused_for_its_age_passes_as_a_backfill_and_keeps_it
     assert (found.refused, found.changed) == ([], 0)
 
 
-def test_a_letter_whose_user_is_unproven_is_replayed_without_the_user_id_alone() -> None:
-    unproven = letter(event(user_id="u1"), attributes=json.dumps({"unproven": "user_id"}))
+def test_a_dead_letter_whose_user_is_unproven_is_replayed_without_the_user_id_alone() -> None:
+    unproven = dead_letter(event(user_id="u1"), attributes=json.dumps({"unproven": "user_id"}))
     assert reasons(examine(unproven, Repairs(), NOW)) == [
         "user_token: expected an event without the user id, which nothing proves"
     ]
@@ -68,7 +68,7 @@ def test_a_letter_whose_user_is_unproven_is_replayed_without_the_user_id_alone()
     assert [(e.user_id, e.anonymous_id) for e in found.good] == [(None, "a")] and found.changed == 1
 
 
-def test_a_clock_that_ran_ahead_when_the_letter_came_is_still_wrong_later_until_it_is_shifted() -> (
+def test_a_clock_that_ran_ahead_when_it_was_rejected_is_still_wrong_later_until_it_is_shifted() -> (
     None
 ):
     # half an hour after it was received, half an hour ago now
@@ -139,7 +139,7 @@ def test_a_renaming_loses_nothing_where_the_new_name_is_taken_or_has_no_place() 
         (event(cat="hats", metadata="text"), "cat", "metadata.category"),
     ):
         found = tried(broken, rename=((old, new),))
-        assert (found.changed, json.loads(found.letter.payload)) == (0, broken)
+        assert (found.changed, json.loads(found.dead_letter.payload)) == (0, broken)
 
 
 def test_a_value_of_another_kind_is_replaced_also_where_python_holds_the_two_for_equal() -> None:
@@ -159,7 +159,9 @@ def test_a_repair_that_cannot_be_done_is_refused_at_once(repairs: dict[str, Any]
 def test_an_event_that_passes_as_it_is_stays_but_for_the_time_it_was_rejected_for() -> None:
     repairs = Repairs(assign=(("event", "search"),), shift_s=60.0)
     for field, second in (("timestamp", 60), ("body", 0)):
-        found = examine(letter(event(timestamp="2020-01-01T00:00:00Z"), field=field), repairs, NOW)
+        found = examine(
+            dead_letter(event(timestamp="2020-01-01T00:00:00Z"), field=field), repairs, NOW
+        )
         at = datetime(2020, 1, 1, tzinfo=UTC) + timedelta(seconds=second)
         assert [(e.event, e.timestamp) for e in found.good] == [("click", at)]
 
@@ -176,10 +178,10 @@ def test_of_a_body_only_the_events_that_break_the_contract_are_mended() -> None:
         + good.split(b",", 3)[3]
         + b"]}"
     )
-    found = examine(letter(body), Repairs(assign=(("event", "page_view"),)), NOW)
+    found = examine(dead_letter(body), Repairs(assign=(("event", "page_view"),)), NOW)
     assert [(e.event_id, e.event) for e in found.good] == [("e1", "click"), ("e2", "page_view")]
     assert found.changed == 1
-    assert json.loads(found.letter.payload)["events"][0] == json.loads(good)
+    assert json.loads(found.dead_letter.payload)["events"][0] == json.loads(good)
 
 
 def test_a_body_with_a_bad_event_stays_whole_unless_it_may_be_split() -> None:
@@ -200,8 +202,8 @@ def test_a_body_without_a_good_event_stays_whole() -> None:
     assert (found.replayable, found.remainders(NOW)) == ([], [])
 
 
-def test_a_file_can_say_of_a_letter_that_it_may_be_split() -> None:
-    found = examine(letter([event(), event(event=5)], split=True), Repairs(), NOW)
+def test_a_file_can_say_of_a_dead_letter_that_it_may_be_split() -> None:
+    found = examine(dead_letter([event(), event(event=5)], split=True), Repairs(), NOW)
     assert len(found.replayable) == 1
 
 
@@ -225,14 +227,16 @@ def test_an_event_that_is_too_large_stays_until_what_makes_it_so_is_dropped() ->
         ({"encoding": "utf-16"}, "encoding: expected utf-8 or base64"),
     ],
 )
-def test_a_letter_whose_encoding_does_not_fit_stays(change: dict[str, str], reason: str) -> None:
-    kept = msgspec.structs.replace(letter(event()), **change)
+def test_a_dead_letter_whose_encoding_does_not_fit_stays(
+    change: dict[str, str], reason: str
+) -> None:
+    kept = msgspec.structs.replace(dead_letter(event()), **change)
     assert reasons(examine(kept, Repairs(), NOW)) == [reason]
 
 
 @pytest.mark.parametrize("received_at", ["", "soon", "2999-01-01T00:00:00Z"])
-def test_a_letter_of_no_time_or_of_the_future_counts_as_received_now(received_at: str) -> None:
-    assert letter(event(), received_at=received_at).received(NOW) == NOW
+def test_a_dead_letter_of_no_time_or_of_the_future_counts_as_received_now(received_at: str) -> None:
+    assert dead_letter(event(), received_at=received_at).received(NOW) == NOW
 
 
 EVERY_REPAIR = Repairs(
@@ -270,9 +274,9 @@ NASTY = [
 @pytest.mark.parametrize("payload", NASTY, ids=range(len(NASTY)))
 @pytest.mark.parametrize("repairs", [Repairs(), EVERY_REPAIR], ids=["as_it_is", "mended"])
 def test_no_payload_raises_and_none_is_lost(payload: bytes, repairs: Repairs) -> None:
-    found = examine(letter(payload), repairs, NOW)
+    found = examine(dead_letter(payload), repairs, NOW)
     assert found.good or found.refused
-    assert found.changed or found.letter.body() == payload
+    assert found.changed or found.dead_letter.body() == payload
     assert len(found.remainders(NOW)) in (0, len(found.refused))
     assert decode_message(encode_message(found.good)) == found.good
 
@@ -301,10 +305,10 @@ EVENTS = st.dictionaries(
 def test_what_passes_here_passes_in_the_pipeline_and_no_event_of_a_body_goes_missing(
     events: list[dict[str, Any]], repairs: Repairs
 ) -> None:
-    found = examine(letter(events), repairs, NOW)
+    found = examine(dead_letter(events), repairs, NOW)
     assert decode_message(encode_message(found.good)) == found.good
     assert len(found.good) + len(found.refused) == len(events)
-    again = examine(found.letter, Repairs(), NOW)
+    again = examine(found.dead_letter, Repairs(), NOW)
     assert (again.good, reasons(again)) == (found.good, reasons(found))
 
 
@@ -313,11 +317,11 @@ def test_what_passes_here_passes_in_the_pipeline_and_no_event_of_a_body_goes_mis
 @example(b'{"":true}')
 @example(b"[]")
 def test_bytes_of_any_kind_raise_nothing_and_only_an_object_is_ever_mended(payload: bytes) -> None:
-    found = examine(letter(payload), EVERY_REPAIR, NOW)
+    found = examine(dead_letter(payload), EVERY_REPAIR, NOW)
     assert found.refused
-    if found.letter.body() != payload:
+    if found.dead_letter.body() != payload:
         assert found.changed == 1 and isinstance(json.loads(payload), dict)
-    assert tried(payload).letter.body() == payload
+    assert tried(payload).dead_letter.body() == payload
 
 
 def test_an_event_that_no_message_may_hold_is_refused() -> None:
@@ -328,10 +332,13 @@ def test_an_event_that_no_message_may_hold_is_refused() -> None:
 
 
 def test_a_vendors_event_is_not_taken_for_one_of_ours_whatever_it_looks_like() -> None:
-    whole = letter(event(), attributes='{"protocol": "segment", "path": "/v1/track"}')
+    whole = dead_letter(event(), attributes='{"protocol": "segment", "path": "/v1/track"}')
     found = examine(whole, Repairs(), NOW)
     assert found.good == []
-    assert examine(letter(event(), attributes='{"protocol": "native"}'), Repairs(), NOW).good != []
+    assert (
+        examine(dead_letter(event(), attributes='{"protocol": "native"}'), Repairs(), NOW).good
+        != []
+    )
 
 
 # ---- consent
@@ -343,14 +350,14 @@ ALL, ONLY_COUNTED = (
 
 
 def replayed_consent(payload: dict[str, Any], told: Any = None, **repairs: Any) -> Any:
-    """What the one event of a letter says of consent once it is replayed; `told` is the collector's
+    """The consent of a dead letter's one event once it is replayed; `told` is the collector's
     word.
     """
     attributes = (
         {} if told is None else {"consent": told if isinstance(told, str) else json.dumps(told)}
     )
-    stored = StoredLetter(
-        letter_id="l",
+    stored = StoredDeadLetter(
+        dead_letter_id="l",
         received_at="2024-12-31T23:00:00Z",
         payload=json.dumps(payload),
         attributes=json.dumps(attributes),
@@ -359,7 +366,9 @@ def replayed_consent(payload: dict[str, Any], told: Any = None, **repairs: Any) 
     return good.metadata.get("consent")
 
 
-def test_a_letter_of_nobody_who_denied_anything_is_replayed_without_a_word_of_consent() -> None:
+def test_a_dead_letter_of_nobody_who_denied_anything_is_replayed_without_a_word_of_consent() -> (
+    None
+):
     assert replayed_consent(event()) is None
 
 
@@ -386,8 +395,11 @@ def test_the_consent_beside_the_events_of_a_whole_body_goes_along() -> None:
 def test_what_a_split_leaves_behind_remembers_site_sender_and_consent() -> None:
     told = {"site": "shop", "sender": "server", "consent": json.dumps(ONLY_COUNTED)}
     body = json.dumps({"events": [event(), event(event_id="e2", timestamp="soon")]})
-    stored = StoredLetter(
-        letter_id="l", received_at="2024-12-31T23:00:00Z", payload=body, attributes=json.dumps(told)
+    stored = StoredDeadLetter(
+        dead_letter_id="l",
+        received_at="2024-12-31T23:00:00Z",
+        payload=body,
+        attributes=json.dumps(told),
     )
     [rest] = examine(stored, Repairs(split=True), NOW).remainders(NOW)
     assert json.loads(rest.attributes) == {**told, "split_from": "l"}

@@ -19,8 +19,8 @@ from functions.accept import sort_events
 from functions.dead_letters.collector import request_body
 from functions.dead_letters.envelopes import SNOWPLOW_SCHEMA
 from functions.dead_letters.examine import Examined, examine
-from functions.dead_letters.letters import NATIVE, StoredLetter
 from functions.dead_letters.repairs import Repairs
+from functions.dead_letters.stored import NATIVE, StoredDeadLetter
 from functions.http.exchange import Incoming
 from functions.protocols.native.protocol import read_batch
 from functions.routes import PROTOCOLS, ROUTES
@@ -44,16 +44,16 @@ TRACK = {
 }
 
 
-def letter(
+def dead_letter(
     payload: Any, path: str, received_at: datetime = RECEIVED, **fields: Any
-) -> StoredLetter:
-    """A letter with the payload, which is bytes, a text or a JSON value."""
+) -> StoredDeadLetter:
+    """A dead letter with the payload, which is bytes, a text or a JSON value."""
     attributes = (
         {"protocol": ROUTES[path].name, "path": path} if path in ROUTES else {"protocol": "segment"}
     )
     text = payload if isinstance(payload, str) else json.dumps(payload)
-    return StoredLetter(
-        letter_id="l1",
+    return StoredDeadLetter(
+        dead_letter_id="l1",
         received_at=format_time(received_at),
         payload=text,
         attributes=json.dumps(attributes),
@@ -62,7 +62,7 @@ def letter(
 
 
 def tried(payload: Any, path: str, field: str = "user_id", **repairs: Any) -> Examined:
-    return examine(letter(payload, path, field=field), Repairs(**repairs), NOW)
+    return examine(dead_letter(payload, path, field=field), Repairs(**repairs), NOW)
 
 
 def reasons(found: Examined) -> list[str]:
@@ -75,9 +75,9 @@ def only(found: Examined) -> Event:
     return event
 
 
-def test_a_letter_whose_user_is_unproven_is_replayed_without_the_user_id_alone() -> None:
+def test_a_dead_letter_whose_user_is_unproven_is_replayed_without_the_user_id_alone() -> None:
     track = TRACK | {"anonymousId": "a1"}
-    unproven = letter(track, "/v1/t", field="user_token")
+    unproven = dead_letter(track, "/v1/t", field="user_token")
     unproven = msgspec.structs.replace(
         unproven, attributes=json.dumps(json.loads(unproven.attributes) | {"unproven": "user_id"})
     )
@@ -107,15 +107,17 @@ def of_requests(name: str) -> Iterator[tuple[str, bytes, list[Event]]]:
             continue
         for translated in reading.events:
             refused = msgspec.structs.replace(translated, error=InvalidEvent("event", "refused"))
-            letters = sort_events(msgspec.structs.replace(reading, events=[refused]), THEN).rejected
+            dead_letters = sort_events(
+                msgspec.structs.replace(reading, events=[refused]), THEN
+            ).rejected
             events = sort_events(msgspec.structs.replace(reading, events=[translated]), THEN).events
-            if events and letters and letters[0].payload is not None:
-                yield request.path, letters[0].payload, events
+            if events and dead_letters and dead_letters[0].payload is not None:
+                yield request.path, dead_letters[0].payload, events
 
 
 def comparable(event: Event, name: str) -> dict[str, Any]:
-    """Ids that a vendor does not give follow from what a letter lacks as well: the place in GA4's
-    requests, and of addresses, which Mixpanel's updates hold, the end.
+    """Ids that a vendor does not give follow from what a dead letter lacks as well: the place in
+    GA4's requests, and of addresses, which Mixpanel's updates hold, the end.
     """
     lost = ONLY_OF_REQUESTS.get(name, set())
     metadata = {key: value for key, value in event.metadata.items() if key not in lost}
@@ -130,8 +132,12 @@ def test_an_event_alone_that_goes_through_the_collector_is_what_it_was_in_its_re
     cases = list(of_requests(name))
     assert len(cases) > 5
     for path, payload, events in cases:
-        found = examine(letter(payload.decode(), path, THEN), Repairs(), THEN)
-        assert (reasons(found), found.changed, found.letter.payload) == ([], 0, payload.decode())
+        found = examine(dead_letter(payload.decode(), path, THEN), Repairs(), THEN)
+        assert (reasons(found), found.changed, found.dead_letter.payload) == (
+            [],
+            0,
+            payload.decode(),
+        )
         through = sort_events(read_batch(request_body(found.good, THEN)), THEN)
         assert [comparable(event, name) for event in through.events] == [
             comparable(event, name) for event in events
@@ -189,8 +195,8 @@ def test_of_a_whole_request_all_events_go_or_none_or_the_good_ones_and_the_other
     assert [event.event_id for event in found.replayable] == ["m1", "m3"]
     [left] = found.remainders(NOW)
     assert (json.loads(left.payload), left.field, left.reason) == (bad, "event", "required")
-    again = StoredLetter(
-        letter_id="l2",
+    again = StoredDeadLetter(
+        dead_letter_id="l2",
         received_at=left.received_at,
         payload=left.payload,
         attributes=left.attributes,
@@ -299,7 +305,7 @@ def test_an_event_is_mended_in_its_vendors_form(case: str) -> None:
     event = only(found)
     assert (event.event, event.product_id, event.user_id or event.anonymous_id) == expected
     assert found.changed == 1
-    again = examine(found.letter, Repairs(), NOW)
+    again = examine(found.dead_letter, Repairs(), NOW)
     assert (again.good, again.changed) == (found.good, 0)
 
 
@@ -309,14 +315,14 @@ def test_a_number_that_is_a_text_is_read() -> None:
         "/v1/batch",
         number=("properties.n",),
     )
-    assert json.loads(found.letter.payload)["properties"] == {"n": 7, "t": "x"}
+    assert json.loads(found.dead_letter.payload)["properties"] == {"n": 7, "t": "x"}
 
 
 def test_a_new_name_that_is_taken_leaves_the_old_one() -> None:
     found = tried(
         {**TRACK, "event": None, "a": 1, "type": "track"}, "/v1/batch", rename=(("a", "type"),)
     )
-    assert (found.changed, json.loads(found.letter.payload)["a"]) == (0, 1)
+    assert (found.changed, json.loads(found.dead_letter.payload)["a"]) == (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -324,7 +330,7 @@ def test_a_new_name_that_is_taken_leaves_the_old_one() -> None:
 )
 def test_what_is_no_json_is_not_mended_by_rule(payload: str) -> None:
     found = tried(payload, "/v1/batch", assign=(("userId", "anna"),), drop=("type",))
-    assert (found.changed, found.letter.payload, found.good) == (0, payload, [])
+    assert (found.changed, found.dead_letter.payload, found.good) == (0, payload, [])
     assert len(found.refused) == 1
 
 
@@ -337,13 +343,17 @@ def test_a_clock_that_ran_ahead_is_shifted_and_a_file_remembers_it() -> None:
     ahead = TRACK | {"timestamp": (RECEIVED + timedelta(hours=2)).isoformat()}
     assert reasons(tried(ahead, "/v1/batch", "timestamp")) != []
     found = tried(ahead, "/v1/batch", "timestamp", shift_s=-7200.0)
-    assert (only(found).timestamp, found.changed, found.letter.shift_s) == (RECEIVED, 1, -7200.0)
-    again = examine(found.letter, Repairs(), NOW)
+    assert (only(found).timestamp, found.changed, found.dead_letter.shift_s) == (
+        RECEIVED,
+        1,
+        -7200.0,
+    )
+    again = examine(found.dead_letter, Repairs(), NOW)
     assert (only(again).timestamp, again.changed) == (RECEIVED, 0)
 
 
 def test_a_shift_that_a_file_has_beyond_all_clocks_is_refused() -> None:
-    found = examine(letter(TRACK, "/v1/batch", shift_s=1e300), Repairs(), NOW)
+    found = examine(dead_letter(TRACK, "/v1/batch", shift_s=1e300), Repairs(), NOW)
     assert [reason.partition(":")[0] for reason in reasons(found)] == ["shift_s"]
 
 
@@ -389,9 +399,9 @@ def test_an_event_that_becomes_more_work_than_a_request_may_hold_is_refused() ->
         '{"protocol": "new", "path": "/"}',
     ],
 )
-def test_a_letter_of_a_protocol_or_path_that_nobody_knows_stays(attributes: str) -> None:
-    whole = StoredLetter(
-        letter_id="l1", received_at="", payload=json.dumps(TRACK), attributes=attributes
+def test_a_dead_letter_of_a_protocol_or_path_that_nobody_knows_stays(attributes: str) -> None:
+    whole = StoredDeadLetter(
+        dead_letter_id="l1", received_at="", payload=json.dumps(TRACK), attributes=attributes
     )
     found = examine(whole, Repairs(), NOW)
     assert (found.good, reasons(found)) == (
@@ -401,7 +411,7 @@ def test_a_letter_of_a_protocol_or_path_that_nobody_knows_stays(attributes: str)
 
 
 def test_a_payload_in_another_encoding_than_it_says_stays() -> None:
-    found = examine(letter("%", "/v1/batch", encoding="base64"), Repairs(), NOW)
+    found = examine(dead_letter("%", "/v1/batch", encoding="base64"), Repairs(), NOW)
     assert [reason.partition(":")[0] for reason in reasons(found)] == ["payload"]
 
 
@@ -451,19 +461,19 @@ REPAIRS = st.builds(
     path="/v1/t",
     repairs=Repairs(),
 )
-def test_whatever_a_letter_holds_nothing_is_raised_and_nothing_is_lost(
+def test_whatever_a_dead_letter_holds_nothing_is_raised_and_nothing_is_lost(
     payload: str, path: str, repairs: Repairs
 ) -> None:
-    found = examine(letter(payload, path), repairs, NOW)
-    assert found.changed or found.letter.payload == payload
+    found = examine(dead_letter(payload, path), repairs, NOW)
+    assert found.changed or found.dead_letter.payload == payload
     assert all(isinstance(event, Event) for event in found.good)
     assert len(found.remainders(NOW)) in (0, len(found.refused))
-    assert derived_event_id({"payload": found.letter.payload})
+    assert derived_event_id({"payload": found.dead_letter.payload})
 
 
 def test_what_the_collector_found_the_visitor_agreed_to_goes_along() -> None:
     told = {"analytics": True, "personalization": False}
-    stored = letter(TRACK | {"userId": None}, "/v1/batch", field="user_id")
+    stored = dead_letter(TRACK | {"userId": None}, "/v1/batch", field="user_id")
     attributes = json.loads(stored.attributes) | {"consent": json.dumps(told)}
     stored = msgspec.structs.replace(stored, attributes=json.dumps(attributes))
     assert (

@@ -303,7 +303,7 @@ def test_no_dead_letter_has_a_key(name: str) -> None:
         assert b"note" in rejection.payload
 
 
-def test_what_is_no_key_stays_in_the_letter() -> None:
+def test_what_is_no_key_stays_in_the_dead_letter() -> None:
     """A property may be called as some vendor's key is."""
     event = {
         "type": "track",
@@ -316,7 +316,7 @@ def test_what_is_no_key_stays_in_the_letter() -> None:
     assert rejection.payload == b"event=open&keys=1&note=%20"
 
 
-def test_snowplows_app_id_stays_in_the_letter_as_it_does_in_the_event() -> None:
+def test_snowplows_app_id_stays_in_the_dead_letter_as_it_does_in_the_event() -> None:
     [rejection] = (
         Sent(snowplow, f"/{SNOWPLOW}/tp2", payload_data({"aid": "shop"})).sorted().rejected
     )

@@ -99,12 +99,18 @@ def test_what_was_read_is_read_again_and_what_was_published_before_is_not(
 
 def test_dead_letters_are_wound_back_only_when_asked(fresh: dict[str, str]) -> None:
     publish(fresh, "EVENTS", b"event")
-    publish(fresh, "DEAD_LETTER", b"letter")
-    assert (read(fresh, "EVENTS", 1), read(fresh, "DEAD_LETTER", 1)) == ([b"event"], [b"letter"])
+    publish(fresh, "DEAD_LETTER", b"dead letter")
+    assert (read(fresh, "EVENTS", 1), read(fresh, "DEAD_LETTER", 1)) == (
+        [b"event"],
+        [b"dead letter"],
+    )
     assert wind_back(fresh, "10m") == 0
     assert (read(fresh, "EVENTS", 1), read(fresh, "DEAD_LETTER", 0)) == ([b"event"], [])
     assert wind_back(fresh, "--all", "10m") == 0
-    assert (read(fresh, "EVENTS", 1), read(fresh, "DEAD_LETTER", 1)) == ([b"event"], [b"letter"])
+    assert (read(fresh, "EVENTS", 1), read(fresh, "DEAD_LETTER", 1)) == (
+        [b"event"],
+        [b"dead letter"],
+    )
 
 
 @pytest.mark.parametrize(

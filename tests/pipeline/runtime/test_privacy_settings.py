@@ -59,7 +59,7 @@ class TestConfiguration:
     def test_what_cannot_be_read_is_kept_as_the_environment_says(
         self, environ: dict[str, str], kept: bool
     ) -> None:
-        assert (privacy_from_env(environ).fields.letter(b"{") is not None) is kept
+        assert (privacy_from_env(environ).fields.dead_letter(b"{") is not None) is kept
 
     def test_another_word_for_what_cannot_be_read_is_refused_by_name(self) -> None:
         with pytest.raises(InvalidConfig, match="FRESHET_UNREADABLE: expected keep or drop"):

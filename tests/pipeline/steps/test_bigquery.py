@@ -179,12 +179,12 @@ def test_requests_are_bounded_in_rows_and_in_text_and_lose_no_row() -> None:
 
 def test_a_row_that_bigquery_refuses_becomes_a_dead_letter_whole() -> None:
     row = {"event_id": "e1", "metadata": SECRET}
-    letter = _refused_row(
+    dead_letter = _refused_row(
         ("p:d.events", row, [{"location": "price", "reason": "invalid", "message": SECRET}])
     )
-    assert (letter["source"], letter["field"]) == ("pipeline", "row of p:d.events")
-    assert letter["reason"] == "BigQuery refused it: price: invalid"
-    assert json.loads(letter["payload"]) == row
+    assert (dead_letter["source"], dead_letter["field"]) == ("pipeline", "row of p:d.events")
+    assert dead_letter["reason"] == "BigQuery refused it: price: invalid"
+    assert json.loads(dead_letter["payload"]) == row
 
 
 def test_beams_own_streaming_inserts_are_a_choice() -> None:

@@ -140,13 +140,13 @@ def test_a_body_that_is_no_message_becomes_a_dead_letter_whole_and_stops_nothing
 ) -> None:
     event = visitor.did("scroll")
     counts = decode(source, PubsubMessage(body, {"origin": "x"}, "m", None), message(event))
-    [[letter]] = outputs[INVALID]
-    payload = letter.row["payload"]
+    [[dead_letter]] = outputs[INVALID]
+    payload = dead_letter.row["payload"]
     assert body == (
-        base64.b64decode(payload) if letter.row["encoding"] == "base64" else payload.encode()
+        base64.b64decode(payload) if dead_letter.row["encoding"] == "base64" else payload.encode()
     )
-    assert letter.row["source"] == "pipeline" and letter.row["field"] == "body"
-    assert letter.row["attributes"] == '{"origin":"x"}' and letter.insert_id is None
+    assert dead_letter.row["source"] == "pipeline" and dead_letter.row["field"] == "body"
+    assert dead_letter.row["attributes"] == '{"origin":"x"}' and dead_letter.insert_id is None
     assert outputs["accounts"] == [(visitor.key, facts(event))]
     assert (counts["decode/accepted"], counts["decode/invalid"]) == (1, 1)
 
@@ -156,10 +156,10 @@ def test_one_bad_event_sends_its_whole_message_to_the_dead_letters(
 ) -> None:
     good, bad = visitor.did("scroll"), visitor.did("purchase")
     decode(source, message(good, bad))
-    [[letter]] = outputs[INVALID]
-    assert letter.row["field"] == "product_id" and letter.row["payload"].encode() == encode_message(
-        [good, bad]
-    )
+    [[dead_letter]] = outputs[INVALID]
+    assert dead_letter.row["field"] == "product_id" and dead_letter.row[
+        "payload"
+    ].encode() == encode_message([good, bad])
     assert outputs["accounts"] == outputs[BY_BROWSER] == outputs[LOG] == []
 
 

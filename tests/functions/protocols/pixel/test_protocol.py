@@ -169,7 +169,7 @@ def test_what_can_be_read_of_a_consent_counts_of_the_rejected_event() -> None:
     assert (rejection.error.field, rejection.payload) == ("consent.analytics", None)
 
 
-def test_a_letter_of_the_pixels_has_no_more_of_a_person_than_one_in_json() -> None:
+def test_a_dead_letter_of_the_pixels_has_no_more_of_a_person_than_one_in_json() -> None:
     policy = FieldPolicy(["metadata.email"], ["user_id"], b"k" * 16)
     terms = Terms(privacy=Privacy(fields=policy))
     query = "event=purchase&user_id=u1&email=a%40b&ip=192.0.2.77&note=a%26b&key=secret-1"
@@ -206,8 +206,10 @@ def test_the_image_comes_with_good_events_and_bad_ones(
         assert answer.content == pixel.GIF
     (stored,) = decode_message(topics.events(1)[0].data)
     assert (stored.event, stored.anonymous_id) == ("open", "a1")
-    letters = topics.dead_letters(2)
-    assert {(letter.attributes["protocol"], letter.data) for letter in letters} == {
+    dead_letters = topics.dead_letters(2)
+    assert {
+        (dead_letter.attributes["protocol"], dead_letter.data) for dead_letter in dead_letters
+    } == {
         ("pixel", b"event=open"),
         ("pixel", b"%ff"),
     }

@@ -708,7 +708,7 @@ def test_rudderstacks_consent_is_read_as_well(management: Any, consent: tuple[bo
         ({"consentManagement": {"deniedConsentIds": [4]}}, 4),
     ],
 )
-def test_a_consent_that_cannot_be_read_is_an_error_and_its_letter_personalizes_nothing(
+def test_a_consent_that_cannot_be_read_is_an_error_and_its_dead_letter_personalizes_nothing(
     context: Any, value: Any
 ) -> None:
     reading = segment.read(batch(track("A", context=context), track("B"), context={"locale": "de"}))

@@ -145,8 +145,11 @@ def test_a_batch_with_one_bad_event_keeps_the_good_ones(
     send(client)
     client.shutdown()
     assert [event.event for event in arrived(topics, 1)] == ["Lamp"]
-    [letter] = topics.dead_letters(1)
-    assert (letter.attributes["protocol"], letter.attributes["field"]) == ("amplitude", "timestamp")
+    [dead_letter] = topics.dead_letters(1)
+    assert (dead_letter.attributes["protocol"], dead_letter.attributes["field"]) == (
+        "amplitude",
+        "timestamp",
+    )
 
 
 def test_a_batch_of_bad_events_is_given_up(
@@ -191,8 +194,8 @@ def test_a_site_that_takes_no_replays_takes_nothing_of_a_library_that_does_not_t
     client.track(BaseEvent("Lamp", user_id="anna"))
     send(client)
     client.shutdown()
-    [letter] = guarded_topics.dead_letters(1)
-    assert (letter.attributes["field"], told) == ("sent_at", [("Lamp", 400)])
+    [dead_letter] = guarded_topics.dead_letters(1)
+    assert (dead_letter.attributes["field"], told) == ("sent_at", [("Lamp", 400)])
 
 
 class Kept(InMemoryStorageProvider):  # type: ignore[misc]  # the library has no types

@@ -177,8 +177,11 @@ def test_an_event_that_cannot_be_one_is_an_error_to_ga4mp_and_a_dead_letter(
     sdk = gtag(collector_stack)
     with pytest.raises(HTTPError, match="400"):
         sdk.send([{"name": "view_item", "params": {"items": [{"price": 1}]}}])
-    [letter] = topics.dead_letters(1)
-    assert (letter.attributes["protocol"], letter.attributes["field"]) == ("ga4", "items[0]")
+    [dead_letter] = topics.dead_letters(1)
+    assert (dead_letter.attributes["protocol"], dead_letter.attributes["field"]) == (
+        "ga4",
+        "items[0]",
+    )
     topics.events(0)
 
 

@@ -88,8 +88,11 @@ def test_a_bad_event_is_a_dead_letter_and_leaves_the_others(
         MP + "secret-1", json={"client_id": "11.22", "events": [bad, {"name": "tutorial"}]}
     )
     assert (answer.status_code, answer.content) == (204, b"")
-    [letter] = topics.dead_letters(1)
-    assert (letter.attributes["protocol"], letter.attributes["field"]) == ("ga4", "items[0]")
+    [dead_letter] = topics.dead_letters(1)
+    assert (dead_letter.attributes["protocol"], dead_letter.attributes["field"]) == (
+        "ga4",
+        "items[0]",
+    )
     assert [event.event for event in arrived(topics, 1)] == ["tutorial"]
 
 

@@ -152,8 +152,8 @@ def test_an_event_that_cannot_be_one_is_an_error_with_its_reason(
     sdk = Mixpanel("any-key-1", Consumer(**addresses(collector_stack)))
     with pytest.raises(MixpanelException, match=r"properties\.time: expected a Unix time"):
         sdk.track("anna", "Signed Up", {"time": "noon"})
-    [letter] = topics.dead_letters(1)
-    assert (letter.attributes["protocol"], letter.attributes["field"]) == (
+    [dead_letter] = topics.dead_letters(1)
+    assert (dead_letter.attributes["protocol"], dead_letter.attributes["field"]) == (
         "mixpanel",
         "properties.time",
     )

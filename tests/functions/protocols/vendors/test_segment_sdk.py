@@ -161,8 +161,8 @@ def test_an_event_that_cannot_be_one_leaves_the_others_and_alone_is_an_error(
     sdk.join()
     [told] = failures.told
     assert "invalid_request: timestamp: expected at most 48 h before ingest (400)" in told
-    for letter in topics.dead_letters(2):
-        assert (letter.attributes["protocol"], letter.attributes["field"]) == (
+    for dead_letter in topics.dead_letters(2):
+        assert (dead_letter.attributes["protocol"], dead_letter.attributes["field"]) == (
             "segment",
             "timestamp",
         )

@@ -134,8 +134,11 @@ def test_one_bad_event_of_a_batch_keeps_the_others(collector_stack: Stack, topic
     sdk.track(StructuredEvent("shop", "add-to-basket", label="p\n1"))
     sent.emitter.flush()
     assert [event.event for event in arrived(topics, 1)] == ["page_view"]
-    [letter] = topics.dead_letters(1)
-    assert (letter.attributes["protocol"], letter.attributes["field"]) == ("snowplow", "product_id")
+    [dead_letter] = topics.dead_letters(1)
+    assert (dead_letter.attributes["protocol"], dead_letter.attributes["field"]) == (
+        "snowplow",
+        "product_id",
+    )
     assert (sent.arrived, sent.retries()) == (2, False)
 
 

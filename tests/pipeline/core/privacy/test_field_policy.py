@@ -246,9 +246,9 @@ class TestPersonalFields:
         assert applied(FieldPolicy(["pii"]), given) == {"metadata": {"ip_address": "192.0.2.0"}}
 
 
-class TestLetters:
-    def letter(self, policy: FieldPolicy, event: Any) -> Any:
-        return json.loads(policy.letter(json.dumps(event).encode()) or b"null")
+class TestDeadLetters:
+    def dead_letter(self, policy: FieldPolicy, event: Any) -> Any:
+        return json.loads(policy.dead_letter(json.dumps(event).encode()) or b"null")
 
     def test_a_rejected_event_of_any_vendor_loses_what_is_named_wherever_it_stands(self) -> None:
         policy = FieldPolicy(["metadata.user.email"], ["user_id"], KEY)
@@ -258,13 +258,15 @@ class TestLetters:
             "context": {"ip": "192.0.2.7", "email": "a@b"},
             "x": [{"email": 1}],
         }
-        assert self.letter(policy, event) == {
+        assert self.dead_letter(policy, event) == {
             "type": "track",
             "userId": U1,
             "context": {"ip": "192.0.2.0"},
             "x": [{}],
         }
-        assert self.letter(FieldPolicy(["pii"]), {"traits": {"name": "A"}, "name": "page"}) == {
+        assert self.dead_letter(
+            FieldPolicy(["pii"]), {"traits": {"name": "A"}, "name": "page"}
+        ) == {
             "traits": {},
             "name": "page",
         }
@@ -272,29 +274,29 @@ class TestLetters:
     @pytest.mark.parametrize("name", ["user_id", "userId", "$user_id"])
     def test_an_id_is_hashed_whatever_it_is_written_as_or_removed(self, name: str) -> None:
         policy = FieldPolicy((), ["user_id"], KEY)
-        of_text = self.letter(policy, {name: "12345"})[name]
+        of_text = self.dead_letter(policy, {name: "12345"})[name]
         assert of_text.startswith("h_")
         for number in (12345, 12345.0):
-            assert self.letter(policy, {name: number, "x": [{name: number}]}) == {
+            assert self.dead_letter(policy, {name: number, "x": [{name: number}]}) == {
                 name: of_text,
                 "x": [{name: of_text}],
             }
         others: list[Any] = [["cust-1"], {"id": "cust-1"}, True, 2**70]
         for other in others:
-            assert self.letter(policy, {name: other, "x": [{name: other}]}) == {"x": [{}]}
+            assert self.dead_letter(policy, {name: other, "x": [{name: other}]}) == {"x": [{}]}
         for nothing in (None, ""):
-            assert self.letter(policy, {name: nothing}) == {name: nothing}
+            assert self.dead_letter(policy, {name: nothing}) == {name: nothing}
 
-    def test_an_id_may_be_dropped_from_a_letter_as_well(self) -> None:
-        assert self.letter(FieldPolicy(["user_id"]), {"userId": 7, "x": 1}) == {"x": 1}
+    def test_an_id_may_be_dropped_from_a_dead_letter_as_well(self) -> None:
+        assert self.dead_letter(FieldPolicy(["user_id"]), {"userId": 7, "x": 1}) == {"x": 1}
 
     def test_what_holds_nothing_of_the_kind_stays_to_the_byte(self) -> None:
-        assert FieldPolicy(["pii"], ["user_id"], KEY).letter(b'{ "a" : 1 }') == b'{ "a" : 1 }'
+        assert FieldPolicy(["pii"], ["user_id"], KEY).dead_letter(b'{ "a" : 1 }') == b'{ "a" : 1 }'
 
     @pytest.mark.parametrize(
         "payload", [b"", b"\xff", b"[" * 100_000, b"7", b'{"email": "a@b.example"', TOO_MUCH]
     )
-    def test_where_no_field_can_be_found_a_letter_is_kept_only_if_none_had_to_be_or_it_is_wanted(
+    def test_where_no_field_is_found_a_dead_letter_is_kept_only_if_none_had_to_be_or_it_is_wanted(
         self, payload: bytes
     ) -> None:
         for policy in (
@@ -302,9 +304,9 @@ class TestLetters:
             FieldPolicy([], ["user_id"], KEY),
             FieldPolicy(keeps_unreadable=False),
         ):
-            assert policy.letter(payload) is None
+            assert policy.dead_letter(payload) is None
         for policy in (FieldPolicy(), FieldPolicy(["pii"], keeps_unreadable=True)):
-            assert policy.letter(payload) == payload
+            assert policy.dead_letter(payload) == payload
 
     @pytest.mark.parametrize(
         "payload",
@@ -324,21 +326,23 @@ class TestLetters:
         ],
     )
     def test_what_cannot_be_read_loses_its_tokens_and_nothing_else(self, payload: bytes) -> None:
-        kept = FieldPolicy(["pii"], keeps_unreadable=True).letter(payload)
+        kept = FieldPolicy(["pii"], keeps_unreadable=True).dead_letter(payload)
         assert kept == SECRET.sub(b"***", payload)
 
     def test_a_word_that_is_no_tokens_name_stays(self) -> None:
         for payload in (b"user_tokens_count=5&user_token", b'{"user_tokens":"1", "user_token"'):
-            assert FieldPolicy().letter(payload) == payload
+            assert FieldPolicy().dead_letter(payload) == payload
 
     def test_more_tokens_than_any_request_has_are_not_cut_but_not_kept_either(self) -> None:
         for count, is_kept in ((MAX_WRITTEN_TOKENS, True), (MAX_WRITTEN_TOKENS + 1, False)):
-            assert (FieldPolicy().letter(b'"user_token":"SECRET",' * count) is not None) is is_kept
+            assert (
+                FieldPolicy().dead_letter(b'"user_token":"SECRET",' * count) is not None
+            ) is is_kept
 
     def test_what_is_larger_than_an_event_is_not_searched_for_names(self) -> None:
         large = {"ip": "192.0.2.1", "x": "y" * MAX_EVENT_BYTES}
-        assert FieldPolicy(["pii"]).letter(json.dumps(large).encode()) is None
-        assert self.letter(FieldPolicy(), large) == large | {"ip": "192.0.2.0"}
+        assert FieldPolicy(["pii"]).dead_letter(json.dumps(large).encode()) is None
+        assert self.dead_letter(FieldPolicy(), large) == large | {"ip": "192.0.2.0"}
 
 
 SECRET = re.compile(rb'{"set_at":1,"value":"SECRET"|SECRET(, SECRET)?')

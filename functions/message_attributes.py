@@ -50,7 +50,7 @@ def event_attributes(
     return attributes
 
 
-def letter_attributes(
+def dead_letter_attributes(
     route: Route,
     path: str,
     site: Site,

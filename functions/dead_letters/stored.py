@@ -31,7 +31,7 @@ class InvalidFile(ValueError):
     """A file of dead letters that cannot be used: names the line and the problem."""
 
 
-class StoredLetter(msgspec.Struct, frozen=True, kw_only=True):
+class StoredDeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     """One dead letter.
 
     Attributes:
@@ -40,7 +40,7 @@ class StoredLetter(msgspec.Struct, frozen=True, kw_only=True):
         attributes: those of its Pub/Sub message, as a JSON text.
     """
 
-    letter_id: str
+    dead_letter_id: str
     received_at: str
     source: str = "unknown"
     field: str = "unknown"
@@ -108,49 +108,53 @@ class StoredLetter(msgspec.Struct, frozen=True, kw_only=True):
             return now
 
 
-def read_letters(path: Path) -> Iterator[StoredLetter]:
+def read_dead_letters(path: Path) -> Iterator[StoredDeadLetter]:
     """The dead letters of a file of JSON lines; a payload may be a text or the JSON itself.
 
     Raises:
-        InvalidFile: naming the first line that is none. `check_letters` finds it beforehand.
+        InvalidFile: naming the first line that is none. `check_dead_letters` finds it beforehand.
     """
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             # some editors put a byte order mark first
             line = line.removeprefix(b"\xef\xbb\xbf").strip()
             if line:
-                yield _letter(line, f"{path.name} line {number}")
+                yield _dead_letter(line, f"{path.name} line {number}")
 
 
-def check_letters(path: Path) -> int:
+def check_dead_letters(path: Path) -> int:
     """The number of dead letters in a file.
 
     Raises:
         InvalidFile: naming the first line that is no dead letter.
     """
-    return sum(1 for _ in read_letters(path))
+    return sum(1 for _ in read_dead_letters(path))
 
 
-def write_letters(path: Path, letters: Iterable[StoredLetter]) -> int:
+def write_dead_letters(path: Path, dead_letters: Iterable[StoredDeadLetter]) -> int:
     """Write a file of JSON lines that only its owner may read, in one step; their number."""
     draft = path.with_name(f".{path.name}.draft")
     draft.unlink(missing_ok=True)
     try:
         with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            count = sum(1 for letter in letters if file.write(msgspec.json.encode(letter) + b"\n"))
+            count = sum(
+                1
+                for dead_letter in dead_letters
+                if file.write(msgspec.json.encode(dead_letter) + b"\n")
+            )
         draft.replace(path)
         return count
     finally:
         draft.unlink(missing_ok=True)
 
 
-def _letter(line: bytes, where: str) -> StoredLetter:
+def _dead_letter(line: bytes, where: str) -> StoredDeadLetter:
     try:
         fields = _line_decoder.decode(line)
         payload = bytes(fields.get("payload", b"")).strip()
         if payload.startswith((b"{", b"[")):
             fields["payload"] = msgspec.Raw(msgspec.json.encode(payload.decode()))
-        return msgspec.json.decode(msgspec.json.encode(fields), type=StoredLetter)
+        return msgspec.json.decode(msgspec.json.encode(fields), type=StoredDeadLetter)
     except _UNREADABLE as error:
         problem = error if isinstance(error, msgspec.MsgspecError) else type(error).__name__
         raise InvalidFile(

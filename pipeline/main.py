@@ -13,6 +13,7 @@ import apache_beam as beam
 from apache_beam.io import ReadFromPubSub, WriteToPubSub
 from apache_beam.options.pipeline_options import GoogleCloudOptions, SetupOptions
 from apache_beam.pvalue import PCollection
+from apache_beam.utils.shared import Shared
 
 from pipeline.core.rules import Anomaly, Trigger
 from pipeline.lease import LeaseHeld, lease_of
@@ -52,9 +53,10 @@ def fold_events(pipeline: beam.Pipeline, options: FreshetOptions) -> None:
     bigtable = lease.target
     state_options = StateOptions(bigtable, options.state_ttl_s, options.write_flush_s, lease)
     rules = rules_of(options.rules)
+    links = Shared()  # one memory a process, for the two steps that it is given to
 
     messages = pipeline | "ReadEvents" >> _messages(options.events_subscription)
-    decoded = messages | "Decode" >> Decode(bigtable)
+    decoded = messages | "Decode" >> Decode(bigtable, links)
     decoded[INVALID] | "LogInvalid" >> _rows_to("dead_letters", options)
     decoded[LOG] | "LogEvents" >> _rows_to("events", options)
 
@@ -63,7 +65,7 @@ def fold_events(pipeline: beam.Pipeline, options: FreshetOptions) -> None:
     accounts = (decoded.facts, watched.marks) | "Accounts" >> beam.Flatten()
 
     profiles = {"browsers": browsers, "accounts": accounts} | "FoldProfiles" >> FoldProfiles(
-        state_options, rules
+        state_options, rules, links
     )
     profiles.writes | "WriteProfiles" >> WriteToBigtable(
         bigtable, options.write_after_commit, lease

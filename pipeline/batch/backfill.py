@@ -26,6 +26,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import PCollection, TaggedOutput
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.shared import Shared
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
@@ -44,7 +45,7 @@ from pipeline.options import CLOUD_TRENDING_SHARDS, FreshetOptions
 from pipeline.runtime.environ import bigtable_instance, dataset_name
 from pipeline.runtime.metrics import Counter, Reporter, snapshot
 from pipeline.runtime.times import moment
-from pipeline.steps.decode import known_items
+from pipeline.steps.decode import CatalogCache, catalog_of
 from pipeline.steps.items import RANKS, add_rank, sums
 from pipeline.store.blocking import Bigtable
 from pipeline.store.layout import PROFILE, STATS, STUB, TRENDING, cell, revise
@@ -255,9 +256,13 @@ class _Resolve(beam.DoFn):
 class _FoldVisitor(beam.DoFn):
     def __init__(self, source: Bigtable, rules: Rules, shards: int) -> None:
         self._source, self._judge, self._shards = source, Judge(rules), shards
+        self._shared_catalog = Shared()
         self._events = Counter("backfill", "events")
         self._waiting: list[tuple[str, list[Event]]] = []
         self._events_waiting = 0
+
+    def setup(self) -> None:
+        self._catalog: CatalogCache = self._shared_catalog.acquire(lambda: catalog_of(self._source))
 
     def start_bundle(self) -> None:
         self._waiting, self._events_waiting = [], 0
@@ -285,7 +290,7 @@ class _FoldVisitor(beam.DoFn):
         ids = {
             event.product_id for _, events in self._waiting for event in events if event.product_id
         }
-        items = known_items(self._source, time.monotonic(), ids)
+        items = self._catalog.items(ids, time.monotonic())
         pending: list[Folded] = []
         for key, events in self._waiting:
             facts = [(event, items.get(event.product_id or "")) for event in events]

@@ -10,6 +10,7 @@ import apache_beam as beam
 from apache_beam.pvalue import PCollection, TaggedOutput
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import TimerSpec, on_timer
+from apache_beam.utils.shared import Shared
 
 from pipeline.core.decay import DAY_MS
 from pipeline.core.events import Event
@@ -20,7 +21,7 @@ from pipeline.core.rules import Anomaly, Rules, Trigger, due, next_check
 from pipeline.core.trust import Judge, NewFacts
 from pipeline.runtime.clock import now_ms
 from pipeline.runtime.metrics import Counter
-from pipeline.steps.decode import ADOPT, FACTS, MARK, remember_account
+from pipeline.steps.decode import ADOPT, FACTS, MARK, AccountLinks
 from pipeline.steps.keyed_state import KeyedState, StateOptions, until_drained
 from pipeline.store import layout, versions
 
@@ -176,15 +177,18 @@ class FoldVisitors(KeyedState):
 
     CAMPAIGN = TimerSpec("campaign", TimeDomain.WATERMARK)
 
-    def __init__(self, state_options: StateOptions, rules: Rules) -> None:
+    def __init__(self, state_options: StateOptions, rules: Rules, links: Shared) -> None:
         super().__init__(state_options, "fold")
-        self._fold = ProfileFold(rules)
+        self._fold, self._shared_links = ProfileFold(rules), links
         self._new = Counter("fold", "new")
         self._duplicate = Counter("fold", "duplicate")
         self._merged = Counter("fold", "merged")
         self._distrusted = Counter("fold", "distrusted")
         self._campaigns = Counter("rules", "campaigns")
         self._anomalies = Counter("rules", "anomalies")
+
+    def setup(self) -> None:
+        self._links: AccountLinks = self._shared_links.acquire(AccountLinks)
 
     def process(
         self,
@@ -202,7 +206,7 @@ class FoldVisitors(KeyedState):
         outcome = self._fold.add(key, profile, given, now_ms())
         self._merged.inc(int(given[0] == ADOPT and not profile.account))
         if profile.account and given[0] == FACTS:
-            remember_account(key.removeprefix("a#"), profile.account.removeprefix("u#"))
+            self._links.add(key.removeprefix("a#"), profile.account.removeprefix("u#"))
         yield from self._emit(key, outcome, campaign)
         if outcome.changed:
             yield from self._keep(kept, profile.encode(), profile.newest_ms, state, flush, expiry)
@@ -280,16 +284,23 @@ class FoldProfiles(beam.PTransform):
     trusted; it calls for no campaign. A duplicate changes nothing and goes no further, so what
     follows (items, sessions) counts each event once. Writes are coalesced, see `KeyedState`.
     Outputs: `writes` for Bigtable; `new`, `(profile key, NewFacts)`; `campaigns` and `anomalies` by
-    the rules, the first also by a timer in silence.
+    the rules, the first also by a timer in silence. `links` is the handle of the process's
+    `AccountLinks`, which `Decode` reads.
     """
 
-    def __init__(self, state_options: StateOptions, rules: Rules | None = None) -> None:
+    def __init__(
+        self,
+        state_options: StateOptions,
+        rules: Rules | None = None,
+        links: Shared | None = None,
+    ) -> None:
         super().__init__()
         self._options, self._rules = state_options, rules or Rules()
+        self._links = links or Shared()
 
     def expand(self, inputs: dict[str, PCollection]) -> Profiles:
         tags = (NEW, ACCOUNTS, CAMPAIGNS, ANOMALIES)
-        fold = FoldVisitors(self._options, self._rules)
+        fold = FoldVisitors(self._options, self._rules, self._links)
         browsers = inputs["browsers"] | "Browsers" >> beam.ParDo(fold).with_outputs(
             *tags, main="writes"
         )

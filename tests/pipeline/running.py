@@ -15,6 +15,7 @@ from apache_beam.io.gcp.pubsub import PubsubMessage
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
 from apache_beam.testing.test_stream import TestStream as Script
+from apache_beam.utils.shared import Shared
 
 from pipeline.core.catalog import Item, decode_item
 from pipeline.core.events import Event, encode_message
@@ -180,16 +181,18 @@ def features(
     """Decode, fold and write, as the whole pipeline does, each message in a bundle of its own."""
 
     def connect(pipeline: beam.Pipeline) -> None:
-        state_options = StateOptions(source, flush_s=flush_s)
-        decoded = pipeline | script(*([one] for one in messages)) | Decode(source)
+        state_options, links = StateOptions(source, flush_s=flush_s), Shared()
+        decoded = pipeline | script(*([one] for one in messages)) | Decode(source, links)
         watched = decoded[BY_ADDRESS] | WatchAddresses(rules or Rules())
         browsers = (decoded[BY_BROWSER], watched[BY_BROWSER]) | "Browsers" >> beam.Flatten()
         accounts = (decoded.facts, watched.marks) | "Accounts" >> beam.Flatten()
-        profiles = {"browsers": browsers, "accounts": accounts} | FoldProfiles(state_options, rules)
+        inputs = {"browsers": browsers, "accounts": accounts}
+        profiles = inputs | FoldProfiles(state_options, rules, links)
         profiles.writes | "WriteProfiles" >> WriteToBigtable(source, after_commit=False)
         items = profiles.new | FoldItems(state_options, shards)
         items | "WriteItems" >> WriteToBigtable(source, after_commit=False)
         collect(decoded[INVALID], "invalid")
+        collect(decoded.facts, "by account")
         collect(profiles.writes, "profile writes")
         collect(items, "item writes")
         collect(profiles.new, "new")

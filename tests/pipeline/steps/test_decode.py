@@ -5,7 +5,6 @@ has it whole.
 from __future__ import annotations
 
 import base64
-import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from operator import itemgetter
@@ -20,20 +19,15 @@ from google.cloud import bigquery
 from pipeline.core.catalog import Item, encode_item
 from pipeline.core.event_log import LOG_COLUMNS
 from pipeline.core.events import Event, encode_message
-from pipeline.steps import decode as decode_step
 from pipeline.steps.bigquery import WriteRows
 from pipeline.steps.decode import (
     BY_ADDRESS,
     BY_BROWSER,
     INVALID,
-    KNOWN_ITEM_TTL_S,
     LOG,
-    UNKNOWN_ITEM_TTL_S,
     Decode,
     dead_letter_rows,
     event_row,
-    known_items,
-    remember_account,
 )
 from pipeline.store.blocking import Bigtable, Store
 from pipeline.store.layout import STUB, cell, item_write
@@ -80,41 +74,6 @@ def test_a_message_becomes_one_element_a_visitor_and_one_list_of_rows(
     )
 
 
-def test_an_event_of_a_browser_goes_by_its_browser_whether_or_not_it_names_an_account(
-    source: Bigtable, visitor: Visitor
-) -> None:
-    before, after = visitor.anonymously("scroll"), visitor.logged_in("scroll", at_s=1)
-    decode(source, message(before, after))
-    assert outputs[BY_BROWSER] == [(visitor.browser, facts(before, after))]
-    assert outputs["accounts"] == []
-
-
-def test_what_a_merged_browser_sends_for_its_account_goes_there_at_once_and_the_rest_by_the_browser(
-    source: Bigtable, visitor: Visitor
-) -> None:
-    remember_account(f"a{visitor.tag}", visitor.tag)
-    own, silent = visitor.logged_in("scroll"), visitor.anonymously("scroll", at_s=1)
-    others = visitor.logged_in("scroll", at_s=2, user_id=f"other{visitor.tag}")
-    elsewhere = visitor.logged_in("scroll", at_s=3, anonymous_id=f"new{visitor.tag}")
-    decode(source, message(own, silent, others, elsewhere))
-    assert outputs["accounts"] == [(visitor.key, facts(own))]
-    assert dict(outputs[BY_BROWSER]) == {
-        visitor.browser: facts(silent, others),
-        f"a#new{visitor.tag}": facts(elsewhere),
-    }
-
-
-def test_a_full_memory_of_links_starts_anew_and_then_browsers_are_asked_again(
-    source: Bigtable, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(decode_step, "_MAX_KNOWN_ACCOUNTS", 1)
-    event = visitor.logged_in("scroll")
-    remember_account(f"a{visitor.tag}", visitor.tag)
-    remember_account("one more", "than it holds")
-    decode(source, message(event))
-    assert outputs[BY_BROWSER] == [(visitor.browser, facts(event))] and outputs["accounts"] == []
-
-
 def test_of_a_message_without_events_no_address_is_told(source: Bigtable) -> None:
     decode(source, message(address="net"))
     assert outputs[BY_ADDRESS] == outputs[INVALID] == []
@@ -149,18 +108,6 @@ def test_a_body_that_is_no_message_becomes_a_dead_letter_whole_and_stops_nothing
     assert dead_letter.row["attributes"] == '{"origin":"x"}' and dead_letter.insert_id is None
     assert outputs["accounts"] == [(visitor.key, facts(event))]
     assert (counts["decode/accepted"], counts["decode/invalid"]) == (1, 1)
-
-
-def test_one_bad_event_sends_its_whole_message_to_the_dead_letters(
-    source: Bigtable, visitor: Visitor
-) -> None:
-    good, bad = visitor.did("scroll"), visitor.did("purchase")
-    decode(source, message(good, bad))
-    [[dead_letter]] = outputs[INVALID]
-    assert dead_letter.row["field"] == "product_id" and dead_letter.row[
-        "payload"
-    ].encode() == encode_message([good, bad])
-    assert outputs["accounts"] == outputs[BY_BROWSER] == outputs[LOG] == []
 
 
 def test_events_are_enriched_from_the_catalog_and_a_stub_is_no_catalog(
@@ -198,39 +145,6 @@ def test_late_events_are_counted_by_how_late_they_are(
     )
     counts = decode(source, message(event))
     assert [counts[f"decode/late_{span}"] for span in ("1m", "1h", "24h")] == counted
-
-
-# the catalog's cache
-
-
-def test_an_item_loaded_after_its_first_event_is_known_when_the_cache_is_old(
-    source: Bigtable, store: Store, tag: str
-) -> None:
-    now_s, lamp = time.monotonic(), Item(tag, category="c")
-    assert known_items(source, now_s, {tag}) == {}
-    store.write([item_write(lamp, 1000)])
-    assert known_items(source, now_s + UNKNOWN_ITEM_TTL_S - 0.1, {tag}) == {}
-    assert known_items(source, now_s + UNKNOWN_ITEM_TTL_S, {tag}) == {tag: lamp}
-
-
-def test_a_changed_item_is_noticed_when_the_cache_is_old(
-    source: Bigtable, store: Store, tag: str
-) -> None:
-    now_s, old, new = time.monotonic(), Item(tag, price=1.0), Item(tag, price=2.0)
-    store.write([item_write(old, 1000)])
-    assert known_items(source, now_s, {tag}) == {tag: old}
-    store.write([item_write(new, 2000)])
-    assert known_items(source, now_s + KNOWN_ITEM_TTL_S - 0.1, {tag}) == {tag: old}
-    assert known_items(source, now_s + KNOWN_ITEM_TTL_S, {tag}) == {tag: new}
-
-
-def test_a_full_cache_starts_anew_and_still_answers_for_the_whole_message(
-    source: Bigtable, store: Store, tag: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store.write([item_write(Item(f"{tag}-{name}", "t"), 1) for name in "abc"])
-    known_items(source, 0.0, {f"{tag}-a", f"{tag}-b"})
-    monkeypatch.setattr(decode_step, "MAX_CACHED_ITEMS", 1)
-    assert set(known_items(source, 1.0, {f"{tag}-a", f"{tag}-c"})) == {f"{tag}-a", f"{tag}-c"}
 
 
 # rows

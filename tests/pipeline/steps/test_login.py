@@ -12,7 +12,6 @@ import pytest
 
 from pipeline.core.events import Event
 from pipeline.core.profile import UserProfile
-from pipeline.steps import decode
 from pipeline.steps.profiles import REFRESH_LINK_MS
 from pipeline.store import layout
 from pipeline.store.blocking import Bigtable, Store
@@ -23,6 +22,7 @@ from tests.pipeline.running import (
     Clean,
     Visitor,
     disordered,
+    facts,
     features,
     message,
     outputs,
@@ -30,12 +30,6 @@ from tests.pipeline.running import (
     stored_profile,
 )
 from tests.pipeline.steps.test_profiles import assert_stored
-
-
-@pytest.fixture(autouse=True)
-def new_process() -> None:
-    """Nothing is remembered of browsers but what Bigtable holds."""
-    decode._accounts.clear()
 
 
 def visit(visitor: Visitor, login: str = "identify") -> list[Event]:
@@ -136,10 +130,18 @@ def test_a_new_job_still_sends_what_the_browser_does_to_the_account(
 ) -> None:
     clean = visit(visitor)
     features(source, [message(event) for event in clean[:4]])
-    decode._accounts.clear()
     counts = features(source, [message(event) for event in clean[4:]])
     assert_stored(store, visitor.key, Clean(clean))
     assert counts["fold/warm_started"] == 2  # the link is read once, not again for each event
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_once_a_browser_is_merged_what_names_its_account_goes_there_at_once(
+    source: Bigtable, visitor: Visitor, runner: type
+) -> None:
+    events = [visitor.logged_in("scroll", at_s=n) for n in range(2)]
+    features(source, [message(event) for event in events], runner=runner)
+    assert outputs["by account"] == [(visitor.key, facts(events[1]))]
 
 
 def test_a_new_anonymous_id_is_somebody_new(

@@ -31,14 +31,13 @@ from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
 from pipeline.batch.archive import ReadFile, ReadLog, decode_event
-from pipeline.core.catalog import encode_item
 from pipeline.core.events import Event, profile_key
 from pipeline.core.fold import Fact, Folded, first_account, fold
 from pipeline.core.items import ItemStats, Trending
 from pipeline.core.privacy.consent import may_fold
 from pipeline.core.profile import UserProfile
 from pipeline.core.rules import Rules
-from pipeline.core.trust import Judge, stubs_of
+from pipeline.core.trust import Judge
 from pipeline.lease import Lease, LeaseHeld, lease_of
 from pipeline.ops.rules_file import rules_of
 from pipeline.options import CLOUD_TRENDING_SHARDS, FreshetOptions
@@ -46,7 +45,7 @@ from pipeline.runtime.environ import bigtable_instance, dataset_name
 from pipeline.runtime.metrics import Counter, Reporter, snapshot
 from pipeline.runtime.times import moment
 from pipeline.steps.decode import CatalogCache, catalog_of
-from pipeline.steps.items import RANKS, add_rank, sums
+from pipeline.steps.items import RANKS, ItemFold, partials
 from pipeline.store.blocking import Bigtable
 from pipeline.store.layout import PROFILE, STATS, STUB, TRENDING, cell, revise
 from pipeline.store.versions import UNREADABLE, decode, knows_version
@@ -302,13 +301,11 @@ class _FoldVisitor(beam.DoFn):
         yield from self._partials(pending)
 
     def _partials(self, pending: list[Folded]) -> Iterator[TaggedOutput]:
-        items, scopes = sums(pending, self._shards)
-        stubs = stubs_of(fact for folded in pending for fact in folded.new)
-        for item_id, stats in items.items():
-            stub = encode_item(stubs[item_id]) if item_id in stubs else b""
-            yield TaggedOutput("items", (item_id, (stats.encode(), stub)))
-        for row, scope in scopes.items():
-            yield TaggedOutput(RANKS, (row, scope.encode()))
+        found = partials(pending, self._shards)
+        for item in found.items:
+            yield TaggedOutput("items", item)
+        for scope in found.scopes:
+            yield TaggedOutput(RANKS, scope)
 
 
 class _ItemRows(beam.DoFn):
@@ -319,25 +316,22 @@ class _ItemRows(beam.DoFn):
 
     def __init__(self, shards: int) -> None:
         self._shards = shards
-        self._ranks: dict[str, Trending] = {}
+        self._fold = ItemFold(shards)
 
     def start_bundle(self) -> None:
-        self._ranks = {}
+        self._fold = ItemFold(self._shards)
 
     def process(self, item: tuple[str, ItemSum]) -> Iterator[Row]:
         item_id, (encoded, stub) = item
         stats = ItemStats.decode(encoded)
-        add_rank(self._ranks, item_id, stats, self._shards)
+        self._fold.rank(item_id, stats)
         yield STATS, item_id, encoded, stats.newest_ms
         if stub and stats.counts.totals:
             yield STUB, item_id, stub, stats.newest_ms
 
     def finish_bundle(self) -> Iterator[TaggedOutput]:
-        for row, scope in self._ranks.items():
-            yield TaggedOutput(
-                RANKS, WindowedValue((row, scope.encode()), MIN_TIMESTAMP, (GlobalWindow(),))
-            )
-        self._ranks = {}
+        for rank in self._fold.take_ranks():
+            yield TaggedOutput(RANKS, WindowedValue(rank, MIN_TIMESTAMP, (GlobalWindow(),)))
 
 
 class _WriteRows(beam.DoFn):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
@@ -23,49 +24,79 @@ from pipeline.steps.profiles import ANOMALIES
 FORGET_AFTER_S = 1800.0  # an address that is silent for so long has nothing left in its windows
 
 
-class _Watched(msgspec.Struct, array_like=True):
-    counts: bytes
-    found: dict[str, Anomaly]  # by rule, the last one
+Visit = tuple[str, int]
+"""Of an event: its profile key and time in ms."""
+
+
+class Watched(msgspec.Struct, array_like=True):
+    """State of an address: its encoded `AddressCounts`, and by rule the last anomaly."""
+
+    counts: bytes = b""
+    found: dict[str, Anomaly] = {}
+
+
+@dataclass(slots=True)
+class Findings:
+    """Anomalies that a message's events brought to light, and marks by profile key."""
+
+    anomalies: list[Anomaly]
+    marks: list[tuple[str, Anomaly]]
+
+
+class AddressWatch:
+    """Events of one address into its counts, by the rules; no state of its own, no clock."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules.anomalies_of("address")
+
+    def add(self, address: str, watched: Watched, visits: Sequence[Visit]) -> Findings:
+        """Count the visits in `watched`, in place, and mark their visitors while an anomaly lasts.
+
+        Args:
+            visits: at least one.
+        """
+        counts = AddressCounts.decode(watched.counts) if watched.counts else AddressCounts()
+        for visitor, time_ms in visits:
+            counts.add(visitor, time_ms)
+        watched.counts = counts.encode()
+        at_ms = max(time_ms for _, time_ms in visits)
+        known = {rule: anomaly.until_ms for rule, anomaly in watched.found.items()}
+        found = anomalies(self._rules, counts.signals(at_ms), known, at_ms, key=address)
+        watched.found.update({anomaly.rule: anomaly for anomaly in found})
+        marking = [one for one in watched.found.values() if one.marks and one.until_ms > at_ms]
+        visitors = sorted({visitor for visitor, _ in visits})
+        return Findings(
+            found, [(visitor, one.about(visitor)) for visitor in visitors for one in marking]
+        )
 
 
 class WatchAddress(beam.DoFn):
-    """Counts by address; see `WatchAddresses`."""
+    """`AddressWatch` on state that is kept by address; see `WatchAddresses`."""
 
     STATE = ReadModifyWriteStateSpec("state", BytesCoder())
     EXPIRY = TimerSpec("expiry", TimeDomain.WATERMARK)
 
     def __init__(self, rules: Rules) -> None:
-        self._rules = rules.anomalies_of("address")
+        self._watch = AddressWatch(rules)
         self._anomalies = Counter("rules", "address_anomalies")
 
     def process(
         self,
-        element: tuple[str, list[tuple[str, int]]],
+        element: tuple[str, list[Visit]],
         state: Any = beam.DoFn.StateParam(STATE),
         expiry: Any = beam.DoFn.TimerParam(EXPIRY),
     ) -> Iterator[Any]:
-        address, events = element
+        address, visits = element
         encoded = state.read()
-        watched = _decoder.decode(encoded) if encoded else _Watched(b"", {})
-        counts = AddressCounts.decode(watched.counts) if watched.counts else AddressCounts()
-        for visitor, time_ms in events:
-            counts.add(visitor, time_ms)
-        at_ms = max(time_ms for _, time_ms in events)
-        known = {rule: anomaly.until_ms for rule, anomaly in watched.found.items()}
-        for anomaly in anomalies(self._rules, counts.signals(at_ms), known, at_ms, key=address):
-            watched.found[anomaly.rule] = anomaly
-            self._anomalies.inc()
+        watched = _decoder.decode(encoded) if encoded else Watched()
+        findings = self._watch.add(address, watched, visits)
+        self._anomalies.inc(len(findings.anomalies))
+        for anomaly in findings.anomalies:
             yield TaggedOutput(ANOMALIES, anomaly)
-        marking = [
-            anomaly
-            for anomaly in watched.found.values()
-            if anomaly.marks and anomaly.until_ms > at_ms
-        ]
-        for visitor in sorted({visitor for visitor, _ in events} if marking else ()):
-            for anomaly in marking:
-                mark = (visitor, (MARK, anomaly.about(visitor)))
-                yield TaggedOutput(BY_BROWSER, mark) if visitor.startswith("a#") else mark
-        state.write(_encoder.encode(_Watched(counts.encode(), watched.found)))
+        for visitor, anomaly in findings.marks:
+            mark = (visitor, (MARK, anomaly))
+            yield TaggedOutput(BY_BROWSER, mark) if visitor.startswith("a#") else mark
+        state.write(_encoder.encode(watched))
         expiry.set(until_drained(now_ms() / 1000 + FORGET_AFTER_S))
 
     @on_timer(EXPIRY)
@@ -74,7 +105,7 @@ class WatchAddress(beam.DoFn):
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(_Watched)
+_decoder = msgspec.msgpack.Decoder(Watched)
 
 
 class WatchAddresses(beam.PTransform):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
 
@@ -26,6 +27,67 @@ RANKS = "ranks"
 _GLOBAL = (GlobalWindow(),)  # made once: making it costs more than a row
 
 
+ItemPartial = tuple[bytes, bytes]
+"""Encoded partial statistics of an item, and its encoded stub, empty where the catalog holds it."""
+
+
+@dataclass(slots=True)
+class Partials:
+    """Sums of some facts, for the folds.
+
+    Attributes:
+        items: by item id.
+        scopes: encoded partial counts, by the scope's row.
+    """
+
+    items: list[tuple[str, ItemPartial]]
+    scopes: list[tuple[str, bytes]]
+
+
+def partials(folded: Iterable[Folded], shards: int) -> Partials:
+    """The sums of some messages' new facts, in stream and backfill alike."""
+    folded = list(folded)
+    items, scopes = sums(folded, shards)
+    stubs = stubs_of(fact for new, _ in folded for fact in new)
+    return Partials(
+        [
+            (item_id, (stats.encode(), encode_item(stubs[item_id]) if item_id in stubs else b""))
+            for item_id, stats in items.items()
+        ],
+        [(row, scope.encode()) for row, scope in scopes.items()],
+    )
+
+
+class ItemFold:
+    """Partial statistics into items; their popularity is summed by scope until it is taken."""
+
+    def __init__(self, shards: int) -> None:
+        self._shards = shards
+        self._ranks: dict[str, Trending] = {}
+
+    def add(self, item_id: str, total: ItemStats, addition: bytes) -> bool:
+        """Fold a partial into the item's statistics, in place.
+
+        Returns:
+            True where the item's stub is to be written: Bigtable forgets it by its cell's time, so
+            it is written anew on each day that the item is seen.
+        """
+        unseen = not total.counts.totals  # there may be neighbours: bundles of a session overtake
+        day = total.newest_ms // DAY_MS
+        total.merge(versions.decode(ItemStats, addition))
+        self.rank(item_id, total)
+        return bool(total.counts.totals) and (unseen or total.newest_ms // DAY_MS > day)
+
+    def rank(self, item_id: str, stats: ItemStats) -> None:
+        """Note an item's popularity in the scopes that it belongs to."""
+        add_rank(self._ranks, item_id, stats, self._shards)
+
+    def take_ranks(self) -> list[tuple[str, bytes]]:
+        """The popularity noted since it was taken last: encoded, by the scope's row."""
+        ranks, self._ranks = self._ranks, {}
+        return [(row, scope.encode()) for row, scope in ranks.items()]
+
+
 @beam.typehints.with_output_types(tuple[str, Any])
 class SumByItem(beam.DoFn):
     """A bundle's new facts, summed by item and by scope: a hot item costs one element a bundle, not
@@ -34,42 +96,39 @@ class SumByItem(beam.DoFn):
 
     def __init__(self, trending_shards: int) -> None:
         self._shards = trending_shards
-        self._pending: list[NewFacts] = []
+        self._pending: list[Folded] = []
 
     def start_bundle(self) -> None:
         self._pending = []
 
     def process(self, element: tuple[str, NewFacts]) -> None:
-        if element[1].trusted:
-            self._pending.append(element[1])
+        _, new = element
+        if new.trusted:
+            self._pending.append(Folded(new.facts, new.pairs))
 
     def finish_bundle(self) -> Iterator[Any]:
-        items, scopes = sums([Folded(new.facts, new.pairs) for new in self._pending], self._shards)
-        stubs = stubs_of(fact for new in self._pending for fact in new.facts)
-        now = Timestamp(time.time())
-        for item_id, stats in items.items():
-            stub = encode_item(stubs[item_id]) if item_id in stubs else b""
-            yield WindowedValue((item_id, (stats.encode(), stub)), now, _GLOBAL)
-        for row, scope in scopes.items():
-            yield TaggedOutput(RANKS, WindowedValue((row, scope.encode()), now, _GLOBAL))
+        found, now = partials(self._pending, self._shards), Timestamp(time.time())
+        for item in found.items:
+            yield WindowedValue(item, now, _GLOBAL)
+        for scope in found.scopes:
+            yield TaggedOutput(RANKS, WindowedValue(scope, now, _GLOBAL))
 
 
 class FoldItemRows(KeyedState):
-    """Partial statistics into each item's row; its popularity goes on to the scopes it belongs
-    to."""
+    """`ItemFold` on state that is kept by item."""
 
     def __init__(self, state_options: StateOptions, trending_shards: int) -> None:
         super().__init__(state_options, "items")
         self._shards = trending_shards
-        self._ranks: dict[str, Trending] = {}
+        self._fold = ItemFold(trending_shards)
 
     def start_bundle(self) -> None:
         super().start_bundle()
-        self._ranks = {}
+        self._fold = ItemFold(self._shards)
 
     def process(
         self,
-        element: tuple[str, tuple[bytes, bytes]],
+        element: tuple[str, ItemPartial],
         state: Any = beam.DoFn.StateParam(KeyedState.STATE),
         flush: Any = beam.DoFn.TimerParam(KeyedState.FLUSH),
         expiry: Any = beam.DoFn.TimerParam(KeyedState.EXPIRY),
@@ -79,21 +138,15 @@ class FoldItemRows(KeyedState):
         total = self._decode(ItemStats, kept)
         if total is None:
             return
-        unseen = not total.counts.totals  # there may be neighbours: bundles of a session overtake
-        day = total.newest_ms // DAY_MS
-        total.merge(versions.decode(ItemStats, addition))
-        add_rank(self._ranks, item_id, total, self._shards)
+        is_stub_due = self._fold.add(item_id, total, addition)
         yield from self._keep(kept, total.encode(), total.newest_ms, state, flush, expiry)
-        # Bigtable forgets a stub by its cell's time, so it is written anew on each day that the
-        # item is seen.
-        if stub and total.counts.totals and (unseen or total.newest_ms // DAY_MS > day):
+        if stub and is_stub_due:
             yield layout.STUB, item_id, self._first_stub(item_id, stub), kept.revision
 
     def finish_bundle(self) -> Iterator[Any]:
         now = Timestamp(time.time())
-        for row, scope in self._ranks.items():
-            yield TaggedOutput(RANKS, WindowedValue((row, scope.encode()), now, _GLOBAL))
-        self._ranks = {}
+        for rank in self._fold.take_ranks():
+            yield TaggedOutput(RANKS, WindowedValue(rank, now, _GLOBAL))
 
     def _first_stub(self, item_id: str, stub: bytes) -> bytes:
         """The stub that is stored, else this one: later events do not rename an item."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -31,19 +32,42 @@ class SpanSessions(Sessions):
         return [IntervalWindow(first, last + self.gap_size)]
 
 
-class SummarizeMessage(beam.DoFn):
-    """One partial summary a message and visit; see `SummarizeSessions`."""
+@dataclass(slots=True)
+class Visits:
+    """Partial summaries of a message, one a visit; `too_late` counts events of those that ended
+    longer ago than a session is kept.
+    """
+
+    summaries: list[SessionSummary]
+    too_late: int
+
+
+class MessageSummary:
+    """New facts of a message into partial summaries; no clock."""
 
     def __init__(self, gap_s: float, lateness_s: float) -> None:
         self._gap_ms, self._kept_ms = round(gap_s * 1000), round((gap_s + lateness_s) * 1000)
+
+    def summarize(self, new: NewFacts, now: int) -> Visits:
+        """Sum what may be logged, by visit; `now` is in ms."""
+        logged = [fact for fact in new.facts if may_log(fact[0])]
+        summaries = list(runs(logged, self._gap_ms))
+        oldest_ms = now - self._kept_ms
+        return Visits(summaries, sum(one.events for one in summaries if one.last_ms < oldest_ms))
+
+
+class SummarizeMessage(beam.DoFn):
+    """`MessageSummary` on new facts by visitor; see `SummarizeSessions`."""
+
+    def __init__(self, gap_s: float, lateness_s: float) -> None:
+        self._summary = MessageSummary(gap_s, lateness_s)
         self._too_late = Counter("sessions", "too_late")
 
     def process(self, element: tuple[str, NewFacts]) -> Iterator[TimestampedValue]:
         key, new = element
-        oldest_ms = now_ms() - self._kept_ms
-        for partial in runs([fact for fact in new.facts if may_log(fact[0])], self._gap_ms):
-            if partial.last_ms < oldest_ms:
-                self._too_late.inc(partial.events)
+        visits = self._summary.summarize(new, now_ms())
+        self._too_late.inc(visits.too_late)
+        for partial in visits.summaries:
             yield TimestampedValue((key, partial), Timestamp(partial.first_ms / 1000))
 
 

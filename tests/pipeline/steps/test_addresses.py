@@ -116,18 +116,6 @@ def test_what_is_only_told_marks_nobody(source: Bigtable, visitor: Visitor, rule
     assert [new.trusted for _, new in outputs["new"]] == [True, True]
 
 
-def test_an_event_processed_again_finds_the_same_anomaly(
-    source: Bigtable, tag: str, rules: Rules
-) -> None:
-    burst = [message(*[Visitor(tag).did("scroll", at_s=n) for n in range(4)], address=f"net{tag}")]
-
-    def found() -> list[str]:
-        run(lambda p: collect(watched(p, source, script(burst), rules)[ANOMALIES], "anomalies"))
-        return [anomaly.id for anomaly in outputs["anomalies"]]
-
-    assert found() == found() != []
-
-
 def watched(pipeline: beam.Pipeline, source: Bigtable, stream: Script, rules: Rules) -> Any:
     return (pipeline | stream | Decode(source))[BY_ADDRESS] | WatchAddresses(rules)
 
@@ -168,18 +156,6 @@ def test_a_browser_that_belongs_to_an_account_has_its_mark_there(
     features(source, [burst], rules)
     assert "address_rate" in stored_profile(store, visitor.key).marks
     assert stored_profile(store, visitor.browser).marks == {}
-
-
-def test_a_quiet_address_and_one_whose_network_changed_mark_nobody(
-    source: Bigtable, visitor: Visitor, rules: Rules
-) -> None:
-    events = [visitor.did("scroll", at_s=n) for n in range(4)]
-    features(
-        source,
-        [message(event, address=f"net{n}{visitor.tag}") for n, event in enumerate(events)],
-        rules,
-    )
-    assert outputs["anomalies"] == outputs["address anomalies"] == []
 
 
 @pytest.mark.parametrize("runner", RUNNERS)

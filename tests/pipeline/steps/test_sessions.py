@@ -120,15 +120,6 @@ def test_visits_of_different_visitors_are_apart(tag: str) -> None:
     ]
 
 
-def test_a_merge_of_profiles_which_brings_pairs_and_no_events_is_no_visit(visitor: Visitor) -> None:
-    run(
-        lambda p: collect(
-            p | script([new(visitor)]) | SummarizeSessions() | beam.Map(session_rows), "rows"
-        )
-    )
-    assert outputs["rows"] == []
-
-
 def test_events_whose_visit_ended_longer_ago_than_the_lateness_are_counted(
     visitor: Visitor,
 ) -> None:

@@ -170,9 +170,11 @@ class _Summary:
 def _report_replay(tally: Tally) -> None:
     _say(f"replayed dead letters: {tally.dead_letters:,}, events: {tally.events:,}")
     if tally.split:
-        _say(f"of these split: {tally.split:,}; each refused event is a dead letter of its own")
+        split = f"of these split: {tally.split:,}"
+        _say(f"{split}; each event that was refused is a dead letter of its own")
     if tally.rejected:
-        _say(f"rejected by the collector: {tally.rejected:,}; each is a dead letter of its own")
+        rejected = f"events that the collector rejected: {tally.rejected:,}"
+        _say(f"{rejected}; each is a dead letter of its own")
     if tally.kept:
         _say(f"dead letters that stay: {tally.kept:,}")
     for reason, count in tally.refusals.most_common(MAX_REASONS):

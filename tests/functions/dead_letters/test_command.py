@@ -429,7 +429,7 @@ def test_a_warehouse_that_is_not_there_is_no_traceback(
     assert main(["list"], {}) == 2
 
 
-def test_letters_of_the_same_time_and_place_differ_by_their_content(desk: Desk) -> None:
+def test_dead_letters_of_the_same_time_and_place_differ_by_their_content(desk: Desk) -> None:
     desk.put(event("e1"), reason="a")
     desk.put(event("e2"), reason="a")
     desk.put(event("e1"), reason="b")
@@ -592,7 +592,7 @@ def test_an_order_of_which_the_visitor_was_missing_is_all_of_its_purchases(desk:
     assert desk.records() == [("replayed", 2, 0)]
 
 
-def test_letters_of_several_protocols_and_our_own_go_together(desk: Desk) -> None:
+def test_dead_letters_of_several_protocols_and_our_own_go_together(desk: Desk) -> None:
     desk.reject(
         "POST", "/v1/batch", segment(userId="anna", timestamp=(NOW - timedelta(days=3)).isoformat())
     )

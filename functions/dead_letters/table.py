@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -71,24 +71,15 @@ class Filters:
     id: str | None = None
     limit: int | None = None
 
-    def condition(self) -> str:
-        """The SQL of the filters that are set; their values are its parameters."""
-        return " and ".join([_CONDITIONS[name] for name in self._given()] or ["true"])
-
-    def parameters(self) -> bigquery.QueryJobConfig:
-        """The values of `condition`."""
-        kinds = {"since": "TIMESTAMP"}
-        return bigquery.QueryJobConfig(
-            query_parameters=[
-                bigquery.ScalarQueryParameter(name, kinds.get(name, "STRING"), value)
-                for name, value in self._given().items()
-            ]
-        )
-
-    def _given(self) -> dict[str, Any]:
+    def values(self) -> dict[str, Any]:
+        """The filters that are set, by name."""
         return {
             name: getattr(self, name) for name in _CONDITIONS if getattr(self, name) is not None
         }
+
+    def condition(self) -> str:
+        """The SQL of the filters that are set; their values are its parameters."""
+        return " and ".join(_CONDITIONS[name] for name in self.values()) or "true"
 
 
 @dataclass(frozen=True)
@@ -123,21 +114,17 @@ class DeadLetterTable:
         query = _GROUPS.format(
             view=self._installation.table(view),
             condition=filters.condition(),
-            limit=MAX_GROUPS if filters.limit is None else filters.limit,
+            limit=filters.limit or MAX_GROUPS,
         )
-        rows = self._client.query_and_wait(query, job_config=filters.parameters())
-        return [Group(**dict(row)) for row in rows]
+        return [Group(**dict(row)) for row in self._rows(query, filters.values())]
 
     def dead_letters(self, filters: Filters, view: str) -> Iterator[StoredDeadLetter]:
         """The dead letters, page by page; the oldest first where there is a limit."""
-        tail = (
-            ""
-            if filters.limit is None
-            else f" order by received_at, dead_letter_id limit {filters.limit}"
-        )
         source = f"`{self._installation.table(view)}`"
-        query = f"select {_COLUMNS} from {source} where {filters.condition()}{tail}"
-        return map(_stored, self._client.query_and_wait(query, job_config=filters.parameters()))
+        query = f"select {_COLUMNS} from {source} where {filters.condition()}"
+        if filters.limit is not None:
+            query += f" order by received_at, dead_letter_id limit {filters.limit}"
+        return map(_stored, self._rows(query, filters.values()))
 
     def not_recorded(self, dead_letters: Iterable[StoredDeadLetter]) -> Iterator[StoredDeadLetter]:
         """Those of the dead letters of which no replay is recorded."""
@@ -172,12 +159,22 @@ class DeadLetterTable:
 
     def _recorded(self, ids: list[str]) -> set[str]:
         query = _RECORDED.format(table=self._installation.table("dead_letters_replayed"))
-        values = bigquery.QueryJobConfig(
-            query_parameters=[bigquery.ArrayQueryParameter("ids", "STRING", ids)]
-        )
-        return {
-            row["dead_letter_id"] for row in self._client.query_and_wait(query, job_config=values)
-        }
+        return {row["dead_letter_id"] for row in self._rows(query, {"ids": ids})}
+
+    def _rows(self, query: str, values: Mapping[str, Any]) -> Iterable[bigquery.Row]:
+        parameters = [_parameter(name, value) for name, value in values.items()]
+        config = bigquery.QueryJobConfig(query_parameters=parameters)
+        rows: Iterable[bigquery.Row] = self._client.query_and_wait(query, job_config=config)
+        return rows
+
+
+def _parameter(
+    name: str, value: Any
+) -> bigquery.ScalarQueryParameter | bigquery.ArrayQueryParameter:
+    if isinstance(value, list):
+        return bigquery.ArrayQueryParameter(name, "STRING", value)
+    kind = "TIMESTAMP" if isinstance(value, datetime) else "STRING"
+    return bigquery.ScalarQueryParameter(name, kind, value)
 
 
 def _stored(row: bigquery.Row) -> StoredDeadLetter:

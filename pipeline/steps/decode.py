@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -54,7 +54,7 @@ class CatalogCache:
 
     def __init__(
         self,
-        read: Callable[[Iterable[str]], Mapping[str, Item]],
+        read: Callable[[Sequence[str]], Mapping[str, Item]],
         max_items: int = MAX_CACHED_ITEMS,
     ) -> None:
         self._read, self._max_items = read, max_items

@@ -135,12 +135,11 @@ def test_a_new_job_still_sends_what_the_browser_does_to_the_account(
     assert counts["fold/warm_started"] == 2  # the link is read once, not again for each event
 
 
-@pytest.mark.parametrize("runner", RUNNERS)
 def test_once_a_browser_is_merged_what_names_its_account_goes_there_at_once(
-    source: Bigtable, visitor: Visitor, runner: type
+    source: Bigtable, visitor: Visitor
 ) -> None:
     events = [visitor.logged_in("scroll", at_s=n) for n in range(2)]
-    features(source, [message(event) for event in events], runner=runner)
+    features(source, [message(event) for event in events])
     assert outputs["by account"] == [(visitor.key, facts(events[1]))]
 
 

@@ -9,8 +9,9 @@ from collections.abc import Iterable
 import pytest
 
 from pipeline.core.catalog import Item
-from pipeline.core.events import Event, InvalidEvent, encode_message
+from pipeline.core.events import Event, encode_message
 from pipeline.core.fold import Fact
+from pipeline.core.invalid_event import InvalidEvent
 from pipeline.steps.decode import (
     KNOWN_ITEM_TTL_S,
     UNKNOWN_ITEM_TTL_S,

@@ -496,7 +496,7 @@ def test_the_documentation_names_every_topic_and_secret() -> None:
 
 def test_the_documented_backfill_has_options_that_beam_knows_and_the_shards_of_the_stream() -> None:
     text = (REPO / "docs" / "deploy.md").read_text().replace("\\\n", " ")
-    command = re.search(r"-m pipeline\.backfill (--since .+)", text)
+    command = re.search(r"-m pipeline\.batch\.backfill (--since .+)", text)
     assert command
     argv = re.sub(r"\$\w+|\$\{\w+:-(\w+)\}", r"some\1", command.group(1)).split()
     named = {argument.removeprefix("--") for argument in argv if argument.startswith("--")}

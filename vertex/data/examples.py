@@ -103,9 +103,8 @@ def examples(
         blocks.append(log.matrix(slate, items, known))
         labels.append([int(item_id in slate.clicked) for item_id in items])
         times_ms.append(slate.time_ms)
-    return _dataset(
-        VIEWS if slates and not slates[0].items else IMPRESSIONS, blocks, labels, times_ms
-    )
+    source = VIEWS if slates and not slates[0].items else IMPRESSIONS
+    return _dataset(source, blocks, labels, times_ms)
 
 
 def vectors_at(vectors: Sequence[VectorsFrom], time_ms: int) -> VectorIndex:
@@ -162,10 +161,11 @@ def _dataset(
     source: str, blocks: list[Matrix], labels: list[list[int]], times_ms: list[int]
 ) -> Dataset:
     sizes = [len(block) for block in blocks]
+    nothing = np.zeros((0, len(FEATURE_NAMES)), np.float32)
     return Dataset(
-        source,
-        np.concatenate(blocks) if blocks else np.zeros((0, len(FEATURE_NAMES)), np.float32),
-        np.array([label for slate in labels for label in slate], np.int8),
-        np.repeat(np.arange(len(sizes), dtype=np.int64), sizes),
-        np.array(times_ms, np.int64),
+        source=source,
+        matrix=np.concatenate([nothing, *blocks]),
+        labels=np.array([label for slate in labels for label in slate], np.int8),
+        slate_of=np.repeat(np.arange(len(sizes), dtype=np.int64), sizes),
+        times_ms=np.array(times_ms, np.int64),
     )

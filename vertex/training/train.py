@@ -69,20 +69,14 @@ def train(
     learnt = learn(data, parts, seed, say)
     vectors = item2vec.fit(session_items(log), seed)
     say(f"vectors: {len(vectors):,} items from the whole log")
-    manifest = {
-        "version": f"{now.astimezone(UTC):%Y%m%dT%H%M%S%f}"[:-3] + "Z",
-        "kind": learnt.ranker.kind,
-        "created": format_time(now),
-        "feature_names": list(learnt.ranker.feature_names),
-        "metrics": _as_json(learnt.metrics),
-        "data": {
-            **_described(log, data, parts),
-            "items": len(catalog),
-            "vectors": len(vectors),
-            "trees": learnt.trees,
-            "seed": seed,
-        },
+    sources = {
+        **_described(log, data, parts),
+        "items": len(catalog),
+        "vectors": len(vectors),
+        "trees": learnt.trees,
+        "seed": seed,
     }
+    manifest = _manifest(learnt, sources, now)
     return Trained(manifest, model_files(manifest, learnt.ranker, vectors))
 
 
@@ -124,7 +118,9 @@ def _slates(log: Sequence[Event]) -> list[LoggedSlate]:
     """
     shown = logged_slates(log)
     clicked = sum(1 for slate in shown if slate.clicked.intersection(slate.items))
-    return shown if clicked >= sum(MIN_CLICKED.values()) else viewed_slates(log)
+    if clicked < sum(MIN_CLICKED.values()):
+        return viewed_slates(log)
+    return shown
 
 
 def _vectors_over_time(log: Sequence[Event], seed: int, say: Say) -> list[VectorsFrom]:
@@ -136,6 +132,17 @@ def _vectors_over_time(log: Sequence[Event], seed: int, say: Say) -> list[Vector
         before = bisect_left(log, time_ms, key=lambda event: event.time_ms)
         found.append(VectorsFrom(time_ms, item2vec.fit(session_items(log[:before]), seed)))
     return found
+
+
+def _manifest(learnt: Learnt, sources: dict[str, Any], now: datetime) -> dict[str, Any]:
+    return {
+        "version": f"{now.astimezone(UTC):%Y%m%dT%H%M%S%f}"[:-3] + "Z",
+        "kind": learnt.ranker.kind,
+        "created": format_time(now),
+        "feature_names": list(learnt.ranker.feature_names),
+        "metrics": _as_json(learnt.metrics),
+        "data": sources,
+    }
 
 
 def _counted(data: Dataset) -> str:

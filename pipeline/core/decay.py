@@ -55,8 +55,9 @@ class DecayedSums(msgspec.Struct, Generic[K], array_like=True, gc=False):
         if landmark > self.landmark:
             self._move(landmark)
         half_lives = (time_ms - self.landmark * half_life_ms) / half_life_ms
-        scaled = weight * 2.0 ** max(half_lives, -_FORGOTTEN_HALF_LIVES)
-        self.sums[key] = self.sums.get(key, 0.0) + scaled
+        if half_lives < -_FORGOTTEN_HALF_LIVES:
+            half_lives = -_FORGOTTEN_HALF_LIVES
+        self.sums[key] = self.sums.get(key, 0.0) + weight * 2.0**half_lives
 
     def merge(self, other: DecayedSums[K]) -> None:
         """Add everything `other` holds."""
@@ -165,8 +166,6 @@ class BucketRing(msgspec.Struct, array_like=True, gc=False):
 
     def _advance(self, bucket: int, length: int) -> None:
         newest, self.newest = self.newest, bucket
-        if not self.counts:
-            return
         # what is so many buckets or more behind the old newest goes
         kept = length - (bucket - newest)
         for key in self.counts:

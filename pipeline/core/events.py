@@ -32,7 +32,7 @@ _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One action of a visitor.
 
     `timestamp` is event time (UTC), `ingest_time` is when the collector received it.
@@ -70,7 +70,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def number(self, key: str, default: float = 0.0) -> float:
         """The finite number under `metadata[key]`, or `default`."""
         value = self.metadata.get(key)
-        return float(value) if _is_finite_number(value) else default
+        return float(value) if value is not None and _is_finite_number(value) else default
 
 
 class WireEvent(msgspec.Struct, forbid_unknown_fields=True):

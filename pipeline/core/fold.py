@@ -6,9 +6,11 @@ The pipeline, the backfill and training all fold with this function, so they can
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import combinations
 from typing import NamedTuple
+
+import msgspec
 
 from pipeline.core.catalog import Item
 from pipeline.core.decay import HOUR_MS
@@ -22,7 +24,7 @@ Fact = tuple[Event, Item | None]  # an event and what the catalog knows of its i
 Links = defaultdict[str, list[Link]]  # by item id
 
 
-class Pair(NamedTuple):
+class Pair(msgspec.Struct, frozen=True, gc=False):
     """Two items of one session: `weight` 1 adds the pair, -1 takes it back; it counts at
     `time_ms`."""
 
@@ -119,27 +121,32 @@ def linked(session: SessionTotals | None) -> Linked:
     return Linked(frozenset(session.items), frozenset(session.bought), hour_ms)
 
 
-def changed(before: Linked, after: Linked) -> Iterator[Pair]:
+def changed(before: Linked, after: Linked) -> list[Pair]:
     """The pairs to add and to take back, from one state of a session to the next."""
+    pairs: list[Pair] = []
     if before == after:
-        return
+        return pairs
     same_time = before.time_ms == after.time_ms
     for kind, old, new in (
         (TOUCHED, before.touched, after.touched),
         (BOUGHT, before.bought, after.bought),
     ):
-        if same_time and old <= new:
-            for item in sorted(new - old):
-                yield from (Pair(item, other, kind, 1.0, after.time_ms) for other in sorted(old))
-            yield from _pairs(new - old, kind, 1.0, after.time_ms)
-        elif old != new or not same_time:
-            yield from _pairs(old, kind, -1.0, before.time_ms)
-            yield from _pairs(new, kind, 1.0, after.time_ms)
+        if same_time and old == new:
+            continue
+        if same_time and old < new:
+            kept, added = sorted(old), new - old
+            for item in sorted(added):
+                pairs += [Pair(item, other, kind, 1.0, after.time_ms) for other in kept]
+            pairs += _pairs(added, kind, 1.0, after.time_ms)
+        else:
+            pairs += _pairs(old, kind, -1.0, before.time_ms)
+            pairs += _pairs(new, kind, 1.0, after.time_ms)
+    return pairs
 
 
-def _pairs(items: Iterable[str], kind: int, weight: float, time_ms: int) -> Iterator[Pair]:
+def _pairs(items: Iterable[str], kind: int, weight: float, time_ms: int) -> list[Pair]:
     """Each two of `items`, in order."""
-    return (Pair(*two, kind, weight, time_ms) for two in combinations(sorted(items), 2))
+    return [Pair(one, two, kind, weight, time_ms) for one, two in combinations(sorted(items), 2)]
 
 
 def category_of(fact: Fact) -> str:
@@ -176,6 +183,6 @@ def item_sums(folded: Iterable[Folded]) -> dict[str, ItemStats]:
 
 def add_links(links: Links, pairs: Iterable[Pair]) -> None:
     """Add each pair to the links of both of its items, where `ItemStats.link_all` takes them."""
-    for item_id, other, kind, weight, time_ms in pairs:
-        links[item_id].append((other, kind, weight, time_ms))
-        links[other].append((item_id, kind, weight, time_ms))
+    for pair in pairs:
+        links[pair.item].append((pair.other, pair.kind, pair.weight, pair.time_ms))
+        links[pair.other].append((pair.item, pair.kind, pair.weight, pair.time_ms))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.catalog import Item
 from pipeline.core.decay import HOUR_MS
-from pipeline.core.events import Event
+from pipeline.core.events import Event, profile_key
 from pipeline.core.fold import Folded, Pair, adopt, category_of, changed, fold, item_sums, linked
 from pipeline.core.items import BOUGHT, TOUCHED, ItemStats
 from pipeline.core.profile import MAX_SESSIONS, UserProfile
@@ -33,6 +34,7 @@ from tests.pipeline.core.streams import (
     randoms,
     shuffled,
 )
+from tests.simulator.parity import from_file
 
 Sums = dict[str, ItemStats]
 
@@ -360,3 +362,23 @@ def test_pairs_taken_back_in_one_bundle_and_added_in_another_cancel_in_any_order
         assert total[item_id].neighbours(START_MS) == pytest.approx(
             whole[item_id].neighbours(START_MS)
         )
+
+
+def test_real_visits_give_the_same_states_event_by_event_and_as_one_message_a_visitor(
+    shared_data: Callable[[str], Path],
+) -> None:
+    visits: dict[str, list[Fact]] = {}
+    messages_of_file = from_file(shared_data("rees46_2019-10-01.csv"))[:1_000]
+    for found in itertools.chain.from_iterable(messages_of_file):
+        visits.setdefault(profile_key(found), []).append((found, None))
+    one_by_one: list[Folded] = []
+    whole: list[Folded] = []
+    for facts in visits.values():
+        profile, at_once = UserProfile(), UserProfile()
+        for fact in facts:
+            one_by_one.append(fold(profile, [fact]))
+            profile.settle()
+        whole.append(fold(at_once, facts))
+        assert_same(profile, at_once.copy())
+    assert sum(len(found.pairs) for found in whole) > 1_000
+    assert_same_sums(item_sums(one_by_one), item_sums(whole))

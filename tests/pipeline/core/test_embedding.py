@@ -32,6 +32,15 @@ def test_a_names_direction_is_the_same_each_time_and_a_unit_vector_of_its_own(di
         one[0] = 0.0
 
 
+def test_directions_are_those_that_stored_vectors_were_summed_from() -> None:
+    signs = "-+--+++-+++-+-+-"
+    expected = [0.25 if sign == "+" else -0.25 for sign in signs]
+    assert signature("item", "p1").tolist() == expected
+    brand = signature("brand", "b1")
+    shared = signature("category", "c.s") + 0.5 * signature("department", "c") + 0.5 * brand
+    assert np.array_equal(item_vector("p1", "c.s", "b1"), signature("item", "p1") + shared)
+
+
 def test_different_names_are_nearly_orthogonal() -> None:
     names = [signature("item", f"p{n}", CONTEXT_DIM) for n in range(60)]
     cosines = [cosine(one, two) for one, two in itertools.combinations(names, 2)]

@@ -20,11 +20,11 @@ STACK := $(PYTHON) -m tests.stack
 ON_GOOGLE_CLOUD = env -u PUBSUB_EMULATOR_HOST -u BIGTABLE_EMULATOR_HOST -u BIGQUERY_EMULATOR_HOST GOOGLE_CLOUD_PROJECT="$(PROJECT)"
 INSTALLATION = $(if $(filter command,$(origin PROJECT)),$(ON_GOOGLE_CLOUD),$(STACK) exec --)
 # Every test, so many files of them at a time; those that measure time, or take both cores themselves, come last, alone.
-# Of these only the files are read that hold such a test.
-WORKERS := 2
+# Of these only the files are read that hold such a test. A worker waits half of its time, so there is one more than cores.
+WORKERS := 3
 LAST := alone or end_to_end
 FILES_OF_LAST = $$(grep --recursive --files-with-matches --include='test_*.py' --extended-regexp 'mark\.(alone|end_to_end)' tests)
-AT_ONCE = $(PYTHON) -m pytest --numprocesses $(WORKERS) --dist loadfile -m "not ($(LAST))"; most=$$?; \
+AT_ONCE = $(PYTHON) -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not ($(LAST))"; most=$$?; \
 	$(PYTHON) -m pytest -m "$(LAST)" $(FILES_OF_LAST); rest=$$?; tested=$$(( most || rest ))
 # Runs an installation quietly; shows the end of its log, one for each environment, when it fails.
 LOG = build/setup-$(subst /,-,$(patsubst .%,%,$(@D))).log
@@ -108,7 +108,7 @@ status: setup ## Show what runs where
 demo: setup ## Catalog, training and simulated shoppers through the whole loop, then a report (DEMO_SECONDS=180)
 	@$(PYTHON) -m tests.simulator.demo
 
-test: setup tests/web/vendors/node_modules/.installed web/sdk/node_modules/.installed ## Check, then every test, two files at a time (PYTEST_ARGS='tests/sql -k views' for some of them)
+test: setup tests/web/vendors/node_modules/.installed web/sdk/node_modules/.installed ## Check, then every test, three files at a time (PYTEST_ARGS='tests/sql -k views' for some of them)
 	@checked=0; $(MAKE) --no-print-directory check || checked=1; \
 	$(if $(PYTEST_ARGS),$(PYTHON) -m pytest $(PYTEST_ARGS); tested=$$?,$(AT_ONCE)); \
 	[ $$checked -eq 0 ] || echo "make test: make check found something, see above pytest's output"; \

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -151,8 +152,14 @@ def pytest_configure() -> None:
     os.environ.setdefault("JAVA_OPTS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The whole stack takes both cores: the tests that need it come last, the others in their
     order.
+
+    Where workers share the files, those of few tests come first: they run processes and take long,
+    and at the end the many short tests of the others even the workers out.
     """
     items.sort(key=lambda item: "stack" in getattr(item, "fixturenames", ()))
+    if hasattr(config, "workerinput"):
+        tests = Counter(item.path for item in items)
+        items.sort(key=lambda item: (tests[item.path], item.path))

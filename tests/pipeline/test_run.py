@@ -40,6 +40,7 @@ from tests.pipeline.shop_stream import (
 from tests.stack.bootstrap import bigquery_client
 
 PATIENCE_S = 60.0
+LOOK_S = 0.5  # a look at BigQuery costs it 0.2 s of the processor that the pipeline needs
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def wait_until(condition: Callable[[], bool], check: Callable[[], None]) -> None
     deadline = time.monotonic() + PATIENCE_S
     while not condition() and time.monotonic() < deadline:
         check()
-        time.sleep(0.25)
+        time.sleep(LOOK_S)
 
 
 class Expected:

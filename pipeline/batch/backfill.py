@@ -31,11 +31,12 @@ from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
 from pipeline.batch.archive import ReadFile, ReadLog, decode_event
-from pipeline.core.events import Event, profile_key
+from pipeline.core.events import Event
 from pipeline.core.fold import Fact, Folded, first_account, fold
 from pipeline.core.items import ItemStats, Trending
 from pipeline.core.privacy.consent import may_fold
 from pipeline.core.profile import UserProfile
+from pipeline.core.profile_keys import browser_key, profile_key
 from pipeline.core.rules import Rules
 from pipeline.core.trust import Judge
 from pipeline.lease import Lease, LeaseHeld, lease_of
@@ -248,7 +249,7 @@ class _Resolve(beam.DoFn):
             newest_ms = max(event.time_ms for event in events)
             pointer = UserProfile(newest_ms=newest_ms, account=account)
             yield TaggedOutput(
-                POINTERS, (PROFILE, f"a#{anonymous_id}", pointer.encode(), newest_ms)
+                POINTERS, (PROFILE, browser_key(anonymous_id), pointer.encode(), newest_ms)
             )
 
 

@@ -112,13 +112,6 @@ def identity_of(event_id: str, event: str, product_id: str | None) -> str:
     return f"{event_id}\n{event}\n{product_id or ''}"
 
 
-def profile_key(event: Event) -> str:
-    """The key whose profile the event belongs to: `u#<user_id>`, or `a#<anonymous_id>` before a
-    login.
-    """
-    return f"u#{event.user_id}" if event.user_id else f"a#{event.anonymous_id}"
-
-
 def parse_event(
     raw: dict[str, Any] | bytes, *, ingest_time: datetime, backfill: bool = False
 ) -> Event:

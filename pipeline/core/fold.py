@@ -18,6 +18,7 @@ from pipeline.core.events import Event
 from pipeline.core.items import BOUGHT, TOUCHED, ItemStats, Link
 from pipeline.core.privacy.bots import is_bot
 from pipeline.core.profile import UserProfile
+from pipeline.core.profile_keys import account_key
 from pipeline.core.session_totals import SessionTotals, is_bot_session, session_key
 
 Fact = tuple[Event, Item | None]  # an event and what the catalog knows of its item
@@ -102,7 +103,7 @@ def first_account(events: Iterable[Event]) -> str:
     ]
     if not named:
         return ""
-    return f"u#{min(named)[3]}"
+    return account_key(min(named)[3])
 
 
 def of_people(folded: Folded) -> Folded:

@@ -14,6 +14,7 @@ from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import ReadModifyWriteStateSpec, TimerSpec, on_timer
 
 from pipeline.core.privacy.address_counts import AddressCounts
+from pipeline.core.profile_keys import is_browser_key
 from pipeline.core.rules import Anomaly, Rules, anomalies
 from pipeline.runtime.clock import now_ms
 from pipeline.runtime.metrics import Counter
@@ -95,7 +96,7 @@ class WatchAddress(beam.DoFn):
             yield TaggedOutput(ANOMALIES, anomaly)
         for visitor, anomaly in findings.marks:
             mark = (visitor, (MARK, anomaly))
-            yield TaggedOutput(BY_BROWSER, mark) if visitor.startswith("a#") else mark
+            yield TaggedOutput(BY_BROWSER, mark) if is_browser_key(visitor) else mark
         state.write(_encoder.encode(watched))
         expiry.set(until_drained(now_ms() / 1000 + FORGET_AFTER_S))
 

@@ -20,10 +20,11 @@ from apache_beam.utils.shared import Shared
 
 from pipeline.core.catalog import Item
 from pipeline.core.dead_letters import DeadLetter
-from pipeline.core.events import Event, decode_message, profile_key
+from pipeline.core.events import Event, decode_message
 from pipeline.core.fold import Fact, category_of
 from pipeline.core.invalid_event import InvalidEvent
 from pipeline.core.privacy.consent import may_fold, may_log
+from pipeline.core.profile_keys import browser_key, profile_key
 from pipeline.core.timestamps import format_time
 from pipeline.runtime.clock import now_ms
 from pipeline.runtime.metrics import Counter, Distribution
@@ -158,7 +159,7 @@ class Decoder:
         if event.anonymous_id is None or self._links.holds(event):
             decoded.by_account[key].append(fact)
         else:
-            decoded.by_browser[f"a#{event.anonymous_id}"].append(fact)
+            decoded.by_browser[browser_key(event.anonymous_id)].append(fact)
 
 
 @beam.typehints.with_output_types(tuple[str, Any])

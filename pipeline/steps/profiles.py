@@ -17,6 +17,7 @@ from pipeline.core.events import Event
 from pipeline.core.features.signals import Signals
 from pipeline.core.fold import Fact, Folded, adopt, first_account, fold
 from pipeline.core.profile import UserProfile
+from pipeline.core.profile_keys import account_key, is_browser_key, visitor_id
 from pipeline.core.rules import Anomaly, Rules, Trigger, due, next_check
 from pipeline.core.trust import Judge, NewFacts
 from pipeline.runtime.clock import now_ms
@@ -82,7 +83,7 @@ class ProfileFold:
         kind, value = given
         if profile.account:
             return _follow(profile, given)
-        if kind == FACTS and key.startswith("a#") and (account := first_account(_events(value))):
+        if kind == FACTS and is_browser_key(key) and (account := first_account(_events(value))):
             return _move(profile, account, value)
         if kind == MARK:
             outcome = _mark(profile, value)
@@ -160,7 +161,7 @@ def _by_account(account: str, facts: list[Fact]) -> list[tuple[str, Given]]:
     found: dict[str, list[Fact]] = {}
     for fact in facts:
         user_id = fact[0].user_id
-        found.setdefault(f"u#{user_id}" if user_id else account, []).append(fact)
+        found.setdefault(account_key(user_id) if user_id else account, []).append(fact)
     return [(key, (FACTS, of_account)) for key, of_account in found.items()]
 
 
@@ -206,7 +207,7 @@ class FoldVisitors(KeyedState):
         outcome = self._fold.add(key, profile, given, now_ms())
         self._merged.inc(int(given[0] == ADOPT and not profile.account))
         if profile.account and given[0] == FACTS:
-            self._links.add(key.removeprefix("a#"), profile.account.removeprefix("u#"))
+            self._links.add(visitor_id(key), visitor_id(profile.account))
         yield from self._emit(key, outcome, campaign)
         if outcome.changed:
             yield from self._keep(kept, profile.encode(), profile.newest_ms, state, flush, expiry)
@@ -273,10 +274,10 @@ class FoldProfiles(beam.PTransform):
     """Fold each visitor's new events into the profile; takes `Decode`'s and `WatchAddresses`'
     outputs.
 
-    Twice the same fold, keyed by profile key, global window: first browsers (`a#`), then accounts
-    (`u#`). The first event that names both merges the browser's profile into the account, once;
-    from then on all that this browser sends goes to the account, with or without a login, until it
-    takes another anonymous id. A browser that several accounts share stays with the first.
+    Twice the same fold, keyed by profile key, global window: first browsers, then accounts. The
+    first event that names both merges the browser's profile into the account, once; from then on
+    all that this browser sends goes to the account, with or without a login, until it takes another
+    anonymous id. A browser that several accounts share stays with the first.
 
     State: the encoded profile (bounded, see `UserProfile`), read back from Bigtable when a key is
     new to this job, forgotten after `ttl_s` of silence. What the collector took for a bot's

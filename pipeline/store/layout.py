@@ -2,11 +2,11 @@
 
 | table    | row key                | family:column | encoded value         | cell timestamp     |
 |----------|------------------------|---------------|-----------------------|--------------------|
-| profiles | `u#` or `a#` and an id | p:s           | `UserProfile`         | revision, `revise` |
+| profiles | `core.profile_keys`     | p:s           | `UserProfile`         | revision, `revise` |
 | items    | item id                | c:i           | `Item` of the catalog | load time          |
 |          |                        | s:s, s:i      | `ItemStats`, a stub   | revision           |
 | trending | `scope#shard`          | t:s           | `Trending`            | revision           |
-| policies | policy name            | b:s           | bandit posterior      | revision           |
+| policies |                        | b:s           | nothing yet           |                    |
 | leases   | `pipeline`             | l:g           | `Grant`, as JSON      | renewal, `lease`   |
 
 A stub is made from events, of an item that the catalog does not hold. Families `p`, `s` and `t`

@@ -27,7 +27,7 @@ from apache_beam.transforms.userstate import ReadModifyWriteStateSpec, TimerSpec
 from apache_beam.utils.timestamp import MAX_TIMESTAMP
 
 from pipeline.core.catalog import Item, parse_item
-from pipeline.core.events import Event, decode_message, encode_message, parse_event, profile_key
+from pipeline.core.events import Event, decode_message, encode_message, parse_event
 from pipeline.core.features.signals import Signals
 from pipeline.core.fold import Fact, Folded, fold
 from pipeline.core.items import (
@@ -41,6 +41,7 @@ from pipeline.core.items import (
 )
 from pipeline.core.privacy.address_counts import AddressCounts
 from pipeline.core.profile import UserProfile
+from pipeline.core.profile_keys import profile_key
 from pipeline.core.rules import Rules, anomalies, due, next_check
 from pipeline.core.sessions import merged, runs
 from pipeline.ops.rules_file import rules_of

@@ -32,10 +32,11 @@ from zlib import crc32
 from google.cloud import bigquery, pubsub_v1  # type: ignore[attr-defined]
 
 from pipeline.core.catalog import Item, parse_item
-from pipeline.core.events import Event, decode_message, encode_message, profile_key
+from pipeline.core.events import Event, decode_message, encode_message
 from pipeline.core.fold import fold
 from pipeline.core.items import ItemStats, Trending
 from pipeline.core.profile import UserProfile
+from pipeline.core.profile_keys import profile_key
 from pipeline.runtime.clock import now_ms
 from pipeline.steps.decode import event_row
 from pipeline.steps.items import add_rank, sums

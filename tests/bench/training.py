@@ -14,9 +14,10 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline.core.events import Event, profile_key
+from pipeline.core.events import Event
 from pipeline.core.fold import Fact, fold, item_sums
 from pipeline.core.profile import UserProfile
+from pipeline.core.profile_keys import profile_key
 from tests.bench.rows import Row, row
 from tests.simulator.parity import from_file
 from vertex.data.replay import World, in_order

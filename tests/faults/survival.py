@@ -20,9 +20,10 @@ from google.cloud import bigquery
 from google.pubsub_v1 import PubsubMessage, SubscriberClient
 
 from pipeline.core.catalog import Item
-from pipeline.core.events import Event, encode_message, profile_key
+from pipeline.core.events import Event, encode_message
 from pipeline.core.fold import fold
 from pipeline.core.profile import UserProfile
+from pipeline.core.profile_keys import profile_key
 from pipeline.runtime.clock import now_ms
 from pipeline.runtime.installation import Installation
 from pipeline.store.blocking import Store

@@ -9,7 +9,8 @@ from random import Random
 from typing import Any
 
 from pipeline.core.catalog import Item
-from pipeline.core.events import Event, encode_message, profile_key
+from pipeline.core.events import Event, encode_message
+from pipeline.core.profile_keys import profile_key
 
 EVENTS_EACH, PRODUCTS = 40, 8
 CATALOG = {

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.core.events import Event, profile_key
+from pipeline.core.events import Event
 from pipeline.core.fold import fold, item_sums
 from pipeline.core.items import ItemStats
 from pipeline.core.profile import UserProfile
+from pipeline.core.profile_keys import profile_key
 from tests.vertex import planted
 
 CATALOG = planted.catalog()

@@ -13,6 +13,7 @@ from pipeline.core.invalid_event import InvalidEvent, TooMuch
 from pipeline.core.json_limits import check_work
 from pipeline.core.privacy.consent import StatedConsent, resolve_consent
 from pipeline.core.privacy.user_tokens import check_user_token
+from pipeline.core.profile_keys import account_key, browser_key
 from pipeline.core.timestamps import parse_time
 from pipeline.core.untrusted_json import UNREADABLE, read
 
@@ -96,8 +97,13 @@ def moment_ms(as_of: datetime | None, now_ms: Callable[[], int]) -> int:
 
 
 def profile_keys(user_id: str | None, anonymous_id: str | None) -> list[str]:
-    """`u#<user_id>`, `a#<anonymous_id>`: those that are given."""
-    return [f"{kind}#{value}" for kind, value in (("u", user_id), ("a", anonymous_id)) if value]
+    """The account's key and the browser's: those whose id is given."""
+    keys = []
+    if user_id:
+        keys.append(account_key(user_id))
+    if anonymous_id:
+        keys.append(browser_key(anonymous_id))
+    return keys
 
 
 def check_user(request: Request | ProfileRequest, key: bytes | None) -> None:

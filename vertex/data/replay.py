@@ -11,11 +11,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from pipeline.core.catalog import Item, stub_item
-from pipeline.core.events import Event, profile_key
+from pipeline.core.events import Event
 from pipeline.core.features.candidates import RECENT_SEEDS
 from pipeline.core.fold import Links, Pair, add_links, adopt, catalog_category, fold
 from pipeline.core.items import ItemRow, ItemStats, RatePriors, fitted_priors
 from pipeline.core.profile import UserProfile
+from pipeline.core.profile_keys import browser_key, profile_key
 
 # Fitting the priors reads every item: it is done again when the log has grown by a tenth, within
 # these bounds (events).
@@ -78,7 +79,7 @@ class World:
         """
         profile = self.profiles.get(self._key(event)) or UserProfile()
         device = (
-            self.profiles.get(f"a#{event.anonymous_id}")
+            self.profiles.get(browser_key(event.anonymous_id))
             if event.user_id and event.anonymous_id
             else None
         )
@@ -142,12 +143,12 @@ class World:
         """The first event that names both merges the browser into the account, once."""
         if event.user_id is None or event.anonymous_id is None:
             return
-        browser = self._profile(f"a#{event.anonymous_id}")
+        browser = self._profile(browser_key(event.anonymous_id))
         if browser.account:
             return
         account = self._profile(profile_key(event))
         self._link(adopt(account, browser))
-        self.profiles[f"a#{event.anonymous_id}"] = UserProfile(
+        self.profiles[browser_key(event.anonymous_id)] = UserProfile(
             newest_ms=browser.newest_ms, account=profile_key(event)
         )
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pipeline.core.events import Event, profile_key
+from pipeline.core.events import Event
+from pipeline.core.profile_keys import profile_key
 from pipeline.core.vocabulary import ENGAGED
 
 

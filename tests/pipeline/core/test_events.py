@@ -25,10 +25,10 @@ from pipeline.core.events import (
     decode_message,
     encode_message,
     parse_event,
-    profile_key,
 )
 from pipeline.core.invalid_event import InvalidEvent
 from pipeline.core.json_limits import MAX_DEPTH
+from pipeline.core.profile_keys import profile_key
 from pipeline.core.timestamps import format_time
 from tests.pipeline.core.streams import laws
 
@@ -284,11 +284,6 @@ def test_time_limits_hold_to_the_millisecond(
         assert parse_event(raw, ingest_time=NOW, backfill=backfill).timestamp == moment
     else:
         assert refusal(raw, backfill).field == "timestamp"
-
-
-def test_a_profile_belongs_to_the_user_and_before_a_login_to_the_browser() -> None:
-    assert profile_key(parse(anonymous_id="a")) == "u#u1"
-    assert profile_key(parse(user_id=None, anonymous_id="a")) == "a#a"
 
 
 def test_text_and_number_give_the_default_where_metadata_holds_something_else() -> None:

@@ -10,12 +10,13 @@ import msgspec
 import numpy as np
 import pytest
 
-from pipeline.core.events import Event, profile_key
+from pipeline.core.events import Event
 from pipeline.core.features.candidates import Context
 from pipeline.core.features.matrix import feature_matrix
 from pipeline.core.features.ranking import COLUMN
 from pipeline.core.items import ItemRow, ItemStats, fitted_priors
 from pipeline.core.profile import UserProfile
+from pipeline.core.profile_keys import profile_key
 from pipeline.core.vectors import VectorIndex
 from tests.vertex import planted
 from tests.vertex.folding import fold_by_hand

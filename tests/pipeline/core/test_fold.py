@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 from pipeline.core.catalog import Item
 from pipeline.core.decay import HOUR_MS
-from pipeline.core.events import Event, profile_key
+from pipeline.core.events import Event
 from pipeline.core.fold import Folded, Pair, adopt, category_of, changed, fold, item_sums, linked
 from pipeline.core.items import BOUGHT, TOUCHED, ItemStats
 from pipeline.core.profile import MAX_SESSIONS, UserProfile
+from pipeline.core.profile_keys import profile_key
 from pipeline.core.session_totals import MAX_SESSION_ITEMS
 from tests.pipeline.core.streams import (
     CATALOG,

@@ -13,8 +13,10 @@ import zipfile
 from collections.abc import Iterator
 from distutils.core import run_setup
 from pathlib import Path
+from typing import Any
 
-import setuptools  # type: ignore[import-untyped]  # noqa: F401 - run_setup understands setup.py once it is imported
+# run_setup understands setup.py once setuptools is imported.
+import setuptools  # type: ignore[import-untyped]  # noqa: F401
 
 REPO = Path(__file__).resolve().parents[1]
 ENTRY_POINT = "functions.main"
@@ -87,8 +89,8 @@ def requirements() -> str:
     """Requirements of the collector in setup.py, with everything below them held to
     constraints.txt.
     """
-    setup = run_setup(str(REPO / "setup.py"), stop_after="init")
-    asked = [*setup.install_requires, *setup.extras_require["collector"]]  # type: ignore[attr-defined]
+    setup: Any = run_setup(str(REPO / "setup.py"), stop_after="init")
+    asked = [*setup.install_requires, *setup.extras_require["collector"]]
     return "\n".join(["--constraint constraints.txt", *asked]) + "\n"
 
 

@@ -23,7 +23,8 @@ PAGE_VIEW = "page_view"
 _NAMES_OF_CAMPAIGN = ("utm_source", "utm_medium", "click_id_kind")
 
 _CAMPAIGN = re.compile(
-    rf"[?&](?:(utm_(?:source|medium|campaign|term|content))|({'|'.join(CLICK_IDS)}))=([^&#]{{1,{MAX_URL_LENGTH}}})"
+    rf"[?&](?:(utm_(?:source|medium|campaign|term|content))|({'|'.join(CLICK_IDS)}))"
+    rf"=([^&#]{{1,{MAX_URL_LENGTH}}})"
 )
 _AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://([^/?#\\]{1,512})")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,4}", re.ASCII)

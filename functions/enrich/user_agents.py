@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 import msgspec
-from crawleruseragents import CRAWLER_USER_AGENTS_DATA  # type: ignore[import-untyped]  # ships no types
+from crawleruseragents import CRAWLER_USER_AGENTS_DATA  # type: ignore[import-untyped]
 from ua_parser import OS, BestAvailableResolver, Domain, UserAgent, load_lazy_builtins
 
 MAX_USER_AGENT_LENGTH = 512
@@ -31,7 +31,7 @@ SENDERS = frozenset(
         r"node-fetch".split(),
         *r"sindresorhus\/got [wW]get Jetty Salesforce\.com AnyEvent Pcore-HTTP "
         r"HttpUrlConnection".split(),
-        "Amazon CloudFront",  # says so in place of every visitor's own, unless told to pass it on
+        "Amazon CloudFront",  # sent in place of every visitor's own, unless configured otherwise
     }
 )
 """Patterns of the crawlers' list that are libraries: with them back ends and apps send their

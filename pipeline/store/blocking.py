@@ -36,7 +36,7 @@ from pipeline.store.layout import (
     NEWEST,
     TABLES,
     Cell,
-    Column,
+    StateColumn,
     batches,
     newest,
     set_cell,
@@ -192,7 +192,7 @@ class Bigtable(NamedTuple):
 _stores: dict[tuple[str, str, str | None], Store] = {}
 
 
-def _holds(column: Column, cell: Cell | None) -> RowFilter:
+def _holds(column: StateColumn, cell: Cell | None) -> RowFilter:
     """Lets a row's newest cell through: any, or only this one."""
     found: list[RowFilter] = [
         FamilyNameRegexFilter(column.family),

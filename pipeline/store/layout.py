@@ -40,7 +40,7 @@ ITEM_FAMILIES = ("s", "t")
 """Families of items and scopes that expire some days after the last event."""
 
 
-class Column(NamedTuple):
+class StateColumn(NamedTuple):
     """The place of one kind of value."""
 
     table: str
@@ -54,13 +54,13 @@ STATS = "stats"
 STUB = "stub"
 TRENDING = "trending"
 LEASE = "lease"
-COLUMNS: dict[str, Column] = {
-    PROFILE: Column("profiles", "p", b"s"),
-    ITEM: Column("items", "c", b"i"),
-    STATS: Column("items", "s", b"s"),
-    STUB: Column("items", "s", b"i"),
-    TRENDING: Column("trending", "t", b"s"),
-    LEASE: Column("leases", "l", b"g"),
+COLUMNS: dict[str, StateColumn] = {
+    PROFILE: StateColumn("profiles", "p", b"s"),
+    ITEM: StateColumn("items", "c", b"i"),
+    STATS: StateColumn("items", "s", b"s"),
+    STUB: StateColumn("items", "s", b"i"),
+    TRENDING: StateColumn("trending", "t", b"s"),
+    LEASE: StateColumn("leases", "l", b"g"),
 }
 
 GLOBAL_SCOPE = "global#all"
@@ -105,13 +105,13 @@ def item_write(item: Item, now_ms: int) -> tuple[str, RowMutationEntry]:
     return cell(ITEM, item.item_id, encode_item(item), now_ms)
 
 
-def set_cell(column: Column, value: bytes, timestamp_ms: int) -> SetCell:
+def set_cell(column: StateColumn, value: bytes, timestamp_ms: int) -> SetCell:
     """The mutation that writes one cell."""
     micros = timestamp_ms * 1000
     return SetCell(column.family, column.qualifier, value, timestamp_micros=micros)
 
 
-def newest(row: Row, column: Column) -> Cell | None:
+def newest(row: Row, column: StateColumn) -> Cell | None:
     """The cell of a row that was read by `NEWEST`; None where it has none."""
     if (column.family, column.qualifier) not in row:
         return None

@@ -24,7 +24,7 @@ from pipeline.store.layout import (
     STUB_SCOPE,
     TABLES,
     TRENDING,
-    Column,
+    StateColumn,
     batches,
     newest,
     trending_key,
@@ -191,7 +191,7 @@ class AsyncStore:
             return Item(row.row_key.decode(), stub=True)
         return decode(Item, value)
 
-    def _unexpired(self, row: Row, column: Column) -> bytes | None:
+    def _unexpired(self, row: Row, column: StateColumn) -> bytes | None:
         """The newest value of a family that expires; None where it has."""
         cell = newest(row, column)
         if cell is None:

@@ -1,5 +1,4 @@
-"""Features of a visitor at a moment, by name: one row a feature, and nothing about it anywhere
-else.
+"""Features of a visitor at a moment: one row a feature, and nothing about it anywhere else.
 
 Rules read these (`signals`), `docs/features.md` lists them, the ranking matrix builds on the same
 profile.
@@ -44,8 +43,7 @@ class VisitorFeature(NamedTuple):
 
 
 def _mean_dwell_s(profile: UserProfile) -> float:
-    pages = profile.total("dwell")
-    return profile.dwell_ms / pages / 1000 if pages else 0.0
+    return profile.dwell_ms / max(profile.total("dwell"), 1) / 1000
 
 
 def _top(shares: Mapping[str, float]) -> str:

@@ -18,13 +18,11 @@ _ESCAPED = re.compile(rb"(?<!\\)\\++u00([2-7][0-9a-fA-F])")
 _MAX_MENTIONS = 2000
 """More often than any request of the contract names a question: it counts as a denial and is not
 searched for."""
+_ANSWER = rb"[\\\"']{0,4}\s{0,9}[:=]\s{0,9}[\\\"']{0,4}(?:false|0|no|denied)(?![a-z0-9_.])"
 _DENIES = {
     # The word first and then what stands before it: a search for a fixed text takes a tenth of the
     # time.
-    name: re.compile(
-        rb"%b(?<![a-z0-9_]%b)[\\\"']{0,4}\s{0,9}[:=]\s{0,9}[\\\"']{0,4}(?:false|0|no|denied)(?![a-z0-9_.])"
-        % (name.encode(), name.encode())
-    )
+    name: re.compile(rb"%b(?<![a-z0-9_]%b)%b" % (name.encode(), name.encode(), _ANSWER))
     for name in ("analytics", "personalization")
 }
 

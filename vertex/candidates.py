@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.core.features.candidates import Vector, context_vector, links, session_vector
+from pipeline.core.features.ranking_inputs import Vector, context_vector, links, session_vector
 from pipeline.core.items import ItemStats
 from pipeline.core.profile import UserProfile
 from pipeline.core.vectors import VectorIndex

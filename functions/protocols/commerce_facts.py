@@ -15,11 +15,11 @@ from functions.protocols.commerce_names import (
 )
 from functions.protocols.contract import Translated
 from functions.protocols.values import as_id, as_number, as_text, without_none
+from pipeline.core.event_types import PRODUCT_EVENTS
 from pipeline.core.events import MAX_ID_LENGTH, MAX_NUMBER, derived_event_id
 from pipeline.core.invalid_event import InvalidEvent, TooMuch
 from pipeline.core.metadata_fields import NUMBER_METADATA, TEXT_METADATA
 from pipeline.core.privacy.consent import FIELD
-from pipeline.core.vocabulary import PRODUCT_EVENTS
 
 MAX_PRODUCTS = 100
 """Of one event."""

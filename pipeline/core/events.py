@@ -9,11 +9,11 @@ from typing import Any, TypeGuard
 
 import msgspec
 
+from pipeline.core.event_types import PRODUCT_EVENTS
 from pipeline.core.invalid_event import InvalidEvent
 from pipeline.core.json_limits import MAX_DEPTH, MESSAGE_TIMES, check_work, deeper_than
 from pipeline.core.metadata_fields import NUMBER_METADATA, TEXT_METADATA
 from pipeline.core.timestamps import format_time, parse_time
-from pipeline.core.vocabulary import PRODUCT_EVENTS
 
 MAX_ID_LENGTH = 256
 MAX_TEXT_LENGTH = 256

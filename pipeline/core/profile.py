@@ -23,16 +23,7 @@ from pipeline.core.decay import (
     tape_merge,
 )
 from pipeline.core.embedding import item_vector
-from pipeline.core.events import Event, identity_of
-from pipeline.core.session_totals import (
-    SessionTotals,
-    dwell_ms,
-    readable_session_id,
-    session_key,
-    watched_ms,
-)
-from pipeline.core.taste import LONG, SHORT, Taste
-from pipeline.core.vocabulary import (
+from pipeline.core.event_types import (
     CUSTOM_CODE,
     DAY_RING,
     ENGAGED,
@@ -43,6 +34,15 @@ from pipeline.core.vocabulary import (
     MINUTES_RING,
     RINGS,
     WINDOWS_MS,
+)
+from pipeline.core.events import Event, identity_of
+from pipeline.core.interests import LONG, SHORT, Taste
+from pipeline.core.session_totals import (
+    SessionTotals,
+    dwell_ms,
+    readable_session_id,
+    session_key,
+    watched_ms,
 )
 
 FATIGUE_HALF_LIFE_MS = DAY_MS

@@ -7,9 +7,9 @@ from zlib import crc32
 import msgspec
 
 from pipeline.core.decay import HOUR_MS, Stopwatch
+from pipeline.core.event_types import CUSTOM_CODE, ENGAGED, EVENT_CODES
 from pipeline.core.events import Event
 from pipeline.core.privacy.bots import is_bot
-from pipeline.core.vocabulary import CUSTOM_CODE, ENGAGED, EVENT_CODES
 
 MAX_SESSION_ITEMS = 16
 MAX_SESSION_PURCHASES = 8

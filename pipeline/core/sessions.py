@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 
 from pipeline.core.catalog import Item
+from pipeline.core.event_types import ENGAGED
 from pipeline.core.events import Event
 from pipeline.core.fold import category_of
 from pipeline.core.timestamps import format_time
-from pipeline.core.vocabulary import ENGAGED
 
 # Distinct items and categories are counted exactly up to here, in any order; a person views no
 # more.

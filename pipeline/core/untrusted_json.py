@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from pipeline.core.invalid_event import TooMuch
-from pipeline.core.surrogates import mended
+from pipeline.core.unicode_surrogates import mended
 
 MAX_REPEATING_VALUES = 10_000
 """In JSON that repeats names, which no client does: its reader takes a microsecond and more for

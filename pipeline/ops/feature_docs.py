@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.core import items, profile, session_totals, taste
+from pipeline.core import interests, items, profile, session_totals
 from pipeline.core.features import ranking, visitor
 from pipeline.core.features.item import ITEM_FEATURES, SCOPE_FEATURES
 from pipeline.core.features.ranking import RANKING_FEATURES
@@ -43,8 +43,8 @@ BOUNDS: tuple[tuple[str, str, int, str, str], ...] = (
         "the first",
         "no",
     ),
-    ("visitor", "categories of interest", taste.MAX_CATEGORIES, _HEAVIEST, "beyond the bound"),
-    ("visitor", "brands of interest", taste.MAX_BRANDS, _HEAVIEST, "beyond the bound"),
+    ("visitor", "categories of interest", interests.MAX_CATEGORIES, _HEAVIEST, "beyond the bound"),
+    ("visitor", "brands of interest", interests.MAX_BRANDS, _HEAVIEST, "beyond the bound"),
     ("visitor", "sessions at a time", profile.MAX_SESSIONS, _NEWEST, "beyond the bound"),
     ("session", "different items touched", session_totals.MAX_SESSION_ITEMS, _HASHES, "no"),
     ("session", "different items bought", session_totals.MAX_SESSION_PURCHASES, _HASHES, "no"),

@@ -36,7 +36,7 @@ from tests.attack.driving import (
 from tests.vertex.api.fakes import NOW_MS, Service, shop
 from vertex.api.contract import InvalidRequest, parse_profile_request, parse_request
 from vertex.api.timing import Stopwatch
-from vertex.models.folder import prior_model
+from vertex.models.registry import prior_model
 from vertex.predictor.app import json_predict
 
 MAX_STEP_S = 0.15

@@ -63,7 +63,7 @@ from tests.stack.stack import Stack, running_stack
 from tests.vertex.api.fakes import NOW_MS, Service, shop
 from vertex.api.contract import InvalidRequest, parse_profile_request, parse_request
 from vertex.api.timing import Stopwatch
-from vertex.models.folder import prior_model
+from vertex.models.registry import prior_model
 from vertex.predictor.app import json_predict
 
 TARGET_MS = 30.0

@@ -20,9 +20,9 @@ import numpy as np
 
 from pipeline.core.catalog import Item
 from pipeline.core.events import Event, parse_event
-from pipeline.core.features.candidates import Context, Matrix
 from pipeline.core.features.matrix import feature_matrix
 from pipeline.core.features.ranking import FEATURE_NAMES, PRIOR_BIAS, PRIOR_WEIGHTS
+from pipeline.core.features.ranking_inputs import Context, Matrix
 from pipeline.core.items import Trending
 from tests.simulator import catalog
 from tests.simulator.evaluation import K, eligible, sample

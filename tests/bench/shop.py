@@ -11,9 +11,9 @@ import numpy as np
 
 from pipeline.core.catalog import Item
 from pipeline.core.events import Event
-from pipeline.core.features.candidates import Context
 from pipeline.core.features.matrix import feature_matrix
 from pipeline.core.features.ranking import FEATURE_NAMES
+from pipeline.core.features.ranking_inputs import Context
 from pipeline.core.fold import fold, item_sums
 from pipeline.core.items import ItemRow, ItemStats, Trending
 from pipeline.core.profile import UserProfile

@@ -16,10 +16,10 @@ from hypothesis import given
 
 from pipeline.core import profile, session_totals
 from pipeline.core.catalog import Item
-from pipeline.core.features.candidates import Context
 from pipeline.core.features.item import ITEM_FEATURES, SCOPE_FEATURES
 from pipeline.core.features.matrix import feature_matrix
 from pipeline.core.features.ranking import RANKING_FEATURES
+from pipeline.core.features.ranking_inputs import Context
 from pipeline.core.features.visitor import VISITOR_FEATURES
 from pipeline.core.fold import fold, item_sums
 from pipeline.core.items import ItemRow, ItemStats, Trending, rate_priors

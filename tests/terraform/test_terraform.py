@@ -458,7 +458,7 @@ def test_a_server_starts_from_what_its_image_installs(name: str, tmp_path: Path)
     subprocess.run(build, cwd=tmp_path, check=True, capture_output=True, timeout=60)
     installed = tmp_path / "installed"
     code = (
-        f"import sys, vertex.{name}.__main__; from vertex.models.folder import prior_model;"
+        f"import sys, vertex.{name}.__main__; from vertex.models.registry import prior_model;"
         "prior_model();"
         "ours = [module for module in sys.modules if module.partition('.')[0] in ('pipeline', "
         "'functions', 'vertex')];"

@@ -13,8 +13,8 @@ import pytest
 
 from pipeline.core.catalog import Item
 from pipeline.core.events import Event
-from pipeline.core.features.candidates import Matrix
 from pipeline.core.features.ranking import COLUMN, FEATURE_NAMES
+from pipeline.core.features.ranking_inputs import Matrix
 from pipeline.core.fold import adopt, fold
 from pipeline.core.items import CTR_PRIOR, ItemRow, ItemStats
 from pipeline.core.profile import UserProfile
@@ -28,7 +28,7 @@ from vertex.api.timing import Stopwatch
 from vertex.data.examples import VectorsFrom, examples
 from vertex.data.replay import in_order
 from vertex.data.slates import LoggedSlate
-from vertex.models.folder import prior_model
+from vertex.models.registry import prior_model
 
 START = datetime(2025, 3, 1, tzinfo=UTC)
 CATALOG = {

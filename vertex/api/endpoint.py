@@ -20,7 +20,7 @@ from google.cloud.aiplatform_v1.services.prediction_service.transports.rest impo
 
 from pipeline.core.features.ranking import FEATURE_NAMES
 from vertex.api.breaker import Unavailable
-from vertex.models import wire
+from vertex.models import raw_predict
 
 # Set by Vertex AI; a predictor of ours also says its model's version.
 DEPLOYED_MODEL_HEADER = "x-vertex-ai-deployed-model-id"
@@ -34,7 +34,7 @@ class RawTransport(PredictionServiceRestTransport):
         `requests` does.
         """
         url = f"{self._host}/v1/{endpoint}:rawPredict"
-        headers = {"content-type": wire.CONTENT_TYPE}
+        headers = {"content-type": raw_predict.CONTENT_TYPE}
         response: requests.Response = self._session.post(
             url, data=body, headers=headers, timeout=timeout_s, stream=True
         )
@@ -57,24 +57,24 @@ class Endpoint:
         self._timeout_s = timeout_s
         self._threads = threading.local()
 
-    def predict(self, matrix: wire.Matrix) -> tuple[wire.Predictions, str]:
+    def predict(self, matrix: raw_predict.Matrix) -> tuple[raw_predict.Predictions, str]:
         """Click probabilities `(n,)` of the features `(n, d)`, in the order of `FEATURE_NAMES`, and
         the version of the model that said so.
 
         Raises:
             Unavailable: when the endpoint does not answer, or not with that.
         """
-        body = wire.encode_matrix(matrix, FEATURE_NAMES)
+        body = raw_predict.encode_matrix(matrix, FEATURE_NAMES)
         try:
             with self._transport().post_raw(self.name, body, self._timeout_s) as response:
                 if response.status_code != 200:
                     raise Unavailable(f"vertex: status {response.status_code}")
-                answer = _read(response, wire.predictions_bytes(len(matrix)))
+                answer = _read(response, raw_predict.predictions_bytes(len(matrix)))
         except (requests.RequestException, GoogleAuthError) as error:
             raise Unavailable(f"vertex: {type(error).__name__}") from error
         try:
-            predictions = wire.decode_predictions(answer, rows=len(matrix))
-        except wire.InvalidBody as error:
+            predictions = raw_predict.decode_predictions(answer, rows=len(matrix))
+        except raw_predict.InvalidBody as error:
             raise Unavailable(f"vertex: {error}") from error
         return predictions, _version(response)
 
@@ -107,4 +107,6 @@ def _read(response: requests.Response, expected_bytes: int) -> bytes:
 
 def _version(response: requests.Response) -> str:
     headers = response.headers
-    return headers.get(wire.VERSION_HEADER) or headers.get(DEPLOYED_MODEL_HEADER) or "unknown"
+    return (
+        headers.get(raw_predict.VERSION_HEADER) or headers.get(DEPLOYED_MODEL_HEADER) or "unknown"
+    )

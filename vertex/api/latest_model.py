@@ -9,7 +9,7 @@ import logging
 
 from pipeline.core.features.ranking import FEATURE_NAMES
 from vertex.models.cloud_storage import drop_copy, is_remote
-from vertex.models.folder import Model, latest_version, load_version, prior_model
+from vertex.models.registry import Model, latest_version, load_version, prior_model
 
 log = logging.getLogger(__name__)
 

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.features.candidates import Matrix
 from pipeline.core.features.ranking import COLUMN, FEATURE_NAMES
+from pipeline.core.features.ranking_inputs import Matrix
 from vertex.api.breaker import Breaker, Unavailable
 from vertex.api.config import Weights
 from vertex.api.endpoint import Endpoint
-from vertex.models.folder import Model
+from vertex.models.registry import Model
 
 log = logging.getLogger(__name__)
 

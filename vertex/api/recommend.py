@@ -16,8 +16,8 @@ from typing import Any
 
 import msgspec
 
-from pipeline.core.features.candidates import RECENT_SEEDS, Context
 from pipeline.core.features.matrix import feature_matrix
+from pipeline.core.features.ranking_inputs import RECENT_SEEDS, Context
 from pipeline.core.privacy.consent import resolve_consent
 from pipeline.core.privacy.signals import Signal
 from pipeline.core.profile import UserProfile
@@ -35,7 +35,7 @@ from vertex.api.timing import Stopwatch
 from vertex.api.trending import Ranked, TrendingCache
 from vertex.api.visitor import Visitor, Visitors
 from vertex.candidates import MAX_CANDIDATES, Candidate, Situation, gather, top_categories
-from vertex.models.folder import Model
+from vertex.models.registry import Model
 
 log = logging.getLogger(__name__)
 

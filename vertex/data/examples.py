@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from pipeline.core.catalog import Item
 from pipeline.core.events import Event
-from pipeline.core.features.candidates import Context, Matrix
 from pipeline.core.features.matrix import feature_matrix
 from pipeline.core.features.ranking import FEATURE_NAMES
+from pipeline.core.features.ranking_inputs import Context, Matrix
 from pipeline.core.vectors import VectorIndex
 from vertex.data.negatives import Offers, choice
 from vertex.data.progress import Say, told

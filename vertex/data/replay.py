@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 
 from pipeline.core.catalog import Item, stub_item
 from pipeline.core.events import Event
-from pipeline.core.features.candidates import RECENT_SEEDS
+from pipeline.core.features.ranking_inputs import RECENT_SEEDS
 from pipeline.core.fold import Links, Pair, add_links, adopt, catalog_category, fold
 from pipeline.core.items import ItemRow, ItemStats, RatePriors, fitted_priors
 from pipeline.core.profile import UserProfile

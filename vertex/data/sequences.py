@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pipeline.core.event_types import ENGAGED
 from pipeline.core.events import Event
 from pipeline.core.profile_keys import profile_key
-from pipeline.core.vocabulary import ENGAGED
 
 
 def session_items(events: Iterable[Event]) -> list[list[str]]:

@@ -21,8 +21,7 @@ from starlette.routing import Route
 from pipeline.core.invalid_event import TooMuch
 from pipeline.runtime.bodies import Bodies, BodyRefused
 from vertex.models.click_model import InvalidModel
-from vertex.models.folder import Model
-from vertex.models.wire import (
+from vertex.models.raw_predict import (
     CONTENT_TYPE,
     MAX_BODY_BYTES,
     VERSION_HEADER,
@@ -30,6 +29,7 @@ from vertex.models.wire import (
     decode_matrix,
     encode_predictions,
 )
+from vertex.models.registry import Model
 from vertex.predictor.config import Config
 from vertex.predictor.instances import InvalidInstances, parse_instances
 from vertex.predictor.served import CHECK_S, Served

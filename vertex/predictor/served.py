@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 from vertex.models.cloud_storage import is_remote
-from vertex.models.folder import Model, latest_version, load_model, prior_model
+from vertex.models.registry import Model, latest_version, load_model, prior_model
 from vertex.predictor.config import Config
 
 logger = logging.getLogger(__name__)

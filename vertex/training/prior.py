@@ -11,8 +11,8 @@ from pathlib import Path
 from pipeline.core.features.ranking import FEATURE_NAMES, PRIOR_BIAS, PRIOR_WEIGHTS
 from vertex.models.click_model import Files
 from vertex.models.cloud_storage import MANIFEST
-from vertex.models.folder import PRIOR_FOLDER
 from vertex.models.logistic import Logistic
+from vertex.models.registry import PRIOR_FOLDER
 
 PRIOR = Logistic(FEATURE_NAMES, PRIOR_WEIGHTS, PRIOR_BIAS)
 

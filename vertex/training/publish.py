@@ -14,7 +14,7 @@ from pipeline.core.vectors import VectorIndex
 from vertex.models import item2vec
 from vertex.models.click_model import ClickModel, Files
 from vertex.models.cloud_storage import MANIFEST, is_remote, write_new_folder, write_object
-from vertex.models.folder import LATEST
+from vertex.models.registry import LATEST
 
 
 def model_files(manifest: Mapping[str, Any], ranker: ClickModel, vectors: VectorIndex) -> Files:

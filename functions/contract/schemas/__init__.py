@@ -1,6 +1,6 @@
 """The events of the contract as JSON Schemas (draft 2020-12): a folder a version, a file an event.
 
-`make schemas ARGS=--write` generates the files from `pipeline/core/vocabulary.py` and
+`make schemas ARGS=--write` generates the files from `pipeline/core/event_types.py` and
 `pipeline/core/metadata_fields.py`. A schema accepts the events that `parse_event` accepts and no
 others, except for the checks that no schema can express (`event.json` names them). Values that the
 collector takes as they come, and that profiles read only where they make sense, have keywords
@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from pipeline.core.vocabulary import EVENT_CODES
+from pipeline.core.event_types import EVENT_CODES
 
 VERSION = "1"
 COMMON, CUSTOM = "event", "custom"

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from functions.contract.schemas import BESIDE, COMMON, CUSTOM
+from pipeline.core.event_types import EVENT_CODES, EVENT_TYPES, EventType
 from pipeline.core.events import MAX_ID_LENGTH, MAX_NUMBER
 from pipeline.core.metadata_fields import METADATA_FIELDS, MetadataField
-from pipeline.core.vocabulary import EVENT_CODES, EVENT_TYPES, EventType
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _CHECKED = tuple(field for field in METADATA_FIELDS if field.is_checked)

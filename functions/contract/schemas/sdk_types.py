@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from pipeline.core.vocabulary import EVENT_CODES
+from pipeline.core.event_types import EVENT_CODES
 
 TYPES = Path(__file__).resolve().parents[3] / "web" / "sdk" / "freshet.d.ts"
 _EVENT_NAME = re.compile(r"export type EventName =\n(?:  \| .*\n)+")

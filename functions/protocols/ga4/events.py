@@ -18,8 +18,8 @@ from functions.protocols.commerce_facts import (
     without_product,
 )
 from functions.protocols.values import as_id, as_text, filled, with_our_names
+from pipeline.core.event_types import PRODUCT_EVENTS
 from pipeline.core.invalid_event import InvalidEvent
-from pipeline.core.vocabulary import PRODUCT_EVENTS
 
 MAX_ITEMS = 200
 """Of one event, which is Google's limit as well."""

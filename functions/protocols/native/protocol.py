@@ -16,8 +16,8 @@ from pipeline.core.invalid_event import InvalidEvent, TooMuch
 from pipeline.core.json_limits import MAX_DEPTH, check_work, deeper_than
 from pipeline.core.privacy.consent import FIELD
 from pipeline.core.privacy.user_tokens import USER_TOKEN
-from pipeline.core.surrogates import mended
 from pipeline.core.timestamps import parse_time
+from pipeline.core.unicode_surrogates import mended
 from pipeline.core.untrusted_json import UNREADABLE, may_hide_consent, may_hide_consent_beside
 from pipeline.core.untrusted_json import read as read_json
 

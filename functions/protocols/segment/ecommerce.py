@@ -21,8 +21,8 @@ from functions.protocols.commerce_facts import (
 )
 from functions.protocols.commerce_names import event_of, named_properties
 from functions.protocols.values import as_id, filled, with_our_names
+from pipeline.core.event_types import PRODUCT_EVENTS
 from pipeline.core.invalid_event import InvalidEvent
-from pipeline.core.vocabulary import PRODUCT_EVENTS
 
 _MAX_NAME_LENGTH = 64
 _EVENTS = {

@@ -8,9 +8,9 @@ from typing import Any
 from functions.protocols.commerce_facts import Fact, from_zero
 from functions.protocols.snowplow.contexts import Contexts, renamed
 from functions.protocols.values import as_id, as_number, as_text
+from pipeline.core.event_types import PRODUCT_EVENTS
 from pipeline.core.invalid_event import InvalidEvent
 from pipeline.core.metadata_fields import NUMBER_METADATA, TEXT_METADATA
-from pipeline.core.vocabulary import PRODUCT_EVENTS
 
 _ECOMMERCE = "com.snowplowanalytics.snowplow.ecommerce"
 _ENHANCED = "com.google.analytics.enhanced-ecommerce"

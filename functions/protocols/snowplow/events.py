@@ -27,9 +27,9 @@ from functions.protocols.snowplow.ecommerce import (
     transaction_fact,
 )
 from functions.protocols.values import as_id, as_number, as_text, without_none
+from pipeline.core.event_types import PRODUCT_EVENTS
 from pipeline.core.invalid_event import InvalidEvent
 from pipeline.core.metadata_fields import NUMBER_METADATA, TEXT_METADATA
-from pipeline.core.vocabulary import PRODUCT_EVENTS
 
 _SNOWPLOW = "com.snowplowanalytics.snowplow"
 _MOBILE = "com.snowplowanalytics.mobile"

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.features.candidates import Candidates, Context, Matrix, Vector
 from pipeline.core.features.ranking import (
     FEATURE_NAMES,
     PRIOR_BIAS,
     PRIOR_WEIGHTS,
     RANKING_FEATURES,
 )
+from pipeline.core.features.ranking_inputs import Candidates, Context, Matrix, Vector
 from pipeline.core.items import (
     ItemRow,
 )

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pipeline.core.decay import MINUTE_MS
-from pipeline.core.features import columns
-from pipeline.core.features.candidates import Candidates
+from pipeline.core.features import ranking_columns
 from pipeline.core.features.churn import churn_risk
 from pipeline.core.features.conversion import conversion_likelihood
+from pipeline.core.features.ranking_inputs import Candidates
+from pipeline.core.interests import LONG, SHORT
 from pipeline.core.items import CART, CLICK, IMPRESSION, PURCHASE, VIEW
-from pipeline.core.taste import LONG, SHORT
 
 PRIOR_BIAS = -3.0
 
@@ -78,7 +78,7 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         unit="",
         range="[0, 1]",
         default=0,
-        column=columns.seen,
+        column=ranking_columns.seen,
         prior=0.3,
     ),
     RankingFeature(
@@ -88,7 +88,7 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         unit="share",
         range="[0, 1]",
         default=0,
-        column=columns.covisit_last,
+        column=ranking_columns.covisit_last,
         prior=1.6,
     ),
     RankingFeature(
@@ -108,7 +108,7 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         unit="",
         range="[0, 1]",
         default=0,
-        column=columns.category_match,
+        column=ranking_columns.category_match,
         prior=0.6,
     ),
     RankingFeature(
@@ -148,7 +148,7 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         unit="ln(currency)",
         range="[0, ∞)",
         default=0,
-        column=columns.price_gap,
+        column=ranking_columns.price_gap,
         prior=-0.15,
     ),
     RankingFeature(
@@ -176,7 +176,7 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         unit="",
         range="[0, 3.3]",
         default=0,
-        column=columns.shown_before,
+        column=ranking_columns.shown_before,
         prior=-0.25,
     ),
     RankingFeature(
@@ -186,7 +186,7 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         unit="",
         range="[-1, 1]",
         default=0,
-        column=columns.similarity,
+        column=ranking_columns.similarity,
         prior=0.6,
     ),
     RankingFeature(
@@ -266,8 +266,8 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         formula="ln(1 + min), capped at 30 d",
         unit="",
         range="[0, 10.7]",
-        default=float(np.log1p(columns.MAX_IDLE_MS / MINUTE_MS)),
-        column=columns.idle_minutes,
+        default=float(np.log1p(ranking_columns.MAX_IDLE_MS / MINUTE_MS)),
+        column=ranking_columns.idle_minutes,
     ),
     RankingFeature(
         name="is_known",
@@ -295,7 +295,7 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         unit="share",
         range="[0, 1]",
         default=0,
-        column=columns.bought_together,
+        column=ranking_columns.bought_together,
     ),
     RankingFeature(
         name="taste_similarity",
@@ -304,7 +304,7 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         unit="",
         range="[-1, 1]",
         default=0,
-        column=lambda c: columns.embedding_similarity(c, LONG),
+        column=lambda c: ranking_columns.embedding_similarity(c, LONG),
     ),
     RankingFeature(
         name="session_similarity",
@@ -313,7 +313,7 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         unit="",
         range="[-1, 1]",
         default=0,
-        column=lambda c: columns.embedding_similarity(c, SHORT),
+        column=lambda c: ranking_columns.embedding_similarity(c, SHORT),
     ),
     RankingFeature(
         name="context_similarity",
@@ -323,7 +323,7 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         unit="",
         range="[-1, 1]",
         default=0,
-        column=columns.context_similarity,
+        column=ranking_columns.context_similarity,
     ),
     RankingFeature(
         name="item_carts_7d",
@@ -341,7 +341,7 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         unit="",
         range="[0, ∞)",
         default=0,
-        column=columns.trending,
+        column=ranking_columns.trending,
     ),
     RankingFeature(
         name="conversion_likelihood",

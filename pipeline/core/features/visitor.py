@@ -19,8 +19,8 @@ from pipeline.core.features.conversion import (
 )
 from pipeline.core.features.silence import cart_idle_at_ms, cart_idle_s, idle_at_ms, idle_s
 from pipeline.core.features.travel import travel_kmh
+from pipeline.core.interests import LONG, SHORT
 from pipeline.core.profile import UserProfile
-from pipeline.core.taste import LONG, SHORT
 
 Value = Callable[[UserProfile, int], Any]
 

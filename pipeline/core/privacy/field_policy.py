@@ -13,14 +13,14 @@ import msgspec
 from pipeline.core.events import MAX_EVENT_BYTES, WireEvent
 from pipeline.core.invalid_event import TooMuch
 from pipeline.core.metadata_fields import NUMBER_METADATA
-from pipeline.core.privacy.personal_fields import (
+from pipeline.core.privacy.pii_names import PII_FIELDS, plain_name
+from pipeline.core.privacy.redaction import (
     Change,
     clean,
     replace_anywhere,
     replace_at,
     without_tokens,
 )
-from pipeline.core.privacy.personal_names import PII_FIELDS, plain_name
 from pipeline.core.untrusted_json import UNREADABLE, read, repeats
 
 HASH_BYTES = 16
@@ -56,7 +56,7 @@ class FieldPolicy:
     event's own `email`.
 
     Args:
-        drop: fields to remove. The word `pii` stands for the names of `personal_names`, anywhere in
+        drop: fields to remove. The word `pii` stands for the names of `pii_names`, anywhere in
             the metadata.
         hash: fields to replace by their hash: texts and numbers (as their text); objects, lists and
             booleans are removed. The same value has the same hash wherever it stands, so a hashed

@@ -28,11 +28,11 @@ from functions.contract.schemas import (
 )
 from functions.contract.schemas.__main__ import main
 from functions.message_attributes import SCHEMA_VERSION
+from pipeline.core.event_types import EVENT_CODES
 from pipeline.core.events import parse_event
 from pipeline.core.invalid_event import InvalidEvent
 from pipeline.core.metadata_fields import NUMBER_METADATA, TEXT_METADATA
 from pipeline.core.timestamps import parse_time
-from pipeline.core.vocabulary import EVENT_CODES
 
 SCHEMAS = documents()
 BASE = "https://freshet.invalid/schemas/"

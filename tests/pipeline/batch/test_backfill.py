@@ -25,10 +25,10 @@ from pipeline.batch.backfill import fold_messages, messages_of, progress_line
 from pipeline.core.catalog import Item
 from pipeline.core.events import Event
 from pipeline.core.fold import first_account, fold
+from pipeline.core.interests import MAX_CATEGORIES
 from pipeline.core.items import ItemStats, Trending
 from pipeline.core.profile import UserProfile
 from pipeline.core.rules import AnomalyRule, Condition, Rules
-from pipeline.core.taste import MAX_CATEGORIES
 from pipeline.core.trust import Judge
 from pipeline.lease import KEY, HeldLease, Holder
 from pipeline.steps.bigquery import insert

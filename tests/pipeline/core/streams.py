@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from pipeline.core.catalog import Item
 from pipeline.core.decay import DecayedSums, DecayedVector
+from pipeline.core.event_types import EVENT_CODES
 from pipeline.core.events import Event
+from pipeline.core.interests import Taste
 from pipeline.core.items import ItemStats
 from pipeline.core.profile import MAX_SEEN_IDS, UserProfile
-from pipeline.core.taste import Taste
-from pipeline.core.vocabulary import EVENT_CODES
 
 START = datetime(2025, 1, 1, 12, 0, tzinfo=UTC)
 START_MS = round(START.timestamp() * 1000)

@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 
 from pipeline.core.catalog import Item
 from pipeline.core.decay import DAY_MS, HOUR_MS, MINUTE_MS
+from pipeline.core.event_types import CUSTOM_CODE, ENGAGED, ENGAGED_CODES, EVENT_CODES, WINDOWS_MS
 from pipeline.core.events import Event
 from pipeline.core.fold import fold, item_sums
+from pipeline.core.interests import LONG, MAX_BRANDS, MAX_CATEGORIES
 from pipeline.core.items import ITEM_CODES
 from pipeline.core.profile import (
     MAX_CART_ITEMS,
@@ -38,8 +40,6 @@ from pipeline.core.session_totals import (
     MAX_SESSION_PURCHASES,
     SessionTotals,
 )
-from pipeline.core.taste import LONG, MAX_BRANDS, MAX_CATEGORIES
-from pipeline.core.vocabulary import CUSTOM_CODE, ENGAGED, ENGAGED_CODES, EVENT_CODES, WINDOWS_MS
 from tests.pipeline.core.streams import (
     NAMES,
     START_MS,

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 
 from pipeline.core.decay import HOUR_MS
+from pipeline.core.event_types import CUSTOM_CODE, EVENT_CODES
 from pipeline.core.events import Event
 from pipeline.core.session_totals import (
     MAX_DWELL_MS,
@@ -26,7 +27,6 @@ from pipeline.core.session_totals import (
     session_key,
     watched_ms,
 )
-from pipeline.core.vocabulary import CUSTOM_CODE, EVENT_CODES
 from tests.pipeline.core.streams import (
     START_MS,
     Fact,

@@ -24,7 +24,7 @@ from vertex.api.recommend import Recommender
 from vertex.api.tally import Tally
 from vertex.api.trending import TrendingCache
 from vertex.api.visitor import Visitors
-from vertex.models.folder import Model, prior_model
+from vertex.models.registry import Model, prior_model
 
 NOW_MS = 1_750_000_000_000
 

@@ -17,12 +17,12 @@ from pipeline.core.features.ranking import FEATURE_NAMES
 from vertex.api.breaker import Unavailable
 from vertex.api.endpoint import Endpoint
 from vertex.api.ranking import Ranker
-from vertex.models import wire
-from vertex.models.folder import prior_model
+from vertex.models import raw_predict
+from vertex.models.registry import prior_model
 
 NAME = "projects/demo-project/locations/us-central1/endpoints/1"
 MATRIX = np.random.default_rng(1).random((5, len(FEATURE_NAMES)), np.float32)
-GOOD = wire.encode_predictions(np.full(5, 0.25, np.float32))
+GOOD = raw_predict.encode_predictions(np.full(5, 0.25, np.float32))
 MEGABYTE = bytes(1024 * 1024)
 
 Answer = Callable[[BaseHTTPRequestHandler], None]

@@ -14,7 +14,7 @@ from pipeline.core.features.ranking import COLUMN, FEATURE_NAMES
 from vertex.api.breaker import FAILURES, Unavailable
 from vertex.api.config import Weights
 from vertex.api.ranking import PROBE_S, THREADS, Ranker, score_parts
-from vertex.models.folder import prior_model
+from vertex.models.registry import prior_model
 
 DEADLINE_S = 0.05
 MATRIX = np.random.default_rng(1).random((5, len(FEATURE_NAMES)), np.float32)

@@ -15,8 +15,8 @@ from functions.accept import sort_events
 from functions.protocols.native.protocol import read_batch
 from pipeline.core.catalog import Item
 from pipeline.core.events import MAX_EVENT_BYTES
-from pipeline.core.features.candidates import Context
 from pipeline.core.features.matrix import feature_matrix
+from pipeline.core.features.ranking_inputs import Context
 from pipeline.core.fold import Folded
 from pipeline.core.items import MAX_TRENDING, VIEW, Trending, fitted_priors
 from pipeline.core.privacy.policy import Privacy

@@ -19,7 +19,7 @@ from vertex.api.contract import Request
 from vertex.api.ranking import Ranker
 from vertex.api.tally import MAX_REASONS, OTHER, Tally
 from vertex.api.timing import Stopwatch
-from vertex.models.folder import prior_model
+from vertex.models.registry import prior_model
 
 
 class DeadEndpoint:

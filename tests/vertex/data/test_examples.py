@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from pipeline.core.events import Event
-from pipeline.core.features.candidates import Context
 from pipeline.core.features.matrix import feature_matrix
 from pipeline.core.features.ranking import COLUMN
+from pipeline.core.features.ranking_inputs import Context
 from pipeline.core.items import ItemRow, ItemStats, fitted_priors
 from pipeline.core.profile import UserProfile
 from pipeline.core.profile_keys import profile_key

@@ -24,7 +24,7 @@ from pipeline.core.vectors import VectorIndex
 from pipeline.runtime.bodies import Bodies
 from tests.stack.ports import free_ports
 from vertex.models.logistic import Logistic
-from vertex.models.wire import MAX_BODY_BYTES, decode_predictions, encode_matrix
+from vertex.models.raw_predict import MAX_BODY_BYTES, decode_predictions, encode_matrix
 from vertex.predictor.app import make_app
 from vertex.predictor.config import Config
 from vertex.training.prior import PRIOR

@@ -9,7 +9,7 @@ import pytest
 from pipeline.core.events import Event
 from tests.vertex import planted
 from tests.vertex.stored import fill, small_files
-from vertex.models.folder import latest_model
+from vertex.models.registry import latest_model
 from vertex.training import __main__ as command
 from vertex.training.config import Config
 from vertex.training.publish import publish

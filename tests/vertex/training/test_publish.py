@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.vertex.stored import small_files
-from vertex.models.folder import latest_model
+from vertex.models.registry import latest_model
 from vertex.training.publish import publish
 
 

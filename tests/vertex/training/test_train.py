@@ -17,7 +17,7 @@ from tests.vertex.planted import shown
 from vertex.data.examples import IMPRESSIONS, VIEWS, examples
 from vertex.data.slates import logged_slates
 from vertex.data.splits import NotEnoughData
-from vertex.models.folder import latest_model
+from vertex.models.registry import latest_model
 from vertex.training.publish import publish
 from vertex.training.train import Trained, train
 

@@ -17,11 +17,11 @@ import pipeline.core.events as collector
 import vertex.api.contract as api
 from freshet import contract, recommendations
 from freshet.events import encode_event
+from pipeline.core.event_types import EVENT_CODES, PRODUCT_EVENTS
 from pipeline.core.metadata_fields import NUMBER_METADATA, TEXT_METADATA
 from pipeline.core.privacy.consent import Consent
 from pipeline.core.privacy.user_tokens import user_token
 from pipeline.core.timestamps import format_time, parse_time
-from pipeline.core.vocabulary import EVENT_CODES, PRODUCT_EVENTS
 
 LAW = settings(deadline=None, derandomize=True)
 NOW = datetime(2025, 1, 1, 12, 0, tzinfo=UTC)

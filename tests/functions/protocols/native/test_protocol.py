@@ -15,7 +15,7 @@ from functions.protocols.native.protocol import read_batch
 from functions.protocols.values import read_json
 from pipeline.core.events import MAX_EVENT_BYTES
 from pipeline.core.json_limits import MAX_DEPTH
-from pipeline.core.surrogates import mended
+from pipeline.core.unicode_surrogates import mended
 from pipeline.core.untrusted_json import MAX_REPEATING_VALUES
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)

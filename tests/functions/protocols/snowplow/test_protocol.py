@@ -18,10 +18,10 @@ from functions.protocols.contract import Outcome, Reading, Rejected, Translated
 from functions.protocols.segment.ecommerce import facts_of_track
 from functions.protocols.snowplow import protocol as snowplow
 from functions.protocols.snowplow.contexts import MAX_KEPT_BYTES
+from pipeline.core.event_types import EVENT_CODES
 from pipeline.core.events import Event, parse_event
 from pipeline.core.invalid_event import InvalidEvent
 from pipeline.core.timestamps import format_time
-from pipeline.core.vocabulary import EVENT_CODES
 
 NOW = datetime(2025, 1, 1, 12, tzinfo=UTC)
 NOW_MS = "1735732800000"

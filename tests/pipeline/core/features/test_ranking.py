@@ -15,11 +15,11 @@ from pipeline.core.catalog import Item
 from pipeline.core.decay import DAY_MS, HOUR_MS, MINUTE_MS
 from pipeline.core.embedding import CONTEXT_DIM, item_vector
 from pipeline.core.events import Event
-from pipeline.core.features.candidates import Context, context_vector, links, session_vector
 from pipeline.core.features.churn import churn_risk
 from pipeline.core.features.conversion import conversion_likelihood
 from pipeline.core.features.matrix import feature_matrix, prior_ctr
 from pipeline.core.features.ranking import COLUMN, FEATURE_NAMES, PRIOR_WEIGHTS, RANKING_FEATURES
+from pipeline.core.features.ranking_inputs import Context, context_vector, links, session_vector
 from pipeline.core.items import BOUGHT, TOUCHED, ItemRow, ItemStats, RatePriors
 from pipeline.core.profile import UserProfile
 from tests.pipeline.core.streams import (

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from pipeline.core.events import MAX_EVENT_BYTES, WireEvent
 from pipeline.core.privacy.addresses import truncated_address
 from pipeline.core.privacy.field_policy import FieldPolicy, InvalidPolicy
-from pipeline.core.privacy.personal_fields import ADDRESS_FIELDS, MAX_WRITTEN_TOKENS
+from pipeline.core.privacy.redaction import ADDRESS_FIELDS, MAX_WRITTEN_TOKENS
 from pipeline.core.untrusted_json import MAX_REPEATING_VALUES
 
 KEY = b"k" * 16

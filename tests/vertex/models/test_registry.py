@@ -18,8 +18,14 @@ from pipeline.core.features.ranking import COLUMN, FEATURE_NAMES
 from pipeline.core.vectors import VectorIndex
 from tests.vertex.cloud_storage import FakeStorage, fake_storage
 from vertex.models.click_model import InvalidModel
-from vertex.models.folder import PRIOR_FOLDER, latest_model, latest_version, load_model, prior_model
 from vertex.models.logistic import Logistic
+from vertex.models.registry import (
+    PRIOR_FOLDER,
+    latest_model,
+    latest_version,
+    load_model,
+    prior_model,
+)
 from vertex.training.prior import prior_files
 from vertex.training.publish import model_files, publish
 
@@ -64,7 +70,7 @@ def test_without_a_trained_model_the_prior_is_served(tmp_path: Path) -> None:
 
 def test_the_prior_is_served_without_loading_lightgbm() -> None:
     code = (
-        "import sys; from vertex.models.folder import prior_model; prior_model();"
+        "import sys; from vertex.models.registry import prior_model; prior_model();"
         "sys.exit('lightgbm' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pipeline.core.privacy.addresses import truncated_address
-from pipeline.core.privacy.personal_names import PII_IN_TRAITS, TRAITS, is_personal, plain_name
+from pipeline.core.privacy.pii_names import PII_IN_TRAITS, TRAITS, is_personal, plain_name
 from pipeline.core.privacy.user_tokens import USER_TOKEN
 
 ADDRESS_FIELDS = frozenset(

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.decay import DAY_MS, HOUR_MS, MINUTE_MS
 from pipeline.core.embedding import DIM, signature
-from pipeline.core.taste import (
+from pipeline.core.interests import (
     LONG,
     LONG_HALF_LIFE_MS,
     MAX_BRANDS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.core.privacy.personal_names import (
+from pipeline.core.privacy.pii_names import (
     MAX_NAME_LENGTH,
     PII_FIELDS,
     PII_IN_TRAITS,

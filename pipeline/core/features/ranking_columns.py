@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from pipeline.core.catalog import Item, department
 from pipeline.core.decay import DAY_MS, MINUTE_MS
 from pipeline.core.embedding import CONTEXT_DIM
-from pipeline.core.features.candidates import (
+from pipeline.core.features.ranking_inputs import (
     Candidates,
     context_vector,
     decayed,

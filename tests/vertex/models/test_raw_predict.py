@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from vertex.models.wire import (
+from vertex.models.raw_predict import (
     MAX_BODY_BYTES,
     InvalidBody,
     Matrix,

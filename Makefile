@@ -7,7 +7,7 @@ export PIP_NO_INPUT := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONUNBUFFERED := 1
 # The environments are made side by side; a recipe's own commands run one after the other.
-MAKEFLAGS += --jobs=2
+MAKEFLAGS += $(if $(filter 0,$(MAKELEVEL)),--jobs=2)
 
 PYTHON := .venv/bin/python
 BIGQUERY_PYTHON := .venv-bigquery/bin/python

@@ -1,5 +1,5 @@
 """The columns of the ranking matrix: a row of `RANKING_FEATURES` each. The computations that take
-more than a line are in `columns`.
+more than a line are in `ranking_columns`.
 """
 
 from __future__ import annotations

@@ -9,10 +9,15 @@ from pathlib import Path
 
 import apache_beam as beam
 import pytest
+from apache_beam.internal import pickler
+from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
 
 from pipeline.main import build
 from pipeline.ops.rules_file import InvalidRules
 from pipeline.options import arguments, as_options
+from pipeline.steps.decode import DecodeMessages
+from pipeline.steps.profiles import FoldVisitors
+from tests.pipeline.running import Visitor, facts, message
 from tests.stack.prerequisites import REPO
 
 STEPS = {
@@ -35,6 +40,36 @@ def test_the_graph_has_the_steps_of_what_it_is_told_to_read(read: str, row_sink:
     expected = STEPS["events"] + STEPS["dead_letters"] if read == "both" else STEPS[read]
     labels = [part.full_label for part in pipeline.transforms_stack[0].parts]
     assert labels == expected
+
+
+class DoFns(PipelineVisitor):
+    """The DoFns of a graph, pickled and set up as a worker does."""
+
+    def __init__(self) -> None:
+        self.found: list[beam.DoFn] = []
+
+    def visit_transform(self, transform_node: AppliedPTransform) -> None:
+        if isinstance(transform_node.transform, beam.ParDo):
+            self.found.append(pickler.roundtrip(transform_node.transform.dofn))
+
+
+def test_a_merge_in_either_fold_of_profiles_is_known_to_the_decoder_of_the_process() -> None:
+    options = as_options(arguments({"GOOGLE_CLOUD_PROJECT": "demo-project"}))
+    pipeline, dofns = beam.Pipeline(options=options), DoFns()
+    build(pipeline, options)
+    pipeline.visit(dofns)
+    [decoder] = [dofn for dofn in dofns.found if isinstance(dofn, DecodeMessages)]
+    folds = [dofn for dofn in dofns.found if isinstance(dofn, FoldVisitors)]
+    visitors = [Visitor("one"), Visitor("two")]
+    decoder.setup()
+    for fold, visitor in zip(folds, visitors, strict=True):
+        fold.setup()
+        fold._links.add(f"a{visitor.tag}", visitor.tag)
+    events = [visitor.logged_in("scroll") for visitor in visitors]
+    routed = [output for output in decoder.process(message(*events)) if isinstance(output, tuple)]
+    assert routed == [
+        (visitor.key, facts(event)) for visitor, event in zip(visitors, events, strict=True)
+    ]
 
 
 def test_without_a_project_the_pipeline_does_not_start_and_says_why() -> None:

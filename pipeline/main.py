@@ -80,8 +80,8 @@ def fold_events(pipeline: beam.Pipeline, options: FreshetOptions) -> None:
     sessions | "LogSessions" >> _rows_to("sessions", options, session_rows)
 
     anomalies = (profiles.anomalies, watched[ANOMALIES]) | "Anomalies" >> beam.Flatten()
-    _tell(profiles.campaigns, "campaigns", options.campaigns_topic, options)
-    _tell(anomalies, "anomalies", options.anomalies_topic, options)
+    _publish_and_log(profiles.campaigns, "campaigns", options.campaigns_topic, options)
+    _publish_and_log(anomalies, "anomalies", options.anomalies_topic, options)
 
 
 def log_dead_letters(pipeline: beam.Pipeline, options: FreshetOptions) -> None:
@@ -90,7 +90,7 @@ def log_dead_letters(pipeline: beam.Pipeline, options: FreshetOptions) -> None:
     messages | "LogDeadLetters" >> _rows_to("dead_letters", options, dead_letter_rows)
 
 
-def _tell(
+def _publish_and_log(
     found: PCollection[Trigger | Anomaly], table: str, topic: str, options: FreshetOptions
 ) -> None:
     """Publish what the rules found, and log it."""

@@ -1,4 +1,4 @@
-"""What a command prints: counts and reasons, and dead letters whole where they are asked for."""
+"""Output of a command: counts and reasons, and dead letters whole where they are asked for."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from google.auth.exceptions import GoogleAuthError
 from requests.exceptions import RequestException
 
 from functions.dead_letters.arguments import UsageError, filters_of, parser, repairs_of
-from functions.dead_letters.collector import Collector, CollectorError
+from functions.dead_letters.collector import CollectorClient, CollectorError
 from functions.dead_letters.replay import replay
 from functions.dead_letters.report import Summary, line, report_replay, say, show
 from functions.dead_letters.stored import (
@@ -36,7 +36,7 @@ from functions.dead_letters.stored import (
     read_dead_letters,
     write_dead_letters,
 )
-from functions.dead_letters.table import EVERY, OPEN, DeadLetterTable, Filters, RowsRefused
+from functions.dead_letters.table import EVERY, OPEN, DeadLetterTable, Filters, RowsNotInserted
 from pipeline.core.timestamps import format_time
 from pipeline.runtime.installation import Installation
 
@@ -105,7 +105,7 @@ class Command:
         """Send what passes, and record it."""
         options = self._options
         local = bool(self._environ.get("PUBSUB_EMULATOR_HOST"))
-        collector = Collector.from_env(self._environ, options.collector, local=local)
+        collector = CollectorClient.from_env(self._environ, options.collector, local=local)
         dead_letters = self._dead_letters(EVERY if options.again else OPEN)
         if options.file and not options.again:
             dead_letters = self._table.not_recorded(dead_letters)
@@ -152,7 +152,7 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     try:
         with DeadLetterTable(Installation.from_env(environ)) as table:
             return int(getattr(Command(options, environ, table), options.command)())
-    except (GoogleAPIError, GoogleAuthError, RequestException, RowsRefused) as error:
+    except (GoogleAPIError, GoogleAuthError, RequestException, RowsNotInserted) as error:
         return _failed(1, f"BigQuery did not do it: {error}")
     except CollectorError as error:
         return _failed(1, str(error))

@@ -62,7 +62,7 @@ class _Answer(msgspec.Struct):
 
 
 @dataclass(frozen=True)
-class Collector:
+class CollectorClient:
     """A collector by its address, without a path, and the key that lets a replay in there."""
 
     url: str
@@ -74,7 +74,9 @@ class Collector:
             raise ValueError(f"--collector: {expected}, got {self.url!r}")
 
     @staticmethod
-    def from_env(environ: Mapping[str, str], url: str | None = None, *, local: bool) -> Collector:
+    def from_env(
+        environ: Mapping[str, str], url: str | None = None, *, local: bool
+    ) -> CollectorClient:
         """The collector at `url`, with the key `FRESHET_BACKFILL_KEY`.
 
         Without a `url` that of the local stack, and none on Google Cloud: a variable that a shell
@@ -93,7 +95,7 @@ class Collector:
             raise ValueError(
                 "FRESHET_BACKFILL_KEY: expected the collector's backfill key, got nothing"
             )
-        return Collector(url, key)
+        return CollectorClient(url, key)
 
     def send(self, events: Iterable[Event], origin: Origin, now: datetime) -> list[int]:
         """Have events stored, of any age. Each counts once, however often it is sent.

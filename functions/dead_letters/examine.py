@@ -34,7 +34,7 @@ from pipeline.core.privacy.consent import record, resolve_consent
 MAX_TEXT_LENGTH = 256
 
 
-class Refused(msgspec.Struct, frozen=True):
+class StillInvalid(msgspec.Struct, frozen=True):
     """An event that breaks the contract: its place (None: the payload as a whole), why, its
     bytes."""
 
@@ -48,7 +48,7 @@ class Examined(msgspec.Struct, frozen=True):
 
     dead_letter: StoredDeadLetter
     good: list[Event]
-    refused: list[Refused]
+    refused: list[StillInvalid]
     changed: bool = False
 
     @property
@@ -88,19 +88,19 @@ def examine(dead_letter: StoredDeadLetter, repairs: Repairs, now: datetime) -> E
 # ---- reading ----
 
 
-def _read(dead_letter: StoredDeadLetter, now: datetime) -> tuple[list[Event], list[Refused]]:
+def _read(dead_letter: StoredDeadLetter, now: datetime) -> tuple[list[Event], list[StillInvalid]]:
     received_at = dead_letter.received(now)
     try:
         reading = _reading(dead_letter, received_at)
     except InvalidEvent as error:
-        return [], [Refused(None, error)]
+        return [], [StillInvalid(None, error)]
     good: list[Event] = []
-    refused: list[Refused] = []
+    refused: list[StillInvalid] = []
     for index, translated in enumerate(reading.events):
         try:
             good += _accepted(translated, reading, dead_letter, received_at)
         except InvalidEvent as error:
-            refused.append(Refused(index, error, _source(translated)))
+            refused.append(StillInvalid(index, error, _source(translated)))
     return good, refused
 
 
@@ -170,7 +170,7 @@ def _shortened(error: InvalidEvent) -> InvalidEvent:
 
 
 def _repaired(
-    dead_letter: StoredDeadLetter, repairs: Repairs, refused: Sequence[Refused]
+    dead_letter: StoredDeadLetter, repairs: Repairs, refused: Sequence[StillInvalid]
 ) -> StoredDeadLetter:
     """The dead letter as repaired; what no rule can repair stays as it is."""
     shifted = msgspec.structs.replace(dead_letter, shift_s=dead_letter.shift_s + repairs.shift_s)
@@ -191,7 +191,7 @@ def _repaired(
     return msgspec.structs.replace(shifted, payload=after.decode(), encoding="utf-8")
 
 
-def _parts(value: Any, refused: Sequence[Refused]) -> list[Any]:
+def _parts(value: Any, refused: Sequence[StillInvalid]) -> list[Any]:
     """The refused events of a body of ours; else the event, or the body that cannot be read."""
     events = value.get("events") if isinstance(value, dict) else None
     if not isinstance(events, list):

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from functions.dead_letters.collector import (
-    Collector,
+    CollectorClient,
     CollectorRefused,
     Origin,
 )
@@ -24,7 +24,7 @@ MAX_BATCH = (500, 2 * 1024 * 1024)
 
 
 @dataclass
-class Tally:
+class ReplayCounts:
     """The outcome of a replay.
 
     Attributes:
@@ -46,9 +46,9 @@ class Tally:
 def replay(
     found: Iterable[Examined],
     table: DeadLetterTable,
-    collector: Collector,
+    collector: CollectorClient,
     now: Callable[[], datetime],
-) -> Tally:
+) -> ReplayCounts:
     """Send what passes, then record it.
 
     Broken off in between, the next replay sends at most `MAX_BATCH` again. Such a repetition, or
@@ -58,7 +58,7 @@ def replay(
     Raises:
         CollectorError: the collector cannot be reached, or failed.
     """
-    tally = Tally()
+    tally = ReplayCounts()
     for batch in packed(found, _size, MAX_BATCH):
         for origin, dead_letters in _by_origin(batch).items():
             try:
@@ -88,9 +88,9 @@ def _replay_of(
     origin: Origin,
     dead_letters: Sequence[Examined],
     table: DeadLetterTable,
-    collector: Collector,
+    collector: CollectorClient,
     now: datetime,
-    tally: Tally,
+    tally: ReplayCounts,
 ) -> None:
     events = [event for one in dead_letters for event in one.replayable]
     owners = [one.dead_letter.dead_letter_id for one in dead_letters for _ in one.replayable]

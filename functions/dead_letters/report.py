@@ -9,7 +9,7 @@ from datetime import datetime
 
 from functions.dead_letters.examine import Examined, examine
 from functions.dead_letters.repairs import Repairs
-from functions.dead_letters.replay import Tally
+from functions.dead_letters.replay import ReplayCounts
 from functions.dead_letters.stored import StoredDeadLetter
 
 MAX_REASONS = 20
@@ -44,7 +44,7 @@ class Summary:
             print(f"{count:>9,}  {line(reason)}")
 
 
-def report_replay(tally: Tally) -> None:
+def report_replay(tally: ReplayCounts) -> None:
     """Print what was sent and what stays; why the collector refused goes to stderr."""
     say(f"replayed dead letters: {tally.dead_letters:,}, events: {tally.events:,}")
     if tally.split:

@@ -50,7 +50,7 @@ _CONDITIONS = {
 }
 
 
-class RowsRefused(RuntimeError):
+class RowsNotInserted(RuntimeError):
     """BigQuery refused rows: the table does not fit them. Counts and reasons, never the rows."""
 
 
@@ -143,7 +143,7 @@ class DeadLetterTable:
             rows: at most 10 MB of them.
 
         Raises:
-            RowsRefused: when BigQuery refuses rows.
+            RowsNotInserted: when BigQuery refuses rows.
         """
         if not rows:
             return
@@ -155,7 +155,9 @@ class DeadLetterTable:
             reasons = sorted(
                 {f"{e.get('location')}: {e.get('reason')}" for row in errors for e in row["errors"]}
             )
-            raise RowsRefused(f"{name}: {len(errors)} of {len(rows)} rows refused: {reasons[:5]}")
+            raise RowsNotInserted(
+                f"{name}: {len(errors)} of {len(rows)} rows refused: {reasons[:5]}"
+            )
 
     def _recorded(self, ids: list[str]) -> set[str]:
         query = _RECORDED.format(table=self._installation.table("dead_letters_replayed"))

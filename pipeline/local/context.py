@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pipeline.local.reading import Subscription
 
 
-class Context(EvaluationContext):
+class LocalContext(EvaluationContext):
     """State that the evaluators share; a key whose state has become empty is forgotten."""
 
     def __init__(

@@ -21,7 +21,7 @@ from apache_beam.transforms.userstate import get_dofn_specs, is_stateful_dofn
 from apache_beam.utils import counters
 from apache_beam.utils.timestamp import TIME_GRANULARITY, Timestamp
 
-from pipeline.local.context import Context
+from pipeline.local.context import LocalContext
 from pipeline.local.reading import ReadPubSub
 from pipeline.local.state import KeyState, StepContext, UserState
 
@@ -41,7 +41,7 @@ class _Output(common.Receiver):
 class Step:
     """A DoFn that was set up once; Beam's DirectRunner pickles and sets it up for every bundle."""
 
-    def __init__(self, context: Context, applied: AppliedPTransform) -> None:
+    def __init__(self, context: LocalContext, applied: AppliedPTransform) -> None:
         dofn = pickler.roundtrip(applied.transform.dofn)
         self.failed = False
         self.outputs = evaluators._TaggedReceivers(context)
@@ -67,7 +67,7 @@ class Step:
         )
         self.runner.setup()
 
-    def begin(self, context: Context, states: StepContext) -> list[Any]:
+    def begin(self, context: LocalContext, states: StepContext) -> list[Any]:
         """Turn to new bundles and to the states of this bundle; the new bundles."""
         self.failed = True  # until it ends well
         for tag, collection in self._collections.items():
@@ -172,7 +172,7 @@ def window_ids(state: KeyState) -> dict[Any, list[int]]:
 
 
 class Registry(evaluators.TransformEvaluatorRegistry):
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: LocalContext) -> None:
         super().__init__(context)
         self._evaluators.update(
             {

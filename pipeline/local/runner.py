@@ -36,7 +36,7 @@ from apache_beam.runners.worker import statesampler
 from apache_beam.testing.test_stream import TestStream
 from apache_beam.utils import counters
 
-from pipeline.local.context import Context
+from pipeline.local.context import LocalContext
 from pipeline.local.evaluators import Registry
 from pipeline.local.reading import LONG_PAUSE_S
 from pipeline.runtime.environ import pubsub_emulator
@@ -68,7 +68,7 @@ class LeanDirectRunner(direct_runner.BundleBasedDirectRunner):
         pipeline.replace_all(direct_runner._get_transform_overrides(options))
         graph = ConsumerTrackingPipelineVisitor()
         pipeline.visit(graph)
-        context = Context(
+        context = LocalContext(
             options,
             BundleFactory(stacked=False),
             graph.root_transforms,
@@ -120,11 +120,11 @@ def _on_signal(number: signal.Signals, act: Any) -> Iterator[None]:
 def _uses_test_stream(pipeline: beam.Pipeline) -> bool:
     found = []
 
-    class Visitor(beam.pipeline.PipelineVisitor):
+    class TransformVisitor(beam.pipeline.PipelineVisitor):
         def visit_transform(self, applied: AppliedPTransform) -> None:
             found.append(isinstance(applied.transform, TestStream))
 
-    pipeline.visit(Visitor())
+    pipeline.visit(TransformVisitor())
     return any(found)
 
 
@@ -135,7 +135,7 @@ class Executor:
     whole graph.
     """
 
-    def __init__(self, graph: ConsumerTrackingPipelineVisitor, context: Context) -> None:
+    def __init__(self, graph: ConsumerTrackingPipelineVisitor, context: LocalContext) -> None:
         self._consumers, self._context = graph.value_to_consumers, context
         self._registry = Registry(context)
         self._ready: deque[TransformExecutor] = deque()

@@ -39,7 +39,7 @@ Given = tuple[str, Any]
 
 
 @dataclass(slots=True)
-class Outcome:
+class FoldOutcome:
     """Changes and outputs of one element.
 
     Attributes:
@@ -72,7 +72,7 @@ class ProfileFold:
         self._campaigns = rules.campaigns
         self._judge = Judge(rules)
 
-    def add(self, key: str, profile: UserProfile, given: Given, now: int) -> Outcome:
+    def add(self, key: str, profile: UserProfile, given: Given, now: int) -> FoldOutcome:
         """Fold what is given into the profile, in place.
 
         Args:
@@ -97,7 +97,7 @@ class ProfileFold:
             self.ask(key, profile, now, outcome)
         return outcome
 
-    def ask(self, key: str, profile: UserProfile, now: int, outcome: Outcome) -> None:
+    def ask(self, key: str, profile: UserProfile, now: int, outcome: FoldOutcome) -> None:
         """Add the campaigns that are due at `now`, and when the next comes due in silence."""
         if not self._campaigns or not profile.events_total or self._judge.is_marked(profile, now):
             return
@@ -107,30 +107,30 @@ class ProfileFold:
         outcome.ask_at_ms = next_check(self._campaigns, signals, signals.when, profile.fired, now)
         outcome.asked = True
 
-    def _add_facts(self, key: str, profile: UserProfile, facts: list[Fact]) -> Outcome:
+    def _add_facts(self, key: str, profile: UserProfile, facts: list[Fact]) -> FoldOutcome:
         folded = fold(profile, facts)
         if not folded.new:
-            return Outcome(changed=False, in_use=False, duplicates=len(facts))
+            return FoldOutcome(changed=False, in_use=False, duplicates=len(facts))
         outcome = self._judged(key, profile, folded)
         outcome.duplicates = len(facts) - len(folded.new)
         return outcome
 
-    def _judged(self, key: str, profile: UserProfile, folded: Folded) -> Outcome:
+    def _judged(self, key: str, profile: UserProfile, folded: Folded) -> FoldOutcome:
         found, people, bots = self._judge.judge(profile, folded, key)
         new = [facts for facts in (people, bots) if facts.facts or facts.pairs]
         by_person = bool(people.facts) or not folded.new
-        return Outcome(anomalies=found, new=new, by_person=by_person)
+        return FoldOutcome(anomalies=found, new=new, by_person=by_person)
 
 
-def _mark(profile: UserProfile, anomaly: Anomaly) -> Outcome:
+def _mark(profile: UserProfile, anomaly: Anomaly) -> FoldOutcome:
     """Remember what was found about the visitor's network address, once."""
     if profile.marks.get(anomaly.rule, 0) >= anomaly.until_ms:
-        return Outcome(changed=False, in_use=False)
+        return FoldOutcome(changed=False, in_use=False)
     profile.marks[anomaly.rule] = anomaly.until_ms
-    return Outcome(anomalies=[anomaly])
+    return FoldOutcome(anomalies=[anomaly])
 
 
-def _move(profile: UserProfile, account: str, facts: list[Fact]) -> Outcome:
+def _move(profile: UserProfile, account: str, facts: list[Fact]) -> FoldOutcome:
     """Send all that is known of a browser on to the account, once; what remains is a link to it."""
     known: list[tuple[str, Given]] = []
     if profile.events_total or profile.marks:
@@ -138,17 +138,17 @@ def _move(profile: UserProfile, account: str, facts: list[Fact]) -> Outcome:
     empty = UserProfile(newest_ms=max(profile.newest_ms, _newest_ms(facts)), account=account)
     for name in profile.__struct_fields__:
         setattr(profile, name, getattr(empty, name))
-    return Outcome(forwarded=[*known, *_by_account(account, facts)])
+    return FoldOutcome(forwarded=[*known, *_by_account(account, facts)])
 
 
-def _follow(link: UserProfile, given: Given) -> Outcome:
+def _follow(link: UserProfile, given: Given) -> FoldOutcome:
     """Send what came for a browser on to the account that it was merged into, or that an event
     names.
     """
     kind, value = given
     if kind != FACTS:
-        return Outcome(changed=False, forwarded=[(link.account, given)])
-    outcome = Outcome(forwarded=_by_account(link.account, value))
+        return FoldOutcome(changed=False, forwarded=[(link.account, given)])
+    outcome = FoldOutcome(forwarded=_by_account(link.account, value))
     newest_ms = _newest_ms(value)
     outcome.changed = newest_ms >= link.newest_ms + REFRESH_LINK_MS
     if outcome.changed:
@@ -234,13 +234,13 @@ class FoldVisitors(KeyedState):
         profile = self._decode(UserProfile, kept)
         if profile is None:
             return
-        outcome = Outcome()
+        outcome = FoldOutcome()
         self._fold.ask(key, profile, max(now, due_ms), outcome)
         yield from self._emit(key, outcome, campaign)
         if outcome.campaigns:
             yield from self._keep(kept, profile.encode(), profile.newest_ms, state, flush, expiry)
 
-    def _emit(self, key: str, outcome: Outcome, campaign: Any) -> Iterator[TaggedOutput]:
+    def _emit(self, key: str, outcome: FoldOutcome, campaign: Any) -> Iterator[TaggedOutput]:
         self._duplicate.inc(outcome.duplicates)
         for new in outcome.new:
             self._new.inc(len(new.facts))

@@ -22,7 +22,7 @@ from pipeline.core.catalog import Item
 from pipeline.core.events import Event, parse_event
 from pipeline.core.features.matrix import feature_matrix
 from pipeline.core.features.ranking import FEATURE_NAMES, PRIOR_BIAS, PRIOR_WEIGHTS
-from pipeline.core.features.ranking_inputs import Context, Matrix
+from pipeline.core.features.ranking_inputs import Matrix, RankingContext
 from pipeline.core.items import Trending
 from tests.simulator import catalog
 from tests.simulator.evaluation import K, eligible, sample
@@ -100,7 +100,7 @@ class Shop:
             candidate.item_id
             for candidate in gather(situation, lambda item_id: item_id not in profile.cart)
         ]
-        context = Context(seeds=seeds, priors=self.shelves.priors)
+        context = RankingContext(seeds=seeds, priors=self.shelves.priors)
         viewed = ids.index(event.product_id) if event.product_id in ids else None
         return Question(
             feature_matrix(profile, self.world.rows(ids), context, now_ms), viewed, is_new

@@ -13,7 +13,7 @@ from pipeline.core.catalog import Item
 from pipeline.core.events import Event
 from pipeline.core.features.matrix import feature_matrix
 from pipeline.core.features.ranking import FEATURE_NAMES
-from pipeline.core.features.ranking_inputs import Context
+from pipeline.core.features.ranking_inputs import RankingContext
 from pipeline.core.fold import fold, item_sums
 from pipeline.core.items import ItemRow, ItemStats, Trending
 from pipeline.core.profile import UserProfile
@@ -103,7 +103,10 @@ class Shop:
         rows = self.rows()
         blocks = [
             feature_matrix(
-                profile, self._random.sample(rows, 50), Context(seeds=self.stats), self.now_ms
+                profile,
+                self._random.sample(rows, 50),
+                RankingContext(seeds=self.stats),
+                self.now_ms,
             )
             for profile in list(self.profiles.values())[:100]
         ]

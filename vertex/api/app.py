@@ -47,7 +47,7 @@ from vertex.api.rates import Rates, Wait
 from vertex.api.reader import Reader
 from vertex.api.recommend import Recommender
 from vertex.api.tally import Tally
-from vertex.api.timing import Stopwatch
+from vertex.api.timing import StageTimer
 from vertex.api.trending import TrendingCache
 from vertex.api.visitor import Visitors, readable_time
 
@@ -130,7 +130,7 @@ class Api:
 
     async def recommend(self, request: HttpRequest) -> Response:
         """`POST /v1/recommendations`."""
-        watch = Stopwatch()
+        watch = StageTimer()
         async with self._body(request) as body:
             question = parse_request(body, self._config.allow_as_of)
         check_user(question, self._config.privacy.user_key)

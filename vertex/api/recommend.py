@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from pipeline.core.features.matrix import feature_matrix
-from pipeline.core.features.ranking_inputs import RECENT_SEEDS, Context
+from pipeline.core.features.ranking_inputs import RECENT_SEEDS, RankingContext
 from pipeline.core.privacy.consent import resolve_consent
 from pipeline.core.privacy.signals import Signal
 from pipeline.core.profile import UserProfile
@@ -31,7 +31,7 @@ from vertex.api.policy import EXPLORE_SLOT, Exploration, explore
 from vertex.api.ranking import Ranker, score_parts
 from vertex.api.rerank import Shown, arrange, arrange_trending
 from vertex.api.tally import Tally
-from vertex.api.timing import Stopwatch
+from vertex.api.timing import StageTimer
 from vertex.api.trending import Ranked, TrendingCache
 from vertex.api.visitor import Visitor, Visitors
 from vertex.candidates import MAX_CANDIDATES, Candidate, Situation, gather, top_categories
@@ -95,7 +95,7 @@ class Recommender:
         self._tally = tally
 
     async def answer(
-        self, request: Request, watch: Stopwatch, signal: Signal | None = None
+        self, request: Request, watch: StageTimer, signal: Signal | None = None
     ) -> dict[str, Any]:
         """The response body; never fails for want of Bigtable or Vertex.
 
@@ -154,7 +154,7 @@ class Recommender:
         ).personalization
 
     async def _slate(
-        self, request: Request, visitor: Visitor, now_ms: int, watch: Stopwatch
+        self, request: Request, visitor: Visitor, now_ms: int, watch: StageTimer
     ) -> Slate:
         if request.variant == "popular":
             return await self._popular(request)
@@ -166,7 +166,7 @@ class Recommender:
         return slate
 
     async def _personalized(
-        self, request: Request, profile: UserProfile, now_ms: int, watch: Stopwatch
+        self, request: Request, profile: UserProfile, now_ms: int, watch: StageTimer
     ) -> Slate:
         situation = await self._situation(profile, now_ms)
         watch.lap("items")
@@ -181,7 +181,7 @@ class Recommender:
         rows = self._items.rows(ids)
         watch.lap("candidates")
         priors = self._items.shelves.priors
-        context = Context(
+        context = RankingContext(
             placement=request.placement,
             product_id=request.product_id,
             seeds=situation.seeds,

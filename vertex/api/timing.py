@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass
-class Stopwatch:
+class StageTimer:
     """Milliseconds by step since it was made."""
 
     began: float = field(default_factory=time.perf_counter)

@@ -20,7 +20,7 @@ from pipeline.core.catalog import Item
 from pipeline.core.events import Event
 from pipeline.core.features.matrix import feature_matrix
 from pipeline.core.features.ranking import FEATURE_NAMES
-from pipeline.core.features.ranking_inputs import Context, Matrix
+from pipeline.core.features.ranking_inputs import Matrix, RankingContext
 from pipeline.core.vectors import VectorIndex
 from vertex.data.negatives import Offers, choice
 from vertex.data.progress import Say, told
@@ -137,7 +137,7 @@ class Log:
     def matrix(self, slate: LoggedSlate, items: Sequence[str], vectors: VectorIndex) -> Matrix:
         """The features of the items for the slate's visitor at its time, `(len(items), d)`."""
         profile = self.world.profile(slate.asked_by)
-        context = Context(
+        context = RankingContext(
             placement=slate.asked_by.text("placement") or "home",
             seeds=self.world.seeds(profile, slate.time_ms),
             vectors=vectors,

@@ -13,7 +13,7 @@ from pipeline.core.features.ranking import (
     PRIOR_WEIGHTS,
     RANKING_FEATURES,
 )
-from pipeline.core.features.ranking_inputs import Candidates, Context, Matrix, Vector
+from pipeline.core.features.ranking_inputs import Candidates, Matrix, RankingContext, Vector
 from pipeline.core.items import (
     ItemRow,
 )
@@ -21,7 +21,7 @@ from pipeline.core.profile import UserProfile
 
 
 def feature_matrix(
-    profile: UserProfile, rows: Sequence[ItemRow], context: Context, now_ms: int
+    profile: UserProfile, rows: Sequence[ItemRow], context: RankingContext, now_ms: int
 ) -> Matrix:
     """The features of each candidate for this visitor at `now_ms`.
 

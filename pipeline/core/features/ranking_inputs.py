@@ -28,7 +28,7 @@ RECENT_SEEDS = 10
 _LINK_HALF_LIFE_MS = 30 * MINUTE_MS
 
 
-class Context(msgspec.Struct, frozen=True):
+class RankingContext(msgspec.Struct, frozen=True):
     """Inputs of the matrix beyond the profile and the candidates.
 
     `seeds` holds the stats of the visitor's recent items (their neighbours link candidates to the
@@ -52,7 +52,7 @@ class Candidates:
     """
 
     def __init__(
-        self, profile: UserProfile, rows: Sequence[ItemRow], context: Context, now_ms: int
+        self, profile: UserProfile, rows: Sequence[ItemRow], context: RankingContext, now_ms: int
     ) -> None:
         self.profile, self.rows, self.context, self.now_ms = profile, rows, context, now_ms
         self.items: list[Item] = [row.item for row in rows]

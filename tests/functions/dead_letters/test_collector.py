@@ -13,7 +13,7 @@ import pytest
 
 from functions.dead_letters.collector import (
     MAX_REQUEST,
-    Collector,
+    CollectorClient,
     CollectorError,
     CollectorRefused,
     Origin,
@@ -87,7 +87,7 @@ def test_the_places_of_rejected_events_are_returned(fake: Fake) -> None:
         b'{"accepted":1,"rejected":1,"errors":'
         b'[{"index":1,"event_id":null,"field":"f","reason":"r","value":1}]}'
     )
-    assert Collector(f"{fake.url}/", "key").send([event("e1"), event("e2")], SHOP, NOW) == [1]
+    assert CollectorClient(f"{fake.url}/", "key").send([event("e1"), event("e2")], SHOP, NOW) == [1]
     assert fake.paths == ["/v1/events"]
 
 
@@ -103,7 +103,7 @@ def test_site_and_sender_go_along_and_cannot_become_other_headers(
     fake: Fake, origin: Origin, site: str, sender: str
 ) -> None:
     fake.body = b'{"accepted":1,"rejected":0,"errors":[]}'
-    Collector(fake.url, "key").send([event("e1")], origin, NOW)
+    CollectorClient(fake.url, "key").send([event("e1")], origin, NOW)
     [headers] = fake.headers
     names = ("x-freshet-replay", "x-freshet-sender", "x-freshet-backfill-key", "x")
     assert [headers.get(name) for name in names] == [site, sender, "key", None]
@@ -132,30 +132,34 @@ def test_site_and_sender_go_along_and_cannot_become_other_headers(
 def test_any_other_answer_is_an_error(fake: Fake, status: int, body: bytes, told: str) -> None:
     fake.status, fake.body = status, body
     with pytest.raises(CollectorError, match=told) as raised:
-        Collector(fake.url, "key").send([event("e1"), event("e2")], SHOP, NOW)
+        CollectorClient(fake.url, "key").send([event("e1"), event("e2")], SHOP, NOW)
     assert isinstance(raised.value, CollectorRefused) is (status in (400, 413))
     assert fake.paths == ["/v1/events"]
 
 
 def test_the_key_is_shown_nowhere() -> None:
-    assert "secret" not in repr(Collector("https://collect.shop.example", "secret-1"))
+    assert "secret" not in repr(CollectorClient("https://collect.shop.example", "secret-1"))
 
 
 def test_only_on_the_local_stack_the_environment_says_which_collector_it_is() -> None:
     env = {"FRESHET_COLLECTOR_URL": "http://127.0.0.1:8080", "FRESHET_BACKFILL_KEY": "key"}
-    assert Collector.from_env(env, local=True) == Collector("http://127.0.0.1:8080", "key")
-    asked = Collector("https://collect.shop.example", "key")
-    assert {Collector.from_env(env, asked.url, local=local) for local in (True, False)} == {asked}
+    assert CollectorClient.from_env(env, local=True) == CollectorClient(
+        "http://127.0.0.1:8080", "key"
+    )
+    asked = CollectorClient("https://collect.shop.example", "key")
+    assert {CollectorClient.from_env(env, asked.url, local=local) for local in (True, False)} == {
+        asked
+    }
     with pytest.raises(ValueError, match="--collector: expected the address"):
-        Collector.from_env(env, local=False)
+        CollectorClient.from_env(env, local=False)
     with pytest.raises(ValueError, match="FRESHET_BACKFILL_KEY: expected"):
-        Collector.from_env(env | {"FRESHET_BACKFILL_KEY": ""}, local=True)
+        CollectorClient.from_env(env | {"FRESHET_BACKFILL_KEY": ""}, local=True)
 
 
 def test_places_are_counted_over_all_requests(fake: Fake) -> None:
     fake.body = b'{"accepted":499,"rejected":1,"errors":[{"index":7,"field":"f","reason":"r"}]}'
     events = [event(f"e{number}") for number in range(1000)]
-    assert Collector(fake.url, "key").send(events, SHOP, NOW) == [7, 507]
+    assert CollectorClient(fake.url, "key").send(events, SHOP, NOW) == [7, 507]
     assert len(fake.paths) == 2
 
 

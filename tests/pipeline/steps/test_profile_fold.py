@@ -5,7 +5,7 @@ from __future__ import annotations
 from pipeline.core.profile import UserProfile
 from pipeline.core.rules import CampaignRule, Condition, Rules
 from pipeline.steps.decode import ADOPT, FACTS
-from pipeline.steps.profiles import Outcome, ProfileFold
+from pipeline.steps.profiles import FoldOutcome, ProfileFold
 from tests.pipeline.running import START_MS, Visitor, facts
 
 VISITOR = Visitor("fold")
@@ -20,11 +20,11 @@ FOLD = ProfileFold(Rules(campaigns=(SEEN_TWO,)))
 BOT = {"metadata": {"bot": "user_agent"}}
 
 
-def add(profile: UserProfile, kind: str, given: object, key: str = VISITOR.key) -> Outcome:
+def add(profile: UserProfile, kind: str, given: object, key: str = VISITOR.key) -> FoldOutcome:
     return FOLD.add(key, profile, (kind, given), START_MS)
 
 
-def told(outcome: Outcome) -> list[str]:
+def told(outcome: FoldOutcome) -> list[str]:
     return [trigger.rule for trigger in outcome.campaigns]
 
 

@@ -20,7 +20,7 @@ from tests.vertex.api.test_app import api
 from tests.vertex.api.test_contract import parse
 from vertex.api.config import Config, Weights
 from vertex.api.contract import InvalidRequest, Request
-from vertex.api.timing import Stopwatch
+from vertex.api.timing import StageTimer
 
 Answer = dict[str, Any]
 BOTH, NO_PERSONALIZATION = StatedConsent(True, True), StatedConsent(True, False)
@@ -31,7 +31,7 @@ async def ask(service: Service, signal: Signal | None = None, **question: Any) -
     if not len(service.items):
         await service.items.load()
     service.reader.read.clear()
-    return await service.recommender.answer(Request(**question), Stopwatch(), signal)
+    return await service.recommender.answer(Request(**question), StageTimer(), signal)
 
 
 def known_shop(**config: Any) -> Service:

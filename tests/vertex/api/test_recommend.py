@@ -16,7 +16,7 @@ from functions.protocols.native.protocol import read_batch
 from pipeline.core.catalog import Item
 from pipeline.core.events import MAX_EVENT_BYTES
 from pipeline.core.features.matrix import feature_matrix
-from pipeline.core.features.ranking_inputs import Context
+from pipeline.core.features.ranking_inputs import RankingContext
 from pipeline.core.fold import Folded
 from pipeline.core.items import MAX_TRENDING, VIEW, Trending, fitted_priors
 from pipeline.core.privacy.policy import Privacy
@@ -40,7 +40,7 @@ from tests.vertex.api.fakes import (
 from vertex.api.config import Weights
 from vertex.api.contract import Request
 from vertex.api.policy import EXPLORE_SLOT
-from vertex.api.timing import Stopwatch
+from vertex.api.timing import StageTimer
 
 Answer = dict[str, Any]
 
@@ -48,7 +48,7 @@ Answer = dict[str, Any]
 async def ask(service: Service, **question: Any) -> Answer:
     if not len(service.items):
         await service.items.load()
-    return await service.recommender.answer(Request(**question), Stopwatch())
+    return await service.recommender.answer(Request(**question), StageTimer())
 
 
 def known(*events: Any) -> dict[str, UserProfile]:
@@ -100,7 +100,7 @@ async def test_the_ranked_matrix_is_the_feature_matrix_of_the_same_state() -> No
     seeds = {item_id: service.reader.rows[item_id].stats for item_id in ("p3", "p7")}
     rows = list(service.reader.rows.values())
     everything = feature_matrix(
-        profile, rows, Context(seeds=seeds, priors=fitted_priors(rows)), NOW_MS
+        profile, rows, RankingContext(seeds=seeds, priors=fitted_priors(rows)), NOW_MS
     )
     expected = {features.tobytes() for features in everything}
     assert len(matrix) == 60
@@ -352,7 +352,7 @@ class TestShown:
         service = Service(reader)
 
         for _ in range(2):
-            answer = await service.recommender.answer(Request(user_id="u1"), Stopwatch())
+            answer = await service.recommender.answer(Request(user_id="u1"), StageTimer())
             await service.items.refresh()
 
         assert service.items.get("p0") is not None
@@ -519,7 +519,7 @@ class TestMissingParts:
         service = Service(FakeReader())
         service.reader.is_up = False
 
-        answer = await service.recommender.answer(Request(user_id="u1"), Stopwatch())
+        answer = await service.recommender.answer(Request(user_id="u1"), StageTimer())
 
         assert answer["recommendations"] == []
         assert answer["served_by"] == "trending"

@@ -18,7 +18,7 @@ from vertex.api.breaker import Unavailable
 from vertex.api.contract import Request
 from vertex.api.ranking import Ranker
 from vertex.api.tally import MAX_REASONS, OTHER, Tally
-from vertex.api.timing import Stopwatch
+from vertex.api.timing import StageTimer
 from vertex.models.registry import prior_model
 
 
@@ -39,11 +39,11 @@ async def test_one_line_says_what_served_and_why_nothing_better_did(lines: Any) 
     service = Service(shop(), ranker=Ranker(endpoint, prior_model, 1.0))
     await service.items.load()
     for _ in range(20):
-        await service.recommender.answer(Request(user_id="u1"), Stopwatch())
-    await service.recommender.answer(Request(variant="popular"), Stopwatch())
+        await service.recommender.answer(Request(user_id="u1"), StageTimer())
+    await service.recommender.answer(Request(variant="popular"), StageTimer())
     service.reader.is_up = False
     for _ in range(20):
-        await service.recommender.answer(Request(user_id="u1"), Stopwatch())
+        await service.recommender.answer(Request(user_id="u1"), StageTimer())
 
     assert lines() == []
     service.tally.report()
@@ -61,7 +61,7 @@ async def test_one_line_says_what_served_and_why_nothing_better_did(lines: Any) 
 async def test_an_empty_shop_is_a_reason_too(lines: Any) -> None:
     service = Service(FakeReader())
 
-    await service.recommender.answer(Request(user_id="u1"), Stopwatch())
+    await service.recommender.answer(Request(user_id="u1"), StageTimer())
     service.tally.report()
 
     assert lines()[0]["fallbacks"] == {"no candidates": 1}

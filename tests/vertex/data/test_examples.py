@@ -13,7 +13,7 @@ import pytest
 from pipeline.core.events import Event
 from pipeline.core.features.matrix import feature_matrix
 from pipeline.core.features.ranking import COLUMN
-from pipeline.core.features.ranking_inputs import Context
+from pipeline.core.features.ranking_inputs import RankingContext
 from pipeline.core.items import ItemRow, ItemStats, fitted_priors
 from pipeline.core.profile import UserProfile
 from pipeline.core.profile_keys import profile_key
@@ -46,7 +46,7 @@ def test_logged_features_are_those_of_a_profile_folded_with_earlier_events_alone
         )
         rows = [ItemRow(CATALOG[name], stats.get(name, ItemStats())) for name in slate.items]
         priors = fitted_priors([ItemRow(CATALOG[name], found) for name, found in stats.items()])
-        context = Context(seeds=stats, positions=slate.positions, priors=priors)
+        context = RankingContext(seeds=stats, positions=slate.positions, priors=priors)
         expected = feature_matrix(profile, rows, context, slate.time_ms)
         np.testing.assert_allclose(data.matrix, expected, rtol=1e-6, atol=1e-9)
 

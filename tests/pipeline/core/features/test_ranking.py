@@ -19,7 +19,12 @@ from pipeline.core.features.churn import churn_risk
 from pipeline.core.features.conversion import conversion_likelihood
 from pipeline.core.features.matrix import feature_matrix, prior_ctr
 from pipeline.core.features.ranking import COLUMN, FEATURE_NAMES, PRIOR_WEIGHTS, RANKING_FEATURES
-from pipeline.core.features.ranking_inputs import Context, context_vector, links, session_vector
+from pipeline.core.features.ranking_inputs import (
+    RankingContext,
+    context_vector,
+    links,
+    session_vector,
+)
 from pipeline.core.items import BOUGHT, TOUCHED, ItemRow, ItemStats, RatePriors
 from pipeline.core.profile import UserProfile
 from tests.pipeline.core.streams import (
@@ -51,12 +56,12 @@ def value(
     name: str,
     profile: UserProfile | None = None,
     candidate: ItemRow | None = None,
-    context: Context | None = None,
+    context: RankingContext | None = None,
     now_ms: int = START_MS,
 ) -> float:
     """One feature of one candidate."""
     matrix = feature_matrix(
-        profile or UserProfile(), [candidate or row()], context or Context(), now_ms
+        profile or UserProfile(), [candidate or row()], context or RankingContext(), now_ms
     )
     return float(matrix[0, COLUMN[name]])
 
@@ -84,13 +89,13 @@ def test_columns_go_by_name_in_the_order_of_the_list() -> None:
 
 
 def test_no_candidates_give_no_rows_but_all_columns() -> None:
-    matrix = feature_matrix(UserProfile(), [], Context(), START_MS)
+    matrix = feature_matrix(UserProfile(), [], RankingContext(), START_MS)
     assert matrix.shape == (0, len(FEATURE_NAMES)) and matrix.dtype == np.float32
     assert prior_ctr(matrix).shape == (0,)
 
 
 def test_an_unknown_visitor_and_a_bare_item_give_defaults() -> None:
-    matrix = feature_matrix(UserProfile(), [row()], Context(), START_MS)
+    matrix = feature_matrix(UserProfile(), [row()], RankingContext(), START_MS)
     filled = {
         name: float(matrix[0, COLUMN[name]]) for name in FEATURE_NAMES if matrix[0, COLUMN[name]]
     }
@@ -117,7 +122,7 @@ def test_every_feature_of_any_visitor_at_any_time_is_finite_and_a_click_is_possi
         stats.link(item_id, TOUCHED, 1.0, START_MS)
         stats.link(item_id, BOUGHT, 1.0, START_MS)
     rows = [*ROWS, row("p1", stats), row("x", price=1e300)]
-    context = Context(
+    context = RankingContext(
         product_id=product_id, seeds={"p1": stats, "p2": ItemStats()}, vectors=vectors
     )
     matrix = feature_matrix(profile, rows, context, max(profile.newest_ms, START_MS) + after)
@@ -132,8 +137,10 @@ def test_every_feature_of_any_visitor_at_any_time_is_finite_and_a_click_is_possi
 @given(facts())
 def test_a_candidates_features_do_not_depend_on_the_others(stream: list[Fact]) -> None:
     profile, now_ms = profile_of(stream), START_MS + DAY_MS
-    together = feature_matrix(profile, ROWS, Context(), now_ms)
-    alone = np.concatenate([feature_matrix(profile, [one], Context(), now_ms) for one in ROWS])
+    together = feature_matrix(profile, ROWS, RankingContext(), now_ms)
+    alone = np.concatenate(
+        [feature_matrix(profile, [one], RankingContext(), now_ms) for one in ROWS]
+    )
     # A product of matrices may round differently by their size.
     assert np.allclose(together, alone, rtol=1e-6, atol=1e-6)
 
@@ -143,15 +150,17 @@ def test_a_candidates_features_do_not_depend_on_the_others(stream: list[Fact]) -
 
 def test_position_is_what_training_says_and_nought_when_serving() -> None:
     rows = [row("a"), row("b")]
-    assert feature_matrix(UserProfile(), rows, Context(positions=[3, 7]), START_MS)[
+    assert feature_matrix(UserProfile(), rows, RankingContext(positions=[3, 7]), START_MS)[
         :, 0
     ].tolist() == [3, 7]
-    assert feature_matrix(UserProfile(), rows, Context(), START_MS)[:, 0].tolist() == [0, 0]
+    assert feature_matrix(UserProfile(), rows, RankingContext(), START_MS)[:, 0].tolist() == [0, 0]
 
 
 def test_is_current_marks_the_item_on_the_page() -> None:
-    assert value("is_current", context=Context(product_id="p")) == 1
-    assert value("is_current", context=Context(product_id="other")) == value("is_current") == 0
+    assert value("is_current", context=RankingContext(product_id="p")) == 1
+    assert (
+        value("is_current", context=RankingContext(product_id="other")) == value("is_current") == 0
+    )
 
 
 def test_recency_of_a_touched_item_halves_in_half_an_hour() -> None:
@@ -163,7 +172,7 @@ def test_recency_of_a_touched_item_halves_in_half_an_hour() -> None:
 
 def test_recency_of_a_linked_item_is_the_links_strength_times_the_freshness() -> None:
     profile = of(event(product_id="a"), event(at_s=1800, product_id="b"))
-    context = Context(seeds={"a": seen_with(p=4, q=2), "b": seen_with(q=8, p=2)})
+    context = RankingContext(seeds={"a": seen_with(p=4, q=2), "b": seen_with(q=8, p=2)})
     # p: from a 1 x 0.5, from b 0.25 x 1; q: from a 0.5 x 0.5, from b 1 x 1
     assert value("recency", profile, row("p"), context, START_MS + HALF_HOUR_MS) == pytest.approx(
         0.5
@@ -181,7 +190,7 @@ def test_seen_halves_in_a_day() -> None:
 
 def test_covisits_are_shares_of_the_strongest_and_older_items_weigh_less() -> None:
     profile = of(event(product_id="a"), event(at_s=1, product_id="b"))
-    context = Context(seeds={"a": seen_with(p=4, q=2), "b": seen_with(q=8, p=2)})
+    context = RankingContext(seeds={"a": seen_with(p=4, q=2), "b": seen_with(q=8, p=2)})
     now_ms = START_MS + 1000
     assert value("covisit_last", profile, row("p"), context, now_ms) == pytest.approx(0.25)
     assert value("covisit_last", profile, row("q"), context, now_ms) == pytest.approx(1.0)
@@ -195,7 +204,7 @@ def test_covisits_are_shares_of_the_strongest_and_older_items_weigh_less() -> No
 
 def test_an_item_is_linked_to_itself_as_strongly_as_to_its_strongest_neighbour() -> None:
     profile = of(event(product_id="a"), event(at_s=1, product_id="b"))
-    context = Context(seeds={"b": seen_with(q=8)})
+    context = RankingContext(seeds={"b": seen_with(q=8)})
     assert value("covisit_last", profile, row("b"), context, START_MS + 1000) == 1
     assert value("covisit_last", profile, row("a"), context, START_MS + 1000) == 0
     assert value("covisit_recent", profile, row("a"), context, START_MS + 1000) == pytest.approx(
@@ -275,7 +284,7 @@ def test_similarity_is_the_cosine_with_the_session() -> None:
         of(event(product_id="a")),
         {"a": UP, "p": (UP + RIGHT) / np.sqrt(np.float32(2)), "n": -UP},
     )
-    context = Context(vectors=vectors)
+    context = RankingContext(vectors=vectors)
     assert value("similarity", profile, row("p"), context) == pytest.approx(2**-0.5)
     assert value("similarity", profile, row("n"), context) == pytest.approx(-1)
     assert value("similarity", profile, row("unknown"), context) == 0
@@ -382,7 +391,7 @@ def test_bought_together_is_the_strongest_share_beside_the_last_item_or_the_cart
         event("add_to_cart", product_id="b"),
         event(at_s=9, product_id="c"),
     )
-    context = Context(
+    context = RankingContext(
         seeds={
             "a": bought_with(p=1, q=4),
             "b": bought_with(p=4, q=2),
@@ -394,7 +403,7 @@ def test_bought_together_is_the_strongest_share_beside_the_last_item_or_the_cart
         item_id: value("bought_together", profile, row(item_id), context) for item_id in "pqrs"
     }
     assert shares == {"p": 1.0, "q": 1.0, "r": 1.0, "s": 0.0}
-    alone = Context(seeds={"a": bought_with(p=1, q=4), "c": seen_with(p=9)})
+    alone = RankingContext(seeds={"a": bought_with(p=1, q=4), "c": seen_with(p=9)})
     assert value("bought_together", profile, row("p"), alone) == 0.25
 
 
@@ -443,9 +452,11 @@ def test_context_similarity_is_the_cosine_of_the_company_that_items_keep() -> No
     profile = of(event(product_id="a"))
     seeds = {"a": seen_with(x=3, y=1)}
     same, apart = row("p", seen_with(x=3, y=1)), row("q", seen_with(z=1))
-    assert value("context_similarity", profile, same, Context(seeds=seeds)) == pytest.approx(1.0)
-    assert abs(value("context_similarity", profile, apart, Context(seeds=seeds))) < 0.5
-    assert value("context_similarity", profile, row("bare"), Context(seeds=seeds)) == 0
+    assert value("context_similarity", profile, same, RankingContext(seeds=seeds)) == pytest.approx(
+        1.0
+    )
+    assert abs(value("context_similarity", profile, apart, RankingContext(seeds=seeds))) < 0.5
+    assert value("context_similarity", profile, row("bare"), RankingContext(seeds=seeds)) == 0
     assert (
         value("context_similarity", profile, same)
         == value("context_similarity", UserProfile(), same)
@@ -484,7 +495,7 @@ def test_item_rates_take_the_prior_of_their_category() -> None:
     priors = RatePriors(
         ctr={"shoes": (30.0, 100.0)}, conversion={"shoes": (9.0, 100.0)}, ctr_of_all=(1.0, 10.0)
     )
-    context = Context(priors=priors)
+    context = RankingContext(priors=priors)
     assert value("item_ctr", candidate=row(category="shoes"), context=context) == pytest.approx(0.3)
     assert value("item_ctr", candidate=row(category="hats"), context=context) == pytest.approx(0.1)
     assert value(
@@ -545,7 +556,7 @@ def test_the_prior_ranks_the_last_items_neighbour_above_its_department_above_a_s
         row("near", category="shoes.sandals"),
         row("next", category="shoes.boots"),
     ]
-    context = Context(seeds={"a": seen_with(next=3)})
+    context = RankingContext(seeds={"a": seen_with(next=3)})
     far, near, following = prior_ctr(feature_matrix(profile, rows, context, START_MS))
     assert far < near < following
 

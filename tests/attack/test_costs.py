@@ -35,7 +35,7 @@ from tests.attack.driving import (
 )
 from tests.vertex.api.fakes import NOW_MS, Service, shop
 from vertex.api.contract import InvalidRequest, parse_profile_request, parse_request
-from vertex.api.timing import Stopwatch
+from vertex.api.timing import StageTimer
 from vertex.models.registry import prior_model
 from vertex.predictor.app import json_predict
 
@@ -104,7 +104,7 @@ async def test_no_question_holds_up_the_api() -> None:
             if "profile" in attack.name:
                 return parse_profile_request(attack.request.body, False)
             return await service.recommender.answer(
-                parse_request(attack.request.body, False), Stopwatch()
+                parse_request(attack.request.body, False), StageTimer()
             )
         except InvalidRequest as error:
             return error

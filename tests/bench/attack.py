@@ -62,7 +62,7 @@ from tests.stack.ports import HOST
 from tests.stack.stack import Stack, running_stack
 from tests.vertex.api.fakes import NOW_MS, Service, shop
 from vertex.api.contract import InvalidRequest, parse_profile_request, parse_request
-from vertex.api.timing import Stopwatch
+from vertex.api.timing import StageTimer
 from vertex.models.registry import prior_model
 from vertex.predictor.app import json_predict
 
@@ -115,7 +115,7 @@ async def _costs() -> dict[str, list[Cost]]:
     now = datetime.fromtimestamp(NOW_MS / 1000, UTC).isoformat().encode()
 
     async def recommend(body: bytes) -> Any:
-        return await service.recommender.answer(parse_request(body, False), Stopwatch())
+        return await service.recommender.answer(parse_request(body, False), StageTimer())
 
     async def profile(body: bytes) -> Any:
         return parse_profile_request(body, False)

@@ -24,7 +24,7 @@ from tests.vertex.api.fakes import FakeReader, Service, trending_of
 from vertex.api.config import Weights
 from vertex.api.contract import Request
 from vertex.api.ranking import Prediction, Ranker
-from vertex.api.timing import Stopwatch
+from vertex.api.timing import StageTimer
 from vertex.data.examples import VectorsFrom, examples
 from vertex.data.replay import in_order
 from vertex.data.slates import LoggedSlate
@@ -200,7 +200,7 @@ async def served(question: Event, past: Sequence[Event]) -> tuple[tuple[str, ...
         as_of=question.timestamp,
         k=100,
     )
-    answer = await service.recommender.answer(request, Stopwatch())
+    answer = await service.recommender.answer(request, StageTimer())
     by_row = {round(1000 * shown.score): shown.id for shown in answer["ranked_feed"]}
     assert len(by_row) == len(ranker.matrix) > 60
     return tuple(by_row[number] for number in range(len(by_row))), ranker.matrix

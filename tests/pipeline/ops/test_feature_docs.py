@@ -19,7 +19,7 @@ from pipeline.core.catalog import Item
 from pipeline.core.features.item import ITEM_FEATURES, SCOPE_FEATURES
 from pipeline.core.features.matrix import feature_matrix
 from pipeline.core.features.ranking import RANKING_FEATURES
-from pipeline.core.features.ranking_inputs import Context
+from pipeline.core.features.ranking_inputs import RankingContext
 from pipeline.core.features.visitor import VISITOR_FEATURES
 from pipeline.core.fold import fold, item_sums
 from pipeline.core.items import ItemRow, ItemStats, Trending, rate_priors
@@ -153,7 +153,7 @@ def test_a_default_is_what_an_empty_state_gives() -> None:
 
 def test_a_columns_default_is_what_an_unknown_visitor_and_a_bare_item_give() -> None:
     [given_row] = feature_matrix(
-        UserProfile(), [ItemRow(Item("p"), ItemStats())], Context(), NOW_MS
+        UserProfile(), [ItemRow(Item("p"), ItemStats())], RankingContext(), NOW_MS
     )
     assert {
         f.name: float(v) for f, v in zip(RANKING_FEATURES, given_row, strict=True)
@@ -214,7 +214,7 @@ def test_every_items_scopes_and_candidates_features_are_in_their_ranges(
         for item_id in CATALOG
         if (vector := np.array([random.gauss(0, 1) for _ in range(4)], np.float32)) is not None
     }
-    context = Context(
+    context = RankingContext(
         product_id="p1", seeds=sums, vectors=vectors, priors=rate_priors(rows, now_ms)
     )
     for values in feature_matrix(visitor, rows, context, now_ms):

@@ -15,8 +15,8 @@ from functions.collector import Collector
 from functions.config import Config
 from functions.http.answers import WireResponse
 from functions.openapi import encoded
+from functions.protocols.registry import PROTOCOLS
 from functions.publisher import Publisher
-from functions.routes import PROTOCOLS
 from pipeline.runtime import logs
 from pipeline.runtime.server import SETTINGS
 

@@ -2,7 +2,7 @@
 gives.
 
 A protocol is a folder beside this module. Its `protocol.py` is pure (no clock, no I/O, no
-environment) and has four names:
+environment) and has five names:
 
     PATHS: Mapping[str, tuple[str, ...]]
         path -> the methods that are allowed there
@@ -12,6 +12,10 @@ environment) and has four names:
         the answer that the vendor's SDK takes for success
     refused(incoming: Incoming, refusal: Refusal) -> Answer
         the same for a refusal, in the vendor's error shape
+    body_around(path: str, rejected: Any) -> Any
+        the JSON body that would have brought one rejected event to this path, for a dead letter to
+        be read again; a body that was rejected whole comes back as it is. `as_it_is` where nothing
+        goes around an event
 """
 
 from __future__ import annotations
@@ -125,7 +129,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class VendorProtocol(Protocol):
-    """The four names of a protocol's module."""
+    """The five names of a protocol's module."""
 
     @property
     def PATHS(self) -> Mapping[str, tuple[str, ...]]:
@@ -139,3 +143,16 @@ class VendorProtocol(Protocol):
 
     def refused(self, incoming: Incoming, refusal: Refusal) -> Answer:
         """See the module."""
+
+    def body_around(self, path: str, rejected: Any) -> Any:
+        """See the module."""
+
+
+def as_it_is(path: str, rejected: Any) -> Any:
+    """The `body_around` of a protocol that keeps bodies, or whose events are bodies."""
+    return rejected
+
+
+def has_any(value: Any, *names: str) -> bool:
+    """True for an object with one of the names, which tells a body from an event."""
+    return isinstance(value, dict) and not value.keys().isdisjoint(names)

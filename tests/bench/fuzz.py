@@ -30,8 +30,8 @@ from functions.enrich.context import request_context
 from functions.enrich.user_agents import UserAgents
 from functions.http.exchange import Answer, Incoming, Refusal
 from functions.protocols.contract import Outcome, Reading, Rejected, VendorProtocol
+from functions.protocols.registry import PROTOCOLS
 from functions.publisher import message
-from functions.routes import PROTOCOLS
 from pipeline.core.events import decode_message, encode_message
 from pipeline.core.invalid_event import InvalidEvent, TooMuch
 from pipeline.core.json_limits import MESSAGE_TIMES, check_work

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from functions.routes import PROTOCOLS
+from functions.protocols.registry import PROTOCOLS
 from tests.bench import payloads
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -10,7 +10,7 @@ import pytest
 from functions.http.exchange import Incoming
 from functions.protocols.contract import Reading
 from functions.protocols.native import protocol as native
-from functions.routes import PROTOCOLS
+from functions.protocols.registry import PROTOCOLS
 from tests.bench.fuzz import (
     MAX_INPUT_BYTES,
     MAX_INPUT_S,
@@ -139,6 +139,7 @@ class Fragile:
     PATHS = native.PATHS
     accepted = staticmethod(native.accepted)
     refused = staticmethod(native.refused)
+    body_around = staticmethod(native.body_around)
 
     @staticmethod
     def read(incoming: Incoming) -> Reading:

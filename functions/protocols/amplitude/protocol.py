@@ -15,7 +15,7 @@ import msgspec
 from functions.http.exchange import Answer, Incoming, Refusal
 from functions.http.problems import safe
 from functions.protocols.amplitude.events import event
-from functions.protocols.contract import Outcome, Reading, Rejected, Translations
+from functions.protocols.contract import Outcome, Reading, Rejected, Translations, has_any
 from functions.protocols.refused_events import refused_event
 from functions.protocols.values import MAX_VENDOR_EVENTS, as_text, checked_list, read_object
 from pipeline.core.invalid_event import InvalidEvent
@@ -47,6 +47,13 @@ def read(incoming: Incoming) -> Reading:
         checked_list(events, "events"), lambda given: event(given, incoming.received_at)
     )
     return Reading(taken, key, _sent_at(body.get("client_upload_time")), key_paths=KEY_PATHS)
+
+
+def body_around(path: str, rejected: Any) -> Any:
+    """A list of the one event; its key is not kept."""
+    if has_any(rejected, "events", "api_key"):
+        return rejected
+    return {"events": [rejected]}
 
 
 def accepted(incoming: Incoming, outcome: Outcome) -> Answer:

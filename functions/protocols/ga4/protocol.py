@@ -16,7 +16,14 @@ import msgspec
 from functions.http.exchange import Answer, Incoming, Refusal
 from functions.http.problems import safe
 from functions.protocols.commerce_facts import within_bounds
-from functions.protocols.contract import Outcome, Reading, Rejected, Translated, Translations
+from functions.protocols.contract import (
+    Outcome,
+    Reading,
+    Rejected,
+    Translated,
+    Translations,
+    as_it_is,
+)
 from functions.protocols.ga4.hits import CONSENT_JOINS, consent_of, params_of, user_properties_of
 from functions.protocols.ga4.translation import Hit, language_of, named, translated
 from functions.protocols.places import country_of
@@ -38,6 +45,7 @@ from pipeline.core.invalid_event import InvalidEvent
 
 COLLECT, MEASUREMENT, VALIDATION = "/g/collect", "/mp/collect", "/debug/mp/collect"
 PATHS = {COLLECT: ("POST", "GET"), MEASUREMENT: ("POST",), VALIDATION: ("POST",)}
+body_around = as_it_is
 KEY_PATHS = (("tid",), ("api_secret",))
 MAX_QUERY_LENGTH = 32 * 1024
 

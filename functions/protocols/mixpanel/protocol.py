@@ -17,7 +17,14 @@ import msgspec
 
 from functions.http.exchange import Answer, Incoming, Refusal
 from functions.http.problems import safe
-from functions.protocols.contract import Outcome, Reading, Rejected, Translated, Translations
+from functions.protocols.contract import (
+    Outcome,
+    Reading,
+    Rejected,
+    Translated,
+    Translations,
+    as_it_is,
+)
 from functions.protocols.mixpanel.bodies import FORM, read_given
 from functions.protocols.mixpanel.events import event, profile_update, time_of_event, token_of
 from functions.protocols.pixel.protocol import EMBEDDABLE, GIF
@@ -33,6 +40,7 @@ PATHS = {
     for slash in ("", "/")
 }
 
+body_around = as_it_is
 KEY_PATHS = (("properties", "token"), ("$token",))
 _TRUE = ("1", "true")
 _encoder = msgspec.json.Encoder()

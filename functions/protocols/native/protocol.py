@@ -10,7 +10,7 @@ import msgspec
 
 from functions.http.exchange import Answer, Incoming, Refusal
 from functions.http.problems import problem, safe
-from functions.protocols.contract import Outcome, Reading, Translated
+from functions.protocols.contract import Outcome, Reading, Translated, as_it_is
 from pipeline.core.events import MAX_EVENT_BYTES, MAX_EVENTS, WireEvent
 from pipeline.core.invalid_event import InvalidEvent, TooMuch
 from pipeline.core.json_limits import MAX_DEPTH, check_work, deeper_than
@@ -22,6 +22,7 @@ from pipeline.core.untrusted_json import UNREADABLE, may_hide_consent, may_hide_
 from pipeline.core.untrusted_json import read as read_json
 
 PATHS = {"/v1/events": ("POST",)}
+body_around = as_it_is
 KEY_HEADER = "x-freshet-key"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from functions.http.exchange import Answer, Incoming, Refusal
-from functions.protocols.contract import Outcome, Reading, Translated
+from functions.protocols.contract import Outcome, Reading, Translated, as_it_is
 from functions.protocols.values import Joins, as_number, read_form, read_json
 from pipeline.core.invalid_event import InvalidEvent
 from pipeline.core.metadata_fields import NUMBER_METADATA
@@ -20,6 +20,7 @@ from pipeline.core.timestamps import format_time
 from pipeline.core.untrusted_json import read as read_untrusted
 
 PATHS = {"/v1/pixel.gif": ("GET", "HEAD")}
+body_around = as_it_is
 KEY_PATHS = (("key",),)
 MAX_QUERY_LENGTH = 8192
 FIELDS = ("event_id", "event", "timestamp", "user_id", "anonymous_id", "session_id", "product_id")

@@ -15,7 +15,7 @@ import msgspec
 from functions.http.exchange import Answer, Incoming, Refusal
 from functions.http.problems import safe
 from functions.protocols.commerce_facts import Fact, written
-from functions.protocols.contract import Outcome, Reading, Translated, Translations
+from functions.protocols.contract import Outcome, Reading, Translated, Translations, has_any
 from functions.protocols.refused_events import object_of_any_depth, refused_event
 from functions.protocols.segment.context import consent_of, surroundings
 from functions.protocols.segment.ecommerce import as_metadata, facts_of_track
@@ -86,6 +86,13 @@ def read(incoming: Incoming) -> Reading:
     check_shared(_encoder.encode(shared), len(given))
     taken = Translations(given, lambda one: message(one, incoming.received_at, body))
     return Reading(taken, key, _sent_at(body.get("sentAt")), history, key_paths=KEY_PATHS)
+
+
+def body_around(path: str, rejected: Any) -> Any:
+    """A batch of the one event, at a path of batches."""
+    if path not in BATCHES or has_any(rejected, "batch"):
+        return rejected
+    return {"batch": [rejected]}
 
 
 def accepted(incoming: Incoming, outcome: Outcome) -> Answer:

@@ -13,7 +13,7 @@ from typing import Any
 
 from functions.http.exchange import Answer, Incoming, Refusal
 from functions.protocols.commerce_facts import Fact, written
-from functions.protocols.contract import Outcome, Reading, Translated, Translations
+from functions.protocols.contract import Outcome, Reading, Translated, Translations, has_any
 from functions.protocols.pixel.protocol import GIF
 from functions.protocols.refused_events import refused_event
 from functions.protocols.snowplow.contexts import Contexts, embedded_json, read_contexts
@@ -93,6 +93,13 @@ def read(incoming: Incoming) -> Reading:
     )
     key = query.get("key") or as_text(first.get("aid"))
     return Reading(events, key, key_paths=KEY_PATHS, user_token=query.get(USER_TOKEN))
+
+
+def body_around(path: str, rejected: Any) -> Any:
+    """Payload data of the one event."""
+    if has_any(rejected, "schema", "data"):
+        return rejected
+    return {"schema": f"{_PAYLOAD_DATA}jsonschema/1-0-4", "data": [rejected]}
 
 
 def accepted(incoming: Incoming, outcome: Outcome) -> Answer:

@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 
 from functions.accept import sort_events
 from functions.dead_letters.collector import request_body
-from functions.dead_letters.envelopes import SNOWPLOW_SCHEMA
 from functions.dead_letters.examine import Examined, examine
 from functions.dead_letters.repairs import Repairs
 from functions.dead_letters.stored import NATIVE, StoredDeadLetter
 from functions.http.exchange import Incoming
 from functions.protocols.native.protocol import read_batch
-from functions.routes import PROTOCOLS, ROUTES
+from functions.protocols.registry import PROTOCOLS
+from functions.routes import ROUTES
 from pipeline.core.events import Event, derived_event_id
 from pipeline.core.invalid_event import InvalidEvent
 from pipeline.core.timestamps import format_time
@@ -34,6 +34,7 @@ NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 RECEIVED = NOW - timedelta(days=9)
 AT = RECEIVED - timedelta(minutes=1)
 AT_S, AT_MS = AT.timestamp(), int(AT.timestamp() * 1000)
+PAYLOAD_DATA = "iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4"
 VENDORS = [name for name in PROTOCOLS if name != NATIVE]
 TRACK = {
     "type": "track",
@@ -171,7 +172,7 @@ def test_a_wrong_clock_is_repaired_where_the_event_says_when_it_was_sent() -> No
             2,
         ),
         ({"client_id": "1.2", "events": [{"name": "lamp"}] * 2}, "/mp/collect", 2),
-        ({"schema": SNOWPLOW_SCHEMA, "data": [{"e": "pv", "duid": "d1"}] * 2}, "/i", 2),
+        ({"schema": PAYLOAD_DATA, "data": [{"e": "pv", "duid": "d1"}] * 2}, "/i", 2),
         ([{"event": "Lamp", "properties": {"distinct_id": "anna"}}] * 2, "/track", 2),
         ("cid=1.2&en=lamp\r\ncid=1.2&en=shade", "/g/collect", 2),
         ("e=pv&duid=d1", "/i", 1),

@@ -31,6 +31,8 @@ from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
 from pipeline.batch.archive import ReadFile, ReadLog, decode_event
+from pipeline.batch.sums import CombineRows, ItemStatsSum, ItemSum, TrendingSum
+from pipeline.batch.write import Row, WriteRows
 from pipeline.core.events import Event
 from pipeline.core.fold import Fact, Folded, first_account, fold
 from pipeline.core.items import ItemStats, Trending
@@ -39,7 +41,7 @@ from pipeline.core.profile import UserProfile
 from pipeline.core.profile_keys import browser_key, profile_key
 from pipeline.core.rules import Rules
 from pipeline.core.trust import Judge
-from pipeline.lease import Lease, LeaseHeld, lease_of
+from pipeline.lease import LeaseHeld, lease_of
 from pipeline.ops.rules_file import rules_of
 from pipeline.options import CLOUD_TRENDING_SHARDS, FreshetOptions
 from pipeline.runtime.environ import bigtable_instance, dataset_name
@@ -48,16 +50,11 @@ from pipeline.runtime.times import moment
 from pipeline.steps.decode import CatalogCache, catalog_of
 from pipeline.steps.items import RANKS, ItemFold, partials
 from pipeline.store.blocking import Bigtable
-from pipeline.store.layout import PROFILE, STATS, STUB, TRENDING, cell, revise
-from pipeline.store.versions import UNREADABLE, decode, knows_version
+from pipeline.store.layout import PROFILE, STATS, STUB, TRENDING
 
 BROWSERS, POINTERS = "browsers", "pointers"
 MAX_WAITING_EVENTS = 5_000
-MAX_WRITES = 500
 PROGRESS_S = 3.0
-
-Row = tuple[str, str, bytes, int]  # (kind, key, encoded state, newest event time in ms)
-ItemSum = tuple[bytes, bytes]  # encoded statistics, and the encoded stub or nothing
 
 
 def build(pipeline: beam.Pipeline, events: Any, options: FreshetOptions) -> None:
@@ -77,7 +74,7 @@ def build(pipeline: beam.Pipeline, events: Any, options: FreshetOptions) -> None
         partials | "FoldScopes" >> CombineRows(TrendingSum) | "ScopeRows" >> beam.Map(scope_row)
     )
     rows = (folded["profiles"], visitors[1], items["rows"], scopes)
-    rows | "Rows" >> beam.Flatten() | "WriteRows" >> beam.ParDo(_WriteRows(lease))
+    rows | "Rows" >> beam.Flatten() | "WriteRows" >> beam.ParDo(WriteRows(lease))
 
 
 class RouteVisitors(beam.PTransform):
@@ -120,66 +117,6 @@ class FoldLog(beam.PTransform):
         return grouped | "Fold" >> beam.ParDo(self._fold).with_outputs(
             RANKS, "items", main="profiles"
         )
-
-
-class CombineRows(beam.PTransform):
-    """Merge partial states by key: the monoid's own `merge`, before the shuffle and after it."""
-
-    def __init__(self, sum_: type[beam.CombineFn]) -> None:
-        super().__init__()
-        self._sum = sum_()
-
-    def expand(self, partials: PCollection) -> Any:
-        return partials | beam.CombinePerKey(self._sum)
-
-
-class ItemStatsSum(beam.CombineFn):
-    """Merges `(encoded ItemStats, encoded stub or empty)`; of several stubs the greatest, in any
-    order.
-
-    Most items have one partial alone, which is not decoded.
-    """
-
-    def create_accumulator(self) -> ItemSum | None:
-        return None
-
-    def add_input(self, total: ItemSum | None, element: ItemSum) -> ItemSum:
-        if total is None:
-            return element
-        stats = ItemStats.decode(total[0])
-        stats.merge(ItemStats.decode(element[0]))
-        return stats.encode(), max(total[1], element[1])
-
-    def merge_accumulators(self, totals: Iterable[ItemSum | None]) -> ItemSum | None:
-        merged = None
-        for total in totals:
-            merged = self.add_input(merged, total) if total is not None else merged
-        return merged
-
-    def extract_output(self, total: ItemSum | None) -> ItemSum:
-        return total or (ItemStats().encode(), b"")
-
-
-class TrendingSum(beam.CombineFn):
-    """Merges encoded `Trending`."""
-
-    def create_accumulator(self) -> bytes:
-        return b""
-
-    def add_input(self, total: bytes, element: bytes) -> bytes:
-        return self.merge_accumulators([total, element])
-
-    def merge_accumulators(self, totals: Iterable[bytes]) -> bytes:
-        partials = [total for total in totals if total]
-        if len(partials) == 1:
-            return partials[0]
-        merged = Trending()
-        for partial in partials:
-            merged.merge(Trending.decode(partial))
-        return merged.encode()
-
-    def extract_output(self, total: bytes) -> bytes:
-        return total
 
 
 def fold_messages(facts: list[Fact], judge: Judge, key: str) -> tuple[UserProfile, list[Folded]]:
@@ -333,65 +270,6 @@ class _ItemRows(beam.DoFn):
     def finish_bundle(self) -> Iterator[TaggedOutput]:
         for rank in self._fold.take_ranks():
             yield TaggedOutput(RANKS, WindowedValue(rank, MIN_TIMESTAMP, (GlobalWindow(),)))
-
-
-class _WriteRows(beam.DoFn):
-    """Writes rows above what is there.
-
-    Kept is what a profile knows and the log does not (cooldowns, marks), and what a stub said
-    first. A row that a newer release has written stays as it is, and is counted.
-    """
-
-    def __init__(self, lease: Lease) -> None:
-        self._lease = lease
-        self._written = Counter("backfill", "written")
-        self._unreadable = Counter("backfill", "unreadable")
-        self._pending: dict[str, dict[str, tuple[bytes, int]]] = {}
-
-    def start_bundle(self) -> None:
-        self._pending = {}
-
-    def process(self, row: Row) -> None:
-        kind, key, value, newest_ms = row
-        self._pending.setdefault(kind, {})[key] = (value, newest_ms)
-        if sum(map(len, self._pending.values())) >= MAX_WRITES:
-            self._write()
-
-    def finish_bundle(self) -> None:
-        self._write()
-
-    def _write(self) -> None:
-        self._lease.held().term()  # raises where another job writes
-        store, writes = self._lease.target.store(), []
-        stored = store.read_cells(
-            (kind, key) for kind, rows in self._pending.items() for key in rows
-        )
-        for kind, rows in self._pending.items():
-            for key, (value, newest_ms) in rows.items():
-                before, revision = stored.get((kind, key), (b"", 0))
-                if before and not knows_version(kind, before):
-                    self._unreadable.inc()
-                    continue
-                if before and kind == PROFILE:
-                    value = _with_memory(value, before)
-                elif before and kind == STUB:
-                    value = before
-                writes.append(cell(kind, key, value, revise(newest_ms, revision)))
-        self._written.inc(store.write(writes))
-        self._pending = {}
-
-
-def _with_memory(value: bytes, before: bytes) -> bytes:
-    """The folded profile with the cooldowns and marks of the one that was stored, where that is not
-    damaged.
-    """
-    profile = UserProfile.decode(value)
-    try:
-        stored = decode(UserProfile, before)
-    except UNREADABLE:
-        return value
-    profile.merge(UserProfile(marks=stored.marks, fired=stored.fired))
-    return profile.encode()
 
 
 def run(argv: list[str], environ: dict[str, str]) -> int:

@@ -14,6 +14,7 @@ from pipeline.core.features import ranking, visitor
 from pipeline.core.features.item import ITEM_FEATURES, SCOPE_FEATURES
 from pipeline.core.features.ranking import RANKING_FEATURES
 from pipeline.core.features.visitor import VISITOR_FEATURES
+from pipeline.runtime.generated_parts import with_part
 
 REPO = Path(__file__).parents[2]
 DOCUMENT = REPO / "docs" / "features.md"
@@ -86,12 +87,7 @@ def documented(text: str) -> str:
         ValueError: when `text` lacks a marker.
     """
     for name, part in parts().items():
-        begin, end = markers(name)
-        before, found, rest = text.partition(begin)
-        _, closed, after = rest.partition(end)
-        if not (found and closed):
-            raise ValueError(f"text: expected the lines {begin} and {end}")
-        text = f"{before}{begin}\n\n{part}\n\n{end}{after}"
+        text = with_part(text, *markers(name), part)
     return text
 
 

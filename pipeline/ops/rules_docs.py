@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from pipeline.core.features.visitor import VISITOR_FEATURES
 from pipeline.core.rules import AnomalyRule, CampaignRule, Condition, Rules
+from pipeline.runtime.generated_parts import with_part
 
 BEGIN = "<!-- rules: begin, written by `python -m pipeline.ops.rules_file --docs` -->"
 END = "<!-- rules: end -->"
@@ -68,11 +69,7 @@ def documented(text: str, rules: Rules) -> str:
     Raises:
         ValueError: when `text` lacks a marker.
     """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"text: expected the lines {BEGIN} and {END}")
-    return f"{before}{begin}\n\n{tables(rules)}\n\n{end}{after}"
+    return with_part(text, BEGIN, END, tables(rules))
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:

@@ -14,6 +14,7 @@ from dataclasses import fields, replace
 from math import floor, log10
 from pathlib import Path
 
+from pipeline.runtime.generated_parts import with_part
 from tests.bench.costs import Costs, measure
 from tests.bench.sizing import (
     PRICES,
@@ -52,12 +53,7 @@ def parts(costs: Costs, given: Assumptions, machine: str) -> dict[str, str]:
 def documented(text: str, found: dict[str, str]) -> str:
     """`text` with each part between its two markers. Raises ValueError when it lacks one."""
     for name, part in found.items():
-        begin, end = markers(name)
-        before, opened, rest = text.partition(begin)
-        _, closed, after = rest.partition(end)
-        if not (opened and closed):
-            raise ValueError(f"text: expected the lines {begin} and {end}")
-        text = f"{before}{begin}\n\n{part}\n\n{end}{after}"
+        text = with_part(text, *markers(name), part)
     return text
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from functions.contract.schemas import BESIDE, COMMON, CUSTOM, EVENTS, documents, fields
+from pipeline.runtime.generated_parts import with_part
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "tracking-plan.md"
 BEGIN = "<!-- tracking plan: begin, written by `make schemas ARGS=--write` -->"
@@ -46,11 +47,7 @@ def documented(text: str, plan: str) -> str:
     Raises:
         ValueError: when `text` lacks a marker.
     """
-    before, begun, rest = text.partition(BEGIN)
-    _, closed, after = rest.partition(END)
-    if not (begun and closed):
-        raise ValueError(f"text: expected the lines {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n\n{plan}\n\n{END}{after}"
+    return with_part(text, BEGIN, END, plan)
 
 
 def kind(schema: Mapping[str, Any]) -> str:

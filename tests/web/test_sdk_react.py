@@ -63,6 +63,10 @@ def views(site: Site) -> list[str]:
     return [url.rpartition("/")[2] for url in metadata(site.fake.named("page_view"), "url")]
 
 
+def wait_for_title(shop: Page, title: str) -> None:
+    shop.wait_for_function("title => document.title === title", arg=title)
+
+
 def test_a_view_has_the_title_that_react_or_an_effect_gives_its_page(
     shop: Page, site: Site
 ) -> None:
@@ -74,14 +78,15 @@ def test_a_view_has_the_title_that_react_or_an_effect_gives_its_page(
     assert metadata(site.fake.named("page_view"), "title") == [TITLES[name] for name in views(site)]
 
 
-def test_pages_that_are_left_at_once_keep_their_titles_and_their_order(
+def test_pages_that_are_left_as_soon_as_they_are_drawn_keep_their_titles_and_their_order(
     shop: Page, site: Site
 ) -> None:
     for link in ("lamp", "sofa", "desk", "home", "lamp"):
         shop.click(f"#{link}")
-    shop.go_back()
-    shop.go_back()
-    shop.wait_for_selector("article")
+        wait_for_title(shop, TITLES.get(link, "Home"))
+    for title in ("Home", "Hoisted desk"):
+        shop.go_back()
+        wait_for_title(shop, title)
     shop.goto("about:blank")
     wait_for(lambda: len(views(site)) == 8, shop)
     assert views(site) == ["react", "lamp", "sofa", "desk", "react", "lamp", "react", "desk"]

@@ -1,0 +1,229 @@
+"""Columns: one growable array for each field of many rows; a row is addressed by its index.
+
+Reading a field of some rows is a gather, a comparison a boolean mask; there is no object a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = NDArray[np.int32]
+"""Indexes of rows, `(n,)`."""
+Mask = NDArray[np.bool_]
+"""`(n,)`, True for the rows that are meant."""
+
+UNKNOWN = 0
+"""The code of the empty text, which stands for an unknown one."""
+_LEAST_CAPACITY = 64
+# The arena of lists is written anew when more than half of it is of lists that were replaced.
+_LEAST_ARENA = 1_024
+
+
+class Growable:
+    """An array that grows by doubling; what was never written holds `fill`.
+
+    Args:
+        dtype: of the numbers.
+        fill: the value of a row that was never written.
+        width: numbers a row, 0 for a plain column.
+    """
+
+    def __init__(self, dtype: Any, fill: Any = 0, width: int = 0) -> None:
+        self._fill = fill
+        self._shape = (width,) if width else ()
+        self._array: NDArray[Any] = np.full((0, *self._shape), fill, dtype)
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    def __getitem__(self, rows: Any) -> NDArray[Any]:
+        found: NDArray[Any] = self._array[rows]
+        return found
+
+    def __setitem__(self, row: int, value: Any) -> None:
+        if row >= len(self._array):
+            self.reserve(row + 1)
+        self._array[row] = value
+
+    @property
+    def array(self) -> NDArray[Any]:
+        """All that is reserved; a view, until the next growth."""
+        return self._array
+
+    def reserve(self, rows: int) -> None:
+        """Make room for so many rows at least."""
+        length = len(self._array)
+        if rows <= length:
+            return
+        capacity = max(rows, 2 * length, _LEAST_CAPACITY)
+        grown = np.full((capacity, *self._shape), self._fill, self._array.dtype)
+        grown[:length] = self._array
+        self._array = grown
+
+
+class NumberColumn:
+    """Numbers, float64; NaN where unknown."""
+
+    def __init__(self) -> None:
+        self._values = Growable(np.float64, np.nan)
+
+    def put(self, row: int, value: float | None) -> None:
+        """Set the row's number; None: unknown."""
+        self._values[row] = np.nan if value is None else value
+
+    def reserve(self, rows: int) -> None:
+        """Make room for so many rows at least."""
+        self._values.reserve(rows)
+
+    def get(self, rows: Rows) -> NDArray[np.float64]:
+        """The numbers of the rows `(n,)`."""
+        return self._values[rows]
+
+
+class FlagColumn:
+    """Booleans; `default` where unknown."""
+
+    def __init__(self, default: bool = False) -> None:
+        self._default = default
+        self._values = Growable(np.bool_, default)
+
+    def put(self, row: int, value: bool | None) -> None:
+        """Set the row's flag; None: unknown."""
+        self._values[row] = self._default if value is None else value
+
+    def reserve(self, rows: int) -> None:
+        """Make room for so many rows at least."""
+        self._values.reserve(rows)
+
+    def get(self, rows: Rows) -> Mask:
+        """The flags of the rows `(n,)`."""
+        return self._values[rows]
+
+
+class Dictionary:
+    """Codes of texts: 0 is the empty text, others count up in the order of their coming."""
+
+    def __init__(self) -> None:
+        self._texts = [""]
+        self._codes = {"": UNKNOWN}
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def code(self, text: str) -> int:
+        """The text's code, a new one where it has none."""
+        code = self._codes.get(text)
+        if code is None:
+            code = self._codes[text] = len(self._texts)
+            self._texts.append(text)
+        return code
+
+    def find(self, text: str) -> int:
+        """The text's code, -1 where it has none."""
+        return self._codes.get(text, -1)
+
+    def text(self, code: int) -> str:
+        """The text of a code."""
+        return self._texts[code]
+
+    @property
+    def texts(self) -> Sequence[str]:
+        """All texts, each at the place of its code."""
+        return self._texts
+
+
+class TextColumn:
+    """Texts, dictionary-encoded; the empty text where unknown."""
+
+    def __init__(self, dictionary: Dictionary | None = None) -> None:
+        self.dictionary = dictionary if dictionary is not None else Dictionary()
+        self._codes = Growable(np.int32, UNKNOWN)
+
+    def put(self, row: int, value: str | None) -> None:
+        """Set the row's text; None: unknown."""
+        self._codes[row] = self.dictionary.code(value or "")
+
+    def reserve(self, rows: int) -> None:
+        """Make room for so many rows at least."""
+        self._codes.reserve(rows)
+
+    def get(self, rows: Rows) -> NDArray[np.int32]:
+        """The codes of the rows' texts `(n,)`."""
+        return self._codes[rows]
+
+    def text(self, row: int) -> str:
+        """The row's text."""
+        return self.dictionary.text(int(self._codes[row]))
+
+    def is_one_of(self, rows: Rows, texts: Iterable[str]) -> Mask:
+        """True where the row's text is one of these."""
+        codes = [self.dictionary.find(text) for text in texts]
+        return np.isin(self.get(rows), [code for code in codes if code >= 0])
+
+
+class TextsColumn:
+    """Lists of texts, dictionary-encoded in one arena; an empty list where unknown."""
+
+    def __init__(self, dictionary: Dictionary | None = None) -> None:
+        self.dictionary = dictionary if dictionary is not None else Dictionary()
+        self._starts = Growable(np.int64)
+        self._lengths = Growable(np.int32)
+        self._arena = Growable(np.int32)
+        self._end = self._garbage = 0
+
+    def put(self, row: int, values: Iterable[str] | None) -> None:
+        """Set the row's list; None: an empty one."""
+        self.reserve(row + 1)
+        codes = [self.dictionary.code(text) for text in values or ()]
+        self._garbage += int(self._lengths[row])
+        self._starts[row], self._lengths[row] = self._end, len(codes)
+        self._arena.reserve(self._end + len(codes))
+        self._arena.array[self._end : self._end + len(codes)] = codes
+        self._end += len(codes)
+        if self._garbage > max(self._end // 2, _LEAST_ARENA):
+            self._compact()
+
+    def reserve(self, rows: int) -> None:
+        """Make room for so many rows at least."""
+        self._starts.reserve(rows)
+        self._lengths.reserve(rows)
+
+    def texts(self, row: int) -> list[str]:
+        """The row's list."""
+        start = int(self._starts[row])
+        codes = self._arena[start : start + int(self._lengths[row])]
+        return [self.dictionary.text(code) for code in codes.tolist()]
+
+    def lengths(self, rows: Rows) -> NDArray[np.int32]:
+        """How many texts each row has `(n,)`."""
+        return self._lengths[rows]
+
+    def has_any(self, rows: Rows, texts: Iterable[str]) -> Mask:
+        """True where the row's list holds one of these at least."""
+        codes = [self.dictionary.find(text) for text in texts]
+        owners, values = self.entries(rows)
+        is_hit = np.isin(values, [code for code in codes if code >= 0])
+        mask = np.zeros(len(rows), np.bool_)
+        mask[owners[is_hit]] = True
+        return mask
+
+    def entries(self, rows: Rows) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """All texts of the rows: `(m,)` places in `rows`, and `(m,)` codes."""
+        lengths = self._lengths[rows].astype(np.int64)
+        owners = np.repeat(np.arange(len(rows)), lengths)
+        firsts = np.repeat(self._starts[rows] - (np.cumsum(lengths) - lengths), lengths)
+        return owners, self._arena[firsts + np.arange(len(owners))]
+
+    def _compact(self) -> None:
+        rows = np.arange(len(self._lengths), dtype=np.int32)
+        _, codes = self.entries(rows)
+        lengths = self._lengths.array.astype(np.int64)
+        self._starts.array[:] = np.cumsum(lengths) - lengths
+        self._arena = Growable(np.int32)
+        self._arena.reserve(len(codes))
+        self._arena.array[: len(codes)] = codes
+        self._end, self._garbage = len(codes), 0

@@ -1,23 +1,25 @@
 """Candidates: a few hundred items out of all, each with the source that found it first.
 
-A source is a function from the visitor's `Situation` to item ids, best first, and a line in
+A source is a function from the visitor's `Situation` to rows of items, best first, and a line in
 `SOURCES`. Adding one takes just that: the API serves with it, and training learns among what it
 finds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from itertools import chain, islice, zip_longest
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from pipeline.core.columns import Mask, Rows
 from pipeline.core.features.ranking_inputs import Vector, context_vector, links, session_vector
-from pipeline.core.items import ItemStats
+from pipeline.core.item_columns import ItemColumns, Seed
 from pipeline.core.profile import UserProfile
-from pipeline.core.vectors import VectorIndex
+from pipeline.core.vectors import greatest
 
 MAX_CANDIDATES = 200
 MAX_CATEGORIES = 4
@@ -27,6 +29,17 @@ NEIGHBOURS = 100
 # visitor's categories do better.
 CONTEXT_NEIGHBOURS, LEAST_CONTEXT_COSINE = 50, 0.4
 
+NO_ROWS: Rows = np.zeros(0, np.int32)
+Allowed = Callable[[Rows], Mask]
+"""Says of rows `(n,)` which may be shown."""
+
+
+class Contexts(NamedTuple):
+    """Items by their context vectors: rows `(n,)`, and unit vectors `(n, CONTEXT_DIM)`."""
+
+    rows: Rows = NO_ROWS
+    units: NDArray[np.float32] = np.zeros((0, 0), np.float32)
+
 
 @dataclass(frozen=True)
 class Situation:
@@ -35,88 +48,93 @@ class Situation:
     Attributes:
         profile: the visitor's state, pending events folded in.
         now_ms: the time of reading.
-        seeds: stats of the visitor's recent items.
-        vectors: item vectors.
+        items: the items in memory, their trained vectors among them.
+        seeds: the visitor's recent items, with what they lead to.
         contexts: the items' context vectors, which need no training.
-        trending: ids of what is trending overall, best first.
+        trending: what is trending overall, best first.
         trending_in: the same by category, for the visitor's categories.
-        popular, shelves: ids of items in stock, of all and by category, most viewed first.
+        popular, shelves: items in stock, of all and by category, most viewed first.
     """
 
     profile: UserProfile
     now_ms: int
-    seeds: Mapping[str, ItemStats] = field(default_factory=dict)
-    vectors: VectorIndex = field(default_factory=VectorIndex.empty)
-    contexts: VectorIndex = field(default_factory=VectorIndex.empty)
-    trending: Iterable[str] = ()
-    trending_in: Mapping[str, Iterable[str]] = field(default_factory=dict)
-    popular: Iterable[str] = ()
-    shelves: Mapping[str, Iterable[str]] = field(default_factory=dict)
+    items: ItemColumns
+    seeds: Mapping[str, Seed] = field(default_factory=dict)
+    contexts: Contexts = field(default_factory=Contexts)
+    trending: Rows = field(default_factory=lambda: NO_ROWS)
+    trending_in: Mapping[str, Rows] = field(default_factory=dict)
+    popular: Rows = field(default_factory=lambda: NO_ROWS)
+    shelves: Mapping[str, Rows] = field(default_factory=dict)
 
 
-class Candidate(NamedTuple):
-    """An item that may be shown, and the source that found it first."""
+class Gathered(NamedTuple):
+    """Items that may be shown: rows `(n,)`, and of each the source that found it first."""
 
-    item_id: str
-    source: str
+    rows: Rows
+    sources: list[str]
 
 
-def covisited(situation: Situation) -> list[str]:
+def covisited(situation: Situation) -> Rows:
     """Items that others touched with the visitor's recent ones: link strength x 2^(-rank / 3),
     summed.
     """
-    found: dict[str, float] = {}
-    for link in links(situation.profile, situation.seeds, situation.now_ms):
-        weight = link.weight
-        for item_id, strength in link.strengths.items():
-            found[item_id] = found.get(item_id, 0.0) + weight * strength
-    return sorted(found, key=lambda item_id: (-found[item_id], item_id))
+    found = links(situation.profile, situation.seeds, situation.items, situation.now_ms)
+    if not found:
+        return NO_ROWS
+    # each item's first link is the item itself, which is the source `recent`
+    linked = np.concatenate([link.rows[1:] for link in found])
+    strengths = np.concatenate([link.strengths[1:] * link.weight for link in found])
+    rows, places = np.unique(linked, return_inverse=True)
+    sums = np.bincount(places, strengths, minlength=len(rows))
+    return rows[np.argsort(-sums, kind="stable")]
 
 
-def similar(situation: Situation) -> list[str]:
+def similar(situation: Situation) -> Rows:
     """Items whose vectors lie nearest to the visitor's session vector."""
-    taste: Vector | None = session_vector(situation.profile, situation.vectors, situation.now_ms)
+    taste: Vector | None = session_vector(situation.profile, situation.items, situation.now_ms)
     if taste is None:
-        return []
-    return [item_id for item_id, _ in situation.vectors.nearest(taste, NEIGHBOURS)]
+        return NO_ROWS
+    return situation.items.nearest(taste, NEIGHBOURS)
 
 
-def in_context(situation: Situation) -> list[str]:
+def in_context(situation: Situation) -> Rows:
     """Items that are seen with what the visitor's last items are seen with, new ones from their
     first visitors on.
     """
     company = context_vector(situation.profile, situation.seeds, situation.now_ms)
-    if company is None:
-        return []
-    nearest = situation.contexts.nearest(company.astype(np.float32), CONTEXT_NEIGHBOURS)
-    return [item_id for item_id, cosine in nearest if cosine >= LEAST_CONTEXT_COSINE]
+    rows, units = situation.contexts
+    if company is None or len(rows) == 0:
+        return NO_ROWS
+    cosines = units @ company.astype(np.float32)
+    nearest = greatest(cosines, CONTEXT_NEIGHBOURS)
+    return rows[nearest[cosines[nearest] >= LEAST_CONTEXT_COSINE]]
 
 
-def in_categories(situation: Situation) -> Iterator[str]:
+def in_categories(situation: Situation) -> Rows:
     """Items of the visitor's categories in turn: what is trending there, then what else is in
     stock.
     """
-    names = top_categories(situation.profile)
     queues = [
-        chain(situation.trending_in.get(name, ()), situation.shelves.get(name, ()))
-        for name in names
+        np.append(situation.trending_in.get(name, NO_ROWS), situation.shelves.get(name, NO_ROWS))
+        for name in top_categories(situation.profile)
     ]
-    return (item_id for turn in zip_longest(*queues) for item_id in turn if item_id is not None)
+    return in_turn(queues)
 
 
-def trending(situation: Situation) -> Iterator[str]:
+def trending(situation: Situation) -> Rows:
     """Items trending overall, then those that were viewed most."""
-    return chain(situation.trending, situation.popular)
+    return np.append(situation.trending, situation.popular)
 
 
-def recent(situation: Situation) -> list[str]:
+def recent(situation: Situation) -> Rows:
     """Items that the visitor touched last: shoppers do come back to an item."""
-    return [item_id for item_id, _ in situation.profile.recent_items(situation.now_ms)]
+    touched = situation.profile.recent_items(situation.now_ms)
+    return situation.items.rows(item_id for item_id, _ in touched)
 
 
 # Source -> (its function, how many it may add in each round). Rounds go on until there are enough
 # candidates, so a poor source leaves its place to the others, and none starves.
-SOURCES: dict[str, tuple[Callable[[Situation], Iterable[str]], int]] = {
+SOURCES: dict[str, tuple[Callable[[Situation], Rows], int]] = {
     "recent": (recent, 2),
     "covisit": (covisited, 4),
     "embedding": (similar, 2),
@@ -126,23 +144,30 @@ SOURCES: dict[str, tuple[Callable[[Situation], Iterable[str]], int]] = {
 }
 
 
-def gather(
-    situation: Situation, is_allowed: Callable[[str], bool], limit: int = MAX_CANDIDATES
-) -> list[Candidate]:
-    """Up to `limit` candidates that `is_allowed` accepts, each once, in the order found."""
-    found: dict[str, Candidate] = {}
-    waiting = {name: iter(source(situation)) for name, (source, _) in SOURCES.items()}
+def gather(situation: Situation, is_allowed: Allowed, limit: int = MAX_CANDIDATES) -> Gathered:
+    """Up to `limit` items that `is_allowed` accepts, each once, in the order found."""
+    found: dict[int, str] = {}
+    waiting = {}
+    for name, (source, _) in SOURCES.items():
+        rows = source(situation)
+        waiting[name] = iter(rows[is_allowed(rows)].tolist())
     while waiting and len(found) < limit:
-        for name, ids in list(waiting.items()):
+        for name, rows_left in list(waiting.items()):
             share = min(SOURCES[name][1], limit - len(found))
-            for item_id in islice(
-                (each for each in ids if each not in found and is_allowed(each)), share
-            ):
-                found[item_id] = Candidate(item_id, name)
+            for row in islice((each for each in rows_left if each not in found), share):
+                found[row] = name
                 share -= 1
             if share:
                 del waiting[name]
-    return list(found.values())
+    return Gathered(np.fromiter(found, np.int32, len(found)), list(found.values()))
+
+
+def in_turn(queues: list[Rows]) -> Rows:
+    """One row of each queue after the other, until all are empty."""
+    if not queues:
+        return NO_ROWS
+    turns = np.concatenate([np.arange(len(queue)) for queue in queues])
+    return np.concatenate(queues)[np.argsort(turns, kind="stable")]
 
 
 def top_categories(profile: UserProfile, n: int = MAX_CATEGORIES) -> list[str]:

@@ -159,10 +159,31 @@ class TextColumn:
         """The row's text."""
         return self.dictionary.text(int(self._codes[row]))
 
+    def recode(self, dictionary: Dictionary, codes: NDArray[np.int32]) -> None:
+        """Take another dictionary: `codes` `(len of the old one,)` has each old code's new one."""
+        self._codes.array[:] = codes[self._codes.array]
+        self.dictionary = dictionary
+
     def is_one_of(self, rows: Rows, texts: Iterable[str]) -> Mask:
         """True where the row's text is one of these."""
         codes = [self.dictionary.find(text) for text in texts]
         return np.isin(self.get(rows), [code for code in codes if code >= 0])
+
+
+def drop_unused_texts(columns: Sequence[TextColumn], rows: Rows) -> None:
+    """Write the dictionary that these columns share anew, with the texts of these rows alone.
+
+    The codes change: whatever keeps codes is to be made anew, too.
+    """
+    old = columns[0].dictionary
+    used = np.unique(np.concatenate([[UNKNOWN], *(column.get(rows) for column in columns)]))
+    codes = np.full(len(old), UNKNOWN, np.int32)
+    codes[used] = np.arange(len(used))
+    dictionary = Dictionary()
+    for code in used.tolist():
+        dictionary.code(old.text(code))
+    for column in columns:
+        column.recode(dictionary, codes)
 
 
 class TextsColumn:

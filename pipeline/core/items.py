@@ -4,7 +4,7 @@ counted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from math import exp2, log2
 
 import msgspec
@@ -18,7 +18,6 @@ from pipeline.core.decay import (
     BucketRing,
     DecayedSums,
     DecayedVector,
-    Vector,
 )
 from pipeline.core.embedding import CONTEXT_DIM, signature
 from pipeline.core.events import Event
@@ -322,115 +321,6 @@ class ItemRow(msgspec.Struct, frozen=True):
 
     item: Item
     stats: ItemStats
-
-
-class RatePriors(msgspec.Struct, frozen=True):
-    """Beta priors (successes, trials) of click-through and conversion, for each category and for
-    all.
-    """
-
-    ctr: Mapping[str, tuple[float, float]] = {}
-    conversion: Mapping[str, tuple[float, float]] = {}
-    ctr_of_all: tuple[float, float] = CTR_PRIOR
-    conversion_of_all: tuple[float, float] = CONVERSION_PRIOR
-
-    def ctr_of(self, category: str) -> tuple[float, float]:
-        """The prior of an item of this category."""
-        return self.ctr.get(category, self.ctr_of_all)
-
-    def conversion_of(self, category: str) -> tuple[float, float]:
-        """The prior of an item of this category."""
-        return self.conversion.get(category, self.conversion_of_all)
-
-
-# Below this many items with trials, the spread between items cannot be told from chance.
-_ENOUGH_ITEMS = 5
-_STRENGTHS = (5.0, 500.0)
-
-
-def rate_priors(rows: Sequence[ItemRow], now_ms: int) -> RatePriors:
-    """Empirical-Bayes priors from all items: what an item's rate is before it has data of its own.
-
-    Each category's prior is a Beta distribution fitted by moments to its items' decayed counts; a
-    category with fewer than five shown items takes the prior of all items, and that, in an empty
-    shop, `CTR_PRIOR` and `CONVERSION_PRIOR`.
-
-    Args:
-        rows: every item, `n` of them.
-        now_ms: the time of reading.
-    """
-    by_category: dict[str, list[ItemRow]] = {}
-    for row in rows:
-        by_category.setdefault(row.item.category, []).append(row)
-
-    def fitted(
-        success: int, trial: int, default: tuple[float, float]
-    ) -> tuple[dict[str, tuple[float, float]], tuple[float, float]]:
-        of_all = beta_prior(*_decayed_counts(rows, success, trial, now_ms), default)
-        return {
-            category: beta_prior(*_decayed_counts(members, success, trial, now_ms), of_all)
-            for category, members in by_category.items()
-        }, of_all
-
-    ctr, ctr_of_all = fitted(CLICK, IMPRESSION, CTR_PRIOR)
-    conversion, conversion_of_all = fitted(PURCHASE, VIEW, CONVERSION_PRIOR)
-    return RatePriors(ctr, conversion, ctr_of_all, conversion_of_all)
-
-
-def fitted_priors(rows: Sequence[ItemRow]) -> RatePriors:
-    """The priors of all items' rates, read at the time of their newest event.
-
-    Not at the wall clock's: silence says nothing about rates, and a replayed past fits what it
-    fitted then. Serving and training both call this.
-
-    Args:
-        rows: every item, `n` of them.
-    """
-    return rate_priors(rows, max((row.stats.newest_ms for row in rows), default=0))
-
-
-def beta_prior(
-    successes: Vector, trials: Vector, default: tuple[float, float]
-) -> tuple[float, float]:
-    """The Beta prior (successes, trials) of rates whose counts are given, by the method of moments.
-
-    With m = sum s / sum n and the trial-weighted variance v of the rates, v = m (1 - m) (1/k + mean
-    binomial share), after Kleinman, "Proportions with extraneous variance" (JASA 1973); k, the
-    strength in trials, is held within 5 and 500.
-
-    Args:
-        successes, trials: `(n,)`, at least 0; a success without its trial counts as one.
-        default: what holds where fewer than five of them have trials.
-    """
-    trials = np.maximum(trials, successes)
-    tried = trials > 0.5
-    if int(tried.sum()) < _ENOUGH_ITEMS:
-        return default
-    s, n = successes[tried], trials[tried]
-    total = float(n.sum())
-    mean = float(s.sum()) / total
-    if not 0 < mean < 1:
-        return default[0] / default[1] * _STRENGTHS[0], _STRENGTHS[0]
-    spread = float((n * (s / n - mean) ** 2).sum())
-    chance = mean * (1 - mean)
-    surplus = spread - chance * (len(n) - 1)
-    room = total - float((n * n).sum()) / total
-    # the intra-class correlation 1 / (k + 1)
-    between = surplus / (room * chance) if room > 0 else 0.0
-    strength = (
-        min(max(1.0 / between - 1.0, _STRENGTHS[0]), _STRENGTHS[1])
-        if between > 0
-        else _STRENGTHS[1]
-    )
-    return mean * strength, strength
-
-
-def _decayed_counts(
-    rows: Sequence[ItemRow], success: int, trial: int, now_ms: int
-) -> tuple[Vector, Vector]:
-    successes = np.array([row.stats.counts.decayed(success, now_ms) for row in rows], np.float64)
-    trials = np.array([row.stats.counts.decayed(trial, now_ms) for row in rows], np.float64)
-    return successes, trials
 
 
 def _heaviest(weights: DecayedSums[str], now_ms: int) -> dict[str, float]:

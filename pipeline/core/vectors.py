@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,28 +67,29 @@ class VectorIndex(Mapping[str, Vector]):
         """All vectors `(n, dim)`, in the order of iteration."""
         return self._rows
 
-    def nearest(
-        self, vector: Vector, n: int, exclude: Collection[str] = ()
-    ) -> list[tuple[str, float]]:
-        """The `n` items nearest to `vector` `(dim,)`, which may have any length: (id, cosine), best
-        first.
+    def place(self, item_id: str) -> int:
+        """The place of the item's vector in `rows`, -1 where it has none."""
+        return self._index.get(item_id, -1)
+
+    def nearest_places(self, vector: Vector, n: int) -> NDArray[np.intp]:
+        """The places of the `n` vectors nearest to `vector` `(dim,)`, which may have any length,
+        best first (ties by place).
 
         Raises:
             ValueError: when `vector` has another shape.
         """
         if not self._ids or n <= 0:
-            return []
+            return np.zeros(0, np.intp)
         if vector.shape != (self.dim,):
             raise ValueError(f"vector: expected shape ({self.dim},), got {vector.shape}")
-        norm = float(np.linalg.norm(vector))
-        if norm == 0.0:
-            return []
-        cosines = self._rows @ (vector / np.float32(norm))  # (n_items,)
-        known = [self._index[item_id] for item_id in exclude if item_id in self._index]
-        cosines[known] = -np.inf
-        wanted = min(n, len(cosines) - len(set(known)))
-        if wanted == 0:
-            return []
-        best = np.argpartition(-cosines, wanted - 1)[:wanted]
-        best = best[np.argsort(-cosines[best], kind="stable")]
-        return [(self._ids[index], float(cosines[index])) for index in best]
+        if not vector.any():
+            return np.zeros(0, np.intp)
+        return greatest(self._rows @ vector.astype(np.float32), n)
+
+
+def greatest(values: NDArray[np.floating[Any]], n: int) -> NDArray[np.intp]:
+    """The places of the `n` greatest of the values `(m,)`, greatest first."""
+    if n >= len(values):
+        return np.argsort(-values, kind="stable")
+    best = np.argpartition(-values, n)[:n]
+    return best[np.argsort(-values[best], kind="stable")]

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.core.catalog import Item
+from pipeline.core.columns import Rows
 from pipeline.core.events import Event, parse_event
 from pipeline.core.features.matrix import feature_matrix
 from pipeline.core.features.ranking import FEATURE_NAMES, PRIOR_BIAS, PRIOR_WEIGHTS
@@ -64,7 +65,7 @@ class Shop:
     items: Sequence[str]
     shelves: Shelves = field(default_factory=Shelves)
     trending: dict[str, Trending] = field(default_factory=dict)
-    top: dict[str, list[str]] = field(default_factory=dict)
+    top: dict[str, Rows] = field(default_factory=dict)
     added: int = 0
 
     def add(self, event: Event) -> None:
@@ -79,7 +80,8 @@ class Shop:
         if self.added % TRENDING_EVENTS == 0:
             self.top.clear()
         if self.added % RESHELVE_EVENTS == 1:
-            self.shelves = build_shelves(self.world.rows(self.items), event.time_ms)
+            self.world.rows(self.items)  # brings them all up to date
+            self.shelves = build_shelves(self.world.columns, False, event.time_ms)
 
     def question(self, event: Event, is_new: bool) -> Question:
         """What the event's visitor could be shown just before it."""
@@ -89,6 +91,7 @@ class Shop:
         situation = Situation(
             profile,
             now_ms,
+            self.world.columns,
             seeds,
             contexts=self.shelves.contexts,
             trending=self._top("", now_ms),
@@ -96,21 +99,21 @@ class Shop:
             popular=self.shelves.popular,
             shelves=self.shelves.by_category,
         )
-        ids = [
-            candidate.item_id
-            for candidate in gather(situation, lambda item_id: item_id not in profile.cart)
-        ]
+        in_cart = self.world.columns.rows(profile.cart)
+        found = gather(situation, lambda rows: ~np.isin(rows, in_cart))
+        ids = self.world.columns.ids(found.rows)
         context = RankingContext(seeds=seeds, priors=self.shelves.priors)
         viewed = ids.index(event.product_id) if event.product_id in ids else None
         return Question(
-            feature_matrix(profile, self.world.rows(ids), context, now_ms), viewed, is_new
+            feature_matrix(profile, self.world.columns, self.world.rows(ids), context, now_ms),
+            viewed,
+            is_new,
         )
 
-    def _top(self, scope: str, now_ms: int) -> list[str]:
+    def _top(self, scope: str, now_ms: int) -> Rows:
         if scope not in self.top:
-            self.top[scope] = [
-                item_id for item_id, _ in self.trending.get(scope, Trending()).top(now_ms, 300)
-            ]
+            best = self.trending.get(scope, Trending()).top(now_ms, 300)
+            self.top[scope] = self.world.columns.rows(item_id for item_id, _ in best)
         return self.top[scope]
 
 

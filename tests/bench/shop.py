@@ -15,6 +15,7 @@ from pipeline.core.features.matrix import feature_matrix
 from pipeline.core.features.ranking import FEATURE_NAMES
 from pipeline.core.features.ranking_inputs import RankingContext
 from pipeline.core.fold import fold, item_sums
+from pipeline.core.item_columns import ItemColumns, Seed
 from pipeline.core.items import ItemRow, ItemStats, Trending
 from pipeline.core.profile import UserProfile
 from pipeline.core.vectors import VectorIndex
@@ -100,12 +101,15 @@ class Shop:
 
     def _examples(self) -> Dataset:
         """Clicks by chance, likelier where the features are larger."""
-        rows = self.rows()
+        items = ItemColumns.of(self.rows())
+        seeds = {item_id: Seed(stats) for item_id, stats in self.stats.items()}
+        context, every = RankingContext(seeds=seeds), items.all_rows().tolist()
         blocks = [
             feature_matrix(
                 profile,
-                self._random.sample(rows, 50),
-                RankingContext(seeds=self.stats),
+                items,
+                np.array(self._random.sample(every, 50), np.int32),
+                context,
                 self.now_ms,
             )
             for profile in list(self.profiles.values())[:100]

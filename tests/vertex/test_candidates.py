@@ -6,23 +6,52 @@ from collections import Counter
 
 import numpy as np
 
+from pipeline.core.catalog import Item
+from pipeline.core.columns import Mask, Rows
 from pipeline.core.embedding import CONTEXT_DIM
+from pipeline.core.item_columns import ItemColumns, Seed
+from pipeline.core.items import ItemRow, ItemStats
 from pipeline.core.vectors import VectorIndex
 from tests.vertex.api.fakes import NOW_MS, event, item, row, visitor
 from vertex.api.shelves import build_contexts
-from vertex.candidates import SOURCES, Candidate, Situation, gather, top_categories
+from vertex.candidates import (
+    SOURCES,
+    Allowed,
+    Contexts,
+    Situation,
+    gather,
+    in_turn,
+    top_categories,
+)
 
-EVERY = lambda item_id: True  # noqa: E731  # reads as what it means
+
+def every(rows: Rows) -> Mask:
+    return np.ones(len(rows), np.bool_)
 
 
-def ids_of(candidates: list[Candidate], source: str) -> list[str]:
-    return [each.item_id for each in candidates if each.source == source]
+def columns_of(*ids: str, vectors: VectorIndex | None = None) -> ItemColumns:
+    """Items of which nothing is known but the id."""
+    return ItemColumns.of([ItemRow(Item(item_id), ItemStats()) for item_id in ids], vectors)
+
+
+def names(kind: str, count: int) -> list[str]:
+    return [f"{kind}{number}" for number in range(count)]
+
+
+def found(situation: Situation, allowed: Allowed = every, limit: int = 200) -> list[str]:
+    return situation.items.ids(gather(situation, allowed, limit).rows)
+
+
+def ids_of(situation: Situation, source: str) -> list[str]:
+    gathered = gather(situation, every)
+    ids = situation.items.ids(gathered.rows)
+    return [name for name, of in zip(ids, gathered.sources, strict=True) if of == source]
 
 
 def rich_situation() -> Situation:
     """A visitor of p0 (category c0) for whom every source knows hundreds of items of its own."""
     profile = visitor(*(event("view_product", f"p{i}", i + 1) for i in range(40)), items=[item(0)])
-    seed = row(item(0), neighbours=[f"covisited{i}" for i in range(50)])
+    seed = row(item(0), neighbours=names("covisited", 50))
     angles = np.linspace(0.0, 1.0, 201)
     vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
     company = seed.stats.context.direction()
@@ -31,37 +60,44 @@ def rich_situation() -> Situation:
     stranger = np.linalg.qr(np.stack([company, np.ones(CONTEXT_DIM)], axis=1))[0][:, 1]
     # (201, CONTEXT_DIM)
     contexts = np.cos(angles)[:, None] * company + np.sin(angles)[:, None] * stranger
+    items = columns_of(
+        *names("p", 40),
+        *names("covisited", 50),
+        *names("similar", 200),
+        *names("company", 200),
+        *names("trending", 300),
+        *names("in", 300),
+        vectors=VectorIndex(["p0", *names("similar", 200)], vectors),
+    )
     return Situation(
         profile,
         NOW_MS,
-        seeds={"p0": seed.stats},
-        vectors=VectorIndex(["p0", *(f"similar{i}" for i in range(200))], vectors),
-        contexts=VectorIndex(
-            ["p0", *(f"company{i}" for i in range(200))], contexts.astype(np.float32)
-        ),
-        trending=[f"trending{i}" for i in range(300)],
-        trending_in={"c0": [f"in{i}" for i in range(300)]},
+        items,
+        seeds={"p0": Seed(seed.stats)},
+        contexts=Contexts(items.rows(["p0", *names("company", 200)]), contexts.astype(np.float32)),
+        trending=items.rows(names("trending", 300)),
+        trending_in={"c0": items.rows(names("in", 300))},
     )
 
 
 def test_every_source_gets_its_share_and_the_limit_holds() -> None:
-    candidates = gather(rich_situation(), EVERY, 200)
+    gathered = gather(rich_situation(), every, 200)
 
-    sources = Counter(each.source for each in candidates)
-    assert len(candidates) == len({each.item_id for each in candidates}) == 200
+    sources = Counter(gathered.sources)
+    assert len(gathered.rows) == len(set(gathered.rows.tolist())) == 200
     assert set(sources) == set(SOURCES)
     assert min(sources.values()) >= 10
 
 
 def test_each_source_gives_its_best_first() -> None:
-    candidates = gather(rich_situation(), EVERY, 200)
+    situation = rich_situation()
 
-    assert ids_of(candidates, "recent")[:2] == ["p0", "p1"]
-    assert ids_of(candidates, "covisit")[:2] == ["covisited0", "covisited1"]
-    assert ids_of(candidates, "embedding")[:2] == ["similar0", "similar1"]
-    assert ids_of(candidates, "context")[:2] == ["company0", "company1"]
-    assert ids_of(candidates, "category")[:2] == ["in0", "in1"]
-    assert ids_of(candidates, "trending")[:2] == ["trending0", "trending1"]
+    assert ids_of(situation, "recent")[:2] == ["p0", "p1"]
+    assert ids_of(situation, "covisit")[:2] == ["covisited0", "covisited1"]
+    assert ids_of(situation, "embedding")[:2] == ["similar0", "similar1"]
+    assert ids_of(situation, "context")[:2] == ["company0", "company1"]
+    assert ids_of(situation, "category")[:2] == ["in0", "in1"]
+    assert ids_of(situation, "trending")[:2] == ["trending0", "trending1"]
 
 
 def test_what_keeps_other_company_is_no_candidate_of_context() -> None:
@@ -69,47 +105,67 @@ def test_what_keeps_other_company_is_no_candidate_of_context() -> None:
     kept = [row(item(5), neighbours=["p1", "p2"]), row(item(6), neighbours=["p1", "p7", "p8"])]
     others = [row(item(index), neighbours=[f"p{index + 1}"]) for index in range(20, 60)]
     profile = visitor(event("view_product", "p0"), items=[item(0)])
-    situation = Situation(
-        profile, NOW_MS, seeds={"p0": seed.stats}, contexts=build_contexts([*others, *kept])
-    )
+    items = ItemColumns.of([*others, *kept])
+    contexts = build_contexts(items, items.all_rows())
+    situation = Situation(profile, NOW_MS, items, seeds={"p0": Seed(seed.stats)}, contexts=contexts)
 
-    found = ids_of(gather(situation, EVERY), "context")
+    close = ids_of(situation, "context")
 
-    assert found[:2] == ["p5", "p6"]
-    assert len(found) < 10
-    assert (
-        ids_of(gather(Situation(visitor(), NOW_MS, contexts=situation.contexts), EVERY), "context")
-        == []
-    )
+    assert close[:2] == ["p5", "p6"]
+    assert len(close) < 10
+    assert ids_of(Situation(visitor(), NOW_MS, items, contexts=contexts), "context") == []
 
 
 def test_the_source_that_found_an_item_first_keeps_it() -> None:
     profile = visitor(event("view_product", "p0"), items=[item(0)])
+    items = columns_of("p0", "p1")
 
-    candidates = gather(Situation(profile, NOW_MS, trending=["p0", "p1"]), EVERY)
+    gathered = gather(Situation(profile, NOW_MS, items, trending=items.rows(["p0", "p1"])), every)
 
-    assert candidates == [Candidate("p0", "recent"), Candidate("p1", "trending")]
+    assert items.ids(gathered.rows) == ["p0", "p1"]
+    assert gathered.sources == ["recent", "trending"]
 
 
 def test_what_is_not_allowed_takes_no_place() -> None:
-    candidates = gather(rich_situation(), lambda item_id: item_id.startswith("trending"), 50)
+    situation = rich_situation()
 
-    assert ids_of(candidates, "trending") == [f"trending{i}" for i in range(50)]
+    def of_trending(rows: Rows) -> Mask:
+        return np.isin(rows, situation.trending)
+
+    assert found(situation, of_trending, 50) == names("trending", 50)
 
 
 def test_an_unknown_visitor_gets_what_is_trending_then_what_was_viewed_most() -> None:
-    situation = Situation(visitor(), NOW_MS, trending=["p1"], popular=["p2", "p1", "p3"])
+    items = columns_of("p1", "p2", "p3")
+    situation = Situation(
+        visitor(),
+        NOW_MS,
+        items,
+        trending=items.rows(["p1"]),
+        popular=items.rows(["p2", "p1", "p3"]),
+    )
 
-    assert [each.item_id for each in gather(situation, EVERY)] == ["p1", "p2", "p3"]
+    assert found(situation) == ["p1", "p2", "p3"]
 
 
 def test_a_category_shows_what_is_trending_there_then_the_rest_of_its_shelf() -> None:
     profile = visitor(event("view_product", "p0"), items=[item(0)])
+    items = columns_of("p4", "p8", "p12")
     situation = Situation(
-        profile, NOW_MS, trending_in={"c0": ["p4"]}, shelves={"c0": ["p8", "p4", "p12"]}
+        profile,
+        NOW_MS,
+        items,
+        trending_in={"c0": items.rows(["p4"])},
+        shelves={"c0": items.rows(["p8", "p4", "p12"])},
     )
 
-    assert ids_of(gather(situation, EVERY), "category") == ["p4", "p8", "p12"]
+    assert ids_of(situation, "category") == ["p4", "p8", "p12"]
+
+
+def test_categories_take_turns() -> None:
+    queues = [np.array(rows, np.int32) for rows in ([1, 2, 3], [], [7], [8, 9])]
+    assert in_turn(queues).tolist() == [1, 7, 8, 2, 9, 3]
+    assert in_turn([]).tolist() == []
 
 
 def test_the_category_last_clicked_counts_however_weak_its_interest() -> None:

@@ -180,7 +180,7 @@ class Api:
         item_id = request.path_params["item_id"]
         with suppress(Unavailable):  # then as last known
             await self._items.ensure([item_id], 0.0, 0.0)
-        row = self._items.get(item_id)
+        row = self._items.last_read(item_id)
         if row is None:
             return _error(404, InvalidRequest("item_id", "expected a known item", item_id))
         return _respond({**msgspec.structs.asdict(row.item), "stats": row.stats.describe(now_ms())})

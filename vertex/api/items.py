@@ -12,10 +12,15 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from heapq import heappush, heappushpop
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from pipeline.core.catalog import Item
+from pipeline.core.columns import Growable, Rows
+from pipeline.core.item_columns import NO_ROW, ItemColumns, Seed
 from pipeline.core.items import ItemRow
+from pipeline.core.vectors import greatest
 from pipeline.runtime.clock import now_ms
 from vertex.api.breaker import Unavailable
 from vertex.api.reader import Reads
@@ -30,6 +35,8 @@ RESCAN_S, RESCAN_GROWING_S = 60.0, 3.0
 # all time at most.
 RESCAN_SHARE = 10
 RESHELVE_S = 5.0
+# An item that is not in memory is asked for so often at most.
+UNKNOWN_ITEM_SOFT_S = 60.0
 REFRESH_S = 0.1
 REFRESH_BATCH = 40
 # Of a batch, the places that rows not in memory have when all are wanted; and so many ids of either
@@ -42,11 +49,24 @@ MAX_STUBS, MAX_STUBS_BESIDE_CATALOG = 20_000, 1_000
 # again.
 MAX_MISSING = 1_000
 
+# Of so many items the visitors' own neighbours are in memory; some 10 kB each.
+MAX_SEEDS = 5_000
+# Where the catalog does not fit, so much of it is forgotten at once.
+_FORGOTTEN_AT_ONCE = 1_000
+
 _NEVER = float("-inf")
 
 
+class _Seen(NamedTuple):
+    """A row as last read, what it leads to, and when it was read."""
+
+    row: ItemRow
+    seed: Seed
+    read_at: float
+
+
 class ItemCache:
-    """Item rows by id, bounded, with the age of each.
+    """The items in memory as columns, bounded, with the age of each.
 
     Items of the catalog and stubs (known from events alone) have places of their own: no stub
     displaces an item of the catalog. Without a catalog the place of stubs is larger, and the most
@@ -56,6 +76,10 @@ class ItemCache:
         reader: where rows come from.
         max_items: how many items of the catalog to keep; the longest unread go first.
         clock: monotonic seconds.
+
+    Attributes:
+        columns: the items.
+        shelves: those in stock, in order.
     """
 
     def __init__(
@@ -64,10 +88,11 @@ class ItemCache:
         self._reader = reader
         self._max_items = max_items
         self._clock = clock
-        self._rows: dict[str, ItemRow] = {}  # of the catalog, oldest read first
-        self._stubs: dict[str, ItemRow] = {}  # oldest read first
-        self._missing: dict[str, None] = {}  # looked for and not there, oldest read first
-        self._read_at: dict[str, float] = {}  # of all three
+        self.columns = ItemColumns()
+        self._read_at = Growable(np.float64, _NEVER)  # by row
+        self._stubs: dict[str, None] = {}  # oldest read first
+        self._missing: dict[str, float] = {}  # looked for and not there, oldest read first
+        self._seen: dict[str, _Seen] = {}  # the visitors' own items, oldest read first
         self._wanted: dict[str, None] = {}  # the visitors' own, and what is in memory
         self._wanted_later: dict[str, None] = {}  # the others: there is no end of them
         self._in_table: int | None = None  # items of the catalog at the last whole scan
@@ -76,7 +101,7 @@ class ItemCache:
         self.shelves = Shelves()
 
     def __len__(self) -> int:
-        return len(self._rows) + len(self._stubs)
+        return len(self.columns)
 
     @property
     def has_catalog(self) -> bool:
@@ -85,27 +110,35 @@ class ItemCache:
         Assumed until the table has been read to its end, and after that where all that it holds is
         of another release.
         """
-        return self._in_table != 0 or bool(self._rows)
+        return self._in_table != 0 or len(self.columns) > len(self._stubs)
 
     @property
     def categories(self) -> AbstractSet[str]:
         """The catalog's categories, also those of items that do not fit."""
         return self._categories
 
-    def get(self, item_id: str) -> ItemRow | None:
-        """The row as last read, however old; None for an unknown item."""
-        return self._rows.get(item_id) or self._stubs.get(item_id)
-
     def item(self, item_id: str) -> Item | None:
         """The item as last read, a stub where only events name it; None for an unknown one."""
-        row = self.get(item_id)
-        if row is None:
-            return None
-        return row.item
+        return self.columns.item(item_id)
 
-    def rows(self, ids: Iterable[str]) -> list[ItemRow]:
-        """The rows of those that are known, in the order of `ids`."""
-        return [row for row in map(self.get, ids) if row is not None]
+    def last_read(self, item_id: str) -> ItemRow | None:
+        """The whole row of an item that `ensure` read lately; None for any other."""
+        seen = self._seen.get(item_id)
+        return seen.row if seen is not None else None
+
+    def seeds(self, ids: Iterable[str]) -> dict[str, Seed]:
+        """What those items lead to that `ensure` has read lately."""
+        found = ((item_id, self._seen.get(item_id)) for item_id in ids)
+        return {item_id: seen.seed for item_id, seen in found if seen is not None}
+
+    def rows(self, ids: Iterable[str]) -> Rows:
+        """The rows of those that are in memory, in the order of `ids`; the others are wanted."""
+        ids = list(ids)
+        rows = self.columns.rows(ids)
+        if len(rows) < len(ids):
+            unknown = [item_id for item_id in ids if item_id not in self.columns]
+            self.want(unknown, UNKNOWN_ITEM_SOFT_S)
+        return rows
 
     def want(self, ids: Iterable[str], max_age_s: float) -> None:
         """Ask for fresh rows of those read more than `max_age_s` ago; they come in the background.
@@ -113,22 +146,33 @@ class ItemCache:
         Those that are not in memory come after the others. Beyond `MAX_WANTED` of either kind, an
         id is not noted.
         """
-        for item_id in self._older(ids, max_age_s):
-            is_in_memory = self.get(item_id) is not None
-            _note(self._wanted if is_in_memory else self._wanted_later, item_id)
+        oldest = self._clock() - max_age_s
+        for item_id in ids:
+            if self._last_read_at(item_id) < oldest:
+                is_in_memory = item_id in self.columns
+                _note(self._wanted if is_in_memory else self._wanted_later, item_id)
+
+    def want_rows(self, rows: Rows, max_age_s: float) -> None:
+        """`want` for items in memory."""
+        oldest = self._clock() - max_age_s
+        for item_id in self.columns.ids(rows[self._read_at[rows] < oldest]):
+            _note(self._wanted, item_id)
 
     async def ensure(self, ids: Sequence[str], soft_s: float, hard_s: float) -> None:
-        """Wait for the rows that are missing or older than `hard_s`; want those older than
-        `soft_s`.
+        """Have what the items lead to: wait for those that are missing or older than `hard_s`; want
+        those older than `soft_s`.
 
         Raises:
             Unavailable: what could be had is had; the rest stays as it was.
         """
-        stale = self._older(ids, hard_s)
+        now = self._clock()
+        ages = {item_id: now - self._seen_at(item_id) for item_id in ids}
+        stale = [item_id for item_id, age_s in ages.items() if age_s > hard_s]
         if stale:
-            await self._read(stale)
-        for item_id in self._older(ids, soft_s):
-            _note(self._wanted, item_id)
+            await self._read(stale, as_seeds=True)
+        for item_id, age_s in ages.items():
+            if soft_s < age_s <= hard_s:
+                _note(self._wanted, item_id)
 
     async def load(self) -> None:
         """Read the catalog, as much as fits, or stubs where there is none, and put them on shelves.
@@ -142,14 +186,19 @@ class ItemCache:
         self._categories = scan.categories
         if not self.has_catalog:
             await self._load_stubs()
-        self._forget_oldest(self._stubs, self._max_stubs)
+        self._forget_stubs()
         self.reshelve()
         self._report_full()
 
     def reshelve(self) -> None:
         """Put on the shelves what may be shown: the catalog, or stubs where there is none."""
-        rows = self._rows if self.has_catalog else self._stubs
-        self.shelves = build_shelves(rows.values(), now_ms())
+        self.shelves = build_shelves(self.columns, not self.has_catalog, now_ms())
+
+    def tidy(self) -> None:
+        """Forget categories and brands of items that are not in memory any more."""
+        if self.columns.has_many_unused_texts:
+            self.columns.drop_unused_texts()
+            self.reshelve()  # at once: shelves keep codes
 
     def describe(self) -> dict[str, Any]:
         """The state for `/healthz`: rows in memory, the catalog's size where it is known, bounds
@@ -189,7 +238,8 @@ class ItemCache:
         """
         if self._clock() >= self._reshelve_at:
             began = self._clock()
-            self.reshelve()
+            self.tidy()
+            await asyncio.to_thread(self.reshelve)
             # With many items it takes its time: never more than a hundredth of all time.
             self._reshelve_at = self._clock() + max(RESHELVE_S, 100 * (self._clock() - began))
         await self.refresh()
@@ -214,10 +264,18 @@ class ItemCache:
             took_s = self._clock() - began
             self._rescan_at = self._clock() + max(pause_s, RESCAN_SHARE * took_s)
 
-    async def _read(self, ids: Sequence[str], background: bool = False) -> None:
+    async def _read(
+        self, ids: Sequence[str], background: bool = False, as_seeds: bool = False
+    ) -> None:
         found = await self._reader.items(ids, background)
         for item_id in ids:
-            self._put(item_id, found.get(item_id))
+            row = found.get(item_id)
+            if row is None:
+                self._note_missing(item_id)
+                continue
+            self._put(row)
+            if as_seeds or item_id in self._seen:
+                self._see(row)
 
     async def _load_stubs(self) -> None:
         """Read the stubs, and keep the most wanted."""
@@ -232,8 +290,9 @@ class ItemCache:
                 weakest = heappushpop(kept, entry)
                 if weakest == entry:
                     return True
-                self._forget(self._stubs, weakest[1])
-            self._put(row.item.item_id, row)
+                if weakest[1] in self._stubs:  # beside a scan, another read may have moved it
+                    self._forget(weakest[1])
+            self._put(row)
             return True
 
         await self._reader.scan(take, with_stubs=True)
@@ -268,42 +327,78 @@ class ItemCache:
         for sentence in self._full().values():
             log.error("%s", sentence)
 
-    def _older(self, ids: Iterable[str], max_age_s: float) -> list[str]:
-        read_at, oldest = self._read_at, self._clock() - max_age_s
-        return [item_id for item_id in ids if read_at.get(item_id, _NEVER) < oldest]
+    def _last_read_at(self, item_id: str) -> float:
+        """When the item was read, or looked for, last."""
+        row = self.columns.row(item_id)
+        if row != NO_ROW:
+            return float(self._read_at[row])
+        return self._missing.get(item_id, _NEVER)
+
+    def _seen_at(self, item_id: str) -> float:
+        """When `ensure` read the item, or looked for it, last."""
+        seen = self._seen.get(item_id)
+        if seen is not None:
+            return seen.read_at
+        return self._missing.get(item_id, _NEVER)
 
     def _take(self, row: ItemRow, scan: _CatalogScan) -> bool:
         """Keep a scanned row that is known or fits; the scan goes on either way, to what is
         known."""
         scan.items += 1
         scan.categories.add(row.item.category)
-        if row.item.item_id in self._rows or len(self._rows) < self._max_items:
-            self._put(row.item.item_id, row)
+        if row.item.item_id in self.columns or self._in_catalog < self._max_items:
+            self._put(row)
         return True
 
-    def _put(self, item_id: str, row: ItemRow | None) -> None:
-        for place in (self._rows, self._stubs, self._missing):
-            place.pop(item_id, None)
-        self._read_at[item_id] = self._clock()
-        if row is None:
-            self._missing[item_id] = None
-            self._forget_oldest(self._missing, MAX_MISSING)
-        elif row.item.stub:
-            self._stubs[item_id] = row
-            self._forget_oldest(self._stubs, self._max_stubs)
+    @property
+    def _in_catalog(self) -> int:
+        """Items of the catalog in memory."""
+        return len(self.columns) - len(self._stubs)
+
+    def _put(self, row: ItemRow) -> None:
+        item_id = row.item.item_id
+        self._missing.pop(item_id, None)
+        self._stubs.pop(item_id, None)
+        if row.item.stub:
+            self._stubs[item_id] = None
         else:
-            self._rows[item_id] = row
             self._categories.add(row.item.category)
-            self._forget_oldest(self._rows, self._max_items)
+        self._read_at[self.columns.put(row)] = self._clock()
+        self._forget_stubs()
+        if self._in_catalog > self._max_items:
+            self._forget_longest_unread(1 + self._max_items // _FORGOTTEN_AT_ONCE)
 
-    def _forget_oldest(self, place: dict[str, Any], limit: int) -> None:
-        while len(place) > limit:
-            self._forget(place, next(iter(place)))
+    def _see(self, row: ItemRow) -> None:
+        seed = Seed(row.stats)
+        self.rows(seed.touched.ids)  # those that are not in memory are wanted
+        self._seen.pop(row.item.item_id, None)
+        self._seen[row.item.item_id] = _Seen(row, seed, self._clock())
+        if len(self._seen) > MAX_SEEDS:
+            del self._seen[next(iter(self._seen))]
 
-    def _forget(self, place: dict[str, Any], item_id: str) -> None:
-        """Forget an item that is in this place; beside a scan, another read may have moved it."""
-        if item_id in place:
-            del place[item_id], self._read_at[item_id]
+    def _note_missing(self, item_id: str) -> None:
+        self._forget(item_id)
+        self._seen.pop(item_id, None)
+        self._missing.pop(item_id, None)
+        self._missing[item_id] = self._clock()
+        if len(self._missing) > MAX_MISSING:
+            del self._missing[next(iter(self._missing))]
+
+    def _forget_stubs(self) -> None:
+        """Forget the stubs that do not fit, the longest unread first."""
+        while len(self._stubs) > self._max_stubs:
+            self._forget(next(iter(self._stubs)))
+
+    def _forget_longest_unread(self, n: int) -> None:
+        """Forget so many items of the catalog."""
+        rows = self.columns.all_rows()
+        rows = rows[~self.columns.stub.get(rows)]
+        for item_id in self.columns.ids(rows[greatest(-self._read_at[rows], n)]):
+            self._forget(item_id)
+
+    def _forget(self, item_id: str) -> None:
+        self.columns.remove(item_id)
+        self._stubs.pop(item_id, None)
 
 
 @dataclass

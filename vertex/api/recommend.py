@@ -10,14 +10,16 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from itertools import chain, islice
 from random import Random
 from typing import Any
 
 import msgspec
+import numpy as np
 
+from pipeline.core.columns import Mask, Rows
 from pipeline.core.features.matrix import feature_matrix
 from pipeline.core.features.ranking_inputs import RECENT_SEEDS, RankingContext
+from pipeline.core.item_columns import ItemColumns
 from pipeline.core.privacy.consent import resolve_consent
 from pipeline.core.privacy.signals import Signal
 from pipeline.core.profile import UserProfile
@@ -34,7 +36,14 @@ from vertex.api.tally import Tally
 from vertex.api.timing import StageTimer
 from vertex.api.trending import Ranked, TrendingCache
 from vertex.api.visitor import Visitor, Visitors
-from vertex.candidates import MAX_CANDIDATES, Candidate, Situation, gather, top_categories
+from vertex.candidates import (
+    MAX_CANDIDATES,
+    Allowed,
+    Gathered,
+    Situation,
+    gather,
+    top_categories,
+)
 from vertex.models.registry import Model
 
 log = logging.getLogger(__name__)
@@ -42,7 +51,7 @@ log = logging.getLogger(__name__)
 # Fresh co-visits show quickly: a visitor's recent items are at most so old, and are waited for when
 # older still.
 SEED_SOFT_S, SEED_HARD_S = 1.0, 5.0
-ITEM_SOFT_S, UNKNOWN_ITEM_SOFT_S = 15.0, 60.0
+ITEM_SOFT_S = 15.0
 
 
 @dataclass(frozen=True)
@@ -171,34 +180,31 @@ class Recommender:
         situation = await self._situation(profile, now_ms)
         watch.lap("items")
         allowed = self._allowed(request, profile)
-        candidates = gather(situation, allowed, MAX_CANDIDATES)
-        exploration = self._explore(profile, candidates, allowed, request.k)
+        found = gather(situation, allowed, MAX_CANDIDATES)
+        exploration = self._explore(profile, found.rows, allowed, request.k)
         if exploration.drawn is not None:
-            drawn = Candidate(exploration.drawn, "explore")
-            candidates = [*candidates[: MAX_CANDIDATES - 1], drawn]
-        ids = [candidate.item_id for candidate in candidates]
-        self._items.want(ids, ITEM_SOFT_S)
-        rows = self._items.rows(ids)
+            found = _with_drawn(found, exploration.drawn)
+        self._items.want_rows(found.rows, ITEM_SOFT_S)
+        # While the ranker is asked, rows may become those of other items.
+        ids = self._items.columns.ids(found.rows)
         watch.lap("candidates")
-        priors = self._items.shelves.priors
         context = RankingContext(
             placement=request.placement,
             product_id=request.product_id,
             seeds=situation.seeds,
-            vectors=situation.vectors,
-            priors=priors,
+            priors=self._items.shelves.priors,
         )
-        matrix = feature_matrix(profile, rows, context, now_ms)
+        matrix = feature_matrix(profile, self._items.columns, found.rows, context, now_ms)
         watch.lap("features")
         prediction = await self._ranker.predict(matrix)
         watch.lap("ctr")
         parts = score_parts(matrix, prediction.ctr, self._config.weights)
-        shown = arrange(candidates, parts, request.k, exploration)
+        shown = arrange(ids, found.sources, parts, request.k, exploration)
         return Slate(
             shown,
             prediction.served_by,
             prediction.model_version,
-            len(candidates),
+            len(ids),
             prediction.fallback,
         )
 
@@ -209,8 +215,11 @@ class Recommender:
         scope = self._scope_of_all()
         trending = (await self._trending.top([scope]))[scope]
         allowed = self._sellable({*request.exclude, request.product_id})
-        ids = filter(allowed, dict.fromkeys(chain(trending, self._items.shelves.popular)))
-        shown = arrange_trending(list(islice(ids, request.k)), trending)
+        rows = np.append(self._items.rows(trending), self._items.shelves.popular)
+        rows = rows[allowed(rows)]
+        _, firsts = np.unique(rows, return_index=True)
+        best = rows[np.sort(firsts)][: request.k]
+        shown = arrange_trending(self._items.columns.ids(best), trending)
         return Slate(shown, "trending", self._model().version, len(shown), fallback)
 
     async def _situation(self, profile: UserProfile, now_ms: int) -> Situation:
@@ -224,28 +233,32 @@ class Recommender:
         return Situation(
             profile,
             now_ms,
-            seeds={row.item.item_id: row.stats for row in self._items.rows(seeds)},
-            vectors=self._model().vectors,
+            items=self._columns(),
+            seeds=self._items.seeds(seeds),
             contexts=self._items.shelves.contexts,
-            trending=ranked[of_all],
+            trending=self._items.rows(ranked[of_all]),
             trending_in=self._trending_in(categories, ranked, ranked[of_all]),
             popular=self._items.shelves.popular,
             shelves=self._items.shelves.by_category,
         )
 
+    def _columns(self) -> ItemColumns:
+        """The items in memory, with the vectors of the model of the moment."""
+        self._items.columns.use_vectors(self._model().vectors)
+        return self._items.columns
+
     def _trending_in(
         self, categories: Iterable[str], ranked: Mapping[str, Ranked], overall: Ranked
-    ) -> dict[str, Iterable[str]]:
+    ) -> dict[str, Rows]:
         """Trending items of each category: its scope, or, without a catalog, its items of those
         trending overall.
         """
         if self._items.has_catalog:
-            return {name: ranked.get(category_scope(name), {}) for name in categories}
-        rows = self._items.rows(overall)
-        return {
-            name: [row.item.item_id for row in rows if row.item.category == name]
-            for name in categories
-        }
+            return {
+                name: self._items.rows(ranked.get(category_scope(name), {})) for name in categories
+            }
+        rows, column = self._items.rows(overall), self._items.columns.category
+        return {name: rows[column.is_one_of(rows, [name])] for name in categories}
 
     async def _fetch(self, seeds: Sequence[str]) -> None:
         try:
@@ -253,8 +266,8 @@ class Recommender:
         except Unavailable as error:
             log.debug("recent items stay as they are: %s", error)
 
-    def _allowed(self, request: Request, profile: UserProfile) -> Callable[[str], bool]:
-        """True where an item may be shown to this visitor on this page."""
+    def _allowed(self, request: Request, profile: UserProfile) -> Allowed:
+        """Which items may be shown to this visitor on this page."""
         # What is in the cart is decided on, and what left it was bought or put back: neither asks
         # to be shown.
         hidden = {*request.exclude, *profile.cart, request.product_id}
@@ -262,24 +275,20 @@ class Recommender:
             hidden.update(profile.recent)
         return self._sellable(hidden)
 
-    def _sellable(self, hidden: AbstractSet[str | None]) -> Callable[[str], bool]:
-        """True where an item is not hidden, in stock, and in the catalog if there is one.
+    def _sellable(self, hidden: AbstractSet[str | None]) -> Allowed:
+        """Which items are not hidden, in stock, and in the catalog if there is one."""
+        columns, stubs = self._items.columns, self._shows_stubs()
+        hidden_rows = columns.rows(filter(None, hidden))
 
-        What is not in memory is not sellable until it is, which is asked for.
-        """
-        get, want = self._items.get, self._items.want
-        stubs = self._shows_stubs()
+        def sellable(rows: Rows) -> Mask:
+            mask = columns.in_stock.get(rows)
+            if not stubs:
+                mask &= ~columns.stub.get(rows)
+            if len(hidden_rows):
+                mask &= ~np.isin(rows, hidden_rows)
+            return mask
 
-        def is_sellable(item_id: str) -> bool:
-            if item_id in hidden:
-                return False
-            row = get(item_id)
-            if row is None:
-                want((item_id,), UNKNOWN_ITEM_SOFT_S)
-                return False
-            return row.item.in_stock and (stubs or not row.item.stub)
-
-        return is_sellable
+        return sellable
 
     def _scope_of_all(self) -> str:
         """Read what is trending overall here: made-up products are ranked apart, so that they
@@ -293,20 +302,23 @@ class Recommender:
         return self._config.recommend_stubs or not self._items.has_catalog
 
     def _explore(
-        self,
-        profile: UserProfile,
-        candidates: Sequence[Candidate],
-        is_allowed: Callable[[str], bool],
-        k: int,
+        self, profile: UserProfile, candidates: Rows, is_allowed: Allowed, k: int
     ) -> Exploration:
         """Chance's choice for a slate of `k`: of the allowed items that are no candidates."""
         rate = self._config.explore_rate
         if rate <= 0.0 or min(k, len(candidates)) <= EXPLORE_SLOT:
             return Exploration()
-        taken = {candidate.item_id for candidate in candidates}
 
-        def is_eligible(item_id: str) -> bool:
-            return item_id not in taken and is_allowed(item_id)
+        def is_eligible(rows: Rows) -> Mask:
+            return is_allowed(rows) & ~np.isin(rows, candidates)
 
         categories = top_categories(profile)
         return explore(self._items.shelves, categories, is_eligible, rate, self._random)
+
+
+def _with_drawn(found: Gathered, drawn: int) -> Gathered:
+    """The candidates and the item that chance drew, last; it takes the place of the last where they
+    are many.
+    """
+    rows = np.append(found.rows[: MAX_CANDIDATES - 1], np.int32(drawn))
+    return Gathered(rows, [*found.sources[: MAX_CANDIDATES - 1], "explore"])

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from vertex.api.policy import EXPLORE_SLOT, Exploration
 from vertex.api.ranking import PARTS
-from vertex.candidates import Candidate
 
 
 class Entry(msgspec.Struct):
@@ -39,7 +38,8 @@ class Shown(msgspec.Struct):
 
 
 def arrange(
-    candidates: Sequence[Candidate],
+    ids: Sequence[str],
+    sources: Sequence[str],
     parts: NDArray[np.float64],
     k: int,
     exploration: Exploration,
@@ -48,22 +48,23 @@ def arrange(
     of what was there.
 
     Args:
-        candidates: `n` of them; the drawn item, if any, is the last.
+        ids: of the `n` candidates; the drawn item, if any, is the last.
+        sources: where each was found.
         parts: the terms of their scores `(n, 4)`.
         k: how many to show.
         exploration: what chance does. Every other slot is certain: propensity 1.
     """
     scores = parts.sum(axis=1)
-    last = len(candidates) - (exploration.drawn is not None)
+    last = len(ids) - (exploration.drawn is not None)
     order = [int(index) for index in np.argsort(-scores[:last], kind="stable")[:k]]
     if exploration.drawn is not None:
         order[EXPLORE_SLOT] = last
     shown = [
         Shown(
-            id=candidates[index].item_id,
+            id=ids[index],
             score=round(float(scores[index]), 6),
             parts=dict(zip(PARTS, parts[index].tolist(), strict=True)),
-            source=candidates[index].source,
+            source=sources[index],
             position=position,
             propensity=1.0,
         )

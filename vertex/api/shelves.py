@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from heapq import nlargest
 
 import numpy as np
 
-from pipeline.core.embedding import CONTEXT_DIM
-from pipeline.core.items import IMPRESSION, ItemRow, RatePriors, fitted_priors
-from pipeline.core.vectors import VectorIndex
+from pipeline.core.columns import Rows
+from pipeline.core.item_columns import ItemColumns
+from pipeline.core.items import VIEW
+from pipeline.core.rate_priors import RatePriors, fitted_priors
+from pipeline.core.vectors import greatest
+from vertex.candidates import NO_ROWS, Contexts
 
 # An item shown less often than this is new: exploration may give it a slot.
 NEW_IMPRESSIONS = 20
@@ -27,54 +29,52 @@ class Shelves:
     seen.
 
     `priors` are fitted to all items: what an item's rates are before it has data of its own.
-    `contexts` holds the unit vectors `(CONTEXT_DIM,)` of the items seen with those in stock, of the
-    newest `MAX_CONTEXTS`.
+    `contexts` holds the context vectors of those in stock, of the `MAX_CONTEXTS` touched last.
     """
 
-    popular: list[str] = field(default_factory=list)
-    by_category: dict[str, list[str]] = field(default_factory=dict)
-    new: list[str] = field(default_factory=list)
-    new_by_category: dict[str, list[str]] = field(default_factory=dict)
+    popular: Rows = field(default_factory=lambda: NO_ROWS)
+    by_category: Mapping[str, Rows] = field(default_factory=dict)
+    new: Rows = field(default_factory=lambda: NO_ROWS)
+    new_by_category: Mapping[str, Rows] = field(default_factory=dict)
     priors: RatePriors = field(default_factory=RatePriors)
-    contexts: VectorIndex = field(default_factory=VectorIndex.empty)
+    contexts: Contexts = field(default_factory=Contexts)
 
 
-def build_shelves(rows: Iterable[ItemRow], at_ms: int) -> Shelves:
-    """Put the rows on shelves.
+def build_shelves(items: ItemColumns, shows_stubs: bool, at_ms: int) -> Shelves:
+    """Put the items on shelves: those of the catalog, or the stubs.
 
     `at_ms` is the moment to which the views decay; it changes the numbers, not their order.
     """
-    rows = list(rows)
-    shown = [row for row in rows if row.item.in_stock]
-    shown.sort(key=lambda row: (-row.stats.views(at_ms), row.item.item_id))
-    shelves = Shelves(priors=fitted_priors(rows), contexts=build_contexts(shown))
-    for row in shown:
-        _append(shelves.popular, row)
-        _append(shelves.by_category.setdefault(row.item.category, []), row)
-        if row.stats.counts.totals.get(IMPRESSION, 0) < NEW_IMPRESSIONS:
-            _append(shelves.new, row)
-            _append(shelves.new_by_category.setdefault(row.item.category, []), row)
-    return shelves
-
-
-def build_contexts(rows: Iterable[ItemRow], limit: int = MAX_CONTEXTS) -> VectorIndex:
-    """The directions of the rows' context vectors, of the `limit` touched last; items without one
-    stay out.
-    """
-    known = [row for row in rows if row.stats.context.values]
-    newest = nlargest(limit, known, key=lambda row: row.stats.newest_ms)
-    sums = np.frombuffer(b"".join(row.stats.context.values for row in newest)).reshape(
-        -1, CONTEXT_DIM
-    )
-    lengths = np.sqrt((sums * sums).sum(axis=1))
-    usable = lengths > 0  # a pair that was taken back leaves nothing
-    units = (sums[usable] / lengths[usable, None]).astype(np.float32)  # (n, CONTEXT_DIM)
-    return VectorIndex(
-        [row.item.item_id for row, is_usable in zip(newest, usable, strict=True) if is_usable],
-        units,
+    every = items.all_rows()
+    every = every[items.stub.get(every) == shows_stubs]
+    shown = every[items.in_stock.get(every)]
+    views = items.counts.get(shown, VIEW, at_ms)
+    shown = shown[np.lexsort((shown, -views))]
+    new = shown[items.impressions[shown] < NEW_IMPRESSIONS]
+    return Shelves(
+        popular=shown[:SHELF],
+        by_category=_by_category(items, shown),
+        new=new[:SHELF],
+        new_by_category=_by_category(items, new),
+        priors=fitted_priors(items, every),
+        contexts=build_contexts(items, shown),
     )
 
 
-def _append(shelf: list[str], row: ItemRow) -> None:
-    if len(shelf) < SHELF:
-        shelf.append(row.item.item_id)
+def build_contexts(items: ItemColumns, rows: Rows, limit: int = MAX_CONTEXTS) -> Contexts:
+    """The context vectors of the `limit` of the rows touched last; items without one stay out."""
+    known = rows[items.context[rows].any(axis=1)]
+    newest = known[greatest(items.newest_ms[known], limit)]
+    return Contexts(newest, items.context[newest])
+
+
+def _by_category(items: ItemColumns, rows: Rows) -> dict[str, Rows]:
+    """The first `SHELF` of the rows of each category."""
+    codes = items.category.get(rows)
+    grouped = rows[np.argsort(codes, kind="stable")]
+    found, firsts = np.unique(items.category.get(grouped), return_index=True)
+    ends = np.minimum(np.append(firsts, len(grouped))[1:], firsts + SHELF)
+    return {
+        items.category.dictionary.text(code): grouped[first:end].copy()
+        for code, first, end in zip(found.tolist(), firsts, ends, strict=True)
+    }

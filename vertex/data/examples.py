@@ -140,11 +140,12 @@ class Log:
         context = RankingContext(
             placement=slate.asked_by.text("placement") or "home",
             seeds=self.world.seeds(profile, slate.time_ms),
-            vectors=vectors,
             positions=slate.positions,
             priors=self.world.priors(),
         )
-        return feature_matrix(profile, self.world.rows(items), context, slate.time_ms)
+        columns, rows = self.world.columns, self.world.rows(items)
+        columns.use_vectors(vectors)
+        return feature_matrix(profile, columns, rows, context, slate.time_ms)
 
     def choice(
         self, slate: LoggedSlate, vectors: VectorIndex, rng: random.Random

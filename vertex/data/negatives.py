@@ -6,7 +6,10 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
+
 from pipeline.core.catalog import Item
+from pipeline.core.columns import Mask, Rows
 from pipeline.core.events import Event
 from pipeline.core.fold import category_of
 from pipeline.core.items import Trending
@@ -32,7 +35,7 @@ class Offers:
     def __init__(self, world: World) -> None:
         self._world = world
         self._trending: dict[str, Trending] = {}  # by category
-        self._top: dict[str, list[str]] = {}
+        self._top: dict[str, Rows] = {}
         self._added = 0
 
     def add(self, event: Event, item: Item) -> None:
@@ -47,25 +50,32 @@ class Offers:
 
     def at(self, profile: UserProfile, vectors: VectorIndex, now_ms: int) -> list[str]:
         """Item ids, each once, in a fixed order."""
-        categories = top_categories(profile)
+        columns = self._world.columns
+        columns.use_vectors(vectors)
         situation = Situation(
             profile,
             now_ms,
+            items=columns,
             seeds=self._world.seeds(profile, now_ms),
-            vectors=vectors,
             trending=self._trending_in(_OF_ALL, now_ms),
-            trending_in={name: self._trending_in(name, now_ms) for name in categories},
+            trending_in={name: self._trending_in(name, now_ms) for name in top_categories(profile)},
         )
-        return [candidate.item_id for candidate in gather(situation, self._is_offered)]
+        return columns.ids(gather(situation, self._are_offered).rows)
 
     def _is_offered(self, item_id: str) -> bool:
         """Beside a catalog, no product that only events name."""
         return not (self._world.has_catalog and self._world.item(item_id).stub)
 
-    def _trending_in(self, category: str, now_ms: int) -> list[str]:
+    def _are_offered(self, rows: Rows) -> Mask:
+        if not self._world.has_catalog:
+            return np.ones(len(rows), np.bool_)
+        return ~self._world.columns.stub.get(rows)
+
+    def _trending_in(self, category: str, now_ms: int) -> Rows:
         if category not in self._top:
             trending = self._trending.get(category, Trending())
-            self._top[category] = [item_id for item_id, _ in trending.top(now_ms, _TRENDING)]
+            top = trending.top(now_ms, _TRENDING)
+            self._top[category] = self._world.columns.rows(item_id for item_id, _ in top)
         return self._top[category]
 
 

@@ -11,12 +11,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from pipeline.core.catalog import Item, stub_item
+from pipeline.core.columns import Rows
 from pipeline.core.events import Event
 from pipeline.core.features.ranking_inputs import RECENT_SEEDS
 from pipeline.core.fold import Links, Pair, add_links, adopt, catalog_category, fold
-from pipeline.core.items import ItemRow, ItemStats, RatePriors, fitted_priors
+from pipeline.core.item_columns import ItemColumns, Seed
+from pipeline.core.items import ItemRow, ItemStats
 from pipeline.core.profile import UserProfile
 from pipeline.core.profile_keys import browser_key, profile_key
+from pipeline.core.rate_priors import RatePriors, fitted_priors
 
 # Fitting the priors reads every item: it is done again when the log has grown by a tenth, within
 # these bounds (events).
@@ -45,6 +48,8 @@ class World:
 
     Attributes:
         has_catalog: whether it holds any item that is no stub.
+        columns: the items that events name, as serving has them in memory; `rows` brings those up
+            to date that it is asked for.
     """
 
     def __init__(
@@ -56,6 +61,9 @@ class World:
         self._pairs_waiting, self._max_pairs_waiting = 0, max_pairs_waiting
         self._items = dict(catalog)
         self.has_catalog = any(not item.stub for item in catalog.values())
+        self.columns = ItemColumns()
+        self._unwritten: set[str] = set()  # items whose columns lag behind
+        self._uncounted: set[str] = set()  # those whose counts do
         self._priors, self._priors_at = RatePriors(), 0
         self._added = 0
 
@@ -88,11 +96,18 @@ class World:
             profile.merge(device)
         return profile
 
-    def rows(self, item_ids: Iterable[str]) -> list[ItemRow]:
-        """The items as serving would read them; unknown ones are stubs without a history."""
-        return [
-            ItemRow(self.item(item_id), self.stats(item_id) or ItemStats()) for item_id in item_ids
-        ]
+    def rows(self, item_ids: Iterable[str]) -> Rows:
+        """The rows of the items in `columns`, as serving would have them; unknown ones are stubs
+        without a history.
+        """
+        ids = list(item_ids)
+        for item_id in ids:
+            stats = self.stats(item_id)
+            if item_id in self._unwritten or item_id not in self.columns:
+                self.columns.put(ItemRow(self.item(item_id), stats or ItemStats()))
+                self._unwritten.discard(item_id)
+                self._uncounted.discard(item_id)
+        return self.columns.rows(ids)
 
     def stats(self, item_id: str) -> ItemStats | None:
         """Statistics of the item; None where no event names it."""
@@ -100,6 +115,7 @@ class World:
         if links is not None:
             self._stats[item_id].link_all(links)
             self._stats[item_id].settle()
+            self._unwritten.add(item_id)
         return self._stats.get(item_id)
 
     def log2_popularity(self, item_id: str) -> float | None:
@@ -115,21 +131,30 @@ class World:
         """The item of the catalog; a stub when it has none."""
         return self._items.get(item_id) or Item(item_id, stub=True)
 
-    def seeds(self, profile: UserProfile, now_ms: int) -> dict[str, ItemStats]:
-        """The stats of the items that the visitor touched last or has in the cart."""
+    def seeds(self, profile: UserProfile, now_ms: int) -> dict[str, Seed]:
+        """What the items lead to that the visitor touched last or has in the cart."""
         recent = (item_id for item_id, _ in profile.recent_items(now_ms, RECENT_SEEDS))
-        seeds = {item_id: self.stats(item_id) for item_id in (*recent, *profile.in_cart())}
-        return {item_id: stats for item_id, stats in seeds.items() if stats is not None}
+        seeds = {}
+        for item_id in {*recent, *profile.in_cart()}:
+            stats = self.stats(item_id)
+            if stats is not None:
+                seeds[item_id] = Seed(stats)
+        return seeds
 
     def priors(self) -> RatePriors:
         """The priors of the items' rates, as serving would have fitted them lately."""
         if self._added >= self._priors_at:
-            # Rates are of counts alone, so links may wait.
-            rows = [ItemRow(self.item(item_id), stats) for item_id, stats in self._stats.items()]
-            self._priors = fitted_priors(rows)
+            self._write_counts()
+            self._priors = fitted_priors(self.columns)
             pause = min(max(self._added // 10, PRIORS_AFTER_LEAST), PRIORS_AFTER_MOST)
             self._priors_at = self._added + pause
         return self._priors
+
+    def _write_counts(self) -> None:
+        """Bring all columns of counts up to date: rates are of counts alone, so links may wait."""
+        for item_id in self._uncounted:
+            self.columns.put_counts(self.columns.row(item_id), self._stats[item_id])
+        self._uncounted.clear()
 
     def _key(self, event: Event) -> str:
         """The profile that an event goes to: the account it names, else the one its browser was
@@ -162,7 +187,11 @@ class World:
         item = self._items.get(product_id)
         if item is None:
             item = self._items[product_id] = stub_item(event)
+        if product_id not in self.columns:
+            self.columns.put(ItemRow(item, ItemStats()))
         self._stats[product_id].add(event, catalog_category((event, None if item.stub else item)))
+        self._unwritten.add(product_id)
+        self._uncounted.add(product_id)
 
     def _link(self, pairs: list[Pair]) -> None:
         add_links(self._links, pairs)

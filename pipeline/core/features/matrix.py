@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.core.columns import Rows
 from pipeline.core.features.ranking import (
     FEATURE_NAMES,
     PRIOR_BIAS,
@@ -14,21 +13,20 @@ from pipeline.core.features.ranking import (
     RANKING_FEATURES,
 )
 from pipeline.core.features.ranking_inputs import Candidates, Matrix, RankingContext, Vector
-from pipeline.core.items import (
-    ItemRow,
-)
+from pipeline.core.item_columns import ItemColumns
 from pipeline.core.profile import UserProfile
 
 
 def feature_matrix(
-    profile: UserProfile, rows: Sequence[ItemRow], context: RankingContext, now_ms: int
+    profile: UserProfile, items: ItemColumns, rows: Rows, context: RankingContext, now_ms: int
 ) -> Matrix:
     """The features of each candidate for this visitor at `now_ms`.
 
     Args:
         profile: the visitor's state; an empty one for an unknown visitor.
-        rows: the candidates, `n` of them.
-        context: page, seeds, vectors.
+        items: the items in memory.
+        rows: those of the candidates, `n` of them, each once.
+        context: page, seeds, priors.
         now_ms: the time of reading, ms since the Unix epoch.
 
     Returns:
@@ -37,7 +35,7 @@ def feature_matrix(
     matrix = np.zeros((len(rows), len(RANKING_FEATURES)), np.float32)
     if len(rows) == 0:
         return matrix
-    candidates = Candidates(profile, rows, context, now_ms)
+    candidates = Candidates(profile, items, rows, context, now_ms)
     for column, feature in enumerate(RANKING_FEATURES):
         matrix[:, column] = feature.column(candidates)
     return matrix

@@ -59,7 +59,7 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         unit="",
         range="{0, 1}",
         default=0,
-        column=lambda c: [item_id == c.context.product_id for item_id in c.ids],
+        column=lambda c: c.rows == c.items.row(c.context.product_id),
     ),
     RankingFeature(
         name="recency",
@@ -68,7 +68,7 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         unit="",
         range="[0, 1]",
         default=0,
-        column=lambda c: c.by_id(c.linked[0]),
+        column=lambda c: c.recency,
         prior=1.0,
     ),
     RankingFeature(
@@ -98,7 +98,7 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         unit="",
         range="[0, 5)",
         default=0,
-        column=lambda c: c.by_id(c.linked[1]),
+        column=lambda c: c.linked,
         prior=0.8,
     ),
     RankingFeature(
@@ -196,9 +196,7 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         unit="rate",
         range="[0, 1]",
         default=0.08,
-        column=lambda c: c.rate(
-            CLICK, IMPRESSION, [c.context.priors.ctr_of(i.category) for i in c.items]
-        ),
+        column=lambda c: c.rate(CLICK, IMPRESSION, c.context.priors.ctr),
         prior=4.0,
     ),
     RankingFeature(
@@ -208,9 +206,7 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         unit="rate",
         range="[0, 1]",
         default=0.02,
-        column=lambda c: c.rate(
-            PURCHASE, VIEW, [c.context.priors.conversion_of(i.category) for i in c.items]
-        ),
+        column=lambda c: c.rate(PURCHASE, VIEW, c.context.priors.conversion),
         prior=1.0,
     ),
     RankingFeature(
@@ -230,7 +226,7 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         unit="",
         range="[0, ∞)",
         default=0,
-        column=lambda c: np.log1p(c.decayed_1h(VIEW)),
+        column=lambda c: np.log1p(c.items.views_1h.get(c.rows, VIEW, c.now_ms)),
         prior=0.1,
     ),
     RankingFeature(

@@ -6,7 +6,14 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.columns import FlagColumn, Growable, NumberColumn, TextColumn, TextsColumn
+from pipeline.core.columns import (
+    FlagColumn,
+    Growable,
+    NumberColumn,
+    TextColumn,
+    TextsColumn,
+    drop_unused_texts,
+)
 
 TEXTS = st.sampled_from(["", "red", "blue", "green", "ü"])
 PLACES = st.integers(0, 200)
@@ -50,6 +57,22 @@ def test_lists_that_are_replaced_again_and_again_take_no_more_room() -> None:
         column.put(turn % 10, ["red", "blue", "green"])
     assert column.texts(3) == ["red", "blue", "green"]
     assert len(column._arena) < 10_000
+
+
+def test_dropping_unused_texts_changes_codes_and_no_text() -> None:
+    first = TextColumn()
+    second = TextColumn(first.dictionary)
+    for turn in range(1_000):
+        first.put(turn % 7, f"first {turn}")
+        second.put(turn % 5, f"second {turn}")
+    first.put(3, None)
+    texts = [[column.text(row) for row in range(7)] for column in (first, second)]
+
+    drop_unused_texts([first, second], every(7))
+
+    assert [[column.text(row) for row in range(7)] for column in (first, second)] == texts
+    assert first.dictionary is second.dictionary
+    assert len(first.dictionary) == len({text for of in texts for text in of})
 
 
 def test_what_is_unknown_is_nan_false_or_the_default() -> None:

@@ -7,21 +7,17 @@ from __future__ import annotations
 import itertools
 from random import Random
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.catalog import Item
 from pipeline.core.decay import DAY_MS, HOUR_MS, MINUTE_MS, DecayedSums
 from pipeline.core.embedding import CONTEXT_DIM
 from pipeline.core.events import Event
 from pipeline.core.items import (
     BOUGHT,
-    CLICK,
     CONVERSION_PRIOR,
     CTR_PRIOR,
-    IMPRESSION,
     ITEM_CODES,
     LONG_HALF_LIFE_MS,
     MAX_NEIGHBOURS,
@@ -33,12 +29,8 @@ from pipeline.core.items import (
     VIEW,
     WINDOWS_MS,
     Counts,
-    ItemRow,
     ItemStats,
-    RatePriors,
     Trending,
-    beta_prior,
-    rate_priors,
 )
 from tests.pipeline.core.streams import (
     START_MS,
@@ -470,109 +462,3 @@ def test_the_encoded_size_of_a_scope_is_bounded() -> None:
     assert (
         len(trending.encode()) <= MAX_TRENDING * (3 + 4 * 253 + 12) + (12 + 14 + 26) * 6 * 6 + 512
     )
-
-
-# priors of rates
-
-
-def beta_binomial(
-    mean: float, strength: float, items: int, trials: float, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Successes and trials of items whose rates are drawn from a Beta distribution."""
-    random = np.random.default_rng(seed)
-    tried = random.poisson(trials, items)
-    rates = random.beta(mean * strength, (1 - mean) * strength, items)
-    return random.binomial(tried, rates).astype(np.float64), tried.astype(np.float64)
-
-
-@pytest.mark.parametrize(("mean", "strength"), [(0.05, 40.0), (0.3, 20.0), (0.02, 100.0)])
-def test_the_prior_of_simulated_items_is_recovered(mean: float, strength: float) -> None:
-    found = [
-        beta_prior(*beta_binomial(mean, strength, 2_000, 200, seed), CTR_PRIOR) for seed in range(5)
-    ]
-    means = [successes / trials for successes, trials in found]
-    assert np.mean(means) == pytest.approx(mean, rel=0.05)
-    assert np.median([trials for _, trials in found]) == pytest.approx(strength, rel=0.3)
-
-
-def test_items_that_differ_by_chance_have_the_strongest_prior_and_others_the_weakest() -> None:
-    random = np.random.default_rng(1)
-    alike = random.binomial(200, 0.1, 400).astype(np.float64)
-    assert beta_prior(alike, np.full(400, 200.0), CTR_PRIOR)[1] > 300
-    apart = np.array([0.0, 200.0] * 200)
-    assert beta_prior(apart, np.full(400, 200.0), CTR_PRIOR) == pytest.approx((2.5, 5.0))
-
-
-@pytest.mark.parametrize(
-    ("successes", "trials"),
-    [([], []), ([0] * 9, [0] * 9), ([1, 2, 3, 4], [10, 10, 10, 10]), ([0.1] * 9, [0.2] * 9)],
-    ids=["no items", "no trials", "four items", "long ago"],
-)
-def test_with_fewer_than_five_tried_items_the_default_holds(
-    successes: list[float], trials: list[float]
-) -> None:
-    assert beta_prior(
-        np.array(successes, np.float64), np.array(trials, np.float64), (7.0, 70.0)
-    ) == (7.0, 70.0)
-
-
-@pytest.mark.parametrize(
-    ("successes", "trials"),
-    [
-        ([0.0] * 9, [1e9] * 9),
-        ([1e9] * 9, [1e9] * 9),
-        ([1e9] * 9, [0.0] * 9),
-        ([0.0, 1e9] * 9, [1e9] * 18),
-        ([1.0] * 9, [1.0, 1e12] * 4 + [1.0]),
-        ([0.3] * 9, [0.6] * 9),
-    ],
-    ids=["none", "all", "without trials", "none or all", "one giant", "less than one"],
-)
-def test_extreme_counts_give_a_prior_whose_mean_is_a_rate(
-    successes: list[float], trials: list[float]
-) -> None:
-    found = beta_prior(np.array(successes, np.float64), np.array(trials, np.float64), CTR_PRIOR)
-    assert 0 <= found[0] <= found[1] and 5 <= found[1] <= 500 and np.isfinite(found).all()
-
-
-def counted(category: str, item_id: str, clicks: int, impressions: int) -> ItemRow:
-    stats = ItemStats()
-    for code, count in ((CLICK, clicks), (IMPRESSION, impressions)):
-        for _ in range(count):
-            stats.counts.add(code, START_MS)
-    return ItemRow(Item(item_id, category=category), stats)
-
-
-def test_an_empty_shop_has_the_default_priors() -> None:
-    for rows in ([], [counted("shoes", "p", 0, 0)]):
-        priors = rate_priors(rows, START_MS)
-        assert priors.ctr_of("shoes") == priors.ctr_of("unknown") == CTR_PRIOR
-        assert priors.conversion_of("shoes") == priors.conversion_of("unknown") == CONVERSION_PRIOR
-    assert (
-        RatePriors().ctr_of("shoes") == CTR_PRIOR
-        and RatePriors().conversion_of("shoes") == CONVERSION_PRIOR
-    )
-
-
-def test_each_category_has_its_own_prior_and_a_small_one_that_of_all() -> None:
-    rows = [counted("hot", f"h{n}", 20 + n, 50) for n in range(8)]
-    rows += [counted("cold", f"c{n}", 1 + n % 2, 50) for n in range(8)]
-    rows += [counted("small", f"s{n}", 50, 50) for n in range(3)]
-    priors = rate_priors(rows, START_MS)
-
-    def mean(category: str) -> float:
-        return priors.ctr_of(category)[0] / priors.ctr_of(category)[1]
-
-    assert mean("cold") < 0.05 < 0.3 < mean("hot")
-    assert priors.ctr_of("small") == priors.ctr_of("unknown") == priors.ctr_of_all
-    assert mean("cold") < mean("small") < 1
-    assert priors.conversion_of("hot") == CONVERSION_PRIOR
-
-
-def test_priors_do_not_depend_on_the_time_of_reading_while_enough_is_left() -> None:
-    rows = [counted("c", f"p{n}", n, 40) for n in range(9)]
-    now, later = (
-        rate_priors(rows, START_MS).ctr_of("c"),
-        rate_priors(rows, START_MS + DAY_MS).ctr_of("c"),
-    )
-    assert now[0] / now[1] == pytest.approx(later[0] / later[1])

@@ -20,30 +20,18 @@ def test_nearest_is_what_sorting_all_cosines_gives() -> None:
     index = VectorIndex([f"i{number}" for number in range(200)], rows)
     query = np.random.default_rng(3).normal(size=8).astype(np.float32)
     cosines = rows @ query / np.linalg.norm(query)
-    best = [f"i{number}" for number in np.argsort(-cosines)[:10]]
-    found = index.nearest(query, 10)
-    assert [item_id for item_id, _ in found] == best
-    np.testing.assert_allclose(
-        [cosine for _, cosine in found], np.sort(cosines)[::-1][:10], rtol=1e-5
-    )
-
-
-def test_nearest_leaves_out_what_is_excluded() -> None:
-    rows = unit_rows(3)
-    index = VectorIndex(["a", "b", "c"], rows)
-    assert [item_id for item_id, _ in index.nearest(rows[0], 5, exclude={"a", "stranger"})] in (
-        ["b", "c"],
-        ["c", "b"],
-    )
-    assert index.nearest(rows[0], 5, exclude=["a", "b", "c", "a"]) == []
+    assert index.nearest_places(query, 10).tolist() == np.argsort(-cosines)[:10].tolist()
+    assert index.nearest_places(query, 900).tolist() == np.argsort(-cosines).tolist()
+    assert [index.place(name) for name in ("i0", "i199", "stranger")] == [0, 199, -1]
 
 
 def test_nearest_of_nothing_is_nothing() -> None:
     index = VectorIndex(["a"], unit_rows(1))
-    assert index.nearest(np.zeros(8, np.float32), 1) == []
-    assert index.nearest(np.ones(8, np.float32), 0) == []
+    assert index.nearest_places(np.zeros(8, np.float32), 1).tolist() == []
+    assert index.nearest_places(np.ones(8, np.float32), 0).tolist() == []
+    assert VectorIndex.empty().nearest_places(np.ones(8, np.float32), 1).tolist() == []
     with pytest.raises(ValueError, match=r"vector: expected shape \(8,\)"):
-        index.nearest(np.ones(7, np.float32), 1)
+        index.nearest_places(np.ones(7, np.float32), 1)
 
 
 @pytest.mark.parametrize(

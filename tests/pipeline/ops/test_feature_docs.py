@@ -5,7 +5,7 @@ holds.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -22,8 +22,11 @@ from pipeline.core.features.ranking import RANKING_FEATURES
 from pipeline.core.features.ranking_inputs import RankingContext
 from pipeline.core.features.visitor import VISITOR_FEATURES
 from pipeline.core.fold import fold, item_sums
-from pipeline.core.items import ItemRow, ItemStats, Trending, rate_priors
+from pipeline.core.item_columns import ItemColumns, Seed
+from pipeline.core.items import ItemRow, ItemStats, Trending
 from pipeline.core.profile import UserProfile
+from pipeline.core.rate_priors import fitted_priors
+from pipeline.core.vectors import VectorIndex
 from pipeline.ops import feature_docs
 from tests.pipeline.core.streams import CATALOG, START_MS, Fact, disorder, disordered, laws, randoms
 
@@ -152,9 +155,8 @@ def test_a_default_is_what_an_empty_state_gives() -> None:
 
 
 def test_a_columns_default_is_what_an_unknown_visitor_and_a_bare_item_give() -> None:
-    [given_row] = feature_matrix(
-        UserProfile(), [ItemRow(Item("p"), ItemStats())], RankingContext(), NOW_MS
-    )
+    items = ItemColumns.of([ItemRow(Item("p"), ItemStats())])
+    [given_row] = feature_matrix(UserProfile(), items, items.all_rows(), RankingContext(), NOW_MS)
     assert {
         f.name: float(v) for f, v in zip(RANKING_FEATURES, given_row, strict=True)
     } == pytest.approx({feature.name: feature.default for feature in RANKING_FEATURES})
@@ -208,15 +210,14 @@ def test_every_items_scopes_and_candidates_features_are_in_their_ranges(
     assert_within(SCOPE_FEATURES, lambda feature: feature.value(scope, now_ms))
     visitor = UserProfile()
     fold(visitor, disorder(random, one[0]))
-    rows = [ItemRow(item, sums.get(item_id, ItemStats())) for item_id, item in CATALOG.items()]
-    vectors: Mapping[str, Any] = {
-        item_id: vector / np.linalg.norm(vector)
-        for item_id in CATALOG
-        if (vector := np.array([random.gauss(0, 1) for _ in range(4)], np.float32)) is not None
-    }
-    context = RankingContext(
-        product_id="p1", seeds=sums, vectors=vectors, priors=rate_priors(rows, now_ms)
+    vectors = np.array([[random.gauss(0, 1) for _ in range(4)] for _ in CATALOG], np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    items = ItemColumns.of(
+        (ItemRow(item, sums.get(item_id, ItemStats())) for item_id, item in CATALOG.items()),
+        VectorIndex(list(CATALOG), vectors),
     )
-    for values in feature_matrix(visitor, rows, context, now_ms):
+    seeds = {item_id: Seed(stats) for item_id, stats in sums.items()}
+    context = RankingContext(product_id="p1", seeds=seeds, priors=fitted_priors(items))
+    for values in feature_matrix(visitor, items, items.all_rows(), context, now_ms):
         found = dict(zip((feature.name for feature in RANKING_FEATURES), values, strict=True))
         assert_within(RANKING_FEATURES, lambda feature, found=found: float(found[feature.name]))  # type: ignore[misc]

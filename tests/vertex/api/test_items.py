@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from pipeline.core.catalog import Item
-from pipeline.core.items import ItemRow
-from tests.vertex.api.fakes import Clock, FakeReader, item, row
+from pipeline.core.items import VIEW, ItemRow
+from tests.vertex.api.fakes import NOW_MS, Clock, FakeReader, item, row
 from vertex.api.breaker import Unavailable
 from vertex.api.items import (
     MAX_MISSING,
@@ -22,6 +22,15 @@ from vertex.api.items import (
 )
 
 
+def popular(cache: ItemCache) -> list[str]:
+    return cache.columns.ids(cache.shelves.popular)
+
+
+def views(cache: ItemCache, item_id: str) -> float:
+    """The item's decayed views, as in memory."""
+    return float(cache.columns.counts.get(cache.columns.rows([item_id]), VIEW, NOW_MS)[0])
+
+
 class TestItemCache:
     def setup_method(self) -> None:
         self.clock = Clock()
@@ -32,7 +41,7 @@ class TestItemCache:
         await self.cache.load()
 
         assert len(self.cache) == 10
-        assert self.cache.get("p3") == self.reader.rows["p3"]
+        assert self.cache.item("p3") == self.reader.rows["p3"].item
 
     async def test_a_row_is_waited_for_when_missing_or_too_old_and_not_before(self) -> None:
         await self.cache.ensure(["p1"], 1.0, 5.0)
@@ -52,13 +61,14 @@ class TestItemCache:
 
         await self.cache.refresh()
 
-        assert self.cache.rows(["p1"]) == [self.reader.rows["p1"]]
+        assert self.cache.last_read("p1") == self.reader.rows["p1"]
+        assert views(self.cache, "p1") == pytest.approx(3, rel=0.01)
 
     async def test_an_item_that_does_not_exist_is_asked_for_once(self) -> None:
         await self.cache.ensure(["none"], 1.0, 5.0)
         await self.cache.ensure(["none"], 1.0, 5.0)
 
-        assert self.cache.get("none") is None
+        assert "none" not in self.cache.columns
         assert self.reader.read == ["none"]
 
     async def test_memory_is_bounded_and_the_longest_unread_go_first(self) -> None:
@@ -67,14 +77,14 @@ class TestItemCache:
             self.clock.now += 10.0
             await cache.ensure([name], 1.0, 5.0)
 
-        assert [name for name in ("p0", "p1", "p2", "p3") if cache.get(name)] == ["p0", "p2", "p3"]
+        assert [n for n in range(4) if f"p{n}" in cache.columns] == [0, 2, 3]
 
     async def test_a_missing_row_is_read_also_right_after_the_machine_has_started(self) -> None:
         self.clock.now = 0.5
 
         await self.cache.ensure(["p1"], 1.0, 5.0)
 
-        assert self.cache.get("p1") is not None
+        assert "p1" in self.cache.columns
 
     async def test_a_scan_of_more_than_fits_keeps_memory_bounded_and_refreshes_what_is_known(
         self,
@@ -87,7 +97,7 @@ class TestItemCache:
         await cache.load()
 
         assert len(cache) == 3
-        assert cache.get("p9") == self.reader.rows["p9"]
+        assert views(cache, "p9") == pytest.approx(3, rel=0.01)
 
     async def test_asking_for_items_that_do_not_exist_displaces_none_that_do(self) -> None:
         await self.cache.load()
@@ -97,18 +107,18 @@ class TestItemCache:
         await self.cache.load()
 
         assert len(self.cache) == 10
-        assert self.cache.shelves.popular == [f"p{index}" for index in range(10)]
+        assert popular(self.cache) == [f"p{index}" for index in range(10)]
 
     async def test_an_item_that_was_deleted_is_forgotten_and_one_that_came_is_found(self) -> None:
         await self.cache.load()
         gone = self.reader.rows.pop("p1")
         await self.cache.ensure(["p1"], 0.0, -1.0)
-        assert self.cache.get("p1") is None
+        assert "p1" not in self.cache.columns
 
         self.reader.rows["p1"] = gone
         await self.cache.load()
 
-        assert self.cache.get("p1") == gone
+        assert self.cache.item("p1") == gone.item
 
     async def test_a_scan_that_takes_long_or_fails_is_not_begun_again_at_once(self) -> None:
         class SlowReader(FakeReader):
@@ -146,7 +156,7 @@ class TestItemCache:
         await asyncio.sleep(2.5 * REFRESH_S)
         refreshing.cancel()
 
-        assert cache.get("p1") is not None
+        assert "p1" in cache.columns
 
     async def test_a_catalog_that_is_loaded_after_the_start_shows_within_seconds(self) -> None:
         rows, self.reader.rows = self.reader.rows, {}
@@ -169,7 +179,7 @@ class TestItemCache:
         with pytest.raises(Unavailable):
             await self.cache.ensure(["p1"], 1.0, 5.0)
 
-        assert self.cache.get("p1") is not None
+        assert "p1" in self.cache.columns
 
 
 def stub(index: int, views: int = 1) -> ItemRow:
@@ -187,13 +197,13 @@ class TestStubs:
     async def test_the_catalog_is_in_memory_whatever_stubs_come_first_in_the_table(self) -> None:
         await self.cache.load()
 
-        assert [name for name in self.reader.rows if self.cache.get(name)] == [
+        assert [name for name in self.reader.rows if name in self.cache.columns] == [
             "p30",
             "p31",
             "p32",
             "p33",
         ]
-        assert self.cache.shelves.popular == ["p30", "p31", "p32", "p33"]
+        assert popular(self.cache) == ["p30", "p31", "p32", "p33"]
         assert self.cache.describe() == {"items": 4, "stubs": 0, "catalog": 4, "full": []}
 
     async def test_stubs_that_are_asked_for_displace_no_item_of_the_catalog(self) -> None:
@@ -202,7 +212,7 @@ class TestStubs:
         await self.cache.ensure([f"p{index}" for index in range(30)], 1.0, 5.0)
         self.cache.reshelve()
 
-        assert self.cache.shelves.popular == ["p30", "p31", "p32", "p33"]
+        assert popular(self.cache) == ["p30", "p31", "p32", "p33"]
         assert self.cache.describe()["stubs"] == 4
 
     async def test_without_a_catalog_the_most_wanted_stubs_are_kept_and_shown(self) -> None:
@@ -213,7 +223,7 @@ class TestStubs:
 
         await self.cache.load()
 
-        assert set(self.cache.shelves.popular) == {"p5", "p7", "p8", "p9"}
+        assert set(popular(self.cache)) == {"p5", "p7", "p8", "p9"}
         assert len(self.cache) == 4
 
     async def test_stubs_are_no_shop_until_the_table_is_known_to_hold_no_catalog(self) -> None:
@@ -225,7 +235,7 @@ class TestStubs:
         self.cache.reshelve()
 
         assert self.cache.has_catalog
-        assert self.cache.shelves.popular == []
+        assert popular(self.cache) == []
 
     async def test_stubs_are_no_shop_where_nothing_of_the_catalog_can_be_read(self) -> None:
         class NewerCatalog(FakeReader):
@@ -236,7 +246,7 @@ class TestStubs:
         await cache.load()
 
         assert cache.has_catalog
-        assert cache.shelves.popular == []
+        assert popular(cache) == []
 
     async def test_a_stub_that_is_read_anew_beside_the_scan_stops_it_not(self) -> None:
         class BusyReader(FakeReader):
@@ -251,20 +261,20 @@ class TestStubs:
         )
         await cache.load()
 
-        assert set(cache.shelves.popular) == {"p10", "p11", "p12", "p13"}
+        assert set(popular(cache)) == {"p10", "p11", "p12", "p13"}
 
     async def test_stubs_leave_the_shelves_when_a_catalog_comes_even_one_that_is_sold_out(
         self,
     ) -> None:
         rows, self.reader.rows = self.reader.rows, {"p1": stub(1)}
         await self.cache.load()
-        assert self.cache.shelves.popular == ["p1"]
+        assert popular(self.cache) == ["p1"]
 
         self.reader.rows = {**rows, "p30": row(item(30, in_stock=False))}
         await self.cache.load()
 
         assert self.cache.has_catalog
-        assert self.cache.shelves.popular == ["p31", "p32", "p33"]
+        assert popular(self.cache) == ["p31", "p32", "p33"]
 
     async def test_a_bound_that_is_reached_is_an_error_in_the_log_and_is_described(
         self, caplog: pytest.LogCaptureFixture
@@ -325,20 +335,26 @@ class TestWanted:
 
         assert "new" in reader.read
 
-    async def test_memory_is_flat_under_visitors_who_name_ever_new_items(self) -> None:
+    async def test_memory_is_flat_under_visitors_who_name_ever_new_items(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("vertex.api.items.MAX_SEEDS", 300)
         sizes = []
         for minute in range(10):
             for second in range(0, 60, 3):
                 self.clock.now += 3.0
                 names = [f"{minute}-{second}-{index}" for index in range(200)]
                 self.reader.rows |= {
-                    name: row(Item(name, stub=True), views=1) for name in names[:20]
+                    name: row(Item(name, category=name, stub=True), views=1) for name in names[:20]
                 }
                 await self.cache.ensure(names[:30], 1.0, 5.0)
                 self.cache.want(names[30:], 60.0)
                 await self.cache.refresh()
+            self.cache.tidy()
             held = [value for value in vars(self.cache).values() if isinstance(value, dict | set)]
             sizes.append(sum(map(len, held)))
 
         assert sizes[1:] == sizes[1:2] * 9
-        assert sizes[-1] < 2 * 10 + 2 * MAX_MISSING + 2 * MAX_WANTED
+        assert self.cache.columns.capacity <= 20
+        assert len(self.cache.columns.category.dictionary) < 2_000
+        assert sizes[-1] < 300 + 2 * 10 + 2 * MAX_MISSING + 2 * MAX_WANTED

@@ -172,5 +172,5 @@ async def test_items_are_kept_fresh_after_an_error_that_nobody_expected() -> Non
     await asyncio.sleep(1.0 + 3 * REFRESH_S)  # after an error it waits for a second
 
     assert odd.scans == 1
-    assert cache.get("p1") is not None
+    assert "p1" in cache.columns
     refreshing.cancel()

@@ -18,9 +18,11 @@ from pipeline.core.events import MAX_EVENT_BYTES
 from pipeline.core.features.matrix import feature_matrix
 from pipeline.core.features.ranking_inputs import RankingContext
 from pipeline.core.fold import Folded
-from pipeline.core.items import MAX_TRENDING, VIEW, Trending, fitted_priors
+from pipeline.core.item_columns import ItemColumns, Seed
+from pipeline.core.items import MAX_TRENDING, VIEW, Trending
 from pipeline.core.privacy.policy import Privacy
 from pipeline.core.profile import UserProfile
+from pipeline.core.rate_priors import fitted_priors
 from pipeline.steps.items import add_rank, sums
 from pipeline.store.layout import GLOBAL_SCOPE, STUB_SCOPE
 from tests.vertex.api.fakes import (
@@ -97,11 +99,10 @@ async def test_the_ranked_matrix_is_the_feature_matrix_of_the_same_state() -> No
     profile.add(event("view_product", "p7", 1), item(7))
     assert isinstance(service.ranker, FakeRanker)
     matrix = service.ranker.matrices[0]
-    seeds = {item_id: service.reader.rows[item_id].stats for item_id in ("p3", "p7")}
-    rows = list(service.reader.rows.values())
-    everything = feature_matrix(
-        profile, rows, RankingContext(seeds=seeds, priors=fitted_priors(rows)), NOW_MS
-    )
+    seeds = {name: Seed(service.reader.rows[name].stats) for name in ("p3", "p7")}
+    items = ItemColumns.of(service.reader.rows.values())
+    context = RankingContext(seeds=seeds, priors=fitted_priors(items))
+    everything = feature_matrix(profile, items, items.all_rows(), context, NOW_MS)
     expected = {features.tobytes() for features in everything}
     assert len(matrix) == 60
     assert {features.tobytes() for features in matrix} == expected
@@ -355,7 +356,7 @@ class TestShown:
             answer = await service.recommender.answer(Request(user_id="u1"), StageTimer())
             await service.items.refresh()
 
-        assert service.items.get("p0") is not None
+        assert "p0" in service.items.columns
         assert answer["recommendations"] == []
 
     async def test_without_a_catalog_what_is_trending_in_a_category_is_shown_by_what_events_said(

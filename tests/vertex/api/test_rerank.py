@@ -6,9 +6,8 @@ import numpy as np
 
 from vertex.api.policy import EXPLORE_SLOT, Exploration
 from vertex.api.rerank import arrange, arrange_trending
-from vertex.candidates import Candidate
 
-CANDIDATES = [Candidate(f"p{number}", "recent") for number in range(8)]
+IDS, SOURCES = [f"p{number}" for number in range(8)], ["recent"] * 8
 
 
 def parts(*scores: float) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
@@ -17,14 +16,14 @@ def parts(*scores: float) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
 
 
 def test_the_best_come_first_and_equal_ones_in_the_order_found() -> None:
-    shown = arrange(CANDIDATES, parts(0, 2, 1, 2, 0, 0, 0, 0), 4, Exploration())
+    shown = arrange(IDS, SOURCES, parts(0, 2, 1, 2, 0, 0, 0, 0), 4, Exploration())
     assert [each.id for each in shown] == ["p1", "p3", "p2", "p0"]
     assert [each.position for each in shown] == [0, 1, 2, 3]
     assert {each.propensity for each in shown} == {1.0}
 
 
 def test_the_drawn_item_takes_its_slot_whatever_its_score() -> None:
-    shown = arrange(CANDIDATES, parts(8, 7, 6, 5, 4, 3, 2, 99), 7, Exploration("p7", 0.02))
+    shown = arrange(IDS, SOURCES, parts(8, 7, 6, 5, 4, 3, 2, 99), 7, Exploration(7, 0.02))
     assert [each.id for each in shown] == ["p0", "p1", "p2", "p3", "p4", "p7", "p6"]
     assert [each.propensity for each in shown] == [1.0] * EXPLORE_SLOT + [0.02, 1.0]
 

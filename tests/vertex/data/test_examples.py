@@ -14,9 +14,11 @@ from pipeline.core.events import Event
 from pipeline.core.features.matrix import feature_matrix
 from pipeline.core.features.ranking import COLUMN
 from pipeline.core.features.ranking_inputs import RankingContext
-from pipeline.core.items import ItemRow, ItemStats, fitted_priors
+from pipeline.core.item_columns import ItemColumns, Seed
+from pipeline.core.items import ItemRow, ItemStats
 from pipeline.core.profile import UserProfile
 from pipeline.core.profile_keys import profile_key
+from pipeline.core.rate_priors import fitted_priors
 from pipeline.core.vectors import VectorIndex
 from tests.vertex import planted
 from tests.vertex.folding import fold_by_hand
@@ -44,10 +46,15 @@ def test_logged_features_are_those_of_a_profile_folded_with_earlier_events_alone
         profile = UserProfile.decode(
             profiles.get(profile_key(slate.asked_by), UserProfile()).encode()
         )
-        rows = [ItemRow(CATALOG[name], stats.get(name, ItemStats())) for name in slate.items]
-        priors = fitted_priors([ItemRow(CATALOG[name], found) for name, found in stats.items()])
-        context = RankingContext(seeds=stats, positions=slate.positions, priors=priors)
-        expected = feature_matrix(profile, rows, context, slate.time_ms)
+        items = ItemColumns.of(ItemRow(CATALOG[name], found) for name, found in stats.items())
+        context = RankingContext(
+            seeds={name: Seed(found) for name, found in stats.items()},
+            positions=slate.positions,
+            priors=fitted_priors(items),
+        )
+        for name in slate.items:
+            items.put(ItemRow(CATALOG[name], stats.get(name, ItemStats())))
+        expected = feature_matrix(profile, items, items.rows(slate.items), context, slate.time_ms)
         np.testing.assert_allclose(data.matrix, expected, rtol=1e-6, atol=1e-9)
 
 

@@ -32,8 +32,11 @@ def test_beside_a_catalog_no_product_that_only_events_name_is_offered_as_trendin
 def test_an_item_of_any_source_that_serves_could_have_been_offered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(SOURCES, "another", (lambda situation: ["found-by-another"], 1))
-    assert Offers(World({})).at(UserProfile(), VectorIndex.empty(), 0) == ["found-by-another"]
+    world = World({})
+    world.add(event("view_product", 0, product_id="found-by-another"))
+    another = world.columns.rows(["found-by-another"])
+    monkeypatch.setitem(SOURCES, "another", (lambda situation: another, 1))
+    assert Offers(world).at(UserProfile(), VectorIndex.empty(), 0) == ["found-by-another"]
 
 
 def test_a_view_of_what_could_not_have_been_offered_teaches_nothing() -> None:

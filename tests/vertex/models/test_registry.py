@@ -195,7 +195,6 @@ def test_vectors_that_do_not_fit_their_ids_are_refused(tmp_path: Path) -> None:
 def test_a_folder_without_vectors_has_an_index_that_knows_no_item() -> None:
     vectors = prior_model().vectors
     assert len(vectors) == 0
-    assert vectors.nearest(np.ones(4, np.float32), 3) == []
 
 
 # -- Cloud Storage

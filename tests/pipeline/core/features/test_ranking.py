@@ -4,6 +4,7 @@ on top of it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import e, log, log1p
 
 import numpy as np
@@ -25,8 +26,11 @@ from pipeline.core.features.ranking_inputs import (
     links,
     session_vector,
 )
-from pipeline.core.items import BOUGHT, TOUCHED, ItemRow, ItemStats, RatePriors
+from pipeline.core.item_columns import ItemColumns, Seed
+from pipeline.core.items import BOUGHT, TOUCHED, ItemRow, ItemStats
 from pipeline.core.profile import UserProfile
+from pipeline.core.rate_priors import RatePrior, RatePriors
+from pipeline.core.vectors import VectorIndex
 from tests.pipeline.core.streams import (
     CATALOG,
     START_MS,
@@ -60,13 +64,28 @@ def value(
     now_ms: int = START_MS,
 ) -> float:
     """One feature of one candidate."""
-    matrix = feature_matrix(
-        profile or UserProfile(), [candidate or row()], context or RankingContext(), now_ms
-    )
+    matrix = matrix_of(profile or UserProfile(), [candidate or row()], context, now_ms)
     return float(matrix[0, COLUMN[name]])
 
 
-def seen_with(**weights: int) -> ItemStats:
+def matrix_of(
+    profile: UserProfile,
+    rows: Sequence[ItemRow],
+    context: RankingContext | None = None,
+    now_ms: int = START_MS,
+    vectors: VectorIndex | None = None,
+) -> np.ndarray:
+    """The features of these items, where no other is in memory."""
+    items = ItemColumns.of(rows, vectors)
+    ids = [each.item.item_id for each in rows]
+    return feature_matrix(profile, items, items.rows(ids), context or RankingContext(), now_ms)
+
+
+def seen_with(**weights: int) -> Seed:
+    return Seed(stats_seen_with(**weights))
+
+
+def stats_seen_with(**weights: int) -> ItemStats:
     stats = ItemStats()
     for item_id, times in weights.items():
         for _ in range(times):
@@ -89,13 +108,13 @@ def test_columns_go_by_name_in_the_order_of_the_list() -> None:
 
 
 def test_no_candidates_give_no_rows_but_all_columns() -> None:
-    matrix = feature_matrix(UserProfile(), [], RankingContext(), START_MS)
+    matrix = matrix_of(UserProfile(), [])
     assert matrix.shape == (0, len(FEATURE_NAMES)) and matrix.dtype == np.float32
     assert prior_ctr(matrix).shape == (0,)
 
 
 def test_an_unknown_visitor_and_a_bare_item_give_defaults() -> None:
-    matrix = feature_matrix(UserProfile(), [row()], RankingContext(), START_MS)
+    matrix = matrix_of(UserProfile(), [row()])
     filled = {
         name: float(matrix[0, COLUMN[name]]) for name in FEATURE_NAMES if matrix[0, COLUMN[name]]
     }
@@ -107,14 +126,18 @@ def test_an_unknown_visitor_and_a_bare_item_give_defaults() -> None:
 
 
 VECTORS = st.sampled_from(
-    [{}, {"p1": UP, "p2": RIGHT}, {"p1": UP, "p2": -UP}, {"p3": np.zeros(2, np.float32)}]
+    [
+        VectorIndex.empty(),
+        VectorIndex(["p1", "p2"], np.stack([UP, RIGHT])),
+        VectorIndex(["p2", "p1"], np.stack([-UP, UP])),
+    ]
 )
 
 
 @laws
 @given(facts(), st.integers(-HOUR_MS, 400 * DAY_MS), VECTORS, st.sampled_from(["p1", None]))
 def test_every_feature_of_any_visitor_at_any_time_is_finite_and_a_click_is_possible_and_not_certain(
-    stream: list[Fact], after: int, vectors: dict[str, np.ndarray], product_id: str | None
+    stream: list[Fact], after: int, vectors: VectorIndex, product_id: str | None
 ) -> None:
     profile = profile_of(stream)
     stats = stats_of([found for found, _ in stream])
@@ -123,9 +146,10 @@ def test_every_feature_of_any_visitor_at_any_time_is_finite_and_a_click_is_possi
         stats.link(item_id, BOUGHT, 1.0, START_MS)
     rows = [*ROWS, row("p1", stats), row("x", price=1e300)]
     context = RankingContext(
-        product_id=product_id, seeds={"p1": stats, "p2": ItemStats()}, vectors=vectors
+        product_id=product_id, seeds={"p1": Seed(stats), "p2": Seed(ItemStats())}
     )
-    matrix = feature_matrix(profile, rows, context, max(profile.newest_ms, START_MS) + after)
+    now_ms = max(profile.newest_ms, START_MS) + after
+    matrix = matrix_of(profile, rows, context, now_ms, vectors)
     assert matrix.shape == (len(rows), len(FEATURE_NAMES)) and matrix.dtype == np.float32
     assert np.isfinite(matrix).all()
     probabilities = prior_ctr(matrix)
@@ -137,10 +161,8 @@ def test_every_feature_of_any_visitor_at_any_time_is_finite_and_a_click_is_possi
 @given(facts())
 def test_a_candidates_features_do_not_depend_on_the_others(stream: list[Fact]) -> None:
     profile, now_ms = profile_of(stream), START_MS + DAY_MS
-    together = feature_matrix(profile, ROWS, RankingContext(), now_ms)
-    alone = np.concatenate(
-        [feature_matrix(profile, [one], RankingContext(), now_ms) for one in ROWS]
-    )
+    together = matrix_of(profile, ROWS, now_ms=now_ms)
+    alone = np.concatenate([matrix_of(profile, [one], now_ms=now_ms) for one in ROWS])
     # A product of matrices may round differently by their size.
     assert np.allclose(together, alone, rtol=1e-6, atol=1e-6)
 
@@ -150,10 +172,9 @@ def test_a_candidates_features_do_not_depend_on_the_others(stream: list[Fact]) -
 
 def test_position_is_what_training_says_and_nought_when_serving() -> None:
     rows = [row("a"), row("b")]
-    assert feature_matrix(UserProfile(), rows, RankingContext(positions=[3, 7]), START_MS)[
-        :, 0
-    ].tolist() == [3, 7]
-    assert feature_matrix(UserProfile(), rows, RankingContext(), START_MS)[:, 0].tolist() == [0, 0]
+    shown = matrix_of(UserProfile(), rows, RankingContext(positions=[3, 7]))
+    assert shown[:, 0].tolist() == [3, 7]
+    assert matrix_of(UserProfile(), rows)[:, 0].tolist() == [0, 0]
 
 
 def test_is_current_marks_the_item_on_the_page() -> None:
@@ -214,13 +235,12 @@ def test_an_item_is_linked_to_itself_as_strongly_as_to_its_strongest_neighbour()
 
 def test_only_the_last_ten_items_are_links() -> None:
     profile = of(*(event(at_s=n, product_id=f"p{n}") for n in range(12)))
-    found = links(profile, {}, START_MS + 12_000)
-    assert [link.item_id for link in found] == [f"p{n}" for n in range(11, 1, -1)]
-    assert (
-        found[3].weight == pytest.approx(0.5)
-        and found[0].age_ms == 1000
-        and found[0].strengths == {}
-    )
+    items = ItemColumns.of(row(f"p{n}") for n in range(12))
+    found = links(profile, {}, items, START_MS + 12_000)
+    assert [items.ids(link.rows) for link in found] == [[f"p{n}"] for n in range(11, 1, -1)]
+    assert found[3].weight == pytest.approx(0.5)
+    assert found[0].age_ms == 1000
+    assert found[0].strengths.tolist() == [1.0]
 
 
 @pytest.mark.parametrize(
@@ -280,35 +300,24 @@ def test_shown_before_counts_impressions_of_this_item_decayed() -> None:
 
 
 def test_similarity_is_the_cosine_with_the_session() -> None:
-    profile, vectors = (
-        of(event(product_id="a")),
-        {"a": UP, "p": (UP + RIGHT) / np.sqrt(np.float32(2)), "n": -UP},
-    )
-    context = RankingContext(vectors=vectors)
-    assert value("similarity", profile, row("p"), context) == pytest.approx(2**-0.5)
-    assert value("similarity", profile, row("n"), context) == pytest.approx(-1)
-    assert value("similarity", profile, row("unknown"), context) == 0
-    assert value("similarity", UserProfile(), row("p"), context) == 0
+    between = (UP + RIGHT) / np.sqrt(np.float32(2))
+    vectors = VectorIndex(["a", "p", "n"], np.stack([UP, between, -UP]))
+    rows = [row("p"), row("n"), row("unknown")]
+    found = matrix_of(of(event(product_id="a")), rows, vectors=vectors)
+    assert found[:, COLUMN["similarity"]].tolist() == pytest.approx([2**-0.5, -1, 0])
+    nobody = matrix_of(UserProfile(), rows, vectors=vectors)
+    assert nobody[:, COLUMN["similarity"]].tolist() == [0, 0, 0]
 
 
 def test_the_session_vector_is_a_unit_vector_in_which_older_items_weigh_less() -> None:
     profile = of(event(product_id="a"), event(at_s=1, product_id="b"))
-    vector = session_vector(profile, {"a": UP, "b": RIGHT}, START_MS + 1000)
+    items = ItemColumns.of([], VectorIndex(["a", "b"], np.stack([UP, RIGHT])))
+    vector = session_vector(profile, items, START_MS + 1000)
     assert vector is not None and vector.dtype == np.float32
     assert vector[0] / vector[1] == pytest.approx(2 ** (-1 / 3)) and np.linalg.norm(
         vector
     ) == pytest.approx(1)
-    assert session_vector(profile, {}, START_MS + 1000) is None
-    assert (
-        session_vector(of(event(product_id="a"), event(at_s=0.001, product_id="b")), {}, START_MS)
-        is None
-    )
-
-
-def test_a_session_vector_of_no_length_is_none() -> None:
-    assert (
-        session_vector(of(event(product_id="a")), {"a": np.zeros(2, np.float32)}, START_MS) is None
-    )
+    assert session_vector(profile, ItemColumns(), START_MS + 1000) is None
 
 
 def test_item_rates_are_smoothed() -> None:
@@ -378,11 +387,11 @@ def test_present_interest_in_the_brand_is_a_share_on_half_an_hour() -> None:
     assert value("brand_interest_30m", profile, row(brand="z")) == 0
 
 
-def bought_with(**weights: int) -> ItemStats:
+def bought_with(**weights: int) -> Seed:
     stats = ItemStats()
     for item_id, weight in weights.items():
         stats.link(item_id, BOUGHT, weight, START_MS)
-    return stats
+    return Seed(stats)
 
 
 def test_bought_together_is_the_strongest_share_beside_the_last_item_or_the_cart() -> None:
@@ -451,7 +460,7 @@ def test_an_item_never_seen_is_liked_for_its_category_and_brand() -> None:
 def test_context_similarity_is_the_cosine_of_the_company_that_items_keep() -> None:
     profile = of(event(product_id="a"))
     seeds = {"a": seen_with(x=3, y=1)}
-    same, apart = row("p", seen_with(x=3, y=1)), row("q", seen_with(z=1))
+    same, apart = row("p", stats_seen_with(x=3, y=1)), row("q", stats_seen_with(z=1))
     assert value("context_similarity", profile, same, RankingContext(seeds=seeds)) == pytest.approx(
         1.0
     )
@@ -468,7 +477,7 @@ def test_the_context_vector_is_a_unit_vector_in_which_older_items_weigh_less() -
     profile = of(event(product_id="a"), event(at_s=1, product_id="b"))
     seeds = {"a": seen_with(x=1), "b": seen_with(y=5)}
     vector = context_vector(profile, seeds, START_MS + 1000)
-    x, y = (seeds[item_id].context.direction() for item_id in "ab")
+    x, y = (seeds[item_id].context for item_id in "ab")
     assert vector is not None and x is not None and y is not None
     assert vector.shape == (CONTEXT_DIM,) and np.linalg.norm(vector) == pytest.approx(1)
     assert vector == pytest.approx((2 ** (-1 / 3) * x + y) / np.linalg.norm(2 ** (-1 / 3) * x + y))
@@ -492,18 +501,12 @@ def test_popularity_of_an_item_halves_in_six_hours() -> None:
 
 
 def test_item_rates_take_the_prior_of_their_category() -> None:
-    priors = RatePriors(
-        ctr={"shoes": (30.0, 100.0)}, conversion={"shoes": (9.0, 100.0)}, ctr_of_all=(1.0, 10.0)
-    )
-    context = RankingContext(priors=priors)
-    assert value("item_ctr", candidate=row(category="shoes"), context=context) == pytest.approx(0.3)
-    assert value("item_ctr", candidate=row(category="hats"), context=context) == pytest.approx(0.1)
-    assert value(
-        "item_conversion", candidate=row(category="shoes"), context=context
-    ) == pytest.approx(0.09)
-    assert value(
-        "item_conversion", candidate=row(category="hats"), context=context
-    ) == pytest.approx(0.02)
+    shoes, hats = row("p", category="shoes"), row("q", category="hats")
+    by_code = np.array([(1.0, 10.0), (30.0, 100.0)])  # of no category, and of shoes
+    context = RankingContext(priors=RatePriors(ctr=RatePrior((1.0, 10.0), by_code)))
+    matrix = matrix_of(UserProfile(), [shoes, hats], context)
+    assert matrix[:, COLUMN["item_ctr"]].tolist() == pytest.approx([0.3, 0.1])
+    assert matrix[:, COLUMN["item_conversion"]].tolist() == pytest.approx([0.02, 0.02])
 
 
 def test_the_visitors_estimates_are_the_same_in_the_matrix() -> None:
@@ -557,7 +560,7 @@ def test_the_prior_ranks_the_last_items_neighbour_above_its_department_above_a_s
         row("next", category="shoes.boots"),
     ]
     context = RankingContext(seeds={"a": seen_with(next=3)})
-    far, near, following = prior_ctr(feature_matrix(profile, rows, context, START_MS))
+    far, near, following = prior_ctr(matrix_of(profile, rows, context))
     assert far < near < following
 
 

@@ -1,0 +1,137 @@
+"""Items in columns have the numbers of their stored states, whatever came and went before."""
+
+from __future__ import annotations
+
+from itertools import count
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.core.catalog import Item
+from pipeline.core.decay import HOUR_MS
+from pipeline.core.embedding import item_vector
+from pipeline.core.item_columns import NO_ROW, ItemColumns, Neighbours
+from pipeline.core.items import (
+    IMPRESSION,
+    LONG_HALF_LIFE_MS,
+    SHORT_HALF_LIFE_MS,
+    TRENDING_HALF_LIFE_MS,
+    VIEW,
+    ItemRow,
+    ItemStats,
+)
+from pipeline.core.profile import item_hash
+from pipeline.core.vectors import VectorIndex
+from tests.pipeline.core.streams import CATALOG, START_MS, Fact, event, facts, laws, stats_of
+
+
+def bare(item_id: str, **fields: object) -> ItemRow:
+    return ItemRow(Item(item_id, **fields), ItemStats())  # type: ignore[arg-type]
+
+
+def directions(*angles: float) -> np.ndarray:
+    return np.array([[np.cos(angle), np.sin(angle)] for angle in angles], np.float32)
+
+
+@laws
+@given(facts(), st.integers(0, 400))
+def test_every_number_of_an_item_is_that_of_its_stored_state(
+    stream: list[Fact], hours: int
+) -> None:
+    stats = stats_of([found for found, _ in stream])
+    now_ms = max(stats.newest_ms, START_MS) + hours * HOUR_MS
+    items = ItemColumns.of([*(bare(name) for name in CATALOG), ItemRow(Item("p"), stats)])
+    rows = items.rows(["p"])
+    counts = stats.counts
+    for code in range(IMPRESSION + 1):
+        expected = counts.long.value(code, now_ms, LONG_HALF_LIFE_MS)
+        assert items.counts.get(rows, code, now_ms)[0] == pytest.approx(expected)
+    expected = counts.short.value(VIEW, now_ms, SHORT_HALF_LIFE_MS)
+    assert items.views_1h.get(rows, VIEW, now_ms)[0] == pytest.approx(expected)
+    expected = stats.popularity.value(0, now_ms, TRENDING_HALF_LIFE_MS)
+    assert items.popularity.get(rows, 0, now_ms)[0] == pytest.approx(expected)
+    assert items.impressions[rows].tolist() == [counts.totals.get(IMPRESSION, 0)]
+    assert items.newest_ms[rows].tolist() == [stats.newest_ms]
+
+
+def test_the_catalogs_fields_come_back_as_they_were_written() -> None:
+    item = Item("p", "Title", "shoes.boots", "x", 9.5, in_stock=False, stub=True)
+    items = ItemColumns.of([ItemRow(item, ItemStats()), bare("q")])
+    assert items.item("p") == item
+    assert items.item("q") == Item("q")
+    assert items.item("stranger") is None
+    own = item_vector("p", "shoes.boots", "x")
+    assert np.allclose(items.own_vector[items.row("p")], own / np.linalg.norm(own))
+    assert int(items.hash[items.row("p")]) == item_hash("p")
+
+
+NAMES = st.sampled_from([f"p{number}" for number in range(8)])
+
+
+@given(st.lists(st.tuples(st.booleans(), NAMES), max_size=60))
+def test_items_that_come_and_go_leave_the_others_as_they_are(
+    steps: list[tuple[bool, str]],
+) -> None:
+    vectors = VectorIndex([f"p{number}" for number in range(5)], directions(*range(5)))
+    items, expected, prices = ItemColumns(), dict[str, float](), count(1)
+    items.use_vectors(vectors)
+    for comes, name in steps:
+        if comes:
+            expected[name] = float(next(prices))
+            items.put(bare(name, price=expected[name]))
+        else:
+            expected.pop(name, None)
+            items.remove(name)
+    rows = items.all_rows()
+    assert dict(zip(items.ids(rows), items.price.get(rows).tolist(), strict=True)) == expected
+    assert len(items) == len(expected)
+    assert all((items.row(name) == NO_ROW) == (name not in expected) for name in vectors)
+    nearest = items.ids(items.nearest(directions(0)[0], 5))
+    assert set(nearest) == set(expected) & set(vectors)
+    assert items.capacity <= 8
+
+
+def test_the_nearest_are_those_in_memory_and_similarity_is_the_cosine() -> None:
+    vectors = VectorIndex(["far", "near", "gone", "same"], directions(3.0, 0.5, 0.1, 0.0))
+    items = ItemColumns.of([bare(name) for name in ("far", "near", "plain", "same")], vectors)
+    assert items.ids(items.nearest(directions(0.0)[0], 3)) == ["same", "near"]
+    rows = items.rows(["near", "plain", "far"])
+    cosines = items.trained_similarity(rows, directions(0.0)[0])
+    assert cosines.tolist() == pytest.approx([np.cos(0.5), 0.0, np.cos(3.0)])
+
+
+def test_neighbours_are_known_once_they_are_in_memory() -> None:
+    neighbours = Neighbours({"a": 4.0, "b": 1.0, "c": -1.0})
+    items = ItemColumns.of([bare("b")])
+    assert (items.ids(neighbours.known(items)[0]), neighbours.known(items)[1].tolist()) == (
+        ["b"],
+        [0.25],
+    )
+    items.put(bare("a"))
+    items.put(bare("c"))
+    rows, shares = neighbours.known(items)
+    assert (items.ids(rows), shares.tolist()) == (["a", "b", "c"], [1.0, 0.25, 0.0])
+    items.remove("b")
+    assert items.ids(neighbours.known(items)[0]) == ["a", "c"]
+    assert Neighbours({"a": -1.0}).known(items)[0].tolist() == []
+
+
+def test_dropping_texts_that_no_item_has_any_more_changes_no_item() -> None:
+    items = ItemColumns()
+    for number in range(5_000):
+        items.put(bare("p", category=f"c.{number}", brand=f"b{number}"))
+        items.put(bare("q", category=f"d.{number % 2}"))
+    assert items.has_many_unused_texts
+    before = [items.item(name) for name in "pq"]
+    items.drop_unused_texts()
+    assert [items.item(name) for name in "pq"] == before
+    assert not items.has_many_unused_texts
+    assert items.department.text(items.row("p")) == "c"
+
+
+def test_an_event_of_a_stub_says_what_it_is() -> None:
+    stats = stats_of([event("impression", 0, f"e{n}", product_id="p") for n in range(3)])
+    items = ItemColumns.of([ItemRow(Item("p", stub=True), stats)])
+    assert items.stub.get(items.rows(["p"])).tolist() == [True]

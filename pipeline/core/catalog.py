@@ -6,14 +6,9 @@ from typing import Any
 
 import msgspec
 
+from pipeline.core.attributes import FALSE, TRUE
 from pipeline.core.events import MAX_ID_LENGTH, MAX_TEXT_LENGTH, Event
-from pipeline.core.invalid_event import InvalidEvent
-
-_TRUE, _FALSE = frozenset({"true", "1", "yes", "y"}), frozenset({"false", "0", "no", "n"})
-
-
-class InvalidItem(InvalidEvent):
-    """A catalog row that breaks the contract: field, expectation and value."""
+from pipeline.core.invalid_item import InvalidItem
 
 
 class Item(msgspec.Struct, frozen=True, array_like=True):
@@ -134,6 +129,6 @@ def _flag(value: Any) -> bool:
     if value is None or value == "" or isinstance(value, bool):
         return value is not False
     text = str(value).strip().lower()
-    if text not in _TRUE | _FALSE:
+    if text not in TRUE | FALSE:
         raise InvalidItem("in_stock", "expected true or false", value)
-    return text in _TRUE
+    return text in TRUE

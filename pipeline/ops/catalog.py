@@ -16,7 +16,8 @@ from typing import Any
 
 import msgspec
 
-from pipeline.core.catalog import InvalidItem, Item, parse_item
+from pipeline.core.catalog import Item, parse_item
+from pipeline.core.invalid_item import InvalidItem
 from pipeline.runtime.clock import now_ms
 from pipeline.runtime.environ import InvalidConfig, bigtable_instance, project_id
 from pipeline.store.blocking import Store

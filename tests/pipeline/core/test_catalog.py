@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.catalog import (
-    InvalidItem,
     Item,
     decode_item,
     department,
@@ -19,6 +18,7 @@ from pipeline.core.catalog import (
     parse_item,
     stub_item,
 )
+from pipeline.core.invalid_item import InvalidItem
 from tests.pipeline.core.streams import event, laws
 
 

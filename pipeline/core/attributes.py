@@ -26,8 +26,8 @@ MAX_NAME_LENGTH = 64
 MAX_VALUE_LENGTH = 256
 """Characters of a text, and of each text of a list."""
 MAX_LIST_LENGTH = 100
-MAX_TIME_MS = 253_402_300_799_999
-"""The end of the year 9999."""
+MIN_TIME_MS, MAX_TIME_MS = -62_135_596_800_000, 253_402_300_799_999
+"""From the year 1 to the end of 9999."""
 RESERVED = frozenset(
     "id item_id title category brand price image url in_stock stub description attributes "
     "published_at expires_at published_ms expires_ms group prices regions stats "
@@ -36,12 +36,13 @@ RESERVED = frozenset(
 """Names that mean something else in an item or in a filter."""
 
 TRUE, FALSE = frozenset({"true", "1", "yes", "y"}), frozenset({"false", "0", "no", "n"})
+EXPECTED_TIME = "an RFC 3339 time with a zone, or ms since the Unix epoch"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _EXPECTED: Mapping[AttributeType, str] = {
     "text": "a text",
     "number": "a finite number",
     "boolean": "true or false",
-    "time": "an RFC 3339 time with a zone, or ms since the Unix epoch",
+    "time": EXPECTED_TIME,
     "list": "a list of texts",
 }
 
@@ -178,16 +179,21 @@ def _boolean(raw: Any) -> bool | None:
     return text in TRUE
 
 
-def _time(raw: Any) -> int | None:
-    if isinstance(raw, str):
-        try:
-            return round(parse_time("", raw.strip()).timestamp() * 1000)
-        except InvalidEvent:
-            return None
-    value = _number(raw)
-    if value is None or not 0 <= value <= MAX_TIME_MS:
+def read_time_ms(raw: Any) -> int | None:
+    """The moment of an RFC 3339 text with a zone, or of ms since the Unix epoch; None for anything
+    else.
+    """
+    moment_ms = _text_time_ms(raw) if isinstance(raw, str) else _number(raw)
+    if moment_ms is None or not MIN_TIME_MS <= moment_ms <= MAX_TIME_MS:
         return None
-    return round(value)
+    return round(moment_ms)
+
+
+def _text_time_ms(text: str) -> float | None:
+    try:
+        return parse_time("", text.strip()).timestamp() * 1000
+    except InvalidEvent:
+        return None
 
 
 def _list(raw: Any) -> list[str] | None:
@@ -202,7 +208,7 @@ _READERS: Mapping[AttributeType, Any] = {
     "text": _text,
     "number": _number,
     "boolean": _boolean,
-    "time": _time,
+    "time": read_time_ms,
     "list": _list,
 }
 

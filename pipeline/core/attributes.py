@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -204,7 +204,7 @@ def _list(raw: Any) -> list[str] | None:
     return list(dict.fromkeys(text.strip() for text in raw))
 
 
-_READERS: Mapping[AttributeType, Any] = {
+_READERS: Mapping[AttributeType, Callable[[Any], AttributeValue | None]] = {
     "text": _text,
     "number": _number,
     "boolean": _boolean,

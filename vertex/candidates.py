@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.columns import Mask, Rows
-from pipeline.core.features.ranking_inputs import Vector, context_vector, links, session_vector
-from pipeline.core.item_columns import ItemColumns, Seed
+from pipeline.core.features.moment import Moment
 from pipeline.core.profile import UserProfile
 from pipeline.core.vectors import greatest
 
@@ -46,20 +45,14 @@ class Situation:
     """Inputs of the sources; all of it in memory.
 
     Attributes:
-        profile: the visitor's state, pending events folded in.
-        now_ms: the time of reading.
-        items: the items in memory, their trained vectors among them.
-        seeds: the visitor's recent items, with what they lead to.
+        moment: the visitor, pending events folded in, and the items in memory.
         contexts: the items' context vectors, which need no training.
         trending: what is trending overall, best first.
         trending_in: the same by category, for the visitor's categories.
         popular, shelves: items in stock, of all and by category, most viewed first.
     """
 
-    profile: UserProfile
-    now_ms: int
-    items: ItemColumns
-    seeds: Mapping[str, Seed] = field(default_factory=dict)
+    moment: Moment
     contexts: Contexts = field(default_factory=Contexts)
     trending: Rows = field(default_factory=lambda: NO_ROWS)
     trending_in: Mapping[str, Rows] = field(default_factory=dict)
@@ -78,7 +71,7 @@ def covisited(situation: Situation) -> Rows:
     """Items that others touched with the visitor's recent ones: link strength x 2^(-rank / 3),
     summed.
     """
-    found = links(situation.profile, situation.seeds, situation.items, situation.now_ms)
+    found = situation.moment.links
     if not found:
         return NO_ROWS
     # each item's first link is the item itself, which is the source `recent`
@@ -91,21 +84,21 @@ def covisited(situation: Situation) -> Rows:
 
 def similar(situation: Situation) -> Rows:
     """Items whose vectors lie nearest to the visitor's session vector."""
-    taste: Vector | None = session_vector(situation.profile, situation.items, situation.now_ms)
+    taste = situation.moment.session_vector
     if taste is None:
         return NO_ROWS
-    return situation.items.nearest(taste, NEIGHBOURS)
+    return situation.moment.items.nearest(taste, NEIGHBOURS)
 
 
 def in_context(situation: Situation) -> Rows:
     """Items that are seen with what the visitor's last items are seen with, new ones from their
     first visitors on.
     """
-    company = context_vector(situation.profile, situation.seeds, situation.now_ms)
+    company = situation.moment.context_vector
     rows, units = situation.contexts
     if company is None or len(rows) == 0:
         return NO_ROWS
-    cosines = units @ company.astype(np.float32)
+    cosines = units @ company
     nearest = greatest(cosines, CONTEXT_NEIGHBOURS)
     return rows[nearest[cosines[nearest] >= LEAST_CONTEXT_COSINE]]
 
@@ -116,7 +109,7 @@ def in_categories(situation: Situation) -> Rows:
     """
     queues = [
         np.append(situation.trending_in.get(name, NO_ROWS), situation.shelves.get(name, NO_ROWS))
-        for name in top_categories(situation.profile)
+        for name in top_categories(situation.moment.profile)
     ]
     return in_turn(queues)
 
@@ -128,8 +121,8 @@ def trending(situation: Situation) -> Rows:
 
 def recent(situation: Situation) -> Rows:
     """Items that the visitor touched last: shoppers do come back to an item."""
-    touched = situation.profile.recent_items(situation.now_ms)
-    return situation.items.rows(item_id for item_id, _ in touched)
+    moment = situation.moment
+    return moment.items.rows(item_id for item_id, _ in moment.recent)
 
 
 # Source -> (its function, how many it may add in each round). Rounds go on until there are enough

@@ -25,6 +25,7 @@ from pipeline.core.features.matrix import feature_matrix
 from pipeline.core.features.ranking import FEATURE_NAMES, PRIOR_BIAS, PRIOR_WEIGHTS
 from pipeline.core.features.ranking_inputs import Matrix, RankingContext
 from pipeline.core.items import Trending
+from pipeline.core.vectors import VectorIndex
 from tests.simulator import catalog
 from tests.simulator.evaluation import K, eligible, sample
 from tests.simulator.replay import wire_event
@@ -86,13 +87,10 @@ class Shop:
     def question(self, event: Event, is_new: bool) -> Question:
         """What the event's visitor could be shown just before it."""
         now_ms = event.time_ms
-        profile = self.world.profile(event)
-        seeds = self.world.seeds(profile, now_ms)
+        moment = self.world.moment(event, VectorIndex.empty(), now_ms)
+        profile = moment.profile
         situation = Situation(
-            profile,
-            now_ms,
-            self.world.columns,
-            seeds,
+            moment,
             contexts=self.shelves.contexts,
             trending=self._top("", now_ms),
             trending_in={name: self._top(name, now_ms) for name in top_categories(profile)},
@@ -102,10 +100,10 @@ class Shop:
         in_cart = self.world.columns.rows(profile.cart)
         found = gather(situation, lambda rows: ~np.isin(rows, in_cart))
         ids = self.world.columns.ids(found.rows)
-        context = RankingContext(seeds=seeds, priors=self.shelves.priors)
+        context = RankingContext(priors=self.shelves.priors)
         viewed = ids.index(event.product_id) if event.product_id in ids else None
         return Question(
-            feature_matrix(profile, self.world.columns, self.world.rows(ids), context, now_ms),
+            feature_matrix(moment, self.world.rows(ids), context),
             viewed,
             is_new,
         )

@@ -12,6 +12,7 @@ import numpy as np
 from pipeline.core.catalog import Item
 from pipeline.core.events import Event
 from pipeline.core.features.matrix import feature_matrix
+from pipeline.core.features.moment import Moment
 from pipeline.core.features.ranking import FEATURE_NAMES
 from pipeline.core.features.ranking_inputs import RankingContext
 from pipeline.core.fold import fold, item_sums
@@ -103,14 +104,12 @@ class Shop:
         """Clicks by chance, likelier where the features are larger."""
         items = ItemColumns.of(self.rows())
         seeds = {item_id: Seed(stats) for item_id, stats in self.stats.items()}
-        context, every = RankingContext(seeds=seeds), items.all_rows().tolist()
+        every = items.all_rows().tolist()
         blocks = [
             feature_matrix(
-                profile,
-                items,
+                Moment(profile, items, self.now_ms, seeds),
                 np.array(self._random.sample(every, 50), np.int32),
-                context,
-                self.now_ms,
+                RankingContext(),
             )
             for profile in list(self.profiles.values())[:100]
         ]

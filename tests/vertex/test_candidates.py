@@ -9,6 +9,7 @@ import numpy as np
 from pipeline.core.catalog import Item
 from pipeline.core.columns import Mask, Rows
 from pipeline.core.embedding import CONTEXT_DIM
+from pipeline.core.features.moment import Moment
 from pipeline.core.item_columns import ItemColumns, Seed
 from pipeline.core.items import ItemRow, ItemStats
 from pipeline.core.vectors import VectorIndex
@@ -39,12 +40,12 @@ def names(kind: str, count: int) -> list[str]:
 
 
 def found(situation: Situation, allowed: Allowed = every, limit: int = 200) -> list[str]:
-    return situation.items.ids(gather(situation, allowed, limit).rows)
+    return situation.moment.items.ids(gather(situation, allowed, limit).rows)
 
 
 def ids_of(situation: Situation, source: str) -> list[str]:
     gathered = gather(situation, every)
-    ids = situation.items.ids(gathered.rows)
+    ids = situation.moment.items.ids(gathered.rows)
     return [name for name, of in zip(ids, gathered.sources, strict=True) if of == source]
 
 
@@ -70,10 +71,7 @@ def rich_situation() -> Situation:
         vectors=VectorIndex(["p0", *names("similar", 200)], vectors),
     )
     return Situation(
-        profile,
-        NOW_MS,
-        items,
-        seeds={"p0": Seed(seed.stats)},
+        Moment(profile, items, NOW_MS, {"p0": Seed(seed.stats)}),
         contexts=Contexts(items.rows(["p0", *names("company", 200)]), contexts.astype(np.float32)),
         trending=items.rows(names("trending", 300)),
         trending_in={"c0": items.rows(names("in", 300))},
@@ -107,20 +105,22 @@ def test_what_keeps_other_company_is_no_candidate_of_context() -> None:
     profile = visitor(event("view_product", "p0"), items=[item(0)])
     items = ItemColumns.of([*others, *kept])
     contexts = build_contexts(items, items.all_rows())
-    situation = Situation(profile, NOW_MS, items, seeds={"p0": Seed(seed.stats)}, contexts=contexts)
+    moment = Moment(profile, items, NOW_MS, {"p0": Seed(seed.stats)})
+    situation = Situation(moment, contexts)
 
     close = ids_of(situation, "context")
 
     assert close[:2] == ["p5", "p6"]
     assert len(close) < 10
-    assert ids_of(Situation(visitor(), NOW_MS, items, contexts=contexts), "context") == []
+    assert ids_of(Situation(Moment(visitor(), items, NOW_MS), contexts), "context") == []
 
 
 def test_the_source_that_found_an_item_first_keeps_it() -> None:
     profile = visitor(event("view_product", "p0"), items=[item(0)])
     items = columns_of("p0", "p1")
 
-    gathered = gather(Situation(profile, NOW_MS, items, trending=items.rows(["p0", "p1"])), every)
+    moment = Moment(profile, items, NOW_MS)
+    gathered = gather(Situation(moment, trending=items.rows(["p0", "p1"])), every)
 
     assert items.ids(gathered.rows) == ["p0", "p1"]
     assert gathered.sources == ["recent", "trending"]
@@ -138,9 +138,7 @@ def test_what_is_not_allowed_takes_no_place() -> None:
 def test_an_unknown_visitor_gets_what_is_trending_then_what_was_viewed_most() -> None:
     items = columns_of("p1", "p2", "p3")
     situation = Situation(
-        visitor(),
-        NOW_MS,
-        items,
+        Moment(visitor(), items, NOW_MS),
         trending=items.rows(["p1"]),
         popular=items.rows(["p2", "p1", "p3"]),
     )
@@ -152,9 +150,7 @@ def test_a_category_shows_what_is_trending_there_then_the_rest_of_its_shelf() ->
     profile = visitor(event("view_product", "p0"), items=[item(0)])
     items = columns_of("p4", "p8", "p12")
     situation = Situation(
-        profile,
-        NOW_MS,
-        items,
+        Moment(profile, items, NOW_MS),
         trending_in={"c0": items.rows(["p4"])},
         shelves={"c0": items.rows(["p8", "p4", "p12"])},
     )

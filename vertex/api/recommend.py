@@ -18,7 +18,8 @@ import numpy as np
 
 from pipeline.core.columns import Mask, Rows
 from pipeline.core.features.matrix import feature_matrix
-from pipeline.core.features.ranking_inputs import RECENT_SEEDS, RankingContext
+from pipeline.core.features.moment import RECENT_SEEDS, Moment
+from pipeline.core.features.ranking_inputs import RankingContext
 from pipeline.core.item_columns import ItemColumns
 from pipeline.core.privacy.consent import resolve_consent
 from pipeline.core.privacy.signals import Signal
@@ -191,10 +192,9 @@ class Recommender:
         context = RankingContext(
             placement=request.placement,
             product_id=request.product_id,
-            seeds=situation.seeds,
             priors=self._items.shelves.priors,
         )
-        matrix = feature_matrix(profile, self._items.columns, found.rows, context, now_ms)
+        matrix = feature_matrix(situation.moment, found.rows, context)
         watch.lap("features")
         prediction = await self._ranker.predict(matrix)
         watch.lap("ctr")
@@ -231,10 +231,7 @@ class Recommender:
         of_all = self._scope_of_all()
         ranked, _ = await asyncio.gather(self._trending.top([of_all, *scopes]), self._fetch(seeds))
         return Situation(
-            profile,
-            now_ms,
-            items=self._columns(),
-            seeds=self._items.seeds(seeds),
+            Moment(profile, self._columns(), now_ms, self._items.seeds(seeds)),
             contexts=self._items.shelves.contexts,
             trending=self._items.rows(ranked[of_all]),
             trending_in=self._trending_in(categories, ranked, ranked[of_all]),

@@ -136,16 +136,13 @@ class Log:
 
     def matrix(self, slate: LoggedSlate, items: Sequence[str], vectors: VectorIndex) -> Matrix:
         """The features of the items for the slate's visitor at its time, `(len(items), d)`."""
-        profile = self.world.profile(slate.asked_by)
+        moment = self.world.moment(slate.asked_by, vectors, slate.time_ms)
         context = RankingContext(
             placement=slate.asked_by.text("placement") or "home",
-            seeds=self.world.seeds(profile, slate.time_ms),
             positions=slate.positions,
             priors=self.world.priors(),
         )
-        columns, rows = self.world.columns, self.world.rows(items)
-        columns.use_vectors(vectors)
-        return feature_matrix(profile, columns, rows, context, slate.time_ms)
+        return feature_matrix(moment, self.world.rows(items), context)
 
     def choice(
         self, slate: LoggedSlate, vectors: VectorIndex, rng: random.Random
@@ -154,8 +151,8 @@ class Log:
         been.
         """
         (viewed,) = slate.clicked
-        profile = self.world.profile(slate.asked_by)
-        return choice(viewed, self._offers.at(profile, vectors, slate.time_ms), rng)
+        moment = self.world.moment(slate.asked_by, vectors, slate.time_ms)
+        return choice(viewed, self._offers.at(moment), rng)
 
 
 def _dataset(

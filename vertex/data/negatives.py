@@ -11,10 +11,9 @@ import numpy as np
 from pipeline.core.catalog import Item
 from pipeline.core.columns import Mask, Rows
 from pipeline.core.events import Event
+from pipeline.core.features.moment import Moment
 from pipeline.core.fold import category_of
 from pipeline.core.items import Trending
-from pipeline.core.profile import UserProfile
-from pipeline.core.vectors import VectorIndex
 from vertex.candidates import Situation, gather, top_categories
 from vertex.data.replay import World
 
@@ -48,19 +47,15 @@ class Offers:
         if self._added % _REFRESH_EVENTS == 0:
             self._top.clear()
 
-    def at(self, profile: UserProfile, vectors: VectorIndex, now_ms: int) -> list[str]:
+    def at(self, moment: Moment) -> list[str]:
         """Item ids, each once, in a fixed order."""
-        columns = self._world.columns
-        columns.use_vectors(vectors)
+        categories = top_categories(moment.profile)
         situation = Situation(
-            profile,
-            now_ms,
-            items=columns,
-            seeds=self._world.seeds(profile, now_ms),
-            trending=self._trending_in(_OF_ALL, now_ms),
-            trending_in={name: self._trending_in(name, now_ms) for name in top_categories(profile)},
+            moment,
+            trending=self._trending_in(_OF_ALL, moment.now_ms),
+            trending_in={name: self._trending_in(name, moment.now_ms) for name in categories},
         )
-        return columns.ids(gather(situation, self._are_offered).rows)
+        return moment.items.ids(gather(situation, self._are_offered).rows)
 
     def _is_offered(self, item_id: str) -> bool:
         """Beside a catalog, no product that only events name."""

@@ -13,13 +13,14 @@ from collections.abc import Iterable, Mapping
 from pipeline.core.catalog import Item, stub_item
 from pipeline.core.columns import Rows
 from pipeline.core.events import Event
-from pipeline.core.features.ranking_inputs import RECENT_SEEDS
+from pipeline.core.features.moment import RECENT_SEEDS, Moment
 from pipeline.core.fold import Links, Pair, add_links, adopt, catalog_category, fold
 from pipeline.core.item_columns import ItemColumns, Seed
 from pipeline.core.items import ItemRow, ItemStats
 from pipeline.core.profile import UserProfile
 from pipeline.core.profile_keys import browser_key, profile_key
 from pipeline.core.rate_priors import RatePriors, fitted_priors
+from pipeline.core.vectors import VectorIndex
 
 # Fitting the priors reads every item: it is done again when the log has grown by a tenth, within
 # these bounds (events).
@@ -131,7 +132,13 @@ class World:
         """The item of the catalog; a stub when it has none."""
         return self._items.get(item_id) or Item(item_id, stub=True)
 
-    def seeds(self, profile: UserProfile, now_ms: int) -> dict[str, Seed]:
+    def moment(self, asked_by: Event, vectors: VectorIndex, now_ms: int) -> Moment:
+        """The visitor of an event at `now_ms`, among the items, as serving would have them."""
+        self.columns.use_vectors(vectors)
+        profile = self.profile(asked_by)
+        return Moment(profile, self.columns, now_ms, self._seeds(profile, now_ms))
+
+    def _seeds(self, profile: UserProfile, now_ms: int) -> dict[str, Seed]:
         """What the items lead to that the visitor touched last or has in the cart."""
         recent = (item_id for item_id, _ in profile.recent_items(now_ms, RECENT_SEEDS))
         seeds = {}

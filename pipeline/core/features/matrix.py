@@ -6,28 +6,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.columns import Rows
+from pipeline.core.features.moment import Moment
 from pipeline.core.features.ranking import (
     FEATURE_NAMES,
     PRIOR_BIAS,
     PRIOR_WEIGHTS,
     RANKING_FEATURES,
 )
-from pipeline.core.features.ranking_inputs import Candidates, Matrix, RankingContext, Vector
-from pipeline.core.item_columns import ItemColumns
-from pipeline.core.profile import UserProfile
+from pipeline.core.features.ranking_inputs import Candidates, Matrix, RankingContext
 
 
-def feature_matrix(
-    profile: UserProfile, items: ItemColumns, rows: Rows, context: RankingContext, now_ms: int
-) -> Matrix:
-    """The features of each candidate for this visitor at `now_ms`.
+def feature_matrix(moment: Moment, rows: Rows, context: RankingContext) -> Matrix:
+    """The features of each candidate for a visitor at a moment.
 
     Args:
-        profile: the visitor's state; an empty one for an unknown visitor.
-        items: the items in memory.
-        rows: those of the candidates, `n` of them, each once.
-        context: page, seeds, priors.
-        now_ms: the time of reading, ms since the Unix epoch.
+        moment: the visitor, the items in memory, the time of reading.
+        rows: the candidates, `n` of them.
+        context: page and priors.
 
     Returns:
         `(n, d)` float32 in the order of `FEATURE_NAMES`; finite.
@@ -35,7 +30,7 @@ def feature_matrix(
     matrix = np.zeros((len(rows), len(RANKING_FEATURES)), np.float32)
     if len(rows) == 0:
         return matrix
-    candidates = Candidates(profile, items, rows, context, now_ms)
+    candidates = Candidates(moment, rows, context)
     for column, feature in enumerate(RANKING_FEATURES):
         matrix[:, column] = feature.column(candidates)
     return matrix
@@ -48,7 +43,7 @@ def prior_ctr(matrix: Matrix) -> NDArray[np.float32]:
     """
     # in float32 these differ from 0 and 1
     scores = np.clip(matrix @ _PRIOR_VECTOR + PRIOR_BIAS, -15.0, 15.0)
-    probabilities: Vector = (1.0 / (1.0 + np.exp(-scores))).astype(np.float32)
+    probabilities: NDArray[np.float32] = (1.0 / (1.0 + np.exp(-scores))).astype(np.float32)
     return probabilities
 
 

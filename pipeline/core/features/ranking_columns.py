@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from pipeline.core.catalog import department
 from pipeline.core.columns import UNKNOWN
 from pipeline.core.decay import DAY_MS, MINUTE_MS
-from pipeline.core.features.ranking_inputs import Candidates, context_vector, session_vector
+from pipeline.core.features.ranking_inputs import Candidates
 
 MAX_IDLE_MS = 30 * DAY_MS
 """A visitor who never came has been away for longest: this long."""
@@ -32,22 +32,23 @@ def seen(c: Candidates) -> ArrayLike:
     return c.by_id(
         {
             item_id: 2.0 ** (-(c.now_ms - time_ms) / _SEEN_HALF_LIFE_MS)
-            for item_id, time_ms in c.profile.recent_items(c.now_ms)
+            for item_id, time_ms in c.moment.recent
         }
     )
 
 
 def covisit_last(c: Candidates) -> ArrayLike:
-    if not c.links:
+    if not c.moment.links:
         return 0.0
-    return c.strongest(c.links[0].rows, c.links[0].strengths)
+    last = c.moment.links[0]
+    return c.strongest(last.rows, last.strengths)
 
 
 def bought_together(c: Candidates) -> ArrayLike:
     """With what lies in the cart and with the last item: the strongest share of either."""
     strongest = np.zeros(len(c.rows))
     for item_id in {*c.profile.in_cart(), c.profile.last_item}:
-        seed = c.context.seeds.get(item_id)
+        seed = c.moment.seeds.get(item_id)
         if seed is not None:
             strongest = np.maximum(strongest, c.strongest(*seed.bought.known(c.items)))
     return strongest
@@ -68,7 +69,7 @@ def price_gap(c: Candidates) -> ArrayLike:
 
 
 def similarity(c: Candidates) -> ArrayLike:
-    taste = session_vector(c.profile, c.items, c.now_ms)
+    taste = c.moment.session_vector
     if taste is None:
         return 0.0
     return c.items.trained_similarity(c.rows, taste)
@@ -82,10 +83,10 @@ def embedding_similarity(c: Candidates, term: int) -> ArrayLike:
 
 
 def context_similarity(c: Candidates) -> ArrayLike:
-    visitor = context_vector(c.profile, c.context.seeds, c.now_ms)
+    visitor = c.moment.context_vector
     if visitor is None:
         return 0.0
-    return np.asarray(c.items.context[c.rows] @ visitor.astype(np.float32))
+    return np.asarray(c.items.context[c.rows] @ visitor)
 
 
 def trending(c: Candidates) -> ArrayLike:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -12,28 +11,21 @@ from numpy.typing import NDArray
 
 from pipeline.core.columns import Rows, TextColumn
 from pipeline.core.decay import MINUTE_MS
-from pipeline.core.embedding import CONTEXT_DIM
-from pipeline.core.item_columns import ItemColumns, Seed
-from pipeline.core.profile import UserProfile
+from pipeline.core.features.moment import Moment, Numbers
 from pipeline.core.rate_priors import RatePrior, RatePriors
 
 Matrix = NDArray[np.float32]
-Vector = NDArray[np.float32]
-Numbers = NDArray[np.float64]
-RECENT_SEEDS = 10
 _LINK_HALF_LIFE_MS = 30 * MINUTE_MS
 
 
 class RankingContext(msgspec.Struct, frozen=True):
-    """Inputs of the matrix beyond the profile and the candidates.
+    """Inputs of the matrix beyond the visitor's moment and the candidates.
 
-    `seeds` holds the visitor's recent items (their neighbours link candidates to the visitor);
     `positions` are the shown positions `(n,)`, in training only; `priors` smooth the items' rates.
     """
 
     placement: str = "home"
     product_id: str | None = None
-    seeds: Mapping[str, Seed] = {}
     positions: Sequence[int] | None = None
     priors: RatePriors = RatePriors()
 
@@ -42,19 +34,12 @@ class Candidates:
     """Intermediate values that columns share, each computed when first asked for.
 
     Args:
-        profile, items, rows, context, now_ms: as for `feature_matrix`.
+        moment, rows, context: as for `feature_matrix`.
     """
 
-    def __init__(
-        self,
-        profile: UserProfile,
-        items: ItemColumns,
-        rows: Rows,
-        context: RankingContext,
-        now_ms: int,
-    ) -> None:
-        self.profile, self.items, self.rows = profile, items, rows
-        self.context, self.now_ms = context, now_ms
+    def __init__(self, moment: Moment, rows: Rows, context: RankingContext) -> None:
+        self.moment, self.rows, self.context = moment, rows, context
+        self.profile, self.items, self.now_ms = moment.profile, moment.items, moment.now_ms
 
     def by_id(self, values: Mapping[str, float]) -> Numbers:
         """`(n,)`: the value under each candidate's id, 0 where there is none."""
@@ -90,21 +75,20 @@ class Candidates:
         return _by_text(self.items.brand, self.rows, shares)
 
     @cached_property
-    def links(self) -> list[Link]:
-        """The visitor's last items and what each links to."""
-        return links(self.profile, self.context.seeds, self.items, self.now_ms)
-
-    @cached_property
     def recency(self) -> Numbers:
         """`(n,)`: the freshest link."""
-        fresh = [link.strengths * 2.0 ** (-link.age_ms / _LINK_HALF_LIFE_MS) for link in self.links]
-        return self.strongest(_joined([link.rows for link in self.links]), _joined(fresh))
+        fresh = [
+            link.strengths * 2.0 ** (-link.age_ms / _LINK_HALF_LIFE_MS)
+            for link in self.moment.links
+        ]
+        return self.strongest(_joined([link.rows for link in self.moment.links]), _joined(fresh))
 
     @cached_property
     def linked(self) -> Numbers:
         """`(n,)`: the sum of links, weighted by rank."""
-        weighted = [link.strengths * link.weight for link in self.links]
-        return self.summed(_joined([link.rows for link in self.links]), _joined(weighted))
+        links = self.moment.links
+        weighted = [link.strengths * link.weight for link in links]
+        return self.summed(_joined([link.rows for link in links]), _joined(weighted))
 
     @cached_property
     def prices(self) -> Numbers:
@@ -140,68 +124,6 @@ class Candidates:
     def _own(self) -> tuple[Rows, NDArray[np.intp]]:
         """The candidates' rows, each once and ascending, and the place of each candidate there."""
         return np.unique(self.rows, return_inverse=True)
-
-
-class Link(NamedTuple):
-    """One recent item: its age in ms, its weight 2^(-rank / 3), and the strengths `(k,)` in [0, 1]
-    by which it leads to the items of `rows` `(k,)`, among them itself, for people come back.
-    """
-
-    age_ms: int
-    weight: float
-    rows: Rows
-    strengths: Numbers
-
-
-def links(
-    profile: UserProfile, seeds: Mapping[str, Seed], items: ItemColumns, now_ms: int
-) -> list[Link]:
-    """The visitor's last 10 items and what each links to (strength 1 for its strongest neighbour),
-    newest first.
-    """
-    found = []
-    for rank, (item_id, time_ms) in enumerate(profile.recent_items(now_ms, RECENT_SEEDS)):
-        rows, strengths = np.array([items.row(item_id)], np.int32), np.ones(1)
-        seed = seeds.get(item_id)
-        if seed is not None:
-            others, shares = seed.touched.known(items)
-            rows, strengths = np.append(rows, others), np.append(strengths, shares)
-        found.append(Link(now_ms - time_ms, 2.0 ** (-rank / 3), rows, strengths))
-    return found
-
-
-def session_vector(profile: UserProfile, items: ItemColumns, now_ms: int) -> Vector | None:
-    """The unit vector `(dim,)` of the last items: their trained vectors weighted by 2^(-rank /
-    3).
-    """
-    vectors = items.vectors
-    recent = enumerate(profile.recent_items(now_ms, RECENT_SEEDS))
-    known = [
-        (2.0 ** (-rank / 3), vectors[item_id])
-        for rank, (item_id, _) in recent
-        if item_id in vectors
-    ]
-    if not known:
-        return None
-    total: Vector = np.sum([weight * vector for weight, vector in known], axis=0)
-    norm = float(np.linalg.norm(total))
-    if norm == 0:
-        return None
-    unit: Vector = (total / norm).astype(np.float32)
-    return unit
-
-
-def context_vector(profile: UserProfile, seeds: Mapping[str, Seed], now_ms: int) -> Numbers | None:
-    """The unit vector `(CONTEXT_DIM,)` of the items seen with the visitor's last ones, weighted by
-    2^(-rank / 3).
-    """
-    total = np.zeros(CONTEXT_DIM)
-    for rank, (item_id, _) in enumerate(profile.recent_items(now_ms, RECENT_SEEDS)):
-        seed = seeds.get(item_id)
-        if seed is not None and seed.context is not None:
-            total += 2.0 ** (-rank / 3) * seed.context
-    norm = float(np.sqrt(total @ total))
-    return total / norm if norm > 0 else None
 
 
 def _by_text(column: TextColumn, rows: Rows, shares: Mapping[str, float]) -> Numbers:

@@ -18,6 +18,7 @@ from pipeline.core import profile, session_totals
 from pipeline.core.catalog import Item
 from pipeline.core.features.item import ITEM_FEATURES, SCOPE_FEATURES
 from pipeline.core.features.matrix import feature_matrix
+from pipeline.core.features.moment import Moment
 from pipeline.core.features.ranking import RANKING_FEATURES
 from pipeline.core.features.ranking_inputs import RankingContext
 from pipeline.core.features.visitor import VISITOR_FEATURES
@@ -156,7 +157,8 @@ def test_a_default_is_what_an_empty_state_gives() -> None:
 
 def test_a_columns_default_is_what_an_unknown_visitor_and_a_bare_item_give() -> None:
     items = ItemColumns.of([ItemRow(Item("p"), ItemStats())])
-    [given_row] = feature_matrix(UserProfile(), items, items.all_rows(), RankingContext(), NOW_MS)
+    moment = Moment(UserProfile(), items, NOW_MS)
+    [given_row] = feature_matrix(moment, items.all_rows(), RankingContext())
     assert {
         f.name: float(v) for f, v in zip(RANKING_FEATURES, given_row, strict=True)
     } == pytest.approx({feature.name: feature.default for feature in RANKING_FEATURES})
@@ -217,7 +219,8 @@ def test_every_items_scopes_and_candidates_features_are_in_their_ranges(
         VectorIndex(list(CATALOG), vectors),
     )
     seeds = {item_id: Seed(stats) for item_id, stats in sums.items()}
-    context = RankingContext(product_id="p1", seeds=seeds, priors=fitted_priors(items))
-    for values in feature_matrix(visitor, items, items.all_rows(), context, now_ms):
+    moment = Moment(visitor, items, now_ms, seeds)
+    context = RankingContext(product_id="p1", priors=fitted_priors(items))
+    for values in feature_matrix(moment, items.all_rows(), context):
         found = dict(zip((feature.name for feature in RANKING_FEATURES), values, strict=True))
         assert_within(RANKING_FEATURES, lambda feature, found=found: float(found[feature.name]))  # type: ignore[misc]

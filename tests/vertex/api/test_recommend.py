@@ -16,6 +16,7 @@ from functions.protocols.native.protocol import read_batch
 from pipeline.core.catalog import Item
 from pipeline.core.events import MAX_EVENT_BYTES
 from pipeline.core.features.matrix import feature_matrix
+from pipeline.core.features.moment import Moment
 from pipeline.core.features.ranking_inputs import RankingContext
 from pipeline.core.fold import Folded
 from pipeline.core.item_columns import ItemColumns, Seed
@@ -101,8 +102,8 @@ async def test_the_ranked_matrix_is_the_feature_matrix_of_the_same_state() -> No
     matrix = service.ranker.matrices[0]
     seeds = {name: Seed(service.reader.rows[name].stats) for name in ("p3", "p7")}
     items = ItemColumns.of(service.reader.rows.values())
-    context = RankingContext(seeds=seeds, priors=fitted_priors(items))
-    everything = feature_matrix(profile, items, items.all_rows(), context, NOW_MS)
+    context = RankingContext(priors=fitted_priors(items))
+    everything = feature_matrix(Moment(profile, items, NOW_MS, seeds), items.all_rows(), context)
     expected = {features.tobytes() for features in everything}
     assert len(matrix) == 60
     assert {features.tobytes() for features in matrix} == expected

@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.core.events import Event
 from pipeline.core.features.matrix import feature_matrix
+from pipeline.core.features.moment import Moment
 from pipeline.core.features.ranking import COLUMN
 from pipeline.core.features.ranking_inputs import RankingContext
 from pipeline.core.item_columns import ItemColumns, Seed
@@ -47,14 +48,12 @@ def test_logged_features_are_those_of_a_profile_folded_with_earlier_events_alone
             profiles.get(profile_key(slate.asked_by), UserProfile()).encode()
         )
         items = ItemColumns.of(ItemRow(CATALOG[name], found) for name, found in stats.items())
-        context = RankingContext(
-            seeds={name: Seed(found) for name, found in stats.items()},
-            positions=slate.positions,
-            priors=fitted_priors(items),
-        )
+        seeds = {name: Seed(found) for name, found in stats.items()}
+        context = RankingContext(positions=slate.positions, priors=fitted_priors(items))
         for name in slate.items:
             items.put(ItemRow(CATALOG[name], stats.get(name, ItemStats())))
-        expected = feature_matrix(profile, items, items.rows(slate.items), context, slate.time_ms)
+        moment = Moment(profile, items, slate.time_ms, seeds)
+        expected = feature_matrix(moment, items.rows(slate.items), context)
         np.testing.assert_allclose(data.matrix, expected, rtol=1e-6, atol=1e-9)
 
 

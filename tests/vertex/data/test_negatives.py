@@ -7,8 +7,8 @@ import random
 import pytest
 
 from pipeline.core.catalog import Item
+from pipeline.core.features.moment import Moment
 from pipeline.core.profile import UserProfile
-from pipeline.core.vectors import VectorIndex
 from tests.vertex.planted import event
 from vertex.candidates import SOURCES
 from vertex.data.negatives import Offers, choice
@@ -25,7 +25,7 @@ def test_beside_a_catalog_no_product_that_only_events_name_is_offered_as_trendin
         viewed = event("view_product", number, product_id=name)
         world.add(viewed)
         offers.add(viewed, world.item(name))
-    offered = offers.at(UserProfile(), VectorIndex.empty(), viewed.time_ms)
+    offered = offers.at(Moment(UserProfile(), world.columns, viewed.time_ms))
     assert offered == (["known"] if catalog else ["made-up", "known"])
 
 
@@ -36,7 +36,8 @@ def test_an_item_of_any_source_that_serves_could_have_been_offered(
     world.add(event("view_product", 0, product_id="found-by-another"))
     another = world.columns.rows(["found-by-another"])
     monkeypatch.setitem(SOURCES, "another", (lambda situation: another, 1))
-    assert Offers(world).at(UserProfile(), VectorIndex.empty(), 0) == ["found-by-another"]
+    moment = Moment(UserProfile(), world.columns, 0)
+    assert Offers(world).at(moment) == ["found-by-another"]
 
 
 def test_a_view_of_what_could_not_have_been_offered_teaches_nothing() -> None:

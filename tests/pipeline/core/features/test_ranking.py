@@ -4,7 +4,7 @@ on top of it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import e, log, log1p
 
 import numpy as np
@@ -19,13 +19,9 @@ from pipeline.core.events import Event
 from pipeline.core.features.churn import churn_risk
 from pipeline.core.features.conversion import conversion_likelihood
 from pipeline.core.features.matrix import feature_matrix, prior_ctr
+from pipeline.core.features.moment import Moment
 from pipeline.core.features.ranking import COLUMN, FEATURE_NAMES, PRIOR_WEIGHTS, RANKING_FEATURES
-from pipeline.core.features.ranking_inputs import (
-    RankingContext,
-    context_vector,
-    links,
-    session_vector,
-)
+from pipeline.core.features.ranking_inputs import RankingContext
 from pipeline.core.item_columns import ItemColumns, Seed
 from pipeline.core.items import BOUGHT, TOUCHED, ItemRow, ItemStats
 from pipeline.core.profile import UserProfile
@@ -62,9 +58,11 @@ def value(
     candidate: ItemRow | None = None,
     context: RankingContext | None = None,
     now_ms: int = START_MS,
+    seeds: Mapping[str, Seed] | None = None,
 ) -> float:
     """One feature of one candidate."""
-    matrix = matrix_of(profile or UserProfile(), [candidate or row()], context, now_ms)
+    rows = [candidate or row()]
+    matrix = matrix_of(profile or UserProfile(), rows, context, now_ms, seeds=seeds)
     return float(matrix[0, COLUMN[name]])
 
 
@@ -74,11 +72,13 @@ def matrix_of(
     context: RankingContext | None = None,
     now_ms: int = START_MS,
     vectors: VectorIndex | None = None,
+    seeds: Mapping[str, Seed] | None = None,
 ) -> np.ndarray:
     """The features of these items, where no other is in memory."""
     items = ItemColumns.of(rows, vectors)
     ids = [each.item.item_id for each in rows]
-    return feature_matrix(profile, items, items.rows(ids), context or RankingContext(), now_ms)
+    moment = Moment(profile, items, now_ms, seeds)
+    return feature_matrix(moment, items.rows(ids), context or RankingContext())
 
 
 def seen_with(**weights: int) -> Seed:
@@ -145,11 +145,10 @@ def test_every_feature_of_any_visitor_at_any_time_is_finite_and_a_click_is_possi
         stats.link(item_id, TOUCHED, 1.0, START_MS)
         stats.link(item_id, BOUGHT, 1.0, START_MS)
     rows = [*ROWS, row("p1", stats), row("x", price=1e300)]
-    context = RankingContext(
-        product_id=product_id, seeds={"p1": Seed(stats), "p2": Seed(ItemStats())}
-    )
+    seeds = {"p1": Seed(stats), "p2": Seed(ItemStats())}
     now_ms = max(profile.newest_ms, START_MS) + after
-    matrix = matrix_of(profile, rows, context, now_ms, vectors)
+    context = RankingContext(product_id=product_id)
+    matrix = matrix_of(profile, rows, context, now_ms, vectors, seeds)
     assert matrix.shape == (len(rows), len(FEATURE_NAMES)) and matrix.dtype == np.float32
     assert np.isfinite(matrix).all()
     probabilities = prior_ctr(matrix)
@@ -193,14 +192,14 @@ def test_recency_of_a_touched_item_halves_in_half_an_hour() -> None:
 
 def test_recency_of_a_linked_item_is_the_links_strength_times_the_freshness() -> None:
     profile = of(event(product_id="a"), event(at_s=1800, product_id="b"))
-    context = RankingContext(seeds={"a": seen_with(p=4, q=2), "b": seen_with(q=8, p=2)})
+    seeds = {"a": seen_with(p=4, q=2), "b": seen_with(q=8, p=2)}
     # p: from a 1 x 0.5, from b 0.25 x 1; q: from a 0.5 x 0.5, from b 1 x 1
-    assert value("recency", profile, row("p"), context, START_MS + HALF_HOUR_MS) == pytest.approx(
-        0.5
-    )
-    assert value("recency", profile, row("q"), context, START_MS + HALF_HOUR_MS) == pytest.approx(
-        1.0
-    )
+    assert value(
+        "recency", profile, row("p"), None, START_MS + HALF_HOUR_MS, seeds
+    ) == pytest.approx(0.5)
+    assert value(
+        "recency", profile, row("q"), None, START_MS + HALF_HOUR_MS, seeds
+    ) == pytest.approx(1.0)
 
 
 def test_seen_halves_in_a_day() -> None:
@@ -211,32 +210,32 @@ def test_seen_halves_in_a_day() -> None:
 
 def test_covisits_are_shares_of_the_strongest_and_older_items_weigh_less() -> None:
     profile = of(event(product_id="a"), event(at_s=1, product_id="b"))
-    context = RankingContext(seeds={"a": seen_with(p=4, q=2), "b": seen_with(q=8, p=2)})
+    seeds = {"a": seen_with(p=4, q=2), "b": seen_with(q=8, p=2)}
     now_ms = START_MS + 1000
-    assert value("covisit_last", profile, row("p"), context, now_ms) == pytest.approx(0.25)
-    assert value("covisit_last", profile, row("q"), context, now_ms) == pytest.approx(1.0)
-    assert value("covisit_recent", profile, row("p"), context, now_ms) == pytest.approx(
+    assert value("covisit_last", profile, row("p"), None, now_ms, seeds) == pytest.approx(0.25)
+    assert value("covisit_last", profile, row("q"), None, now_ms, seeds) == pytest.approx(1.0)
+    assert value("covisit_recent", profile, row("p"), None, now_ms, seeds) == pytest.approx(
         0.25 + 2 ** (-1 / 3)
     )
-    assert value("covisit_recent", profile, row("q"), context, now_ms) == pytest.approx(
+    assert value("covisit_recent", profile, row("q"), None, now_ms, seeds) == pytest.approx(
         1 + 0.5 * 2 ** (-1 / 3)
     )
 
 
 def test_an_item_is_linked_to_itself_as_strongly_as_to_its_strongest_neighbour() -> None:
     profile = of(event(product_id="a"), event(at_s=1, product_id="b"))
-    context = RankingContext(seeds={"b": seen_with(q=8)})
-    assert value("covisit_last", profile, row("b"), context, START_MS + 1000) == 1
-    assert value("covisit_last", profile, row("a"), context, START_MS + 1000) == 0
-    assert value("covisit_recent", profile, row("a"), context, START_MS + 1000) == pytest.approx(
-        2 ** (-1 / 3)
-    )
+    seeds = {"b": seen_with(q=8)}
+    assert value("covisit_last", profile, row("b"), None, START_MS + 1000, seeds) == 1
+    assert value("covisit_last", profile, row("a"), None, START_MS + 1000, seeds) == 0
+    assert value(
+        "covisit_recent", profile, row("a"), None, START_MS + 1000, seeds
+    ) == pytest.approx(2 ** (-1 / 3))
 
 
 def test_only_the_last_ten_items_are_links() -> None:
     profile = of(*(event(at_s=n, product_id=f"p{n}") for n in range(12)))
     items = ItemColumns.of(row(f"p{n}") for n in range(12))
-    found = links(profile, {}, items, START_MS + 12_000)
+    found = Moment(profile, items, START_MS + 12_000).links
     assert [items.ids(link.rows) for link in found] == [[f"p{n}"] for n in range(11, 1, -1)]
     assert found[3].weight == pytest.approx(0.5)
     assert found[0].age_ms == 1000
@@ -312,12 +311,12 @@ def test_similarity_is_the_cosine_with_the_session() -> None:
 def test_the_session_vector_is_a_unit_vector_in_which_older_items_weigh_less() -> None:
     profile = of(event(product_id="a"), event(at_s=1, product_id="b"))
     items = ItemColumns.of([], VectorIndex(["a", "b"], np.stack([UP, RIGHT])))
-    vector = session_vector(profile, items, START_MS + 1000)
+    vector = Moment(profile, items, START_MS + 1000).session_vector
     assert vector is not None and vector.dtype == np.float32
     assert vector[0] / vector[1] == pytest.approx(2 ** (-1 / 3)) and np.linalg.norm(
         vector
     ) == pytest.approx(1)
-    assert session_vector(profile, ItemColumns(), START_MS + 1000) is None
+    assert Moment(profile, ItemColumns(), START_MS + 1000).session_vector is None
 
 
 def test_item_rates_are_smoothed() -> None:
@@ -400,20 +399,18 @@ def test_bought_together_is_the_strongest_share_beside_the_last_item_or_the_cart
         event("add_to_cart", product_id="b"),
         event(at_s=9, product_id="c"),
     )
-    context = RankingContext(
-        seeds={
-            "a": bought_with(p=1, q=4),
-            "b": bought_with(p=4, q=2),
-            "c": bought_with(r=1),
-            "x": bought_with(s=1),
-        }
-    )
+    seeds = {
+        "a": bought_with(p=1, q=4),
+        "b": bought_with(p=4, q=2),
+        "c": bought_with(r=1),
+        "x": bought_with(s=1),
+    }
     shares = {
-        item_id: value("bought_together", profile, row(item_id), context) for item_id in "pqrs"
+        item_id: value("bought_together", profile, row(item_id), seeds=seeds) for item_id in "pqrs"
     }
     assert shares == {"p": 1.0, "q": 1.0, "r": 1.0, "s": 0.0}
-    alone = RankingContext(seeds={"a": bought_with(p=1, q=4), "c": seen_with(p=9)})
-    assert value("bought_together", profile, row("p"), alone) == 0.25
+    alone = {"a": bought_with(p=1, q=4), "c": seen_with(p=9)}
+    assert value("bought_together", profile, row("p"), seeds=alone) == 0.25
 
 
 def cosine(one: np.ndarray, two: np.ndarray) -> float:
@@ -461,11 +458,9 @@ def test_context_similarity_is_the_cosine_of_the_company_that_items_keep() -> No
     profile = of(event(product_id="a"))
     seeds = {"a": seen_with(x=3, y=1)}
     same, apart = row("p", stats_seen_with(x=3, y=1)), row("q", stats_seen_with(z=1))
-    assert value("context_similarity", profile, same, RankingContext(seeds=seeds)) == pytest.approx(
-        1.0
-    )
-    assert abs(value("context_similarity", profile, apart, RankingContext(seeds=seeds))) < 0.5
-    assert value("context_similarity", profile, row("bare"), RankingContext(seeds=seeds)) == 0
+    assert value("context_similarity", profile, same, seeds=seeds) == pytest.approx(1.0)
+    assert abs(value("context_similarity", profile, apart, seeds=seeds)) < 0.5
+    assert value("context_similarity", profile, row("bare"), seeds=seeds) == 0
     assert (
         value("context_similarity", profile, same)
         == value("context_similarity", UserProfile(), same)
@@ -476,12 +471,12 @@ def test_context_similarity_is_the_cosine_of_the_company_that_items_keep() -> No
 def test_the_context_vector_is_a_unit_vector_in_which_older_items_weigh_less() -> None:
     profile = of(event(product_id="a"), event(at_s=1, product_id="b"))
     seeds = {"a": seen_with(x=1), "b": seen_with(y=5)}
-    vector = context_vector(profile, seeds, START_MS + 1000)
+    vector = Moment(profile, ItemColumns(), START_MS + 1000, seeds).context_vector
     x, y = (seeds[item_id].context for item_id in "ab")
     assert vector is not None and x is not None and y is not None
     assert vector.shape == (CONTEXT_DIM,) and np.linalg.norm(vector) == pytest.approx(1)
     assert vector == pytest.approx((2 ** (-1 / 3) * x + y) / np.linalg.norm(2 ** (-1 / 3) * x + y))
-    assert context_vector(profile, {}, START_MS + 1000) is None
+    assert Moment(profile, ItemColumns(), START_MS + 1000).context_vector is None
 
 
 def test_carts_of_an_item_halve_in_a_week() -> None:
@@ -559,8 +554,8 @@ def test_the_prior_ranks_the_last_items_neighbour_above_its_department_above_a_s
         row("near", category="shoes.sandals"),
         row("next", category="shoes.boots"),
     ]
-    context = RankingContext(seeds={"a": seen_with(next=3)})
-    far, near, following = prior_ctr(matrix_of(profile, rows, context))
+    seeds = {"a": seen_with(next=3)}
+    far, near, following = prior_ctr(matrix_of(profile, rows, seeds=seeds))
     assert far < near < following
 
 

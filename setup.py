@@ -51,7 +51,13 @@ setup(
             "ua-parser==1.0.2",
             *HTTP,
         ],
-        "api": ["google-cloud-aiplatform==1.165.1", *GOOGLE_STORES, *RANKER, *HTTP],
+        "api": [
+            "google-cloud-aiplatform==1.165.1",
+            "pyyaml==6.0.3",
+            *GOOGLE_STORES,
+            *RANKER,
+            *HTTP,
+        ],
         "predictor": ["google-cloud-storage==3.17.1", *RANKER, *HTTP],
         "training": ["gensim==4.4.0", "google-cloud-storage==3.17.1", *GOOGLE_STORES, *RANKER],
         "dev": [

@@ -1,8 +1,8 @@
 """Candidates: a few hundred items out of all, each with the source that found it first.
 
 A source is a function from the visitor's `Situation` to rows of items, best first, and a line in
-`SOURCES`. Adding one takes just that: the API serves with it, and training learns among what it
-finds.
+`SOURCES`, or in `KIND_SOURCES` where only some kinds of placement use it. Adding one takes just
+that: the API serves with it, and training learns among what those of `SOURCES` find.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.columns import Mask, Rows
-from pipeline.core.features.moment import Moment
+from pipeline.core.features.moment import RECENT_SEEDS, Moment
 from pipeline.core.profile import UserProfile
 from pipeline.core.vectors import greatest
 
@@ -50,6 +50,7 @@ class Situation:
         trending: what is trending overall, best first.
         trending_in: the same by category, for the visitor's categories.
         popular, shelves: items in stock, of all and by category, most viewed first.
+        arrivals: items in stock, those that came last first.
     """
 
     moment: Moment
@@ -58,6 +59,7 @@ class Situation:
     trending_in: Mapping[str, Rows] = field(default_factory=dict)
     popular: Rows = field(default_factory=lambda: NO_ROWS)
     shelves: Mapping[str, Rows] = field(default_factory=dict)
+    arrivals: Rows = field(default_factory=lambda: NO_ROWS)
 
 
 class Gathered(NamedTuple):
@@ -75,11 +77,9 @@ def covisited(situation: Situation) -> Rows:
     if not found:
         return NO_ROWS
     # each item's first link is the item itself, which is the source `recent`
-    linked = np.concatenate([link.rows[1:] for link in found])
-    strengths = np.concatenate([link.strengths[1:] * link.weight for link in found])
-    rows, places = np.unique(linked, return_inverse=True)
-    sums = np.bincount(places, strengths, minlength=len(rows))
-    return rows[np.argsort(-sums, kind="stable")]
+    return _by_sum(
+        [link.rows[1:] for link in found], [link.strengths[1:] * link.weight for link in found]
+    )
 
 
 def similar(situation: Situation) -> Rows:
@@ -125,6 +125,37 @@ def recent(situation: Situation) -> Rows:
     return moment.items.rows(item_id for item_id, _ in moment.recent)
 
 
+def bought_with(situation: Situation) -> Rows:
+    """Items bought in one session with the visitor's last ones and those in the cart: shares of the
+    strongest x 2^(-rank / 3), summed.
+    """
+    moment = situation.moment
+    last = [item_id for item_id, _ in moment.recent[:RECENT_SEEDS]]
+    ids = dict.fromkeys([*moment.profile.in_cart(), *last])
+    seeds = [seed for seed in map(moment.seeds.get, ids) if seed is not None]
+    if not seeds:
+        return NO_ROWS
+    found = [seed.bought.known(moment.items) for seed in seeds]
+    return _by_sum(
+        [rows for rows, _ in found],
+        [shares * 2.0 ** (-rank / 3) for rank, (_, shares) in enumerate(found)],
+    )
+
+
+def bought_again(situation: Situation) -> Rows:
+    """Items that the visitor bought, newest first: those that the profile remembers."""
+    bought, items = situation.moment.profile.bought(), situation.moment.items
+    is_bought = np.isin(items.hash.array[: items.capacity], list(bought))
+    rows: Rows = np.flatnonzero(is_bought).astype(np.int32)
+    times_ms = [bought[each] for each in items.hash[rows].tolist()]
+    return rows[np.argsort(-np.array(times_ms, np.int64), kind="stable")]
+
+
+def new_arrivals(situation: Situation) -> Rows:
+    """Items that came last."""
+    return situation.arrivals
+
+
 # Source -> (its function, how many it may add in each round). Rounds go on until there are enough
 # candidates, so a poor source leaves its place to the others, and none starves.
 SOURCES: dict[str, tuple[Callable[[Situation], Rows], int]] = {
@@ -137,22 +168,62 @@ SOURCES: dict[str, tuple[Callable[[Situation], Rows], int]] = {
 }
 
 
-def gather(situation: Situation, is_allowed: Allowed, limit: int = MAX_CANDIDATES) -> Gathered:
-    """Up to `limit` items that `is_allowed` accepts, each once, in the order found."""
+# Sources that only some kinds of placement use.
+KIND_SOURCES: dict[str, Callable[[Situation], Rows]] = {
+    "bought": bought_with,
+    "again": bought_again,
+    "new": new_arrivals,
+}
+
+
+def source_names() -> tuple[str, ...]:
+    """The names of all sources."""
+    return (*SOURCES, *KIND_SOURCES)
+
+
+def gather(
+    situation: Situation,
+    is_allowed: Allowed,
+    limit: int = MAX_CANDIDATES,
+    quotas: Mapping[str, int] | None = None,
+) -> Gathered:
+    """Up to `limit` items that `is_allowed` accepts, each once, in the order found.
+
+    `quotas` names the sources, and how many each may add in each round, in place of `SOURCES`.
+    """
+    if quotas is None:
+        quotas = {name: quota for name, (_, quota) in SOURCES.items()}
     found: dict[int, str] = {}
-    waiting = {}
-    for name, (source, _) in SOURCES.items():
-        rows = source(situation)
-        waiting[name] = iter(rows[is_allowed(rows)].tolist())
+    by_source = [_source(name)(situation) for name in quotas]
+    is_shown = is_allowed(np.concatenate([NO_ROWS, *by_source]))
+    ends = np.cumsum([len(rows) for rows in by_source])
+    masks = np.split(is_shown, ends[:-1])
+    waiting = {
+        name: iter(rows[mask].tolist())
+        for name, rows, mask in zip(quotas, by_source, masks, strict=True)
+    }
     while waiting and len(found) < limit:
         for name, rows_left in list(waiting.items()):
-            share = min(SOURCES[name][1], limit - len(found))
+            share = min(quotas[name], limit - len(found))
             for row in islice((each for each in rows_left if each not in found), share):
                 found[row] = name
                 share -= 1
             if share:
                 del waiting[name]
     return Gathered(np.fromiter(found, np.int32, len(found)), list(found.values()))
+
+
+def _source(name: str) -> Callable[[Situation], Rows]:
+    if name in SOURCES:
+        return SOURCES[name][0]
+    return KIND_SOURCES[name]
+
+
+def _by_sum(rows: list[Rows], weights: list[NDArray[np.float64]]) -> Rows:
+    """The rows, each once, in order of the sum of its weights, greatest first."""
+    joined, places = np.unique(np.concatenate(rows), return_inverse=True)
+    sums = np.bincount(places, np.concatenate(weights), minlength=len(joined))
+    return joined[np.argsort(-sums, kind="stable")]
 
 
 def in_turn(queues: list[Rows]) -> Rows:

@@ -295,6 +295,14 @@ class UserProfile(msgspec.Struct, array_like=True, gc=False):
             weights[key] = weights.get(key, 0.0) + 2.0 ** (-age_ms / FATIGUE_HALF_LIFE_MS)
         return weights
 
+    def bought(self) -> dict[int, int]:
+        """The newest `MAX_PURCHASES` purchases by `item_hash`, each with its time in ms."""
+        entries = tape_entries(self.purchases, _PURCHASE_WIDTH)
+        return {
+            int.from_bytes(entry[4:8], "big"): _milliseconds(int.from_bytes(entry[:4], "big"))
+            for entry in entries
+        }
+
     def clicks_without_impression(self) -> int:
         """Number of the newest `MAX_SLATE_CLICKS` clicks on recommended items that name one that
         was not shown.

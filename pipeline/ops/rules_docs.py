@@ -7,16 +7,10 @@ from collections.abc import Sequence
 from pipeline.core.features.visitor import VISITOR_FEATURES
 from pipeline.core.rules import AnomalyRule, CampaignRule, Condition, Rules
 from pipeline.runtime.generated_parts import with_part
+from pipeline.runtime.yaml_reader import span_text
 
 BEGIN = "<!-- rules: begin, written by `python -m pipeline.ops.rules_file --docs` -->"
 END = "<!-- rules: end -->"
-SPAN_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-
-
-def span_text(span_ms: int) -> str:
-    """A span in ms in the largest unit that divides it, e.g. `24h` as `1d`."""
-    unit = next((unit for unit in "dhms" if span_ms % SPAN_MS[unit] == 0), "")
-    return f"{span_ms // SPAN_MS[unit]}{unit}" if unit else f"{span_ms / 1000:g}s"
 
 
 def tables(rules: Rules) -> str:

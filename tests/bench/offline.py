@@ -151,7 +151,7 @@ def _rank(question: Question, prior: Logistic) -> int:
     if question.viewed is None:
         return K
     ctr = prior.score(question.matrix)
-    scores = score_parts(question.matrix, ctr, Weights()).sum(axis=1)
+    scores = score_parts(question.matrix, ctr, Weights()).terms.sum(axis=1)
     order = np.argsort(-scores, kind="stable")[:K]
     places = np.flatnonzero(order == question.viewed)
     return int(places[0]) if len(places) else K

@@ -13,8 +13,8 @@ from apache_beam.internal import pickler
 from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
 
 from pipeline.main import build
-from pipeline.ops.rules_file import InvalidRules
 from pipeline.options import arguments, as_options
+from pipeline.runtime.yaml_reader import InvalidFile
 from pipeline.steps.decode import DecodeMessages
 from pipeline.steps.profiles import FoldVisitors
 from tests.pipeline.running import Visitor, facts, message
@@ -90,5 +90,5 @@ def test_rules_that_make_no_sense_keep_the_pipeline_from_starting(tmp_path: Path
     path = tmp_path / "rules.yaml"
     path.write_text("campaigns: 7")
     options = as_options([*arguments({"GOOGLE_CLOUD_PROJECT": "demo-project"}), f"--rules={path}"])
-    with pytest.raises(InvalidRules, match="campaigns: expected a list, got '7'"):
+    with pytest.raises(InvalidFile, match="campaigns: expected a list, got '7'"):
         build(beam.Pipeline(options=options), options)

@@ -72,7 +72,7 @@ class InOrder(Ranker):
         super().__init__(None, prior_model, 1.0)
         self.matrix: Matrix = np.zeros((0, len(FEATURE_NAMES)), np.float32)
 
-    async def predict(self, matrix: Matrix) -> Prediction:
+    async def predict(self, matrix: Matrix, deadline_s: float | None = None) -> Prediction:
         self.matrix = matrix
         chances = np.array([number / 1000 for number in range(len(matrix))], np.float32)
         return Prediction(chances, "vertex", "in order")

@@ -20,6 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pipeline.core.privacy.signals import Signal
 from pipeline.core.profile import UserProfile
 from pipeline.runtime.bodies import RETRY_AFTER_S, Bodies, BodyRefused
 from pipeline.runtime.clock import now_ms
@@ -31,10 +32,12 @@ from vertex.api.config import Config
 from vertex.api.contract import (
     InvalidRequest,
     ProfileRequest,
+    Request,
     TooLarge,
     UnprovenUser,
     check_user,
     moment_ms,
+    parse_page_request,
     parse_profile_request,
     parse_request,
     profile_keys,
@@ -42,10 +45,12 @@ from vertex.api.contract import (
 from vertex.api.endpoint import Endpoint
 from vertex.api.items import ItemCache
 from vertex.api.latest_model import LatestModel
+from vertex.api.placements import built_in
 from vertex.api.ranking import Ranker
 from vertex.api.rates import Rates, Wait
 from vertex.api.reader import Reader
 from vertex.api.recommend import Recommender
+from vertex.api.slates import Slates
 from vertex.api.tally import Tally
 from vertex.api.timing import StageTimer
 from vertex.api.trending import TrendingCache
@@ -70,6 +75,7 @@ class Api:
 
     def __init__(self, config: Config) -> None:
         self._config = config
+        placements = built_in(config)
         endpoint = None
         if config.vertex_endpoint:
             endpoint = Endpoint(
@@ -86,15 +92,22 @@ class Api:
         self._tally = Tally()
         self._bodies = Bodies(MAX_BODY_BYTES)
         self._visitors = Visitors(self._reader, self._items, config.privacy)
-        self._recommender = Recommender(
+        slates = Slates(
             config=config,
-            visitors=self._visitors,
+            placements=placements,
             items=self._items,
             trending=self._trending,
             ranker=self._ranker,
             model=self._model,
-            now=now_ms,
             rng=Random(),
+        )
+        self._recommender = Recommender(
+            config=config,
+            placements=placements,
+            visitors=self._visitors,
+            items=self._items,
+            slates=slates,
+            now=now_ms,
             tally=self._tally,
         )
 
@@ -132,15 +145,24 @@ class Api:
         """`POST /v1/recommendations`."""
         watch = StageTimer()
         async with self._body(request) as body:
-            question = parse_request(body, self._config.allow_as_of)
-        check_user(question, self._config.privacy.user_key)
-        signal = self._config.privacy.signal(Headers(by_name(request.scope["headers"])))
+            question = parse_request(body, self._config.allow_as_of, self._config.profile_view)
+        signal = self._signal(request, question)
         watch.lap("parse")
-        answer = await self._recommender.answer(question, watch, signal)
-        response = _respond(answer)
-        watch.lap("write")
-        response.headers["server-timing"] = watch.header()
-        return response
+        return _timed(await self._recommender.answer(question, watch, signal), watch)
+
+    async def page(self, request: HttpRequest) -> Response:
+        """`POST /v1/pages`: the rows of a page."""
+        watch = StageTimer()
+        async with self._body(request) as body:
+            question = parse_page_request(body, self._config.allow_as_of, self._config.profile_view)
+        signal = self._signal(request, question)
+        watch.lap("parse")
+        return _timed(await self._recommender.answer_page(question, watch, signal), watch)
+
+    def _signal(self, request: HttpRequest, question: Request) -> Signal | None:
+        """What the browser says for its visitor, whose user id is proven."""
+        check_user(question, self._config.privacy.user_key)
+        return self._config.privacy.signal(Headers(by_name(request.scope["headers"])))
 
     async def profile(self, request: HttpRequest) -> Response:
         """`POST /v1/profile`, and `GET` with a query for people with curl: the stored profile,
@@ -241,6 +263,7 @@ def create_app(config: Config) -> Starlette:
         app.router.routes.extend(
             [
                 Route("/v1/recommendations", api.recommend, methods=["POST"]),
+                Route("/v1/pages", api.page, methods=["POST"]),
                 Route("/v1/profile", api.profile, methods=["GET", "POST"]),
                 Route("/v1/items/{item_id:path}", api.item),
                 Route(HEALTH, api.health),
@@ -326,6 +349,14 @@ def _spare_garbage_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE_THRESHOLD, 20, 100)
+
+
+def _timed(answer: dict[str, Any], watch: StageTimer) -> Response:
+    """The answer, with the time of each stage in a header."""
+    response = _respond(answer)
+    watch.lap("write")
+    response.headers["server-timing"] = watch.header()
+    return response
 
 
 def _respond(content: Any, status: int = 200) -> Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from pipeline.core.catalog import Item, department
@@ -24,8 +24,15 @@ class Banner:
 WELCOME = Banner("welcome", "Find something you love", "Popular with shoppers right now.")
 
 
+# What a banner may be about, first the most telling.
+SUBJECTS = ("cart", "search", "category")
+
+
 def choose_banner(
-    profile: UserProfile, slate: Sequence[str], item_of: Callable[[str], Item | None], now_ms: int
+    profile: UserProfile,
+    slate: Sequence[str],
+    item_of: Callable[[str], Item | None],
+    about: Collection[str] = SUBJECTS,
 ) -> Banner:
     """The banner for this visitor: about the cart left behind, else the last search, else the
     strongest category.
@@ -34,15 +41,16 @@ def choose_banner(
         profile: the visitor's state.
         slate: the recommended ids, best first; the banner points to one of its category.
         item_of: what the catalog says of an item.
-        now_ms: the time of reading.
+        about: those of `SUBJECTS` that it may be about.
     """
     cart = [item for item in map(item_of, profile.in_cart()) if item is not None and item.in_stock]
-    if cart:
+    if cart and "cart" in about:
         return _cart(cart, profile)
-    if profile.last_query and profile.last_query_at[0] >= profile.last_item_at[0]:
+    is_search = profile.last_query and profile.last_query_at[0] >= profile.last_item_at[0]
+    if is_search and "search" in about:
         return _search(profile.last_query, slate)
     names = top_categories(profile, 1)
-    if not names:
+    if not names or "category" not in about:
         return WELCOME
     return _category(names[0], slate, item_of)
 

@@ -27,14 +27,17 @@ MIN_KEY_LENGTH = 16
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Weights of the parts of the final score: `ctr` and `recency`, `category` and `interest`, all
-    in [0, 1].
+    """Weights of the parts of the final score, all in [0, 1]: `ctr` and `recency`, `category` and
+    `interest`; `conversion`, the item's purchases per view; `revenue`, price x conversion as a
+    share of the best candidate's.
     """
 
     ctr: float = 1.0
     recency: float = 0.3
     category: float = 0.1
     interest: float = 0.2
+    conversion: float = 0.0
+    revenue: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

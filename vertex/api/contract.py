@@ -16,13 +16,17 @@ from pipeline.core.privacy.user_tokens import check_user_token
 from pipeline.core.profile_keys import account_key, browser_key
 from pipeline.core.timestamps import parse_time
 from pipeline.core.untrusted_json import UNREADABLE, read
+from vertex.api.cursor import MAX_CURSOR_LENGTH, read_cursor
 
 MAX_K = 100
 MAX_PENDING = 200
 MAX_EXCLUDED = 1_000
+MAX_SEEDS = 20
+MAX_ROWS = 12
 
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_LENGTH)]
 T = TypeVar("T")
+R = TypeVar("R", bound="Request")
 Variant = Literal["personalized", "popular"]
 
 
@@ -47,9 +51,11 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     `events` are the visitor's last events, as the collector takes them, which may not have been
     processed yet; what they lack of `user_id`, `anonymous_id` and `session_id` they take from the
-    request. `sent_at` is the client's clock at sending, by which theirs is repaired. `as_of` asks
-    for the answer of another moment. `consent` is what the visitor agreed to, for the answer and
-    for all events that do not say so themselves. `user_token` proves the user id.
+    request. `product_ids` are further items that the page is about. `k` is the placement's own
+    where it is absent. `cursor` of an answer asks for what comes after it; `explain` for the
+    grounds of each item. `sent_at` is the client's clock at sending, by which theirs is repaired.
+    `as_of` asks for the answer of another moment. `consent` is what the visitor agreed to, for the
+    answer and for all events that do not say so themselves. `user_token` proves the user id.
     """
 
     user_id: Id | None = None
@@ -58,7 +64,10 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     session_id: Id | None = None
     placement: Id = "home"
     product_id: Id | None = None
-    k: Annotated[int, msgspec.Meta(ge=1, le=MAX_K)] = 20
+    product_ids: Annotated[list[Id], msgspec.Meta(max_length=MAX_SEEDS)] = []
+    k: Annotated[int, msgspec.Meta(ge=1, le=MAX_K)] | None = None
+    cursor: Annotated[str, msgspec.Meta(max_length=MAX_CURSOR_LENGTH)] | None = None
+    explain: bool = False
     events: list[Any] = []
     sent_at: datetime | None = None
     variant: Variant = "personalized"
@@ -69,6 +78,22 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     def profile_keys(self) -> list[str]:
         """The keys under which the visitor may be known, the account first."""
         return profile_keys(self.user_id, self.anonymous_id)
+
+
+class RowRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of a page: its placement, how many items, the items that it is about in place of the
+    page's.
+    """
+
+    placement: Id
+    k: Annotated[int, msgspec.Meta(ge=1, le=MAX_K)] | None = None
+    product_ids: Annotated[list[Id], msgspec.Meta(max_length=MAX_SEEDS)] = []
+
+
+class PageRequest(Request, frozen=True, kw_only=True):
+    """A request for the rows of a page. What is said of the visitor and the page holds for all."""
+
+    rows: Annotated[list[RowRequest], msgspec.Meta(min_length=1, max_length=MAX_ROWS)]
 
 
 class ProfileRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,18 +146,39 @@ def check_user(request: Request | ProfileRequest, key: bytes | None) -> None:
         raise UnprovenUser(status, error.reason) from None
 
 
-def parse_request(body: bytes, allow_as_of: bool) -> Request:
+def parse_request(body: bytes, allow_as_of: bool, allow_explain: bool = True) -> Request:
     """Read one request.
 
     Raises:
         InvalidRequest: naming field, expectation and value.
     """
+    return _parse(body, Request, allow_as_of, allow_explain)
+
+
+def parse_page_request(body: bytes, allow_as_of: bool, allow_explain: bool = True) -> PageRequest:
+    """Read a request for the rows of a page.
+
+    Raises:
+        InvalidRequest: naming field, expectation and value.
+    """
+    request = _parse(body, PageRequest, allow_as_of, allow_explain)
+    if request.cursor is not None:
+        raise InvalidRequest("cursor", "expected at /v1/recommendations only", request.cursor)
+    return request
+
+
+def _parse(body: bytes, kind: type[R], allow_as_of: bool, allow_explain: bool) -> R:
     raw = _object(body)
     if raw.get("sent_at") is not None:
         raw["sent_at"] = _time("sent_at", raw["sent_at"])
     if isinstance(raw.get("consent"), dict):
         _check_consent(raw["consent"])
-    return _convert(raw, Request, allow_as_of)
+    request = _convert(raw, kind, allow_as_of)
+    if request.explain and not allow_explain:
+        raise InvalidRequest("explain", "not allowed here: FRESHET_PROFILE_VIEW is not set", True)
+    if request.cursor is not None:
+        _check_cursor(request.cursor)
+    return request
 
 
 def parse_profile_request(question: bytes | Mapping[str, Any], allow_as_of: bool) -> ProfileRequest:
@@ -183,6 +229,13 @@ def parse_as_of(value: Any, allowed: bool) -> datetime:
     if not allowed:
         raise InvalidRequest("as_of", "not allowed here", value)
     return _time("as_of", value)
+
+
+def _check_cursor(text: str) -> None:
+    try:
+        read_cursor(text)
+    except ValueError:
+        raise InvalidRequest("cursor", "expected the cursor of an answer", text) from None
 
 
 def _check_consent(stated: dict[str, Any]) -> None:

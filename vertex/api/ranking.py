@@ -7,9 +7,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,25 +43,46 @@ class Prediction:
     fallback: str = ""
 
 
-def score_parts(matrix: Matrix, ctr: NDArray[np.float32], weights: Weights) -> NDArray[np.float64]:
-    """The four weighted terms of each score, `(n, 4)` in the order of `PARTS`; a row's sum is its
-    score.
+class Parts(NamedTuple):
+    """The weighted terms of scores: their names, and `(n, p)` numbers; a row's sum is its score."""
 
-    `w1 ctr + w2 recency + w3 category_match + w4 interest`, where interest is the visitor's
-    interest in the item's category, half with the 7 d half-life and half with the 30 min one; all
-    four in [0, 1] before weighting.
+    names: Sequence[str]
+    terms: NDArray[np.float64]
+
+
+def score_parts(matrix: Matrix, ctr: NDArray[np.float32], weights: Weights) -> Parts:
+    """`w1 ctr + w2 recency + w3 category_match + w4 interest`, and conversion and revenue where
+    they have a weight.
+
+    Interest is the visitor's interest in the item's category, half with the 7 d half-life and half
+    with the 30 min one; all terms are in [0, 1] before weighting.
     """
     long, short = matrix[:, COLUMN["category_interest"]], matrix[:, COLUMN["category_interest_30m"]]
-    terms = np.column_stack(
-        [
-            ctr,
-            matrix[:, COLUMN["recency"]],
-            matrix[:, COLUMN["category_match"]],
-            0.5 * (long + short),
-        ]
-    )
-    scales = [weights.ctr, weights.recency, weights.category, weights.interest]
-    return np.asarray(np.round(terms.astype(np.float64) * scales, 6))
+    terms = {
+        "ctr": ctr,
+        "recency": matrix[:, COLUMN["recency"]],
+        "category": matrix[:, COLUMN["category_match"]],
+        "interest": 0.5 * (long + short),
+    }
+    if weights.conversion:
+        terms["conversion"] = matrix[:, COLUMN["item_conversion"]]
+    if weights.revenue:
+        terms["revenue"] = _revenue(matrix)
+    scales = [getattr(weights, name) for name in terms]
+    weighted = np.column_stack(list(terms.values())).astype(np.float64) * scales
+    return Parts(list(terms), np.round(weighted, 6))
+
+
+def parts_of_order(n: int) -> Parts:
+    """The parts of `n` items that stand in an order of their own: 1 down to 1 / n."""
+    return Parts(["order"], np.round(np.arange(n, 0, -1)[:, None] / max(n, 1), 6))
+
+
+def _revenue(matrix: Matrix) -> NDArray[np.float32]:
+    """Price x conversion `(n,)`, as a share of the best."""
+    revenue = np.expm1(matrix[:, COLUMN["log_price"]]) * matrix[:, COLUMN["item_conversion"]]
+    best = revenue.max(initial=0.0)
+    return revenue / best if best > 0 else revenue
 
 
 class Ranker:
@@ -94,12 +116,14 @@ class Ranker:
         """True where Vertex answers, as far as known."""
         return self._endpoint is not None and not self._breaker.is_open
 
-    async def predict(self, matrix: Matrix) -> Prediction:
-        """Click probabilities for the features `(n, d)`; never fails."""
+    async def predict(self, matrix: Matrix, deadline_s: float | None = None) -> Prediction:
+        """Click probabilities for the features `(n, d)`; never fails. `deadline_s` in place of the
+        ranker's own.
+        """
         if self._endpoint is not None and len(matrix):
             try:
                 self._breaker.check()
-                return await self._ask(matrix, self._deadline_s)
+                return await self._ask(matrix, deadline_s or self._deadline_s)
             except Unavailable as error:
                 return self.predict_here(matrix, str(error))
         return self.predict_here(matrix)

@@ -1,11 +1,11 @@
-"""Rules as text: spans, and the tables of docs/rules.md."""
+"""Rules as text: the tables of docs/rules.md."""
 
 from __future__ import annotations
 
 import pytest
 
 from pipeline.core.rules import Rules
-from pipeline.ops.rules_docs import BEGIN, END, documented, span_text
+from pipeline.ops.rules_docs import BEGIN, END, documented
 from pipeline.ops.rules_file import DEFAULT_FILE, DOCS_FILE, load, parse
 
 
@@ -31,10 +31,3 @@ def test_only_what_lies_between_the_markers_is_written() -> None:
     )
     with pytest.raises(ValueError, match="expected the lines"):
         documented(f"{BEGIN} without an end", Rules())
-
-
-@pytest.mark.parametrize(
-    ("span_ms", "text"), [(86_400_000, "1d"), (5_400_000, "90m"), (45_000, "45s"), (1500, "1.5s")]
-)
-def test_a_span_is_written_in_the_largest_unit_that_divides_it(span_ms: int, text: str) -> None:
-    assert span_text(span_ms) == text

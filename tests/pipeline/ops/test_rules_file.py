@@ -14,12 +14,12 @@ from pipeline.core.features.visitor import NUMERIC, VISITOR_FEATURES
 from pipeline.core.rules import TIME_DRIVEN, AnomalyRule, CampaignRule, Condition, Rules
 from pipeline.ops.rules_file import (
     DEFAULT_FILE,
-    InvalidRules,
     load,
     parse,
     rules_of,
     signal_range,
 )
+from pipeline.runtime.yaml_reader import InvalidFile
 from tests.stack.prerequisites import REPO
 
 CAMPAIGN = """\
@@ -42,7 +42,7 @@ anomalies:
 
 
 def problems(text: str) -> list[str]:
-    with pytest.raises(InvalidRules) as caught:
+    with pytest.raises(InvalidFile) as caught:
         parse(text.encode(), "my.yaml")
     return list(caught.value.problems)
 
@@ -367,7 +367,7 @@ def test_every_problem_is_named_at_once_in_the_order_of_the_lines() -> None:
     ],
 )
 def test_what_is_no_file_of_rules_is_refused_with_a_reason(content: bytes, expected: str) -> None:
-    with pytest.raises(InvalidRules) as caught:
+    with pytest.raises(InvalidFile) as caught:
         parse(content, "my.yaml")
     assert caught.value.problems[0].startswith(expected)
     assert pickle.loads(pickle.dumps(caught.value)).problems == caught.value.problems
@@ -375,14 +375,14 @@ def test_what_is_no_file_of_rules_is_refused_with_a_reason(content: bytes, expec
 
 def test_a_file_that_is_not_there_is_named() -> None:
     with pytest.raises(
-        InvalidRules, match=r"no/rules\.yaml: expected a file that can be read, got No such file"
+        InvalidFile, match=r"no/rules\.yaml: expected a file that can be read, got No such file"
     ):
         load("no/rules.yaml")
 
 
 def test_a_place_that_nothing_here_can_read_is_named() -> None:
     with pytest.raises(
-        InvalidRules, match=r"ftp://shop/rules\.yaml: expected a file that can be read, got "
+        InvalidFile, match=r"ftp://shop/rules\.yaml: expected a file that can be read, got "
     ):
         rules_of("ftp://shop/rules.yaml")
 

@@ -19,8 +19,10 @@ from pipeline.store.layout import GLOBAL_SCOPE, STUB_SCOPE
 from vertex.api.breaker import Unavailable
 from vertex.api.config import Config
 from vertex.api.items import ItemCache
+from vertex.api.placements import Placements, built_in
 from vertex.api.ranking import Prediction, Ranker
 from vertex.api.recommend import Recommender
+from vertex.api.slates import Slates
 from vertex.api.tally import Tally
 from vertex.api.trending import TrendingCache
 from vertex.api.visitor import Visitors
@@ -163,7 +165,9 @@ class FakeRanker(Ranker):
         super().__init__(None, prior_model, 1.0)
         self.matrices: list[np.ndarray[Any, Any]] = []
 
-    async def predict(self, matrix: np.ndarray[Any, Any]) -> Prediction:
+    async def predict(
+        self, matrix: np.ndarray[Any, Any], deadline_s: float | None = None
+    ) -> Prediction:
         self.matrices.append(matrix)
         return Prediction(prior_model().score(matrix, FEATURE_NAMES), "vertex", "fake")
 
@@ -178,6 +182,7 @@ class Service:
         reader: FakeReader,
         ranker: Ranker | None = None,
         model: Model | None = None,
+        placements: Placements | None = None,
         **config: Any,
     ) -> None:
         self.reader = reader
@@ -191,15 +196,23 @@ class Service:
         self.ranker = ranker or FakeRanker()
         self.tally = Tally()
         served, made = model or prior_model(), Config(**settings)
-        self.recommender = Recommender(
+        placements = built_in(made) if placements is None else placements
+        slates = Slates(
             made,
-            Visitors(self.reader, self.items, made.privacy),
+            placements,
             self.items,
             TrendingCache(self.reader),
             self.ranker,
             lambda: served,
-            lambda: NOW_MS,
             random.Random(7),
+        )
+        self.recommender = Recommender(
+            made,
+            placements,
+            Visitors(self.reader, self.items, made.privacy),
+            self.items,
+            slates,
+            lambda: NOW_MS,
             self.tally,
         )
 

@@ -6,14 +6,14 @@ from __future__ import annotations
 
 from pipeline.core.catalog import Item
 from pipeline.core.profile import UserProfile
-from tests.vertex.api.fakes import NOW_MS, event, item, visitor
+from tests.vertex.api.fakes import event, item, visitor
 from vertex.api.banner import WELCOME, Banner, choose_banner
 
 ITEMS = {f"p{index}": item(index) for index in range(8)}
 
 
 def banner(profile: UserProfile, slate: tuple[str, ...] = ("p1", "p2", "p3", "p4")) -> Banner:
-    return choose_banner(profile, slate, ITEMS.get, NOW_MS)
+    return choose_banner(profile, slate, ITEMS.get)
 
 
 def test_an_unknown_visitor_is_welcomed() -> None:
@@ -54,7 +54,7 @@ def test_what_is_out_of_stock_is_not_offered_from_the_cart() -> None:
     gone = Item("p5", in_stock=False)
     profile = visitor(event("add_to_cart", "p5"))
 
-    assert choose_banner(profile, (), lambda item_id: gone, NOW_MS) == WELCOME
+    assert choose_banner(profile, (), lambda item_id: gone) == WELCOME
 
 
 def test_a_search_counts_until_an_item_was_looked_at() -> None:

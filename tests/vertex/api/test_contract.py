@@ -22,10 +22,10 @@ def parse(allow_as_of: bool = False, **fields: Any) -> Request:
     return parse_request(json.dumps(fields).encode(), allow_as_of)
 
 
-def test_an_empty_question_asks_for_twenty_items_for_the_home_page() -> None:
+def test_an_empty_question_asks_for_the_home_page_and_as_many_items_as_it_shows() -> None:
     request = parse()
 
-    assert (request.placement, request.k, request.variant) == ("home", 20, "personalized")
+    assert (request.placement, request.k, request.variant) == ("home", None, "personalized")
     assert request.profile_keys() == []
 
 
@@ -63,6 +63,12 @@ def test_both_ids_name_two_profiles_the_account_first() -> None:
         ({"variant": "best"}, "variant", "best"),
         ({"events": {}}, "events", "{}"),
         ({"exclude": "p1"}, "exclude", "p1"),
+        ({"product_ids": "p1"}, "product_ids", "p1"),
+        ({"product_ids": ["p1", ""]}, "product_ids[1]", None),
+        ({"product_ids": ["p"] * 21}, "product_ids", None),
+        ({"cursor": "page 2"}, "cursor", "page 2"),
+        ({"cursor": 2}, "cursor", "2"),
+        ({"explain": "yes"}, "explain", "yes"),
         ({"sent_at": "yesterday"}, "sent_at", "yesterday"),
         ({"sent_at": "2025-01-01T00:00:00"}, "sent_at", "2025-01-01T00:00:00"),
         ({"as_of": "2025-01-01T00:00:00Z"}, "as_of", "2025-01-01T00:00:00Z"),

@@ -13,7 +13,7 @@ import pytest
 from pipeline.core.features.ranking import COLUMN, FEATURE_NAMES
 from vertex.api.breaker import FAILURES, Unavailable
 from vertex.api.config import Weights
-from vertex.api.ranking import PROBE_S, THREADS, Ranker, score_parts
+from vertex.api.ranking import PARTS, PROBE_S, THREADS, Ranker, score_parts
 from vertex.models.registry import prior_model
 
 DEADLINE_S = 0.05
@@ -66,12 +66,32 @@ class TestParts:
 
         parts = score_parts(matrix, np.array([0.1], np.float32), Weights(2.0, 3.0, 5.0, 10.0))
 
-        assert parts.tolist() == [[0.2, 1.5, 5.0, 3.0]]
+        assert parts.names == list(PARTS)
+        assert parts.terms.tolist() == [[0.2, 1.5, 5.0, 3.0]]
 
     def test_a_weight_of_zero_silences_its_part(self) -> None:
         parts = score_parts(MATRIX, np.ones(5, np.float32), Weights(0.0, 0.0, 0.0, 0.0))
 
-        assert not parts.any()
+        assert not parts.terms.any()
+
+    def test_objectives_are_parts_where_they_have_a_weight(self) -> None:
+        matrix = np.zeros((2, len(FEATURE_NAMES)), np.float32)
+        matrix[:, COLUMN["item_conversion"]] = [0.5, 0.25]
+        matrix[:, COLUMN["log_price"]] = np.log1p([10.0, 40.0])
+        weights = Weights(0.0, 0.0, 0.0, 0.0, conversion=2.0, revenue=3.0)
+
+        parts = score_parts(matrix, np.ones(2, np.float32), weights)
+
+        assert parts.names == [*PARTS, "conversion", "revenue"]
+        assert parts.terms[:, 4:].tolist() == [[1.0, 1.5], [0.5, 3.0]]
+
+    def test_without_prices_nothing_has_revenue(self) -> None:
+        matrix = np.zeros((2, len(FEATURE_NAMES)), np.float32)
+
+        parts = score_parts(matrix, np.ones(2, np.float32), Weights(revenue=1.0))
+
+        assert parts.names[-1] == "revenue"
+        assert not parts.terms[:, -1].any()
 
 
 async def test_vertex_ranks_when_it_answers(ranker: Ranker) -> None:

@@ -1,0 +1,149 @@
+"""Business rules of a placement: multipliers of scores, and limits on what stands in which slot.
+
+A rule is data; a masked one names its items by an expression. All are pure functions of the
+candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.core.columns import Mask, Rows
+from pipeline.core.item_columns import ItemColumns
+from pipeline.core.profile import UserProfile
+
+Scores = NDArray[np.float64]
+"""`(n,)`, at least 0."""
+# Dimensions by which a window or a group tells items apart.
+DIMENSIONS = ("category", "department", "brand")
+
+
+class Expression(Protocol):
+    """A compiled filter."""
+
+    def mask(self, items: ItemColumns, rows: Rows, scalars: Mapping[str, Any], /) -> Mask:
+        """True for the rows `(n,)` that it accepts."""
+        ...
+
+
+class Candidates(msgspec.Struct, frozen=True):
+    """What rules look at: the rows `(n,)` that may be shown, who asks, and when.
+
+    `scalars` are the values of visitor and context that expressions may name.
+    """
+
+    items: ItemColumns
+    rows: Rows
+    profile: UserProfile
+    now_ms: int
+    scalars: Mapping[str, Any] = {}
+
+    def mask(self, where: Expression) -> Mask:
+        """True for the candidates that the expression accepts."""
+        return where.mask(self.items, self.rows, self.scalars)
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True):
+    """A rule, by the name that an explanation gives it; it holds from `from_ms` up to `until_ms`,
+    ms since the Unix epoch.
+    """
+
+    name: str
+    from_ms: int | None = None
+    until_ms: int | None = None
+
+    def holds_at(self, now_ms: int) -> bool:
+        """True within its time."""
+        begun = self.from_ms is None or self.from_ms <= now_ms
+        return begun and (self.until_ms is None or now_ms < self.until_ms)
+
+
+class Boost(Rule, frozen=True, kw_only=True):
+    """Multiplies the scores of the items that `where` accepts by `factor`; below 1 buries them."""
+
+    factor: float
+    where: Expression
+
+    def multiplier(self, candidates: Candidates) -> Scores:
+        """`(n,)`: the factor, or 1."""
+        return np.where(candidates.mask(self.where), self.factor, 1.0)
+
+
+class Repeats(Rule, frozen=True, kw_only=True):
+    """Sinks what was shown and not touched: score x factor^(impressions of the newest 24, half-life
+    1 d).
+    """
+
+    factor: float
+
+    def multiplier(self, candidates: Candidates) -> Scores:
+        """`(n,)`: in (0, 1]."""
+        items, rows = candidates.items, candidates.rows
+        shown = candidates.profile.shown(candidates.now_ms)
+        hashes = items.hash[rows].tolist()
+        times = np.array([shown.get(each, 0.0) for each in hashes], np.float64)
+        touched = items.rows(candidates.profile.recent)
+        times[np.isin(rows, touched)] = 0.0
+        return np.asarray(self.factor**times, np.float64)
+
+
+class Pin(Rule, frozen=True, kw_only=True):
+    """Puts an item into a slot, counted from 0, where it may be shown at all."""
+
+    item_id: str
+    slot: int
+
+
+class AtMost(Rule, frozen=True, kw_only=True):
+    """At most `n` items of one category, department or brand (`of`) in any `within` slots in a row,
+    while there are others. Items of an unknown one do not count.
+    """
+
+    n: int
+    of: str
+    within: int
+
+
+class Share(Rule, frozen=True, kw_only=True):
+    """The share of the slots for items that `where` accepts: at least `low` of the first ones, of
+    any number; at most `high` of all.
+    """
+
+    where: Expression
+    low: float = 0.0
+    high: float = 1.0
+
+
+Multiplying = Boost | Repeats
+
+
+class Effect(msgspec.Struct, frozen=True):
+    """What a rule did to the scores: multiplied them by these `(n,)`."""
+
+    rule: str
+    multipliers: Scores
+
+
+def multiply(
+    scores: Scores, rules: Sequence[Rule], candidates: Candidates
+) -> tuple[Scores, list[Effect]]:
+    """The scores after the rules that multiply, and the effect of each."""
+    effects = [
+        Effect(rule.name, rule.multiplier(candidates))
+        for rule in rules
+        if isinstance(rule, Multiplying)
+    ]
+    for effect in effects:
+        scores = scores * effect.multipliers
+    return scores, effects
+
+
+def codes(items: ItemColumns, rows: Rows, of: str) -> NDArray[np.int32]:
+    """The codes `(n,)` of the rows' categories, departments or brands; 0: unknown."""
+    column: Callable[[Rows], NDArray[np.int32]] = getattr(items, of).get
+    return column(rows)

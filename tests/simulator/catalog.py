@@ -9,8 +9,11 @@ import os
 import random
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
+
+from tests.simulator.catalog_details import details
 
 DEFAULT_SIZE = 2_000
 DEFAULT_SEED = 7
@@ -19,7 +22,10 @@ IN_STOCK_SHARE = 0.97
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """One line of the catalog file; `price` in the shop's currency, `category` a dotted path."""
+    """One line of the catalog file; `price` in the shop's currency, `category` a dotted path.
+
+    `attributes` stand beside the other fields in the line, each under its own name.
+    """
 
     id: str
     title: str
@@ -27,6 +33,16 @@ class Product:
     brand: str
     price: float
     in_stock: bool = True
+    description: str = ""
+    attributes: dict[str, str] = field(default_factory=dict, hash=False)
+
+    def line(self) -> dict[str, Any]:
+        """The product as the loader reads it; a product without a description says none."""
+        row = asdict(self)
+        attributes = row.pop("attributes")
+        if not row["description"]:
+            del row["description"]
+        return row | attributes
 
 
 # category: (median price, nouns); two dotted levels, 24 in all.
@@ -124,23 +140,47 @@ def _product(
     own = BRANDS[category.partition(".")[0]]
     brand = rng.choice(own if rng.random() < 0.8 else BRANDS["*"])
     price = median * math.exp(premium[brand] + rng.gauss(0, 0.4))
+    item_id = f"p{number + 1:04d}"
+    name = _new(brand, _name(rng, nouns), titles)
+    more = details(item_id, name.adjective, name.noun, name.colour)
     return Product(
-        id=f"p{number + 1:04d}",
-        title=_title(rng, brand, nouns, titles),
+        id=item_id,
+        title=f"{brand} {name}",
         category=category,
         brand=brand,
         price=round(price) - 0.01 if price > 5 else round(price, 2),
         in_stock=rng.random() < IN_STOCK_SHARE,
+        description=more.description,
+        attributes=more.attributes,
     )
 
 
-def _title(rng: random.Random, brand: str, nouns: tuple[str, ...], titles: set[str]) -> str:
-    """`Brand Adjective Noun, Colour`, never the same twice."""
-    title = f"{brand} {rng.choice(_ADJECTIVES)} {rng.choice(nouns)}, {rng.choice(_COLOURS)}"
-    if title in titles:
-        title = f"{title} {len(titles)}"
+@dataclass(frozen=True, slots=True)
+class Name:
+    """The words of a title besides the brand."""
+
+    adjective: str
+    noun: str
+    colour: str
+
+    def __str__(self) -> str:
+        return f"{self.adjective} {self.noun}, {self.colour}"
+
+
+def _name(rng: random.Random, nouns: tuple[str, ...]) -> Name:
+    return Name(rng.choice(_ADJECTIVES), rng.choice(nouns), rng.choice(_COLOURS))
+
+
+def _new(brand: str, name: Name, titles: set[str]) -> Name:
+    """The name, or with the next adjective whose title, `Brand Adjective Noun, Colour`, is new."""
+    first = _ADJECTIVES.index(name.adjective)
+    for adjective in (*_ADJECTIVES[first:], *_ADJECTIVES[:first]):
+        name = replace(name, adjective=adjective)
+        title = f"{brand} {name}"
+        if title not in titles:
+            break
     titles.add(title)
-    return title
+    return name
 
 
 def from_rees46(rows: Iterable[Mapping[str, str]]) -> list[Product]:
@@ -167,13 +207,13 @@ def from_rees46(rows: Iterable[Mapping[str, str]]) -> list[Product]:
 def write(products: Iterable[Product], path: Path) -> int:
     """Write one JSON object a line, making the folder; the number written."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = [json.dumps(asdict(product), ensure_ascii=False) + "\n" for product in products]
+    lines = [json.dumps(product.line(), ensure_ascii=False) + "\n" for product in products]
     path.write_text("".join(lines), encoding="utf-8")
     return len(lines)
 
 
 def read(path: Path) -> list[Product]:
-    """The products of a file that `write` wrote (other keys are ignored)."""
+    """The products of a file that `write` wrote; other keys are attributes."""
     return list(_read_lines(path))
 
 
@@ -181,9 +221,8 @@ def _read_lines(path: Path) -> Iterator[Product]:
     with path.open(encoding="utf-8") as lines:
         for line in lines:
             raw = json.loads(line)
-            yield Product(
-                **{name: raw[name] for name in Product.__dataclass_fields__ if name in raw}
-            )
+            own = {name: raw.pop(name) for name in Product.__dataclass_fields__ if name in raw}
+            yield Product(**own, attributes=raw)
 
 
 def read_rees46(path: Path) -> list[dict[str, str]]:

@@ -206,9 +206,8 @@ class FakeFreshet:
         )
 
     def _rank(self, category: str | None, question: Wire) -> list[Wire]:
-        others: Iterable[Wire] = (
-            i for i in self.catalog if i["item_id"] != question.get("product_id")
-        )
+        hidden = {question.get("product_id"), *question.get("exclude", [])}
+        others: Iterable[Wire] = (i for i in self.catalog if i["item_id"] not in hidden)
         if question.get("variant") != "popular":
             others = sorted(others, key=lambda item: item["category"] != category)
         return list(others)[: question["k"]]

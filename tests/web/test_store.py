@@ -66,7 +66,7 @@ def test_adding_from_the_row_changes_it_in_place(page: Page, site: Site) -> None
     wait_for(lambda: row(page) != before, page)
     expect(page.locator(".picks .card.is-new").first).to_be_visible()
     expect(page.locator(".picks .card.is-new")).to_have_count(0, timeout=5000)
-    expect(page.get_by_role("link", name="Cart, 1 thing")).to_be_visible()
+    expect(page.get_by_role("link", name="Cart, 1 item")).to_be_visible()
 
 
 def test_clicks_and_views_name_the_slate_they_came_from(page: Page, site: Site) -> None:
@@ -206,7 +206,7 @@ def test_an_order_is_one_purchase_for_each_line(page: Page, site: Site) -> None:
     page.get_by_role("button", name="Add to cart", exact=True).click()
     page.goto(f"{site.store}/product/i05")
     page.get_by_role("button", name="Add to cart", exact=True).click()
-    page.get_by_role("link", name="Cart, 3 things").click()
+    page.get_by_role("link", name="Cart, 3 items").click()
     page.get_by_role("button", name="One less: Oakmere Classic Fern 3, Sand").click()
     page.get_by_role("button", name="One more: Oakmere Classic Fern 3, Sand").click()
     page.get_by_role("button", name="Place order").click()

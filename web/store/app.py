@@ -19,7 +19,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from web.store.catalog import CatalogFile
+from web.store.catalog import CatalogDocument, CatalogFile
 from web.store.config import Config
 
 log = logging.getLogger(__name__)
@@ -38,11 +38,13 @@ def create_app(config: Config) -> Starlette:
     Every path that is no file is a page of the store, so a product's address can be opened
     directly.
     """
+    catalog = CatalogFile(config.catalog)
     return Starlette(
         routes=[
             Route("/healthz", _healthz),
             Route("/config.json", _config_endpoint(config)),
-            Route("/catalog.json", _catalog_endpoint(CatalogFile(config.catalog))),
+            Route("/catalog.json", _catalog_endpoint(catalog)),
+            Route("/details/{item_id:path}", _details_endpoint(catalog)),
             Mount("/sdk", StaticFiles(directory=SDK)),
             Mount("/assets", StaticFiles(directory=PUBLIC)),
             Route("/{page:path}", _page),
@@ -89,11 +91,9 @@ def _config_endpoint(config: Config) -> Callable[[Request], Awaitable[Response]]
 
 def _catalog_endpoint(catalog: CatalogFile) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
-        try:
-            document = catalog.document()
-        except (OSError, ValueError) as error:
-            log.error("catalog cannot be read: %s", error)
-            return _unavailable("the catalog cannot be read")
+        document = _read(catalog)
+        if document is None:
+            return _problem(503, "catalog", "the catalog cannot be read")
         headers = {"ETag": document.etag, "Cache-Control": CATALOG_CACHE, "Vary": "Accept-Encoding"}
         if document.etag in request.headers.get("If-None-Match", ""):
             return Response(status_code=304, headers=headers)
@@ -105,9 +105,31 @@ def _catalog_endpoint(catalog: CatalogFile) -> Callable[[Request], Awaitable[Res
     return endpoint
 
 
-def _unavailable(reason: str) -> Response:
-    body: dict[str, Any] = {"error": {"field": "catalog", "reason": reason, "value": None}}
-    return JSONResponse(body, status_code=503, headers={"Cache-Control": "no-store"})
+def _details_endpoint(catalog: CatalogFile) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        document = _read(catalog)
+        if document is None:
+            return _problem(503, "catalog", "the catalog cannot be read")
+        item_id = request.path_params["item_id"]
+        if item_id not in document.details:
+            return _problem(404, "item_id", "expected an item of the catalog", item_id)
+        headers = {"Cache-Control": CATALOG_CACHE}
+        return Response(document.details[item_id], media_type="application/json", headers=headers)
+
+    return endpoint
+
+
+def _read(catalog: CatalogFile) -> CatalogDocument | None:
+    try:
+        return catalog.document()
+    except (OSError, ValueError) as error:
+        log.error("catalog cannot be read: %s", error)
+        return None
+
+
+def _problem(status: int, field: str, reason: str, value: str | None = None) -> Response:
+    body: dict[str, Any] = {"error": {"field": field, "reason": reason, "value": value}}
+    return JSONResponse(body, status_code=status, headers={"Cache-Control": "no-store"})
 
 
 class StandardHeaders:

@@ -7,20 +7,27 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-FIELDS = ("title", "category", "brand", "price", "in_stock")
+FIELDS = ("title", "category", "brand", "price", "in_stock", "material")
+NOT_SHOWN = frozenset({*FIELDS, "id", "item_id", "description", "image", "url"}) - {"material"}
 
 
 @dataclass(frozen=True)
 class CatalogDocument:
-    """`{"items": [...]}` as bytes, plain and gzipped, with its entity tag."""
+    """`{"items": [...]}` as bytes, plain and gzipped, with its entity tag.
+
+    `details` holds of each item id what only the product page shows, as JSON: its description and
+    those of its other fields that are texts.
+    """
 
     plain: bytes
     gzipped: bytes
     etag: str
+    details: Mapping[str, bytes]
 
 
 class CatalogFile:
@@ -50,15 +57,20 @@ def build_document(path: Path) -> CatalogDocument:
     Raises ValueError naming a line that is no item with `item_id` or `id`.
     """
     with path.open(encoding="utf-8") as lines:
-        items = [
-            _item(line, number, path) for number, line in enumerate(lines, start=1) if line.strip()
+        rows = [
+            _row(line, number, path) for number, line in enumerate(lines, start=1) if line.strip()
         ]
-    plain = json.dumps({"items": items}, ensure_ascii=False, separators=(",", ":")).encode()
+    plain = _json({"items": [_item(row) for row in rows]})
     etag = f'"{hashlib.sha256(plain).hexdigest()[:20]}"'
-    return CatalogDocument(plain=plain, gzipped=gzip.compress(plain, mtime=0), etag=etag)
+    return CatalogDocument(
+        plain=plain,
+        gzipped=gzip.compress(plain, mtime=0),
+        etag=etag,
+        details={row["item_id"]: _json(_details(row)) for row in rows},
+    )
 
 
-def _item(line: str, number: int, path: Path) -> dict[str, Any]:
+def _row(line: str, number: int, path: Path) -> dict[str, Any]:
     try:
         raw = json.loads(line)
         item_id = raw["item_id"] if "item_id" in raw else raw["id"]
@@ -66,5 +78,20 @@ def _item(line: str, number: int, path: Path) -> dict[str, Any]:
         raise ValueError(
             f"{path}:{number}: expected an object with an id, got {line[:80]!r}"
         ) from error
-    kept = {name: raw[name] for name in FIELDS if raw.get(name) not in (None, "")}
-    return {"item_id": str(item_id)} | kept
+    return raw | {"item_id": str(item_id)}
+
+
+def _item(row: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: row[name] for name in FIELDS if row.get(name) not in (None, "")}
+    return {"item_id": row["item_id"]} | kept
+
+
+def _details(row: dict[str, Any]) -> dict[str, Any]:
+    """Numbers stay with the shop: a margin is one too."""
+    texts = {name: value for name, value in row.items() if value and isinstance(value, str)}
+    attributes = {name: value for name, value in texts.items() if name not in NOT_SHOWN}
+    return {"description": texts.get("description", ""), "attributes": attributes}
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

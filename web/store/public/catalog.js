@@ -12,6 +12,16 @@ export function label(category) {
   return last ? last[0].toUpperCase() + last.slice(1) : "Everything else";
 }
 
+/** The title without the brand that it begins with, since the brand has its own line. */
+export function nameOf({ title, brand, category }) {
+  const name = title || label(category);
+  const begins = brand && name.toLowerCase().startsWith(`${brand.toLowerCase()} `);
+  return begins ? name.slice(brand.length + 1) : name;
+}
+
+/** "1 item", "252 items". */
+export const counted = (count, noun = "item") => `${count.toLocaleString("en-US")} ${noun}${count === 1 ? "" : "s"}`;
+
 export class Catalog {
   constructor(items) {
     this.items = items;
@@ -22,6 +32,12 @@ export class Catalog {
   /** The item, or one that has at least a name when the API knows an item that the catalog does not. */
   item(id) {
     return this.byId.get(id) ?? { item_id: id, title: `Item ${id}`, category: "", brand: "" };
+  }
+
+  /** The product page's own: {description, attributes}; both empty when they cannot be had. */
+  async details(id) {
+    const response = await fetch(`/details/${encodeURIComponent(id)}`).catch(() => null);
+    return response?.ok ? response.json() : { description: "", attributes: {} };
   }
 
   /** Top-level categories, the fullest first: [{path, count}]. */

@@ -101,8 +101,7 @@ export class Drawer {
       this.drawWho();
     };
     const forget = () => {
-      freshet.reset();
-      this.shop.cart.clear();
+      this.shop.forget();
       location.assign("/");
     };
     this.parts.who.replaceChildren(

@@ -1,13 +1,15 @@
-/** Keeps what is recommended in step with what the visitor does: one question after each event, never a stale answer. */
+/** Keeps the rows of a page in step with what the visitor does: asked anew after each event, never a stale answer. */
 
-const K = 12;
 const ANSWER_PATIENCE_MS = 150; // a silent collector does not hold the page up
+const SHELF = 12;
+const MAX_EXCLUDED = 1000; // as many as the API takes
+const PASSIVE = ["impression", "page_view", "scroll", "dwell"];
 
 export class Recommender {
-  /** `views` are shown every slate; each has show(slate) -> changed. */
-  constructor({ shop, freshness, views, onSlate = () => {} }) {
-    Object.assign(this, { shop, freshness, views, onSlate });
-    this.place = { placement: "home" };
+  /** The first row's slate also goes to the banner and to `onSlate`. */
+  constructor({ shop, freshness, banner, onSlate = () => {} }) {
+    Object.assign(this, { shop, freshness, banner, onSlate });
+    this.rows = [];
     this.asked = 0;
     this.waiting = null;
     shop.freshet.on("tracked", ({ event }) => this.onTracked(event));
@@ -15,41 +17,64 @@ export class Recommender {
   }
 
   onTracked(event) {
-    if (["impression", "page_view", "scroll", "dwell"].includes(event)) return;
+    if (PASSIVE.includes(event)) return;
     clearTimeout(this.waiting);
     this.waiting = setTimeout(() => this.refresh(), ANSWER_PATIENCE_MS);
   }
 
-  /** Asks for the place's slate and shows it, unless a newer question has been asked meanwhile. */
+  /** The rows of another page; `productId` is the one it is about. */
+  place({ rows, productId }) {
+    this.rows = rows;
+    this.productId = productId;
+    for (const row of rows) row.leaveOut([productId, ...this.shop.decided()]);
+  }
+
+  /**
+   * Asks for one row after the other, so that each leaves out what those above it show; stops when a newer question
+   * has been asked meanwhile.
+   */
   async refresh() {
     clearTimeout(this.waiting);
     this.waiting = null;
     const turn = (this.asked += 1);
-    const { placement, productId } = this.place;
-    const exclude = productId ? [productId] : undefined;
-    const slate = await this.shop.freshet.recommend({ placement, productId, k: K, exclude });
-    if (turn !== this.asked) return;
-    if (slate) this.show(slate);
-    else if (!this.slate) this.show(shelfSlate(this.shop.catalog));
+    const { rows } = this;
+    const exclude = [...(this.productId ? [this.productId] : []), ...this.shop.decided()];
+    for (const row of rows) {
+      const slate = await row.ask(exclude.slice(0, MAX_EXCLUDED));
+      if (turn !== this.asked) return;
+      exclude.push(...this.show(row, slate, exclude));
+      rows.slice(rows.indexOf(row) + 1).forEach((later) => later.leaveOut(exclude));
+    }
   }
 
-  show(slate) {
-    this.slate = { ...slate, placement: this.place.placement, shownAtMs: performance.now() };
-    const [changed] = this.views.map((view) => view.show(slate));
+  /** Shows a row's answer; the ids that are on the page by it. */
+  show(row, slate, exclude) {
+    const isFirst = row === this.rows[0];
+    const answer = slate ?? (isFirst && !row.ids.length ? shelfSlate(this.shop.catalog) : null);
+    if (!answer) row.settle();
+    else if (isFirst) this.showFirst(row, answer, exclude);
+    else row.show(answer, exclude);
+    return isFirst ? [...row.ids, ...this.banner.itemIds] : row.ids;
+  }
+
+  showFirst(row, slate, exclude) {
+    this.slate = { ...slate, placement: row.spec.placement, shownAtMs: performance.now() };
+    this.banner.show(slate, [this.productId, ...this.shop.bought.ids]);
+    const changed = row.show(slate, [...exclude, ...this.banner.itemIds]);
     this.freshness.shown(slate, changed);
     this.onSlate(this.slate);
   }
 }
 
-/** What the shop puts out by itself when there is no API: something, and honest about it. */
-export function shelfSlate(catalog, k = K) {
-  const step = Math.max(1, Math.floor(catalog.items.length / k));
-  const items = catalog.items.filter((_, index) => index % step === 0).slice(0, k);
+/** Items that the shop puts out by itself when there is no API, and says so. */
+export function shelfSlate(catalog) {
+  const step = Math.max(1, Math.floor(catalog.items.length / SHELF));
+  const items = catalog.items.filter((_, index) => index % step === 0).slice(0, SHELF);
   return {
     request_id: null,
     served_by: "store",
     variant: "shelf",
     ranked_feed: items.map((item, position) => ({ id: item.item_id, position })),
-    personalized_banner: { id: "shelf", headline: "Good things, well chosen", text: "Start anywhere; the store will follow.", category: "", product_id: items[0]?.item_id },
+    personalized_banner: { id: "shelf", headline: "Good things, well chosen", text: "Start anywhere; the store will follow.", category: "" },
   };
 }

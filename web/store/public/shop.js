@@ -3,6 +3,10 @@
 import { Cart } from "./cart.js";
 import { Catalog } from "./catalog.js";
 import { announce } from "./dom.js";
+import { IdList } from "./id_list.js";
+
+const LOOKED_AT = 24;
+const BOUGHT = 200;
 
 export class Shop {
   /** @param {{catalog: Catalog, freshet: object}} parts */
@@ -10,8 +14,21 @@ export class Shop {
     this.catalog = catalog;
     this.freshet = freshet;
     this.cart = new Cart(() => this.cartChanged());
+    this.lookedAt = new IdList("freshet.store.looked_at", LOOKED_AT);
+    this.bought = new IdList("freshet.store.bought", BOUGHT);
     this.origins = new Map(); // item id -> the slate position it was clicked at, so that later events name it
     this.cartChanged = () => {};
+  }
+
+  /** Ids that no row offers: what was bought, and what is about to be. */
+  decided() {
+    return [...this.bought.ids, ...this.cart.lines.keys()];
+  }
+
+  /** The visitor starts over: nothing is remembered of the one before. */
+  forget() {
+    this.freshet.reset();
+    for (const memory of [this.cart, this.lookedAt, this.bought]) memory.clear();
   }
 
   facts(item) {
@@ -26,13 +43,14 @@ export class Shop {
   }
 
   viewed(item) {
+    this.lookedAt.add(item.item_id);
     this.freshet.track("view_product", { ...this.facts(item), title: item.title, ...this.origins.get(item.item_id) });
   }
 
-  added(item, origin) {
+  added(item, { origin, quantity = 1 } = {}) {
     if (origin?.request_id) this.origins.set(item.item_id, origin);
-    this.cart.set(item.item_id, this.cart.quantity(item.item_id) + 1);
-    this.freshet.track("add_to_cart", { ...this.facts(item), quantity: 1, ...this.origins.get(item.item_id) });
+    this.cart.set(item.item_id, this.cart.quantity(item.item_id) + quantity);
+    this.freshet.track("add_to_cart", { ...this.facts(item), quantity, ...this.origins.get(item.item_id) });
     announce(`${item.title} is in your cart`);
   }
 
@@ -48,6 +66,7 @@ export class Shop {
     const lines = [...this.cart.lines].map(([id, quantity]) => ({ item: this.catalog.item(id), quantity }));
     for (const { item, quantity } of lines) {
       this.freshet.track("purchase", { ...this.facts(item), quantity, ...this.origins.get(item.item_id) });
+      this.bought.add(item.item_id);
     }
     this.cart.clear();
     return lines;

@@ -1,0 +1,84 @@
+/** One row of a page: its question to the API, its title, and its cards. */
+
+import { label } from "./catalog.js";
+import { announce, h } from "./dom.js";
+import { Scroller } from "./scroller.js";
+import { SlateList } from "./slate_list.js";
+
+const LENGTH = 12;
+const SPARE = 3; // the banner may show some of them
+let made = 0;
+
+export class Row {
+  /** @param {{placement: string, title: string, variant?: string, productId?: string, personal?: boolean}} spec */
+  constructor(shop, spec) {
+    this.shop = shop;
+    this.spec = spec;
+    this.list = new SlateList(shop, spec.placement);
+    this.scroller = new Scroller(this.list.element);
+    const id = `row-${(made += 1)}`;
+    this.heading = h("h2", { id }, spec.title);
+    this.note = spec.personal && h("p", { className: "note" });
+    this.element = h(
+      "section",
+      { className: "row", "aria-labelledby": id, data: { placement: spec.placement } },
+      h("div", { className: "section-head" }, h("div", {}, this.heading, this.note), this.scroller.arrows),
+      this.list.element,
+    );
+  }
+
+  get ids() {
+    return this.list.ids;
+  }
+
+  /** The answer for this row, without the items in `exclude`; null when there is none. */
+  ask(exclude) {
+    const { placement, variant, productId } = this.spec;
+    return this.shop.freshet.recommend({ placement, variant, productId, k: LENGTH + SPARE, exclude });
+  }
+
+  /** Shows the slate without the items in `exclude`; returns whether the row has changed. */
+  show(slate, exclude) {
+    const hidden = new Set(exclude);
+    const entries = slate.ranked_feed.filter(({ id }) => !hidden.has(id)).slice(0, LENGTH);
+    const wasShown = this.ids.length > 0;
+    const changed = this.list.show(slate, entries);
+    this.heading.textContent = slate.title || this.spec.title;
+    if (this.note) this.note.textContent = reason(slate);
+    this.element.dataset.requestId = slate.request_id ?? "";
+    this.settle();
+    if (changed) this.scroller.toStart();
+    if (changed && wasShown && this.spec.personal) announce("Recommendations have changed");
+    return changed;
+  }
+
+  /** There is no answer: the row stays as it was, or goes if it never had one. */
+  settle() {
+    this.element.hidden = this.ids.length === 0;
+    this.scroller.mark();
+  }
+
+  leaveOut(ids) {
+    this.list.leaveOut(ids);
+  }
+}
+
+/** The row of what the visitor looked at, from the browser's own memory. */
+export class LookedAtRow extends Row {
+  constructor(shop) {
+    super(shop, { placement: "recently_viewed", title: "You looked at" });
+    this.element.hidden = true; // there may be nothing
+  }
+
+  ask() {
+    const known = this.shop.lookedAt.ids.filter((id) => this.shop.catalog.byId.has(id));
+    return { request_id: null, ranked_feed: known.map((id, position) => ({ id, position })) };
+  }
+}
+
+function reason(slate) {
+  if (slate.served_by === "store") return "The recommender is away. Meanwhile, from the shelves.";
+  if (slate.profile?.found === false && !slate.client?.included.length) return "What others like, until you have looked around.";
+  const category = slate.personalized_banner?.category;
+  return category ? `Following your interest in ${label(category).toLowerCase()}.` : "Following what you do here.";
+}

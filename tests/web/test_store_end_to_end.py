@@ -80,9 +80,10 @@ def test_one_click_changes_the_page_and_reaches_profile_and_log(shop: Stack, pag
 
     page.wait_for_function(
         """([before, headline]) => {
-            const shown = [...document.querySelectorAll(".picks .card")].map((card) => card.dataset.item);
+            const cards = [...document.querySelectorAll(".picks .card:not(.skeleton)")];
+            const shown = cards.map((card) => card.dataset.item);
             const title = document.querySelector(".banner h2");
-            return shown.join() !== before.join() && title !== null && title.innerText !== headline;
+            return shown.length > 0 && shown.join() !== before.join() && title !== null && title.innerText !== headline;
         }""",
         arg=[before, headline],
     )

@@ -38,11 +38,11 @@ class Product:
 
     def line(self) -> dict[str, Any]:
         """The product as the loader reads it; a product without a description says none."""
-        row = asdict(self)
-        attributes = row.pop("attributes")
+        row: dict[str, Any] = asdict(self)
+        row |= row.pop("attributes")
         if not row["description"]:
             del row["description"]
-        return row | attributes
+        return row
 
 
 # category: (median price, nouns); two dotted levels, 24 in all.

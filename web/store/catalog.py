@@ -72,7 +72,7 @@ def build_document(path: Path) -> CatalogDocument:
 
 def _row(line: str, number: int, path: Path) -> dict[str, Any]:
     try:
-        raw = json.loads(line)
+        raw: dict[str, Any] = json.loads(line)
         item_id = raw["item_id"] if "item_id" in raw else raw["id"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(

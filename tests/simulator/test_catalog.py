@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.core.catalog import parse_item
 from tests.simulator import catalog
+from tests.simulator.catalog_details import kinds
 
 ROW = {
     "event_time": "2019-10-01 00:00:00 UTC",
@@ -42,6 +43,17 @@ def test_prices_are_above_zero_and_a_few_products_are_out_of_stock() -> None:
     assert 0.01 < sum(not product.in_stock for product in products) / len(products) < 0.06
 
 
+def test_each_product_is_described_by_what_it_is_made_of_and_measures() -> None:
+    products = catalog.generate()
+    nouns = {noun for _, nouns in catalog.CATEGORIES.values() for noun in nouns}
+    assert set(kinds()) == nouns
+    for product in products:
+        assert product.description.count(". ") >= 1
+        assert {"material", "colour"} < set(product.attributes)
+        assert product.title.endswith(f", {product.attributes['colour'].title()}")
+    assert len({product.description for product in products}) > 1_000
+
+
 def test_the_loader_can_read_every_line_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "catalog.jsonl"
     assert catalog.main([str(path)]) == 0
@@ -54,6 +66,8 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
     products = catalog.generate(50)
     catalog.write(products, tmp_path / "catalog.jsonl")
     assert catalog.read(tmp_path / "catalog.jsonl") == products
+    first = json.loads((tmp_path / "catalog.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    assert first["material"] == products[0].attributes["material"]
 
 
 def test_a_rees46_log_gives_each_product_once_sorted_by_id_with_its_last_price() -> None:

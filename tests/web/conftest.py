@@ -35,6 +35,12 @@ class Site:
     store: str
     freshet: str
     fake: FakeFreshet
+    catalog: Path
+
+    def write_catalog(self) -> None:
+        """Write the fake's items to the store's file."""
+        lines = [json.dumps(item) + "\n" for item in self.fake.catalog]
+        self.catalog.write_text("".join(lines), encoding="utf-8")
 
 
 def sample_catalog() -> list[dict[str, object]]:
@@ -61,11 +67,12 @@ def sample_catalog() -> list[dict[str, object]]:
 def site(tmp_path: Path) -> Iterator[Site]:
     fake = FakeFreshet(catalog=sample_catalog())
     catalog = tmp_path / "catalog.jsonl"
-    catalog.write_text("".join(json.dumps(item) + "\n" for item in fake.catalog), encoding="utf-8")
     with serving(fake.app()) as freshet:
         config = Config(collector_url=freshet, api_url=freshet, catalog=catalog)
         with serving(create_app(config)) as store:
-            yield Site(store=store, freshet=freshet, fake=fake)
+            site = Site(store=store, freshet=freshet, fake=fake, catalog=catalog)
+            site.write_catalog()
+            yield site
 
 
 @pytest.fixture(scope="session")

@@ -48,6 +48,7 @@ class FakeFreshet:
     bodies: list[Wire] = field(default_factory=list)
     failed_requests: int = 0
     asked: list[Wire] = field(default_factory=list)
+    titles: dict[str, str] = field(default_factory=dict)  # of rows, by placement
     _arrived: dict[str, tuple[float, Wire]] = field(default_factory=dict)
 
     @property
@@ -194,6 +195,7 @@ class FakeFreshet:
         return JSONResponse(
             {
                 "request_id": f"r{len(self.asked)}",
+                "title": self.titles.get(question["placement"]),
                 "recommendations": [item["item_id"] for item in ranked],
                 "ranked_feed": [self._entry(item, n, category) for n, item in enumerate(ranked)],
                 "personalized_banner": _banner(ranked[0] if ranked else None, category),

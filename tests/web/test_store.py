@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -273,14 +271,11 @@ def test_without_a_collector_recommendations_still_follow_the_visitor(
     assert site.fake.asked[-1]["events"]
 
 
-def test_a_title_is_text_never_markup(page: Page, site: Site, tmp_path: Path) -> None:
+def test_a_title_is_text_never_markup(page: Page, site: Site) -> None:
     evil = '<img src=x onerror="window.owned = true">'
-    catalog = tmp_path / "catalog.jsonl"
     site.fake.catalog[1]["title"] = evil
-    catalog.write_text(
-        "".join(json.dumps(item) + "\n" for item in site.fake.catalog), encoding="utf-8"
-    )
-    assert evil.encode() in build_document(catalog).plain.replace(b'\\"', b'"')
+    site.write_catalog()
+    assert evil.encode() in build_document(site.catalog).plain.replace(b'\\"', b'"')
     open_store(page, site)
     expect(page.locator(".picks .card-title").first).to_have_text(evil)
     assert page.evaluate("() => window.owned") is None
@@ -292,8 +287,8 @@ def test_an_unknown_product_or_page_says_so_and_still_recommends(page: Page, sit
         expect(page.get_by_role("heading", level=1)).to_have_text("Nothing here")
 
 
-def test_a_store_without_a_catalog_says_what_to_do(page: Page, site: Site, tmp_path: Path) -> None:
-    (tmp_path / "catalog.jsonl").unlink()
+def test_a_store_without_a_catalog_says_what_to_do(page: Page, site: Site) -> None:
+    site.catalog.unlink()
     page.goto(site.store)
     expect(page.locator("main")).to_contain_text("make catalog")
 

@@ -33,6 +33,9 @@ def catalog(tmp_path: Path) -> Path:
             "category": "home.furniture",
             "price": 0,
             "url": "x",
+            "description": "Deep enough to read in.",
+            "width": "72 cm",
+            "margin": 0.4,
         },
         {"id": 2, "title": "Fern", "in_stock": False, "brand": "", "stub": True},
     ]
@@ -76,6 +79,17 @@ def test_the_catalog_keeps_what_the_store_shows_and_drops_the_rest(client: httpx
             {"item_id": "2", "title": "Fern", "in_stock": False},
         ]
     }
+
+
+def test_a_product_page_gets_the_texts_of_its_item_and_no_numbers(client: httpx.Client) -> None:
+    assert client.get("/details/p1").json() == {
+        "description": "Deep enough to read in.",
+        "attributes": {"width": "72 cm"},
+    }
+    assert client.get("/details/2").json() == {"description": "", "attributes": {}}
+    unknown = client.get("/details/p9")
+    assert unknown.status_code == 404
+    assert unknown.json()["error"]["value"] == "p9"
 
 
 def test_the_catalog_is_compressed_for_those_who_can_read_it(client: httpx.Client) -> None:

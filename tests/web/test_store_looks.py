@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from tests.simulator import catalog
 from tests.web.conftest import Site
@@ -13,7 +13,7 @@ from tests.web.test_store import CARDS, open_store
 
 pytestmark = pytest.mark.browser
 
-PHONE = {"width": 390, "height": 844}
+PHONE: ViewportSize = {"width": 390, "height": 844}
 CONTRAST = """(element) => {
     const channels = (colour) => colour.match(/[\\d.]+/g).slice(0, 3).map((value) => value / 255);
     const linear = (value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);

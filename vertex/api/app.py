@@ -32,13 +32,14 @@ from vertex.api.config import Config
 from vertex.api.contract import (
     InvalidRequest,
     ProfileRequest,
-    Request,
     TooLarge,
     UnprovenUser,
+    VisitorRequest,
     check_user,
     moment_ms,
     parse_page_request,
     parse_profile_request,
+    parse_rank_request,
     parse_request,
     profile_keys,
 )
@@ -46,6 +47,7 @@ from vertex.api.endpoint import Endpoint
 from vertex.api.items import ItemCache
 from vertex.api.latest_model import LatestModel
 from vertex.api.placements import built_in
+from vertex.api.rank import ListRanker
 from vertex.api.ranking import Ranker
 from vertex.api.rates import Rates, Wait
 from vertex.api.reader import Reader
@@ -110,6 +112,15 @@ class Api:
             now=now_ms,
             tally=self._tally,
         )
+        self._list_ranker = ListRanker(
+            placements=placements,
+            visitors=self._visitors,
+            items=self._items,
+            ranker=self._ranker,
+            model=self._model,
+            now=now_ms,
+            tally=self._tally,
+        )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -159,7 +170,16 @@ class Api:
         watch.lap("parse")
         return _timed(await self._recommender.answer_page(question, watch, signal), watch)
 
-    def _signal(self, request: HttpRequest, question: Request) -> Signal | None:
+    async def rank(self, request: HttpRequest) -> Response:
+        """`POST /v1/rank`."""
+        watch = StageTimer()
+        async with self._body(request) as body:
+            question = parse_rank_request(body, self._config.allow_as_of, self._config.profile_view)
+        signal = self._signal(request, question)
+        watch.lap("parse")
+        return _timed(await self._list_ranker.answer(question, watch, signal), watch)
+
+    def _signal(self, request: HttpRequest, question: VisitorRequest) -> Signal | None:
         """What the browser says for its visitor, whose user id is proven."""
         check_user(question, self._config.privacy.user_key)
         return self._config.privacy.signal(Headers(by_name(request.scope["headers"])))
@@ -264,6 +284,7 @@ def create_app(config: Config) -> Starlette:
             [
                 Route("/v1/recommendations", api.recommend, methods=["POST"]),
                 Route("/v1/pages", api.page, methods=["POST"]),
+                Route("/v1/rank", api.rank, methods=["POST"]),
                 Route("/v1/profile", api.profile, methods=["GET", "POST"]),
                 Route("/v1/items/{item_id:path}", api.item),
                 Route(HEALTH, api.health),

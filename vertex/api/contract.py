@@ -23,11 +23,16 @@ MAX_PENDING = 200
 MAX_EXCLUDED = 1_000
 MAX_SEEDS = 20
 MAX_ROWS = 12
+MAX_RANKED = 1_000
+MAX_KEEP = 1_000.0
 
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_LENGTH)]
 T = TypeVar("T")
-R = TypeVar("R", bound="Request")
+R = TypeVar("R", bound="VisitorRequest")
 Variant = Literal["personalized", "popular"]
+
+# How msgspec begins the message about a field that is not there.
+_MISSING = "Object missing required field `"
 
 
 class InvalidRequest(InvalidEvent):
@@ -46,16 +51,15 @@ class UnprovenUser(InvalidRequest):
         super().__init__("user_token", reason)
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """One question for recommendations.
+class VisitorRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A question for one visitor: who asks, and on which page.
 
     `events` are the visitor's last events, as the collector takes them, which may not have been
     processed yet; what they lack of `user_id`, `anonymous_id` and `session_id` they take from the
-    request. `product_ids` are further items that the page is about. `k` is the placement's own
-    where it is absent. `cursor` of an answer asks for what comes after it; `explain` for the
-    grounds of each item. `sent_at` is the client's clock at sending, by which theirs is repaired.
-    `as_of` asks for the answer of another moment. `consent` is what the visitor agreed to, for the
-    answer and for all events that do not say so themselves. `user_token` proves the user id.
+    request. `explain` asks for the grounds of each item. `sent_at` is the client's clock at
+    sending, by which theirs is repaired. `as_of` asks for the answer of another moment. `consent`
+    is what the visitor agreed to, for the answer and for all events that do not say so themselves.
+    `user_token` proves the user id.
     """
 
     user_id: Id | None = None
@@ -64,20 +68,29 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     session_id: Id | None = None
     placement: Id = "home"
     product_id: Id | None = None
-    product_ids: Annotated[list[Id], msgspec.Meta(max_length=MAX_SEEDS)] = []
-    k: Annotated[int, msgspec.Meta(ge=1, le=MAX_K)] | None = None
-    cursor: Annotated[str, msgspec.Meta(max_length=MAX_CURSOR_LENGTH)] | None = None
     explain: bool = False
     events: list[Any] = []
     sent_at: datetime | None = None
     variant: Variant = "personalized"
     as_of: datetime | None = None
-    exclude: Annotated[list[str], msgspec.Meta(max_length=MAX_EXCLUDED)] = []
     consent: StatedConsent | None = None
 
     def profile_keys(self) -> list[str]:
         """The keys under which the visitor may be known, the account first."""
         return profile_keys(self.user_id, self.anonymous_id)
+
+
+class Request(VisitorRequest, frozen=True, kw_only=True):
+    """One question for recommendations.
+
+    `product_ids` are further items that the page is about. `k` is the placement's own where it is
+    absent. `cursor` of an answer asks for what comes after it.
+    """
+
+    product_ids: Annotated[list[Id], msgspec.Meta(max_length=MAX_SEEDS)] = []
+    k: Annotated[int, msgspec.Meta(ge=1, le=MAX_K)] | None = None
+    cursor: Annotated[str, msgspec.Meta(max_length=MAX_CURSOR_LENGTH)] | None = None
+    exclude: Annotated[list[str], msgspec.Meta(max_length=MAX_EXCLUDED)] = []
 
 
 class RowRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,6 +107,18 @@ class PageRequest(Request, frozen=True, kw_only=True):
     """A request for the rows of a page. What is said of the visitor and the page holds for all."""
 
     rows: Annotated[list[RowRequest], msgspec.Meta(min_length=1, max_length=MAX_ROWS)]
+
+
+class RankRequest(VisitorRequest, frozen=True, kw_only=True):
+    """A list that the caller brings, in its order, to be ordered for a visitor.
+
+    An id that is given again counts where it is given first. `keep` is the weight of the caller's
+    own order in the score, or of its own `scores`, one an item.
+    """
+
+    items: Annotated[list[Id], msgspec.Meta(min_length=1, max_length=MAX_RANKED)]
+    keep: Annotated[float, msgspec.Meta(ge=0.0, le=MAX_KEEP)] = 0.0
+    scores: list[float] | None = None
 
 
 class ProfileRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,7 +156,7 @@ def profile_keys(user_id: str | None, anonymous_id: str | None) -> list[str]:
     return keys
 
 
-def check_user(request: Request | ProfileRequest, key: bytes | None) -> None:
+def check_user(request: VisitorRequest | ProfileRequest, key: bytes | None) -> None:
     """Ask for the proof of a user id where there is a key for it.
 
     Raises:
@@ -167,6 +192,27 @@ def parse_page_request(body: bytes, allow_as_of: bool, allow_explain: bool = Tru
     return request
 
 
+def parse_rank_request(body: bytes, allow_as_of: bool, allow_explain: bool = True) -> RankRequest:
+    """Read a list that is to be ordered.
+
+    Raises:
+        InvalidRequest: naming field, expectation and value.
+    """
+    request = _parse(body, RankRequest, allow_as_of, allow_explain)
+    if request.scores is not None:
+        _check_scores(request.scores, request)
+    return request
+
+
+def _check_scores(scores: list[float], request: RankRequest) -> None:
+    if len(scores) != len(request.items):
+        raise InvalidRequest(
+            "scores", f"expected one for each of the {len(request.items)} items", len(scores)
+        )
+    if request.keep == 0.0:
+        raise InvalidRequest("keep", "expected above 0 beside scores: their weight", request.keep)
+
+
 def _parse(body: bytes, kind: type[R], allow_as_of: bool, allow_explain: bool) -> R:
     raw = _object(body)
     if raw.get("sent_at") is not None:
@@ -176,7 +222,7 @@ def _parse(body: bytes, kind: type[R], allow_as_of: bool, allow_explain: bool) -
     request = _convert(raw, kind, allow_as_of)
     if request.explain and not allow_explain:
         raise InvalidRequest("explain", "not allowed here: FRESHET_PROFILE_VIEW is not set", True)
-    if request.cursor is not None:
+    if isinstance(request, Request) and request.cursor is not None:
         _check_cursor(request.cursor)
     return request
 
@@ -257,6 +303,8 @@ def _named(message: str, raw: dict[str, Any]) -> InvalidRequest:
     """msgspec's "Expected `int`, got `str` - at `$.k`" in our own form."""
     reason, _, path = message.partition(" - at `$.")
     field = path.rstrip("`") or "body"
+    if reason.startswith(_MISSING):
+        return InvalidRequest(reason.removeprefix(_MISSING).rstrip("`"), "required")
     return InvalidRequest(
         field, reason.partition(", got")[0].lower(), raw.get(field.partition("[")[0])
     )

@@ -49,6 +49,13 @@ MAX_STUBS, MAX_STUBS_BESIDE_CATALOG = 20_000, 1_000
 # again.
 MAX_MISSING = 1_000
 
+# Fresh co-visits show quickly: a visitor's recent items are at most so old, and are waited for when
+# older still.
+SEED_SOFT_S, SEED_HARD_S = 1.0, 5.0
+# An item that is shown is read again when it is as old as this.
+ITEM_SOFT_S = 15.0
+# A request waits for so many items that are not in memory.
+MAX_FOUND = 100
 # Of so many items the visitors' own neighbours are in memory; some 10 kB each.
 MAX_SEEDS = 5_000
 # Where the catalog does not fit, so much of it is forgotten at once.
@@ -157,6 +164,21 @@ class ItemCache:
         oldest = self._clock() - max_age_s
         for item_id in self.columns.ids(rows[self._read_at[rows] < oldest]):
             _note(self._wanted, item_id)
+
+    async def find(self, ids: Iterable[str]) -> None:
+        """Read the first `MAX_FOUND` of those that are not in memory; the others are wanted.
+
+        What was looked for lately and not there is not read again. Raises `Unavailable`.
+        """
+        oldest = self._clock() - UNKNOWN_ITEM_SOFT_S
+        unknown = [
+            item_id
+            for item_id in ids
+            if item_id not in self.columns and self._last_read_at(item_id) < oldest
+        ]
+        if unknown:
+            self.want(unknown[MAX_FOUND:], UNKNOWN_ITEM_SOFT_S)
+            await self._read(unknown[:MAX_FOUND])
 
     async def ensure(self, ids: Sequence[str], soft_s: float, hard_s: float) -> None:
         """Have what the items lead to: wait for those that are missing or older than `hard_s`; want

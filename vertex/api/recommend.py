@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 
-from pipeline.core.privacy.consent import resolve_consent
 from pipeline.core.privacy.signals import Signal
 from pipeline.core.profile import UserProfile
 from vertex.api.banner import Banner, banner_of_slate, choose_banner
@@ -105,11 +104,9 @@ class Recommender:
         """Who asks; for one who denied personalization the request is that for what is popular."""
         now_ms = moment_ms(request.as_of, self._now)
         request_id = uuid.uuid4().hex
-        if self._may_personalize(request, signal):
-            visitor = await self._visitors.find(request, now_ms, request_id, signal)
-        else:
+        visitor = await self._visitors.who_asks(request, now_ms, request_id, signal)
+        if visitor.is_nobody:
             request = msgspec.structs.replace(request, variant="popular")
-            visitor = self._visitors.nobody(request, now_ms)
         watch.lap("profile")
         return request, visitor, request_id
 
@@ -180,11 +177,6 @@ class Recommender:
         """True where what the profile says may be shown to who asks."""
         is_proven = request.user_id is None or self._config.privacy.user_key is not None
         return is_proven or self._config.profile_view
-
-    def _may_personalize(self, request: Request, signal: Signal | None) -> bool:
-        return resolve_consent(
-            {}, request.consent, signal, self._config.privacy.default
-        ).personalization
 
 
 def _asker(request: Request, visitor: Visitor) -> Asker:

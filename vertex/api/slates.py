@@ -28,7 +28,7 @@ from pipeline.store.layout import GLOBAL_SCOPE, STUB_SCOPE, category_scope
 from vertex.api.breaker import Unavailable
 from vertex.api.config import Config
 from vertex.api.cursor import NOTHING_SHOWN, Hashes
-from vertex.api.items import ItemCache
+from vertex.api.items import ITEM_SOFT_S, SEED_HARD_S, SEED_SOFT_S, ItemCache
 from vertex.api.placements import POPULAR, Placement, Placements
 from vertex.api.policy import EXPLORE_SLOT, Exploration, explore
 from vertex.api.ranking import Prediction, Ranker, parts_of_order, score_parts
@@ -49,10 +49,6 @@ from vertex.models.registry import Model
 
 log = logging.getLogger(__name__)
 
-# Fresh co-visits show quickly: a visitor's recent items are at most so old, and are waited for when
-# older still.
-SEED_SOFT_S, SEED_HARD_S = 1.0, 5.0
-ITEM_SOFT_S = 15.0
 # Of so many items at the beginning of a row, the click probabilities say where it stands on a page.
 ROW_HEAD = 4
 _NO_EXPLORATION = Exploration()

@@ -26,7 +26,7 @@ from pipeline.core.privacy.signals import Signal
 from pipeline.core.profile import UserProfile
 from pipeline.core.timestamps import format_time
 from vertex.api.breaker import Unavailable
-from vertex.api.contract import MAX_PENDING, Request
+from vertex.api.contract import MAX_PENDING, VisitorRequest
 from vertex.api.items import ItemCache
 from vertex.api.reader import Reads
 
@@ -48,6 +48,7 @@ class Visitor:
         pending: events of the request that were new to the profile.
         ignored: events of the request that break the contract.
         withheld: events of the request whose visitor denied personalization.
+        is_nobody: personalization was denied: the answer is that for everybody.
     """
 
     profile: UserProfile
@@ -57,6 +58,7 @@ class Visitor:
     pending: int = 0
     ignored: int = 0
     withheld: int = 0
+    is_nobody: bool = False
 
 
 class Visitors:
@@ -86,14 +88,27 @@ class Visitors:
             profiles[0].merge(other)
         return profiles[0] if profiles else None
 
-    def nobody(self, request: Request, now_ms: int) -> Visitor:
-        """A visitor who denied personalization: nothing is read of them, and none of their events
-        is looked at.
+    async def who_asks(
+        self, request: VisitorRequest, now_ms: int, request_id: str, signal: Signal | None = None
+    ) -> Visitor:
+        """The visitor who asks, as `find`; nobody where they denied personalization: nothing is
+        read of them, and none of their events is looked at.
         """
-        return Visitor(UserProfile(), now_ms, describe_stored(None), withheld=len(request.events))
+        if self._may_personalize(request, signal):
+            return await self.find(request, now_ms, request_id, signal)
+        return Visitor(
+            UserProfile(),
+            now_ms,
+            describe_stored(None),
+            withheld=len(request.events),
+            is_nobody=True,
+        )
+
+    def _may_personalize(self, request: VisitorRequest, signal: Signal | None) -> bool:
+        return resolve_consent({}, request.consent, signal, self._privacy.default).personalization
 
     async def find(
-        self, request: Request, now_ms: int, request_id: str, signal: Signal | None = None
+        self, request: VisitorRequest, now_ms: int, request_id: str, signal: Signal | None = None
     ) -> Visitor:
         """The visitor who asks, at `now_ms`; unknown, or of unreadable profile, at worst.
 
@@ -114,7 +129,7 @@ class Visitors:
         self._fold_page(visitor, request, request_id)
         return visitor
 
-    def _as_stored(self, request: Request) -> Request:
+    def _as_stored(self, request: VisitorRequest) -> VisitorRequest:
         fields = self._privacy.fields
         ids = {name: getattr(request, name) for name in ("user_id", "anonymous_id", "session_id")}
         stored = {name: fields.apply_id(name, value) for name, value in ids.items()}
@@ -123,7 +138,7 @@ class Visitors:
         return msgspec.structs.replace(request, **stored)
 
     def _fold_pending(
-        self, visitor: Visitor, request: Request, now_ms: int, signal: Signal | None
+        self, visitor: Visitor, request: VisitorRequest, now_ms: int, signal: Signal | None
     ) -> None:
         """Fold the events that the pipeline may not have seen; those that it has seen change
         nothing.
@@ -151,7 +166,7 @@ class Visitors:
                 item = None
             visitor.pending += visitor.profile.add(event, item)
 
-    def _may_fold(self, raw: Any, request: Request, signal: Signal | None) -> bool:
+    def _may_fold(self, raw: Any, request: VisitorRequest, signal: Signal | None) -> bool:
         """True where the event's visitor agreed; it is then as the collector would have published
         it.
         """
@@ -163,7 +178,7 @@ class Visitors:
         self._privacy.fields.apply(raw)
         return True
 
-    def _fold_page(self, visitor: Visitor, request: Request, request_id: str) -> None:
+    def _fold_page(self, visitor: Visitor, request: VisitorRequest, request_id: str) -> None:
         """Being on a product's page is a view of it, also before the page has said so."""
         product_id = request.product_id
         if (

@@ -20,6 +20,7 @@ from vertex.api.breaker import Unavailable
 from vertex.api.config import Config
 from vertex.api.items import ItemCache
 from vertex.api.placements import Placements, built_in
+from vertex.api.rank import ListRanker
 from vertex.api.ranking import Prediction, Ranker
 from vertex.api.recommend import Recommender
 from vertex.api.slates import Slates
@@ -173,8 +174,8 @@ class FakeRanker(Ranker):
 
 
 class Service:
-    """A recommender over a fake Bigtable, at `NOW_MS`, unless said without exploration and with its
-    reasons.
+    """A recommender and a ranker of lists over a fake Bigtable, at `NOW_MS`, unless said without
+    exploration and with its reasons.
     """
 
     def __init__(
@@ -197,6 +198,16 @@ class Service:
         self.tally = Tally()
         served, made = model or prior_model(), Config(**settings)
         placements = built_in(made) if placements is None else placements
+        visitors = Visitors(self.reader, self.items, made.privacy)
+        self.list_ranker = ListRanker(
+            placements,
+            visitors,
+            self.items,
+            self.ranker,
+            lambda: served,
+            lambda: NOW_MS,
+            self.tally,
+        )
         slates = Slates(
             made,
             placements,
@@ -209,7 +220,7 @@ class Service:
         self.recommender = Recommender(
             made,
             placements,
-            Visitors(self.reader, self.items, made.privacy),
+            visitors,
             self.items,
             slates,
             lambda: NOW_MS,

@@ -59,12 +59,12 @@ async def test_profiles_are_shown_only_where_that_was_switched_on(tmp_path: Path
 
 
 @pytest.mark.usefixtures("nowhere")
-@pytest.mark.parametrize("path", ["/v1/recommendations", "/v1/profile"])
+@pytest.mark.parametrize("path", ["/v1/recommendations", "/v1/rank", "/v1/profile"])
 async def test_where_there_is_a_key_a_user_id_counts_with_its_own_token_alone(
     tmp_path: Path, path: str
 ) -> None:
     key = b"sixteen bytes or more"
-    browser, who = {"anonymous_id": "a1"}, {"user_id": "anna"}
+    browser, who = {"anonymous_id": "a1", "items": ["p1"]}, {"user_id": "anna", "items": ["p1"]}
     theirs = {"user_token": user_token(key, "another")}
     async with api(tmp_path, profile_view=True, privacy=Privacy(user_key=key)) as client:
         missing, wrong = [await client.post(path, json=asked) for asked in (who, who | theirs)]
@@ -79,9 +79,7 @@ async def test_where_there_is_a_key_a_user_id_counts_with_its_own_token_alone(
             "user_token",
             None,
         )
-    assert (
-        proven.status_code == unnamed.status_code == (200 if path == "/v1/recommendations" else 503)
-    )
+    assert proven.status_code == unnamed.status_code == (503 if path == "/v1/profile" else 200)
 
 
 @pytest.mark.usefixtures("nowhere")
@@ -134,7 +132,7 @@ async def test_more_requests_at_a_time_than_the_limit_are_503_that_a_page_may_re
 
 
 @pytest.mark.usefixtures("nowhere")
-@pytest.mark.parametrize("path", ["/v1/recommendations", "/v1/profile"])
+@pytest.mark.parametrize("path", ["/v1/recommendations", "/v1/rank", "/v1/profile"])
 async def test_a_body_over_the_limit_is_413(tmp_path: Path, path: str) -> None:
     async with api(tmp_path, profile_view=True) as client:
         answer = await client.post(path, content=bytes(MAX_BODY_BYTES + 1))

@@ -14,6 +14,7 @@ from vertex.api.contract import (
     ProfileRequest,
     Request,
     parse_profile_request,
+    parse_rank_request,
     parse_request,
 )
 
@@ -77,6 +78,36 @@ def test_both_ids_name_two_profiles_the_account_first() -> None:
 def test_a_mistake_is_named(fields: dict[str, Any], field: str, value: str | None) -> None:
     with pytest.raises(InvalidRequest) as caught:
         parse(**fields)
+
+    assert caught.value.field == field
+    assert value is None or caught.value.value == value
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "value"),
+    [
+        ({}, "items", None),
+        ({"items": []}, "items", "[]"),
+        ({"items": "p1"}, "items", "p1"),
+        ({"items": ["p1", ""]}, "items[1]", None),
+        ({"items": ["p1", 2]}, "items[1]", None),
+        ({"items": ["p"] * 1_001}, "items", None),
+        ({"items": ["p1"], "keep": -1}, "keep", "-1"),
+        ({"items": ["p1"], "keep": "much"}, "keep", "much"),
+        ({"items": ["p1"], "keep": 1, "scores": [1, 2]}, "scores", "2"),
+        ({"items": ["p1"], "keep": 1, "scores": [None]}, "scores[0]", None),
+        ({"items": ["p1"], "keep": 1, "scores": [10**400]}, "scores[0]", None),
+        ({"items": ["p1"], "scores": [1]}, "keep", "0.0"),
+        ({"items": ["p1"], "explain": True}, "explain", "true"),
+        ({"items": ["p1"], "as_of": "2025-01-01T00:00:00Z"}, "as_of", "2025-01-01T00:00:00Z"),
+        ({"items": ["p1"], "user_id": ""}, "user_id", ""),
+    ],
+)
+def test_a_mistake_in_a_list_is_named(
+    fields: dict[str, Any], field: str, value: str | None
+) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        parse_rank_request(json.dumps(fields).encode(), False, allow_explain=False)
 
     assert caught.value.field == field
     assert value is None or caught.value.value == value

@@ -29,6 +29,7 @@ from pipeline.steps.items import FoldItems
 from pipeline.steps.keyed_state import StateOptions
 from pipeline.steps.profiles import ANOMALIES, FoldProfiles
 from pipeline.steps.publish import as_message, rule_rows
+from pipeline.steps.queries import FoldQueries
 from pipeline.steps.sessions import SummarizeSessions, session_rows
 
 FOLDS = ("events", "both")
@@ -73,6 +74,9 @@ def fold_events(pipeline: beam.Pipeline, options: FreshetOptions) -> None:
 
     items = profiles.new | "FoldItems" >> FoldItems(state_options, options.trending_shards)
     items | "WriteItems" >> WriteToBigtable(bigtable, options.write_after_commit, lease)
+
+    queries = profiles.new | "FoldQueries" >> FoldQueries(state_options)
+    queries | "WriteQueries" >> WriteToBigtable(bigtable, options.write_after_commit, lease)
 
     sessions = profiles.new | "SummarizeSessions" >> SummarizeSessions(
         options.session_gap_s, options.session_lateness_s

@@ -24,6 +24,7 @@ locals {
     profiles = ["p"]
     items    = ["c", "s"]
     trending = ["t"]
+    queries  = ["q"]
     policies = ["b"]
     leases   = ["l"]
   }
@@ -36,6 +37,7 @@ locals {
     "profiles/p" = var.profile_ttl_days
     "items/s"    = var.item_ttl_days
     "trending/t" = var.item_ttl_days
+    "queries/q"  = var.item_ttl_days
   }
 
   gc_rules = {

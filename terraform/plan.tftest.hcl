@@ -123,7 +123,7 @@ run "nothing_grows_for_ever" {
   command = plan
 
   assert {
-    condition     = toset(keys(google_bigtable_gc_policy.this)) == toset(["profiles/p", "items/c", "items/s", "trending/t", "policies/b", "leases/l"])
+    condition     = toset(keys(google_bigtable_gc_policy.this)) == toset(["profiles/p", "items/c", "items/s", "trending/t", "queries/q", "policies/b", "leases/l"])
     error_message = "Every family of every table has a garbage collection policy."
   }
 
@@ -146,7 +146,7 @@ run "nothing_grows_for_ever" {
 
   assert {
     condition = alltrue([
-      for family in ["items/s", "trending/t"] :
+      for family in ["items/s", "trending/t", "queries/q"] :
       jsondecode(google_bigtable_gc_policy.this[family].gc_rules).rules[1].max_age == "2160h"
     ])
     error_message = "What events say of an item or a scope is forgotten 90 days after the last of them."

@@ -355,7 +355,7 @@ variable "profile_ttl_days" {
 }
 
 variable "item_ttl_days" {
-  description = "Days after the last event at which an item's statistics, a product that no catalog holds, and a trending scope are forgotten."
+  description = "Days after the last event at which an item's statistics, a product that no catalog holds, a trending scope, and a query are forgotten."
   type        = number
   default     = 90
 

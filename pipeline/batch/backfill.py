@@ -1,5 +1,5 @@
-"""The batch graph: the archived log in; the same profile, item and trending rows out as the stream
-would have written.
+"""The batch graph: the archived log in; the same profile, item, trending and query rows out as the
+stream would have written.
 
     python -m pipeline.batch.backfill --since 2025-01-01 [--until 2025-02-01] [--instance other]
     python -m pipeline.batch.backfill --file events.jsonl
@@ -31,7 +31,14 @@ from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
 from pipeline.batch.archive import ReadFile, ReadLog, decode_event
-from pipeline.batch.sums import CombineRows, ItemStatsSum, ItemSum, TrendingSum
+from pipeline.batch.sums import (
+    CombineRows,
+    ItemStatsSum,
+    ItemSum,
+    QueryStatsSum,
+    TopQueriesSum,
+    TrendingSum,
+)
 from pipeline.batch.write import Row, WriteRows
 from pipeline.core.events import Event
 from pipeline.core.fold import Fact, Folded, first_account, fold
@@ -39,6 +46,7 @@ from pipeline.core.items import ItemStats, Trending
 from pipeline.core.privacy.consent import may_fold
 from pipeline.core.profile import UserProfile
 from pipeline.core.profile_keys import browser_key, profile_key
+from pipeline.core.queries import QueryStats, TopQueries
 from pipeline.core.rules import Rules
 from pipeline.core.trust import Judge
 from pipeline.lease import LeaseHeld, lease_of
@@ -49,10 +57,19 @@ from pipeline.runtime.metrics import Counter, Reporter, snapshot
 from pipeline.runtime.times import moment
 from pipeline.steps.decode import CatalogCache, catalog_of
 from pipeline.steps.items import RANKS, ItemFold, partials
+from pipeline.steps.queries import TOP, query_partials, top_partial
 from pipeline.store.blocking import Bigtable
-from pipeline.store.layout import PROFILE, STATS, STUB, TRENDING
+from pipeline.store.layout import (
+    PROFILE,
+    QUERY,
+    STATS,
+    STUB,
+    TOP_QUERIES,
+    TRENDING,
+    query_row,
+)
 
-BROWSERS, POINTERS = "browsers", "pointers"
+BROWSERS, POINTERS, QUERIES = "browsers", "pointers", "queries"
 MAX_WAITING_EVENTS = 5_000
 PROGRESS_S = 3.0
 
@@ -73,7 +90,8 @@ def build(pipeline: beam.Pipeline, events: Any, options: FreshetOptions) -> None
     scopes = (
         partials | "FoldScopes" >> CombineRows(TrendingSum) | "ScopeRows" >> beam.Map(scope_row)
     )
-    rows = (folded["profiles"], visitors[1], items["rows"], scopes)
+    queries = folded[QUERIES] | "FoldQueries" >> FoldQueries()
+    rows = (folded["profiles"], visitors[1], items["rows"], scopes, queries)
     rows | "Rows" >> beam.Flatten() | "WriteRows" >> beam.ParDo(WriteRows(lease))
 
 
@@ -104,8 +122,8 @@ class FoldLog(beam.PTransform):
     """Fold each visitor's events in the order of their arrival.
 
     Outputs: `profiles`, rows; `items`, `(item id, (partial ItemStats, stub or empty))`; `RANKS`,
-    `(scope's row, partial Trending)`. Grouped by visitor: one visitor's events have to fit into
-    memory.
+    `(scope's row, partial Trending)`; `QUERIES`, `(query, partial QueryStats)`. Grouped by visitor:
+    one visitor's events have to fit into memory.
     """
 
     def __init__(self, source: Bigtable, rules: Rules, shards: int) -> None:
@@ -115,8 +133,20 @@ class FoldLog(beam.PTransform):
     def expand(self, visitors: PCollection) -> Any:
         grouped = visitors | "ByVisitor" >> beam.GroupByKey()
         return grouped | "Fold" >> beam.ParDo(self._fold).with_outputs(
-            RANKS, "items", main="profiles"
+            RANKS, "items", QUERIES, main="profiles"
         )
+
+
+class FoldQueries(beam.PTransform):
+    """`(query, partial QueryStats)` to the rows of queries, and of the public ones of most
+    searches.
+    """
+
+    def expand(self, partials: PCollection) -> Any:
+        sums = partials | "SumByQuery" >> CombineRows(QueryStatsSum)
+        rows = sums | "QueryRows" >> beam.ParDo(_QueryRows()).with_outputs(TOP, main="rows")
+        top = rows[TOP] | "FoldTop" >> CombineRows(TopQueriesSum) | "TopRows" >> beam.Map(top_row)
+        return (rows["rows"], top) | "Both" >> beam.Flatten()
 
 
 def fold_messages(facts: list[Fact], judge: Judge, key: str) -> tuple[UserProfile, list[Folded]]:
@@ -132,7 +162,7 @@ def fold_messages(facts: list[Fact], judge: Judge, key: str) -> tuple[UserProfil
         profile.settle()
         people = judge.judge(profile, folded, key).people
         if people.trusted:
-            trusted.append(Folded(people.facts, people.pairs))
+            trusted.append(Folded(people.facts, people.pairs, people.clicks))
     return profile, trusted
 
 
@@ -154,6 +184,12 @@ def scope_row(scope: tuple[str, bytes]) -> Row:
     """The row of one scope's shard."""
     key, encoded = scope
     return TRENDING, key, encoded, Trending.decode(encoded).newest_ms
+
+
+def top_row(top: tuple[str, bytes]) -> Row:
+    """One row of the top queries."""
+    key, encoded = top
+    return TOP_QUERIES, key, encoded, TopQueries.decode(encoded).newest_ms
 
 
 def _arrival(event: Event) -> datetime:
@@ -244,6 +280,8 @@ class _FoldVisitor(beam.DoFn):
             yield TaggedOutput("items", item)
         for scope in found.scopes:
             yield TaggedOutput(RANKS, scope)
+        for query in query_partials(pending):
+            yield TaggedOutput(QUERIES, query)
 
 
 class _ItemRows(beam.DoFn):
@@ -270,6 +308,18 @@ class _ItemRows(beam.DoFn):
     def finish_bundle(self) -> Iterator[TaggedOutput]:
         for rank in self._fold.take_ranks():
             yield TaggedOutput(RANKS, WindowedValue(rank, MIN_TIMESTAMP, (GlobalWindow(),)))
+
+
+class _QueryRows(beam.DoFn):
+    """The rows of whole queries; public ones also go on to the top queries."""
+
+    def process(self, query: tuple[str, bytes]) -> Iterator[Any]:
+        text, encoded = query
+        stats = QueryStats.decode(encoded)
+        yield QUERY, query_row(text), encoded, stats.newest_ms
+        top = top_partial(text, stats, stats.newest_ms)
+        if top is not None:
+            yield TaggedOutput(TOP, top)
 
 
 def run(argv: list[str], environ: dict[str, str]) -> int:

@@ -9,6 +9,7 @@ import apache_beam as beam
 from apache_beam.pvalue import PCollection
 
 from pipeline.core.items import ItemStats, Trending
+from pipeline.core.queries import QueryStats, TopQueries
 
 ItemSum = tuple[bytes, bytes]  # encoded statistics, and the encoded stub or nothing
 
@@ -51,8 +52,10 @@ class ItemStatsSum(beam.CombineFn):
         return total or (ItemStats().encode(), b"")
 
 
-class TrendingSum(beam.CombineFn):
-    """Merges encoded `Trending`."""
+class StateSum(beam.CombineFn):
+    """Merges encoded states of one form."""
+
+    form: type[Trending] | type[QueryStats] | type[TopQueries]
 
     def create_accumulator(self) -> bytes:
         return b""
@@ -64,10 +67,29 @@ class TrendingSum(beam.CombineFn):
         partials = [total for total in totals if total]
         if len(partials) == 1:
             return partials[0]
-        merged = Trending()
+        merged: Any = self.form()
         for partial in partials:
-            merged.merge(Trending.decode(partial))
-        return merged.encode()
+            merged.merge(self.form.decode(partial))
+        encoded: bytes = merged.encode()
+        return encoded
 
     def extract_output(self, total: bytes) -> bytes:
         return total
+
+
+class TrendingSum(StateSum):
+    """Merges encoded `Trending`."""
+
+    form = Trending
+
+
+class QueryStatsSum(StateSum):
+    """Merges encoded `QueryStats`."""
+
+    form = QueryStats
+
+
+class TopQueriesSum(StateSum):
+    """Merges encoded `TopQueries`."""
+
+    form = TopQueries

@@ -50,7 +50,9 @@ EVENT_TYPES = (
         interest=0.5,
         fields="url title category brand price request_id placement variant position propensity",
     ),
-    EventType(name="search", code=2, description="The visitor searched.", fields="query url"),
+    EventType(
+        name="search", code=2, description="The visitor searched.", fields="query results url"
+    ),
     EventType(
         name="scroll",
         code=3,

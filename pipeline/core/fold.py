@@ -19,6 +19,7 @@ from pipeline.core.items import BOUGHT, TOUCHED, ItemStats, Link
 from pipeline.core.privacy.bots import is_bot
 from pipeline.core.profile import UserProfile
 from pipeline.core.profile_keys import account_key
+from pipeline.core.queries import SearchClick
 from pipeline.core.session_totals import SessionTotals, is_bot_session, session_key
 
 Fact = tuple[Event, Item | None]  # an event and what the catalog knows of its item
@@ -45,15 +46,25 @@ class Linked(NamedTuple):
 
 
 class Folded(NamedTuple):
-    """A message, folded: its facts that were new to the profile, in order, and the pairs that came
-    or went.
+    """A message, folded: its facts that were new to the profile, in order, and the pairs, and
+    clicks after searches, that came or went.
     """
 
     new: list[Fact]
     pairs: list[Pair]
+    clicks: tuple[SearchClick, ...] = ()
 
 
 _NOTHING = Linked(frozenset(), frozenset(), 0)
+Searches = dict[int, tuple[str, bool]]
+"""What a session says of its searches: see `SessionTotals.clicked`."""
+
+
+class Said(NamedTuple):
+    """What a session says beyond its visitor: items that it links, and what came of searches."""
+
+    linked: Linked
+    searches: Searches
 
 
 def fold(profile: UserProfile, facts: Iterable[Fact]) -> Folded:
@@ -63,33 +74,61 @@ def fold(profile: UserProfile, facts: Iterable[Fact]) -> Folded:
     and before: the sum of all differences is what the finished session links, in any order of its
     events. What a bot did links nothing.
     """
-    before: dict[str, Linked] = {}
+    before: dict[str, Said] = {}
     new: list[Fact] = []
     for fact in facts:
         key = session_key(fact[0])
         if key not in before and not is_bot_session(key):
-            before[key] = linked(profile.sessions.get(key))
+            before[key] = said(profile.sessions.get(key))
         if profile.add(*fact):
             new.append(fact)
     pairs: list[Pair] = []
+    clicks: list[SearchClick] = []
     for key in sorted(before):
-        pairs += changed(before[key], linked(profile.sessions.get(key)))
-    return Folded(new, pairs)
+        after = said(profile.sessions.get(key))
+        pairs += changed(before[key].linked, after.linked)
+        clicks += changed_clicks(before[key].searches, after.searches)
+    return Folded(new, pairs, tuple(clicks))
 
 
-def adopt(profile: UserProfile, other: UserProfile) -> list[Pair]:
-    """Merge another visitor's profile (the anonymous one, at login); the pairs that sessions of
-    both now link.
+def adopt(profile: UserProfile, other: UserProfile) -> Folded:
+    """Merge another visitor's profile (the anonymous one, at login); what sessions of both now
+    link.
     """
     keys = [key for key in other.sessions if key in profile.sessions and not is_bot_session(key)]
-    parts = {key: (linked(profile.sessions[key]), linked(other.sessions[key])) for key in keys}
+    parts = {key: (said(profile.sessions[key]), said(other.sessions[key])) for key in keys}
     profile.merge(other)
     pairs: list[Pair] = []
+    clicks: list[SearchClick] = []
     for key in sorted(key for key in keys if key in profile.sessions):
         own, theirs = parts[key]
-        pairs += changed(own, linked(profile.sessions[key]))
-        pairs += changed(theirs, _NOTHING)
-    return pairs
+        after = said(profile.sessions[key])
+        pairs += changed(own.linked, after.linked)
+        pairs += changed(theirs.linked, _NOTHING)
+        clicks += changed_clicks({**theirs.searches, **own.searches}, after.searches)
+    return Folded([], pairs, tuple(clicks))
+
+
+def said(session: SessionTotals | None) -> Said:
+    """What a session says now of items and of searches."""
+    return Said(linked(session), session.clicked() if session is not None else {})
+
+
+def changed_clicks(before: Searches, after: Searches) -> list[SearchClick]:
+    """The clicks after searches to add and to take back, from one state of a session to the next.
+
+    A search that the session no longer remembers keeps what it had.
+    """
+    clicks: list[SearchClick] = []
+    if before == after:
+        return clicks
+    for time_s, (query, is_clicked) in after.items():
+        former, was_clicked = before.get(time_s, (query, False))
+        if was_clicked and (former != query or not is_clicked):
+            clicks.append(SearchClick(former, -1.0, time_s * 1000))
+        if is_clicked and (former != query or not was_clicked):
+            clicks.append(SearchClick(query, 1.0, time_s * 1000))
+    return clicks
 
 
 def first_account(events: Iterable[Event]) -> str:
@@ -111,7 +150,7 @@ def of_people(folded: Folded) -> Folded:
     new = [fact for fact in folded.new if not is_bot(fact[0])]
     if len(new) == len(folded.new):
         return folded
-    return Folded(new, folded.pairs)
+    return folded._replace(new=new)
 
 
 def linked(session: SessionTotals | None) -> Linked:
@@ -172,7 +211,7 @@ def item_sums(folded: Iterable[Folded]) -> dict[str, ItemStats]:
     """Partial item statistics by item id of some folded messages."""
     stats: dict[str, ItemStats] = defaultdict(ItemStats)
     links: Links = defaultdict(list)
-    for new, pairs in folded:
+    for new, pairs, *_ in folded:
         for event, item in new:
             if event.product_id is not None:
                 stats[event.product_id].add(event, catalog_category((event, item)))

@@ -122,6 +122,15 @@ METADATA_FIELDS = (
         expected={"minimum": 0, "maximum": 3600000},
     ),
     MetadataField(
+        name="results",
+        description=(
+            "How many results the search had. A query that had none sinks among suggestions."
+        ),
+        kind="number",
+        unit="results",
+        expected={"minimum": 0},
+    ),
+    MetadataField(
         name="depth",
         description="How far down the page the visitor came.",
         kind="number",

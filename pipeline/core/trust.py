@@ -10,11 +10,13 @@ from pipeline.core.features.signals import Signals
 from pipeline.core.fold import Fact, Folded, Pair, of_people
 from pipeline.core.privacy.bots import is_bot
 from pipeline.core.profile import UserProfile
+from pipeline.core.queries import SearchClick
 from pipeline.core.rules import Anomaly, Rules, anomalies, is_marked
 
 
 class NewFacts(NamedTuple):
-    """Facts that were new to a profile, and the pairs that came or went with them.
+    """Facts that were new to a profile, and the pairs and clicks after searches that came or went
+    with them.
 
     `trusted` is False while the visitor is marked, and for what a bot did.
     """
@@ -22,6 +24,7 @@ class NewFacts(NamedTuple):
     facts: list[Fact]
     pairs: list[Pair]
     trusted: bool
+    clicks: tuple[SearchClick, ...] = ()
 
 
 class Judged(NamedTuple):
@@ -57,7 +60,9 @@ class Judge:
         bots = [fact for fact in folded.new if is_bot(fact[0])]
         trusted = not self.is_marked(profile, at_ms)
         return Judged(
-            found, NewFacts(people.new, people.pairs, trusted), NewFacts(bots, [], trusted=False)
+            found,
+            NewFacts(people.new, people.pairs, trusted, people.clicks),
+            NewFacts(bots, [], trusted=False),
         )
 
     def is_marked(self, profile: UserProfile, time_ms: int) -> bool:

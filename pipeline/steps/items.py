@@ -48,7 +48,7 @@ def partials(folded: Iterable[Folded], shards: int) -> Partials:
     """The sums of some messages' new facts, in stream and backfill alike."""
     folded = list(folded)
     items, scopes = sums(folded, shards)
-    stubs = stubs_of(fact for new, _ in folded for fact in new)
+    stubs = stubs_of(fact for found in folded for fact in found.new)
     return Partials(
         [
             (item_id, (stats.encode(), encode_item(stubs[item_id]) if item_id in stubs else b""))
@@ -194,7 +194,7 @@ def scope_counts(
     none. What the catalog does not hold counts in one scope of its own.
     """
     categories: dict[str, set[str | None]] = {}
-    for new, _ in folded:
+    for new, *_ in folded:
         for fact in new:
             if fact[0].product_id is not None:
                 categories.setdefault(fact[0].product_id, set()).add(catalog_category(fact))
@@ -208,7 +208,7 @@ def scope_counts(
         if item_id not in mixed:
             [category] = found
             _count(scope(category, item_id), items[item_id])
-    for new, _ in folded if mixed else ():
+    for new, *_ in folded if mixed else ():
         for fact in new:
             item_id = fact[0].product_id or ""
             if item_id in mixed:

@@ -24,6 +24,7 @@ from apache_beam.utils.timestamp import Timestamp
 
 from pipeline.core.items import ItemStats, Trending
 from pipeline.core.profile import UserProfile
+from pipeline.core.queries import QueryStats, TopQueries
 from pipeline.lease import Lease
 from pipeline.runtime.clock import now_ms
 from pipeline.runtime.metrics import Counter
@@ -33,7 +34,7 @@ from pipeline.store.versions import UNREADABLE, decode
 
 log = logging.getLogger(__name__)
 
-FoldState = TypeVar("FoldState", UserProfile, ItemStats, Trending)
+FoldState = TypeVar("FoldState", UserProfile, ItemStats, Trending, QueryStats, TopQueries)
 
 END: Timestamp = GlobalWindow().max_timestamp()
 """Of event time: timers that are set here fire when the job is drained."""

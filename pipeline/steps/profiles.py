@@ -88,9 +88,8 @@ class ProfileFold:
         if kind == MARK:
             outcome = _mark(profile, value)
         elif kind == ADOPT:
-            outcome = self._judged(
-                key, profile, Folded([], adopt(profile, versions.decode(UserProfile, value)))
-            )
+            folded = adopt(profile, versions.decode(UserProfile, value))
+            outcome = self._judged(key, profile, folded)
         else:
             outcome = self._add_facts(key, profile, value)
         if outcome.changed and outcome.by_person:
@@ -117,7 +116,7 @@ class ProfileFold:
 
     def _judged(self, key: str, profile: UserProfile, folded: Folded) -> FoldOutcome:
         found, people, bots = self._judge.judge(profile, folded, key)
-        new = [facts for facts in (people, bots) if facts.facts or facts.pairs]
+        new = [facts for facts in (people, bots) if any((facts.facts, facts.pairs, facts.clicks))]
         by_person = bool(people.facts) or not folded.new
         return FoldOutcome(anomalies=found, new=new, by_person=by_person)
 

@@ -6,11 +6,13 @@
 | items    | item id                | c:i           | `Item` of the catalog | load time          |
 |          |                        | s:s, s:i      | `ItemStats`, a stub   | revision           |
 | trending | `scope#shard`          | t:s           | `Trending`            | revision           |
+| queries  | `q#` and `query_key`   | q:s           | `QueryStats`          | revision           |
+|          | `top#shard`            | q:t           | `TopQueries`          | revision           |
 | policies |                        | b:s           | nothing yet           |                    |
 | leases   | `pipeline`             | l:g           | `Grant`, as JSON      | renewal, `lease`   |
 
-A stub is made from events, of an item that the catalog does not hold. Families `p`, `s` and `t`
-expire by the age of their cells, which is event time; the catalog's family `c` never does
+A stub is made from events, of an item that the catalog does not hold. Families `p`, `s`, `t` and
+`q` expire by the age of their cells, which is event time; the catalog's family `c` never does
 (docs/decisions/unknown-items.md).
 """
 
@@ -18,11 +20,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeVar
+from zlib import crc32
 
 from google.cloud.bigtable.data import Row, RowMutationEntry, SetCell
 from google.cloud.bigtable.data.row_filters import CellsColumnLimitFilter
 
 from pipeline.core.catalog import Item, encode_item
+from pipeline.core.queries import query_key
 
 Entry = TypeVar("Entry")
 Cell = tuple[bytes, int]
@@ -32,12 +36,13 @@ TABLES: dict[str, tuple[str, ...]] = {
     "profiles": ("p",),
     "items": ("c", "s"),
     "trending": ("t",),
+    "queries": ("q",),
     "policies": ("b",),
     "leases": ("l",),
 }
 """Families of each table."""
-ITEM_FAMILIES = ("s", "t")
-"""Families of items and scopes that expire some days after the last event."""
+ITEM_FAMILIES = ("s", "t", "q")
+"""Families of items, scopes and queries that expire some days after the last event."""
 
 
 class StateColumn(NamedTuple):
@@ -53,6 +58,8 @@ ITEM = "item"
 STATS = "stats"
 STUB = "stub"
 TRENDING = "trending"
+QUERY = "query"
+TOP_QUERIES = "top_queries"
 LEASE = "lease"
 COLUMNS: dict[str, StateColumn] = {
     PROFILE: StateColumn("profiles", "p", b"s"),
@@ -60,6 +67,8 @@ COLUMNS: dict[str, StateColumn] = {
     STATS: StateColumn("items", "s", b"s"),
     STUB: StateColumn("items", "s", b"i"),
     TRENDING: StateColumn("trending", "t", b"s"),
+    QUERY: StateColumn("queries", "q", b"s"),
+    TOP_QUERIES: StateColumn("queries", "q", b"t"),
     LEASE: StateColumn("leases", "l", b"g"),
 }
 
@@ -70,6 +79,10 @@ STUB_SCOPE = "stubs#all"
 
 NEWEST = CellsColumnLimitFilter(1)
 """Every read asks for the newest cell of a column."""
+TOP_QUERIES_ROWS = ("top#", "top$")
+"""Begin and end of the rows of the top queries."""
+QUERY_SHARDS = 8
+"""Rows of the top queries: 500 a row are 4,000 in all."""
 _MAX_BULK = 500
 
 
@@ -81,6 +94,16 @@ def category_scope(category: str) -> str:
 def trending_key(scope: str, shard: int) -> str:
     """The row of one shard of a scope; a reader merges all shards."""
     return f"{scope}#{shard:02d}"
+
+
+def query_row(query: str) -> str:
+    """The row of one query's statistics."""
+    return f"q#{query_key(query)}"
+
+
+def top_queries_row(query: str) -> str:
+    """The row of the top queries that this one has its place in."""
+    return f"top#{crc32(query.encode()) % QUERY_SHARDS:02d}"
 
 
 def revise(newest_ms: int, previous_ms: int) -> int:

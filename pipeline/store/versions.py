@@ -13,9 +13,10 @@ import msgspec
 from pipeline.core.catalog import Item, decode_item
 from pipeline.core.items import ItemStats, Trending
 from pipeline.core.profile import UserProfile
-from pipeline.store.layout import ITEM, PROFILE, STATS, STUB, TRENDING
+from pipeline.core.queries import QueryStats, TopQueries
+from pipeline.store.layout import ITEM, PROFILE, QUERY, STATS, STUB, TOP_QUERIES, TRENDING
 
-State = TypeVar("State", UserProfile, ItemStats, Trending, Item)
+State = TypeVar("State", UserProfile, ItemStats, Trending, QueryStats, TopQueries, Item)
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
 """The errors that `decode` raises."""
@@ -26,11 +27,15 @@ _FORMS: Mapping[str, type] = {
     STATS: ItemStats,
     STUB: Item,
     TRENDING: Trending,
+    QUERY: QueryStats,
+    TOP_QUERIES: TopQueries,
 }
 _DECODERS: Mapping[type, Mapping[int, Callable[[bytes], Any]]] = {
     UserProfile: {1: UserProfile.decode},
     ItemStats: {1: ItemStats.decode},
     Trending: {1: Trending.decode},
+    QueryStats: {1: QueryStats.decode},
+    TopQueries: {1: TopQueries.decode},
     Item: {1: decode_item},
 }
 

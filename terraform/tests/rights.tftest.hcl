@@ -60,7 +60,7 @@ run "nobody_may_do_more_than_needed" {
 
   assert {
     condition = (
-      toset(keys(google_bigtable_table_iam_member.api_reads)) == toset(["profiles", "items", "trending", "policies"]) &&
+      toset(keys(google_bigtable_table_iam_member.api_reads)) == toset(["profiles", "items", "trending", "queries", "policies"]) &&
       alltrue([for member in google_bigtable_table_iam_member.api_reads : member.role == "roles/bigtable.reader"])
     )
     error_message = "The API reads features and never writes them."
@@ -68,10 +68,10 @@ run "nobody_may_do_more_than_needed" {
 
   assert {
     condition = (
-      toset(keys(google_bigtable_table_iam_member.pipeline_folds)) == toset(["profiles", "items", "trending", "leases"]) &&
+      toset(keys(google_bigtable_table_iam_member.pipeline_folds)) == toset(["profiles", "items", "trending", "queries", "leases"]) &&
       alltrue([for member in google_bigtable_table_iam_member.pipeline_folds : member.role == "roles/bigtable.user"])
     )
-    error_message = "The pipeline writes profiles, items, trending and its lease, not the API's policies."
+    error_message = "The pipeline writes profiles, items, trending, queries and its lease, not the API's policies."
   }
 
   assert {

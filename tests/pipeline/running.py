@@ -31,6 +31,7 @@ from pipeline.steps.decode import BY_ADDRESS, BY_BROWSER, FACTS, INVALID, Decode
 from pipeline.steps.items import FoldItems, add_rank, scope_counts
 from pipeline.steps.keyed_state import StateOptions
 from pipeline.steps.profiles import ANOMALIES, FoldProfiles
+from pipeline.steps.queries import FoldQueries
 from pipeline.store import layout
 from pipeline.store.blocking import Bigtable, Store
 
@@ -191,6 +192,8 @@ def features(
         profiles.writes | "WriteProfiles" >> WriteToBigtable(source, after_commit=False)
         items = profiles.new | FoldItems(state_options, shards)
         items | "WriteItems" >> WriteToBigtable(source, after_commit=False)
+        queries = profiles.new | FoldQueries(state_options)
+        queries | "WriteQueries" >> WriteToBigtable(source, after_commit=False)
         collect(decoded[INVALID], "invalid")
         collect(decoded.facts, "by account")
         collect(profiles.writes, "profile writes")

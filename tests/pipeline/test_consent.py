@@ -17,7 +17,7 @@ from google.cloud import bigquery
 from pipeline.batch import backfill
 from pipeline.batch.backfill import fold_messages
 from pipeline.core.events import Event
-from pipeline.core.fold import Fact, adopt, fold, item_sums
+from pipeline.core.fold import Fact, Folded, adopt, fold, item_sums
 from pipeline.core.profile import UserProfile
 from pipeline.core.rules import AnomalyRule, CampaignRule, Condition, Rules
 from pipeline.core.trust import Judge, NewFacts
@@ -216,7 +216,7 @@ class TestBots:
         browser, account = UserProfile(), UserProfile()
         fold(browser, [(visitor.anonymously("view_product", "a", **bot()), None)])
         fold(account, [(visitor.did("view_product", "b", **bot()), None)])
-        assert adopt(account, browser) == []
+        assert adopt(account, browser) == Folded([], [])
         assert account.events_total == 2
 
     def test_its_session_has_the_clients_name_and_stands_beside_a_persons_of_that_name(

@@ -3,10 +3,10 @@ compares every row.
 
 The live pipeline reads messages from Pub/Sub and writes one Bigtable instance;
 `pipeline.batch.backfill` reads what that pipeline logged in BigQuery and writes another. Then every
-profile, item and trending row of the two is decoded and compared: floats to 1e-9, everything else
-exactly. Two things are no features and are not compared: which event ids a profile remembers beyond
-its horizon (`seen`, compared as a set up to there), and when campaigns fired (`fired`, by the wall
-clock).
+profile, item, trending and query row of the two is decoded and compared: floats to 1e-9, everything
+else exactly. Three things are no features and are not compared: which event ids a profile remembers
+beyond its horizon (`seen`, compared as a set up to there), when campaigns fired (`fired`, by the
+wall clock), and how often a query's row was written (`revision`).
 
 Data sets: a simulated one (shoppers, logins in mid-session, doubled messages, a bot, some events
 that the collector took for a bot's and some whose visitors denied personalization), and a file in
@@ -39,9 +39,10 @@ from pipeline.core.decay import DecayedSums, DecayedVector
 from pipeline.core.events import Event, encode_message, parse_event
 from pipeline.core.items import LONG_HALF_LIFE_MS, ItemStats, Trending
 from pipeline.core.profile import MAX_SEEN_IDS, UserProfile
+from pipeline.core.queries import QueryStats, TopQueries
 from pipeline.runtime.clock import now_ms
 from pipeline.store.blocking import Store
-from pipeline.store.layout import PROFILE, STATS, TRENDING, item_write
+from pipeline.store.layout import PROFILE, QUERY, STATS, TOP_QUERIES, TRENDING, item_write
 from pipeline.store.tables import ensure_tables
 from tests.simulator import catalog, history, replay
 from tests.simulator.report import REPORTS, Progress, machine_line
@@ -60,6 +61,8 @@ DECODERS: dict[str, Callable[[bytes], Any]] = {
     PROFILE: UserProfile.decode,
     STATS: ItemStats.decode,
     TRENDING: Trending.decode,
+    QUERY: QueryStats.decode,
+    TOP_QUERIES: TopQueries.decode,
 }
 REL, ABS = 1e-9, 1e-12
 
@@ -166,6 +169,11 @@ def comparable(state: Any) -> Any:
         vectors = tuple(scale * number for number in _numbers(state.context.values))
         state.context = DecayedVector()
         return (state, vectors)
+    if isinstance(state, TopQueries):  # a revision says how often a row was written
+        replace = msgspec.structs.replace
+        state.queries = {
+            query: replace(found, revision=0) for query, found in state.queries.items()
+        }
     return state
 
 
@@ -188,6 +196,7 @@ def compare(stream: Store, batch: Store) -> dict[str, Any]:
         "profiles": found["profile_rows"],
         "items": found["stats_rows"],
         "scopes": found["trending_rows"],
+        "queries": found["query_rows"],
         "differences": len(examples),
         "examples": examples[:20],
     }
@@ -373,7 +382,8 @@ def _tell(reports: dict[str, dict[str, Any]]) -> int:
         print(
             f"{name}: {report['events']:,} events, {report['profiles']:,} profiles, "
             f"{report['items']:,} items,"
-            f" {report['scopes']:,} scopes: {report['differences']} differences"
+            f" {report['scopes']:,} scopes, {report['queries']:,} queries:"
+            f" {report['differences']} differences"
             f" (streamed in {report['streamed_s']} s, folded in batch in {report['batch_s']} s)"
         )
         for example in report["examples"]:

@@ -23,6 +23,7 @@ def test_no_row_differs_between_the_stream_and_a_backfill_of_its_log() -> None:
     report = parity.in_own_stack("test", messages)
     assert report["differences"] == 0, report["examples"]
     assert report["profiles"] > 10 and report["items"] > 100 and report["scopes"] > 10
+    assert report["queries"] > 3
 
 
 def test_a_message_is_one_visitors_and_ends_when_full_or_after_a_pause() -> None:

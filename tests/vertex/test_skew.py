@@ -137,12 +137,12 @@ class Stored:
         if event.anonymous_id is not None:
             browser = self.profiles.setdefault(f"a#{event.anonymous_id}", UserProfile())
             if not browser.account and event.user_id is not None:
-                pairs = adopt(self.profiles.setdefault(key, UserProfile()), browser)
+                pairs = adopt(self.profiles.setdefault(key, UserProfile()), browser).pairs
                 self.profiles[f"a#{event.anonymous_id}"] = UserProfile(account=key)
             elif event.user_id is None:
                 key = browser.account or f"a#{event.anonymous_id}"
         profile = self.profiles.setdefault(key, UserProfile())
-        new, more = fold(profile, [(event, CATALOG[event.product_id or ""])])
+        new, more, _ = fold(profile, [(event, CATALOG[event.product_id or ""])])
         assert len(new) == 1
         self.stats[event.product_id or ""].add(event, CATALOG[event.product_id or ""].category)
         for pair in (*pairs, *more):

@@ -179,7 +179,7 @@ class World:
         if browser.account:
             return
         account = self._profile(profile_key(event))
-        self._link(adopt(account, browser))
+        self._link(adopt(account, browser).pairs)
         self.profiles[browser_key(event.anonymous_id)] = UserProfile(
             newest_ms=browser.newest_ms, account=profile_key(event)
         )

@@ -5,9 +5,11 @@ come out.
 from __future__ import annotations
 
 import itertools
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -174,7 +176,7 @@ def test_an_anonymous_visitor_adopted_at_any_point_leaves_the_items_of_one_known
         profile = random.choice((anonymous, account))
         folded.append(fold(profile, disorder(random, message)))
         folded.append(fold(profile, disorder(random, message)))
-    folded.append(Folded([], adopt(account, anonymous.copy())))
+    folded.append(adopt(account, anonymous.copy()))
     folded += fold_all(messages(random, disorder(random, [*before, *after])), account)
     whole = [fold(UserProfile(), stream)]
     for kind in (TOUCHED, BOUGHT):
@@ -308,7 +310,7 @@ def test_a_session_adopted_from_a_browser_links_what_was_touched_on_either_side(
         fold(browser, [(event(at_s=1, product_id="b"), None)]),
     ]
     assert pairs_of(folded) == {}
-    folded.append(Folded([], adopt(account, browser)))
+    folded.append(adopt(account, browser))
     assert pairs_of(folded) == {("a", "b", START_MS): 1.0}
 
 
@@ -316,7 +318,7 @@ def test_a_session_of_the_browser_alone_is_adopted_without_a_pair_changing() -> 
     account, browser = UserProfile(), UserProfile()
     fold(account, [(event(product_id="a"), None)])
     fold(browser, [(event(at_s=n, product_id=f"p{n}", session_id="s2"), None) for n in range(3)])
-    assert adopt(account, browser) == []
+    assert adopt(account, browser) == Folded([], [])
     assert fold(account, [(event(at_s=9, product_id="p9", session_id="s2"), None)]).pairs == [
         Pair("p9", f"p{n}", TOUCHED, 1.0, START_MS) for n in range(3)
     ]
@@ -383,3 +385,83 @@ def test_real_visits_give_the_same_states_event_by_event_and_as_one_message_a_vi
         assert_same(profile, at_once.copy())
     assert sum(len(found.pairs) for found in whole) > 1_000
     assert_same_sums(item_sums(one_by_one), item_sums(whole))
+
+
+# clicks after searches
+
+
+def clicks_of(folded: Iterable[Folded]) -> dict[tuple[str, int], float]:
+    """How often each search counts as clicked, by query and time in ms."""
+    found: dict[tuple[str, int], float] = defaultdict(float)
+    for click in itertools.chain.from_iterable(each.clicks for each in folded):
+        found[click.query, click.time_ms] += click.weight
+    return {search: weight for search, weight in found.items() if weight}
+
+
+def searching(query: str, at_s: float = 0, **fields: Any) -> Fact:
+    return event("search", at_s, f"{query}{at_s}", metadata={"query": query}, **fields), None
+
+
+def viewing(at_s: float, **fields: Any) -> Fact:
+    return event("view_product", at_s, product_id="p", **fields), None
+
+
+@laws
+@given(st.integers(0, 20), randoms())
+def test_clicks_after_searches_are_the_same_in_any_order_and_with_duplicates(
+    size: int, random: Random
+) -> None:
+    stream = random_stream(random, size, span_ms=1_200_000)
+    stream += [searching(random.choice("abc") * 2, 60 * n) for n in range(random.randrange(4))]
+    whole = [fold(UserProfile(), stream)]
+    folded = fold_all(messages(random, disorder(random, stream)), UserProfile())
+    assert clicks_of(folded) == clicks_of(whole)
+
+
+@laws
+@given(st.integers(0, 20), st.integers(0, 20), randoms())
+def test_a_login_at_any_point_leaves_the_clicks_of_a_visitor_known_all_along(
+    size: int, at: int, random: Random
+) -> None:
+    stream = shuffled(random, random_stream(random, size, span_ms=1_200_000))
+    anonymous, account = UserProfile(), UserProfile()
+    folded = [fold(random.choice((anonymous, account)), [fact]) for fact in stream[:at]]
+    folded.append(adopt(account, anonymous))
+    folded += fold_all(messages(random, stream[at:]), account)
+    assert clicks_of(folded) == clicks_of([fold(UserProfile(), stream)])
+
+
+def test_a_click_speaks_for_the_search_before_it_alone() -> None:
+    folded = fold(UserProfile(), [searching("lmap"), searching("lamp", 5), viewing(9)])
+    assert clicks_of([folded]) == {("lamp", START_MS + 5_000): 1.0}
+
+
+def test_a_search_that_comes_late_takes_the_click_from_the_one_before_it() -> None:
+    profile = UserProfile()
+    first = fold(profile, [searching("lmap"), viewing(9)])
+    assert clicks_of([first]) == {("lmap", START_MS): 1.0}
+    assert clicks_of([first, fold(profile, [searching("lamp", 5)])]) == {
+        ("lamp", START_MS + 5_000): 1.0
+    }
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        [viewing(1), searching("lamp", 5)],
+        [searching("lamp"), viewing(601)],
+        [searching("lamp"), viewing(5, session_id="s2")],
+        [searching("ann@example.com"), viewing(5)],
+    ],
+    ids=["before", "ten minutes later", "in another session", "of no counted query"],
+)
+def test_a_touch_is_no_click_after_a_search(facts: list[Fact]) -> None:
+    assert clicks_of([fold(UserProfile(), facts)]) == {}
+
+
+def test_a_search_keeps_its_click_when_the_session_forgets_it() -> None:
+    profile = UserProfile()
+    folded = [fold(profile, [searching("lamp"), viewing(1)])]
+    folded.append(fold(profile, [viewing(10 * n) for n in range(2, 40)]))
+    folded.append(fold(profile, [searching(f"q{n}", 500 + n) for n in range(20)]))
+    assert clicks_of(folded) == {("lamp", START_MS): 1.0}

@@ -1,5 +1,5 @@
 """Writes what is stored today and what it says: `python -m tests.pipeline.golden.write
-version_1.json`.
+version_1.json`, and of queries `queries_version_1.json`.
 
 A version's file is written once, before the first release that stores it, and never again: shops
 have stored it so.
@@ -21,6 +21,13 @@ from pipeline.core.features.visitor import VISITOR_FEATURES
 from pipeline.core.fold import Fact, fold, item_sums
 from pipeline.core.items import ItemStats, Trending
 from pipeline.core.profile import UserProfile
+from pipeline.core.queries import (
+    QUERY_HALF_LIFE_MS,
+    QueryStats,
+    SearchClick,
+    TopQueries,
+    query_sums,
+)
 from tests.pipeline.core.streams import START_MS, event, random_stream
 
 FOLDER = Path(__file__).parent
@@ -80,8 +87,61 @@ def readings(
     }
 
 
+def query_states() -> tuple[QueryStats, TopQueries]:
+    """Statistics of a query that six visitors searched for, and the row it has its place in."""
+    searches = [
+        event(
+            "search",
+            600 * n,
+            anonymous_id=f"v{n}",
+            metadata={"query": "Lamp", "results": n % 3},
+        )
+        for n in range(6)
+    ]
+    stats = query_sums(searches, [SearchClick("lamp", 1.0, START_MS)])["lamp"]
+    top, found = TopQueries(stats.newest_ms), stats.top(stats.newest_ms)
+    assert found is not None
+    top.note("lamp", found)
+    return stats, top
+
+
+def query_readings(stats: QueryStats, top: TopQueries, now_ms: int) -> dict[str, Any]:
+    """Everything that the two states say at `now_ms`."""
+    lamp = top.queries["lamp"]
+    return {
+        "is_public": stats.is_public,
+        "visitors": len(stats.visitors),
+        "counts": {
+            str(code): stats.counts.value(code, now_ms, QUERY_HALF_LIFE_MS)
+            for code in stats.counts.sums
+        },
+        "searches": lamp.searches(now_ms),
+        "empty": lamp.empty,
+        "clicked": lamp.clicked,
+    }
+
+
 def main(name: str) -> None:
     """Write the file `name` beside this one."""
+    golden = queries_golden() if name.startswith("queries") else states_golden()
+    (FOLDER / name).write_text(
+        json.dumps(golden, indent=1, sort_keys=True, ensure_ascii=False) + "\n", "utf-8"
+    )
+
+
+def queries_golden() -> dict[str, Any]:
+    """The two states of queries as stored, and what they say."""
+    stats, top = query_states()
+    return {
+        "now_ms": NOW_MS,
+        "query": _text(stats.encode()),
+        "top_queries": _text(top.encode()),
+        **query_readings(stats, top, NOW_MS),
+    }
+
+
+def states_golden() -> dict[str, Any]:
+    """The other states as stored, and what they say."""
     facts = stream()
     profile, stats, trending = states(facts)
     stored = {
@@ -90,16 +150,17 @@ def main(name: str) -> None:
         "trending": trending.encode(),
         "item": encode_item(ITEM),
     }
-    golden = {
+    return {
         "now_ms": NOW_MS,
         "events": [[fact.event_id, fact.event, fact.product_id] for fact, _ in facts],
-        **{state: base64.b64encode(data).decode() for state, data in stored.items()},
+        **{state: _text(data) for state, data in stored.items()},
         **readings(profile, stats, trending, NOW_MS),
         "item_says": asdict(ITEM),
     }
-    (FOLDER / name).write_text(
-        json.dumps(golden, indent=1, sort_keys=True, ensure_ascii=False) + "\n", "utf-8"
-    )
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
 
 
 if __name__ == "__main__":

@@ -15,12 +15,13 @@ import pytest
 from pipeline.core.catalog import Item, encode_item
 from pipeline.core.items import ItemStats, Trending
 from pipeline.core.profile import UserProfile
+from pipeline.core.queries import QueryStats, TopQueries
 from pipeline.store import layout
 from pipeline.store.blocking import Bigtable, Store
 from pipeline.store.layout import cell
 from pipeline.store.versions import UnknownVersion, decode, knows_version
 from tests.pipeline.core.streams import START_MS, event
-from tests.pipeline.golden.write import FOLDER, readings
+from tests.pipeline.golden.write import FOLDER, query_readings, readings
 from tests.pipeline.running import Visitor, features, message, stored_items, stored_profile
 
 VERSIONS = (1,)
@@ -30,10 +31,14 @@ FORMS: dict[str, Any] = {
     "trending": Trending,
     "item": Item,
 }
+QUERY_FORMS: dict[str, Any] = {"query": QueryStats, "top_queries": TopQueries}
+ALL_FORMS = [*FORMS.values(), *QUERY_FORMS.values()]
 KINDS = {
     layout.PROFILE: UserProfile().encode(),
     layout.STATS: ItemStats().encode(),
     layout.TRENDING: Trending().encode(),
+    layout.QUERY: QueryStats().encode(),
+    layout.TOP_QUERIES: TopQueries().encode(),
     layout.ITEM: encode_item(Item("p")),
     layout.STUB: encode_item(Item("p", stub=True)),
 }
@@ -42,9 +47,14 @@ DAY_MS = 86_400_000
 
 def golden(version: int) -> dict[str, Any]:
     """A version's file, its states decoded."""
-    found: dict[str, Any] = json.loads((FOLDER / f"version_{version}.json").read_text("utf-8"))
+    return opened(f"version_{version}.json", FORMS)
+
+
+def opened(name: str, forms: Mapping[str, Any]) -> dict[str, Any]:
+    """A golden file, its states of these forms decoded."""
+    found: dict[str, Any] = json.loads((FOLDER / name).read_text("utf-8"))
     return found | {
-        name: decode(form, base64.b64decode(found[name])) for name, form in FORMS.items()
+        name: decode(form, base64.b64decode(found[name])) for name, form in forms.items()
     }
 
 
@@ -71,6 +81,16 @@ def test_the_states_of_a_version_say_what_they_said(version: int) -> None:
     said["item_says"] = msgspec.structs.asdict(file["item"])
     for name, value in json.loads(json.dumps(said)).items():
         assert_says(value, file[name], name)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_queries_of_a_version_say_what_they_said(version: int) -> None:
+    file = opened(f"queries_version_{version}.json", QUERY_FORMS)
+    said = query_readings(file["query"], file["top_queries"], file["now_ms"])
+    for name, value in json.loads(json.dumps(said)).items():
+        assert_says(value, file[name], name)
+    for name, form in QUERY_FORMS.items():
+        assert decode(form, file[name].encode()) == file[name]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -119,7 +139,7 @@ def test_stored_states_go_on_as_if_they_were_new(version: int) -> None:
     assert file["stats"].views(now_ms + DAY_MS) == pytest.approx(views + 2 ** (-1 / 7), rel=1e-6)
 
 
-@pytest.mark.parametrize("form", FORMS.values())
+@pytest.mark.parametrize("form", ALL_FORMS)
 @pytest.mark.parametrize(
     ("data", "found"), [(b"", "no byte"), (b"\x63", "99"), (b"\x63\x90", "99")]
 )
@@ -131,7 +151,7 @@ def test_an_unknown_version_is_named_with_those_that_are_known(
         decode(form, data)
 
 
-@pytest.mark.parametrize("form", FORMS.values())
+@pytest.mark.parametrize("form", ALL_FORMS)
 @pytest.mark.parametrize("data", [b"\x01", b"\x01\xc0", b"\x01\xc1", b"\x01no state"])
 def test_damaged_bytes_of_a_known_version_are_refused(form: Any, data: bytes) -> None:
     with pytest.raises(msgspec.DecodeError) as refused:

@@ -73,7 +73,9 @@ class World:
         self._move(event)
         profile = self._profile(self._key(event))
         item = self._items.get(event.product_id or "")
-        new, pairs = fold(profile, [(event, item if item is not None and not item.stub else None)])
+        new, pairs, _ = fold(
+            profile, [(event, item if item is not None and not item.stub else None)]
+        )
         if not new:
             return
         profile.settle()

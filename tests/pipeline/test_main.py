@@ -23,7 +23,8 @@ from tests.stack.prerequisites import REPO
 STEPS = {
     "events": "ReadEvents Decode LogInvalid LogEvents WatchAddresses Browsers Accounts "
     "FoldProfiles WriteProfiles"
-    " FoldItems WriteItems FoldQueries WriteQueries SummarizeSessions LogSessions Anomalies LogCampaigns "
+    " FoldItems WriteItems FoldQueries WriteQueries "
+    "SummarizeSessions LogSessions Anomalies LogCampaigns "
     "CampaignsAsMessages PublishCampaigns"
     " LogAnomalies AnomaliesAsMessages PublishAnomalies".split(),
     "dead_letters": "ReadDeadLetters LogDeadLetters".split(),

@@ -144,7 +144,8 @@ class FoldQueries(beam.PTransform):
 
     def expand(self, partials: PCollection) -> Any:
         sums = partials | "SumByQuery" >> CombineRows(QueryStatsSum)
-        rows = sums | "QueryRows" >> beam.ParDo(_QueryRows()).with_outputs(TOP, main="rows")
+        make_rows = beam.ParDo(_QueryRows())  # type: ignore[no-untyped-call]
+        rows = sums | "QueryRows" >> make_rows.with_outputs(TOP, main="rows")
         top = rows[TOP] | "FoldTop" >> CombineRows(TopQueriesSum) | "TopRows" >> beam.Map(top_row)
         return (rows["rows"], top) | "Both" >> beam.Flatten()
 

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from tests.simulator.catalog_details import details
 
@@ -22,10 +21,7 @@ IN_STOCK_SHARE = 0.97
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """One line of the catalog file; `price` in the shop's currency, `category` a dotted path.
-
-    `attributes` stand beside the other fields in the line, each under its own name.
-    """
+    """One line of the catalog file; `price` in the shop's currency, `category` a dotted path."""
 
     id: str
     title: str
@@ -35,14 +31,6 @@ class Product:
     in_stock: bool = True
     description: str = ""
     attributes: dict[str, str] = field(default_factory=dict, hash=False)
-
-    def line(self) -> dict[str, Any]:
-        """The product as the loader reads it; a product without a description says none."""
-        row: dict[str, Any] = asdict(self)
-        row |= row.pop("attributes")
-        if not row["description"]:
-            del row["description"]
-        return row
 
 
 # category: (median price, nouns); two dotted levels, 24 in all.
@@ -207,13 +195,13 @@ def from_rees46(rows: Iterable[Mapping[str, str]]) -> list[Product]:
 def write(products: Iterable[Product], path: Path) -> int:
     """Write one JSON object a line, making the folder; the number written."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = [json.dumps(product.line(), ensure_ascii=False) + "\n" for product in products]
+    lines = [json.dumps(asdict(product), ensure_ascii=False) + "\n" for product in products]
     path.write_text("".join(lines), encoding="utf-8")
     return len(lines)
 
 
 def read(path: Path) -> list[Product]:
-    """The products of a file that `write` wrote; other keys are attributes."""
+    """The products of a file that `write` wrote (other keys are ignored)."""
     return list(_read_lines(path))
 
 
@@ -221,8 +209,9 @@ def _read_lines(path: Path) -> Iterator[Product]:
     with path.open(encoding="utf-8") as lines:
         for line in lines:
             raw = json.loads(line)
-            own = {name: raw.pop(name) for name in Product.__dataclass_fields__ if name in raw}
-            yield Product(**own, attributes=raw)
+            yield Product(
+                **{name: raw[name] for name in Product.__dataclass_fields__ if name in raw}
+            )
 
 
 def read_rees46(path: Path) -> list[dict[str, str]]:

@@ -49,6 +49,7 @@ class FakeFreshet:
     failed_requests: int = 0
     asked: list[Wire] = field(default_factory=list)
     titles: dict[str, str] = field(default_factory=dict)  # of rows, by placement
+    unknown: set[str] = field(default_factory=set)  # placements answered as those of `home`
     _arrived: dict[str, tuple[float, Wire]] = field(default_factory=dict)
 
     @property
@@ -191,11 +192,15 @@ class FakeFreshet:
             if e["event"] not in ("impression", "identify")
         ]
         category = next((c for c in map(self._category, reversed(touched)) if c), None)
-        ranked = self._rank(category, question)
+        placement = question["placement"]
+        ranked = self._rank(
+            category, [e["product_id"] for e in touched if e.get("product_id")], question
+        )
         return JSONResponse(
             {
                 "request_id": f"r{len(self.asked)}",
-                "title": self.titles.get(question["placement"]),
+                "placement": "home" if placement in self.unknown else placement,
+                "title": self.titles.get(placement),
                 "recommendations": [item["item_id"] for item in ranked],
                 "ranked_feed": [self._entry(item, n, category) for n, item in enumerate(ranked)],
                 "personalized_banner": _banner(ranked[0] if ranked else None, category),
@@ -207,12 +212,22 @@ class FakeFreshet:
             }
         )
 
-    def _rank(self, category: str | None, question: Wire) -> list[Wire]:
+    def _rank(self, category: str | None, touched: list[str], question: Wire) -> list[Wire]:
+        """Items for the placement; of one that knows of no visitor's choice, all of them."""
         hidden = {question.get("product_id"), *question.get("exclude", [])}
-        others: Iterable[Wire] = (i for i in self.catalog if i["item_id"] not in hidden)
-        if question.get("variant") != "popular":
-            others = sorted(others, key=lambda item: item["category"] != category)
-        return list(others)[: question["k"]]
+        found: Iterable[Wire] = (i for i in self.catalog if i["item_id"] not in hidden)
+        placement = question["placement"]
+        if placement == "recently_viewed":
+            newest_first = list(dict.fromkeys(reversed(touched)))
+            found = [item for item in found if item["item_id"] in newest_first]
+            found.sort(key=lambda item: newest_first.index(item["item_id"]))
+        elif placement == "because_you_viewed":
+            found = [item for item in found if item["category"] == category]
+        elif placement in ("bought_together", "cart_complements"):
+            found = []
+        elif placement != "trending":
+            found = sorted(found, key=lambda item: item["category"] != category)
+        return list(found)[: question["k"]]
 
     def _entry(self, item: Wire, position: int, category: str | None) -> Wire:
         match = 0.25 if item["category"] == category else 0.0

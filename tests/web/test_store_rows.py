@@ -43,7 +43,7 @@ def buy(page: Page, item: str) -> None:
 
 def test_no_item_stands_twice_on_a_page_also_after_clicks(page: Page, site: Site) -> None:
     complaints = open_store(page, site)
-    page.wait_for_selector(".row[data-placement=popular] .card[data-item]")
+    page.wait_for_selector(".row[data-placement=trending] .card[data-item]")
     assert len(on_page(page)) >= 24 and twice(page) == []
     for _ in range(3):
         page.locator(".picks .card[data-item] a").nth(1).click()
@@ -52,7 +52,7 @@ def test_no_item_stands_twice_on_a_page_also_after_clicks(page: Page, site: Site
         page.wait_for_timeout(300)
         assert twice(page) == []
     page.get_by_role("link", name="Freshet store, home").click()
-    page.wait_for_selector(".row[data-placement=popular] .card[data-item]")
+    page.wait_for_selector(".row[data-placement=trending] .card[data-item]")
     page.wait_for_timeout(300)
     assert twice(page) == []
     assert complaints == []
@@ -60,9 +60,8 @@ def test_no_item_stands_twice_on_a_page_also_after_clicks(page: Page, site: Site
 
 def test_a_row_tells_the_api_what_stands_above_it(page: Page, site: Site) -> None:
     open_store(page, site)
-    wait_for(lambda: any(it["placement"] == "popular" for it in site.fake.asked), page)
-    asked = next(it for it in site.fake.asked if it["placement"] == "popular")
-    assert asked["variant"] == "popular"
+    wait_for(lambda: any(it["placement"] == "trending" for it in site.fake.asked), page)
+    asked = next(it for it in site.fake.asked if it["placement"] == "trending")
     assert set(row(page)) <= set(asked["exclude"])
 
 
@@ -88,7 +87,7 @@ def test_the_thanks_page_shows_what_is_popular_not_more_of_the_same(page: Page, 
     buy(page, row(page)[0])
     expect(page.locator(".picks h2")).to_have_text("Popular right now")
     expect(page.locator(".thanks")).to_contain_text("1 item, $")
-    assert site.fake.asked[-1]["variant"] == "popular"
+    assert site.fake.asked[-1]["placement"] == "trending"
 
 
 def test_a_search_without_results_leads_on(page: Page, site: Site) -> None:
@@ -107,24 +106,38 @@ def test_a_product_page_shows_what_else_was_looked_at(page: Page, site: Site) ->
     expect(looked).to_have_attribute("data-item", "i03")
 
 
-def test_starting_over_forgets_what_was_looked_at(page: Page, site: Site) -> None:
-    open_store(page, site, "/product/i03")
+def test_starting_over_forgets_what_was_bought(page: Page, site: Site) -> None:
+    open_store(page, site)
+    bought = row(page)[0]
+    buy(page, bought)
     page.get_by_role("button", name="What Freshet knows").click()
     page.get_by_role("button", name="Start over").click()
     page.wait_for_url(f"{site.store}/")
-    page.wait_for_selector(".row[data-placement=popular] .card[data-item]")
-    expect(page.locator(".row[data-placement=recently_viewed]")).to_be_hidden()
+    page.wait_for_selector(".picks .card[data-item]")
+    asked = next(it for it in reversed(site.fake.asked) if it["placement"] == "home")
+    assert bought not in asked["exclude"]
+
+
+@pytest.mark.parametrize("placement", ["similar", "recently_viewed"])
+def test_a_row_is_left_out_where_another_placement_answers(
+    page: Page, site: Site, placement: str
+) -> None:
+    site.fake.unknown.add(placement)
+    page.goto(f"{site.store}/product/i03")
+    page.wait_for_selector(".banner h2")
+    page.wait_for_timeout(500)
+    expect(page.locator(f".row[data-placement={placement}]")).to_be_hidden()
 
 
 def test_a_row_without_an_answer_is_left_out(page: Page, site: Site) -> None:
     page.route(
         "**/v1/recommendations",
         lambda route: (
-            route.abort() if '"popular"' in (route.request.post_data or "") else route.continue_()
+            route.abort() if '"trending"' in (route.request.post_data or "") else route.continue_()
         ),
     )
     open_store(page, site)
-    expect(page.locator(".row[data-placement=popular]")).to_be_hidden()
+    expect(page.locator(".row[data-placement=trending]")).to_be_hidden()
 
 
 def test_a_quantity_goes_into_the_cart_and_into_the_event(page: Page, site: Site) -> None:
@@ -138,7 +151,10 @@ def test_a_quantity_goes_into_the_cart_and_into_the_event(page: Page, site: Site
 
 
 def test_a_product_page_describes_the_product(page: Page, site: Site) -> None:
-    site.fake.catalog[3] |= {"description": "Happy in the shade.", "height": "35 cm"}
+    site.fake.catalog[3] |= {
+        "description": "Happy in the shade.",
+        "attributes": {"height": "35 cm"},
+    }
     site.write_catalog()
     open_store(page, site, "/product/i03")
     expect(page.locator(".description")).to_have_text("Happy in the shade.")

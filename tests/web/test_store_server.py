@@ -34,8 +34,7 @@ def catalog(tmp_path: Path) -> Path:
             "price": 0,
             "url": "x",
             "description": "Deep enough to read in.",
-            "width": "72 cm",
-            "margin": 0.4,
+            "attributes": {"material": "oak", "width": "72 cm", "margin": 0.4},
         },
         {"id": 2, "title": "Fern", "in_stock": False, "brand": "", "stub": True},
     ]
@@ -75,7 +74,13 @@ def test_the_browser_learns_where_collector_and_api_are(client: httpx.Client) ->
 def test_the_catalog_keeps_what_the_store_shows_and_drops_the_rest(client: httpx.Client) -> None:
     assert client.get("/catalog.json").json() == {
         "items": [
-            {"item_id": "p1", "title": "Armchair, Sand", "category": "home.furniture", "price": 0},
+            {
+                "item_id": "p1",
+                "title": "Armchair, Sand",
+                "category": "home.furniture",
+                "price": 0,
+                "material": "oak",
+            },
             {"item_id": "2", "title": "Fern", "in_stock": False},
         ]
     }
@@ -84,7 +89,7 @@ def test_the_catalog_keeps_what_the_store_shows_and_drops_the_rest(client: httpx
 def test_a_product_page_gets_the_texts_of_its_item_and_no_numbers(client: httpx.Client) -> None:
     assert client.get("/details/p1").json() == {
         "description": "Deep enough to read in.",
-        "attributes": {"width": "72 cm"},
+        "attributes": {"material": "oak", "width": "72 cm"},
     }
     assert client.get("/details/2").json() == {"description": "", "attributes": {}}
     unknown = client.get("/details/p9")

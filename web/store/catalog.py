@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-FIELDS = ("title", "category", "brand", "price", "in_stock", "material")
-NOT_SHOWN = frozenset({*FIELDS, "id", "item_id", "description", "image", "url"}) - {"material"}
+FIELDS = ("title", "category", "brand", "price", "in_stock")
+PICTURED = ("material",)  # attributes that pictures are drawn by
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class CatalogDocument:
     """`{"items": [...]}` as bytes, plain and gzipped, with its entity tag.
 
     `details` holds of each item id what only the product page shows, as JSON: its description and
-    those of its other fields that are texts.
+    those of its attributes that are texts.
     """
 
     plain: bytes
@@ -83,14 +83,19 @@ def _row(line: str, number: int, path: Path) -> dict[str, Any]:
 
 def _item(row: dict[str, Any]) -> dict[str, Any]:
     kept = {name: row[name] for name in FIELDS if row.get(name) not in (None, "")}
-    return {"item_id": row["item_id"]} | kept
+    texts = _texts(row)
+    pictured = {name: texts[name] for name in PICTURED if name in texts}
+    return {"item_id": row["item_id"]} | kept | pictured
 
 
 def _details(row: dict[str, Any]) -> dict[str, Any]:
-    """Numbers stay with the shop: a margin is one too."""
-    texts = {name: value for name, value in row.items() if value and isinstance(value, str)}
-    attributes = {name: value for name, value in texts.items() if name not in NOT_SHOWN}
-    return {"description": texts.get("description", ""), "attributes": attributes}
+    return {"description": row.get("description") or "", "attributes": _texts(row)}
+
+
+def _texts(row: dict[str, Any]) -> dict[str, str]:
+    """Attributes that are texts. Numbers stay with the shop: a margin is one too."""
+    attributes = row.get("attributes") or {}
+    return {name: value for name, value in attributes.items() if value and isinstance(value, str)}
 
 
 def _json(value: dict[str, Any]) -> bytes:

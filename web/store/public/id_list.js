@@ -1,4 +1,4 @@
-/** Item ids that the browser remembers, newest first: what was looked at, and what was bought. */
+/** Item ids that the browser remembers, newest first, such as what was bought. */
 
 export class IdList {
   constructor(key, limit) {

@@ -10,7 +10,7 @@ import { Drawer } from "./drawer.js";
 import { Freshness } from "./freshness.js";
 import { Recommender } from "./recommender.js";
 import { Router } from "./router.js";
-import { LookedAtRow, Row } from "./row.js";
+import { Row } from "./row.js";
 import { Shop } from "./shop.js";
 
 /** What one visit of the store consists of. */
@@ -30,8 +30,7 @@ async function start() {
   });
   prepareArt();
   drawNavigation(shop);
-  const parts = { shop, banner, row: rowsOf(shop), lookedAt: () => new LookedAtRow(shop) };
-  new Router(parts, recommender).draw();
+  new Router({ shop, banner, row: rowsOf(shop) }, recommender).draw();
 }
 
 /** Rows by what they ask for. One that is about no product keeps its cards from page to page. */

@@ -6,7 +6,7 @@ const MAX_EXCLUDED = 1000; // as many as the API takes
 const PASSIVE = ["impression", "page_view", "scroll", "dwell"];
 
 export class Recommender {
-  /** The first row's slate also goes to the banner and to `onSlate`. */
+  /** The slate of the first row that has one also goes to the banner and to `onSlate`. */
   constructor({ shop, freshness, banner, onSlate = () => {} }) {
     Object.assign(this, { shop, freshness, banner, onSlate });
     this.rows = [];
@@ -39,27 +39,31 @@ export class Recommender {
     const turn = (this.asked += 1);
     const { rows } = this;
     const exclude = [...(this.productId ? [this.productId] : []), ...this.shop.decided()];
+    let lead = null;
     for (const row of rows) {
-      const slate = await row.ask(exclude.slice(0, MAX_EXCLUDED));
+      const answer = await row.ask(exclude.slice(0, MAX_EXCLUDED));
       if (turn !== this.asked) return;
-      exclude.push(...this.show(row, slate, exclude));
+      const slate = answer ?? this.standIn(row);
+      if (!lead && slate) this.banner.show(slate, [this.productId, ...this.shop.bought.ids]);
+      if (!lead && slate && row.entriesOf(slate, exclude).length) {
+        lead = row;
+        this.showLead(row, slate, exclude);
+        exclude.push(...this.banner.itemIds);
+      } else if (slate) row.show(slate, exclude);
+      else row.settle();
+      exclude.push(...row.ids);
       rows.slice(rows.indexOf(row) + 1).forEach((later) => later.leaveOut(exclude));
     }
   }
 
-  /** Shows a row's answer; the ids that are on the page by it. */
-  show(row, slate, exclude) {
-    const isFirst = row === this.rows[0];
-    const answer = slate ?? (isFirst && !row.ids.length ? shelfSlate(this.shop.catalog) : null);
-    if (!answer) row.settle();
-    else if (isFirst) this.showFirst(row, answer, exclude);
-    else row.show(answer, exclude);
-    return isFirst ? [...row.ids, ...this.banner.itemIds] : row.ids;
+  /** Without an API a page has one row, from the shelves, unless it still shows the last answer. */
+  standIn(row) {
+    return row === this.rows[0] && !row.ids.length ? shelfSlate(this.shop.catalog) : null;
   }
 
-  showFirst(row, slate, exclude) {
+  showLead(row, slate, exclude) {
     this.slate = { ...slate, placement: row.spec.placement, shownAtMs: performance.now() };
-    this.banner.show(slate, [this.productId, ...this.shop.bought.ids]);
+    for (const { element } of this.rows) element.classList.toggle("picks", element === row.element);
     const changed = row.show(slate, [...exclude, ...this.banner.itemIds]);
     this.freshness.shown(slate, changed);
     this.onSlate(this.slate);

@@ -10,7 +10,7 @@ const SPARE = 3; // the banner may show some of them
 let made = 0;
 
 export class Row {
-  /** @param {{placement: string, title: string, variant?: string, productId?: string, personal?: boolean}} spec */
+  /** @param {{placement: string, title: string, productId?: string, personal?: boolean, own?: boolean, late?: boolean}} spec */
   constructor(shop, spec) {
     this.shop = shop;
     this.spec = spec;
@@ -25,6 +25,7 @@ export class Row {
       h("div", { className: "section-head" }, h("div", {}, this.heading, this.note), this.scroller.arrows),
       this.list.element,
     );
+    this.element.hidden = Boolean(spec.late);
   }
 
   get ids() {
@@ -33,16 +34,21 @@ export class Row {
 
   /** The answer for this row, without the items in `exclude`; null when there is none. */
   ask(exclude) {
-    const { placement, variant, productId } = this.spec;
-    return this.shop.freshet.recommend({ placement, variant, productId, k: LENGTH + SPARE, exclude });
+    const { placement, productId } = this.spec;
+    return this.shop.freshet.recommend({ placement, productId, k: LENGTH + SPARE, exclude });
+  }
+
+  /** The entries of a slate that this row may show. */
+  entriesOf(slate, exclude) {
+    if (this.spec.own && isInPlace(slate, this.spec.placement)) return [];
+    const hidden = new Set(exclude);
+    return slate.ranked_feed.filter(({ id }) => !hidden.has(id)).slice(0, LENGTH);
   }
 
   /** Shows the slate without the items in `exclude`; returns whether the row has changed. */
   show(slate, exclude) {
-    const hidden = new Set(exclude);
-    const entries = slate.ranked_feed.filter(({ id }) => !hidden.has(id)).slice(0, LENGTH);
     const wasShown = this.ids.length > 0;
-    const changed = this.list.show(slate, entries);
+    const changed = this.list.show(slate, this.entriesOf(slate, exclude));
     this.heading.textContent = slate.title || this.spec.title;
     if (this.note) this.note.textContent = reason(slate);
     this.element.dataset.requestId = slate.request_id ?? "";
@@ -52,7 +58,7 @@ export class Row {
     return changed;
   }
 
-  /** There is no answer: the row stays as it was, or goes if it never had one. */
+  /** A row without cards leaves the page. */
   settle() {
     this.element.hidden = this.ids.length === 0;
     this.scroller.mark();
@@ -63,17 +69,9 @@ export class Row {
   }
 }
 
-/** The row of what the visitor looked at, from the browser's own memory. */
-export class LookedAtRow extends Row {
-  constructor(shop) {
-    super(shop, { placement: "recently_viewed", title: "You looked at" });
-    this.element.hidden = true; // there may be nothing
-  }
-
-  ask() {
-    const known = this.shop.lookedAt.ids.filter((id) => this.shop.catalog.byId.has(id));
-    return { request_id: null, ranked_feed: known.map((id, position) => ({ id, position })) };
-  }
+/** Whether the answer is that of another placement, or of what is popular in its place. */
+function isInPlace(slate, placement) {
+  return slate.served_by === "trending" || (slate.placement ?? placement) !== placement;
 }
 
 function reason(slate) {

@@ -5,7 +5,6 @@ import { Catalog } from "./catalog.js";
 import { announce } from "./dom.js";
 import { IdList } from "./id_list.js";
 
-const LOOKED_AT = 24;
 const BOUGHT = 200;
 
 export class Shop {
@@ -14,7 +13,6 @@ export class Shop {
     this.catalog = catalog;
     this.freshet = freshet;
     this.cart = new Cart(() => this.cartChanged());
-    this.lookedAt = new IdList("freshet.store.looked_at", LOOKED_AT);
     this.bought = new IdList("freshet.store.bought", BOUGHT);
     this.origins = new Map(); // item id -> the slate position it was clicked at, so that later events name it
     this.cartChanged = () => {};
@@ -28,7 +26,8 @@ export class Shop {
   /** The visitor starts over: nothing is remembered of the one before. */
   forget() {
     this.freshet.reset();
-    for (const memory of [this.cart, this.lookedAt, this.bought]) memory.clear();
+    this.cart.clear();
+    this.bought.clear();
   }
 
   facts(item) {
@@ -43,7 +42,6 @@ export class Shop {
   }
 
   viewed(item) {
-    this.lookedAt.add(item.item_id);
     this.freshet.track("view_product", { ...this.facts(item), title: item.title, ...this.origins.get(item.item_id) });
   }
 

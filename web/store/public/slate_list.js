@@ -48,7 +48,7 @@ export class SlateList {
   }
 
   makeCard(id) {
-    return card(this.shop, this.shop.catalog.item(id), () => this.origins.get(id) ?? { placement: this.placement });
+    return card(this.shop, this.shop.catalog.item(id), () => this.origins.get(id));
   }
 
   observe() {

@@ -4,7 +4,7 @@ import { artwork } from "../art.js";
 import { productPath } from "../card.js";
 import { amount, counted, label, nameOf } from "../catalog.js";
 import { h } from "../dom.js";
-import { besideCart, popular } from "../placements.js";
+import { besideCart, trending, withCart } from "../placements.js";
 import { stepper } from "../stepper.js";
 import { elements } from "./parts.js";
 
@@ -13,7 +13,7 @@ const piecesOf = (lines) => lines.reduce((sum, { quantity }) => sum + quantity, 
 
 export function cart({ shop, row }, redraw) {
   const lines = [...shop.cart.lines].map(([id, quantity]) => ({ item: shop.catalog.item(id), quantity }));
-  const rows = [row(lines.length ? besideCart : popular)];
+  const rows = (lines.length ? [withCart, besideCart] : [trending]).map(row);
   const content = [h("h1", {}, "Your cart"), lines.length ? order(shop, lines, redraw) : empty(), ...elements(rows)];
   return { title: "Your cart", placement: "cart", rows, content };
 }
@@ -64,7 +64,7 @@ function cartLine({ item, quantity }, change) {
 }
 
 export function thanks({ row }, bought) {
-  const rows = [row(popular)];
+  const rows = [row(trending)];
   const ordered = bought.map(({ item, quantity }) => h("li", {}, artwork(item), h("span", {}, `${quantity} × ${nameOf(item)}`)));
   const content = [
     h(

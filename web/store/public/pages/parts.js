@@ -4,7 +4,7 @@ import { artwork } from "../art.js";
 import { categoryPath } from "../card.js";
 import { counted, label } from "../catalog.js";
 import { h } from "../dom.js";
-import { forYou, popular } from "../placements.js";
+import { forYou, trending } from "../placements.js";
 
 const FACES = 3;
 
@@ -51,7 +51,7 @@ function tile(catalog, { path, count }) {
 
 /** An address that leads nowhere. */
 export function missing({ row }, text) {
-  const rows = [row(forYou), row(popular)];
+  const rows = [row(forYou), row(trending)];
   const words = h("p", { className: "empty" }, text, " ", h("a", { href: "/" }, "Back to the store."));
   return { title: "Not found", placement: "home", rows, content: [h("h1", {}, "Nothing here"), words, ...elements(rows)] };
 }

@@ -3,15 +3,15 @@
 import { artwork } from "../art.js";
 import { label, nameOf, price } from "../catalog.js";
 import { h } from "../dom.js";
-import { similarTo } from "../placements.js";
+import { boughtWith, similarTo, viewedBefore } from "../placements.js";
 import { stepper } from "../stepper.js";
 import { crumbs, elements, missing } from "./parts.js";
 
 export function product(parts, id) {
-  const { shop, row, lookedAt, banner } = parts;
+  const { shop, row, banner } = parts;
   if (!shop.catalog.byId.has(id)) return missing(parts, "We do not have this one any more.");
   const item = shop.catalog.item(id);
-  const rows = [row(similarTo(id)), lookedAt()];
+  const rows = [similarTo, boughtWith, viewedBefore].map((spec) => row(spec(id)));
   const content = [
     crumbs(item.category, nameOf(item)),
     h("article", { className: "product", data: { item: id } }, artwork(item), copy(shop, item)),

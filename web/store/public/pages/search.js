@@ -2,12 +2,12 @@
 
 import { h } from "../dom.js";
 import { listing } from "../listing.js";
-import { besideResults, popular } from "../placements.js";
+import { besideResults, trending } from "../placements.js";
 import { chips, elements } from "./parts.js";
 
 export function search({ shop, row }, query) {
   const found = shop.catalog.search(query);
-  const rows = [row(found.length ? besideResults : popular)];
+  const rows = [row(found.length ? besideResults : trending)];
   const content = [
     h("h1", {}, query ? `Results for “${query}”` : "What are you looking for?"),
     found.length ? listing(shop, found, "search") : nothingFound(shop, query),

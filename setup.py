@@ -53,6 +53,7 @@ setup(
         ],
         "api": [
             "google-cloud-aiplatform==1.165.1",
+            "lark==1.3.1",
             "pyyaml==6.0.3",
             *GOOGLE_STORES,
             *RANKER,

@@ -31,7 +31,7 @@ MIN_TIME_MS, MAX_TIME_MS = -62_135_596_800_000, 253_402_300_799_999
 RESERVED = frozenset(
     "id item_id title category brand price image url in_stock stub description attributes "
     "published_at expires_at published_ms expires_ms group prices regions stats "
-    "and or not in true false null".split()
+    "age and or not in under has now true false null visitor context".split()
 )
 """Names that mean something else in an item or in a filter."""
 

@@ -5,7 +5,7 @@ Reading a field of some rows is a gather, a comparison a boolean mask; there is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,8 @@ UNKNOWN = 0
 _LEAST_CAPACITY = 64
 # The arena of lists is written anew when more than half of it is of lists that were replaced.
 _LEAST_ARENA = 1_024
+# Of a list column with less than so many times the rows asked for, all lists are looked at.
+_MANY = 8
 
 
 class Growable:
@@ -102,6 +104,28 @@ class FlagColumn:
     def get(self, rows: Rows) -> Mask:
         """The flags of the rows `(n,)`."""
         return self._values[rows]
+
+
+class OptionalFlagColumn:
+    """Booleans that may be unknown: read as the numbers 1, 0 and NaN."""
+
+    _NUMBERS = np.array([0.0, 1.0, np.nan])
+
+    def __init__(self) -> None:
+        self._codes = Growable(np.int8, fill=-1)
+
+    def put(self, row: int, value: bool | None) -> None:
+        """Set the row's flag; None: unknown."""
+        self._codes[row] = -1 if value is None else value
+
+    def reserve(self, rows: int) -> None:
+        """Make room for so many rows at least."""
+        self._codes.reserve(rows)
+
+    def get(self, rows: Rows) -> NDArray[np.float64]:
+        """The flags of the rows as numbers `(n,)`."""
+        numbers: NDArray[np.float64] = self._NUMBERS[self._codes[rows]]
+        return numbers
 
 
 class Dictionary:
@@ -225,12 +249,28 @@ class TextsColumn:
 
     def has_any(self, rows: Rows, texts: Iterable[str]) -> Mask:
         """True where the row's list holds one of these at least."""
-        codes = [self.dictionary.find(text) for text in texts]
-        owners, values = self.entries(rows)
-        is_hit = np.isin(values, [code for code in codes if code >= 0])
+        found = [self.dictionary.find(text) for text in texts]
+        wanted = [code for code in found if code >= 0]
+        return self.has_chosen(rows, lambda codes: np.isin(codes, wanted))
+
+    def has_chosen(self, rows: Rows, choose: Callable[[NDArray[np.int32]], Mask]) -> Mask:
+        """True where `choose` picks a code of the row's list.
+
+        `choose` sees the codes of these rows, or, where these are many, of all.
+        """
+        if len(rows) * _MANY > len(self._lengths):
+            return self._has_chosen_of_all(rows, choose)
+        owners, codes = self.entries(rows)
         mask = np.zeros(len(rows), np.bool_)
-        mask[owners[is_hit]] = True
+        mask[owners[choose(codes)]] = True
         return mask
+
+    def _has_chosen_of_all(self, rows: Rows, choose: Callable[[NDArray[np.int32]], Mask]) -> Mask:
+        """One pass through the arena, and two look-ups a row."""
+        chosen_before = np.zeros(self._end + 1, np.int32)
+        np.cumsum(choose(self._arena[: self._end]), out=chosen_before[1:])
+        starts = self._starts[rows]
+        return np.asarray(chosen_before[starts + self._lengths[rows]] > chosen_before[starts])
 
     def entries(self, rows: Rows) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         """All texts of the rows: `(m,)` places in `rows`, and `(m,)` codes."""

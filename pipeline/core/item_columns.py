@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.core.attribute_columns import AttributeColumns
+from pipeline.core.attributes import AttributeType
 from pipeline.core.catalog import Item, department
 from pipeline.core.columns import (
     FlagColumn,
@@ -20,10 +22,12 @@ from pipeline.core.columns import (
     NumberColumn,
     Rows,
     TextColumn,
+    TextsColumn,
     drop_unused_texts,
 )
 from pipeline.core.decay import DecayedSums
 from pipeline.core.embedding import CONTEXT_DIM, DIM, item_vector
+from pipeline.core.item_fields import ItemFields, ItemIds, Regions
 from pipeline.core.items import (
     IMPRESSION,
     LONG_HALF_LIFE_MS,
@@ -74,10 +78,16 @@ class ItemColumns:
     The row of an item stays the same until the item is removed; after that another may get it. So
     rows are for the moment, and what is kept longer names items, or the `version` it was made at.
 
+    Args:
+        declared: types of the shop's own attributes, as far as they are declared.
+
     Attributes:
         version: changes whenever an item comes or goes.
         title, category, department, brand, price: of the catalog; the price is NaN where unknown.
         in_stock, stub: flags of the catalog; a free row is out of stock.
+        published_ms, expires_ms, group, regions: of the catalog.
+        attributes: the shop's own fields.
+        fields: all of these by the names that expressions use.
         hash: `item_hash` of the id.
         newest_ms: the time of the newest event.
         impressions: how often it was shown, ever.
@@ -88,7 +98,7 @@ class ItemColumns:
         vectors: the trained vectors, set by `use_vectors`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, declared: Mapping[str, AttributeType] | None = None) -> None:
         self.version = 0
         self._ids: list[str | None] = []
         self._titles: list[str] = []
@@ -100,6 +110,12 @@ class ItemColumns:
         self.price = NumberColumn()
         self.in_stock = FlagColumn()
         self.stub = FlagColumn()
+        self.published_ms = NumberColumn()
+        self.expires_ms = NumberColumn()
+        self.group = TextColumn()
+        self.regions = TextsColumn()
+        self.attributes = AttributeColumns(declared)
+        self.fields = self._fields()
         self.hash = Growable(np.uint32)
         self.newest_ms = Growable(np.int64)
         self.impressions = Growable(np.int64)
@@ -191,6 +207,11 @@ class ItemColumns:
         self.price.put(row, item.price or None)
         self.in_stock.put(row, item.in_stock)
         self.stub.put(row, item.stub)
+        self.published_ms.put(row, item.published_ms)
+        self.expires_ms.put(row, item.expires_ms)
+        self.group.put(row, item.group)
+        self.regions.put(row, item.regions)
+        self.attributes.put(row, item.attributes)
         self.own_vector[row] = _unit(item_vector(item.item_id, item.category, item.brand))
 
     def put_stats(self, row: int, stats: ItemStats) -> None:
@@ -215,6 +236,8 @@ class ItemColumns:
         self._ids[row] = None
         self._titles[row] = ""
         self.in_stock.put(row, False)
+        self.regions.put(row, None)
+        self.attributes.remove(row)
         self.context[row] = 0.0
         self._place(row, NO_ROW)
         self._free.append(row)
@@ -288,6 +311,24 @@ class ItemColumns:
         if place >= 0:
             self._rows_of_vectors[place] = row
 
+    def _fields(self) -> ItemFields:
+        return ItemFields(
+            values={
+                "price": self.price,
+                "in_stock": self.in_stock,
+                "published_at": self.published_ms,
+                "expires_at": self.expires_ms,
+            },
+            texts={
+                "item_id": ItemIds(self),
+                "category": self.category,
+                "brand": self.brand,
+                "group": self.group,
+            },
+            lists={"regions": Regions(self.regions)},
+            attributes=self.attributes,
+        )
+
     def _reserve(self, rows: int) -> None:
         for column in (
             self.category,
@@ -296,6 +337,11 @@ class ItemColumns:
             self.price,
             self.in_stock,
             self.stub,
+            self.published_ms,
+            self.expires_ms,
+            self.group,
+            self.regions,
+            self.attributes,
             self.hash,
             self.newest_ms,
             self.impressions,

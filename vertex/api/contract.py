@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 
 from pipeline.core.events import MAX_ID_LENGTH
+from pipeline.core.expressions.scalars import Context
 from pipeline.core.invalid_event import InvalidEvent, TooMuch
 from pipeline.core.json_limits import check_work
 from pipeline.core.privacy.consent import StatedConsent, resolve_consent
@@ -84,13 +85,16 @@ class Request(VisitorRequest, frozen=True, kw_only=True):
     """One question for recommendations.
 
     `product_ids` are further items that the page is about. `k` is the placement's own where it is
-    absent. `cursor` of an answer asks for what comes after it.
+    absent. `cursor` of an answer asks for what comes after it. `filter` is an expression that all
+    items of the answer fulfil; `context` is what it and the rules may ask besides the visitor.
     """
 
     product_ids: Annotated[list[Id], msgspec.Meta(max_length=MAX_SEEDS)] = []
     k: Annotated[int, msgspec.Meta(ge=1, le=MAX_K)] | None = None
     cursor: Annotated[str, msgspec.Meta(max_length=MAX_CURSOR_LENGTH)] | None = None
     exclude: Annotated[list[str], msgspec.Meta(max_length=MAX_EXCLUDED)] = []
+    filter: str | None = None
+    context: Context = Context()
 
 
 class RowRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,9 +11,10 @@ from typing import Literal
 
 import msgspec
 
+from pipeline.core.expressions.compiler import Expression
 from vertex.api.banner import SUBJECTS
 from vertex.api.config import Config, Weights
-from vertex.api.rules import Expression, Rule
+from vertex.api.rules import Rule
 from vertex.candidates import SOURCES
 
 Subject = Literal["visitor", "page", "cart", "last"]

@@ -8,18 +8,23 @@ from typing import Any
 
 import msgspec
 
+from pipeline.core.catalog import Item
+from pipeline.core.expressions.compiler import Expression
+from pipeline.core.expressions.scalars import scalars_of
 from pipeline.core.privacy.signals import Signal
 from pipeline.core.profile import UserProfile
 from vertex.api.banner import Banner, banner_of_slate, choose_banner
 from vertex.api.config import Config
 from vertex.api.contract import PageRequest, Request, moment_ms
 from vertex.api.cursor import NOTHING_SHOWN, next_cursor, read_cursor
+from vertex.api.filters import bound, parse_filter
 from vertex.api.items import ItemCache
 from vertex.api.placements import Placements
 from vertex.api.slates import Ask, Asker, Slate, Slates
 from vertex.api.tally import Tally
 from vertex.api.timing import StageTimer
 from vertex.api.visitor import Visitor, Visitors
+from vertex.candidates import Allowed
 
 
 class Recommender:
@@ -60,10 +65,15 @@ class Recommender:
 
         `signal` is what the browser says for its visitor. One who denied personalization gets what
         everybody gets, and nothing is read or folded for it.
+
+        Raises:
+            InvalidRequest: naming the filter's mistake.
         """
         request, visitor, request_id = await self._asked(request, watch, signal)
-        ask = self._ask(request, request.placement, request.k, request.product_ids)
-        slates = await self._slates.make([ask], _asker(request, visitor), watch)
+        asker = _asker(request, visitor)
+        accepted = self._filter(request, asker)
+        ask = self._ask(request, request.placement, request.k, request.product_ids, accepted)
+        slates = await self._slates.make([ask], asker, watch)
         slate = slates[0]
         answer = {
             **self._common(request, visitor, request_id),
@@ -80,14 +90,19 @@ class Recommender:
     ) -> dict[str, Any]:
         """The response body for the rows of a page: those with the likeliest clicks first, no item
         twice, none empty.
+
+        Raises:
+            InvalidRequest: naming the filter's mistake.
         """
         rows = request.rows
         asked, visitor, request_id = await self._asked(request, watch, signal)
+        asker = _asker(asked, visitor)
+        accepted = self._filter(asked, asker)
         asks = [
-            self._ask(asked, row.placement, row.k, row.product_ids or request.product_ids)
+            self._ask(asked, row.placement, row.k, row.product_ids or request.product_ids, accepted)
             for row in rows
         ]
-        slates = await self._slates.make(asks, _asker(asked, visitor), watch)
+        slates = await self._slates.make(asks, asker, watch)
         return {
             **self._common(asked, visitor, request_id),
             "rows": [
@@ -102,6 +117,8 @@ class Recommender:
         self, request: Request, watch: StageTimer, signal: Signal | None
     ) -> tuple[Request, Visitor, str]:
         """Who asks; for one who denied personalization the request is that for what is popular."""
+        if request.filter is not None:
+            self._parsed(request.filter)  # a wrong one is refused before anything is read
         now_ms = moment_ms(request.as_of, self._now)
         request_id = uuid.uuid4().hex
         visitor = await self._visitors.who_asks(request, now_ms, request_id, signal)
@@ -110,7 +127,30 @@ class Recommender:
         watch.lap("profile")
         return request, visitor, request_id
 
-    def _ask(self, request: Request, name: str, k: int | None, product_ids: Sequence[str]) -> Ask:
+    def _parsed(self, filter: str) -> Expression:
+        return parse_filter(filter, self._items.columns.fields.types)
+
+    def _filter(self, request: Request, asker: Asker) -> Allowed | None:
+        """The items that the request's filter accepts; None where it has none.
+
+        One who is not proven to be the visitor must not find out by filters what the profile says,
+        so theirs is empty.
+        """
+        if request.filter is None:
+            return None
+        scalars = asker.scalars
+        if not self._is_proven(request):
+            scalars = scalars_of(UserProfile(), request.context, asker.now_ms)
+        return bound(self._parsed(request.filter), self._items.columns, scalars)
+
+    def _ask(
+        self,
+        request: Request,
+        name: str,
+        k: int | None,
+        product_ids: Sequence[str],
+        accepted: Allowed | None,
+    ) -> Ask:
         placement = self._placements.find(name)
         of_page = [request.product_id] if request.product_id else []
         return Ask(
@@ -121,6 +161,7 @@ class Recommender:
             exclude=tuple(request.exclude),
             shown=read_cursor(request.cursor) if request.cursor else NOTHING_SHOWN,
             explain=request.explain,
+            accepted=accepted,
         )
 
     def _common(self, request: Request, visitor: Visitor, request_id: str) -> dict[str, Any]:
@@ -168,10 +209,15 @@ class Recommender:
         id.
         """
         ids = [shown.id for shown in slate.shown]
-        if self._is_proven(request):
-            about = ask.placement.banner
-            return choose_banner(visitor.profile, ids, self._items.item, about)
-        return banner_of_slate(ids, self._items.item)
+        if not self._is_proven(request):
+            return banner_of_slate(ids, self._items.item)
+
+        def item_of(item_id: str) -> Item | None:
+            rows = self._items.columns.rows([item_id])
+            is_accepted = ask.accepted is None or ask.accepted(rows).all()
+            return self._items.item(item_id) if is_accepted else None
+
+        return choose_banner(visitor.profile, ids, item_of, ask.placement.banner)
 
     def _is_proven(self, request: Request) -> bool:
         """True where what the profile says may be shown to who asks."""
@@ -182,4 +228,5 @@ class Recommender:
 def _asker(request: Request, visitor: Visitor) -> Asker:
     is_anybody = request.variant == "popular" or bool(visitor.unread)
     profile = UserProfile() if is_anybody else visitor.profile
-    return Asker(profile, visitor.now_ms, is_anybody, visitor.unread)
+    scalars = scalars_of(profile, request.context, visitor.now_ms)
+    return Asker(profile, visitor.now_ms, scalars, is_anybody, visitor.unread)

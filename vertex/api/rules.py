@@ -7,13 +7,14 @@ candidates.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.columns import Mask, Rows
+from pipeline.core.expressions.compiler import Expression
+from pipeline.core.expressions.fields import Scalar
 from pipeline.core.item_columns import ItemColumns
 from pipeline.core.profile import UserProfile
 
@@ -21,14 +22,6 @@ Scores = NDArray[np.float64]
 """`(n,)`, at least 0."""
 # Dimensions by which a window or a group tells items apart.
 DIMENSIONS = ("category", "department", "brand")
-
-
-class Expression(Protocol):
-    """A compiled filter."""
-
-    def mask(self, items: ItemColumns, rows: Rows, scalars: Mapping[str, Any], /) -> Mask:
-        """True for the rows `(n,)` that it accepts."""
-        ...
 
 
 class Candidates(msgspec.Struct, frozen=True):
@@ -41,11 +34,11 @@ class Candidates(msgspec.Struct, frozen=True):
     rows: Rows
     profile: UserProfile
     now_ms: int
-    scalars: Mapping[str, Any] = {}
+    scalars: Mapping[str, Scalar] = {}
 
     def mask(self, where: Expression) -> Mask:
         """True for the candidates that the expression accepts."""
-        return where.mask(self.items, self.rows, self.scalars)
+        return where.mask(self.items.fields, self.rows, self.scalars)
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):

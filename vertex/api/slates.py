@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pipeline.core.catalog import Item
 from pipeline.core.columns import Mask, Rows
 from pipeline.core.events import Event
+from pipeline.core.expressions.fields import Scalar
 from pipeline.core.features.matrix import feature_matrix
 from pipeline.core.features.moment import RECENT_SEEDS, Moment
 from pipeline.core.features.ranking_inputs import Matrix, RankingContext
@@ -28,6 +29,7 @@ from pipeline.store.layout import GLOBAL_SCOPE, STUB_SCOPE, category_scope
 from vertex.api.breaker import Unavailable
 from vertex.api.config import Config
 from vertex.api.cursor import NOTHING_SHOWN, Hashes
+from vertex.api.filters import bound
 from vertex.api.items import ITEM_SOFT_S, SEED_HARD_S, SEED_SOFT_S, ItemCache
 from vertex.api.placements import POPULAR, Placement, Placements
 from vertex.api.policy import EXPLORE_SLOT, Exploration, explore
@@ -66,6 +68,7 @@ class Ask:
         exclude: items that are not shown.
         shown: hashes of the items that the feed has shown.
         explain: whether the grounds of each item are wanted.
+        accepted: the items that the request's own filter accepts; None where it has none.
     """
 
     placement: Placement
@@ -75,6 +78,7 @@ class Ask:
     exclude: tuple[str, ...] = ()
     shown: Hashes = field(default_factory=lambda: NOTHING_SHOWN)
     explain: bool = False
+    accepted: Allowed | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,7 @@ class Asker:
     Attributes:
         profile: of the visitor; an empty one for `is_anybody`.
         now_ms: the moment to answer for.
+        scalars: what filters and rules may ask of visitor and context.
         is_anybody: shown is what everybody sees: the visitor denied personalization, is in that
             half of an experiment, or could not be read.
         unread: why the visitor could not be read; empty when they could.
@@ -91,6 +96,7 @@ class Asker:
 
     profile: UserProfile
     now_ms: int
+    scalars: Mapping[str, Scalar]
     is_anybody: bool = False
     unread: str = ""
 
@@ -299,13 +305,25 @@ class Slates:
             hidden.update(asker.profile.recent)
         if "bought" in placement.hide:
             hashes = np.append(hashes, np.array(list(asker.profile.bought()), np.uint32))
-        return self._sellable(hidden, hashes, placement, asker)
+        return self._sellable(hidden, hashes, self._filters(ask, placement, asker))
+
+    def _filters(self, ask: Ask, placement: Placement, asker: Asker) -> list[Allowed]:
+        """The filters that hold for an answer by this placement: its own, that of the placement
+        asked for, for which it may stand in, and that of the request.
+        """
+        expressions = {ask.placement.filter, placement.filter}
+        filters = [
+            bound(expression, self._items.columns, asker.scalars)
+            for expression in expressions
+            if expression is not None
+        ]
+        return filters if ask.accepted is None else [*filters, ask.accepted]
 
     def _sellable(
-        self, hidden: AbstractSet[str], hashes: Hashes, placement: Placement, asker: Asker
+        self, hidden: AbstractSet[str], hashes: Hashes, filters: Sequence[Allowed]
     ) -> Allowed:
-        """Which items are not hidden, in stock, in the catalog if there is one, and within the
-        placement's filter.
+        """Which items are not hidden, in stock, in the catalog if there is one, and accepted by all
+        filters.
         """
         columns, stubs = self._items.columns, self._shows_stubs()
         hidden_rows = columns.rows(hidden)
@@ -318,8 +336,8 @@ class Slates:
                 mask &= ~np.isin(rows, hidden_rows)
             if len(hashes):
                 mask &= ~np.isin(columns.hash[rows], hashes)
-            if placement.filter is not None:
-                mask &= placement.filter.mask(columns, rows, {})
+            for accepted in filters:
+                mask &= accepted(rows)
             return mask
 
         return sellable
@@ -484,7 +502,9 @@ class Slates:
             ids=[draft.ids[place] for place in places],
             sources=[draft.found.sources[place] for place in places],
             parts=parts._replace(terms=parts.terms[places]),
-            candidates=Candidates(columns, rows[places], asker.profile, asker.now_ms),
+            candidates=Candidates(
+                columns, rows[places], asker.profile, asker.now_ms, asker.scalars
+            ),
             matrix=None if matrix is None else matrix[places],
         )
 
@@ -495,7 +515,8 @@ class Slates:
         scope = self._scope_of_all()
         trending = (await self._trending.top([scope]))[scope]
         hidden = {*ask.exclude, *ask.seeds, *taken}
-        allowed = self._sellable(hidden, ask.shown, ask.placement, asker)
+        filters = self._filters(ask, ask.placement, asker)
+        allowed = self._sellable(hidden, ask.shown, filters)
         rows = np.append(self._items.rows(trending), self._items.shelves.popular)
         rows = rows[allowed(rows)]
         _, firsts = np.unique(rows, return_index=True)

@@ -49,6 +49,7 @@ def test_a_column_of_lists_answers_as_a_list_of_lists(
     rows = every(201)[::-3].copy()
     mask = column.has_any(rows, ["red", "ü"])
     assert mask.tolist() == [not {"red", "ü"}.isdisjoint(expected[row]) for row in rows]
+    assert column.has_any(rows[7:9], ["red", "ü"]).tolist() == mask[7:9].tolist()
 
 
 def test_lists_that_are_replaced_again_and_again_take_no_more_room() -> None:

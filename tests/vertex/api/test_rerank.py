@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from msgspec import UNSET
 
-from pipeline.core.columns import Mask, Rows
+from pipeline.core.expressions.compiler import Expression, compile_expression
 from pipeline.core.item_columns import ItemColumns
 from pipeline.core.profile import UserProfile
 from tests.vertex.api.fakes import NOW_MS, event, item, row, visitor
@@ -25,14 +25,9 @@ ITEMS = [item(index, category=f"c{index % 2}") for index in range(8)]
 COLUMNS = ItemColumns.of(row(each) for each in ITEMS)
 
 
-class OneOf:
-    """Stands for a filter: accepts these ids."""
-
-    def __init__(self, *ids: str) -> None:
-        self._ids = ids
-
-    def mask(self, items: ItemColumns, rows: Rows, scalars: Mapping[str, Any]) -> Mask:
-        return np.isin(rows, items.rows(self._ids))
+def one_of(*ids: str) -> Expression:
+    """Accepts these ids."""
+    return compile_expression(f"item_id in {list(ids)}", COLUMNS.fields.types)
 
 
 def ranked(*scores: float, profile: UserProfile | None = None) -> Ranked:
@@ -73,7 +68,7 @@ def test_what_chance_draws_changes_no_other_slot_whatever_the_rules_say() -> Non
     rules = (
         AtMost(name="categories", n=1, of="category", within=2),
         Pin(name="pin", item_id="p6", slot=1),
-        Boost(name="boost", factor=5.0, where=OneOf("p2", "p7")),
+        Boost(name="boost", factor=5.0, where=one_of("p2", "p7")),
     )
     placement = place(*rules, diversity=0.5)
     scores = (8, 7, 6, 5, 4, 3, 2)
@@ -89,7 +84,7 @@ def test_what_chance_draws_changes_no_other_slot_whatever_the_rules_say() -> Non
 
 
 def test_a_boost_multiplies_and_the_parts_still_sum_to_the_score() -> None:
-    boost = Boost(name="boost", factor=3.0, where=OneOf("p1"))
+    boost = Boost(name="boost", factor=3.0, where=one_of("p1"))
 
     shown = arrange(ranked(1.0, 0.5, 0.25), place(boost), 3, Exploration())
 
@@ -102,7 +97,7 @@ def test_a_boost_multiplies_and_the_parts_still_sum_to_the_score() -> None:
 
 
 def test_a_factor_below_one_buries() -> None:
-    bury = Boost(name="bury", factor=0.1, where=OneOf("p0"))
+    bury = Boost(name="bury", factor=0.1, where=one_of("p0"))
     assert order(arrange(ranked(1.0, 0.5), place(bury), 2, Exploration())) == ["p1", "p0"]
 
 
@@ -152,15 +147,15 @@ def test_a_window_and_a_share_choose_among_the_candidates() -> None:
         "p2",
         "p1",
     ]
-    share = Share(name="promoted", where=OneOf("p3"), low=0.5)
+    share = Share(name="promoted", where=one_of("p3"), low=0.5)
     assert order(arrange(ranked(8, 1, 7, 0), place(share), 2, Exploration())) == ["p0", "p3"]
-    most = Share(name="promoted", where=OneOf("p0", "p2"), high=0.5)
+    most = Share(name="promoted", where=one_of("p0", "p2"), high=0.5)
     assert order(arrange(ranked(8, 1, 7, 0), place(most), 2, Exploration())) == ["p0", "p1"]
 
 
 def test_an_explanation_names_rank_and_what_each_rule_did() -> None:
     rules = (
-        Boost(name="boost", factor=2.0, where=OneOf("p3")),
+        Boost(name="boost", factor=2.0, where=one_of("p3")),
         Pin(name="pin", item_id="p1", slot=0),
         AtMost(name="categories", n=1, of="category", within=2),
     )

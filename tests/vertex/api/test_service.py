@@ -16,8 +16,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
+from pipeline.core.catalog import Item
 from pipeline.core.events import Event
 from pipeline.core.profile import UserProfile
 from pipeline.runtime.clock import now_ms
@@ -48,10 +50,17 @@ def service() -> Iterator[Stack]:
 def fill(stack: Stack, model: bool = True) -> None:
     """A shop of 300 items and 20 visitors; the same each time."""
     shop = Shop(items=300, visitors=20, sessions=400, now_ms=now_ms())
+    shop.items = [with_attributes(item, index) for index, item in enumerate(shop.items)]
     with bigtable_of(stack) as store:
         shop.write(store)
     if model:
         shop.write_model(stack.env["FRESHET_MODEL_DIR"])
+
+
+def with_attributes(item: Item, index: int) -> Item:
+    """The item with fields of the shop's own."""
+    sizes = ["s", "m", "l"][index % 3 :]
+    return msgspec.structs.replace(item, attributes={"adult": index % 7 == 0, "sizes": sizes})
 
 
 def write_profile(stack: Stack, key: str, value: bytes) -> None:
@@ -124,6 +133,50 @@ def test_a_known_visitor_is_served_by_vertex_from_200_candidates(client: httpx.C
     assert {shown["source"] for shown in answer["ranked_feed"]} > {"recent"}
     for shown in answer["ranked_feed"]:
         assert sum(shown["parts"].values()) == pytest.approx(shown["score"], abs=1e-6)
+
+
+def test_a_filter_holds_for_all_items_of_an_answer(client: httpx.Client) -> None:
+    where = 'price < 120 and "s" in sizes and not adult'
+    for question in ({}, {"variant": "popular"}):
+        answer = ask(client, k=15, filter=where, **question)
+        assert answer["recommendations"]
+        for item_id in answer["recommendations"]:
+            item = client.get(f"/v1/items/{item_id}").json()
+            attributes = item["attributes"]
+            assert item["price"] < 120 and "s" in attributes["sizes"] and not attributes["adult"]
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "reason", "value"),
+    [
+        (
+            {"filter": "price < 50 and adlt"},
+            "filter",
+            "column 16: expected a known field, such as adult",
+            "adlt",
+        ),
+        ({"filter": "price <"}, "filter", "column 8: expected a field or a value", "the end"),
+        ({"filter": 5}, "filter", "expected `str | null`", "5"),
+        (
+            {"filter": "a" * 3_000},
+            "filter",
+            "column 2001: expected at most 2,000 characters",
+            "3,000",
+        ),
+        (
+            {"context": {"contry": "nl"}},
+            "context",
+            "object contains unknown field `contry`",
+            '{"contry": "nl"}',
+        ),
+    ],
+)
+def test_a_wrong_filter_is_answered_with_its_place(
+    client: httpx.Client, body: Answer, field: str, reason: str, value: str
+) -> None:
+    response = client.post("/v1/recommendations", json={"anonymous_id": "a1", **body})
+    assert response.status_code == 400
+    assert response.json() == {"error": {"field": field, "reason": reason, "value": value}}
 
 
 def test_a_click_that_is_not_stored_yet_changes_the_answer(client: httpx.Client) -> None:

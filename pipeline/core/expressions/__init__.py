@@ -1,0 +1,1 @@
+"""Expressions over the fields of items, visitor and context, compiled to masks over columns."""

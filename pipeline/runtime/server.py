@@ -167,11 +167,12 @@ def run_server(
     """
     try:
         config = read_config(os.environ)
+        logs.configure()
+        app = make_app(config)
     except InvalidConfig as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 1
-    logs.configure()
-    serve(make_app(config), config.host, config.port)
+    serve(app, config.host, config.port)
     return 0
 
 

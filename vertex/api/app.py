@@ -20,6 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pipeline.core.item_columns import ItemColumns
 from pipeline.core.privacy.signals import Signal
 from pipeline.core.profile import UserProfile
 from pipeline.runtime.bodies import RETRY_AFTER_S, Bodies, BodyRefused
@@ -46,7 +47,8 @@ from vertex.api.contract import (
 from vertex.api.endpoint import Endpoint
 from vertex.api.items import ItemCache
 from vertex.api.latest_model import LatestModel
-from vertex.api.placements import built_in
+from vertex.api.placements import Placements
+from vertex.api.placements_file import load_placements
 from vertex.api.rank import ListRanker
 from vertex.api.ranking import Ranker
 from vertex.api.rates import Rates, Wait
@@ -75,9 +77,8 @@ class Api:
     Made within a running event loop.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, placements: Placements) -> None:
         self._config = config
-        placements = built_in(config)
         endpoint = None
         if config.vertex_endpoint:
             endpoint = Endpoint(
@@ -274,12 +275,16 @@ def contains_event(profile: UserProfile, asked: ProfileRequest) -> bool | None:
 
 
 def create_app(config: Config) -> Starlette:
-    """The ASGI app for one configuration; clients are made when it starts, within its event
-    loop."""
+    """The ASGI app for one configuration; clients are made when it starts, within its event loop.
+
+    Raises:
+        InvalidConfig: naming all that is wrong in the file of placements.
+    """
+    placements = load_placements(config, ItemColumns().fields.types)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        api = Api(config)
+        api = Api(config, placements)
         app.router.routes.extend(
             [
                 Route("/v1/recommendations", api.recommend, methods=["POST"]),

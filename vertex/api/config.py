@@ -74,6 +74,7 @@ class Config:
             limit.
         key_requests_per_s, key_burst: what a back end's key may, in place of its address; None: no
             limit.
+        placements: a file of placements or its text; empty: the built-in ones.
         host, port: to listen on; FRESHET_HOST and PORT, which Cloud Run sets.
         privacy: consent by default, signals, fields that are dropped or hashed, the key that proves
             user ids: as the collector has them.
@@ -101,6 +102,7 @@ class Config:
     address_burst: float | None = None
     key_requests_per_s: float | None = None
     key_burst: float | None = None
+    placements: str = ""
     host: str = "127.0.0.1"
     port: int = 8081
 
@@ -136,6 +138,7 @@ class Config:
             address_burst=burst(environ, "FRESHET_ADDRESS_BURST"),
             key_requests_per_s=rate_per_s(environ, "FRESHET_KEY_REQUESTS_PER_S"),
             key_burst=burst(environ, "FRESHET_KEY_BURST"),
+            placements=environ.get("FRESHET_PLACEMENTS", "").strip(),
             host=environ.get("FRESHET_HOST") or "127.0.0.1",
             port=port(environ, "PORT", 8081),
         )

@@ -306,9 +306,11 @@ def _time(field: str, value: Any) -> datetime:
 def _named(message: str, raw: dict[str, Any]) -> InvalidRequest:
     """msgspec's "Expected `int`, got `str` - at `$.k`" in our own form."""
     reason, _, path = message.partition(" - at `$.")
-    field = path.rstrip("`") or "body"
+    place = path.rstrip("`")
     if reason.startswith(_MISSING):
-        return InvalidRequest(reason.removeprefix(_MISSING).rstrip("`"), "required")
+        name = reason.removeprefix(_MISSING).rstrip("`")
+        return InvalidRequest(".".join(filter(None, [place, name])), "required")
+    field = place or "body"
     return InvalidRequest(
         field, reason.partition(", got")[0].lower(), raw.get(field.partition("[")[0])
     )

@@ -49,6 +49,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
         items: whether items are shown; a banner alone shows none.
         fallback: the placement in place of one that finds nothing; `POPULAR`: what is popular;
             empty: nothing, for a row of what was viewed holds no other items.
+        filter: of the items, an expression; it may need attributes of the shop's own.
         title: of a row; `{title}` is that of the item it is about.
     """
 
@@ -61,6 +62,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     group: str = ""
     items: bool = True
     fallback: str = POPULAR
+    filter: str = ""
     title: str
 
 
@@ -99,6 +101,7 @@ KINDS: dict[str, Kind] = {
     "new_arrivals": Kind(
         sources={"new": 1}, order="source", is_personal=False, title="New arrivals"
     ),
+    "on_sale": Kind(sources=_PERSONAL, filter="price < list_price", title="On sale"),
     "because_you_viewed": Kind(
         sources=_ALIKE, subject="last", fallback="", title="Because you viewed {title}"
     ),
@@ -176,8 +179,9 @@ def placement_of(name: str, kind: str, config: Config) -> Placement:
 
 def built_in(config: Config) -> Placements:
     """The placements without a file: the pages, those that hide what was seen, and each kind under
-    its own name.
+    its own name but those that need attributes.
     """
     personal = dict.fromkeys([*PAGES, *config.hide_seen], "for_you")
-    kinds = {**{name: name for name in KINDS}, **personal}
+    own_names = {name: name for name, kind in KINDS.items() if not kind.filter}
+    kinds = {**own_names, **personal}
     return Placements({name: placement_of(name, kind, config) for name, kind in kinds.items()})

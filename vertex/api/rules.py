@@ -85,6 +85,21 @@ class Repeats(Rule, frozen=True, kw_only=True):
         return np.asarray(self.factor**times, np.float64)
 
 
+class Freshness(Rule, frozen=True, kw_only=True):
+    """Lifts what was published lately: score x (1 + weight x 2^(-age / half-life)). An unknown time
+    changes nothing.
+    """
+
+    weight: float
+    half_life_ms: int
+
+    def multiplier(self, candidates: Candidates) -> Scores:
+        """`(n,)`: from 1 to 1 + weight."""
+        published_ms = candidates.items.published_ms.get(candidates.rows)
+        ages = np.maximum(candidates.now_ms - published_ms, 0.0) / self.half_life_ms
+        return np.asarray(1.0 + self.weight * np.nan_to_num(2.0**-ages, nan=0.0))
+
+
 class Pin(Rule, frozen=True, kw_only=True):
     """Puts an item into a slot, counted from 0, where it may be shown at all."""
 
@@ -112,7 +127,7 @@ class Share(Rule, frozen=True, kw_only=True):
     high: float = 1.0
 
 
-Multiplying = Boost | Repeats
+Multiplying = Boost | Repeats | Freshness
 
 
 class Effect(msgspec.Struct, frozen=True):

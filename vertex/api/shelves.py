@@ -28,6 +28,7 @@ class Shelves:
     """The items in stock in order: by decayed views, all and by category, and those that few have
     seen.
 
+    `arrivals` are those that came last: by the time of publication, then those that few have seen.
     `priors` are fitted to all items: what an item's rates are before it has data of its own.
     `contexts` holds the context vectors of those in stock, of the `MAX_CONTEXTS` touched last.
     """
@@ -36,6 +37,7 @@ class Shelves:
     by_category: Mapping[str, Rows] = field(default_factory=dict)
     new: Rows = field(default_factory=lambda: NO_ROWS)
     new_by_category: Mapping[str, Rows] = field(default_factory=dict)
+    arrivals: Rows = field(default_factory=lambda: NO_ROWS)
     priors: RatePriors = field(default_factory=RatePriors)
     contexts: Contexts = field(default_factory=Contexts)
 
@@ -56,9 +58,19 @@ def build_shelves(items: ItemColumns, shows_stubs: bool, at_ms: int) -> Shelves:
         by_category=_by_category(items, shown),
         new=new[:SHELF],
         new_by_category=_by_category(items, new),
+        arrivals=_arrivals(items, shown, new),
         priors=fitted_priors(items, every),
         contexts=build_contexts(items, shown),
     )
+
+
+def _arrivals(items: ItemColumns, shown: Rows, new: Rows) -> Rows:
+    """The first `SHELF` of the rows by time of publication, newest first, then of the new ones."""
+    published_ms = items.published_ms.get(shown)
+    dated = shown[~np.isnan(published_ms)]
+    newest = dated[greatest(items.published_ms.get(dated), SHELF)]
+    undated = new[np.isnan(items.published_ms.get(new))]
+    return np.append(newest, undated)[:SHELF]
 
 
 def build_contexts(items: ItemColumns, rows: Rows, limit: int = MAX_CONTEXTS) -> Contexts:

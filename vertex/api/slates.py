@@ -541,7 +541,7 @@ class Slates:
             trending_in=self._trending_in(categories, ranked, ranked[of_all]),
             popular=self._items.shelves.popular,
             shelves=self._items.shelves.by_category,
-            arrivals=self._items.shelves.new,
+            arrivals=self._items.shelves.arrivals,
         )
 
     def _columns(self) -> ItemColumns:

@@ -19,7 +19,7 @@ from vertex.api.placements import Placement, placement_of
 from vertex.api.policy import EXPLORE_SLOT, Exploration
 from vertex.api.ranking import Parts
 from vertex.api.rerank import Ranked, Shown, arrange, arrange_groups, arrange_trending
-from vertex.api.rules import AtMost, Boost, Candidates, Pin, Repeats, Rule, Share
+from vertex.api.rules import AtMost, Boost, Candidates, Freshness, Pin, Repeats, Rule, Share
 
 ITEMS = [item(index, category=f"c{index % 2}") for index in range(8)]
 COLUMNS = ItemColumns.of(row(each) for each in ITEMS)
@@ -137,6 +137,20 @@ def test_repeats_are_forgotten_with_time() -> None:
     repeats = Repeats(name="repeats", factor=0.5)
     shown = arrange(ranked(1.0, 0.9, profile=profile), place(repeats), 2, Exploration())
     assert order(shown) == ["p0", "p1"]
+
+
+def test_what_was_published_lately_is_lifted_by_half_as_much_after_each_half_life() -> None:
+    ages_ms = (0, 1_000, 2_000, None)
+    items = ItemColumns.of(
+        row(item(index, published_ms=None if age is None else NOW_MS - age))
+        for index, age in enumerate(ages_ms)
+    )
+    rows = items.rows(["p0", "p1", "p2", "p3"])
+    freshness = Freshness(name="freshness", weight=0.8, half_life_ms=1_000)
+
+    multiplier = freshness.multiplier(Candidates(items, rows, UserProfile(), NOW_MS))
+
+    assert multiplier.tolist() == pytest.approx([1.8, 1.4, 1.2, 1.0])
 
 
 def test_a_window_and_a_share_choose_among_the_candidates() -> None:

@@ -45,6 +45,17 @@ class TestShelves:
 
         assert items.ids(shelves.new) == ["p0"]
 
+    def test_what_was_published_last_arrives_first_and_then_what_few_have_seen(self) -> None:
+        items, shelves = shelves_of(
+            row(item(0, published_ms=NOW_MS - 2 * DAY_MS), impressions=50),
+            row(item(1, published_ms=NOW_MS - DAY_MS), impressions=50),
+            row(item(2), views=1, impressions=5),
+            row(item(3), impressions=50),
+            row(item(4, published_ms=NOW_MS - DAY_MS, in_stock=False)),
+        )
+
+        assert items.ids(shelves.arrivals) == ["p1", "p0", "p2"]
+
     def test_context_vectors_are_those_of_items_in_stock_that_have_company(self) -> None:
         kept = row(item(0), neighbours=["p1", "p2"])
         items, shelves = shelves_of(

@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from pipeline.core.expressions.compiler import compile_expression
+from pipeline.core.item_columns import ItemColumns
 from pipeline.core.items import BOUGHT
 from pipeline.core.profile import UserProfile
 from pipeline.store.layout import GLOBAL_SCOPE
@@ -315,6 +317,37 @@ async def test_an_explained_answer_names_the_features_of_each_item() -> None:
         assert shown.explanation.rank == rank
         assert shown.explanation.features["is_known"] == 1.0
     assert answer["ranked_feed"][0].explanation.features["recency"] > 0
+
+
+# filters
+
+
+def filtered(name: str, kind: str, text: str, **settings: Any) -> Placement:
+    fields = ItemColumns().fields.types
+    return block(name, kind, filter=compile_expression(text, fields), **settings)
+
+
+@pytest.mark.parametrize("variant", ["personalized", "popular"])
+async def test_the_filter_of_a_placement_holds_on_every_path(variant: Any) -> None:
+    profiles = known(*(event("view_product", f"p{index}", index) for index in (2, 6, 10)))
+    home = filtered("home", "for_you", 'category = "c1"', explore=1.0)
+    service = Service(shop(profiles=profiles), placements=placements(home=home))
+
+    answer = await ask(service, user_id="u1", variant=variant)
+
+    assert answer["recommendations"]
+    assert all(int(item_id[1:]) % 4 == 1 for item_id in answer["recommendations"])
+
+
+async def test_a_filter_that_the_sources_know_little_of_is_answered_from_all_items() -> None:
+    rows = [row(item(index, category="c0"), views=9, impressions=50) for index in range(400)]
+    rows += [row(item(index, category="rare"), impressions=50) for index in range(400, 410)]
+    trending = filtered("trending", "trending", 'category = "rare"')
+    service = Service(FakeReader(rows), placements=placements(trending=trending))
+
+    answer = await ask(service, anonymous_id="a1", placement="trending", k=20)
+
+    assert sorted(answer["recommendations"]) == [f"p{index}" for index in range(400, 410)]
 
 
 # the endless feed

@@ -12,8 +12,11 @@ from pipeline.core.columns import (
     Growable,
     NumberColumn,
     OptionalFlagColumn,
+    Rows,
     TextColumn,
     TextsColumn,
+    drop_unused_texts,
+    has_many_unused,
 )
 
 MAX_COLUMNS = 128
@@ -99,6 +102,19 @@ class AttributeColumns:
         """Make all attributes of a row unknown."""
         if row < self._rows:
             self._set_present(row, 0)
+
+    def has_many_unused_texts(self, items: int) -> bool:
+        """True where it is time for `drop_unused_texts`, for so many items."""
+        return any(has_many_unused(column, items) for column in self._coded())
+
+    def drop_unused_texts(self, rows: Rows) -> None:
+        """Forget the texts that none of these rows has any more; all codes change."""
+        for column in self._coded():
+            drop_unused_texts([column], rows)
+
+    def _coded(self) -> list[TextColumn | TextsColumn]:
+        columns = [attribute.column for attribute in self._attributes.values()]
+        return [column for column in columns if isinstance(column, (TextColumn, TextsColumn))]
 
     def values(self, name: str) -> NumberColumn | OptionalFlagColumn:
         """The column of a number, time or boolean; unknown is NaN, true is 1."""

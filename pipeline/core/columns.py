@@ -19,6 +19,7 @@ Mask = NDArray[np.bool_]
 UNKNOWN = 0
 """The code of the empty text, which stands for an unknown one."""
 _LEAST_CAPACITY = 64
+_LEAST_TEXTS = 1_000
 # The arena of lists is written anew when more than half of it is of lists that were replaced.
 _LEAST_ARENA = 1_024
 # Of a list column with less than so many times the rows asked for, all lists are looked at.
@@ -183,6 +184,10 @@ class TextColumn:
         """The row's text."""
         return self.dictionary.text(int(self._codes[row]))
 
+    def codes(self, rows: Rows) -> NDArray[np.int32]:
+        """The codes of all texts of the rows."""
+        return self.get(rows)
+
     def recode(self, dictionary: Dictionary, codes: NDArray[np.int32]) -> None:
         """Take another dictionary: `codes` `(len of the old one,)` has each old code's new one."""
         self._codes.array[:] = codes[self._codes.array]
@@ -194,13 +199,19 @@ class TextColumn:
         return np.isin(self.get(rows), [code for code in codes if code >= 0])
 
 
-def drop_unused_texts(columns: Sequence[TextColumn], rows: Rows) -> None:
+def has_many_unused(column: TextColumn | TextsColumn, rows: int) -> bool:
+    """True where the column's dictionary has many more texts than so many rows can use."""
+    in_use = column.size if isinstance(column, TextsColumn) else rows
+    return len(column.dictionary) > _LEAST_TEXTS + 2 * in_use
+
+
+def drop_unused_texts(columns: Sequence[TextColumn | TextsColumn], rows: Rows) -> None:
     """Write the dictionary that these columns share anew, with the texts of these rows alone.
 
     The codes change: whatever keeps codes is to be made anew, too.
     """
     old = columns[0].dictionary
-    used = np.unique(np.concatenate([[UNKNOWN], *(column.get(rows) for column in columns)]))
+    used = np.unique(np.concatenate([[UNKNOWN], *(column.codes(rows) for column in columns)]))
     codes = np.full(len(old), UNKNOWN, np.int32)
     codes[used] = np.arange(len(used))
     dictionary = Dictionary()
@@ -246,6 +257,20 @@ class TextsColumn:
     def lengths(self, rows: Rows) -> NDArray[np.int32]:
         """How many texts each row has `(n,)`."""
         return self._lengths[rows]
+
+    @property
+    def size(self) -> int:
+        """How many texts all lists have together."""
+        return self._end - self._garbage
+
+    def codes(self, rows: Rows) -> NDArray[np.int32]:
+        """The codes of all texts of the rows."""
+        return self.entries(rows)[1]
+
+    def recode(self, dictionary: Dictionary, codes: NDArray[np.int32]) -> None:
+        """Take another dictionary: `codes` `(len of the old one,)` has each old code's new one."""
+        self._arena.array[:] = codes[self._arena.array]
+        self.dictionary = dictionary
 
     def has_any(self, rows: Rows, texts: Iterable[str]) -> Mask:
         """True where the row's list holds one of these at least."""

@@ -24,6 +24,7 @@ from pipeline.core.columns import (
     TextColumn,
     TextsColumn,
     drop_unused_texts,
+    has_many_unused,
 )
 from pipeline.core.decay import DecayedSums
 from pipeline.core.embedding import CONTEXT_DIM, DIM, item_vector
@@ -42,7 +43,6 @@ from pipeline.core.vectors import VectorIndex
 
 NO_ROW = -1
 _COUNTED = IMPRESSION + 1  # the codes whose long-term counts are kept: 0 up to IMPRESSION
-_LEAST_TEXTS = 1_000
 _NONE = np.zeros(0, np.int32)
 
 
@@ -246,14 +246,17 @@ class ItemColumns:
     @property
     def has_many_unused_texts(self) -> bool:
         """True where it is time for `drop_unused_texts`: there are many more texts than items."""
-        texts = max(len(self.category.dictionary), len(self.brand.dictionary))
-        return texts > _LEAST_TEXTS + 2 * len(self)
+        coded = (self.category, self.brand, self.group, self.regions)
+        is_own = any(has_many_unused(column, len(self)) for column in coded)
+        return is_own or self.attributes.has_many_unused_texts(len(self))
 
     def drop_unused_texts(self) -> None:
-        """Forget the categories and brands that no item has any more; the codes of all change."""
+        """Forget the texts that no item has any more; the codes of all change."""
         rows = self.all_rows()
         drop_unused_texts([self.category, self.department], rows)
-        drop_unused_texts([self.brand], rows)
+        for column in (self.brand, self.group, self.regions):
+            drop_unused_texts([column], rows)
+        self.attributes.drop_unused_texts(rows)
 
     def use_vectors(self, vectors: VectorIndex) -> None:
         """Take these trained vectors in place of those before."""

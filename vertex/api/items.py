@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pipeline.core.attribute_columns import MAX_COLUMNS
 from pipeline.core.catalog import Item
 from pipeline.core.columns import Growable, Rows
 from pipeline.core.item_columns import NO_ROW, ItemColumns, Seed
@@ -217,20 +218,21 @@ class ItemCache:
         self.shelves = build_shelves(self.columns, not self.has_catalog, now_ms())
 
     def tidy(self) -> None:
-        """Forget categories and brands of items that are not in memory any more."""
+        """Forget texts of items that are not in memory any more."""
         if self.columns.has_many_unused_texts:
             self.columns.drop_unused_texts()
             self.reshelve()  # at once: shelves keep codes
 
     def describe(self) -> dict[str, Any]:
         """The state for `/healthz`: rows in memory, the catalog's size where it is known, bounds
-        that are reached.
+        that are reached, and values by attribute that are not of its type.
         """
         return {
             "items": len(self),
             "stubs": len(self._stubs),
             "catalog": self._in_table,
             "full": list(self._full()),
+            "mistyped": self.columns.attributes.mistyped,
         }
 
     async def refresh(self) -> None:
@@ -336,6 +338,11 @@ class ItemCache:
         if len(self._stubs) >= self._max_stubs:
             full["stubs"] = (
                 f"{len(self._stubs)} items that no catalog holds fill their place in memory"
+            )
+        if self.columns.attributes.left_out:
+            full["attributes"] = (
+                f"the catalog has more than {MAX_COLUMNS} attributes: filters know those that came"
+                " first alone. Declare those that they are to know"
             )
         return full
 

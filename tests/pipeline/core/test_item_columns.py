@@ -131,6 +131,21 @@ def test_dropping_texts_that_no_item_has_any_more_changes_no_item() -> None:
     assert items.department.text(items.row("p")) == "c"
 
 
+def test_attributes_that_change_again_and_again_take_no_more_room() -> None:
+    items = ItemColumns()
+    for number in range(4_000):
+        changing = {"note": f"n{number}", "tags": [f"t{number}", "same"]}
+        items.put(bare("p", attributes=changing))
+    assert items.has_many_unused_texts
+    items.drop_unused_texts()
+    row = items.row("p")
+    assert items.attributes.texts("note").text(row) == "n3999"
+    assert items.attributes.lists("tags").texts(row) == ["t3999", "same"]
+    assert len(items.attributes.texts("note").dictionary) == 2
+    assert len(items.attributes.lists("tags").dictionary) == 3
+    assert not items.has_many_unused_texts
+
+
 def test_an_event_of_a_stub_says_what_it_is() -> None:
     stats = stats_of([event("impression", 0, f"e{n}", product_id="p") for n in range(3)])
     items = ItemColumns.of([ItemRow(Item("p", stub=True), stats)])

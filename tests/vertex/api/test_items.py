@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from pipeline.core.attribute_columns import MAX_COLUMNS
 from pipeline.core.catalog import Item
 from pipeline.core.items import VIEW, ItemRow
 from tests.vertex.api.fakes import NOW_MS, Clock, FakeReader, item, row
@@ -204,7 +205,13 @@ class TestStubs:
             "p33",
         ]
         assert popular(self.cache) == ["p30", "p31", "p32", "p33"]
-        assert self.cache.describe() == {"items": 4, "stubs": 0, "catalog": 4, "full": []}
+        assert self.cache.describe() == {
+            "items": 4,
+            "stubs": 0,
+            "catalog": 4,
+            "full": [],
+            "mistyped": {},
+        }
 
     async def test_stubs_that_are_asked_for_displace_no_item_of_the_catalog(self) -> None:
         await self.cache.load()
@@ -282,14 +289,26 @@ class TestStubs:
         cache = ItemCache(self.reader, 3, self.clock)
 
         await cache.load()
-        assert cache.describe() == {"items": 3, "stubs": 0, "catalog": 4, "full": ["catalog"]}
+        assert cache.describe() == {
+            "items": 3,
+            "stubs": 0,
+            "catalog": 4,
+            "full": ["catalog"],
+            "mistyped": {},
+        }
         assert "the catalog holds 4 items and 3 fit into memory" in caplog.text
         assert {record.levelname for record in caplog.records} == {"ERROR"}
 
         self.reader.rows = {f"p{index}": stub(index) for index in range(5)}
         alone = ItemCache(self.reader, 3, self.clock)
         await alone.load()
-        assert alone.describe() == {"items": 3, "stubs": 3, "catalog": 0, "full": ["stubs"]}
+        assert alone.describe() == {
+            "items": 3,
+            "stubs": 3,
+            "catalog": 0,
+            "full": ["stubs"],
+            "mistyped": {},
+        }
         assert "3 items that no catalog holds fill their place" in caplog.text
 
     async def test_the_categories_are_the_catalogs_also_of_items_that_do_not_fit(self) -> None:
@@ -358,3 +377,12 @@ class TestWanted:
         assert self.cache.columns.capacity <= 20
         assert len(self.cache.columns.category.dictionary) < 2_000
         assert sizes[-1] < 300 + 2 * 10 + 2 * MAX_MISSING + 2 * MAX_WANTED
+
+
+async def test_attributes_without_a_place_or_of_another_type_are_reported() -> None:
+    many = {f"a{number}": 1.0 for number in range(MAX_COLUMNS)}
+    rows = [row(item(0, attributes=many)), row(item(1, attributes={"a0": "x", "one_more": True}))]
+    cache = ItemCache(FakeReader(rows), 1_000)
+    await cache.load()
+    described = cache.describe()
+    assert (described["full"], described["mistyped"]) == (["attributes"], {"a0": 1})

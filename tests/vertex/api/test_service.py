@@ -314,6 +314,7 @@ def test_health_says_which_parts_answer(client: httpx.Client) -> None:
         "stubs": 0,
         "catalog": 300,
         "full": [],
+        "mistyped": {},
         "model_version": "bench",
     }
 

@@ -54,6 +54,7 @@ from vertex.api.ranking import Ranker
 from vertex.api.rates import Rates, Wait
 from vertex.api.reader import Reader
 from vertex.api.recommend import Recommender
+from vertex.api.similar import MAX_AGE_S, SimilarItems, UnknownItem, etag_of
 from vertex.api.slates import Slates
 from vertex.api.tally import Tally
 from vertex.api.timing import StageTimer
@@ -122,6 +123,7 @@ class Api:
             now=now_ms,
             tally=self._tally,
         )
+        self._similar_items = SimilarItems(placements, self._items, slates, now_ms)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -228,6 +230,18 @@ class Api:
             return _error(404, InvalidRequest("item_id", "expected a known item", item_id))
         return _respond({**msgspec.structs.asdict(row.item), "stats": row.stats.describe(now_ms())})
 
+    async def similar(self, request: HttpRequest) -> Response:
+        """`GET /v1/items/{id}/similar`."""
+        item_id = request.path_params["item_id"]
+        answer = await self._similar_items.answer(item_id, request.query_params)
+        response = _respond(answer)
+        etag = etag_of(bytes(response.body))
+        headers = {"cache-control": f"public, max-age={MAX_AGE_S}", "etag": etag}
+        if request.headers.get("if-none-match") == etag:
+            return Response(status_code=304, headers=headers)
+        response.headers.update(headers)
+        return response
+
     async def health(self, _: HttpRequest) -> Response:
         """`GET /healthz`: this process answers; which parts answer it."""
         return _respond(
@@ -291,6 +305,7 @@ def create_app(config: Config) -> Starlette:
                 Route("/v1/pages", api.page, methods=["POST"]),
                 Route("/v1/rank", api.rank, methods=["POST"]),
                 Route("/v1/profile", api.profile, methods=["GET", "POST"]),
+                Route("/v1/items/{item_id:path}/similar", api.similar),
                 Route("/v1/items/{item_id:path}", api.item),
                 Route(HEALTH, api.health),
             ]
@@ -316,6 +331,7 @@ def create_app(config: Config) -> Starlette:
         ],  # a page that may not read an answer cannot tell it from an outage
         exception_handlers={
             InvalidRequest: lambda _, error: _error(400, error),
+            UnknownItem: lambda _, error: _error(404, error),
             TooLarge: lambda _, error: _error(413, error),
             BodyRefused: _refused_body,
             UnprovenUser: lambda _, error: _error(error.status, error),

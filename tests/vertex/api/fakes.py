@@ -23,6 +23,7 @@ from vertex.api.placements import Placements, built_in
 from vertex.api.rank import ListRanker
 from vertex.api.ranking import Prediction, Ranker
 from vertex.api.recommend import Recommender
+from vertex.api.similar import SimilarItems
 from vertex.api.slates import Slates
 from vertex.api.tally import Tally
 from vertex.api.trending import TrendingCache
@@ -217,6 +218,7 @@ class Service:
             lambda: served,
             random.Random(7),
         )
+        self.similar_items = SimilarItems(placements, self.items, slates, lambda: NOW_MS)
         self.recommender = Recommender(
             made,
             placements,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from pipeline.core.columns import UNKNOWN
 from vertex.api.rules import Scores
 
-Likeness = NDArray[np.floating[Any]]
-"""Likeness `(n, n)` in [0, 1] of the candidates to each other."""
+Likeness = Callable[[int], Scores]
+"""Likeness `(n,)` in [0, 1] of the candidates to one of them."""
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -116,51 +116,75 @@ class _Filling:
         self._left.remove(index)
         self._values[index] = -np.inf
         for window, slots in zip(self._limits.windows, self._slots, strict=True):
-            slots.setdefault(window.codes[index], []).append(slot)
+            code = window.codes[index]
+            if code != UNKNOWN:
+                slots.setdefault(code, []).append(slot)
         for place, quota in enumerate(self._limits.quotas):
             self._members[place] += quota.members[index]
 
     def _take(self, index: int) -> None:
         self._choice.order.append(index)
         if self._limits.diversity < 1.0 and self._limits.likeness is not None:
-            np.maximum(self._likeness, self._limits.likeness[index], out=self._likeness)
+            np.maximum(self._likeness, self._limits.likeness(index), out=self._likeness)
 
     def _next(self, slot: int) -> int:
         """The candidate for a slot that no pin holds."""
+        bans = self._bans(slot)
         for quota, members in zip(self._limits.quotas, self._members, strict=True):
             if members < int(quota.low * (slot + 1) + 1e-9):
                 wanted = (each for each in self._best_first() if quota.members[each])
-                index = self._first(slot, wanted)
+                index = self._first(wanted, bans)
                 if index is not None:
                     self._choice.placed[slot] = quota.rule
                     return index
-        index = self._first(slot, self._best_first())
+        index = self._first(self._best_first(), bans)
         return next(self._best_first()) if index is None else index
 
     def _best_first(self) -> Iterator[int]:
         """The candidates that are left."""
         if self._limits.diversity == 1.0:
             return iter(self._left)
-        return _descending(self._values - (1.0 - self._limits.diversity) * self._likeness)
+        values = self._values - (1.0 - self._limits.diversity) * self._likeness
+        return _descending(values, len(self._left))
 
-    def _first(self, slot: int, indexes: Iterable[int]) -> int | None:
+    def _bans(self, slot: int) -> list[_Ban]:
+        """What limits keep from a slot."""
+        windows = [
+            _Ban(window.rule, window.codes, _full(taken, slot, window))
+            for window, taken in zip(self._limits.windows, self._slots, strict=True)
+        ]
+        quotas = [
+            _Ban(quota.rule, quota.members, {True})
+            for quota, members in zip(self._limits.quotas, self._members, strict=True)
+            if members >= quota.most
+        ]
+        return [ban for ban in (*windows, *quotas) if ban.banned]
+
+    def _first(self, indexes: Iterable[int], bans: Sequence[_Ban]) -> int | None:
         """The first that no limit keeps from the slot."""
         for index in indexes:
-            rule = self._barred_by(slot, index)
+            rule = next((ban.rule for ban in bans if ban.codes[index] in ban.banned), None)
             if rule is None:
                 return index
             self._choice.passed.setdefault(index, set()).add(rule)
         return None
 
-    def _barred_by(self, slot: int, index: int) -> str | None:
-        for window, slots in zip(self._limits.windows, self._slots, strict=True):
-            code = window.codes[index]
-            if code != UNKNOWN and _overflows(slots.get(code, ()), slot, window):
-                return window.rule
-        for quota, members in zip(self._limits.quotas, self._members, strict=True):
-            if quota.members[index] and members >= quota.most:
-                return quota.rule
-        return None
+
+class _Ban(NamedTuple):
+    """Codes that a rule keeps from a slot, beside those of the candidates."""
+
+    rule: str
+    codes: Sequence[int]
+    banned: set[int]
+
+
+def _full(taken: Mapping[int, Sequence[int]], slot: int, window: Window) -> set[int]:
+    """The codes of which there are `n` in some window around a slot, by the slots taken."""
+    return {
+        code
+        for code, slots in taken.items()
+        if len(slots) >= window.n and _overflows(slots, slot, window)
+    }
 
 
 def _overflows(taken: Sequence[int], slot: int, window: Window) -> bool:
@@ -170,14 +194,12 @@ def _overflows(taken: Sequence[int], slot: int, window: Window) -> bool:
     return any(near[at + window.n] - near[at] < window.within for at in range(last))
 
 
-def _descending(values: Scores) -> Iterator[int]:
-    """The places of the values above -inf, greatest first; spends `values`."""
-    while True:
-        index = int(values.argmax())
-        if values[index] == -np.inf:
-            return
-        yield index
-        values[index] = -np.inf
+def _descending(values: Scores, n: int) -> Iterator[int]:
+    """The places of the `n` greatest values, greatest first; mostly the first alone is asked
+    for.
+    """
+    yield int(values.argmax())
+    yield from np.argsort(-values, kind="stable")[1:n].tolist()
 
 
 def _shares_of_best(scores: Scores) -> Scores:
@@ -197,10 +219,14 @@ def likeness_of(
         units: unit vectors `(n, d)`; zeros where there is none.
     """
 
-    same_category = (categories == categories[:, None]) & (categories != UNKNOWN)
-    same_brand = (brands == brands[:, None]) & (brands != UNKNOWN)
-    cosines = np.maximum(units @ units.T, np.float32(0.0))
-    likeness: Likeness = 0.5 * same_category + 0.25 * same_brand + 0.25 * cosines
+    def likeness(index: int) -> Scores:
+        category, brand = categories[index], brands[index]
+        same_category = (categories == category) & (category != UNKNOWN)
+        same_brand = (brands == brand) & (brand != UNKNOWN)
+        cosines = np.maximum(units @ units[index], np.float32(0.0))
+        likeness: Scores = 0.5 * same_category + 0.25 * same_brand + 0.25 * cosines
+        return likeness
+
     return likeness
 
 

@@ -124,7 +124,8 @@ class Draft:
         about: the items that the sources start from in place of the visitor's.
         allowed: which items may be shown.
         found: the candidates; the drawn one is the last.
-        ids: theirs: while the ranker is asked, rows may become those of other items.
+        ids, version: theirs, and of the columns: while the ranker is asked, rows may become those
+            of other items.
         exploration: what chance does.
         fallback: why it is not the placement asked for.
     """
@@ -134,6 +135,7 @@ class Draft:
     allowed: Allowed
     found: Gathered
     ids: list[str]
+    version: int
     exploration: Exploration = _NO_EXPLORATION
     fallback: str = ""
 
@@ -263,9 +265,9 @@ class Slates:
         if not len(found.rows):
             return None
         self._items.want_rows(found.rows, ITEM_SOFT_S)
-        return Draft(
-            placement, about, allowed, found, self._items.columns.ids(found.rows), fallback=why
-        )
+        columns = self._items.columns
+        ids = columns.ids(found.rows)
+        return Draft(placement, about, allowed, found, ids, columns.version, fallback=why)
 
     def _widened(self, found: Gathered, allowed: Allowed, now_ms: int) -> Gathered:
         """The candidates, and the most popular of all items that are allowed: a filter may leave
@@ -493,10 +495,12 @@ class Slates:
         else:
             ctr = ranking.prediction.ctr[ranking.places(before)]
             parts = score_parts(matrix, ctr, placement.weights)
-        columns = self._items.columns
-        rows = np.array([columns.row(item_id) for item_id in draft.ids], np.int32)
-        kept = (rows != NO_ROW) & np.array([each not in taken for each in draft.ids])
-        kept[kept] = draft.allowed(rows[kept])
+        columns, rows = self._items.columns, before
+        kept = np.array([each not in taken for each in draft.ids])
+        if columns.version != draft.version:
+            rows = np.array([columns.row(item_id) for item_id in draft.ids], np.int32)
+            kept &= rows != NO_ROW
+            kept[kept] = draft.allowed(rows[kept])
         places = np.flatnonzero(kept)
         return Ranked(
             ids=[draft.ids[place] for place in places],

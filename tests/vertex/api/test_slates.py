@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from pipeline.core.expressions.compiler import compile_expression
@@ -14,6 +15,7 @@ from pipeline.core.profile import UserProfile
 from pipeline.store.layout import GLOBAL_SCOPE
 from tests.vertex.api.fakes import (
     NOW_MS,
+    FakeRanker,
     FakeReader,
     Service,
     event,
@@ -35,6 +37,7 @@ from vertex.api.placements import (
     placement_of,
 )
 from vertex.api.policy import EXPLORE_SLOT
+from vertex.api.ranking import Prediction
 from vertex.api.rules import AtMost, Pin
 from vertex.api.slates import profile_of_views
 from vertex.api.timing import StageTimer
@@ -236,6 +239,31 @@ async def test_no_kind_shows_what_is_sold_out_excluded_or_on_the_page(kind: str)
     )
 
     assert not {"p0", "p1", "p2", "p3", "p7"} & set(answer["recommendations"])
+
+
+class _Ranker(FakeRanker):
+    """Takes an item out of memory while it ranks, and gives its row to another."""
+
+    columns: ItemColumns
+
+    async def predict(
+        self, matrix: np.ndarray[Any, Any], deadline_s: float | None = None
+    ) -> Prediction:
+        self.columns.remove("p4")
+        self.columns.put(row(item(99, in_stock=False)))
+        return await super().predict(matrix, deadline_s)
+
+
+async def test_an_item_that_goes_while_the_ranker_is_asked_is_not_shown_nor_its_successor() -> None:
+    ranker = _Ranker()
+    service = Service(shop(profiles=known(event("view_product", "p3"))), ranker=ranker)
+    await service.items.load()
+    ranker.columns = service.items.columns
+
+    answer = await ask(service, user_id="u1", k=60)
+
+    assert not {"p4", "p99"} & set(answer["recommendations"])
+    assert "p5" in answer["recommendations"]
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))

@@ -69,7 +69,7 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         range="[0, 1]",
         default=0,
         column=lambda c: c.recency,
-        prior=1.0,
+        prior=0.3,
     ),
     RankingFeature(
         name="seen",
@@ -89,7 +89,7 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         range="[0, 1]",
         default=0,
         column=ranking_columns.covisit_last,
-        prior=1.6,
+        prior=1.0,
     ),
     RankingFeature(
         name="covisit_recent",
@@ -99,7 +99,7 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         range="[0, 5)",
         default=0,
         column=lambda c: c.linked,
-        prior=0.8,
+        prior=0.1,
     ),
     RankingFeature(
         name="category_match",
@@ -109,7 +109,7 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         range="[0, 1]",
         default=0,
         column=ranking_columns.category_match,
-        prior=0.6,
+        prior=2.0,
     ),
     RankingFeature(
         name="category_interest",
@@ -139,7 +139,7 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         range="[0, 1]",
         default=0,
         column=lambda c: c.by_brand(c.profile.taste.brand_shares(LONG)),
-        prior=0.4,
+        prior=0.2,
     ),
     RankingFeature(
         name="price_gap",
@@ -149,7 +149,7 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         range="[0, ∞)",
         default=0,
         column=ranking_columns.price_gap,
-        prior=-0.15,
+        prior=-0.7,
     ),
     RankingFeature(
         name="log_price",
@@ -282,7 +282,7 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         range="[0, 1]",
         default=0,
         column=lambda c: c.by_brand(c.profile.taste.brand_shares(SHORT)),
-        prior=1.5,
+        prior=1.4,
     ),
     RankingFeature(
         name="bought_together",
@@ -365,6 +365,16 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         range="[0, ∞)",
         default=0,
         column=lambda c: np.log1p(c.profile.session()[1].dwell.elapsed_ms / 1000),
+    ),
+    RankingFeature(
+        name="revisit",
+        meaning="place of the item among those that the visitor touched last: people come back",
+        formula="2^(-rank), 0 when it is not among the last 50",
+        unit="",
+        range="[0, 1]",
+        default=0,
+        column=ranking_columns.revisit,
+        prior=3.0,
     ),
 )
 FEATURE_NAMES: tuple[str, ...] = tuple(feature.name for feature in RANKING_FEATURES)

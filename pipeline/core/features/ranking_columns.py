@@ -37,6 +37,10 @@ def seen(c: Candidates) -> ArrayLike:
     )
 
 
+def revisit(c: Candidates) -> ArrayLike:
+    return c.by_id({item_id: 2.0**-rank for rank, (item_id, _) in enumerate(c.moment.recent)})
+
+
 def covisit_last(c: Candidates) -> ArrayLike:
     if not c.moment.links:
         return 0.0

@@ -208,6 +208,13 @@ def test_seen_halves_in_a_day() -> None:
     assert value("seen", profile, row("other")) == 0
 
 
+def test_revisit_halves_with_each_item_touched_since() -> None:
+    profile = of(*(event(at_s=n, product_id=f"p{n}") for n in range(4)))
+    rows = [row(f"p{n}") for n in range(5)]
+    found = matrix_of(profile, rows, now_ms=START_MS + 4000)
+    assert found[:, COLUMN["revisit"]].tolist() == [0.125, 0.25, 0.5, 1.0, 0.0]
+
+
 def test_covisits_are_shares_of_the_strongest_and_older_items_weigh_less() -> None:
     profile = of(event(product_id="a"), event(at_s=1, product_id="b"))
     seeds = {"a": seen_with(p=4, q=2), "b": seen_with(q=8, p=2)}
@@ -529,7 +536,7 @@ def prior(**features: float) -> float:
 def test_the_prior_is_the_logistic_of_bias_and_weights() -> None:
     assert prior() == pytest.approx(1 / (1 + e**3), rel=1e-5)
     assert prior(covisit_last=1, item_ctr=0.1) == pytest.approx(
-        1 / (1 + e ** (3 - 1.6 - 0.4)), rel=1e-5
+        1 / (1 + e ** (3 - 1.0 - 0.4)), rel=1e-5
     )
 
 

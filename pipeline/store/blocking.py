@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from google.api_core.exceptions import Aborted, DeadlineExceeded, ServiceUnavailable
@@ -20,14 +18,6 @@ from google.cloud.bigtable.data import (
     Row,
     RowMutationEntry,
 )
-from google.cloud.bigtable.data.row_filters import (
-    ColumnQualifierRegexFilter,
-    FamilyNameRegexFilter,
-    LiteralValueFilter,
-    RowFilter,
-    RowFilterChain,
-    TimestampRangeFilter,
-)
 
 from pipeline.core.catalog import Item
 from pipeline.store.layout import (
@@ -36,8 +26,8 @@ from pipeline.store.layout import (
     NEWEST,
     TABLES,
     Cell,
-    StateColumn,
     batches,
+    holds,
     newest,
     set_cell,
 )
@@ -87,14 +77,19 @@ class Store:
         return found
 
     def read_items(self, ids: Sequence[str]) -> dict[str, Item]:
-        """Those of the items that the catalog holds; unreadable ones are left out, and logged."""
+        """Those of the items that the catalog holds; deleted ones are left out, unreadable ones
+        too, and logged.
+        """
         found: dict[str, Item] = {}
         reasons: list[str] = []
         for key, (value, _) in self.read_many(ITEM, ids).items():
             try:
-                found[key] = decode(Item, value)
+                item = decode(Item, value)
             except UNREADABLE as error:
                 reasons.append(str(error))
+                continue
+            if not item.deleted:
+                found[key] = item
         if reasons:
             log.error("%d items of the catalog cannot be read: %s", len(reasons), reasons[-1])
         return found
@@ -133,9 +128,7 @@ class Store:
         exists = before is not None
         case = "true_case_mutations" if exists else "false_case_mutations"
         timeout_s = min(_SWAP_S, patience_s)
-        matched = swap(
-            key, _holds(column, before), operation_timeout=timeout_s, **{case: mutations}
-        )
+        matched = swap(key, holds(column, before), operation_timeout=timeout_s, **{case: mutations})
         return bool(matched) == exists
 
     def count(self, table: str) -> int:
@@ -190,21 +183,6 @@ class Bigtable(NamedTuple):
 
 
 _stores: dict[tuple[str, str, str | None], Store] = {}
-
-
-def _holds(column: StateColumn, cell: Cell | None) -> RowFilter:
-    """Lets a row's newest cell through: any, or only this one."""
-    found: list[RowFilter] = [
-        FamilyNameRegexFilter(column.family),
-        ColumnQualifierRegexFilter(re.escape(column.qualifier)),
-        NEWEST,
-    ]
-    if cell is not None:
-        value, timestamp_ms = cell
-        at = datetime.fromtimestamp(timestamp_ms / 1000, UTC)
-        found.append(LiteralValueFilter(value))
-        found.append(TimestampRangeFilter(at, at + timedelta(milliseconds=1)))
-    return RowFilterChain(found)
 
 
 def _joined(entries: list[RowMutationEntry]) -> RowMutationEntry:

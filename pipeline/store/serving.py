@@ -13,6 +13,7 @@ from pipeline.core.decay import DAY_MS
 from pipeline.core.items import ItemRow, ItemStats, Trending
 from pipeline.core.profile import UserProfile
 from pipeline.runtime.clock import now_ms
+from pipeline.store.catalog import CatalogTable
 from pipeline.store.layout import (
     COLUMNS,
     GLOBAL_SCOPE,
@@ -48,6 +49,7 @@ class AsyncStore:
             collection may be late; None reads them all.
 
     Attributes:
+        catalog: writes of items, and what changed of them.
         unreadable: how many rows were left out because they could not be decoded.
         unreadable_reason: why the last of them could not.
     """
@@ -59,6 +61,7 @@ class AsyncStore:
         self._shards: list[int] | None = None
         self._client = BigtableDataClientAsync(project=project)
         self._tables = {name: self._client.get_table(instance, name) for name in TABLES}
+        self.catalog = CatalogTable(self._tables["items"], self._tables["catalog_changes"])
 
     async def read_profile(self, key: str, timeout_s: float = 1.0) -> UserProfile | None:
         """The visitor's profile; None for an unknown visitor, and for a profile that cannot be
@@ -175,12 +178,15 @@ class AsyncStore:
         self.unreadable_reason = str(error)
 
     def _item_row(self, row: Row) -> ItemRow | None:
-        """The item; None where there is nothing but statistics that have expired."""
+        """The item; None where it is deleted, or there is nothing but statistics that have
+        expired.
+        """
         counted = self._unexpired(row, COLUMNS[STATS])
         stats = decode(ItemStats, counted) if counted is not None else ItemStats()
         loaded = newest(row, COLUMNS[ITEM])
         if loaded is not None:
-            return ItemRow(decode(Item, loaded[0]), stats)
+            item = decode(Item, loaded[0])
+            return ItemRow(item, stats) if not item.deleted else None
         if counted is None:
             return None
         return ItemRow(self._stub(row), stats)

@@ -12,7 +12,7 @@ from google.cloud.bigtable.column_family import (
     MaxVersionsGCRule,
 )
 
-from pipeline.store.layout import ITEM_FAMILIES, TABLES
+from pipeline.store.layout import CHANGE_FAMILY, CHANGE_TTL_MS, ITEM_FAMILIES, TABLES
 
 
 def ensure_tables(project: str, instance: str, item_ttl_days: float | None = None) -> list[str]:
@@ -31,6 +31,15 @@ def ensure_tables(project: str, instance: str, item_ttl_days: float | None = Non
 
 def _rule(family: str, item_ttl_days: float | None) -> GarbageCollectionRule:
     one_version = MaxVersionsGCRule(1)
-    if item_ttl_days is None or family not in ITEM_FAMILIES:
+    ttl = _ttl(family, item_ttl_days)
+    if ttl is None:
         return one_version
-    return GCRuleUnion([one_version, MaxAgeGCRule(timedelta(days=item_ttl_days))])
+    return GCRuleUnion([one_version, MaxAgeGCRule(ttl)])
+
+
+def _ttl(family: str, item_ttl_days: float | None) -> timedelta | None:
+    if family == CHANGE_FAMILY:
+        return timedelta(milliseconds=CHANGE_TTL_MS)
+    if item_ttl_days is None or family not in ITEM_FAMILIES:
+        return None
+    return timedelta(days=item_ttl_days)

@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 
 from pipeline.core.items import ItemRow, Trending
 from pipeline.core.profile import UserProfile
+from pipeline.store.catalog import WRITE_S, CatalogTable, Change
 from pipeline.store.serving import SCAN_S, AsyncStore
 from vertex.api.breaker import Breaker, Unavailable
 
@@ -101,6 +102,14 @@ class Reader:
         if unreadable:
             log.error("%d items cannot be read: %s", unreadable, store.unreadable_reason)
         return unreadable
+
+    async def changes(self, since_ms: int) -> list[Change]:
+        """Changes of the catalog from this moment on, the oldest first."""
+        return await self._guarded(lambda: self._store.catalog.changes(since_ms, BULK_S), BULK_S)
+
+    async def write(self, write: Callable[[CatalogTable], Awaitable[T]]) -> T:
+        """What a write of the catalog returns."""
+        return await self._guarded(lambda: write(self._store.catalog), WRITE_S)
 
     async def ping(self) -> None:
         """Ask for one row, also when the breaker is open."""

@@ -67,10 +67,11 @@ def events_of(rows: Iterable[bigquery.Row]) -> list[Event]:
 
 
 def read_catalog(store: Store) -> dict[str, Item]:
-    """Every item of Bigtable, by id; a stub where the catalog does not hold it. Raises
-    `UnknownVersion`.
+    """Every item of Bigtable, by id, but for deleted ones; a stub where the catalog does not hold
+    it. Raises `UnknownVersion`.
     """
-    return {key: decode(Item, value) for kind in (STUB, ITEM) for key, value in store.scan(kind)}
+    found = {key: decode(Item, value) for kind in (STUB, ITEM) for key, value in store.scan(kind)}
+    return {key: item for key, item in found.items() if not item.deleted}
 
 
 def _event(values: tuple[Any, ...]) -> Event:

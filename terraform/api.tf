@@ -1,5 +1,5 @@
-# The API: a Cloud Run service that reads features, models and its secrets (secrets.tf), asks the endpoint, and writes
-# nothing.
+# The API: a Cloud Run service that reads features, models and its secrets (secrets.tf), and asks the endpoint. Where back
+# ends have keys it writes the catalog for them, and nothing else.
 
 resource "google_service_account" "api" {
   account_id   = "freshet-api"
@@ -15,6 +15,15 @@ resource "google_bigtable_table_iam_member" "api_reads" {
   instance_name = google_bigtable_instance.freshet.name
   table         = each.value.name
   role          = "roles/bigtable.reader"
+  member        = google_service_account.api.member
+}
+
+resource "google_bigtable_table_iam_member" "api_writes_catalog" {
+  for_each = toset(var.api_keys_version != null ? ["items", "catalog_changes"] : [])
+
+  instance_name = google_bigtable_instance.freshet.name
+  table         = google_bigtable_table.this[each.key].name
+  role          = "roles/bigtable.user"
   member        = google_service_account.api.member
 }
 
@@ -129,6 +138,7 @@ resource "google_cloud_run_v2_service" "api" {
 
   depends_on = [
     google_bigtable_table_iam_member.api_reads,
+    google_bigtable_table_iam_member.api_writes_catalog,
     google_bigtable_instance_iam_member.api_pings,
     google_storage_bucket_iam_member.api_reads_models,
     google_vertex_ai_endpoint_iam_member.api_calls_ranker,

@@ -21,23 +21,26 @@ resource "google_bigtable_instance" "freshet" {
 # The same tables and families as `pipeline/store/layout.py`, which is the only code that knows what is in them.
 locals {
   bigtable_tables = {
-    profiles = ["p"]
-    items    = ["c", "s"]
-    trending = ["t"]
-    queries  = ["q"]
-    policies = ["b"]
-    leases   = ["l"]
+    profiles        = ["p"]
+    items           = ["c", "s"]
+    trending        = ["t"]
+    queries         = ["q"]
+    policies        = ["b"]
+    leases          = ["l"]
+    catalog_changes = ["n"]
   }
 
   newest_version = { max_version = 1 }
 
   # A cell's time is that of the newest event in it, so age counts from the last event of the visitor or item. The
-  # catalog's family, items/c, keeps the time of its load and does not expire.
+  # catalog's family, items/c, keeps the time of its write and does not expire. Notes of its changes are read within
+  # seconds.
   ttl_days = {
-    "profiles/p" = var.profile_ttl_days
-    "items/s"    = var.item_ttl_days
-    "trending/t" = var.item_ttl_days
-    "queries/q"  = var.item_ttl_days
+    "profiles/p"        = var.profile_ttl_days
+    "items/s"           = var.item_ttl_days
+    "trending/t"        = var.item_ttl_days
+    "queries/q"         = var.item_ttl_days
+    "catalog_changes/n" = 1
   }
 
   gc_rules = {

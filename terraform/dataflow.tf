@@ -55,7 +55,7 @@ resource "google_pubsub_topic_iam_member" "pipeline_publishes" {
 }
 
 resource "google_bigtable_table_iam_member" "pipeline_folds" {
-  for_each = { for name, table in google_bigtable_table.this : name => table if name != "policies" }
+  for_each = { for name, table in google_bigtable_table.this : name => table if !contains(["policies", "catalog_changes"], name) }
 
   instance_name = google_bigtable_instance.freshet.name
   table         = each.value.name

@@ -123,7 +123,7 @@ run "nothing_grows_for_ever" {
   command = plan
 
   assert {
-    condition     = toset(keys(google_bigtable_gc_policy.this)) == toset(["profiles/p", "items/c", "items/s", "trending/t", "queries/q", "policies/b", "leases/l"])
+    condition     = toset(keys(google_bigtable_gc_policy.this)) == toset(["profiles/p", "items/c", "items/s", "trending/t", "queries/q", "policies/b", "leases/l", "catalog_changes/n"])
     error_message = "Every family of every table has a garbage collection policy."
   }
 

@@ -115,7 +115,7 @@ variable "user_key_version" {
 }
 
 variable "api_keys_version" {
-  description = "Version of the secret with back ends' keys (FRESHET_API_KEYS, see docs/deploy.md), e.g. \"1\", once one was added. Null: back ends are counted by address."
+  description = "Version of the secret with back ends' keys (FRESHET_API_KEYS, see docs/deploy.md), e.g. \"1\", once one was added. Null: back ends are counted by address, and write no catalog."
   type        = string
   default     = null
 }

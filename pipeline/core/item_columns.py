@@ -191,6 +191,14 @@ class ItemColumns:
             stub=bool(self.stub.get(at)[0]),
         )
 
+    def is_sellable(self, rows: Rows, now_ms: int) -> Mask:
+        """True for the rows that may be shown at this moment: in stock, published, and not past
+        their end.
+        """
+        is_early = self.published_ms.get(rows) > now_ms
+        is_over = self.expires_ms.get(rows) <= now_ms
+        return self.in_stock.get(rows) & ~is_early & ~is_over
+
     def put(self, row: ItemRow) -> int:
         """Write an item over what is known of it, and return its row."""
         at = self._take(row.item.item_id)

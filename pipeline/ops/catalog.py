@@ -16,7 +16,8 @@ from typing import Any
 
 import msgspec
 
-from pipeline.core.catalog import Item, parse_item
+from pipeline.core.catalog import Item
+from pipeline.core.catalog_rows import parse_item
 from pipeline.core.invalid_item import InvalidItem
 from pipeline.runtime.clock import now_ms
 from pipeline.runtime.environ import InvalidConfig, bigtable_instance, project_id

@@ -94,7 +94,7 @@ class CatalogTable:
         matched = await self._items.check_and_mutate_row(
             item.item_id,
             holds(_COLUMN, before),
-            true_case_mutations=entry.mutations,
+            true_case_mutations=list(entry.mutations),
             operation_timeout=timeout_s,
         )
         if matched:
@@ -112,7 +112,9 @@ class CatalogTable:
 
     async def _note(self, ids: Sequence[str], timeout_s: float) -> None:
         entry = change_note(ids, now_ms())[1]
-        await self._changes.mutate_row(entry.row_key, entry.mutations, operation_timeout=timeout_s)
+        await self._changes.mutate_row(
+            entry.row_key, list(entry.mutations), operation_timeout=timeout_s
+        )
 
 
 def _change(row: Row) -> Change:

@@ -60,10 +60,15 @@ run "nobody_may_do_more_than_needed" {
 
   assert {
     condition = (
-      toset(keys(google_bigtable_table_iam_member.api_reads)) == toset(["profiles", "items", "trending", "queries", "policies"]) &&
+      toset(keys(google_bigtable_table_iam_member.api_reads)) == toset(["profiles", "items", "trending", "queries", "policies", "catalog_changes"]) &&
       alltrue([for member in google_bigtable_table_iam_member.api_reads : member.role == "roles/bigtable.reader"])
     )
     error_message = "The API reads features and never writes them."
+  }
+
+  assert {
+    condition     = length(google_bigtable_table_iam_member.api_writes_catalog) == 0
+    error_message = "Where no back end has a key, the API writes nothing."
   }
 
   assert {
@@ -111,5 +116,21 @@ run "nobody_may_do_more_than_needed" {
       google_service_account.pipeline.account_id,
     ])) == 4
     error_message = "Every deployable has an account of its own."
+  }
+}
+
+run "back_ends_with_a_key_write_the_catalog" {
+  command = plan
+
+  variables {
+    api_keys_version = "1"
+  }
+
+  assert {
+    condition = (
+      toset(keys(google_bigtable_table_iam_member.api_writes_catalog)) == toset(["items", "catalog_changes"]) &&
+      alltrue([for member in google_bigtable_table_iam_member.api_writes_catalog : member.role == "roles/bigtable.user"])
+    )
+    error_message = "Where back ends have keys, the API writes the catalog and notes its changes, and nothing else."
   }
 }

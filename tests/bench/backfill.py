@@ -29,7 +29,8 @@ from typing import Any
 import msgspec
 
 from pipeline.batch import backfill
-from pipeline.core.catalog import Item, parse_item
+from pipeline.core.catalog import Item
+from pipeline.core.catalog_rows import parse_item
 from pipeline.core.events import Event, parse_event
 from pipeline.core.fold import Fact, item_sums
 from pipeline.core.rules import Rules

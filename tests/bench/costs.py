@@ -26,7 +26,8 @@ from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import ReadModifyWriteStateSpec, TimerSpec, on_timer
 from apache_beam.utils.timestamp import MAX_TIMESTAMP
 
-from pipeline.core.catalog import Item, parse_item
+from pipeline.core.catalog import Item
+from pipeline.core.catalog_rows import parse_item
 from pipeline.core.events import Event, decode_message, encode_message, parse_event
 from pipeline.core.features.signals import Signals
 from pipeline.core.fold import Fact, Folded, fold

@@ -31,7 +31,8 @@ from zlib import crc32
 
 from google.cloud import bigquery, pubsub_v1  # type: ignore[attr-defined]
 
-from pipeline.core.catalog import Item, parse_item
+from pipeline.core.catalog import Item
+from pipeline.core.catalog_rows import parse_item
 from pipeline.core.events import Event, decode_message, encode_message
 from pipeline.core.fold import fold
 from pipeline.core.items import ItemStats, Trending

@@ -14,7 +14,8 @@ import uuid
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
-from pipeline.core.catalog import Item, parse_item
+from pipeline.core.catalog import Item
+from pipeline.core.catalog_rows import parse_item
 from pipeline.core.events import parse_event
 from pipeline.core.fold import Fact
 from pipeline.core.profile import UserProfile

@@ -34,7 +34,7 @@ import msgspec
 from google.pubsub_v1 import PubsubMessage
 
 from pipeline.batch import backfill
-from pipeline.core.catalog import parse_item
+from pipeline.core.catalog_rows import parse_item
 from pipeline.core.decay import DecayedSums, DecayedVector
 from pipeline.core.events import Event, encode_message, parse_event
 from pipeline.core.items import LONG_HALF_LIFE_MS, ItemStats, Trending

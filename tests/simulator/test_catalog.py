@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from pipeline.core.catalog import parse_item
+from pipeline.core.catalog_rows import parse_item
 from tests.simulator import catalog
 from tests.simulator.catalog_details import kinds
 

@@ -57,6 +57,7 @@ def service_environment(ports: Ports, origins: Iterable[str] = ()) -> dict[str, 
         "FRESHET_STORE_URL": f"http://{HOST}:{ports.store}",
         "FRESHET_CORS_ORIGINS": ",".join([*store, *origins]),
         "FRESHET_BACKFILL_KEY": "local-backfill",
+        "FRESHET_API_KEYS": "local-back-end-key",
         "FRESHET_ALLOW_AS_OF": "1",
         "FRESHET_PROFILE_VIEW": "1",
         # Logs of years ago are replayed here.

@@ -20,6 +20,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pipeline.core.attributes import AttributeSchema
+from pipeline.core.catalog_rows import describe_item
 from pipeline.core.item_columns import ItemColumns
 from pipeline.core.privacy.signals import Signal
 from pipeline.core.profile import UserProfile
@@ -29,6 +31,8 @@ from pipeline.runtime.concurrency import LimitsRequests
 from pipeline.runtime.headers import Headers, by_name
 from pipeline.store.serving import AsyncStore
 from vertex.api.breaker import Unavailable
+from vertex.api.catalog_changes import CatalogTail
+from vertex.api.catalog_routes import CatalogRoutes, WriteRefused
 from vertex.api.config import Config
 from vertex.api.contract import (
     InvalidRequest,
@@ -91,6 +95,10 @@ class Api:
             config.bigtable_deadline_s,
         )
         self._items = ItemCache(self._reader, config.max_items)
+        self._changes = CatalogTail(self._reader, self._items.reread, now_ms)
+        self.catalog = CatalogRoutes(
+            config.api_keys, self._reader, AttributeSchema(config.attributes)
+        )
         self._trending = TrendingCache(self._reader)
         self._ranker = Ranker(endpoint, self._model, config.vertex_deadline_s)
         self._tally = Tally()
@@ -135,6 +143,7 @@ class Api:
             _forever(self._reader.watch()),
             _forever(self._ranker.watch()),
             _forever(self._items.keep_fresh()),
+            _forever(self._changes.follow()),
             _forever(self._model.follow()),
             _forever(self._tally.keep_reporting()),
         ]
@@ -228,7 +237,7 @@ class Api:
         row = self._items.last_read(item_id)
         if row is None:
             return _error(404, InvalidRequest("item_id", "expected a known item", item_id))
-        return _respond({**msgspec.structs.asdict(row.item), "stats": row.stats.describe(now_ms())})
+        return _respond({**describe_item(row.item), "stats": row.stats.describe(now_ms())})
 
     async def similar(self, request: HttpRequest) -> Response:
         """`GET /v1/items/{id}/similar`."""
@@ -307,6 +316,7 @@ def create_app(config: Config) -> Starlette:
                 Route("/v1/profile", api.profile, methods=["GET", "POST"]),
                 Route("/v1/items/{item_id:path}/similar", api.similar),
                 Route("/v1/items/{item_id:path}", api.item),
+                *api.catalog.routes(),
                 Route(HEALTH, api.health),
             ]
         )
@@ -334,6 +344,7 @@ def create_app(config: Config) -> Starlette:
             UnknownItem: lambda _, error: _error(404, error),
             TooLarge: lambda _, error: _error(413, error),
             BodyRefused: _refused_body,
+            WriteRefused: lambda _, error: _error(error.status, error),
             UnprovenUser: lambda _, error: _error(error.status, error),
             Unavailable: _unavailable,
         },

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
+from pipeline.core.attributes import AttributeType
 from pipeline.core.privacy.policy import Privacy
+from pipeline.runtime.attribute_settings import attributes_from_env
 from pipeline.runtime.environ import (
     InvalidConfig,
     between,
@@ -68,8 +70,9 @@ class Config:
         max_items: how many items of the catalog are kept in memory (about 10 kB each).
         item_ttl_days: statistics of items, stubs and trending scopes older than this count as
             forgotten.
-        api_keys: of back ends, which ask for many visitors from one address; they come in
-            `X-Freshet-Key`.
+        attributes: types of items' attributes by name (FRESHET_ATTRIBUTES); None: inferred.
+        api_keys: of back ends, which ask for many visitors from one address, and write the catalog;
+            they come in `X-Freshet-Key`.
         address_requests_per_s, address_burst: what one address may ask of one instance; None: no
             limit.
         key_requests_per_s, key_burst: what a back end's key may, in place of its address; None: no
@@ -97,6 +100,7 @@ class Config:
     max_items: int = 20_000
     item_ttl_days: float = 90.0
     privacy: Privacy = field(default_factory=Privacy)
+    attributes: Mapping[str, AttributeType] | None = None
     api_keys: tuple[str, ...] = field(default=(), repr=False)
     address_requests_per_s: float | None = None
     address_burst: float | None = None
@@ -133,6 +137,7 @@ class Config:
             ),
             item_ttl_days=number(environ, "FRESHET_ITEM_TTL_DAYS", 90.0, 1.0, 36_500.0),
             privacy=privacy_from_env(environ),
+            attributes=attributes_from_env(environ),
             api_keys=_keys(environ, "FRESHET_API_KEYS"),
             address_requests_per_s=rate_per_s(environ, "FRESHET_ADDRESS_REQUESTS_PER_S"),
             address_burst=burst(environ, "FRESHET_ADDRESS_BURST"),

@@ -66,7 +66,7 @@ _NEVER = float("-inf")
 
 
 class _Seen(NamedTuple):
-    """A row as last read, what it leads to, and when it was read."""
+    """A row as last read, what it leads to, and when its read began."""
 
     row: ItemRow
     seed: Seed
@@ -97,7 +97,7 @@ class ItemCache:
         self._max_items = max_items
         self._clock = clock
         self.columns = ItemColumns()
-        self._read_at = Growable(np.float64, _NEVER)  # by row
+        self._read_at = Growable(np.float64, _NEVER)  # by row: when its last read began
         self._stubs: dict[str, None] = {}  # oldest read first
         self._missing: dict[str, float] = {}  # looked for and not there, oldest read first
         self._seen: dict[str, _Seen] = {}  # the visitors' own items, oldest read first
@@ -202,7 +202,7 @@ class ItemCache:
 
         Raises `Unavailable`.
         """
-        scan = _CatalogScan()
+        scan = _CatalogScan(self._clock())
         unreadable = await self._reader.scan(lambda row: self._take(row, scan), with_stubs=False)
         # A catalog of which nothing can be read is one, too: stubs do not take its place.
         self._in_table = scan.items or (None if unreadable else 0)
@@ -246,6 +246,10 @@ class ItemCache:
             del self._wanted_later[item_id]
         if batch or later:
             await self._read([*batch, *later], background=True)
+
+    async def reread(self, ids: Sequence[str]) -> None:
+        """Read rows that have changed. Raises `Unavailable`."""
+        await self._read(ids, background=True)
 
     async def keep_fresh(self) -> None:
         """Refresh and reshelve, and beside that rescan; runs until cancelled."""
@@ -291,20 +295,26 @@ class ItemCache:
     async def _read(
         self, ids: Sequence[str], background: bool = False, as_seeds: bool = False
     ) -> None:
+        began = self._clock()
         found = await self._reader.items(ids, background)
+        overtaken = [item_id for item_id in ids if self._is_newer(item_id, began)]
         for item_id in ids:
+            if item_id in overtaken:
+                continue
             row = found.get(item_id)
             if row is None:
-                self._note_missing(item_id)
+                self._note_missing(item_id, began)
                 continue
-            self._put(row)
+            self._put(row, began)
             if as_seeds or item_id in self._seen:
-                self._see(row)
+                self._see(row, began)
+        if overtaken and as_seeds:
+            await self._read(overtaken, background, as_seeds)
 
     async def _load_stubs(self) -> None:
         """Read the stubs, and keep the most wanted."""
         kept: list[tuple[float, str]] = []  # a heap by popularity
-        limit = self._max_stubs
+        limit, began = self._max_stubs, self._clock()
 
         def take(row: ItemRow) -> bool:
             entry = (row.stats.log2_popularity() or 0.0, row.item.item_id)
@@ -316,7 +326,8 @@ class ItemCache:
                     return True
                 if weakest[1] in self._stubs:  # beside a scan, another read may have moved it
                     self._forget(weakest[1])
-            self._put(row)
+            if not self._is_newer(row.item.item_id, began):
+                self._put(row, began)
             return True
 
         await self._reader.scan(take, with_stubs=True)
@@ -375,8 +386,9 @@ class ItemCache:
         known."""
         scan.items += 1
         scan.categories.add(row.item.category)
-        if row.item.item_id in self.columns or self._in_catalog < self._max_items:
-            self._put(row)
+        fits = row.item.item_id in self.columns or self._in_catalog < self._max_items
+        if fits and not self._is_newer(row.item.item_id, scan.began):
+            self._put(row, scan.began)
         return True
 
     @property
@@ -384,7 +396,13 @@ class ItemCache:
         """Items of the catalog in memory."""
         return len(self.columns) - len(self._stubs)
 
-    def _put(self, row: ItemRow) -> None:
+    def _is_newer(self, item_id: str, began: float) -> bool:
+        """True where what is known of the item comes from a read that began after this one: a row
+        that was under way must not hide a change.
+        """
+        return self._last_read_at(item_id) > began
+
+    def _put(self, row: ItemRow, read_at: float) -> None:
         item_id = row.item.item_id
         self._missing.pop(item_id, None)
         self._stubs.pop(item_id, None)
@@ -392,24 +410,24 @@ class ItemCache:
             self._stubs[item_id] = None
         else:
             self._categories.add(row.item.category)
-        self._read_at[self.columns.put(row)] = self._clock()
+        self._read_at[self.columns.put(row)] = read_at
         self._forget_stubs()
         if self._in_catalog > self._max_items:
             self._forget_longest_unread(1 + self._max_items // _FORGOTTEN_AT_ONCE)
 
-    def _see(self, row: ItemRow) -> None:
+    def _see(self, row: ItemRow, read_at: float) -> None:
         seed = Seed(row.stats)
         self.rows(seed.touched.ids)  # those that are not in memory are wanted
         self._seen.pop(row.item.item_id, None)
-        self._seen[row.item.item_id] = _Seen(row, seed, self._clock())
+        self._seen[row.item.item_id] = _Seen(row, seed, read_at)
         if len(self._seen) > MAX_SEEDS:
             del self._seen[next(iter(self._seen))]
 
-    def _note_missing(self, item_id: str) -> None:
+    def _note_missing(self, item_id: str, read_at: float) -> None:
         self._forget(item_id)
         self._seen.pop(item_id, None)
         self._missing.pop(item_id, None)
-        self._missing[item_id] = self._clock()
+        self._missing[item_id] = read_at
         if len(self._missing) > MAX_MISSING:
             del self._missing[next(iter(self._missing))]
 
@@ -432,8 +450,9 @@ class ItemCache:
 
 @dataclass
 class _CatalogScan:
-    """Items and categories found in one scan of the catalog."""
+    """Items and categories found in one scan of the catalog, and when it began."""
 
+    began: float
     items: int = 0
     categories: set[str] = field(default_factory=set)
 

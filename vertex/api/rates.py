@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pipeline.runtime.addresses import sender_of
@@ -43,7 +43,7 @@ class Rates:
         Args:
             scope: ASGI's, of a request.
         """
-        key = self._known_key(dict(scope["headers"]))
+        key = known_key(self._keys, dict(scope["headers"]))
         if key is not None:
             return self._take("key", self._per_key, key)
         return self._take("address", self._per_address, sender_of(scope))
@@ -56,10 +56,12 @@ class Rates:
             return None
         return Wait(field, math.ceil(wait_s))
 
-    def _known_key(self, headers: Mapping[bytes, bytes]) -> str | None:
-        given = headers.get(KEY_HEADER)
-        if given is None:
-            return None
-        # Each is compared, whichever fits: the time says nothing.
-        found = [key.decode() for key in self._keys if hmac.compare_digest(key, given)]
-        return next(iter(found), None)
+
+def known_key(keys: Sequence[bytes], headers: Mapping[bytes, bytes]) -> str | None:
+    """The key of a back end that the headers hold; None where they hold none of `keys`."""
+    given = headers.get(KEY_HEADER)
+    if given is None:
+        return None
+    # Each is compared, whichever fits: the time says nothing.
+    found = [key.decode() for key in keys if hmac.compare_digest(key, given)]
+    return next(iter(found), None)

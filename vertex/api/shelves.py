@@ -1,4 +1,4 @@
-"""The items in stock in order, and what all say together: priors of rates, context vectors."""
+"""The sellable items in order, and what all say together: priors of rates, context vectors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAX_CONTEXTS = 20_000
 
 @dataclass(frozen=True)
 class Shelves:
-    """The items in stock in order: by decayed views, all and by category, and those that few have
+    """The sellable items in order: by decayed views, all and by category, and those that few have
     seen.
 
     `arrivals` are those that came last: by the time of publication, then those that few have seen.
@@ -45,11 +45,11 @@ class Shelves:
 def build_shelves(items: ItemColumns, shows_stubs: bool, at_ms: int) -> Shelves:
     """Put the items on shelves: those of the catalog, or the stubs.
 
-    `at_ms` is the moment to which the views decay; it changes the numbers, not their order.
+    `at_ms` is the moment at which they may be shown, and to which the views decay.
     """
     every = items.all_rows()
     every = every[items.stub.get(every) == shows_stubs]
-    shown = every[items.in_stock.get(every)]
+    shown = every[items.is_sellable(every, at_ms)]
     views = items.counts.get(shown, VIEW, at_ms)
     shown = shown[np.lexsort((shown, -views))]
     new = shown[items.impressions[shown] < NEW_IMPRESSIONS]

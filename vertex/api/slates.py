@@ -307,7 +307,8 @@ class Slates:
             hidden.update(asker.profile.recent)
         if "bought" in placement.hide:
             hashes = np.append(hashes, np.array(list(asker.profile.bought()), np.uint32))
-        return self._sellable(hidden, hashes, self._filters(ask, placement, asker))
+        filters = self._filters(ask, placement, asker)
+        return self._sellable(hidden, hashes, filters, asker.now_ms)
 
     def _filters(self, ask: Ask, placement: Placement, asker: Asker) -> list[Allowed]:
         """The filters that hold for an answer by this placement: its own, that of the placement
@@ -322,16 +323,16 @@ class Slates:
         return filters if ask.accepted is None else [*filters, ask.accepted]
 
     def _sellable(
-        self, hidden: AbstractSet[str], hashes: Hashes, filters: Sequence[Allowed]
+        self, hidden: AbstractSet[str], hashes: Hashes, filters: Sequence[Allowed], now_ms: int
     ) -> Allowed:
-        """Which items are not hidden, in stock, in the catalog if there is one, and accepted by all
-        filters.
+        """Which items are not hidden, sellable at `now_ms`, in the catalog if there is one, and
+        accepted by all filters.
         """
         columns, stubs = self._items.columns, self._shows_stubs()
         hidden_rows = columns.rows(hidden)
 
         def sellable(rows: Rows) -> Mask:
-            mask = columns.in_stock.get(rows)
+            mask = columns.is_sellable(rows, now_ms)
             if not stubs:
                 mask &= ~columns.stub.get(rows)
             if len(hidden_rows):
@@ -520,7 +521,7 @@ class Slates:
         trending = (await self._trending.top([scope]))[scope]
         hidden = {*ask.exclude, *ask.seeds, *taken}
         filters = self._filters(ask, ask.placement, asker)
-        allowed = self._sellable(hidden, ask.shown, filters)
+        allowed = self._sellable(hidden, ask.shown, filters, asker.now_ms)
         rows = np.append(self._items.rows(trending), self._items.shelves.popular)
         rows = rows[allowed(rows)]
         _, firsts = np.unique(rows, return_index=True)

@@ -150,3 +150,21 @@ def test_an_event_of_a_stub_says_what_it_is() -> None:
     stats = stats_of([event("impression", 0, f"e{n}", product_id="p") for n in range(3)])
     items = ItemColumns.of([ItemRow(Item("p", stub=True), stats)])
     assert items.stub.get(items.rows(["p"])).tolist() == [True]
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, True),
+        ({"in_stock": False}, False),
+        ({"published_ms": 1_000}, True),
+        ({"published_ms": 1_001}, False),
+        ({"expires_ms": 1_001}, True),
+        ({"expires_ms": 1_000}, False),
+    ],
+)
+def test_an_item_is_sellable_from_its_publication_to_before_its_end(
+    fields: dict[str, object], expected: bool
+) -> None:
+    items = ItemColumns.of([bare("p", **fields)])
+    assert items.is_sellable(items.rows(["p"]), 1_000).tolist() == [expected]

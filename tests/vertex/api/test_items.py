@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -64,6 +64,51 @@ class TestItemCache:
 
         assert self.cache.last_read("p1") == self.reader.rows["p1"]
         assert views(self.cache, "p1") == pytest.approx(3, rel=0.01)
+
+    async def test_a_row_that_was_under_way_does_not_hide_a_change_that_was_read_since(
+        self,
+    ) -> None:
+        await self.cache.load()
+        before, read = dict(self.reader.rows), self.reader.items
+
+        async def old_rows(ids: Sequence[str], background: bool = False) -> dict[str, ItemRow]:
+            self.reader.items = read  # type: ignore[method-assign]
+            await self.read_changes()
+            return {item_id: before[item_id] for item_id in ids}
+
+        self.reader.items = old_rows  # type: ignore[method-assign]
+        await self.cache.ensure(["p1", "p2"], 0.0, 0.0)
+        self.assert_changed()
+        assert self.cache.last_read("p1") == self.reader.rows["p1"]
+
+    async def test_a_scan_does_not_bring_back_what_was_changed_since_it_began(self) -> None:
+        await self.cache.load()
+        before = dict(self.reader.rows)
+
+        async def old_scan(take: Callable[[ItemRow], bool], with_stubs: bool) -> int:
+            await self.read_changes()
+            for old in before.values():
+                take(old)
+            return 0
+
+        self.reader.scan = old_scan  # type: ignore[method-assign]
+        await self.cache.load()
+        self.assert_changed()
+
+    async def read_changes(self) -> None:
+        """Some time later p1 is sold out and p2 deleted, and both are read again."""
+        self.clock.now += 1.0
+        del self.reader.rows["p2"]
+        self.reader.rows["p1"] = row(item(1, in_stock=False))
+        later = FakeReader(self.reader.rows.values())
+        self.cache._reader, reader = later, self.cache._reader
+        await self.cache.reread(["p1", "p2"])
+        self.cache._reader = reader
+
+    def assert_changed(self) -> None:
+        sold_out = self.cache.item("p1")
+        assert sold_out is not None and not sold_out.in_stock
+        assert self.cache.item("p2") is None
 
     async def test_an_item_that_does_not_exist_is_asked_for_once(self) -> None:
         await self.cache.ensure(["none"], 1.0, 5.0)

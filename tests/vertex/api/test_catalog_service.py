@@ -1,0 +1,196 @@
+"""The catalog written over HTTP while the real service recommends from it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import httpx
+import pytest
+
+from pipeline.core.catalog import Item, encode_item
+from pipeline.runtime.clock import now_ms
+from pipeline.store.catalog import write_items
+from pipeline.store.layout import STUB, cell
+from tests.stack import Stack, running_stack
+from tests.vertex.api.test_service import bigtable_of, fill
+
+KEY = "a back end's key"
+FRESH_S = 1.0
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Stack]:
+    """Bigtable and API with a small shop in them."""
+    extra = {"FRESHET_BIGTABLE_DEADLINE_S": "0.5", "FRESHET_API_KEYS": KEY}
+    name = f"test-catalog-{os.getpid()}"
+    with running_stack(name, parts=("bigtable", "api"), extra_env=extra) as stack:
+        fill(stack)
+        stack.restart_process("api")
+        yield stack
+    shutil.rmtree(stack.folder)
+
+
+@pytest.fixture
+def client(service: Stack) -> Iterator[httpx.Client]:
+    with httpx.Client(
+        base_url=service.env["FRESHET_API_URL"],
+        headers={"x-freshet-key": KEY},
+        timeout=10.0,
+        trust_env=False,
+    ) as client:
+        yield client
+
+
+def shown(client: httpx.Client) -> list[str]:
+    """What a visitor is shown, at most 100 items."""
+    asked = {"user_id": "visitor3", "k": 100}
+    answer = client.post("/v1/recommendations", json=asked)
+    assert answer.status_code == 200, answer.text
+    ids: list[str] = answer.json()["recommendations"]
+    return ids
+
+
+def is_left_out(client: httpx.Client, item_id: str) -> bool:
+    return item_id not in shown(client)
+
+
+def seconds_until(is_so: Callable[[], bool]) -> float:
+    """How long it takes, 10 s at most."""
+    began = time.monotonic()
+    while not is_so() and time.monotonic() < began + 10.0:
+        time.sleep(0.02)
+    return time.monotonic() - began
+
+
+def changed(client: httpx.Client, method: str, item_id: str, **fields: Any) -> dict[str, Any]:
+    """The answer to a write that is taken."""
+    answer = client.request(method, f"/v1/items/{item_id}", json=fields)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def test_an_item_that_was_put_is_read_with_all_of_its_fields(client: httpx.Client) -> None:
+    fields = {
+        "title": "Lamp",
+        "category": "home.light",
+        "brand": "b",
+        "price": 12.5,
+        "image": "i",
+        "url": "u",
+        "in_stock": True,
+        "description": "A lamp.",
+        "attributes": {"color": "red", "watts": 5.0, "dimmable": True, "tags": ["new"]},
+        "published_at": "2026-01-01T00:00:00.000Z",
+        "expires_at": None,
+        "group": "lamps",
+        "prices": {"EUR": 11.0},
+        "regions": ["nl"],
+    }
+    put = changed(client, "PUT", "shop/lamp 1", **fields)
+    got = client.get("/v1/items/shop/lamp 1").json()
+    assert put == {"item_id": "shop/lamp 1", **fields, "stub": False}
+    assert got == {**put, "stats": got["stats"]}
+
+
+def test_a_changed_price_is_answered_and_what_is_sold_out_leaves_slates_within_a_second(
+    client: httpx.Client,
+) -> None:
+    for item_id in shown(client)[:5]:
+        changed(client, "PATCH", item_id, price=1.25)
+        assert client.get(f"/v1/items/{item_id}").json()["price"] == 1.25
+        changed(client, "PATCH", item_id, in_stock=False)
+        assert seconds_until(partial(is_left_out, client, item_id)) < FRESH_S, item_id
+        changed(client, "PATCH", item_id, in_stock=True)
+        assert client.get(f"/v1/items/{item_id}").json()["price"] == 1.25
+
+
+def test_a_deleted_item_leaves_slates_within_a_second_and_events_do_not_bring_it_back(
+    client: httpx.Client, service: Stack
+) -> None:
+    item_id = shown(client)[0]
+    assert changed(client, "DELETE", item_id) == {"item_id": item_id, "deleted": True}
+    assert seconds_until(lambda: item_id not in shown(client)) < FRESH_S
+    assert client.get(f"/v1/items/{item_id}").status_code == 404
+    assert client.patch(f"/v1/items/{item_id}", json={"price": 1}).status_code == 404
+    with bigtable_of(service) as store:
+        stub = encode_item(Item(item_id, "Made up", stub=True))
+        store.write([cell(STUB, item_id, stub, now_ms())])
+    assert client.get(f"/v1/items/{item_id}").status_code == 404
+    assert item_id not in shown(client)
+
+
+def test_what_the_loader_changes_is_seen_within_a_second(
+    client: httpx.Client, service: Stack
+) -> None:
+    item_id = shown(client)[1]
+    with bigtable_of(service) as store:
+        write_items(store, [Item(item_id, "Gone", in_stock=False)])
+    assert seconds_until(lambda: item_id not in shown(client)) < FRESH_S
+
+
+def test_an_item_is_shown_to_its_end_and_not_after(client: httpx.Client) -> None:
+    item_id = shown(client)[2]
+    end = datetime.now(UTC) + timedelta(seconds=2)
+    changed(client, "PATCH", item_id, expires_at=end.isoformat())
+    assert seconds_until(lambda: item_id not in shown(client)) == pytest.approx(2.0, abs=FRESH_S)
+
+
+def test_of_changes_at_the_same_time_none_is_lost(client: httpx.Client) -> None:
+    changed(client, "PUT", "contended", price=1)
+
+    def patch(number: int) -> int:
+        body = {"attributes": {f"a{number}": number}}
+        return client.patch("/v1/items/contended", json=body).status_code
+
+    with ThreadPoolExecutor(4) as pool:
+        statuses = list(pool.map(patch, range(24)))
+    attributes = client.get("/v1/items/contended").json()["attributes"]
+    assert set(statuses) <= {200, 409} and statuses.count(200) > 12
+    assert attributes == {
+        f"a{number}": float(number) for number in range(24) if statuses[number] == 200
+    }
+
+
+def test_lines_are_written_but_for_those_that_are_wrong(client: httpx.Client) -> None:
+    rows = [
+        {"id": "bulk-1", "price": 1},
+        {"id": "bulk-2", "price": "dear"},
+        {"id": "bulk-1", "price": 3},
+        *({"id": f"bulk-{number}", "attributes": {"n": number}} for number in range(10, 510)),
+    ]
+    answer = client.post("/v1/items", content="\n".join(map(json.dumps, rows)))
+    assert answer.json() == {
+        "written": 501,
+        "errors": [{"line": 2, "field": "price", "reason": "expected a number", "value": "dear"}],
+    }
+    assert client.get("/v1/items/bulk-1").json()["price"] == 3.0
+    assert client.get("/v1/items/bulk-509").json()["attributes"] == {"n": 509.0}
+    assert client.get("/v1/items/bulk-2").status_code == 404
+
+
+def test_a_value_of_another_type_than_in_items_before_is_refused(client: httpx.Client) -> None:
+    changed(client, "PUT", "typed-1", attributes={"weight": 5})
+    answer = client.put("/v1/items/typed-2", json={"attributes": {"weight": "heavy"}})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["reason"] == "expected a finite number, as in items before"
+
+
+def test_an_item_that_only_events_name_is_not_patched(client: httpx.Client, service: Stack) -> None:
+    with bigtable_of(service) as store:
+        store.write([cell(STUB, "named", encode_item(Item("named", stub=True)), now_ms())])
+    answer = client.patch("/v1/items/named", json={"price": 1})
+    assert answer.status_code == 404
+    assert answer.json()["error"] == {
+        "field": "item_id",
+        "reason": "expected an item of the catalog",
+        "value": "named",
+    }

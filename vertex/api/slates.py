@@ -273,12 +273,15 @@ class Slates:
         """The candidates, and the most popular of all items that are allowed: a filter may leave
         the sources little.
         """
+        popular = self._most_popular(allowed, now_ms)
+        return _with(found, popular[~np.isin(popular, found.rows)].tolist(), "popular")
+
+    def _most_popular(self, allowed: Allowed, now_ms: int) -> Rows:
+        """The most popular of all items that are allowed, best first; looks at every item."""
         items = self._items.columns
         every = items.all_rows()
         every = every[allowed(every)]
-        every = every[~np.isin(every, found.rows)]
-        popular = greatest(items.popularity.get(every, 0, now_ms), MAX_CANDIDATES)
-        return _with(found, every[popular].tolist(), "popular")
+        return every[greatest(items.popularity.get(every, 0, now_ms), MAX_CANDIDATES)]
 
     def _with_pins(
         self, found: Gathered, placement: Placement, allowed: Allowed, now_ms: int
@@ -524,6 +527,8 @@ class Slates:
         allowed = self._sellable(hidden, ask.shown, filters, asker.now_ms)
         rows = np.append(self._items.rows(trending), self._items.shelves.popular)
         rows = rows[allowed(rows)]
+        if len(rows) < ask.k and filters:  # it leaves little of what is popular
+            rows = np.append(rows, self._most_popular(allowed, asker.now_ms))
         _, firsts = np.unique(rows, return_index=True)
         best = rows[np.sort(firsts)][: ask.k]
         shown = arrange_trending(self._items.columns.ids(best), trending)

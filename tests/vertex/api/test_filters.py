@@ -26,6 +26,7 @@ from vertex.api.config import Config
 from vertex.api.contract import InvalidRequest, PageRequest, Request, RowRequest
 from vertex.api.placements import Placements, built_in, placement_of
 from vertex.api.policy import EXPLORE_SLOT
+from vertex.api.shelves import SHELF
 from vertex.api.timing import StageTimer
 
 Answer = dict[str, Any]
@@ -113,6 +114,15 @@ async def test_a_filter_holds_for_each_row_of_a_page() -> None:
     answer = await service.recommender.answer_page(request, StageTimer())
     shown = [item_id for row in answer["rows"] for item_id in row["recommendations"]]
     assert len(answer["rows"]) > 1 and all(map(is_red, shown))
+
+
+async def test_items_that_a_filter_accepts_are_found_beyond_what_is_popular() -> None:
+    common = [coloured(3 * index + 1) for index in range(SHELF)]
+    rare = [coloured(3 * index, views=0) for index in range(2_000, 2_005)]
+    service = Service(FakeReader([*common, *rare]))
+    for question in ({}, {"variant": "popular"}, {"consent": DENIED}):
+        answer = await ask(service, anonymous_id="a1", k=3, filter='colour = "red"', **question)
+        assert len(answer["recommendations"]) == 3 and all(map(is_red, answer["recommendations"]))
 
 
 async def test_a_filter_that_accepts_nothing_shows_nothing() -> None:

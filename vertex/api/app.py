@@ -48,6 +48,7 @@ from vertex.api.contract import (
     parse_request,
     profile_keys,
 )
+from vertex.api.deadline import TooLate
 from vertex.api.endpoint import Endpoint
 from vertex.api.items import ItemCache
 from vertex.api.latest_model import LatestModel
@@ -70,6 +71,13 @@ log = logging.getLogger(__name__)
 HEALTH = "/healthz"
 MAX_BODY_BYTES = 1_000_000
 GARBAGE_THRESHOLD = 50_000
+# Answered at a time: enough to fill the processor while some wait for Bigtable and Vertex, and so
+# few that each has it soon.
+AT_ONCE = 16
+# A request that cannot be begun so soon is refused: its page has gone on without it.
+MAX_WAIT_S = 0.1
+# More than this would not be begun in time: the processor begins some 150 a second.
+MAX_WAITING = 240
 # What the start may wait for the catalog; without it the service starts all the same.
 LOAD_S = 10.0
 
@@ -336,7 +344,14 @@ def create_app(config: Config) -> Starlette:
         middleware=[
             cors,
             Middleware(LimitsRates, rates=Rates(config, time.monotonic)),
-            Middleware(LimitsRequests, refusal=_busy(), free_paths=[HEALTH]),
+            Middleware(
+                LimitsRequests,
+                refusal=_refused(InvalidRequest("server", "expected fewer requests at a time")),
+                max_requests=AT_ONCE,
+                max_waiting=MAX_WAITING,
+                max_wait_s=MAX_WAIT_S,
+                free_paths=[HEALTH],
+            ),
             Middleware(AnswersFaults),
         ],  # a page that may not read an answer cannot tell it from an outage
         exception_handlers={
@@ -347,6 +362,7 @@ def create_app(config: Config) -> Starlette:
             WriteRefused: lambda _, error: _error(error.status, error),
             UnprovenUser: lambda _, error: _error(error.status, error),
             Unavailable: _unavailable,
+            TooLate: lambda _, error: _refused(InvalidRequest("deadline_ms", str(error))),
         },
     )
 
@@ -429,8 +445,8 @@ def _refused_body(_: HttpRequest, error: Exception) -> Response:
     return response
 
 
-def _busy() -> Response:
-    response = _error(503, InvalidRequest("server", "expected fewer requests at a time"))
+def _refused(error: InvalidRequest) -> Response:
+    response = _error(503, error)
     response.headers["retry-after"] = str(RETRY_AFTER_S)
     return response
 

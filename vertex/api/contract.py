@@ -25,6 +25,7 @@ MAX_EXCLUDED = 1_000
 MAX_SEEDS = 20
 MAX_ROWS = 12
 MAX_RANKED = 1_000
+MAX_DEADLINE_MS = 60_000
 MAX_KEEP = 1_000.0
 
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_LENGTH)]
@@ -60,7 +61,8 @@ class VisitorRequest(msgspec.Struct, frozen=True, kw_only=True):
     request. `explain` asks for the grounds of each item. `sent_at` is the client's clock at
     sending, by which theirs is repaired. `as_of` asks for the answer of another moment. `consent`
     is what the visitor agreed to, for the answer and for all events that do not say so themselves.
-    `user_token` proves the user id.
+    `user_token` proves the user id. By `deadline_ms` after its arrival the request is answered with
+    what is there.
     """
 
     user_id: Id | None = None
@@ -75,6 +77,7 @@ class VisitorRequest(msgspec.Struct, frozen=True, kw_only=True):
     variant: Variant = "personalized"
     as_of: datetime | None = None
     consent: StatedConsent | None = None
+    deadline_ms: Annotated[int, msgspec.Meta(ge=1, le=MAX_DEADLINE_MS)] | None = None
 
     def profile_keys(self) -> list[str]:
         """The keys under which the visitor may be known, the account first."""

@@ -23,6 +23,7 @@ from pipeline.core.privacy.signals import Signal
 from pipeline.core.profile import UserProfile
 from vertex.api.breaker import Unavailable
 from vertex.api.contract import RankRequest, moment_ms
+from vertex.api.deadline import Deadline
 from vertex.api.items import ITEM_SOFT_S, SEED_HARD_S, SEED_SOFT_S, ItemCache
 from vertex.api.placements import Placements
 from vertex.api.ranking import Ranker, score_parts
@@ -102,15 +103,16 @@ class ListRanker:
         the caller has them; equal scores keep the caller's order. `signal` is what the browser says
         for its visitor.
         """
+        deadline = Deadline.to_begin(request.deadline_ms, watch)
         now_ms = moment_ms(request.as_of, self._now)
         request_id = uuid.uuid4().hex
-        visitor = await self._visitors.who_asks(request, now_ms, request_id, signal)
+        visitor = await self._visitors.who_asks(request, now_ms, request_id, signal, deadline)
         watch.lap("profile")
         brought = brought_by(request)
-        await self._fetch(brought.ids, visitor)
+        await self._fetch(brought.ids, visitor, deadline)
         watch.lap("items")
         known = brought.only(self._rows(brought.ids) != NO_ROW)
-        scored = await self._scored(request, visitor, known, watch)
+        scored = await self._scored(request, visitor, known, deadline, watch)
         self._tally.count(scored.served_by, scored.fallback)
         return {
             "request_id": request_id,
@@ -123,22 +125,26 @@ class ListRanker:
             "took_ms": round(watch.total_ms, 2),
         }
 
-    async def _fetch(self, ids: Sequence[str], visitor: Visitor) -> None:
+    async def _fetch(self, ids: Sequence[str], visitor: Visitor, deadline: Deadline) -> None:
         """Read what memory lacks: items of the list, and what the visitor's last ones lead to."""
         seeds = _recent(visitor.profile, visitor.now_ms)
-        found = await asyncio.gather(
-            self._items.find(ids),
-            self._items.ensure(seeds, SEED_SOFT_S, SEED_HARD_S),
-            return_exceptions=True,
-        )
-        for error in found:
+        reads = [
+            deadline.within(self._items.find(ids)),
+            deadline.within(self._items.ensure(seeds, SEED_SOFT_S, SEED_HARD_S)),
+        ]
+        for error in await asyncio.gather(*reads, return_exceptions=True):
             if isinstance(error, Unavailable):
                 log.debug("items stay as they are: %s", error)
             elif error is not None:
                 raise error
 
     async def _scored(
-        self, request: RankRequest, visitor: Visitor, known: Brought, watch: StageTimer
+        self,
+        request: RankRequest,
+        visitor: Visitor,
+        known: Brought,
+        deadline: Deadline,
+        watch: StageTimer,
     ) -> Scored:
         """The scores for the visitor; by popularity where the answer is that for everybody."""
         version = self._model().version
@@ -160,7 +166,8 @@ class ListRanker:
         matrix = feature_matrix(moment, rows, context)
         watch.lap("features")
         placement = self._placements.find(request.placement)
-        prediction = await self._ranker.predict(matrix, placement.deadline_s)
+        deadline_s = min(placement.deadline_s, deadline.left_s)
+        prediction = await self._ranker.predict(matrix, deadline_s)
         watch.lap("ctr")
         parts = score_parts(matrix, prediction.ctr, placement.weights)
         return Scored(

@@ -118,8 +118,10 @@ class Ranker:
 
     async def predict(self, matrix: Matrix, deadline_s: float | None = None) -> Prediction:
         """Click probabilities for the features `(n, d)`; never fails. `deadline_s` in place of the
-        ranker's own.
+        ranker's own; with none left the process ranks at once.
         """
+        if deadline_s is not None and deadline_s <= 0.0:
+            return self.predict_here(matrix, "deadline: passed")
         if self._endpoint is not None and len(matrix):
             try:
                 self._breaker.check()
@@ -165,8 +167,10 @@ class Ranker:
         try:
             ctr, version = await asyncio.wait_for(asyncio.shield(answer), deadline_s)
         except TimeoutError as error:
-            self._breaker.failed()
-            raise Unavailable(f"vertex: no answer in {deadline_s * 1000:.0f} ms") from error
+            # Less time than its own says nothing of the part: any request may ask for that.
+            if deadline_s >= self._deadline_s:
+                self._breaker.failed()
+            raise Unavailable("vertex: no answer in time") from error
         except Unavailable:
             self._breaker.failed()
             raise

@@ -17,6 +17,7 @@ from vertex.api.banner import Banner, banner_of_slate, choose_banner
 from vertex.api.config import Config
 from vertex.api.contract import PageRequest, Request, moment_ms
 from vertex.api.cursor import NOTHING_SHOWN, next_cursor, read_cursor
+from vertex.api.deadline import Deadline
 from vertex.api.filters import bound, parse_filter
 from vertex.api.items import ItemCache
 from vertex.api.placements import Placements
@@ -69,8 +70,9 @@ class Recommender:
         Raises:
             InvalidRequest: naming the filter's mistake.
         """
-        request, visitor, request_id = await self._asked(request, watch, signal)
-        asker = _asker(request, visitor)
+        deadline = Deadline.to_begin(request.deadline_ms, watch)
+        request, visitor, request_id = await self._asked(request, watch, signal, deadline)
+        asker = _asker(request, visitor, deadline)
         accepted = self._filter(request, asker)
         ask = self._ask(request, request.placement, request.k, request.product_ids, accepted)
         slates = await self._slates.make([ask], asker, watch)
@@ -95,8 +97,9 @@ class Recommender:
             InvalidRequest: naming the filter's mistake.
         """
         rows = request.rows
-        asked, visitor, request_id = await self._asked(request, watch, signal)
-        asker = _asker(asked, visitor)
+        deadline = Deadline.to_begin(request.deadline_ms, watch)
+        asked, visitor, request_id = await self._asked(request, watch, signal, deadline)
+        asker = _asker(asked, visitor, deadline)
         accepted = self._filter(asked, asker)
         asks = [
             self._ask(asked, row.placement, row.k, row.product_ids or request.product_ids, accepted)
@@ -114,14 +117,14 @@ class Recommender:
         }
 
     async def _asked(
-        self, request: Request, watch: StageTimer, signal: Signal | None
+        self, request: Request, watch: StageTimer, signal: Signal | None, deadline: Deadline
     ) -> tuple[Request, Visitor, str]:
         """Who asks; for one who denied personalization the request is that for what is popular."""
         if request.filter is not None:
             self._parsed(request.filter)  # a wrong one is refused before anything is read
         now_ms = moment_ms(request.as_of, self._now)
         request_id = uuid.uuid4().hex
-        visitor = await self._visitors.who_asks(request, now_ms, request_id, signal)
+        visitor = await self._visitors.who_asks(request, now_ms, request_id, signal, deadline)
         if visitor.is_nobody:
             request = msgspec.structs.replace(request, variant="popular")
         watch.lap("profile")
@@ -225,8 +228,8 @@ class Recommender:
         return is_proven or self._config.profile_view
 
 
-def _asker(request: Request, visitor: Visitor) -> Asker:
+def _asker(request: Request, visitor: Visitor, deadline: Deadline) -> Asker:
     is_anybody = request.variant == "popular" or bool(visitor.unread)
     profile = UserProfile() if is_anybody else visitor.profile
     scalars = scalars_of(profile, request.context, visitor.now_ms)
-    return Asker(profile, visitor.now_ms, scalars, is_anybody, visitor.unread)
+    return Asker(profile, visitor.now_ms, scalars, is_anybody, visitor.unread, deadline)

@@ -29,6 +29,7 @@ from pipeline.store.layout import GLOBAL_SCOPE, STUB_SCOPE, category_scope
 from vertex.api.breaker import Unavailable
 from vertex.api.config import Config
 from vertex.api.cursor import NOTHING_SHOWN, Hashes
+from vertex.api.deadline import NO_DEADLINE, Deadline
 from vertex.api.filters import bound
 from vertex.api.items import ITEM_SOFT_S, SEED_HARD_S, SEED_SOFT_S, ItemCache
 from vertex.api.placements import POPULAR, Placement, Placements
@@ -92,6 +93,7 @@ class Asker:
         is_anybody: shown is what everybody sees: the visitor denied personalization, is in that
             half of an experiment, or could not be read.
         unread: why the visitor could not be read; empty when they could.
+        deadline: by when they are answered.
     """
 
     profile: UserProfile
@@ -99,6 +101,7 @@ class Asker:
     scalars: Mapping[str, Scalar]
     is_anybody: bool = False
     unread: str = ""
+    deadline: Deadline = NO_DEADLINE
 
 
 @dataclass(frozen=True)
@@ -189,9 +192,9 @@ class Slates:
         """A slate for each place in `asks`, those first that the visitor most likely clicks in; no
         item stands in two of them.
         """
-        situation = await self._situation(asker.profile, asker.now_ms)
+        situation = await self._situation(asker.profile, asker)
         abouts = self._abouts(asks, asker)
-        about_items = await asyncio.gather(*(self._about(ids, asker.now_ms) for ids in abouts))
+        about_items = await asyncio.gather(*(self._about(ids, asker) for ids in abouts))
         watch.lap("items")
         drafts = [
             self._draft(ask, asker, ids, around or situation)
@@ -224,13 +227,13 @@ class Slates:
             found.append({"page": ask.seeds, "cart": cart, "last": of_last}.get(subject, ()))
         return [tuple(filter(None, ids)) for ids in found]
 
-    async def _about(self, ids: Sequence[str], now_ms: int) -> Situation | None:
+    async def _about(self, ids: Sequence[str], asker: Asker) -> Situation | None:
         """The situation of one who viewed just these items; None where there are none."""
         if not ids:
             return None
-        await self._fetch(ids)
-        profile = profile_of_views(filter(None, map(self._items.item, ids)), now_ms)
-        return await self._situation(profile, now_ms)
+        await self._fetch(ids, asker.deadline)
+        profile = profile_of_views(filter(None, map(self._items.item, ids)), asker.now_ms)
+        return await self._situation(profile, asker)
 
     def _draft(
         self, ask: Ask, asker: Asker, about: tuple[str, ...], situation: Situation
@@ -405,7 +408,7 @@ class Slates:
         )
         matrix = feature_matrix(situation.moment, rows, context)
         watch.lap("features")
-        deadline_s = min(draft.placement.deadline_s for draft in made)
+        deadline_s = min(asker.deadline.left_s, *(draft.placement.deadline_s for draft in made))
         prediction = await self._ranker.predict(matrix, deadline_s)
         watch.lap("ctr")
         return Ranking(rows, matrix, prediction)
@@ -521,7 +524,7 @@ class Slates:
         need be.
         """
         scope = self._scope_of_all()
-        trending = (await self._trending.top([scope]))[scope]
+        trending = (await self._trends([scope], asker.deadline))[scope]
         hidden = {*ask.exclude, *ask.seeds, *taken}
         filters = self._filters(ask, ask.placement, asker)
         allowed = self._sellable(hidden, ask.shown, filters, asker.now_ms)
@@ -536,14 +539,17 @@ class Slates:
 
     # -- what the sources look at
 
-    async def _situation(self, profile: UserProfile, now_ms: int) -> Situation:
+    async def _situation(self, profile: UserProfile, asker: Asker) -> Situation:
         """All that the sources look at; reads what memory lacks."""
+        now_ms = asker.now_ms
         recent = [item_id for item_id, _ in profile.recent_items(now_ms, RECENT_SEEDS)]
         seeds = list(dict.fromkeys([*recent, *profile.in_cart()]))
         categories = top_categories(profile)
         scopes = [category_scope(name) for name in categories if name in self._items.categories]
         of_all = self._scope_of_all()
-        ranked, _ = await asyncio.gather(self._trending.top([of_all, *scopes]), self._fetch(seeds))
+        ranked, _ = await asyncio.gather(
+            self._trends([of_all, *scopes], asker.deadline), self._fetch(seeds, asker.deadline)
+        )
         return Situation(
             Moment(profile, self._columns(), now_ms, self._items.seeds(seeds)),
             contexts=self._items.shelves.contexts,
@@ -572,9 +578,16 @@ class Slates:
         rows, column = self._items.rows(overall), self._items.columns.category
         return {name: rows[column.is_one_of(rows, [name])] for name in categories}
 
-    async def _fetch(self, seeds: Sequence[str]) -> None:
+    async def _trends(self, scopes: Sequence[str], deadline: Deadline) -> dict[str, Trends]:
+        """What is trending in the scopes, as last known where the deadline passes."""
         try:
-            await self._items.ensure(seeds, SEED_SOFT_S, SEED_HARD_S)
+            return await deadline.within(self._trending.top(scopes))
+        except Unavailable:
+            return {scope: self._trending.known(scope) for scope in scopes}
+
+    async def _fetch(self, seeds: Sequence[str], deadline: Deadline) -> None:
+        try:
+            await deadline.within(self._items.ensure(seeds, SEED_SOFT_S, SEED_HARD_S))
         except Unavailable as error:
             log.debug("recent items stay as they are: %s", error)
 

@@ -27,6 +27,7 @@ from pipeline.core.profile import UserProfile
 from pipeline.core.timestamps import format_time
 from vertex.api.breaker import Unavailable
 from vertex.api.contract import MAX_PENDING, VisitorRequest
+from vertex.api.deadline import NO_DEADLINE, Deadline
 from vertex.api.items import ItemCache
 from vertex.api.reader import Reads
 
@@ -89,13 +90,18 @@ class Visitors:
         return profiles[0] if profiles else None
 
     async def who_asks(
-        self, request: VisitorRequest, now_ms: int, request_id: str, signal: Signal | None = None
+        self,
+        request: VisitorRequest,
+        now_ms: int,
+        request_id: str,
+        signal: Signal | None = None,
+        deadline: Deadline = NO_DEADLINE,
     ) -> Visitor:
         """The visitor who asks, as `find`; nobody where they denied personalization: nothing is
         read of them, and none of their events is looked at.
         """
         if self._may_personalize(request, signal):
-            return await self.find(request, now_ms, request_id, signal)
+            return await self.find(request, now_ms, request_id, signal, deadline)
         return Visitor(
             UserProfile(),
             now_ms,
@@ -108,16 +114,22 @@ class Visitors:
         return resolve_consent({}, request.consent, signal, self._privacy.default).personalization
 
     async def find(
-        self, request: VisitorRequest, now_ms: int, request_id: str, signal: Signal | None = None
+        self,
+        request: VisitorRequest,
+        now_ms: int,
+        request_id: str,
+        signal: Signal | None = None,
+        deadline: Deadline = NO_DEADLINE,
     ) -> Visitor:
-        """The visitor who asks, at `now_ms`; unknown, or of unreadable profile, at worst.
+        """The visitor who asks, at `now_ms`; unknown, or of unreadable profile, at worst, also
+        where the profile is not there by the deadline.
 
         `signal` is the browser's word for events that bring none of their own.
         """
         unread = ""
         request = self._as_stored(request)
         try:
-            stored = await self.stored(request.profile_keys())
+            stored = await deadline.within(self.stored(request.profile_keys()))
         except Unavailable as error:
             stored, unread = None, str(error)
         visitor = Visitor(stored or UserProfile(), now_ms, describe_stored(stored), unread)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from pipeline.runtime.bodies import BodyRefused
 from pipeline.runtime.concurrency import LimitsRequests
 
@@ -102,3 +104,60 @@ async def test_bodies_that_end_at_once_get_no_more_places_than_there_are() -> No
     ended = await asyncio.gather(*under_way, return_exceptions=True)
     assert app.calls == 2
     assert [error.status for error in ended if isinstance(error, BodyRefused)] == [503, 503, 503]
+
+
+async def test_a_request_waits_for_a_place_and_gets_the_first_that_is_free() -> None:
+    app, refusal = App(), App()
+    limited = LimitsRequests(app, refusal, max_requests=1, max_waiting=1, max_wait_s=10.0)
+    requests = [asyncio.create_task(call(limited)) for _ in range(2)]
+    await asyncio.sleep(0)
+    assert app.calls == 1
+    app.may_answer.set()
+    await asyncio.gather(*requests)
+    assert (app.calls, refusal.calls) == (2, 0)
+
+
+async def test_no_more_requests_wait_than_may() -> None:
+    app, refusal = App(), App()
+    refusal.may_answer.set()
+    limited = LimitsRequests(app, refusal, max_requests=1, max_waiting=2, max_wait_s=10.0)
+    requests = [asyncio.create_task(call(limited)) for _ in range(3)]
+    await asyncio.sleep(0)
+    await call(limited)
+    assert refusal.calls == 1
+    app.may_answer.set()
+    await asyncio.gather(*requests)
+    assert app.calls == 3
+
+
+@pytest.mark.parametrize("has_body", [False, True])
+async def test_a_request_that_waited_too_long_is_never_begun_and_takes_no_place(
+    has_body: bool,
+) -> None:
+    app, refusal, body = ReadsBody(), App(), Body()
+    refusal.may_answer.set()
+    body.may_end.set()
+    limited = LimitsRequests(app, refusal, max_requests=1, max_waiting=9, max_wait_s=0.02)
+    under_way = asyncio.create_task(post(limited, body))
+    await asyncio.sleep(0)
+    if has_body:
+        with pytest.raises(BodyRefused, match="503"):
+            await post(limited, body)
+    else:
+        await call(limited)
+        assert refusal.calls == 1
+    app.may_answer.set()
+    await under_way
+    await post(limited, body)
+    assert app.calls == 2
+
+
+async def test_a_request_that_leaves_while_it_waits_gives_its_place_to_the_next() -> None:
+    app, refusal = App(), App()
+    limited = LimitsRequests(app, refusal, max_requests=1, max_waiting=9, max_wait_s=10.0)
+    first, leaving, last = [asyncio.create_task(call(limited)) for _ in range(3)]
+    await asyncio.sleep(0)
+    leaving.cancel()
+    app.may_answer.set()
+    await asyncio.gather(first, last)
+    assert (leaving.cancelled(), app.calls) == (True, 2)

@@ -15,8 +15,7 @@ import pytest
 from pipeline.core.privacy.policy import Privacy
 from pipeline.core.privacy.user_tokens import user_token
 from pipeline.runtime.bodies import Bodies
-from pipeline.runtime.concurrency import MAX_REQUESTS
-from vertex.api.app import MAX_BODY_BYTES, create_app, reason_of
+from vertex.api.app import AT_ONCE, MAX_BODY_BYTES, create_app, reason_of
 from vertex.api.breaker import Unavailable
 from vertex.api.config import Config
 from vertex.api.recommend import Recommender
@@ -118,7 +117,7 @@ async def test_more_requests_at_a_time_than_the_limit_are_503_that_a_page_may_re
             )
             return asyncio.create_task(question)
 
-        under_way = [ask() for _ in range(MAX_REQUESTS)]
+        under_way = [ask() for _ in range(AT_ONCE)]
         refused = await asyncio.wait_for(ask(), 10.0)
         healthy = await client.get("/healthz")
         may_answer.set()
@@ -129,6 +128,22 @@ async def test_more_requests_at_a_time_than_the_limit_are_503_that_a_page_may_re
     assert refused.headers["access-control-allow-origin"] == "http://shop"
     assert healthy.status_code == 200
     assert {answer.status_code for answer in (*answers, after)} == {200}
+
+
+@pytest.mark.usefixtures("nowhere")
+@pytest.mark.parametrize("path", ["/v1/recommendations", "/v1/pages", "/v1/rank"])
+async def test_a_request_whose_deadline_passed_before_it_was_begun_is_503(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    async def slow(*_: Any) -> bytes:
+        await asyncio.sleep(0.01)
+        return b'{"deadline_ms": 5, "items": ["p1"], "rows": [{"placement": "home"}]}'
+
+    monkeypatch.setattr(Bodies, "read", slow)
+    async with api(tmp_path) as client:
+        answer = await client.post(path, json={})
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+    assert answer.json()["error"]["field"] == "deadline_ms"
 
 
 @pytest.mark.usefixtures("nowhere")

@@ -102,7 +102,7 @@ class Api:
             lambda: AsyncStore(config.project, config.instance, config.item_ttl_days),
             config.bigtable_deadline_s,
         )
-        self._items = ItemCache(self._reader, config.max_items)
+        self._items = ItemCache(self._reader, config.max_items, declared=config.attributes)
         self._changes = CatalogTail(self._reader, self._items.reread, now_ms)
         self.catalog = CatalogRoutes(
             config.api_keys, self._reader, AttributeSchema(config.attributes)
@@ -311,7 +311,7 @@ def create_app(config: Config) -> Starlette:
     Raises:
         InvalidConfig: naming all that is wrong in the file of placements.
     """
-    placements = load_placements(config, ItemColumns().fields.types)
+    placements = load_placements(config, ItemColumns(config.attributes).fields.types)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

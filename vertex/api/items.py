@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from heapq import heappush, heappushpop
@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pipeline.core.attribute_columns import MAX_COLUMNS
+from pipeline.core.attributes import AttributeType
 from pipeline.core.catalog import Item
 from pipeline.core.columns import Growable, Rows
 from pipeline.core.item_columns import NO_ROW, ItemColumns, Seed
@@ -84,6 +85,7 @@ class ItemCache:
         reader: where rows come from.
         max_items: how many items of the catalog to keep; the longest unread go first.
         clock: monotonic seconds.
+        declared: types of the items' attributes, as far as they are declared.
 
     Attributes:
         columns: the items.
@@ -91,12 +93,16 @@ class ItemCache:
     """
 
     def __init__(
-        self, reader: Reads, max_items: int, clock: Callable[[], float] = time.monotonic
+        self,
+        reader: Reads,
+        max_items: int,
+        clock: Callable[[], float] = time.monotonic,
+        declared: Mapping[str, AttributeType] | None = None,
     ) -> None:
         self._reader = reader
         self._max_items = max_items
         self._clock = clock
-        self.columns = ItemColumns()
+        self.columns = ItemColumns(declared)
         self._read_at = Growable(np.float64, _NEVER)  # by row: when its last read began
         self._stubs: dict[str, None] = {}  # oldest read first
         self._missing: dict[str, float] = {}  # looked for and not there, oldest read first
@@ -353,7 +359,7 @@ class ItemCache:
         if self.columns.attributes.left_out:
             full["attributes"] = (
                 f"the catalog has more than {MAX_COLUMNS} attributes: filters know those that came"
-                " first alone. Declare those that they are to know"
+                " first alone. Declare those that they are to know in FRESHET_ATTRIBUTES"
             )
         return full
 

@@ -32,7 +32,9 @@ similar: {kind: similar}
 viewed: {kind: because_you_viewed}
 recent: {kind: recently_viewed}
 trending: {kind: trending, fallback: popular}
+small: {kind: trending, filter: '"s" in sizes and not adult'}
 """
+ATTRIBUTES = "{adult: boolean, sizes: list, released: time}"
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +42,7 @@ def service() -> Iterator[Stack]:
     """Bigtable and API, which ranks by itself, with a small shop in them."""
     extra = {
         "FRESHET_PLACEMENTS": PLACEMENTS,
+        "FRESHET_ATTRIBUTES": ATTRIBUTES,
         "FRESHET_BIGTABLE_DEADLINE_S": "0.5",
         "FRESHET_VERTEX_ENDPOINT": "",
         "FRESHET_EXPLORE_RATE": "0",
@@ -73,6 +76,14 @@ def view(product_id: str) -> dict[str, Any]:
         "product_id": product_id,
         "timestamp": rfc3339(now_ms()),
     }
+
+
+def test_a_placement_and_a_request_filter_by_declared_attributes(client: httpx.Client) -> None:
+    answer = ask(client, placement="small", filter="not has(released) or released < now - 7d", k=9)
+    assert answer["recommendations"]
+    for item_id in answer["recommendations"]:
+        attributes = client.get(f"/v1/items/{item_id}").json()["attributes"]
+        assert "s" in attributes["sizes"] and not attributes["adult"]
 
 
 def prices_and_categories(client: httpx.Client, ids: list[str]) -> list[tuple[float, str]]:

@@ -174,6 +174,11 @@ class ItemColumns:
         """The ids of rows that are taken."""
         return [self.id(row) for row in rows.tolist()]
 
+    def titles(self, rows: Rows) -> list[str]:
+        """The titles of the items of these rows."""
+        titles = self._titles
+        return [titles[row] for row in rows.tolist()]
+
     def item(self, item_id: str | None) -> Item | None:
         """What is in memory of the catalog's item: no image, no address, no text but the title."""
         row = self.row(item_id)

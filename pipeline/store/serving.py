@@ -12,6 +12,7 @@ from pipeline.core.catalog import Item
 from pipeline.core.decay import DAY_MS
 from pipeline.core.items import ItemRow, ItemStats, Trending
 from pipeline.core.profile import UserProfile
+from pipeline.core.queries import TopQueries
 from pipeline.runtime.clock import now_ms
 from pipeline.store.catalog import CatalogTable
 from pipeline.store.layout import (
@@ -24,6 +25,8 @@ from pipeline.store.layout import (
     STUB,
     STUB_SCOPE,
     TABLES,
+    TOP_QUERIES,
+    TOP_QUERIES_ROWS,
     TRENDING,
     StateColumn,
     batches,
@@ -128,6 +131,21 @@ class AsyncStore:
             return Trending()
         query = ReadRowsQuery(row_keys=keys, row_filter=NEWEST)
         return self._merged(await self._trending_rows(query, timeout_s))
+
+    async def read_top_queries(self, timeout_s: float = 1.0) -> TopQueries:
+        """The public queries that are searched for most, of all shards."""
+        rows = RowRange(*TOP_QUERIES_ROWS, end_is_inclusive=False)
+        query = ReadRowsQuery(row_ranges=rows, row_filter=NEWEST)
+        total = TopQueries()
+        for row in await self._tables["queries"].read_rows(query, operation_timeout=timeout_s):
+            value = self._unexpired(row, COLUMNS[TOP_QUERIES])
+            if value is None:
+                continue
+            try:
+                total.merge(decode(TopQueries, value))
+            except UNREADABLE as error:
+                self._leave_out(error)
+        return total
 
     async def ping(self, timeout_s: float = 0.5) -> None:
         """Read one row; raises when Bigtable does not answer in time."""

@@ -22,6 +22,7 @@ from tests.bench import (
     profiles,
     sdk,
     steps,
+    suggest,
     training,
 )
 from tests.bench.rows import Row
@@ -34,6 +35,7 @@ BENCHES: dict[str, Callable[[], list[Row]]] = {
     "sdk": sdk.run,
     "api": api.run,
     "filters": filters.run,
+    "suggest": suggest.run,
     "profiles": profiles.run,
     "pipeline": pipeline.run,
     "backfill": backfill.run,

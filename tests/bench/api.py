@@ -91,7 +91,7 @@ def _fill(stack: Stack, shop: Shop) -> None:
 
 async def _measure(stack: Stack) -> list[Row]:
     rng, served_by, steps = random.Random(3), Counter[str](), defaultdict[str, list[float]](list)
-    async with contextlib.aclosing(Client(stack.ports.api)) as api, _bare_store(stack) as store:
+    async with contextlib.aclosing(Client(stack.ports.api)) as api, bare_store(stack) as store:
 
         async def ask() -> None:
             question = {"user_id": f"visitor{rng.randrange(VISITORS)}", "k": 20}
@@ -110,8 +110,7 @@ async def _measure(stack: Stack) -> list[Row]:
         steps.clear()
         alone, bare = await _in_turns(ask, read)
         inside = [
-            row(f"api_step_{step}_p50", _quantile(times, 0.5), "ms")
-            for step, times in steps.items()
+            row(f"api_step_{step}_p50", quantile(times, 0.5), "ms") for step, times in steps.items()
         ]
         busy, per_s = await _at_once(ask)
     by_vertex = served_by["vertex"] / served_by.total()
@@ -150,14 +149,14 @@ def _rows(name: str, times: list[float], bare: list[float]) -> list[Row]:
     floor = "one bare Bigtable read_row"
     return [
         row(
-            f"{name}_{quantile}",
-            _quantile(times, share),
+            f"{name}_{of}",
+            quantile(times, share),
             "ms",
-            TARGET_MS[quantile],
+            TARGET_MS[of],
             floor,
-            _quantile(bare, share),
+            quantile(bare, share),
         )
-        for quantile, share in (("p50", 0.5), ("p99", 0.99))
+        for of, share in (("p50", 0.5), ("p99", 0.99))
     ]
 
 
@@ -178,12 +177,14 @@ def _steps(header: str) -> Iterator[tuple[str, float]]:
         yield step, float(ms)
 
 
-def _quantile(times: list[float], share: float) -> float:
+def quantile(times: list[float], share: float) -> float:
+    """The time that so large a share of them stays below."""
     return sorted(times)[min(int(share * len(times)), len(times) - 1)]
 
 
 @contextlib.asynccontextmanager
-async def _bare_store(stack: Stack) -> AsyncIterator[AsyncStore]:
+async def bare_store(stack: Stack) -> AsyncIterator[AsyncStore]:
+    """The store as serving reads it, without the API."""
     with _stack_environment(stack):
         store = AsyncStore(
             stack.env["GOOGLE_CLOUD_PROJECT"], stack.env["FRESHET_BIGTABLE_INSTANCE"]

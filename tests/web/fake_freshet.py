@@ -50,6 +50,7 @@ class FakeFreshet:
     asked: list[Wire] = field(default_factory=list)
     titles: dict[str, str] = field(default_factory=dict)  # of rows, by placement
     unknown: set[str] = field(default_factory=set)  # placements answered as those of `home`
+    typed: list[Wire] = field(default_factory=list)
     _arrived: dict[str, tuple[float, Wire]] = field(default_factory=dict)
 
     @property
@@ -67,6 +68,7 @@ class FakeFreshet:
             Route("/v1/events", self._collect, methods=["POST"]),
             Route("/v1/recommendations", self._recommend, methods=["POST"]),
             Route("/v1/profile", self._profile, methods=["POST"]),
+            Route("/v1/search/suggest", self._suggest, methods=["POST"]),
             Route("/blank", self._blank),
             Route("/pages/{path:path}", self._page),
             Route("/files/{folder}/{name}", self._file),
@@ -182,6 +184,19 @@ class FakeFreshet:
         category = by_id.get(event.get("product_id") or "") or event["metadata"].get("category")
         return None if category is None else str(category)
 
+    async def _suggest(self, request: Request) -> Response:
+        """The first product, its category and a query, of those that begin as what is typed."""
+        question = await request.json()
+        self.typed.append(question)
+        typed, item = question["q"].lower(), self.catalog[0]
+        found = [
+            {"text": "headphones wireless", "kind": "query"},
+            {"text": "headphones", "kind": "category", "id": item["category"]},
+            {"text": f"Headphones: {item['title']}", "kind": "product", "id": item["item_id"]},
+        ]
+        suggestions = [one for one in found if one["text"].lower().startswith(typed)]
+        return JSONResponse({"suggestions": suggestions, "took_ms": 0.1})
+
     async def _recommend(self, request: Request) -> Response:
         question = await request.json()
         self.asked.append(question)
@@ -215,12 +230,7 @@ class FakeFreshet:
     def _rank(self, category: str | None, touched: list[str], question: Wire) -> list[Wire]:
         """Items for the placement; of one that knows of no visitor's choice, all of them."""
         hidden = {question.get("product_id"), *question.get("exclude", [])}
-        under = question.get("filter", "").removeprefix("category under ").strip('"')
-        found: Iterable[Wire] = (
-            item
-            for item in self.catalog
-            if item["item_id"] not in hidden and item["category"].startswith(under)
-        )
+        found: Iterable[Wire] = (i for i in self.catalog if i["item_id"] not in hidden)
         placement = question["placement"]
         if placement == "recently_viewed":
             newest_first = list(dict.fromkeys(reversed(touched)))

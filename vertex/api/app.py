@@ -37,6 +37,7 @@ from vertex.api.config import Config
 from vertex.api.contract import (
     InvalidRequest,
     ProfileRequest,
+    SuggestRequest,
     TooLarge,
     UnprovenUser,
     VisitorRequest,
@@ -46,6 +47,7 @@ from vertex.api.contract import (
     parse_profile_request,
     parse_rank_request,
     parse_request,
+    parse_suggest_request,
     profile_keys,
 )
 from vertex.api.deadline import TooLate
@@ -61,6 +63,8 @@ from vertex.api.reader import Reader
 from vertex.api.recommend import Recommender
 from vertex.api.similar import MAX_AGE_S, SimilarItems, UnknownItem, etag_of
 from vertex.api.slates import Slates
+from vertex.api.suggest.refresh import Suggestions
+from vertex.api.suggest.route import SuggestRoute
 from vertex.api.tally import Tally
 from vertex.api.timing import StageTimer
 from vertex.api.trending import TrendingCache
@@ -112,6 +116,10 @@ class Api:
         self._tally = Tally()
         self._bodies = Bodies(MAX_BODY_BYTES)
         self._visitors = Visitors(self._reader, self._items, config.privacy)
+        self._suggestions = Suggestions(self._reader, self._items.columns)
+        self._suggest = SuggestRoute(
+            self._suggestions, self._visitors, config.privacy, config.profile_view
+        )
         slates = Slates(
             config=config,
             placements=placements,
@@ -152,6 +160,7 @@ class Api:
             _forever(self._ranker.watch()),
             _forever(self._items.keep_fresh()),
             _forever(self._changes.follow()),
+            _forever(self._suggestions.keep_fresh()),
             _forever(self._model.follow()),
             _forever(self._tally.keep_reporting()),
         ]
@@ -199,7 +208,18 @@ class Api:
         watch.lap("parse")
         return _timed(await self._list_ranker.answer(question, watch, signal), watch)
 
-    def _signal(self, request: HttpRequest, question: VisitorRequest) -> Signal | None:
+    async def suggest(self, request: HttpRequest) -> Response:
+        """`GET` and `POST /v1/search/suggest`: how a query may go on; ids are better in a body."""
+        if request.method == "POST":
+            async with self._body(request) as body:
+                question = parse_suggest_request(body)
+        else:
+            question = parse_suggest_request(request.query_params)
+        return await self._suggest.answer(question, self._signal(request, question))
+
+    def _signal(
+        self, request: HttpRequest, question: VisitorRequest | SuggestRequest
+    ) -> Signal | None:
         """What the browser says for its visitor, whose user id is proven."""
         check_user(question, self._config.privacy.user_key)
         return self._config.privacy.signal(Headers(by_name(request.scope["headers"])))
@@ -268,6 +288,7 @@ class Api:
                 "unreadable": self._reader.unreadable,
                 "vertex": self._ranker.is_up,
                 **self._items.describe(),
+                "suggestions": self._suggestions.describe(),
                 "model_version": self._model().version,
             }
         )
@@ -321,6 +342,7 @@ def create_app(config: Config) -> Starlette:
                 Route("/v1/recommendations", api.recommend, methods=["POST"]),
                 Route("/v1/pages", api.page, methods=["POST"]),
                 Route("/v1/rank", api.rank, methods=["POST"]),
+                Route("/v1/search/suggest", api.suggest, methods=["GET", "POST"]),
                 Route("/v1/profile", api.profile, methods=["GET", "POST"]),
                 Route("/v1/items/{item_id:path}/similar", api.similar),
                 Route("/v1/items/{item_id:path}", api.item),

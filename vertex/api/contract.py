@@ -21,6 +21,7 @@ from vertex.api.cursor import MAX_CURSOR_LENGTH, read_cursor
 
 MAX_K = 100
 MAX_PENDING = 200
+MAX_TYPED, MAX_SUGGESTIONS = 100, 20
 MAX_EXCLUDED = 1_000
 MAX_SEEDS = 20
 MAX_ROWS = 12
@@ -146,6 +147,20 @@ class ProfileRequest(msgspec.Struct, frozen=True, kw_only=True):
         return profile_keys(self.user_id, self.anonymous_id)
 
 
+class SuggestRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What was typed into a search box, and by whom; without an id the answer is the same for all.
+
+    At most `n` suggestions are wanted. `consent` is what the visitor agreed to.
+    """
+
+    q: Annotated[str, msgspec.Meta(max_length=MAX_TYPED)] = ""
+    n: Annotated[int, msgspec.Meta(ge=1, le=MAX_SUGGESTIONS)] = 8
+    user_id: Id | None = None
+    user_token: str | None = None
+    anonymous_id: Id | None = None
+    consent: StatedConsent | None = None
+
+
 def moment_ms(as_of: datetime | None, now_ms: Callable[[], int]) -> int:
     """The moment that a request is answered for, ms since the Unix epoch."""
     if as_of is None:
@@ -163,7 +178,9 @@ def profile_keys(user_id: str | None, anonymous_id: str | None) -> list[str]:
     return keys
 
 
-def check_user(request: VisitorRequest | ProfileRequest, key: bytes | None) -> None:
+def check_user(
+    request: VisitorRequest | ProfileRequest | SuggestRequest, key: bytes | None
+) -> None:
     """Ask for the proof of a user id where there is a key for it.
 
     Raises:
@@ -249,6 +266,25 @@ def parse_profile_request(question: bytes | Mapping[str, Any], allow_as_of: bool
     return request
 
 
+def parse_suggest_request(question: bytes | Mapping[str, Any]) -> SuggestRequest:
+    """Read what was typed: a body, or the parameters of a query.
+
+    Raises:
+        InvalidRequest: naming field, expectation and value.
+    """
+    if isinstance(question, bytes):
+        raw = _object(question)
+        if isinstance(raw.get("consent"), dict):
+            _check_consent(raw["consent"])
+        return _convert(raw, SuggestRequest, allow_as_of=False)
+    raw = dict(question)
+    if "consent" in raw:
+        raise InvalidRequest("consent", "expected in the body of a POST", raw["consent"])
+    if "n" in raw:
+        raw["n"] = _whole_number("n", raw["n"])
+    return _convert(raw, SuggestRequest, allow_as_of=False)
+
+
 def _object(body: bytes) -> dict[str, Any]:
     try:
         check_work(body)
@@ -297,6 +333,12 @@ def _check_consent(stated: dict[str, Any]) -> None:
         resolve_consent({}, stated, None)
     except InvalidEvent as error:
         raise InvalidRequest(error.field, error.reason, stated) from None
+
+
+def _whole_number(field: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise InvalidRequest(field, "expected a whole number", text)
+    return int(text)
 
 
 def _time(field: str, value: Any) -> datetime:

@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 
 from pipeline.core.items import ItemRow, Trending
 from pipeline.core.profile import UserProfile
+from pipeline.core.queries import TopQueries
 from pipeline.store.catalog import WRITE_S, CatalogTable, Change
 from pipeline.store.serving import SCAN_S, AsyncStore
 from vertex.api.breaker import Breaker, Unavailable
@@ -36,6 +37,9 @@ class Reads(Protocol):
 
     async def trending(self, scope: str) -> Trending:
         """Trending items of the scope."""
+
+    async def top_queries(self) -> TopQueries:
+        """The public queries that are searched for most; no request waits for them."""
 
     async def scan(self, take: Callable[[ItemRow], bool], with_stubs: bool) -> int:
         """Give every item of the catalog to `take` until it returns False; `with_stubs`, every item
@@ -89,6 +93,10 @@ class Reader:
         """Trending items of the scope."""
         deadline_s = self._deadline_s
         return await self._guarded(lambda: self._store.read_trending(scope, deadline_s), deadline_s)
+
+    async def top_queries(self) -> TopQueries:
+        """The public queries that are searched for most."""
+        return await self._guarded(lambda: self._store.read_top_queries(BULK_S), BULK_S)
 
     async def scan(self, take: Callable[[ItemRow], bool], with_stubs: bool) -> int:
         """Give every item of the catalog to `take` until it returns False; `with_stubs`, every item

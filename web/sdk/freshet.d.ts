@@ -107,8 +107,6 @@ export interface Question {
   variant?: "personalized" | "popular";
   /** Items not to show. */
   exclude?: string[];
-  /** Which items may be shown: an expression, as in `price < 50 and brand = "acme"`. */
-  filter?: string;
 }
 
 /** One recommended item. */

@@ -15,6 +15,7 @@ from pipeline.core.catalog import Item, encode_item
 from pipeline.core.decay import DAY_MS
 from pipeline.core.items import TRENDING_HALF_LIFE_MS, ItemRow, ItemStats, Trending
 from pipeline.core.profile import UserProfile
+from pipeline.core.queries import TopQueries, TopQuery
 from pipeline.runtime.clock import now_ms
 from pipeline.store import layout
 from pipeline.store.blocking import Bigtable, Store
@@ -50,6 +51,24 @@ async def test_serving_reads_the_profile_that_the_pipeline_wrote(
     store.write([cell(layout.PROFILE, f"u#{tag}", profile.encode(), 1)])
     assert await serving.read_profile(f"u#{tag}") == profile.copy()
     assert await serving.read_profile(f"a#{tag}") is None
+
+
+async def test_serving_reads_the_top_queries_of_all_shards_and_not_the_statistics_of_any(
+    serving: AsyncStore, store: Store, tag: str
+) -> None:
+    queries = [f"lamp {tag} {n}" for n in range(20)]
+    rows: dict[str, TopQueries] = {}
+    for n, query in enumerate(queries):
+        row = rows.setdefault(layout.top_queries_row(query), TopQueries(START_MS))
+        row.note(query, TopQuery(1, float(n)))
+    assert len(rows) > 1
+    store.write([cell(layout.TOP_QUERIES, key, top.encode(), 1) for key, top in rows.items()])
+    store.write([cell(layout.QUERY, layout.query_row(queries[0]), b"unreadable", 1)])
+    found = await serving.read_top_queries()
+    assert {query: found.queries[query].log2_searches for query in queries} == {
+        query: float(n) for n, query in enumerate(queries)
+    }
+    assert serving.unreadable == 0
 
 
 async def test_serving_reads_items_with_what_is_there_of_them(

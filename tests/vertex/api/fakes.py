@@ -15,6 +15,7 @@ from pipeline.core.events import Event
 from pipeline.core.features.ranking import FEATURE_NAMES
 from pipeline.core.items import TOUCHED, ItemRow, ItemStats, Trending
 from pipeline.core.profile import UserProfile
+from pipeline.core.queries import TopQueries
 from pipeline.store.layout import GLOBAL_SCOPE, STUB_SCOPE
 from vertex.api.breaker import Unavailable
 from vertex.api.config import Config
@@ -128,6 +129,7 @@ class FakeReader:
         self.rows = {row.item.item_id: row for row in rows}
         self.profiles = profiles or {}
         self.scopes: dict[str, Trending] = {}
+        self.top = TopQueries()
         self.is_up = True
         self.read: list[str] = []
 
@@ -145,6 +147,10 @@ class FakeReader:
         for each in [GLOBAL_SCOPE, STUB_SCOPE] if scope == STUB_SCOPE else [scope]:
             total.merge(self.scopes.get(each, Trending()))
         return total
+
+    async def top_queries(self) -> TopQueries:
+        await self._reading("top queries")
+        return self.top
 
     async def scan(self, take: Callable[[ItemRow], bool], with_stubs: bool) -> int:
         await self._reading("scan")

@@ -22,9 +22,10 @@ import pytest
 from pipeline.core.catalog import Item
 from pipeline.core.events import Event
 from pipeline.core.profile import UserProfile
+from pipeline.core.queries import TopQueries, TopQuery
 from pipeline.runtime.clock import now_ms
 from pipeline.store.blocking import Store
-from pipeline.store.layout import PROFILE, cell
+from pipeline.store.layout import PROFILE, TOP_QUERIES, cell, item_write, top_queries_row
 from tests.bench.shop import Shop
 from tests.stack import Stack, running_stack
 from tests.stack.prerequisites import REPO
@@ -122,6 +123,27 @@ def eventually(client: httpx.Client, expected: Callable[[Answer], bool]) -> Answ
 
 def by(path: str) -> Callable[[Answer], bool]:
     return lambda answer: bool(answer["served_by"] == path)
+
+
+def test_titles_of_the_catalog_and_queries_that_were_just_written_are_suggested(
+    service: Stack, client: httpx.Client
+) -> None:
+    top = TopQueries(now_ms(), {"zebra lamp": TopQuery(1, 5_000.0)})
+    with bigtable_of(service) as store:
+        store.write(
+            [
+                cell(TOP_QUERIES, top_queries_row("zebra lamp"), top.encode(), now_ms()),
+                item_write(Item("zebra", "Zebra rug", "home.rugs", price=3.0), now_ms()),
+            ]
+        )
+    expected = {("query", "zebra lamp", None), ("product", "Zebra rug", "zebra")}
+    found: set[tuple[str, str, str | None]] = set()
+    deadline = time.monotonic() + 90.0  # the catalog is scanned once a minute
+    while not expected <= found:
+        assert time.monotonic() < deadline, found
+        answer = client.get("/v1/search/suggest", params={"q": "zerba"}).json()
+        found = {(one["kind"], one["text"], one.get("id")) for one in answer["suggestions"]}
+        time.sleep(0.2)
 
 
 def test_a_known_visitor_is_served_by_vertex_from_200_candidates(client: httpx.Client) -> None:

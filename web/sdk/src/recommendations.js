@@ -18,7 +18,7 @@ export function addRecommendations(core, methods) {
    * events that were sent along. Without an agreement to personalization no id and no event is sent, and what is
    * popular comes back.
    */
-  methods.recommend = async ({ placement = "home", k = 20, productId, variant, exclude, filter } = {}) => {
+  methods.recommend = async ({ placement = "home", k = 20, productId, variant, exclude } = {}) => {
     const bits = core.agreed();
     const events = mayPersonalize(bits) ? core.pending() : [];
     const asked_ms = performance.now();
@@ -29,7 +29,6 @@ export function addRecommendations(core, methods) {
       k,
       variant: mayPersonalize(bits) ? variant : "popular",
       exclude,
-      filter,
       events,
       sent_at: new Date(), // by which the API repairs a wrong clock
     });

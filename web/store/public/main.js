@@ -12,6 +12,7 @@ import { Recommender } from "./recommender.js";
 import { Router } from "./router.js";
 import { Row } from "./row.js";
 import { Shop } from "./shop.js";
+import { Suggestions } from "./suggestions.js";
 
 /** What one visit of the store consists of. */
 async function start() {
@@ -30,14 +31,16 @@ async function start() {
   });
   prepareArt();
   drawNavigation(shop);
-  new Router({ shop, banner, row: rowsOf(shop) }, recommender).draw();
+  const router = new Router({ shop, banner, row: rowsOf(shop) }, recommender);
+  new Suggestions({ box: router.searchBox, api: addresses.api, freshet });
+  router.draw();
 }
 
-/** Rows by what they ask for. One that is not about its page keeps its cards from page to page. */
+/** Rows by what they ask for. One that is about no product keeps its cards from page to page. */
 function rowsOf(shop) {
   const rows = new Map();
   return (spec) => {
-    if (spec.productId || spec.filter) return new Row(shop, spec);
+    if (spec.productId) return new Row(shop, spec);
     if (!rows.has(spec)) rows.set(spec, new Row(shop, spec));
     return rows.get(spec);
   };

@@ -14,7 +14,7 @@ import msgspec
 from pipeline.core.events import MAX_ID_LENGTH
 from pipeline.core.expressions.compiler import Expression, compile_expression
 from pipeline.core.expressions.errors import InvalidExpression
-from pipeline.core.expressions.fields import FieldTypes
+from pipeline.core.expressions.fields import FieldTypes, Kind
 from pipeline.runtime.environ import InvalidConfig
 from pipeline.runtime.yaml_reader import SPAN_MS, InvalidFile, Node, YamlReader, compose
 from vertex.api.banner import SUBJECTS
@@ -31,7 +31,7 @@ from vertex.api.placements import (
     placement_of,
 )
 from vertex.api.policy import EXPLORE_SLOT
-from vertex.api.rules import DIMENSIONS, AtMost, Boost, Freshness, Pin, Repeats, Rule, Share
+from vertex.api.rules import DEPARTMENT, AtMost, Boost, Freshness, Pin, Repeats, Rule, Share
 from vertex.candidates import source_names
 
 MAX_FACTOR = 1_000.0
@@ -99,6 +99,8 @@ class _Reader(YamlReader):
         super().__init__(file)
         self._config = config
         self._field_types = fields
+        texts = [name for name, kind in fields.item.items() if kind == Kind.TEXT]
+        self._texts = (*texts, DEPARTMENT)
         self._fallbacks: list[tuple[Node, str, str]] = []
         self._pins: list[tuple[Node, str, int]] = []  # of the placement that is read
 
@@ -265,7 +267,7 @@ class _Reader(YamlReader):
 
     def _at_most(self, fields: Any, path: str, common: Any) -> Rule | None:
         n = self.whole(fields["at_most"], f"{path}.at_most", 1, MAX_K)
-        of = self.one_of(fields.get("of"), f"{path}.of", DIMENSIONS)
+        of = self.one_of(fields.get("of"), f"{path}.of", self._texts)
         within = self.whole(fields.get("within"), f"{path}.within", 2, MAX_K)
         if n is None or within is None:
             return None

@@ -15,7 +15,17 @@ from pipeline.core.features.ranking_inputs import Matrix
 from vertex.api.placements import Placement
 from vertex.api.policy import EXPLORE_SLOT, Exploration
 from vertex.api.ranking import PARTS, Parts
-from vertex.api.rules import AtMost, Candidates, Effect, Pin, Rule, Scores, Share, codes, multiply
+from vertex.api.rules import (
+    AtMost,
+    Candidates,
+    Effect,
+    Pin,
+    Rule,
+    Scores,
+    Share,
+    multiply,
+    texts_of,
+)
 from vertex.api.slots import Choice, Limits, Quota, Window, best_of_each, fill, likeness_of
 
 
@@ -131,11 +141,12 @@ def arrange_groups(ranked: Ranked, placement: Placement, k: int) -> list[Shown]:
     base = ranked.parts.terms.sum(axis=1)
     scores, _ = multiply(base, rules, candidates)
     of = placement.kind.group
-    best = best_of_each(scores, codes(candidates.items, candidates.rows, of))[:k]
-    names = getattr(candidates.items, of)
+    names = texts_of(candidates.items, of)
+    codes = names.get(candidates.rows)
+    best = best_of_each(scores, codes)[:k]
     return [
         Shown(
-            id=names.text(int(candidates.rows[index])),
+            id=names.dictionary.text(int(codes[index])),
             score=round(float(scores[index]), 6),
             parts=_parts(ranked.parts, index, float(scores[index] - base[index])),
             source=ranked.sources[index],
@@ -168,7 +179,7 @@ def _choose(
         if isinstance(rule, Pin) and (place := _place(ranked.ids, rule.item_id)) >= 0
     }
     windows = [
-        Window(rule.name, codes(items, rows, rule.of).tolist(), rule.n, rule.within)
+        Window(rule.name, texts_of(items, rule.of).get(rows).tolist(), rule.n, rule.within)
         for rule in rules
         if isinstance(rule, AtMost)
     ]

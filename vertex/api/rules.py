@@ -6,7 +6,7 @@ candidates.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from pipeline.core.columns import Mask, Rows
 from pipeline.core.expressions.compiler import Expression
-from pipeline.core.expressions.fields import Scalar
+from pipeline.core.expressions.fields import Scalar, Texts
 from pipeline.core.item_columns import ItemColumns
 from pipeline.core.profile import UserProfile
 
 Scores = NDArray[np.float64]
 """`(n,)`, at least 0."""
-# Dimensions by which a window or a group tells items apart.
-DIMENSIONS = ("category", "department", "brand")
+DEPARTMENT = "department"
+"""A dimension that is no field: the first part of the category."""
 
 
 class Candidates(msgspec.Struct, frozen=True):
@@ -108,8 +108,8 @@ class Pin(Rule, frozen=True, kw_only=True):
 
 
 class AtMost(Rule, frozen=True, kw_only=True):
-    """At most `n` items of one category, department or brand (`of`) in any `within` slots in a row,
-    while there are others. Items of an unknown one do not count.
+    """At most `n` items of one category, brand or value of another text (`of`) in any `within`
+    slots in a row, while there are others. Items of an unknown one do not count.
     """
 
     n: int
@@ -151,7 +151,6 @@ def multiply(
     return scores, effects
 
 
-def codes(items: ItemColumns, rows: Rows, of: str) -> NDArray[np.int32]:
-    """The codes `(n,)` of the rows' categories, departments or brands; 0: unknown."""
-    column: Callable[[Rows], NDArray[np.int32]] = getattr(items, of).get
-    return column(rows)
+def texts_of(items: ItemColumns, of: str) -> Texts:
+    """The column of a text: a field of the items, or their department."""
+    return items.department if of == DEPARTMENT else items.fields.texts(of)

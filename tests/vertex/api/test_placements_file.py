@@ -20,7 +20,7 @@ from vertex.api.rules import AtMost, Boost, Freshness, Pin, Repeats, Share
 
 CONFIG = Config(project="demo-project", instance="freshet", explore_rate=0.1)
 FIELDS = ItemColumns(
-    {"list_price": "number", "sponsored": "boolean", "adult": "boolean"}
+    {"list_price": "number", "sponsored": "boolean", "adult": "boolean", "seller": "text"}
 ).fields.types
 HOME = "home: {kind: for_you}\n"
 
@@ -160,8 +160,8 @@ def test_the_filter_of_a_kind_holds_beside_that_of_the_placement() -> None:
         ),
         (
             home_with("  rules:\n    - {at_most: 2, of: colour, within: 8}"),
-            "my.yaml:4: home.rules\\[0\\].of: expected one of category, department, brand,"
-            " got 'colour'",
+            "my.yaml:4: home.rules\\[0\\].of: expected one of seller, category, brand, group,"
+            " department, got 'colour'",
         ),
         (
             home_with("  rules:\n    - {pin: p1, slot: 6}"),

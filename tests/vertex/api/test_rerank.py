@@ -167,6 +167,21 @@ def test_a_window_and_a_share_choose_among_the_candidates() -> None:
     assert order(arrange(ranked(8, 1, 7, 0), place(most), 2, Exploration())) == ["p0", "p1"]
 
 
+def test_a_window_counts_by_a_text_of_the_shops_own() -> None:
+    items = ItemColumns.of(
+        row(item(index, attributes={"seller": seller})) for index, seller in enumerate("aab")
+    )
+    by_seller = AtMost(name="sellers", n=1, of="seller", within=2)
+    found = ranked(3, 2, 1)
+    candidates = Candidates(items, items.rows(found.ids), UserProfile(), NOW_MS)
+
+    shown = arrange(
+        msgspec.structs.replace(found, candidates=candidates), place(by_seller), 2, Exploration()
+    )
+
+    assert order(shown) == ["p0", "p2"]
+
+
 def test_an_explanation_names_rank_and_what_each_rule_did() -> None:
     rules = (
         Boost(name="boost", factor=2.0, where=one_of("p3")),

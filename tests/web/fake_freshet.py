@@ -242,7 +242,7 @@ class FakeFreshet:
             found = []
         elif placement != "trending":
             found = sorted(found, key=lambda item: item["category"] != category)
-        return list(found)[: question["k"]]
+        return list(found)[: question.get("k", 20)]
 
     def _entry(self, item: Wire, position: int, category: str | None) -> Wire:
         match = 0.25 if item["category"] == category else 0.0

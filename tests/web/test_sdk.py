@@ -308,6 +308,22 @@ def test_recommend_sends_along_what_the_profile_does_not_hold_yet(page: Page, si
     assert answer["client"]["included"] == [asked["events"][0]["event_id"]]
 
 
+def test_what_else_a_question_says_goes_to_the_api_but_the_ids_are_the_page_s_own(
+    page: Page, site: Site
+) -> None:
+    open_blank(page, site)
+    page.evaluate(
+        """() => freshet.recommend({
+            product_ids: ["i02"], filter: "price < 5", cursor: "AQ", anonymous_id: "another",
+        })"""
+    )
+    (asked,) = site.fake.asked
+    assert (asked["product_ids"], asked["filter"]) == (["i02"], "price < 5")
+    assert asked["cursor"] == "AQ"
+    assert "k" not in asked
+    assert asked["anonymous_id"] != "another"
+
+
 def test_an_event_seen_in_the_profile_is_not_sent_along_any_more(page: Page, site: Site) -> None:
     site.fake.profile_lag_s = 0
     open_blank(page, site)

@@ -191,6 +191,8 @@ class Recommender:
             "model_version": slate.model_version,
         }
         row |= self._title(request, ask, slate)
+        if ask.placement.kind.group:
+            return {**row, "ranked_feed": []}  # names have no impressions and clicks of items
         if self._config.profile_view:
             return {**row, "candidates": slate.candidates}
         return {**row, "ranked_feed": [each.entry() for each in shown]}

@@ -99,7 +99,7 @@ export type EventName =
 export interface Question {
   /** Where it will be shown. Default "home". */
   placement?: string;
-  /** How many items, at most 100. Default 20. */
+  /** How many items, at most 100. Default: the placement's own, 20 unless the shop says otherwise. */
   k?: number;
   /** The product whose page it is. */
   productId?: string;
@@ -107,6 +107,12 @@ export interface Question {
   variant?: "personalized" | "popular";
   /** Items not to show. */
   exclude?: string[];
+  /** Further items that the page is about. */
+  product_ids?: string[];
+  /** An expression that all items fulfil. */
+  filter?: string;
+  /** The `cursor` of an answer: asks for what comes after it. */
+  cursor?: string | null;
 }
 
 /** One recommended item. */
@@ -136,6 +142,12 @@ export interface Answer {
   recommendations: string[];
   ranked_feed: Entry[];
   personalized_banner: Banner | null;
+  /** The placement that was answered; the default one where the shop has none of that name. */
+  placement: string;
+  /** Of a row, such as "Because you viewed Lamp". */
+  title?: string;
+  /** Asks for what comes after these; null at the end. */
+  cursor?: string | null;
   served_by: string;
   variant: string;
   /** When it was asked and answered (`performance.now()`), and the pending events that were sent along. */

@@ -196,6 +196,7 @@ async def test_categories_stand_in_place_of_items_the_visitors_first() -> None:
     answer = await ask(service, user_id="u1", placement="categories")
 
     assert answer["recommendations"][0] == "c2"
+    assert answer["ranked_feed"] == []  # an impression of a name would make it an item
     assert sorted(answer["recommendations"]) == ["c0", "c1", "c2", "c3"]
     assert "cursor" not in answer
 

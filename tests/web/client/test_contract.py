@@ -80,6 +80,7 @@ REQUEST: dict[str, list[Any]] = {
     "session_id": IDS,
     "placement": IDS,
     "product_id": IDS,
+    "product_ids": [None, [], ["p1"] * 20, ["p1"] * 21, [""], [7], "p1"],
     "k": [None, 0, 1, 100, 101, -1, "1", 1.5, True],
     "exclude": [None, [], ["p1"] * 1000, ["p1"] * 1001, [7], "p1"],
     "consent": [None, {"analytics": False}, {"analytics": "no"}, "no"],
@@ -112,7 +113,7 @@ def test_limits_are_the_collectors() -> None:
     assert contract.MAX_SHOWN == invalid_event.MAX_SHOWN
 
 
-@pytest.mark.parametrize("name", ["MAX_K", "MAX_EXCLUDED"])
+@pytest.mark.parametrize("name", ["MAX_K", "MAX_EXCLUDED", "MAX_SEEDS"])
 def test_limits_of_recommendations_are_the_apis(name: str) -> None:
     assert getattr(contract, name) == getattr(api, name)
 

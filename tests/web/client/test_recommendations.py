@@ -23,6 +23,19 @@ def test_recommendations_are_the_api_s_answer() -> None:
     assert body["placement"] == "cart" and body["k"] == 3
 
 
+def test_what_is_asked_of_a_placement_goes_along_and_what_is_not_stays_away() -> None:
+    with (
+        server(lambda *_: (200, {}, b"{}")) as requests,
+        Freshet(NOWHERE, "key", requests.url) as client,
+    ):
+        client.recommend(user_id="u1")
+        client.recommend(product_ids=["p1", "p2"], cursor="AQ", filter="price < 5")
+    (_, plain), (_, body) = requests
+    assert {"k", "cursor", "filter"}.isdisjoint(plain)
+    assert body["product_ids"] == ["p1", "p2"]
+    assert (body["cursor"], body["filter"]) == ("AQ", "price < 5")
+
+
 def test_the_apis_own_key_goes_along_where_there_is_one() -> None:
     with (
         server(lambda *_: (200, {}, b"{}")) as requests,

@@ -239,7 +239,10 @@ class Freshet:
         session_id: str | None = None,
         placement: str = "home",
         product_id: str | None = None,
-        k: int = 20,
+        product_ids: Sequence[str] = (),
+        k: int | None = None,
+        cursor: str | None = None,
+        filter: str | None = None,
         exclude: Sequence[str] = (),
         consent: Mapping[str, bool] | None = None,
         user_token: str | None = None,
@@ -247,6 +250,10 @@ class Freshet:
         """Return the API's response: `recommendations` (ids), `ranked_feed`, `request_id`, more.
 
         Args:
+            product_ids: further items that the page is about.
+            k: how many; None is as many as the placement has.
+            cursor: of an answer: asks for what comes after it.
+            filter: an expression that all items fulfil.
             user_token: of `user_id`, where the API has `FRESHET_USER_KEY`; see
                 `freshet.user_token`.
 
@@ -267,7 +274,10 @@ class Freshet:
                 "session_id": session_id,
                 "placement": placement,
                 "product_id": product_id,
+                "product_ids": list(product_ids),
                 "k": k,
+                "cursor": cursor,
+                "filter": filter,
                 "exclude": list(exclude),
                 "consent": None if consent is None else check_consent(consent),
             }

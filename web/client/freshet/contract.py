@@ -28,6 +28,8 @@ MAX_K = 100
 """Recommendations in one response."""
 MAX_EXCLUDED = 1_000
 """Items that one request for recommendations excludes."""
+MAX_SEEDS = 20
+"""Items that a page is about, beside `product_id`."""
 
 PRODUCT_EVENTS = frozenset("view_product add_to_cart remove_from_cart purchase impression".split())
 NUMBER_METADATA = frozenset("price quantity position propensity dwell_ms".split())

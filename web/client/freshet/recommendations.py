@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import httpx
 import msgspec
 
-from freshet.contract import MAX_EXCLUDED, MAX_ID_LENGTH, MAX_K, Consent, invalid
+from freshet.contract import MAX_EXCLUDED, MAX_ID_LENGTH, MAX_K, MAX_SEEDS, Consent, invalid
 from freshet.events import encode
 
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_LENGTH)]
@@ -31,7 +31,10 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     session_id: Id | None = None
     placement: Id = "home"
     product_id: Id | None = None
-    k: Annotated[int, msgspec.Meta(ge=1, le=MAX_K)] = 20
+    product_ids: Annotated[list[Id], msgspec.Meta(max_length=MAX_SEEDS)] = []
+    k: Annotated[int, msgspec.Meta(ge=1, le=MAX_K)] | None = None
+    cursor: str | None = None
+    filter: str | None = None
     exclude: Annotated[list[str], msgspec.Meta(max_length=MAX_EXCLUDED)] = []
     consent: Consent | None = None
 

@@ -16,19 +16,18 @@ export function addRecommendations(core, methods) {
    * The API's answer for a placement, or null when there is none. Each entry of `ranked_feed`, and the banner, carries `fields`,
    * what an impression or a click of it has to say; `client` is {asked_ms, answered_ms, included}, with the ids of the pending
    * events that were sent along. Without an agreement to personalization no id and no event is sent, and what is
-   * popular comes back.
+   * popular comes back. What else the API's contract knows is passed on by its own name, as k, exclude, filter, cursor.
    */
-  methods.recommend = async ({ placement = "home", k = 20, productId, variant, exclude } = {}) => {
+  methods.recommend = async ({ placement = "home", productId, variant, ...others } = {}) => {
     const bits = core.agreed();
     const events = mayPersonalize(bits) ? core.pending() : [];
     const asked_ms = performance.now();
     const answer = await ask("/v1/recommendations", {
+      ...others,
       ...(mayPersonalize(bits) ? core.whom() : { consent: asObject(+bits) }),
       placement,
       product_id: productId,
-      k,
       variant: mayPersonalize(bits) ? variant : "popular",
-      exclude,
       events,
       sent_at: new Date(), // by which the API repairs a wrong clock
     });

@@ -20,6 +20,7 @@ HTTP = [
     "httptools==0.9.0",
 ]
 RANKER = ["lightgbm==4.7.0"]
+TEXTS = ["wordllama==0.4.0.post1"]
 
 setup(
     name="freshet-platform",
@@ -57,10 +58,17 @@ setup(
             "pyyaml==6.0.3",
             *GOOGLE_STORES,
             *RANKER,
+            *TEXTS,
             *HTTP,
         ],
         "predictor": ["google-cloud-storage==3.17.1", *RANKER, *HTTP],
-        "training": ["gensim==4.4.0", "google-cloud-storage==3.17.1", *GOOGLE_STORES, *RANKER],
+        "training": [
+            "gensim==4.4.0",
+            "google-cloud-storage==3.17.1",
+            *GOOGLE_STORES,
+            *RANKER,
+            *TEXTS,
+        ],
         "dev": [
             "honcho==2.0.0",
             "aiohttp==3.14.5",

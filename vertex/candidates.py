@@ -28,13 +28,16 @@ NEIGHBOURS = 100
 # visitor's categories do better.
 CONTEXT_NEIGHBOURS, LEAST_CONTEXT_COSINE = 50, 0.4
 
+# Texts nearer than this tell of the same kind of thing; most of one shop's are at 0.1 to 0.3.
+TEXT_NEIGHBOURS, LEAST_TEXT_COSINE = 50, 0.35
+
 NO_ROWS: Rows = np.zeros(0, np.int32)
 Allowed = Callable[[Rows], Mask]
 """Says of rows `(n,)` which may be shown."""
 
 
-class Contexts(NamedTuple):
-    """Items by their context vectors: rows `(n,)`, and unit vectors `(n, CONTEXT_DIM)`."""
+class Units(NamedTuple):
+    """Items with a vector of some kind: rows `(n,)`, and unit vectors `(n, dim)`."""
 
     rows: Rows = NO_ROWS
     units: NDArray[np.float32] = np.zeros((0, 0), np.float32)
@@ -47,6 +50,8 @@ class Situation:
     Attributes:
         moment: the visitor, pending events folded in, and the items in memory.
         contexts: the items' context vectors, which need no training.
+        texts: the text vectors of the items that are new.
+        encoded: rows of those whose text vectors came since `texts` were put together.
         trending: what is trending overall, best first.
         trending_in: the same by category, for the visitor's categories.
         popular, shelves: items in stock, of all and by category, most viewed first.
@@ -54,7 +59,9 @@ class Situation:
     """
 
     moment: Moment
-    contexts: Contexts = field(default_factory=Contexts)
+    contexts: Units = field(default_factory=Units)
+    texts: Units = field(default_factory=Units)
+    encoded: Rows = field(default_factory=lambda: NO_ROWS)
     trending: Rows = field(default_factory=lambda: NO_ROWS)
     trending_in: Mapping[str, Rows] = field(default_factory=dict)
     popular: Rows = field(default_factory=lambda: NO_ROWS)
@@ -95,12 +102,28 @@ def in_context(situation: Situation) -> Rows:
     first visitors on.
     """
     company = situation.moment.context_vector
-    rows, units = situation.contexts
-    if company is None or len(rows) == 0:
+    if company is None or len(situation.contexts.rows) == 0:
         return NO_ROWS
-    cosines = units @ company
-    nearest = greatest(cosines, CONTEXT_NEIGHBOURS)
-    return rows[nearest[cosines[nearest] >= LEAST_CONTEXT_COSINE]]
+    cosines = situation.contexts.units @ company
+    return _nearest(situation.contexts.rows, cosines, CONTEXT_NEIGHBOURS, LEAST_CONTEXT_COSINE)
+
+
+def alike(situation: Situation) -> Rows:
+    """Items whose texts are like those of the visitor's last items: new ones before their first
+    visitor.
+    """
+    rows, units = situation.texts
+    encoded, moment = situation.encoded, situation.moment
+    if len(rows) + len(encoded) == 0 or moment.text_vector is None:
+        return NO_ROWS
+    cosines = units @ moment.text_vector if len(rows) else np.zeros(0, np.float32)
+    of_encoded = moment.items.text.get(encoded) @ moment.text_vector
+    return _nearest(
+        np.concatenate([encoded, rows]),
+        np.concatenate([of_encoded, cosines]),
+        TEXT_NEIGHBOURS,
+        LEAST_TEXT_COSINE,
+    )
 
 
 def in_categories(situation: Situation) -> Rows:
@@ -165,6 +188,7 @@ SOURCES: dict[str, tuple[Callable[[Situation], Rows], int]] = {
     "context": (in_context, 1),
     "category": (in_categories, 2),
     "trending": (trending, 1),
+    "content": (alike, 1),
 }
 
 
@@ -224,6 +248,12 @@ def _by_sum(rows: list[Rows], weights: list[NDArray[np.float64]]) -> Rows:
     joined, places = np.unique(np.concatenate(rows), return_inverse=True)
     sums = np.bincount(places, np.concatenate(weights), minlength=len(joined))
     return joined[np.argsort(-sums, kind="stable")]
+
+
+def _nearest(rows: Rows, cosines: NDArray[np.float32], n: int, least: float) -> Rows:
+    """The `n` of the rows with the greatest cosines, best first, of those that reach `least`."""
+    nearest = greatest(cosines, n)
+    return rows[nearest[cosines[nearest] >= least]]
 
 
 def in_turn(queues: list[Rows]) -> Rows:

@@ -39,6 +39,7 @@ from pipeline.core.items import (
     ItemStats,
 )
 from pipeline.core.profile import item_hash
+from pipeline.core.text_vectors import TextVectors, item_text
 from pipeline.core.vectors import VectorIndex
 
 NO_ROW = -1
@@ -95,6 +96,7 @@ class ItemColumns:
             `ItemStats`, code 0.
         own_vector: `(n, DIM)`, the unit vector of id, category and brand.
         context: `(n, CONTEXT_DIM)`, the unit context vector; zeros while there is none.
+        text: the vectors of the items' texts.
         vectors: the trained vectors, set by `use_vectors`.
     """
 
@@ -124,6 +126,7 @@ class ItemColumns:
         self.popularity = DecayedColumn(TRENDING_HALF_LIFE_MS, 1)
         self.own_vector = Growable(np.float32, width=DIM)
         self.context = Growable(np.float32, width=CONTEXT_DIM)
+        self.text = TextVectors()
         self.vectors = VectorIndex.empty()
         self._vector_places = Growable(np.int32, NO_ROW)
         self._rows_of_vectors = _NONE
@@ -226,6 +229,7 @@ class ItemColumns:
         self.regions.put(row, item.regions)
         self.attributes.put(row, item.attributes)
         self.own_vector[row] = _unit(item_vector(item.item_id, item.category, item.brand))
+        self.text.note(row, item_text(item))
 
     def put_stats(self, row: int, stats: ItemStats) -> None:
         """Write what visitors did."""
@@ -252,6 +256,7 @@ class ItemColumns:
         self.regions.put(row, None)
         self.attributes.remove(row)
         self.context[row] = 0.0
+        self.text.forget(row)
         self._place(row, NO_ROW)
         self._free.append(row)
         self.version += 1
@@ -366,6 +371,7 @@ class ItemColumns:
             self.popularity,
             self.own_vector,
             self.context,
+            self.text,
             self._vector_places,
         ):
             column.reserve(rows)

@@ -4,13 +4,14 @@ replay` asks.
 `python -m tests.bench.offline FILE [name=weight …]` replays a REES46 file through the code that
 serves, without emulators, and prints hit rate@20 and MRR@20 of the shipped prior and of one with
 the given weights changed, for both halves of the questions: choose on the first half, believe the
-second.
+second. New items are those that the session had not seen, cold ones those with fewer than 5 events.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -36,8 +37,10 @@ from vertex.api.shelves import Shelves, build_shelves
 from vertex.candidates import Situation, gather, top_categories
 from vertex.data.replay import World
 from vertex.models.logistic import Logistic
+from vertex.models.text_model import load_text_encoder
 
 QUESTIONS = 3_000
+COLD_EVENTS = 5
 # What serving reads anew after some seconds is read anew after so many events: a shop has about two
 # a second here.
 RESHELVE_EVENTS, TRENDING_EVENTS = 200, 20
@@ -48,12 +51,13 @@ class Question:
     """What could be shown when a visitor viewed an item: features `(n, d)`, and the viewed one's
     row, if any.
 
-    `is_new`: the session had not seen the item.
+    `is_new`: the session had not seen the item; `is_cold`: it had fewer than `COLD_EVENTS`.
     """
 
     matrix: Matrix
     viewed: int | None
     is_new: bool
+    is_cold: bool
 
 
 @dataclass
@@ -68,11 +72,13 @@ class Shop:
     trending: dict[str, Trending] = field(default_factory=dict)
     top: dict[str, Rows] = field(default_factory=dict)
     added: int = 0
+    seen: Counter[str] = field(default_factory=Counter)
 
     def add(self, event: Event) -> None:
         """Fold one event."""
         self.world.add(event)
         item_id = event.product_id or ""
+        self.seen[item_id] += 1
         popularity = self.world.log2_popularity(item_id)
         for scope in ("", self.world.item(item_id).category):
             if popularity is not None:
@@ -92,6 +98,7 @@ class Shop:
         situation = Situation(
             moment,
             contexts=self.shelves.contexts,
+            texts=self.shelves.texts,
             trending=self._top("", now_ms),
             trending_in={name: self._top(name, now_ms) for name in top_categories(profile)},
             popular=self.shelves.popular,
@@ -106,6 +113,7 @@ class Shop:
             feature_matrix(moment, self.world.rows(ids), context),
             viewed,
             is_new,
+            self.seen[event.product_id or ""] < COLD_EVENTS,
         )
 
     def _top(self, scope: str, now_ms: int) -> Rows:
@@ -126,7 +134,7 @@ def questions(path: Path, wanted: int) -> list[Question]:
         item.id: Item(item.id, item.title, item.category, item.brand, item.price)
         for item in products
     }
-    shop = Shop(World(items), list(items))
+    shop = Shop(World(items, encoder=load_text_encoder()), list(items))
     asked, seen, found = sample(eligible(wire), wanted), dict[str, set[str]](), []
     now = datetime.now(UTC)
     for index, raw in enumerate(wire):
@@ -169,14 +177,14 @@ def report(asked: Sequence[Question], changed: Mapping[str, float]) -> str:
     priors = {"shipped": PRIOR_WEIGHTS} | (
         {"changed": {**PRIOR_WEIGHTS, **changed}} if changed else {}
     )
-    lines = [["questions", "weights", "hit rate@20", "MRR@20", "new items: hit rate@20", "MRR@20"]]
+    lines = [["questions", "weights", "HR@20", "MRR@20", "new: HR", "MRR", "cold: HR", "MRR"]]
     for half, part in (("first half", asked[:middle]), ("second half", asked[middle:])):
         for name, weights in priors.items():
             found = ranks(part, weights)
             new = [rank for rank, question in zip(found, part, strict=True) if question.is_new]
-            lines.append(
-                [half, name, *(f"{figure:.4f}" for figure in (*figures(found), *figures(new)))]
-            )
+            cold = [rank for rank, question in zip(found, part, strict=True) if question.is_cold]
+            pairs = (*figures(found), *figures(new), *figures(cold))
+            lines.append([half, name, *(f"{figure:.4f}" for figure in pairs)])
     return table(lines)
 
 

@@ -12,14 +12,16 @@ from pipeline.core.embedding import CONTEXT_DIM
 from pipeline.core.features.moment import Moment
 from pipeline.core.item_columns import ItemColumns, Seed
 from pipeline.core.items import ItemRow, ItemStats
+from pipeline.core.text_vectors import encode_waiting
 from pipeline.core.vectors import VectorIndex
 from tests.vertex.api.fakes import NOW_MS, event, item, row, visitor
-from vertex.api.shelves import build_contexts
+from tests.vertex.text_encoder import WordEncoder
+from vertex.api.shelves import build_contexts, build_texts
 from vertex.candidates import (
     SOURCES,
     Allowed,
-    Contexts,
     Situation,
+    Units,
     gather,
     in_turn,
     top_categories,
@@ -33,6 +35,15 @@ def every(rows: Rows) -> Mask:
 def columns_of(*ids: str, vectors: VectorIndex | None = None) -> ItemColumns:
     """Items of which nothing is known but the id."""
     return ItemColumns.of([ItemRow(Item(item_id), ItemStats()) for item_id in ids], vectors)
+
+
+def texts_of(**texts: str) -> ItemColumns:
+    """Items with these texts, encoded."""
+    items = columns_of(*texts)
+    for item_id, text in texts.items():
+        items.text.note(items.row(item_id), text)
+    encode_waiting(items.text, WordEncoder())
+    return items
 
 
 def names(kind: str, count: int) -> list[str]:
@@ -63,6 +74,7 @@ def rich_situation() -> Situation:
     contexts = np.cos(angles)[:, None] * company + np.sin(angles)[:, None] * stranger
     items = columns_of(
         *names("p", 40),
+        *names("alike", 200),
         *names("covisited", 50),
         *names("similar", 200),
         *names("company", 200),
@@ -70,9 +82,14 @@ def rich_situation() -> Situation:
         *names("in", 300),
         vectors=VectorIndex(["p0", *names("similar", 200)], vectors),
     )
+    for number, item_id in enumerate(["p0", *names("alike", 199)]):
+        alike = " ".join(["gas", "grill", *["word"] * (number // 100), f"w{number}"])
+        items.text.note(items.row(item_id), alike if number else "gas grill")
+    encode_waiting(items.text, WordEncoder())
     return Situation(
         Moment(profile, items, NOW_MS, {"p0": Seed(seed.stats)}),
-        contexts=Contexts(items.rows(["p0", *names("company", 200)]), contexts.astype(np.float32)),
+        texts=build_texts(items, items.rows(["p0", *names("alike", 199)])),
+        contexts=Units(items.rows(["p0", *names("company", 200)]), contexts.astype(np.float32)),
         trending=items.rows(names("trending", 300)),
         trending_in={"c0": items.rows(names("in", 300))},
     )
@@ -96,6 +113,44 @@ def test_each_source_gives_its_best_first() -> None:
     assert ids_of(situation, "context")[:2] == ["company0", "company1"]
     assert ids_of(situation, "category")[:2] == ["in0", "in1"]
     assert ids_of(situation, "trending")[:2] == ["trending0", "trending1"]
+    assert set(ids_of(situation, "content")[:20]) < set(names("alike", 99))
+
+
+def test_items_are_alike_by_the_texts_of_the_last_items_the_last_the_most() -> None:
+    columns = texts_of(
+        p0="gas grill", p1="running shoes", a="gas grill lid", b="running socks", c="sun lotion"
+    )
+    profile = visitor(
+        event("view_product", "p0", 1), event("view_product", "p1", 9), items=[item(0), item(1)]
+    )
+    known = build_texts(columns, columns.rows("abc"))
+
+    situation = Situation(Moment(profile, columns, NOW_MS), texts=known)
+
+    assert ids_of(situation, "content") == ["a", "b"]
+
+
+def test_items_encoded_since_are_found_beside_the_others() -> None:
+    columns = texts_of(p0="gas grill", a="gas grill lid", b="gas grill cover and lid")
+    profile = visitor(event("view_product", "p0"), items=[item(0)])
+    moment = Moment(profile, columns, NOW_MS)
+    known = build_texts(columns, columns.rows("b"))
+
+    alone = Situation(moment, encoded=columns.rows("a"))
+    beside = Situation(moment, texts=known, encoded=columns.rows("a"))
+
+    assert ids_of(alone, "content") == ["a"]
+    assert ids_of(beside, "content") == ["a", "b"]
+
+
+def test_a_visitor_of_items_without_text_has_no_items_by_content() -> None:
+    columns = texts_of(p0="", a="gas grill lid")
+    profile = visitor(event("view_product", "p0"), items=[item(0)])
+    known = build_texts(columns, columns.rows("a"))
+
+    for visited in (profile, visitor()):
+        situation = Situation(Moment(visited, columns, NOW_MS), texts=known)
+        assert ids_of(situation, "content") == []
 
 
 def test_what_keeps_other_company_is_no_candidate_of_context() -> None:

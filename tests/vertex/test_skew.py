@@ -18,9 +18,11 @@ from pipeline.core.features.ranking_inputs import Matrix
 from pipeline.core.fold import adopt, fold
 from pipeline.core.items import CTR_PRIOR, ItemRow, ItemStats
 from pipeline.core.profile import UserProfile
+from pipeline.core.text_vectors import encode_waiting
 from pipeline.core.vectors import VectorIndex
 from pipeline.store.layout import GLOBAL_SCOPE
 from tests.vertex.api.fakes import FakeReader, Service, trending_of
+from tests.vertex.text_encoder import WordEncoder
 from vertex.api.config import Weights
 from vertex.api.contract import Request
 from vertex.api.ranking import Prediction, Ranker
@@ -53,8 +55,8 @@ PERSONAL = frozenset(
     "category_interest_30m brand_interest"
     " brand_interest_30m price_gap shown_before similarity bought_together taste_similarity "
     "session_similarity"
-    " context_similarity events_24h session_events is_known conversion_likelihood churn_risk "
-    "session_dwell".split()
+    " context_similarity text_similarity events_24h session_events is_known "
+    "conversion_likelihood churn_risk session_dwell".split()
 )
 # Serving never shows these: what lies in the cart is hidden, the page's own item too, and it knows
 # no position.
@@ -194,6 +196,7 @@ async def served(question: Event, past: Sequence[Event]) -> tuple[tuple[str, ...
     model = replace(prior_model(), vectors=vectors())
     service = Service(Stored(past).reader(), ranker, model, weights=Weights(1, 0, 0, 0))
     await service.items.load()
+    encode_waiting(service.items.columns.text, WordEncoder())
     request = Request(
         user_id=question.user_id,
         anonymous_id=question.anonymous_id,
@@ -209,7 +212,14 @@ async def served(question: Event, past: Sequence[Event]) -> tuple[tuple[str, ...
 def logged(question: Event, past: Sequence[Event], items: tuple[str, ...]) -> Matrix:
     """The matrix that training logs for the same question."""
     slate = LoggedSlate(question.time_ms, question, items, None, frozenset())
-    return examples([*past, question], [slate], CATALOG, [VectorsFrom(0, vectors())]).matrix
+    data = examples(
+        [*past, question],
+        [slate],
+        CATALOG,
+        [VectorsFrom(0, vectors())],
+        encoder=WordEncoder(),
+    )
+    return data.matrix
 
 
 KINDS = (

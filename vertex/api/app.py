@@ -66,9 +66,11 @@ from vertex.api.slates import Slates
 from vertex.api.suggest.refresh import Suggestions
 from vertex.api.suggest.route import SuggestRoute
 from vertex.api.tally import Tally
+from vertex.api.text_encoding import TextEncoding
 from vertex.api.timing import StageTimer
 from vertex.api.trending import TrendingCache
 from vertex.api.visitor import Visitors, readable_time
+from vertex.models.text_model import load_text_encoder
 
 log = logging.getLogger(__name__)
 
@@ -111,6 +113,7 @@ class Api:
         self.catalog = CatalogRoutes(
             config.api_keys, self._reader, AttributeSchema(config.attributes)
         )
+        self._texts = TextEncoding(self._items, load_text_encoder)
         self._trending = TrendingCache(self._reader)
         self._ranker = Ranker(endpoint, self._model, config.vertex_deadline_s)
         self._tally = Tally()
@@ -161,6 +164,7 @@ class Api:
             _forever(self._items.keep_fresh()),
             _forever(self._changes.follow()),
             _forever(self._suggestions.keep_fresh()),
+            _forever(self._texts.keep_encoding()),
             _forever(self._model.follow()),
             _forever(self._tally.keep_reporting()),
         ]
@@ -289,6 +293,7 @@ class Api:
                 "vertex": self._ranker.is_up,
                 **self._items.describe(),
                 "suggestions": self._suggestions.describe(),
+                **self._texts.describe(),
                 "model_version": self._model().version,
             }
         )

@@ -60,6 +60,8 @@ ITEM_SOFT_S = 15.0
 MAX_FOUND = 100
 # Of so many items the visitors' own neighbours are in memory; some 10 kB each.
 MAX_SEEDS = 5_000
+# So many items are noted whose text vectors came since the shelves were put together.
+MAX_ENCODED = 1_000
 # Where the catalog does not fit, so much of it is forgotten at once.
 _FORGOTTEN_AT_ONCE = 1_000
 
@@ -113,6 +115,7 @@ class ItemCache:
         self._categories: set[str] = set()
         self._rescan_at = self._reshelve_at = _NEVER
         self.shelves = Shelves()
+        self._encoded: list[int] = []  # rows whose text vectors came after the shelves
 
     def __len__(self) -> int:
         return len(self.columns)
@@ -221,7 +224,18 @@ class ItemCache:
 
     def reshelve(self) -> None:
         """Put on the shelves what may be shown: the catalog, or stubs where there is none."""
+        before = len(self._encoded)
         self.shelves = build_shelves(self.columns, not self.has_catalog, now_ms())
+        del self._encoded[:before]
+
+    def note_encoded(self, rows: Rows) -> None:
+        """Note the rows that have got their text vectors, until they are on the shelves."""
+        self._encoded = [*self._encoded, *rows.tolist()][-MAX_ENCODED:]
+
+    @property
+    def encoded(self) -> Rows:
+        """The rows whose text vectors are newer than the shelves, the newest first."""
+        return np.array(self._encoded[::-1], np.int32)
 
     def tidy(self) -> None:
         """Forget texts of items that are not in memory any more."""

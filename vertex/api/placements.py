@@ -29,7 +29,7 @@ DEFAULT_K = 20
 # Pages of a shop that show what is picked for the visitor.
 PAGES = (DEFAULT, "product", "cart", "category", "search")
 _PERSONAL = {name: quota for name, (_, quota) in SOURCES.items()}
-_ALIKE = {"covisit": 4, "embedding": 2, "context": 2, "category": 1}
+_ALIKE = {"covisit": 4, "embedding": 2, "context": 2, "content": 2, "category": 1}
 
 
 class Kind(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from pipeline.core.item_columns import ItemColumns
 from pipeline.core.items import VIEW
 from pipeline.core.rate_priors import RatePriors, fitted_priors
 from pipeline.core.vectors import greatest
-from vertex.candidates import NO_ROWS, Contexts
+from vertex.candidates import NO_ROWS, Units
 
 # An item shown less often than this is new: exploration may give it a slot.
 NEW_IMPRESSIONS = 20
@@ -21,6 +21,8 @@ SHELF = 300
 # Of so many items, those touched last, the context vectors are searched: 256 bytes each, and some
 # 0.1 ms a question for every 5,000 of them.
 MAX_CONTEXTS = 20_000
+# The same for text vectors, of the items that are newest.
+MAX_TEXTS = 10_000
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class Shelves:
 
     `arrivals` are those that came last: by the time of publication, then those that few have seen.
     `priors` are fitted to all items: what an item's rates are before it has data of its own.
-    `contexts` holds the context vectors of those in stock, of the `MAX_CONTEXTS` touched last.
+    `contexts` holds the context vectors of those in stock, of the `MAX_CONTEXTS` touched last;
+    `texts` the text vectors of the `MAX_TEXTS` shown least.
     """
 
     popular: Rows = field(default_factory=lambda: NO_ROWS)
@@ -39,7 +42,8 @@ class Shelves:
     new_by_category: Mapping[str, Rows] = field(default_factory=dict)
     arrivals: Rows = field(default_factory=lambda: NO_ROWS)
     priors: RatePriors = field(default_factory=RatePriors)
-    contexts: Contexts = field(default_factory=Contexts)
+    contexts: Units = field(default_factory=Units)
+    texts: Units = field(default_factory=Units)
 
 
 def build_shelves(items: ItemColumns, shows_stubs: bool, at_ms: int) -> Shelves:
@@ -61,6 +65,7 @@ def build_shelves(items: ItemColumns, shows_stubs: bool, at_ms: int) -> Shelves:
         arrivals=_arrivals(items, shown, new),
         priors=fitted_priors(items, every),
         contexts=build_contexts(items, shown),
+        texts=build_texts(items, shown),
     )
 
 
@@ -73,11 +78,20 @@ def _arrivals(items: ItemColumns, shown: Rows, new: Rows) -> Rows:
     return np.append(newest, undated)[:SHELF]
 
 
-def build_contexts(items: ItemColumns, rows: Rows, limit: int = MAX_CONTEXTS) -> Contexts:
+def build_contexts(items: ItemColumns, rows: Rows, limit: int = MAX_CONTEXTS) -> Units:
     """The context vectors of the `limit` of the rows touched last; items without one stay out."""
     known = rows[items.context[rows].any(axis=1)]
     newest = known[greatest(items.newest_ms[known], limit)]
-    return Contexts(newest, items.context[newest])
+    return Units(newest, items.context[newest])
+
+
+def build_texts(items: ItemColumns, rows: Rows, limit: int = MAX_TEXTS) -> Units:
+    """The text vectors of the `limit` of the rows shown least: what has no clicks that it could be
+    found by. Items without one stay out.
+    """
+    known = rows[items.text.known(rows)]
+    least = known[greatest(-items.impressions[known].astype(np.float64), limit)]
+    return Units(least, items.text.get(least))
 
 
 def _by_category(items: ItemColumns, rows: Rows) -> dict[str, Rows]:

@@ -553,6 +553,8 @@ class Slates:
         return Situation(
             Moment(profile, self._columns(), now_ms, self._items.seeds(seeds)),
             contexts=self._items.shelves.contexts,
+            texts=self._items.shelves.texts,
+            encoded=self._items.encoded,
             trending=self._items.rows(ranked[of_all]),
             trending_in=self._trending_in(categories, ranked, ranked[of_all]),
             popular=self._items.shelves.popular,

@@ -21,6 +21,7 @@ from pipeline.core.events import Event
 from pipeline.core.features.matrix import feature_matrix
 from pipeline.core.features.ranking import FEATURE_NAMES
 from pipeline.core.features.ranking_inputs import Matrix, RankingContext
+from pipeline.core.text_vectors import TextEncoder
 from pipeline.core.vectors import VectorIndex
 from vertex.data.negatives import Offers, choice
 from vertex.data.progress import Say, told
@@ -79,6 +80,7 @@ def examples(
     vectors: Sequence[VectorsFrom] = (),
     seed: int = 0,
     say: Say = lambda line: None,
+    encoder: TextEncoder | None = None,
 ) -> Dataset:
     """Replay the log and describe each slate by what was known when it was asked for.
 
@@ -88,8 +90,9 @@ def examples(
         vectors: in order of time; a slate uses the last that it may.
         seed: for the candidates drawn where nothing was shown.
         say: gets a line of progress every few seconds.
+        encoder: of the items' texts.
     """
-    log = Log(events, catalog)
+    log = Log(events, catalog, encoder)
     rng = random.Random(seed)
     blocks: list[Matrix] = []
     labels: list[list[int]] = []
@@ -118,8 +121,13 @@ def vectors_at(vectors: Sequence[VectorsFrom], time_ms: int) -> VectorIndex:
 class Log:
     """A position in the log, and the world as it was there."""
 
-    def __init__(self, events: Sequence[Event], catalog: Mapping[str, Item]) -> None:
-        self.world = World(catalog)
+    def __init__(
+        self,
+        events: Sequence[Event],
+        catalog: Mapping[str, Item],
+        encoder: TextEncoder | None = None,
+    ) -> None:
+        self.world = World(catalog, encoder=encoder)
         self._events = events
         self._times_ms = [event.time_ms for event in events]
         self._next = 0

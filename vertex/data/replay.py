@@ -20,6 +20,7 @@ from pipeline.core.items import ItemRow, ItemStats
 from pipeline.core.profile import UserProfile
 from pipeline.core.profile_keys import browser_key, profile_key
 from pipeline.core.rate_priors import RatePriors, fitted_priors
+from pipeline.core.text_vectors import TextEncoder, encode_waiting
 from pipeline.core.vectors import VectorIndex
 
 # Fitting the priors reads every item: it is done again when the log has grown by a tenth, within
@@ -46,6 +47,7 @@ class World:
         catalog: what is known of the items. The log does not say what a price was earlier, so all
             of the past is seen with the catalog of today.
         max_pairs_waiting: so many pairs of items wait at most.
+        encoder: of the items' texts, as serving has one; without it they have no vectors.
 
     Attributes:
         has_catalog: whether it holds any item that is no stub.
@@ -54,8 +56,12 @@ class World:
     """
 
     def __init__(
-        self, catalog: Mapping[str, Item], max_pairs_waiting: int = MAX_PAIRS_WAITING
+        self,
+        catalog: Mapping[str, Item],
+        max_pairs_waiting: int = MAX_PAIRS_WAITING,
+        encoder: TextEncoder | None = None,
     ) -> None:
+        self._encoder = encoder
         self.profiles: dict[str, UserProfile] = {}
         self._stats: defaultdict[str, ItemStats] = defaultdict(ItemStats)
         self._links: Links = defaultdict(list)
@@ -110,6 +116,7 @@ class World:
                 self.columns.put(ItemRow(self.item(item_id), stats or ItemStats()))
                 self._unwritten.discard(item_id)
                 self._uncounted.discard(item_id)
+        self._encode_texts()
         return self.columns.rows(ids)
 
     def stats(self, item_id: str) -> ItemStats | None:
@@ -137,6 +144,7 @@ class World:
     def moment(self, asked_by: Event, vectors: VectorIndex, now_ms: int) -> Moment:
         """The visitor of an event at `now_ms`, among the items, as serving would have them."""
         self.columns.use_vectors(vectors)
+        self._encode_texts()
         profile = self.profile(asked_by)
         return Moment(profile, self.columns, now_ms, self._seeds(profile, now_ms))
 
@@ -158,6 +166,10 @@ class World:
             pause = min(max(self._added // 10, PRIORS_AFTER_LEAST), PRIORS_AFTER_MOST)
             self._priors_at = self._added + pause
         return self._priors
+
+    def _encode_texts(self) -> None:
+        if self._encoder is not None:
+            encode_waiting(self.columns.text, self._encoder)
 
     def _write_counts(self) -> None:
         """Bring all columns of counts up to date: rates are of counts alone, so links may wait."""

@@ -20,6 +20,7 @@ from pipeline.store.blocking import Store
 from vertex.data.progress import Say
 from vertex.data.splits import NotEnoughData
 from vertex.data.warehouse import read_catalog, read_events
+from vertex.models.text_model import load_text_encoder
 from vertex.training.config import Config
 from vertex.training.publish import publish
 from vertex.training.train import Trained, train
@@ -57,7 +58,14 @@ def _trained(config: Config, say: Say) -> Trained:
         store.close()
     client = bigquery_client(config.project, config.bigquery_emulator)
     events = read_events(client, config.dataset, config.days, say)
-    return train(events, catalog, now=datetime.now(UTC), seed=config.seed, say=say)
+    return train(
+        events,
+        catalog,
+        now=datetime.now(UTC),
+        seed=config.seed,
+        say=say,
+        encoder=load_text_encoder(),
+    )
 
 
 def _progress(started_s: float) -> Say:

@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline.core.catalog import Item
 from pipeline.core.events import Event
+from pipeline.core.text_vectors import TextEncoder
 from pipeline.core.timestamps import format_time
 from vertex.data.examples import MAX_SLATES, Dataset, VectorsFrom, examples
 from vertex.data.progress import Say, told
@@ -53,17 +54,23 @@ class Learnt:
 
 
 def train(
-    events: Sequence[Event], catalog: Mapping[str, Item], *, now: datetime, seed: int, say: Say
+    events: Sequence[Event],
+    catalog: Mapping[str, Item],
+    *,
+    now: datetime,
+    seed: int,
+    say: Say,
+    encoder: TextEncoder | None = None,
 ) -> Trained:
     """Learn vectors and a ranker, judge the ranker beside the prior, and choose the better of the
-    two.
+    two. `encoder` is that of the items' texts, the same as in serving.
 
     Raises:
         NotEnoughData: when there are too few slates with a click to learn from and to judge by.
     """
     log = in_order(events)
     say(f"log: {len(log):,} events; catalog: {len(catalog):,} items")
-    data = replayed(log, catalog, seed, say)
+    data = replayed(log, catalog, seed, say, encoder)
     say(f"examples: {_counted(data)}")
     parts = split(data)
     learnt = learn(data, parts, seed, say)
@@ -75,18 +82,23 @@ def train(
         "vectors": len(vectors),
         "trees": learnt.trees,
         "seed": seed,
+        "text_model": encoder.name if encoder is not None else None,
     }
     manifest = _manifest(learnt, sources, now)
     return Trained(manifest, model_files(manifest, learnt.ranker, vectors))
 
 
 def replayed(
-    log: Sequence[Event], catalog: Mapping[str, Item], seed: int, say: Say = lambda line: None
+    log: Sequence[Event],
+    catalog: Mapping[str, Item],
+    seed: int,
+    say: Say = lambda line: None,
+    encoder: TextEncoder | None = None,
 ) -> Dataset:
     """The examples of an ordered log, all but those of its warm-up."""
     vectors = _vectors_over_time(log, seed, say)
     warm = [slate for slate in _slates(log) if vectors and slate.time_ms >= vectors[0].time_ms]
-    return examples(log, warm[-MAX_SLATES:], catalog, vectors, seed, say)
+    return examples(log, warm[-MAX_SLATES:], catalog, vectors, seed, say, encoder)
 
 
 def learn(data: Dataset, parts: Split, seed: int, say: Say) -> Learnt:

@@ -112,5 +112,18 @@ class Moment:
         norm = float(np.sqrt(total @ total))
         return (total / norm).astype(np.float32) if norm > 0 else None
 
+    @cached_property
+    def text_vector(self) -> Vector | None:
+        """The unit vector `(TEXT_DIM,)` of the last items: their text vectors weighted by 2^(-rank
+        / 3).
+        """
+        ids = [item_id for item_id, _ in self.recent[:RECENT_SEEDS]]
+        rows = np.array([self.items.row(item_id) for item_id in ids], np.int32)
+        weights = 2.0 ** (-np.arange(len(rows)) / 3)
+        is_known = rows >= 0
+        total = weights[is_known] @ self.items.text.get(rows[is_known])
+        norm = float(np.sqrt(total @ total))
+        return (total / norm).astype(np.float32) if norm > 0 else None
+
 
 _ITSELF = np.ones(1)

@@ -376,6 +376,16 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         column=ranking_columns.revisit,
         prior=3.0,
     ),
+    RankingFeature(
+        name="text_similarity",
+        meaning="likeness to the visitor's last items by title, brand, category and description; "
+        "an item has it in the second it is added",
+        formula="cosine of item and visitor text vector (static embeddings of word pieces)",
+        unit="",
+        range="[-1, 1]",
+        default=0,
+        column=ranking_columns.text_similarity,
+    ),
 )
 FEATURE_NAMES: tuple[str, ...] = tuple(feature.name for feature in RANKING_FEATURES)
 COLUMN = {name: index for index, name in enumerate(FEATURE_NAMES)}

@@ -93,6 +93,13 @@ def context_similarity(c: Candidates) -> ArrayLike:
     return np.asarray(c.items.context[c.rows] @ visitor)
 
 
+def text_similarity(c: Candidates) -> ArrayLike:
+    visitor = c.moment.text_vector
+    if visitor is None:
+        return 0.0
+    return np.asarray(c.items.text.get(c.rows) @ visitor)
+
+
 def trending(c: Candidates) -> ArrayLike:
     return np.log1p(c.items.popularity.get(c.rows, 0, c.now_ms))
 

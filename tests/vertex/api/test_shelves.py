@@ -8,8 +8,10 @@ import pytest
 from pipeline.core.decay import DAY_MS
 from pipeline.core.item_columns import ItemColumns
 from pipeline.core.items import TOUCHED, ItemRow
+from pipeline.core.text_vectors import encode_waiting
 from tests.vertex.api.fakes import NOW_MS, event, item, row
-from vertex.api.shelves import Shelves, build_contexts, build_shelves
+from tests.vertex.text_encoder import WordEncoder
+from vertex.api.shelves import Shelves, build_contexts, build_shelves, build_texts
 
 
 def shelves_of(*rows: ItemRow) -> tuple[ItemColumns, Shelves]:
@@ -66,6 +68,24 @@ class TestShelves:
         assert items.ids(shelves.contexts.rows) == ["p0"]
         assert direction is not None
         assert np.allclose(shelves.contexts.units, [direction], atol=1e-6)
+
+    def test_text_vectors_are_of_what_is_in_stock_the_least_shown_first(self) -> None:
+        items = ItemColumns.of(
+            [
+                row(item(0), impressions=9),
+                row(item(1), impressions=2),
+                row(item(2)),
+                row(item(3, in_stock=False)),
+            ]
+        )
+        encode_waiting(items.text, WordEncoder())
+
+        shelves = build_shelves(items, False, NOW_MS)
+        fewer = build_texts(items, shelves.popular, 2)
+
+        assert sorted(items.ids(shelves.texts.rows)) == ["p0", "p1", "p2"]
+        assert items.ids(fewer.rows) == ["p2", "p1"]
+        np.testing.assert_array_equal(fewer.units, items.text.get(fewer.rows))
 
     def test_a_pair_that_was_taken_back_leaves_no_context_vector(self) -> None:
         alone = row(item(0), neighbours=["p1"])

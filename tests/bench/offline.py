@@ -57,7 +57,7 @@ class Question:
     matrix: Matrix
     viewed: int | None
     is_new: bool
-    is_cold: bool
+    is_cold: bool = False
 
 
 @dataclass

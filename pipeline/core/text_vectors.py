@@ -128,7 +128,7 @@ class TextVectors:
         theirs; a row whose text has changed since stays as it is.
         """
         is_same = self._wanted[texts.rows] == texts.keys
-        rows = texts.rows[is_same]
+        rows: Rows = texts.rows[is_same]
         self.units.array[rows] = vectors[is_same]
         self.keys.array[rows] = texts.keys[is_same]
         return rows

@@ -58,7 +58,8 @@ class WordLlamaEncoder:
             pieces = self._tokenizer.encode(valid, add_special_tokens=False).ids
             vectors[place] = self._pieces[pieces].sum(axis=0)
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return vectors / np.where(lengths > 0, lengths, 1.0)
+        units: Units = (vectors / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)
+        return units
 
 
 @cache

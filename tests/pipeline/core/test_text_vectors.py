@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from pipeline.core.catalog import Item
 from pipeline.core.columns import Rows
@@ -26,8 +27,9 @@ def encoded(*texts: str) -> TextVectors:
     return vectors
 
 
-def vector_of(text: str) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    return WordEncoder().encode([text])[0].astype(np.float16)
+def vector_of(text: str) -> NDArray[np.float16]:
+    vector: NDArray[np.float16] = WordEncoder().encode([text])[0].astype(np.float16)
+    return vector
 
 
 def test_a_text_has_its_vector_once_it_is_encoded() -> None:

@@ -7,8 +7,10 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.simulator import catalog, history
@@ -63,3 +65,43 @@ async def test_shoppers_lose_no_event_and_every_probe_sees_its_view_change_the_r
     assert set(client.tally.accepted_ids) <= stored
     assert outcome.visits > outcome.broken_visits == 0
     assert freshness.probes >= 4 and freshness.lost == freshness.failed == 0
+
+
+def _search(visitor: str, query: str) -> dict[str, object]:
+    return {
+        "event_id": uuid.uuid4().hex,
+        "event": "search",
+        "timestamp": datetime.now(UTC).isoformat(),
+        "anonymous_id": visitor,
+        "session_id": visitor,
+        "metadata": {"query": query, "results": 3},
+    }
+
+
+@pytest.mark.end_to_end
+async def test_a_query_is_suggested_seconds_after_the_fifth_visitor_typed_it(stack: Stack) -> None:
+    run = uuid.uuid4().hex[:8]
+    # letters alone: seven digits in a row are taken for a telephone number
+    query = "lantern " + "".join(chr(ord("a") + int(digit, 16)) for digit in run)
+
+    async def suggested(client: httpx.AsyncClient) -> list[str]:
+        asked = {"q": query[:14]}
+        answer = await client.get(f"{stack.env['FRESHET_API_URL']}/v1/search/suggest", params=asked)
+        return [one["text"] for one in answer.json()["suggestions"] if one["kind"] == "query"]
+
+    async with httpx.AsyncClient(trust_env=False, timeout=10.0) as client:
+
+        async def search(visitors: range) -> None:
+            events = [_search(f"{run}-{n}", query) for n in visitors]
+            url = f"{stack.env['FRESHET_COLLECTOR_URL']}/v1/events"
+            assert (await client.post(url, json={"events": events})).status_code == 202
+
+        await search(range(4))
+        await asyncio.sleep(4.0)
+        assert query not in await suggested(client)
+        await search(range(4, 5))
+        began = time.monotonic()
+        while query not in await suggested(client):
+            assert time.monotonic() - began < 15.0
+            await asyncio.sleep(0.1)
+        print(f"suggested after {time.monotonic() - began:.1f} s")

@@ -183,7 +183,7 @@ def test_a_search_is_an_event_and_finds_words_of_title_brand_and_category(
     page: Page, site: Site
 ) -> None:
     open_store(page, site)
-    page.get_by_role("searchbox").fill("oakmere lamps")
+    page.get_by_role("combobox", name="Search the store").fill("oakmere lamps")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("Results for “oakmere lamps”")
     expect(page.locator("main .grid .card")).to_have_count(12)

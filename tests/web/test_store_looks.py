@@ -32,7 +32,7 @@ def test_on_a_phone_the_header_takes_less_than_a_tenth(page: Page, site: Site) -
     open_store(page, site)
     box = page.locator("header.top").bounding_box()
     assert box is not None and 0 < box["height"] < PHONE["height"] / 10
-    expect(page.get_by_role("searchbox")).to_be_in_viewport()
+    expect(page.get_by_role("combobox", name="Search the store")).to_be_in_viewport()
     expect(page.get_by_role("link", name="Cart, empty")).to_be_in_viewport()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from pipeline.core.attributes import AttributeType, AttributeValue
 from pipeline.core.expressions.compiler import MAX_COMPILED, compile_expression
 from pipeline.core.expressions.errors import InvalidExpression
 from pipeline.core.expressions.fields import KIND_OF_ATTRIBUTE, FieldTypes, Kind, Scalar
+from pipeline.core.expressions.syntax import KEYWORDS
 
 NOW_MS = 1_700_000_000_000
 DAY_MS = 86_400_000
@@ -44,6 +46,9 @@ FIELDS = FieldTypes(
 )
 Row = Mapping[str, AttributeValue]
 Values = Mapping[str, Any]
+
+PIECES = ("age", "now - 7d", "'a'", "['a', 'b']", "[1, 2]", "(", ")", "1", "7d", "=", "<", "!=")
+WORDS_OF_THE_LANGUAGE = [*TYPES, *SCALARS, *KEYWORDS, *PIECES, "'2026-01-01'"]
 
 WORDS = st.sampled_from(["a", "b", "a.b", "a.b.c", "ab"])
 NUMBERS = st.sampled_from([0.0, 1.0, 2.5, -3.0])
@@ -263,6 +268,16 @@ def test_masks_agree_with_the_definition_row_by_row(
 ) -> None:
     expected = [sample.holds({**scalars, **row}) for row in rows]
     assert chosen(sample.text, rows, scalars) == expected
+
+
+@given(st.lists(st.sampled_from(WORDS_OF_THE_LANGUAGE), max_size=8).map(" ".join))
+def test_any_words_of_the_language_are_compiled_or_refused(text: str) -> None:
+    compiled = None
+    with suppress(InvalidExpression):
+        compiled = compile_expression(text, FIELDS)
+    if compiled is not None:
+        mask = compiled.mask(columns_of([{}, {"price": 1.0}]), np.arange(2, dtype=np.int32), {})
+        assert mask.dtype == np.bool_ and mask.shape == (2,)
 
 
 def test_rows_are_answered_in_the_order_that_they_are_asked_for() -> None:

@@ -30,7 +30,7 @@ AT_ONCE = $(PYTHON) -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loa
 LOG = build/setup-$(subst /,-,$(patsubst .%,%,$(@D))).log
 QUIETLY = > $(LOG) 2>&1 || { tail -n 30 $(LOG); echo "setup failed; the whole log is $(LOG)"; exit 1; }
 
-.PHONY: help setup prerequisites up down status demo test check docs schemas sdk bench fuzz replay catalog train backfill parity dead-letters rewind constraints clean
+.PHONY: help setup prerequisites up down status demo test check docs schemas sdk bench fuzz replay catalog snapshot train backfill parity dead-letters rewind constraints clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -139,6 +139,9 @@ replay: setup ## Send a file of real events through the loop and evaluate: make 
 catalog: setup ## Load products into the running stack: make catalog FILE=products.jsonl
 	@[ -n "$(FILE)" ] || { echo "say which file: make catalog FILE=products.jsonl (or .csv)"; exit 2; }
 	@$(STACK) exec -- $(PYTHON) -m pipeline.ops.catalog "$(FILE)"
+
+snapshot: setup ## Write the items of the running stack's catalog into a file, from which the API starts without a scan (PROJECT=... with FRESHET_SNAPSHOT_DIR for Google Cloud)
+	@$(INSTALLATION) $(PYTHON) -m pipeline.ops.snapshot
 
 train: setup ## Train a model from what the running stack's BigQuery holds
 	@$(STACK) exec -- $(PYTHON) -m vertex.training

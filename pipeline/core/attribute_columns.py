@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.core.attributes import AttributeType, AttributeValue, type_of
 from pipeline.core.columns import (
+    Arrays,
     Growable,
     NumberColumn,
     OptionalFlagColumn,
@@ -17,6 +20,10 @@ from pipeline.core.columns import (
     TextsColumn,
     drop_unused_texts,
     has_many_unused,
+    packed_texts,
+    part_of,
+    unpacked_texts,
+    with_part,
 )
 
 MAX_COLUMNS = 128
@@ -115,6 +122,30 @@ class AttributeColumns:
     def _coded(self) -> list[TextColumn | TextsColumn]:
         columns = [attribute.column for attribute in self._attributes.values()]
         return [column for column in columns if isinstance(column, (TextColumn, TextsColumn))]
+
+    def saved(self, rows: Rows) -> dict[str, NDArray[Any]]:
+        """See `columns.Column`."""
+        kinds = [attribute.kind for attribute in self._attributes.values()]
+        saved: dict[str, NDArray[Any]] = {"present": self._present[rows]}
+        saved |= with_part("names", packed_texts(self._attributes))
+        saved |= with_part("kinds", packed_texts(kinds))
+        for place, attribute in enumerate(self._attributes.values()):
+            saved |= with_part(f"column.{place}", attribute.column.saved(rows))
+        return saved
+
+    def restore(self, arrays: Arrays, n: int) -> None:
+        """See `columns.Column`; a declared type that is another now does not fit."""
+        names = unpacked_texts(part_of(arrays, "names"))
+        kinds = dict(zip(names, unpacked_texts(part_of(arrays, "kinds")), strict=True))
+        declared, self.types, self._attributes = self.types, {}, {}
+        self._present.restore({"": arrays["present"]}, n)
+        self._rows = n
+        for name, kind in {**kinds, **declared}.items():
+            if kind not in get_args(AttributeType) or kind != kinds.get(name, kind):
+                raise ValueError(f"{name}: expected type {kind}, got {kinds.get(name)}")
+            attribute = self._add(name, kind)  # type: ignore[arg-type]  # is one, as just seen
+            if attribute is not None and name in kinds:
+                attribute.column.restore(part_of(arrays, f"column.{names.index(name)}"), n)
 
     def values(self, name: str) -> NumberColumn | OptionalFlagColumn:
         """The column of a number, time or boolean; unknown is NaN, true is 1."""

@@ -5,8 +5,9 @@ Reading a field of some rows is a gather, a comparison a boolean mask; there is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,9 @@ Rows = NDArray[np.int32]
 Mask = NDArray[np.bool_]
 """`(n,)`, True for the rows that are meant."""
 
+Arrays = Mapping[str, NDArray[Any]]
+"""A column's part of a snapshot, by name."""
+
 UNKNOWN = 0
 """The code of the empty text, which stands for an unknown one."""
 _LEAST_CAPACITY = 64
@@ -24,6 +28,24 @@ _LEAST_TEXTS = 1_000
 _LEAST_ARENA = 1_024
 # Of a list column with less than so many times the rows asked for, all lists are looked at.
 _MANY = 8
+
+
+class Column(Protocol):
+    """Columns that a snapshot holds, each under a name of its own."""
+
+    def reserve(self, rows: int) -> None:
+        """Make room for so many rows at least."""
+
+    def saved(self, rows: Rows) -> dict[str, NDArray[Any]]:
+        """Arrays from which `restore` makes these rows, as rows 0 up to n."""
+
+    def restore(self, arrays: Arrays, n: int) -> None:
+        """Take the first `n` rows of what `saved` gave, in place of all that was there.
+
+        Raises:
+            KeyError: an array is missing.
+            ValueError: an array does not fit.
+        """
 
 
 class Growable:
@@ -38,7 +60,7 @@ class Growable:
     def __init__(self, dtype: Any, fill: Any = 0, width: int = 0) -> None:
         self._fill = fill
         self._shape = (width,) if width else ()
-        self._array: NDArray[Any] = np.full((0, *self._shape), fill, dtype)
+        self._array: NDArray[Any] = np.zeros((0, *self._shape), dtype)
 
     def __len__(self) -> int:
         return len(self._array)
@@ -63,9 +85,26 @@ class Growable:
         if rows <= length:
             return
         capacity = max(rows, 2 * length, _LEAST_CAPACITY)
-        grown = np.full((capacity, *self._shape), self._fill, self._array.dtype)
+        # zeros take no memory until they are written
+        grown = np.zeros((capacity, *self._shape), self._array.dtype)
         grown[:length] = self._array
+        if self._fill != 0:
+            grown[length:] = self._fill
         self._array = grown
+
+    def saved(self, rows: Rows) -> dict[str, NDArray[Any]]:
+        """See `Column`."""
+        return {"": self._array[rows]}
+
+    def restore(self, arrays: Arrays, n: int) -> None:
+        """See `Column`."""
+        found = arrays[""][:n]
+        if found.dtype != self._array.dtype or found.shape != (n, *self._shape):
+            raise ValueError(
+                f"expected {self._array.dtype} of shape {(n, *self._shape)}, "
+                f"got {found.dtype} of shape {found.shape}"
+            )
+        self._array = np.array(found)
 
 
 class NumberColumn:
@@ -86,6 +125,14 @@ class NumberColumn:
         """The numbers of the rows `(n,)`."""
         return self._values[rows]
 
+    def saved(self, rows: Rows) -> dict[str, NDArray[Any]]:
+        """See `Column`."""
+        return self._values.saved(rows)
+
+    def restore(self, arrays: Arrays, n: int) -> None:
+        """See `Column`."""
+        self._values.restore(arrays, n)
+
 
 class FlagColumn:
     """Booleans; `default` where unknown."""
@@ -105,6 +152,14 @@ class FlagColumn:
     def get(self, rows: Rows) -> Mask:
         """The flags of the rows `(n,)`."""
         return self._values[rows]
+
+    def saved(self, rows: Rows) -> dict[str, NDArray[Any]]:
+        """See `Column`."""
+        return self._values.saved(rows)
+
+    def restore(self, arrays: Arrays, n: int) -> None:
+        """See `Column`."""
+        self._values.restore(arrays, n)
 
 
 class OptionalFlagColumn:
@@ -127,6 +182,14 @@ class OptionalFlagColumn:
         """The flags of the rows as numbers `(n,)`."""
         numbers: NDArray[np.float64] = self._NUMBERS[self._codes[rows]]
         return numbers
+
+    def saved(self, rows: Rows) -> dict[str, NDArray[Any]]:
+        """See `Column`."""
+        return self._codes.saved(rows)
+
+    def restore(self, arrays: Arrays, n: int) -> None:
+        """See `Column`."""
+        self._codes.restore(arrays, n)
 
 
 class Dictionary:
@@ -188,10 +251,22 @@ class TextColumn:
         """The codes of all texts of the rows."""
         return self.get(rows)
 
+    def used(self, rows: Rows) -> set[str]:
+        """The texts of these rows."""
+        return {self.dictionary.text(code) for code in np.unique(self.get(rows)).tolist()}
+
     def recode(self, dictionary: Dictionary, codes: NDArray[np.int32]) -> None:
         """Take another dictionary: `codes` `(len of the old one,)` has each old code's new one."""
         self._codes.array[:] = codes[self._codes.array]
         self.dictionary = dictionary
+
+    def saved(self, rows: Rows) -> dict[str, NDArray[Any]]:
+        """See `Column`: with the texts of these rows alone."""
+        return _saved_codes(self._codes[rows], self.dictionary)
+
+    def restore(self, arrays: Arrays, n: int) -> None:
+        """See `Column`; the dictionary keeps what it holds."""
+        self._codes.restore({"": _restored_codes(arrays, self.dictionary)}, n)
 
     def is_one_of(self, rows: Rows, texts: Iterable[str]) -> Mask:
         """True where the row's text is one of these."""
@@ -304,6 +379,19 @@ class TextsColumn:
         firsts = np.repeat(self._starts[rows] - (np.cumsum(lengths) - lengths), lengths)
         return owners, self._arena[firsts + np.arange(len(owners))]
 
+    def saved(self, rows: Rows) -> dict[str, NDArray[Any]]:
+        """See `Column`: with the texts of these rows alone."""
+        _, codes = self.entries(rows)
+        return {"lengths": self._lengths[rows], **_saved_codes(codes, self.dictionary)}
+
+    def restore(self, arrays: Arrays, n: int) -> None:
+        """See `Column`; the dictionary keeps what it holds."""
+        self._lengths.restore({"": arrays["lengths"]}, n)
+        ends = np.cumsum(self._lengths.array, dtype=np.int64)
+        self._end, self._garbage = int(ends[-1]) if n else 0, 0
+        self._starts.restore({"": ends - self._lengths.array}, n)
+        self._arena.restore({"": _restored_codes(arrays, self.dictionary)}, self._end)
+
     def _compact(self) -> None:
         rows = np.arange(len(self._lengths), dtype=np.int32)
         _, codes = self.entries(rows)
@@ -313,3 +401,52 @@ class TextsColumn:
         self._arena.reserve(len(codes))
         self._arena.array[: len(codes)] = codes
         self._end, self._garbage = len(codes), 0
+
+
+def part_of(arrays: Arrays, name: str) -> Arrays:
+    """The arrays whose names begin with this one and a dot, by the rest of their names."""
+    prefix = f"{name}."
+    return {key[len(prefix) :]: arrays[key] for key in arrays if key.startswith(prefix)}
+
+
+def with_part(name: str, arrays: Arrays) -> dict[str, NDArray[Any]]:
+    """Arrays under names from which `part_of` takes them."""
+    return {f"{name}.{key}": array for key, array in arrays.items()}
+
+
+def packed_texts(texts: Iterable[str]) -> dict[str, NDArray[Any]]:
+    """Texts in one array of UTF-8 bytes, and where each ends there `(n,)`."""
+    parts = [text.encode("utf-8", "surrogatepass") for text in texts]
+    ends = np.cumsum([len(part) for part in parts], dtype=np.int64)
+    return {"bytes": np.frombuffer(b"".join(parts), np.uint8), "ends": ends}
+
+
+def unpacked_texts(arrays: Arrays, n: int | None = None) -> list[str]:
+    """The texts of `packed_texts`, the first `n` of them.
+
+    Raises:
+        KeyError: an array is missing.
+        ValueError: the ends do not fit the bytes, or those are no UTF-8.
+    """
+    ends = arrays["ends"][:n].tolist()
+    content = arrays["bytes"].tobytes()
+    if n is not None and len(ends) != n:
+        raise ValueError(f"expected {n} texts, got {len(ends)}")
+    if ends and ends[-1] > len(content):
+        raise ValueError(f"expected texts of {ends[-1]} bytes, got {len(content)}")
+    return [
+        content[start:end].decode("utf-8", "surrogatepass") for start, end in pairwise([0, *ends])
+    ]
+
+
+def _saved_codes(codes: NDArray[np.int32], dictionary: Dictionary) -> dict[str, NDArray[Any]]:
+    """Codes that count through the texts used, and those texts."""
+    used, places = np.unique(codes, return_inverse=True)
+    texts = packed_texts(map(dictionary.text, used.tolist()))
+    return {"codes": places.astype(np.int32), **texts}
+
+
+def _restored_codes(arrays: Arrays, dictionary: Dictionary) -> NDArray[np.int32]:
+    """The codes that the texts have in this dictionary, new ones where they have none."""
+    codes = np.array([dictionary.code(text) for text in unpacked_texts(arrays)], np.int32)
+    return codes[arrays["codes"]]

@@ -8,6 +8,7 @@ numbers wherever it is read.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from pipeline.core.attribute_columns import AttributeColumns
 from pipeline.core.attributes import AttributeType
 from pipeline.core.catalog import Item, department
 from pipeline.core.columns import (
+    Arrays,
+    Column,
     FlagColumn,
     Growable,
     Mask,
@@ -25,6 +28,10 @@ from pipeline.core.columns import (
     TextsColumn,
     drop_unused_texts,
     has_many_unused,
+    packed_texts,
+    part_of,
+    unpacked_texts,
+    with_part,
 )
 from pipeline.core.decay import DecayedSums
 from pipeline.core.embedding import CONTEXT_DIM, DIM, item_vector
@@ -65,6 +72,15 @@ class DecayedColumn:
         """Make room for so many rows at least."""
         self._sums.reserve(rows)
         self._landmarks.reserve(rows)
+
+    def saved(self, rows: Rows) -> dict[str, NDArray[Any]]:
+        """See `Column`."""
+        return {"sums": self._sums[rows], "landmarks": self._landmarks[rows]}
+
+    def restore(self, arrays: Arrays, n: int) -> None:
+        """See `Column`."""
+        self._sums.restore({"": arrays["sums"]}, n)
+        self._landmarks.restore({"": arrays["landmarks"]}, n)
 
     def get(self, rows: Rows, code: int, now_ms: int) -> NDArray[np.float64]:
         """The sums under `code` at `now_ms`, `(n,)`."""
@@ -127,6 +143,27 @@ class ItemColumns:
         self.own_vector = Growable(np.float32, width=DIM)
         self.context = Growable(np.float32, width=CONTEXT_DIM)
         self.text = TextVectors()
+        self._columns: dict[str, Column] = {
+            "category": self.category,
+            "department": self.department,
+            "brand": self.brand,
+            "price": self.price,
+            "in_stock": self.in_stock,
+            "stub": self.stub,
+            "published_ms": self.published_ms,
+            "expires_ms": self.expires_ms,
+            "group": self.group,
+            "regions": self.regions,
+            "attributes": self.attributes,
+            "hash": self.hash,
+            "newest_ms": self.newest_ms,
+            "impressions": self.impressions,
+            "counts": self.counts,
+            "views_1h": self.views_1h,
+            "popularity": self.popularity,
+            "own_vector": self.own_vector,
+            "context": self.context,
+        }
         self.vectors = VectorIndex.empty()
         self._vector_places = Growable(np.int32, NO_ROW)
         self._rows_of_vectors = _NONE
@@ -261,6 +298,34 @@ class ItemColumns:
         self._free.append(row)
         self.version += 1
 
+    def saved(self, rows: Rows) -> dict[str, NDArray[Any]]:
+        """These items as the arrays of a snapshot, in this order: all but the trained vectors and
+        those of texts.
+        """
+        saved = with_part("id", packed_texts(self.ids(rows)))
+        saved |= with_part("title", packed_texts(self._titles[row] for row in rows.tolist()))
+        for name, column in self._columns.items():
+            saved |= with_part(name, column.saved(rows))
+        return saved
+
+    def restore(self, arrays: Arrays, n: int) -> None:
+        """Take the first `n` items of what `saved` gave; to be called while there are none.
+
+        Raises:
+            KeyError, ValueError: as `Column.restore`.
+        """
+        ids = unpacked_texts(part_of(arrays, "id"), n)
+        titles = unpacked_texts(part_of(arrays, "title"), n)
+        for name, column in self._columns.items():
+            column.restore(part_of(arrays, name), n)
+        self.text.reserve(n)
+        self._vector_places.reserve(n)
+        self._rows = {item_id: row for row, item_id in enumerate(ids)}
+        if len(self._rows) != n:
+            raise ValueError(f"expected each id once, got {n} ids with doubles")
+        self._ids, self._titles = [*ids], titles
+        self.version += 1
+
     @property
     def has_many_unused_texts(self) -> bool:
         """True where it is time for `drop_unused_texts`: there are many more texts than items."""
@@ -351,30 +416,10 @@ class ItemColumns:
         )
 
     def _reserve(self, rows: int) -> None:
-        for column in (
-            self.category,
-            self.department,
-            self.brand,
-            self.price,
-            self.in_stock,
-            self.stub,
-            self.published_ms,
-            self.expires_ms,
-            self.group,
-            self.regions,
-            self.attributes,
-            self.hash,
-            self.newest_ms,
-            self.impressions,
-            self.counts,
-            self.views_1h,
-            self.popularity,
-            self.own_vector,
-            self.context,
-            self.text,
-            self._vector_places,
-        ):
+        for column in self._columns.values():
             column.reserve(rows)
+        self.text.reserve(rows)
+        self._vector_places.reserve(rows)
 
 
 class Neighbours:

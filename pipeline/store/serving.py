@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
 
 from google.cloud.bigtable.data import BigtableDataClientAsync, ReadRowsQuery, Row, RowRange
-from google.cloud.bigtable.data.row_filters import ConditionalRowFilter, FamilyNameRegexFilter
+from google.cloud.bigtable.data.row_filters import (
+    ConditionalRowFilter,
+    FamilyNameRegexFilter,
+    RowFilter,
+    TimestampRangeFilter,
+)
 
 from pipeline.core.catalog import Item
 from pipeline.core.decay import DAY_MS
@@ -41,6 +47,12 @@ SCAN_S = 300.0
 """Bigtable passes by the rows of made-up products at some 10,000 a second: a scan has to reach the
 catalog behind them."""
 _OF_CATALOG = ConditionalRowFilter(FamilyNameRegexFilter(COLUMNS[ITEM].family), true_filter=NEWEST)
+
+
+def _since(since_ms: int, rows: RowFilter) -> RowFilter:
+    """Lets whole rows through of which a cell is as young."""
+    since = datetime.fromtimestamp(since_ms / 1000, UTC)
+    return ConditionalRowFilter(TimestampRangeFilter(start=since), true_filter=rows)
 
 
 class AsyncStore:
@@ -95,15 +107,19 @@ class AsyncStore:
         return found
 
     async def scan_items(
-        self, with_stubs: bool, timeout_s: float = SCAN_S
+        self, with_stubs: bool, timeout_s: float = SCAN_S, since_ms: int | None = None
     ) -> AsyncIterator[ItemRow]:
         """Every item of the catalog that can be read; `with_stubs`, also those that only events
         name.
 
+        With `since_ms`, only those of which a cell is as young: the catalog wrote them since, or
+        one of their events happened since.
+
         One attempt has all of the time: a second may begin at the first row again, where a server
         does not say which rows its filter has passed by.
         """
-        query = ReadRowsQuery(row_filter=NEWEST if with_stubs else _OF_CATALOG)
+        chosen = NEWEST if with_stubs else _OF_CATALOG
+        query = ReadRowsQuery(row_filter=chosen if since_ms is None else _since(since_ms, chosen))
         stream = self._tables["items"].read_rows_stream(
             query, attempt_timeout=timeout_s, operation_timeout=timeout_s
         )

@@ -134,13 +134,13 @@ async def _built(columns: ItemColumns, texts: Texts, now: int) -> tuple[Suggesti
     reader = OneReader(top)
     gc.collect()
     tracemalloc.start()
-    traced = Suggestions(reader, columns)
+    traced = Suggestions(reader, lambda: columns)
     await traced.refresh()
     gc.collect()
     held = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     del traced
-    suggestions = Suggestions(reader, columns)
+    suggestions = Suggestions(reader, lambda: columns)
     began, pauses = time.process_time(), _Pauses()
     pausing = asyncio.create_task(pauses.measure())
     await suggestions.refresh()

@@ -72,12 +72,13 @@ def service_environment(ports: Ports, origins: Iterable[str] = ()) -> dict[str, 
 
 def files_environment(name: str) -> dict[str, str]:
     """Models and catalog: in `build` for the default stack, else in the stack's own folder, apart
-    from it.
+    from it. The snapshot always goes with the stack: the emulator's items do.
     """
     folder = REPO / "build" if name == DEFAULT else stack_folder(name)
     return {
         "FRESHET_MODEL_DIR": str(folder / "models"),
         "FRESHET_CATALOG": str(folder / "catalog.jsonl"),
+        "FRESHET_SNAPSHOT_DIR": str(stack_folder(name) / "snapshot"),
     }
 
 

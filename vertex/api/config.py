@@ -50,6 +50,8 @@ class Config:
         project, instance: the Bigtable instance `instance` of the Google Cloud project.
         model_dir: the model folder (local or `gs://`): item vectors, and the ranker for when Vertex
             does not answer.
+        snapshot_dir: the folder (local or `gs://`) of the snapshot of the items to start from; None
+            reads all of them from Bigtable.
         vertex_endpoint: `projects/…/locations/…/endpoints/…`; None ranks in process.
         vertex_host: `host:port` of a predictor without TLS or credentials, or `https://host` of a
             dedicated endpoint; None is the endpoint's region on Google Cloud.
@@ -86,6 +88,7 @@ class Config:
     project: str
     instance: str
     model_dir: str = "build/models"
+    snapshot_dir: str | None = None
     vertex_endpoint: str | None = None
     vertex_host: str | None = None
     weights: Weights = Weights()
@@ -121,6 +124,7 @@ class Config:
             project=project_id(environ),
             instance=bigtable_instance(environ),
             model_dir=environ.get("FRESHET_MODEL_DIR") or "build/models",
+            snapshot_dir=environ.get("FRESHET_SNAPSHOT_DIR") or None,
             vertex_endpoint=_endpoint(environ.get("FRESHET_VERTEX_ENDPOINT") or None),
             vertex_host=environ.get("FRESHET_VERTEX_HOST") or None,
             weights=parse_weights(environ.get("FRESHET_SCORE_WEIGHTS", "")),

@@ -24,6 +24,7 @@ from pipeline.core.item_columns import NO_ROW, ItemColumns, Seed
 from pipeline.core.items import ItemRow
 from pipeline.core.vectors import greatest
 from pipeline.runtime.clock import now_ms
+from pipeline.store.item_snapshot import SnapshotHeader
 from vertex.api.breaker import Unavailable
 from vertex.api.reader import Reads
 from vertex.api.shelves import Shelves, build_shelves
@@ -114,6 +115,8 @@ class ItemCache:
         self._in_table: int | None = None  # items of the catalog at the last whole scan
         self._categories: set[str] = set()
         self._rescan_at = self._reshelve_at = _NEVER
+        # a snapshot's time, until what was written since has been read
+        self._snapshot_ms: int | None = None
         self.shelves = Shelves()
         self._encoded: list[int] = []  # rows whose text vectors came after the shelves
 
@@ -206,8 +209,26 @@ class ItemCache:
             if soft_s < age_s <= hard_s:
                 _note(self._wanted, item_id)
 
+    async def start_from(self, columns: ItemColumns, header: SnapshotHeader) -> None:
+        """Take a snapshot's items in place of all that is in memory, and put them on shelves.
+
+        They count as read when the snapshot began; `keep_fresh` reads at once what was written
+        since.
+        """
+        rows, age_s = columns.all_rows(), max(now_ms() - header.began_ms, 0) / 1000
+        self.columns = columns
+        self._read_at = Growable(np.float64, _NEVER)
+        self._read_at.reserve(columns.capacity)
+        self._read_at.array[rows] = self._clock() - age_s
+        self._in_table, self._snapshot_ms = header.items, header.began_ms
+        self._categories = columns.category.used(rows)
+        await asyncio.to_thread(self.reshelve)
+        self._report_full()
+
     async def load(self) -> None:
         """Read the catalog, as much as fits, or stubs where there is none, and put them on shelves.
+
+        What the catalog does not hold any more is forgotten.
 
         Raises `Unavailable`.
         """
@@ -216,10 +237,12 @@ class ItemCache:
         # A catalog of which nothing can be read is one, too: stubs do not take its place.
         self._in_table = scan.items or (None if unreadable else 0)
         self._categories = scan.categories
+        if not unreadable:
+            self._forget_unread_since(scan.began)
         if not self.has_catalog:
             await self._load_stubs()
         self._forget_stubs()
-        self.reshelve()
+        await asyncio.to_thread(self.reshelve)
         self._report_full()
 
     def reshelve(self) -> None:
@@ -273,7 +296,8 @@ class ItemCache:
 
     async def keep_fresh(self) -> None:
         """Refresh and reshelve, and beside that rescan; runs until cancelled."""
-        self._rescan_at = self._clock() + (RESCAN_S if self._scanned() else 0.0)
+        is_fresh = self._scanned() and self._snapshot_ms is None
+        self._rescan_at = self._clock() + (RESCAN_S if is_fresh else 0.0)
         self._reshelve_at = self._clock() + RESHELVE_S
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_repeat(self._freshen))
@@ -302,6 +326,7 @@ class ItemCache:
         """
         before, began, pause_s = self._scanned(), self._clock(), RESCAN_GROWING_S
         try:
+            await self._catch_up()
             await self.load()
             if self._scanned() == before > 0:
                 pause_s = RESCAN_S
@@ -311,6 +336,18 @@ class ItemCache:
         finally:
             took_s = self._clock() - began
             self._rescan_at = self._clock() + max(pause_s, RESCAN_SHARE * took_s)
+
+    async def _catch_up(self) -> None:
+        """Read what was written since the snapshot, long before a whole scan comes to it. Raises
+        `Unavailable`.
+        """
+        if self._snapshot_ms is None:
+            return
+        scan, since_ms = _CatalogScan(self._clock()), self._snapshot_ms
+        await self._reader.written_since(since_ms, lambda row: self._take(row, scan))
+        self._snapshot_ms = None
+        await asyncio.to_thread(self.reshelve)
+        log.info("%d items changed since the snapshot", scan.items)
 
     async def _read(
         self, ids: Sequence[str], background: bool = False, as_seeds: bool = False
@@ -455,6 +492,13 @@ class ItemCache:
         """Forget the stubs that do not fit, the longest unread first."""
         while len(self._stubs) > self._max_stubs:
             self._forget(next(iter(self._stubs)))
+
+    def _forget_unread_since(self, began: float) -> None:
+        """Forget the items of the catalog that a whole scan which began then has not found."""
+        rows = self.columns.all_rows()
+        is_gone = (self._read_at[rows] < began) & ~self.columns.stub.get(rows)
+        for item_id in self.columns.ids(rows[is_gone]):
+            self._forget(item_id)
 
     def _forget_longest_unread(self, n: int) -> None:
         """Forget so many items of the catalog."""

@@ -48,6 +48,11 @@ class Reads(Protocol):
         Returns how many rows were left out because they cannot be read.
         """
 
+    async def written_since(self, since_ms: int, take: Callable[[ItemRow], bool]) -> None:
+        """Give every item of the catalog that was written since to `take`, until that returns
+        False.
+        """
+
 
 class Reader:
     """The store as serving needs it: every method answers within its deadline or raises
@@ -118,6 +123,13 @@ class Reader:
     async def write(self, write: Callable[[CatalogTable], Awaitable[T]]) -> T:
         """What a write of the catalog returns."""
         return await self._guarded(lambda: write(self._store.catalog), WRITE_S)
+
+    async def written_since(self, since_ms: int, take: Callable[[ItemRow], bool]) -> None:
+        """Give every item of the catalog that was written since to `take`, until that returns
+        False.
+        """
+        rows = self._store.scan_items(with_stubs=False, since_ms=since_ms)
+        await self._guarded(lambda: _feed(rows, take), SCAN_S)
 
     async def ping(self) -> None:
         """Ask for one row, also when the breaker is open."""

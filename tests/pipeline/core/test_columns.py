@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -92,3 +93,25 @@ def test_growing_keeps_what_was_written() -> None:
         array[row] = row
     assert array[np.array([0, 250, 499])].tolist() == [[0] * 3, [250] * 3, [499] * 3]
     assert (array.array[500:] == 7.0).all()
+
+
+@given(st.lists(st.lists(st.text(max_size=4), max_size=4), max_size=20), st.integers(0, 20))
+def test_lists_of_texts_come_back_from_a_snapshot(lists: list[list[str]], most: int) -> None:
+    column, again = TextsColumn(), TextsColumn()
+    for row, texts in enumerate(lists):
+        column.put(row, ["replaced"])
+        column.put(row, texts)
+    kept = lists[:most]
+
+    again.restore(column.saved(np.arange(len(lists), dtype=np.int32)), len(kept))
+    again.put(len(kept), ["later"])
+
+    assert [again.texts(row) for row in range(len(kept) + 1)] == [*kept, ["later"]]
+
+
+def test_an_array_that_does_not_fit_its_column_is_refused() -> None:
+    numbers = NumberColumn()
+    with pytest.raises(ValueError, match="expected float64 of shape"):
+        numbers.restore({"": np.zeros(2, np.int32)}, 2)
+    with pytest.raises(ValueError, match="expected float64 of shape"):
+        numbers.restore({"": np.zeros(2)}, 3)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.core.attributes import AttributeValue
 from pipeline.core.catalog import Item
 from pipeline.core.decay import HOUR_MS
 from pipeline.core.embedding import item_vector
@@ -168,3 +169,103 @@ def test_an_item_is_sellable_from_its_publication_to_before_its_end(
 ) -> None:
     items = ItemColumns.of([bare("p", **fields)])
     assert items.is_sellable(items.rows(["p"]), 1_000).tolist() == [expected]
+
+
+def everything(items: ItemColumns, names: list[str]) -> dict[str, object]:
+    """All that is in memory of these items, by field: numbers bit by bit."""
+    rows = items.rows(names)
+    numbers = {
+        name: array.tobytes()
+        for name, array in items.saved(rows).items()
+        if not name.startswith(("category.", "department.", "brand."))
+    }
+    departments = [items.department.text(row) for row in rows.tolist()]
+    return numbers | {"item": [items.item(name) for name in names], "department": departments}
+
+
+ATTRIBUTES: list[dict[str, AttributeValue]] = [
+    {},
+    {"colour": "red", "size": 4.5},
+    {"colour": "blue", "tags": ["a", "b"], "adult": True},
+    {"size": -1.0, "tags": ["b"], "adult": False, "colour.codes": "x"},
+]
+
+
+@laws
+@given(
+    st.lists(facts(max_size=10), max_size=5),
+    st.lists(st.tuples(st.booleans(), NAMES, st.text(max_size=5)), max_size=30),
+    st.integers(0, 8),
+)
+def test_a_snapshot_gives_back_every_number_of_its_items(
+    streams: list[list[Fact]], steps: list[tuple[bool, str, str]], most: int
+) -> None:
+    items = ItemColumns()
+    for at, (comes, name, text) in enumerate(steps):
+        stats = stats_of([found for found, _ in streams[at % len(streams)]] if streams else [])
+        if comes:
+            item = Item(
+                name,
+                text,
+                f"{text}.x",
+                text,
+                float(at),
+                stub=at % 2 == 0,
+                published_ms=at or None,
+                regions=[text, "nl"][: at % 3],
+                attributes=ATTRIBUTES[at % len(ATTRIBUTES)],
+            )
+            items.put(ItemRow(item, stats))
+        else:
+            items.remove(name)
+    names = items.ids(items.all_rows())[::-1]
+    kept = names[:most]
+
+    again = ItemColumns()
+    again.restore(items.saved(items.rows(names)), len(kept))
+
+    assert everything(again, kept) == everything(items, kept)
+    assert again.ids(again.all_rows()) == kept
+
+
+def test_every_column_of_items_is_in_a_snapshot() -> None:
+    items = ItemColumns()
+    columns = {name for name, value in vars(items).items() if hasattr(value, "restore")}
+    saved = {name.partition(".")[0] for name in items.saved(items.all_rows())}
+
+    assert columns - {"_vector_places"} == saved - {"id", "title"}
+
+
+def test_a_snapshot_whose_attribute_is_declared_of_another_type_now_is_refused() -> None:
+    saved = ItemColumns.of([bare("p", attributes={"size": 4.5})])
+
+    with pytest.raises(ValueError, match="size: expected type text, got number"):
+        ItemColumns({"size": "text"}).restore(saved.saved(saved.all_rows()), 1)
+
+
+def test_an_attribute_that_is_declared_since_the_snapshot_is_unknown_of_its_items() -> None:
+    saved = ItemColumns.of([bare("p", attributes={"size": 4.5})])
+    items = ItemColumns({"adult": "boolean", "size": "number"})
+    items.restore(saved.saved(saved.all_rows()), 1)
+
+    rows = items.rows(["p"])
+    assert items.attributes.values("size").get(rows).tolist() == [4.5]
+    assert np.isnan(items.attributes.values("adult").get(rows)).all()
+
+
+def test_items_from_a_snapshot_live_on_as_others_do() -> None:
+    vectors = VectorIndex(["p", "q"], directions(0.0, 1.5))
+    saved = ItemColumns.of([bare("p", category="a"), bare("q", category="b")])
+    items = ItemColumns()
+    items.restore(saved.saved(saved.all_rows()), 2)
+    items.use_vectors(vectors)
+    items.remove("p")
+    items.put(bare("new", category="b"))
+    items.put(bare("p", category="c"))
+
+    assert items.ids(items.nearest(directions(0.1)[0], 2)) == ["p", "q"]
+    assert {name: items.item(name) for name in ("p", "q", "new")} == {
+        "p": Item("p", category="c"),
+        "q": Item("q", category="b"),
+        "new": Item("new", category="b"),
+    }

@@ -299,3 +299,31 @@ async def test_a_ping_is_answered_and_without_tables_refused(
     with pytest.raises(GoogleAPICallError):
         await elsewhere.ping()
     await elsewhere.close()
+
+
+async def test_a_scan_since_a_time_gives_whole_rows_of_what_was_written_then(
+    alone: Bigtable,
+) -> None:
+    stats = ItemStats()
+    stats.add(event(product_id="p"))
+    old_ms, since_ms = START_MS, START_MS + 1_000
+    alone.store().write(
+        [
+            item_write(Item("old"), old_ms),
+            item_write(Item("written"), since_ms),
+            item_write(Item("clicked"), old_ms),
+            cell(layout.STATS, "clicked", stats.encode(), since_ms + 5),
+            item_write(Item("priced"), since_ms + 5),
+            cell(layout.STATS, "priced", stats.encode(), old_ms),
+            cell(layout.STATS, "stub", stats.encode(), since_ms + 5),
+        ]
+    )
+    serving = AsyncStore(*alone)
+    try:
+        rows = serving.scan_items(with_stubs=False, since_ms=since_ms)
+        found = {row.item.item_id: row.stats.newest_ms async for row in rows}
+    finally:
+        await serving.close()
+
+    newest_ms = stats.newest_ms
+    assert found == {"written": 0, "clicked": newest_ms, "priced": newest_ms}

@@ -127,6 +127,7 @@ class FakeReader:
         self, rows: Iterable[ItemRow] = (), profiles: dict[str, UserProfile] | None = None
     ) -> None:
         self.rows = {row.item.item_id: row for row in rows}
+        self.changed: list[str] = []  # ids that `written_since` gives
         self.profiles = profiles or {}
         self.scopes: dict[str, Trending] = {}
         self.top = TopQueries()
@@ -158,6 +159,11 @@ class FakeReader:
             if (with_stubs or not each.item.stub) and not take(each):
                 break
         return 0
+
+    async def written_since(self, since_ms: int, take: Callable[[ItemRow], bool]) -> None:
+        await self._reading(f"written since {since_ms}")
+        for item_id in self.changed:
+            take(self.rows[item_id])
 
     async def _reading(self, *what: str) -> None:
         await asyncio.sleep(0)

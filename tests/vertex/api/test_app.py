@@ -12,9 +12,13 @@ from typing import Any
 import httpx
 import pytest
 
+from pipeline.core.catalog import Item
+from pipeline.core.item_columns import ItemColumns
+from pipeline.core.items import ItemRow, ItemStats
 from pipeline.core.privacy.policy import Privacy
 from pipeline.core.privacy.user_tokens import user_token
 from pipeline.runtime.bodies import Bodies
+from pipeline.store.item_snapshot import FILE_NAME, save_items
 from vertex.api.app import AT_ONCE, MAX_BODY_BYTES, create_app, reason_of
 from vertex.api.breaker import Unavailable
 from vertex.api.config import Config
@@ -211,3 +215,35 @@ async def test_a_start_without_the_catalog_says_why_and_health_says_that_it_is_n
 
     assert "starting without the catalog: bigtable: " in caplog.text
     assert (health["items"], health["catalog"], health["full"]) == (0, None, [])
+
+
+@pytest.mark.usefixtures("nowhere")
+async def test_from_a_snapshot_the_api_recommends_before_bigtable_answers(tmp_path: Path) -> None:
+    rows = [ItemRow(Item(f"p{n}", category="toys"), ItemStats()) for n in range(30)]
+    items = ItemColumns.of(rows)
+    save_items(str(tmp_path), items, items.all_rows(), began_ms=1_750_000_000_000)
+    async with api(tmp_path, snapshot_dir=str(tmp_path), max_items=25) as client:
+        answer = await client.post("/v1/recommendations", json={"anonymous_id": "a", "k": 20})
+        health = (await client.get("/healthz")).json()
+
+    assert len(answer.json()["recommendations"]) == 20
+    assert (health["items"], health["catalog"]) == (25, 30)
+    assert health["snapshot"] == {"items": 30, "began": "2025-06-15T15:06:40.000Z"}
+
+
+@pytest.mark.usefixtures("nowhere")
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(None, "expected a file items.npz, got none"), (b"PK\x03", "expected a whole items.npz, got")],
+)
+async def test_a_missing_or_damaged_snapshot_is_in_log_and_health_and_the_start_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes | None, reason: str
+) -> None:
+    if content is not None:
+        (tmp_path / FILE_NAME).write_bytes(content)
+    async with api(tmp_path, snapshot_dir=str(tmp_path)) as client:
+        health = (await client.get("/healthz")).json()
+
+    assert f"starting without the snapshot in {tmp_path}: {reason}" in caplog.text
+    assert health["snapshot"]["error"].startswith(reason)
+    assert "starting without the catalog" in caplog.text  # it was read as without a snapshot

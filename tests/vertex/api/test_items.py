@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import pytest
 
 from pipeline.core.attribute_columns import MAX_COLUMNS
 from pipeline.core.catalog import Item
+from pipeline.core.item_columns import ItemColumns
 from pipeline.core.items import VIEW, ItemRow
+from pipeline.runtime.clock import now_ms
+from pipeline.store.item_snapshot import FORMAT, SnapshotHeader
 from tests.vertex.api.fakes import NOW_MS, Clock, FakeReader, item, row
 from vertex.api.breaker import Unavailable
 from vertex.api.items import (
@@ -165,6 +168,82 @@ class TestItemCache:
         await self.cache.load()
 
         assert self.cache.item("p1") == gone.item
+
+    async def test_an_item_that_a_whole_scan_does_not_find_any_more_is_forgotten(self) -> None:
+        await self.cache.load()
+        del self.reader.rows["p1"]
+        self.clock.now += 1.0
+
+        await self.cache.load()
+
+        assert popular(self.cache) == [f"p{index}" for index in range(10) if index != 1]
+
+    async def test_a_scan_that_left_out_rows_forgets_no_item(self) -> None:
+        class HalfReadable(FakeReader):
+            async def scan(self, take: Callable[[ItemRow], bool], with_stubs: bool) -> int:
+                return await super().scan(take, with_stubs) + 1
+
+        reader = HalfReadable(self.reader.rows.values())
+        cache = ItemCache(reader, 10, self.clock)
+        await cache.load()
+        del reader.rows["p1"]
+        self.clock.now += 1.0
+
+        await cache.load()
+
+        assert "p1" in cache.columns
+
+    async def test_from_a_snapshot_all_is_there_before_bigtable_is_asked(self) -> None:
+        self.reader.is_up = False
+
+        await self.start_from_snapshot(self.reader.rows.values(), items=12)
+
+        assert popular(self.cache) == [f"p{index}" for index in range(10)]
+        assert self.cache.categories == {row.item.category for row in self.reader.rows.values()}
+        assert self.cache.describe()["catalog"] == 12
+        assert self.cache.describe()["full"] == ["catalog"]
+
+    async def test_items_of_a_snapshot_are_as_old_as_it_is(self) -> None:
+        await self.start_from_snapshot(self.reader.rows.values(), ago_s=100.0)
+
+        self.cache.want(["p1"], max_age_s=120.0)
+        await self.cache.refresh()
+        assert self.reader.read == []
+        self.cache.want(["p1"], max_age_s=80.0)
+        await self.cache.refresh()
+        assert self.reader.read == ["p1"]
+
+    async def test_what_was_written_since_the_snapshot_is_read_before_all_is(self) -> None:
+        class EndlessReader(FakeReader):
+            async def scan(inner, take: Callable[[ItemRow], bool], with_stubs: bool) -> int:
+                await asyncio.sleep(3600)
+                return 0
+
+        self.reader = EndlessReader(self.reader.rows.values())
+        self.cache = ItemCache(self.reader, 20, self.clock)
+        await self.start_from_snapshot(self.reader.rows.values())
+        self.reader.rows["p1"] = row(item(1), views=3)
+        self.reader.rows["new"] = row(Item("new", category="toys"))
+        self.reader.changed = ["p1", "new"]
+        self.reader.is_up = False
+
+        refreshing = asyncio.create_task(self.cache.keep_fresh())
+        await asyncio.sleep(2.5 * REFRESH_S)
+        self.reader.is_up = True
+        self.clock.now += 100.0
+        await asyncio.sleep(1.0 + 2.5 * REFRESH_S)  # after a failure it waits for a second
+        refreshing.cancel()
+
+        assert views(self.cache, "p1") == pytest.approx(3, rel=0.01)
+        assert "new" in popular(self.cache)
+        assert self.reader.read == [f"written since {self.began_ms}"]
+
+    async def start_from_snapshot(
+        self, rows: Iterable[ItemRow], items: int = 10, ago_s: float = 0.0
+    ) -> None:
+        self.began_ms = now_ms() - round(ago_s * 1000)
+        header = SnapshotHeader(FORMAT, self.began_ms, items)
+        await self.cache.start_from(ItemColumns.of(rows), header)
 
     async def test_a_scan_that_takes_long_or_fails_is_not_begun_again_at_once(self) -> None:
         class SlowReader(FakeReader):

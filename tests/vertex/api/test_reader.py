@@ -36,7 +36,9 @@ class FakeStore:
         self._raise()
         return UserProfile()
 
-    async def scan_items(self, with_stubs: bool) -> AsyncIterator[ItemRow]:
+    async def scan_items(
+        self, with_stubs: bool, since_ms: int | None = None
+    ) -> AsyncIterator[ItemRow]:
         self._raise()
         self.unreadable += 2
         yield row(item(1))

@@ -337,6 +337,7 @@ def test_health_says_which_parts_answer(client: httpx.Client) -> None:
         "catalog": 300,
         "full": [],
         "mistyped": {},
+        "snapshot": health["snapshot"],
         "model_version": "bench",
     }
 

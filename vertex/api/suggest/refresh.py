@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -50,13 +50,13 @@ class Suggestions:
 
     Args:
         reader: reads the top queries.
-        columns: the items in memory.
+        columns: gives the items in memory.
 
     Attributes:
         version: grows with each refresh; until then the same is suggested to all.
     """
 
-    def __init__(self, reader: ReadsQueries, columns: ItemColumns) -> None:
+    def __init__(self, reader: ReadsQueries, columns: Callable[[], ItemColumns]) -> None:
         self._reader, self._columns = reader, columns
         self.version = 0
         self._phrases, self._titles = WordIndex(), WordIndex()
@@ -90,7 +90,7 @@ class Suggestions:
         self.version += 1
 
     async def _refresh_titles(self) -> None:
-        changes = await _in_slices(self._title_watch.look(self._columns, now_ms()))
+        changes = await _in_slices(self._title_watch.look(self._columns(), now_ms()))
         self._titles.remove(changes.gone)
         for key, rank in changes.ranks:
             self._titles.rank(key, rank)
@@ -98,12 +98,12 @@ class Suggestions:
 
     async def _refresh_phrases(self) -> None:
         at_ms = now_ms()
-        rows = suggested_rows(self._columns, at_ms)
-        ranks = ranks_of(self._columns, rows, at_ms)
+        rows = suggested_rows(self._columns(), at_ms)
+        ranks = ranks_of(self._columns(), rows, at_ms)
         entries = [
             *query_entries(self._top),
-            *category_entries(self._columns, rows, ranks),
-            *brand_entries(self._columns, rows, ranks),
+            *category_entries(self._columns(), rows, ranks),
+            *brand_entries(self._columns(), rows, ranks),
         ]
         new, gone = self._phrase_watch.look(entries)
         self._phrases.remove(gone)
@@ -113,7 +113,7 @@ class Suggestions:
 
     def _category_of(self, item_id: str) -> str | None:
         """The category of an item that may be shown now."""
-        columns = self._columns
+        columns = self._columns()
         row = columns.row(item_id)
         at = np.array([row], np.int32)
         if row == NO_ROW or not columns.is_sellable(at, now_ms())[0]:

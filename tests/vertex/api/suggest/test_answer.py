@@ -60,7 +60,7 @@ async def shop(
     for item in CATALOG if items is None else items:
         columns.put(ItemRow(item, viewed(item.item_id, 1)))
     reader.top = top or TopQueries()
-    suggestions = Suggestions(reader, columns)
+    suggestions = Suggestions(reader, lambda: columns)
     await suggestions.refresh()
     return suggestions, columns, reader
 

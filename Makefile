@@ -136,9 +136,9 @@ replay: setup ## Send a file of real events through the loop and evaluate: make 
 	@[ -n "$(FILE)" ] || { echo "say which file: make replay FILE=events.csv"; exit 2; }
 	@$(PYTHON) -m tests.simulator.replay "$(FILE)"
 
-catalog: setup ## Load products into the running stack: make catalog FILE=products.jsonl
-	@[ -n "$(FILE)" ] || { echo "say which file: make catalog FILE=products.jsonl (or .csv)"; exit 2; }
-	@$(STACK) exec -- $(PYTHON) -m pipeline.ops.catalog "$(FILE)"
+catalog: setup ## Load products, from a feed or a table: make catalog FILE=products.jsonl (or TABLE=shop.products, PROJECT=...)
+	@[ -n "$(FILE)$(TABLE)" ] || { echo "say which file or table: make catalog FILE=products.jsonl (.json, .csv, .tsv, .xml), TABLE=shop.products"; exit 2; }
+	@$(INSTALLATION) $(PYTHON) -m pipeline.ops.catalog $(if $(TABLE),--table "$(TABLE)","$(FILE)")
 
 snapshot: setup ## Write the items of the running stack's catalog into a file, from which the API starts without a scan (PROJECT=... with FRESHET_SNAPSHOT_DIR for Google Cloud)
 	@$(INSTALLATION) $(PYTHON) -m pipeline.ops.snapshot

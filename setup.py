@@ -38,6 +38,7 @@ setup(
     extras_require={
         "pipeline": [
             "apache-beam[gcp]==2.77.0",
+            "defusedxml==0.7.1",
             "google-cloud-pubsub==2.44.0",
             "pyyaml==6.0.3",
             *GOOGLE_STORES,

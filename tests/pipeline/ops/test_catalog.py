@@ -5,14 +5,16 @@ once.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from google.cloud import bigquery
 
+from pipeline.core.attributes import AttributeSchema
 from pipeline.core.catalog import Item
-from pipeline.ops.catalog import WRITE_AT_ONCE, load, main
+from pipeline.ops.catalog import MAX_PROBLEMS, WRITE_AT_ONCE, Loader, file_rows, main
 from pipeline.store.blocking import Bigtable, Store
 
 CatalogFile = Callable[[str, str], Path]
@@ -28,6 +30,13 @@ def catalog(tmp_path: Path) -> CatalogFile:
         return path
 
     return write
+
+
+def load(path: Path, store: Store, copy: Path | None = None) -> tuple[int, list[str]]:
+    """How many items were written, and what is wrong with the others."""
+    loader = Loader(store, AttributeSchema(), copy)
+    loaded = loader.load(file_rows(path, loader.columns), path.name)
+    return loaded.written, loaded.problems
 
 
 def lines(*rows: dict[str, Any]) -> str:
@@ -53,7 +62,13 @@ def test_csv_is_loaded_with_or_without_a_byte_order_mark(
     text = f'{mark}id,title,price,in_stock,colour\n{tag},"Lamp, tall\nand thin",9.5,no,red\n'
     assert load(catalog("c.csv", text), store) == (1, [])
     assert store.read_items([tag]) == {
-        tag: Item(tag, "Lamp, tall\nand thin", price=9.5, in_stock=False)
+        tag: Item(
+            tag,
+            "Lamp, tall\nand thin",
+            price=9.5,
+            in_stock=False,
+            attributes={"colour": "red"},
+        )
     }
 
 
@@ -64,9 +79,9 @@ def test_bad_rows_are_told_by_file_line_and_field_and_the_good_are_loaded(
     loaded, problems = load(catalog("c.jsonl", "\n".join([json.dumps({"id": tag}), *bad])), store)
     assert loaded == 1 and tag in store.read_items([tag])
     assert problems[0] == "c.jsonl line 2: id: expected 1 to 256 printable characters, got "
-    assert problems[1] == "c.jsonl line 3: line: expected a JSON object, got not json"
-    assert problems[2] == "c.jsonl line 4: line: expected a JSON object, got [1]"
-    assert problems[3].startswith("c.jsonl line 5: line: expected a JSON object, got [[[")
+    assert problems[1] == "c.jsonl line 3: item: expected a JSON object, got not json"
+    assert problems[2] == "c.jsonl line 4: item: expected a JSON object, got [1]"
+    assert problems[3].startswith("c.jsonl line 5: item: expected at most 20000 objects and lists")
     assert problems[4] == "c.jsonl line 6: price: expected a number, got much"
 
 
@@ -136,6 +151,7 @@ def test_the_command_ends_with_one_when_a_row_was_refused(
     [
         ([], "usage: "),
         (["a", "b"], "usage: "),
+        (["--table"], "usage: "),
         (["/no/such.jsonl"], "catalog: expected a file, got /no/such.jsonl"),
     ],
 )
@@ -165,3 +181,104 @@ def test_the_command_names_a_missing_project(
         capsys.readouterr().err
         == "catalog: GOOGLE_CLOUD_PROJECT: required, expected a non-empty text\n"
     )
+
+
+def test_what_is_wrong_is_counted_and_told_as_far_as_one_reads(
+    store: Store, catalog: CatalogFile, tag: str
+) -> None:
+    path = catalog("c.jsonl", "{}\n" * (MAX_PROBLEMS + 5) + lines({"id": tag}))
+    loader = Loader(store, AttributeSchema())
+    loaded = loader.load(file_rows(path, loader.columns), "c")
+    assert (loaded.written, loaded.refused) == (1, MAX_PROBLEMS + 5)
+    assert len(loaded.problems) == MAX_PROBLEMS
+
+
+def test_a_feed_that_breaks_off_is_written_until_there(
+    source: Bigtable,
+    store: Store,
+    catalog: CatalogFile,
+    tag: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = catalog("c.json", f'[{{"id": "{tag}"}}, {{"id"')
+    environ = {"GOOGLE_CLOUD_PROJECT": source.project, "FRESHET_BIGTABLE_INSTANCE": source.instance}
+    assert main([str(path)], environ) == 2
+    assert capsys.readouterr().err.startswith("catalog: c.json: expected JSON, got {")
+    assert tag in store.read_items([tag])
+
+
+def test_a_value_that_contradicts_rows_before_is_refused(
+    store: Store, catalog: CatalogFile, tag: str
+) -> None:
+    rows = [
+        {"id": f"{tag}-1", "attributes": {"weight": 5}},
+        {"id": f"{tag}-2", "attributes": {"weight": "heavy"}},
+    ]
+    assert load(catalog("c.jsonl", lines(*rows)), store) == (
+        1,
+        [
+            "c.jsonl line 2: attributes.weight: expected a finite number, as in items before, "
+            "got heavy"
+        ],
+    )
+
+
+def test_declared_types_hold_and_other_columns_are_told(
+    source: Bigtable,
+    store: Store,
+    catalog: CatalogFile,
+    tag: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = catalog("c.csv", f"id,weight,tags,note\n{tag},2.5,new|sale,x\n")
+    environ = {
+        "GOOGLE_CLOUD_PROJECT": source.project,
+        "FRESHET_BIGTABLE_INSTANCE": source.instance,
+        "FRESHET_ATTRIBUTES": "{weight: number, tags: list}",
+    }
+    assert main([str(path)], environ) == 0
+    assert "columns that are neither field nor attribute: note" in capsys.readouterr().err
+    item = store.read_items([tag])[tag]
+    assert item.attributes == {"weight": 2.5, "tags": ["new", "sale"]}
+
+
+def test_a_table_of_bigquery_is_loaded(
+    source: Bigtable,
+    store: Store,
+    bigquery_server: bigquery.Client,
+    emulators: Mapping[str, str],
+    tag: str,
+) -> None:
+    bigquery_server.create_dataset(f"shop_{tag}")
+    table = f"shop_{tag}.products"
+    bigquery_server.query_and_wait(
+        f"create table {table} (id string, title string, price numeric, in_stock bool, "
+        "published_at timestamp, color string, tags array<string>)"
+    )
+    bigquery_server.query_and_wait(
+        f"insert into {table} values ('{tag}', 'Lamp', 12.5, false, "
+        "timestamp '2026-01-01 00:00:00+00', 'red', ['a', 'b'])"
+    )
+    environ = {
+        **emulators,
+        "FRESHET_BIGTABLE_INSTANCE": source.instance,
+        "GOOGLE_CLOUD_PROJECT": source.project,
+    }
+    del environ["FRESHET_CATALOG"]
+    assert main(["--table", table], environ) == 0
+    assert store.read_items([tag])[tag] == Item(
+        tag,
+        "Lamp",
+        price=12.5,
+        in_stock=False,
+        published_ms=1_767_225_600_000,
+        attributes={"color": "red", "tags": ["a", "b"]},
+    )
+
+
+def test_a_table_that_is_not_there_is_told(
+    source: Bigtable, emulators: Mapping[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    environ = {**emulators, "FRESHET_BIGTABLE_INSTANCE": source.instance}
+    assert main(["--table", "no.such"], environ) == 2
+    assert "catalog: no.such: expected a table that can be read" in capsys.readouterr().err

@@ -105,11 +105,15 @@ class AttributeSchema:
         if self.is_declared:
             return
         for name, value in attributes.items():
-            if name in self._types:
-                continue
-            if len(self._types) >= MAX_NAMES:
+            if name not in self._types and len(self._types) >= MAX_NAMES:
                 raise InvalidItem(_field(name), f"expected at most {MAX_NAMES} names in all", name)
-            self._types[name] = type_of(value)
+            self._types.setdefault(name, type_of(value))
+
+    def adopt(self, types: Mapping[str, AttributeType]) -> None:
+        """Take the types of names that have none yet; nothing where types are declared."""
+        if not self.is_declared:
+            self._types = {**types, **self._types}
+            self.types = MappingProxyType(self._types)
 
     def _origin(self) -> str:
         return "" if self.is_declared else ", as in items before"

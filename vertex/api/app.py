@@ -112,7 +112,10 @@ class Api:
         self._items = ItemCache(self._reader, config.max_items, declared=config.attributes)
         self._changes = CatalogTail(self._reader, self._items.reread, now_ms)
         self.catalog = CatalogRoutes(
-            config.api_keys, self._reader, AttributeSchema(config.attributes)
+            config.api_keys,
+            self._reader,
+            AttributeSchema(config.attributes),
+            lambda: self._items.columns.attributes.types,
         )
         self._texts = TextEncoding(self._items, load_text_encoder)
         self._trending = TrendingCache(self._reader)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
@@ -12,7 +12,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import Route
 
-from pipeline.core.attributes import AttributeSchema
+from pipeline.core.attributes import AttributeSchema, AttributeType
 from pipeline.core.catalog import Item
 from pipeline.core.catalog_rows import (
     check_fields,
@@ -63,12 +63,20 @@ class CatalogRoutes:
         keys: of back ends; without any the routes are not open.
         store: where items are written.
         schema: types of attributes; where they are inferred, what is written adds to them.
+        known: types of the items in memory, which hold as well.
     """
 
-    def __init__(self, keys: Sequence[str], store: WritesCatalog, schema: AttributeSchema) -> None:
+    def __init__(
+        self,
+        keys: Sequence[str],
+        store: WritesCatalog,
+        schema: AttributeSchema,
+        known: Callable[[], Mapping[str, AttributeType]],
+    ) -> None:
         self._keys = [key.encode() for key in keys]
         self._store = store
         self._schema = schema
+        self._known = known
         self._bodies = Bodies(MAX_ITEM_BODY_BYTES)
         self._bulk_bodies = Bodies(MAX_LINES_BYTES, MAX_LINES_HELD_BYTES)
 
@@ -117,7 +125,7 @@ class CatalogRoutes:
         """`DELETE /v1/items/{id}`: never shown again, unless it is put again; also one that only
         events name.
         """
-        self._check_key(request)
+        self._begin(request)
         with _refusing():
             item_id = parse_item({"id": request.path_params["item_id"]}).item_id
         await self._store.write(lambda table: table.delete(item_id))
@@ -125,7 +133,7 @@ class CatalogRoutes:
 
     async def bulk(self, request: HttpRequest) -> Response:
         """`POST /v1/items`: an item on each line, as `PUT` takes it; the good ones are written."""
-        self._check_key(request)
+        self._begin(request)
         async with self._bulk_bodies.reading(
             request.receive, dict(request.scope["headers"])
         ) as body:
@@ -161,7 +169,7 @@ class CatalogRoutes:
 
     async def _row(self, request: HttpRequest) -> dict[str, Any]:
         """The body's object, with the id of the path."""
-        self._check_key(request)
+        self._begin(request)
         async with self._bodies.reading(request.receive, dict(request.scope["headers"])) as body:
             with _refusing():
                 row = read_row(body)
@@ -179,8 +187,10 @@ class CatalogRoutes:
         self._schema.learn(item.attributes)
         return item
 
-    def _check_key(self, request: HttpRequest) -> None:
-        """Raises `WriteRefused`: 404 where there are no keys, 401 without one, 403 for a wrong
+    def _begin(self, request: HttpRequest) -> None:
+        """Check the key, and take the types that are known by now.
+
+        Raises `WriteRefused`: 404 where there are no keys, 401 without one, 403 for a wrong
         one.
         """
         if not self._keys:
@@ -191,6 +201,7 @@ class CatalogRoutes:
         if known_key(self._keys, headers) is None:
             status = 403 if KEY_HEADER in headers else 401
             raise WriteRefused(status, "X-Freshet-Key", "expected a back end's key")
+        self._schema.adopt(self._known())
 
 
 @contextmanager

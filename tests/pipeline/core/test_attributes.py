@@ -119,6 +119,16 @@ def test_learning_leaves_declared_types_as_they_are() -> None:
     assert schema.types == {"color": "text"}
 
 
+def test_types_that_are_known_elsewhere_are_taken_for_names_that_have_none() -> None:
+    schema = AttributeSchema()
+    schema.learn({"weight": 2.0})
+    schema.adopt({"weight": "text", "color": "text"})
+    assert schema.types == {"weight": "number", "color": "text"}
+    declared = AttributeSchema({"color": "text"})
+    declared.adopt({"weight": "number"})
+    assert declared.types == {"color": "text"}
+
+
 @pytest.mark.parametrize("name", ["", "a-b", "1st", "x" * 65, "ü", "price", "and", "a b", 5])
 def test_a_name_that_a_filter_cannot_hold_is_refused(name: Any) -> None:
     with pytest.raises(InvalidItem, match="attributes: expected a name"):

@@ -184,6 +184,16 @@ def test_a_value_of_another_type_than_in_items_before_is_refused(client: httpx.C
     assert answer.json()["error"]["reason"] == "expected a finite number, as in items before"
 
 
+def test_types_of_the_items_in_memory_hold_for_what_is_written(
+    client: httpx.Client, service: Stack
+) -> None:
+    with bigtable_of(service) as store:
+        write_items(store, [Item("loaded", attributes={"volume": 5.0})])
+    time.sleep(FRESH_S)
+    answer = client.put("/v1/items/other", json={"attributes": {"volume": "loud"}})
+    assert (answer.status_code, answer.json()["error"]["field"]) == (400, "attributes.volume")
+
+
 def test_an_item_that_only_events_name_is_not_patched(client: httpx.Client, service: Stack) -> None:
     with bigtable_of(service) as store:
         store.write([cell(STUB, "named", encode_item(Item("named", stub=True)), now_ms())])

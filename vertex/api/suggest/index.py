@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from vertex.api.suggest.segment import Entry, Segment, Slices
+from vertex.api.suggest.segment import SLICE, Entry, Segment, Slices
 
 GROWTH = 4
 """A segment is at least so many times as large as the next."""
@@ -19,6 +19,16 @@ class Match(msgspec.Struct, frozen=True, gc=False):
     text: str
     rank: float
     typo: bool = False
+
+
+class Changes(msgspec.Struct):
+    """Changes of what is to be found: entries that are new or say something else, keys that are
+    gone, ranks by key that moved.
+    """
+
+    entries: list[Entry] = []
+    gone: list[str] = []
+    ranks: list[tuple[str, float]] = []
 
 
 class WordIndex:
@@ -40,8 +50,17 @@ class WordIndex:
         """Number of its parts."""
         return len(self._segments)
 
+    def apply(self, changes: Changes) -> Slices:
+        """Take the changes in, in slices; one at a time."""
+        self.remove(changes.gone)
+        for place, (key, rank) in enumerate(changes.ranks):
+            self.rank(key, rank)
+            if place % SLICE == 0:
+                yield
+        yield from self.put(changes.entries)
+
     def put(self, entries: Sequence[Entry]) -> Slices:
-        """Add entries, each in place of the one of its key, in slices; one `put` at a time."""
+        """Add entries, each in place of the one of its key, in slices."""
         if not entries:
             return
         segment = Segment(list({entry.key: entry for entry in entries}.values()))

@@ -14,8 +14,9 @@ from pipeline.core.catalog import department
 from pipeline.core.columns import Rows, TextColumn
 from pipeline.core.item_columns import ItemColumns
 from pipeline.core.queries import TopQueries, TopQuery
+from vertex.api.suggest.index import Changes
 from vertex.api.suggest.segment import Entry
-from vertex.api.suggest.titles import Ranks
+from vertex.api.suggest.titles import MOVED, Ranks
 
 Kind = Literal["query", "category", "brand", "product"]
 QUERY, CATEGORY, BRAND = "query", "category", "brand"
@@ -157,10 +158,17 @@ class PhraseWatch:
     def __init__(self) -> None:
         self._known: dict[str, Entry] = {}
 
-    def look(self, entries: Iterable[Entry]) -> tuple[list[Entry], list[str]]:
-        """The entries that are new, and the keys that are gone; ranks are set in the index."""
-        found = {entry.key: entry for entry in entries}
-        new = [entry for key, entry in found.items() if key not in self._known]
-        gone = [key for key in self._known if key not in found]
+    def look(self, entries: Iterable[Entry]) -> Changes:
+        """What changed since the last look; these are all that there are now."""
+        known, found = self._known, {entry.key: entry for entry in entries}
+        changes = Changes([], [key for key in known if key not in found], [])
+        for key, entry in found.items():
+            before = known.get(key)
+            if before is None:
+                changes.entries.append(entry)
+            elif abs(before.rank - entry.rank) > MOVED:
+                changes.ranks.append((key, entry.rank))
+            else:
+                found[key] = before
         self._known = found
-        return new, gone
+        return changes

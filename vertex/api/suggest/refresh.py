@@ -22,6 +22,7 @@ from vertex.api.suggest.phrases import (
     category_entries,
     query_entries,
 )
+from vertex.api.suggest.segment import Entry
 from vertex.api.suggest.titles import TitleWatch, ranks_of, suggested_rows
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,8 @@ class Suggestions:
     """Both indexes, made from the items in memory and the top queries in Bigtable.
 
     Without Bigtable, queries are those that were read last. All work is done in slices of about a
-    millisecond on the event loop, so that no answer waits for it.
+    millisecond on the event loop, so that no answer waits for it; sorting the keys of 100,000
+    titles takes 50 ms, at the start and when that many are merged.
 
     Args:
         reader: reads the top queries.
@@ -62,6 +64,7 @@ class Suggestions:
         self._phrases, self._titles = WordIndex(), WordIndex()
         self._phrase_watch, self._title_watch = PhraseWatch(), TitleWatch()
         self._top = TopQueries()
+        self._queries: list[Entry] = []
         self.suggester = Suggester(self._phrases, self._titles, self._category_of)
 
     def describe(self) -> dict[str, Any]:
@@ -81,35 +84,33 @@ class Suggestions:
 
     async def refresh(self) -> None:
         """Take what changed of items and queries into the indexes."""
-        try:
-            self._top = await self._reader.top_queries()
-        except Unavailable as error:
-            log.debug("queries stay as they are: %s", error)
-        await self._refresh_titles()
-        await self._refresh_phrases()
+        await self._read_queries()
+        changes = await _in_slices(self._title_watch.look(self._columns(), now_ms()))
+        await _in_slices(self._titles.apply(changes))
+        entries = await _in_slices(self._entries())
+        await _in_slices(self._phrases.apply(self._phrase_watch.look(entries)))
         self.version += 1
 
-    async def _refresh_titles(self) -> None:
-        changes = await _in_slices(self._title_watch.look(self._columns(), now_ms()))
-        self._titles.remove(changes.gone)
-        for key, rank in changes.ranks:
-            self._titles.rank(key, rank)
-        await _in_slices(self._titles.put(changes.entries))
+    async def _read_queries(self) -> None:
+        try:
+            top = await self._reader.top_queries()
+        except Unavailable as error:
+            log.debug("queries stay as they are: %s", error)
+            return
+        if top != self._top:
+            self._top, self._queries = top, query_entries(top)
 
-    async def _refresh_phrases(self) -> None:
-        at_ms = now_ms()
-        rows = suggested_rows(self._columns(), at_ms)
-        ranks = ranks_of(self._columns(), rows, at_ms)
-        entries = [
-            *query_entries(self._top),
-            *category_entries(self._columns(), rows, ranks),
-            *brand_entries(self._columns(), rows, ranks),
-        ]
-        new, gone = self._phrase_watch.look(entries)
-        self._phrases.remove(gone)
-        await _in_slices(self._phrases.put(new))
-        for entry in entries:
-            self._phrases.rank(entry.key, entry.rank)
+    def _entries(self) -> Generator[None, None, list[Entry]]:
+        """All phrases that there are now, each kind in a slice."""
+        columns, at_ms = self._columns(), now_ms()
+        rows = suggested_rows(columns, at_ms)
+        ranks = ranks_of(columns, rows, at_ms)
+        yield
+        categories = category_entries(columns, rows, ranks)
+        yield
+        brands = brand_entries(columns, rows, ranks)
+        yield
+        return [*self._queries, *categories, *brands]
 
     def _category_of(self, item_id: str) -> str | None:
         """The category of an item that may be shown now."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.columns import Growable, Rows
 from pipeline.core.item_columns import ItemColumns
+from vertex.api.suggest.index import Changes
 from vertex.api.suggest.segment import SLICE, Entry
 
 HALVINGS = 24.0
@@ -18,16 +18,6 @@ MOVED = 0.01
 """A rank that changes by less stays as it is."""
 
 Ranks = NDArray[np.float32]
-
-
-class TitleChanges(msgspec.Struct):
-    """Changes of titles: entries that are new or say something else, keys that are gone, ranks that
-    moved.
-    """
-
-    entries: list[Entry] = []
-    gone: list[str] = []
-    ranks: list[tuple[str, float]] = []
 
 
 def suggested_rows(columns: ItemColumns, now_ms: int) -> Rows:
@@ -64,11 +54,11 @@ class TitleWatch:
         self._brands = Growable(np.int32)
         self._ranks = Growable(np.float32)
 
-    def look(self, columns: ItemColumns, now_ms: int) -> Generator[None, None, TitleChanges]:
+    def look(self, columns: ItemColumns, now_ms: int) -> Generator[None, None, Changes]:
         """What changed since the last look."""
         rows = suggested_rows(columns, now_ms)
         ranks = ranks_of(columns, rows, now_ms)
-        changes = TitleChanges([], [], [])
+        changes = Changes([], [], [])
         self._reserve(columns.capacity)
         for start in range(0, len(rows), 10 * SLICE):
             part = slice(start, start + 10 * SLICE)
@@ -81,9 +71,7 @@ class TitleWatch:
         self._forget(np.flatnonzero(hidden), changes)
         return changes
 
-    def _compare(
-        self, columns: ItemColumns, rows: Rows, ranks: Ranks, changes: TitleChanges
-    ) -> None:
+    def _compare(self, columns: ItemColumns, rows: Rows, ranks: Ranks, changes: Changes) -> None:
         brands = columns.brand.get(rows)
         is_other = brands != self._brands[rows]
         has_moved = np.abs(self._ranks[rows] - ranks) > MOVED
@@ -112,7 +100,7 @@ class TitleWatch:
                 changes.ranks.append((item_id, float(self._ranks[row])))
             self._titles[row] = title
 
-    def _forget(self, rows: NDArray[np.intp], changes: TitleChanges) -> None:
+    def _forget(self, rows: NDArray[np.intp], changes: Changes) -> None:
         for row in rows.tolist():
             if self._ids[row]:
                 changes.gone.append(self._ids[row])

@@ -30,7 +30,7 @@ AT_ONCE = $(PYTHON) -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loa
 LOG = build/setup-$(subst /,-,$(patsubst .%,%,$(@D))).log
 QUIETLY = > $(LOG) 2>&1 || { tail -n 30 $(LOG); echo "setup failed; the whole log is $(LOG)"; exit 1; }
 
-.PHONY: help setup prerequisites up down status demo test check docs schemas sdk bench fuzz replay catalog snapshot train backfill parity dead-letters rewind constraints clean
+.PHONY: help setup prerequisites up down status demo test check docs schemas sdk bench fuzz replay catalog pictures snapshot train backfill parity dead-letters rewind constraints clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -142,6 +142,9 @@ catalog: setup ## Load products, from a feed or a table: make catalog FILE=produ
 
 snapshot: setup ## Write the items of the running stack's catalog into a file, from which the API starts without a scan (PROJECT=... with FRESHET_SNAPSHOT_DIR for Google Cloud)
 	@$(INSTALLATION) $(PYTHON) -m pipeline.ops.snapshot
+
+pictures: setup ## Photograph the demo store into docs/pictures
+	@$(PYTHON) -m tests.simulator.pictures
 
 train: setup ## Train a model from what the running stack's BigQuery holds
 	@$(STACK) exec -- $(PYTHON) -m vertex.training

@@ -107,9 +107,7 @@ class Demo:
     async def run(self) -> int:
         """Play everything; the exit code."""
         async with self._client:
-            await self._open_shop()
-            history_events = await self._send_history()
-            version = await self._train()
+            history_events, version = await self._open()
             outcome, freshness = await self._live()
             log = await self._reconcile()
             held = await wait_until_folded(self._warehouse, log.distinct)
@@ -120,6 +118,17 @@ class Demo:
         report["dead_letters"] = await asyncio.to_thread(self._warehouse.dead_letters)
         self._warehouse.close()
         return conclude(report, self._say)
+
+    async def prepare(self) -> None:
+        """Open the shop with a past and a first model, and let nobody in."""
+        async with self._client:
+            await self._open()
+        self._warehouse.close()
+
+    async def _open(self) -> tuple[int, str]:
+        """A shop with a past: how many events that is, and the model that was trained on it."""
+        await self._open_shop()
+        return await self._send_history(), await self._train()
 
     async def _open_shop(self) -> None:
         """The catalog first, so that every application finds it when it starts."""

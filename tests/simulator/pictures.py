@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from playwright.sync_api import Page, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 from tests.simulator.demo import Config, Demo
 from tests.simulator.report import Progress, StepFailed
@@ -24,7 +24,8 @@ DESKTOP: ViewportSize = {"width": 1280, "height": 800}
 PHONE: ViewportSize = {"width": 390, "height": 844}
 CARDS = ".picks .card:not(.skeleton)"
 LOOKED_FOR = ("pizza oven", "desk lamp", "tent")
-SETTLED_MS = 3_500  # answers are in, and what is new is not marked any more
+SETTLED = "() => !document.querySelector('main :is(.skeleton, .is-new)')"
+LATER_MS = 500  # lower rows are asked for after the first
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,36 +40,40 @@ class Walk:
         """Search, and open the first product that is found."""
         self.page.goto(f"{self.store}/search?q={query.replace(' ', '+')}")
         self.page.locator(".listing .card a").first.click()
-        self.page.wait_for_selector(CARDS)
-        self.page.wait_for_timeout(SETTLED_MS)
+        self.page.wait_for_url("**/product/*")
+        self.settle()
 
     def go_home(self) -> None:
         self.page.goto(self.store)
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until the answers are in, and what is new is not marked any more."""
         self.page.wait_for_selector(CARDS)
+        self.page.wait_for_timeout(LATER_MS)
+        self.page.wait_for_function(SETTLED)
 
     def take(self, name: str) -> None:
         """Write what the window shows, without a pulse that would differ each time."""
-        self.page.wait_for_timeout(SETTLED_MS)
         self.page.screenshot(path=self.folder / f"{name}.png", animations="disabled")
 
 
-def take_pictures(store: str, chromium: Path, folder: Path = PICTURES) -> list[str]:
-    """Home and product page on a desk, home on a phone in the dark; names of the files."""
+def take_pictures(browser: Browser, store: str, folder: Path) -> list[Path]:
+    """Home and product page on a desk, home on a phone in the dark; the files."""
     folder.mkdir(parents=True, exist_ok=True)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(chromium), args=["--no-sandbox"])
-        walk = Walk(browser.new_page(viewport=DESKTOP), store, folder)
-        for query in LOOKED_FOR:
-            walk.look_at(query)
-        walk.take("store-product")
-        walk.go_home()
-        walk.take("store-home")
-        phone = browser.new_page(viewport=PHONE, color_scheme="dark", has_touch=True)
-        walk = Walk(phone, store, folder)
-        walk.go_home()
-        walk.take("store-phone")
-        browser.close()
-    return sorted(path.name for path in folder.glob("*.png"))
+    desk = Walk(browser.new_page(viewport=DESKTOP), store, folder)
+    phone = browser.new_page(viewport=PHONE, color_scheme="dark", has_touch=True)
+    hand = Walk(phone, store, folder)
+    for query in LOOKED_FOR:
+        desk.look_at(query)
+    desk.take("store-product")
+    desk.go_home()
+    desk.take("store-home")
+    hand.go_home()
+    hand.take("store-phone")
+    for walk in (desk, hand):
+        walk.page.close()
+    return sorted(folder.glob("store-*.png"))
 
 
 def main() -> int:
@@ -79,11 +84,16 @@ def main() -> int:
         with running_stack("pictures", "auto", EMULATORS, say=say) as stack:
             os.environ.update(stack.env)  # Bigtable's client finds its emulator in no other way
             asyncio.run(Demo(stack, Config(stack="pictures"), say).prepare())
-            names = take_pictures(stack.env["FRESHET_STORE_URL"], chromium)
+            with sync_playwright() as playwright:
+                args = ["--no-sandbox"]
+                browser = playwright.chromium.launch(executable_path=str(chromium), args=args)
+                taken = take_pictures(browser, stack.env["FRESHET_STORE_URL"], PICTURES)
+                browser.close()
     except (StackError, Missing, StepFailed, TimeoutError) as error:
         print(f"pictures: {error}", file=sys.stderr)
         return 1
-    say(f"{', '.join(names)} are in {PICTURES.relative_to(REPO)}")
+    for path in taken:
+        say(f"{path.relative_to(REPO)}: {path.stat().st_size:,} bytes")
     return 0
 
 

@@ -230,7 +230,12 @@ class FakeFreshet:
     def _rank(self, category: str | None, touched: list[str], question: Wire) -> list[Wire]:
         """Items for the placement; of one that knows of no visitor's choice, all of them."""
         hidden = {question.get("product_id"), *question.get("exclude", [])}
-        found: Iterable[Wire] = (i for i in self.catalog if i["item_id"] not in hidden)
+        under = question.get("filter", "").removeprefix("category under ").strip('"')
+        found: Iterable[Wire] = (
+            item
+            for item in self.catalog
+            if item["item_id"] not in hidden and item["category"].startswith(under)
+        )
         placement = question["placement"]
         if placement == "recently_viewed":
             newest_first = list(dict.fromkeys(reversed(touched)))

@@ -71,6 +71,23 @@ def test_a_row_takes_its_title_from_the_answer(page: Page, site: Site) -> None:
     expect(page.locator(".picks h2")).to_have_text("Because you looked at lamps")
 
 
+def test_a_category_shows_what_is_trending_in_it_before_its_products(
+    page: Page, site: Site
+) -> None:
+    site.fake.titles["trending"] = "Trending"
+    open_store(page, site, "/category/home")
+    expect(page.locator(".picks h2")).to_have_text("Trending in home")
+    asked = next(it for it in site.fake.asked if it["placement"] == "trending")
+    assert asked["filter"] == 'category under "home"'
+    lamps = {it["item_id"] for it in site.fake.catalog if it["category"] == "home.lighting"}
+    assert set(row(page)) <= lamps
+    tops = page.evaluate(
+        """() => [".picks", ".listing"].map(
+            (name) => document.querySelector(name).getBoundingClientRect().top)"""
+    )
+    assert tops[0] < tops[1]
+
+
 def test_what_was_bought_is_offered_on_no_page_afterwards(page: Page, site: Site) -> None:
     open_store(page, site)
     bought = row(page)[0]

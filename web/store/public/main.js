@@ -36,11 +36,11 @@ async function start() {
   router.draw();
 }
 
-/** Rows by what they ask for. One that is about no product keeps its cards from page to page. */
+/** Rows by what they ask for. One that is not about its page keeps its cards from page to page. */
 function rowsOf(shop) {
   const rows = new Map();
   return (spec) => {
-    if (spec.productId) return new Row(shop, spec);
+    if (spec.productId || spec.filter) return new Row(shop, spec);
     if (!rows.has(spec)) rows.set(spec, new Row(shop, spec));
     return rows.get(spec);
   };

@@ -10,7 +10,7 @@ const SPARE = 3; // the banner may show some of them
 let made = 0;
 
 export class Row {
-  /** @param {{placement: string, title: string, productId?: string, personal?: boolean, own?: boolean, late?: boolean}} spec */
+  /** @param {{placement: string, title: string, productId?: string, filter?: string, personal?: boolean, own?: boolean, late?: boolean}} spec */
   constructor(shop, spec) {
     this.shop = shop;
     this.spec = spec;
@@ -34,8 +34,8 @@ export class Row {
 
   /** The answer for this row, without the items in `exclude`; null when there is none. */
   ask(exclude) {
-    const { placement, productId } = this.spec;
-    return this.shop.freshet.recommend({ placement, productId, k: LENGTH + SPARE, exclude });
+    const { placement, productId, filter } = this.spec;
+    return this.shop.freshet.recommend({ placement, productId, filter, k: LENGTH + SPARE, exclude });
   }
 
   /** The entries of a slate that this row may show. */
@@ -49,7 +49,7 @@ export class Row {
   show(slate, exclude) {
     const wasShown = this.ids.length > 0;
     const changed = this.list.show(slate, this.entriesOf(slate, exclude));
-    this.heading.textContent = slate.title || this.spec.title;
+    if (slate.title && !this.spec.filter) this.heading.textContent = slate.title;
     if (this.note) this.note.textContent = reason(slate);
     this.element.dataset.requestId = slate.request_id ?? "";
     this.settle();

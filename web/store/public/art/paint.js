@@ -107,7 +107,7 @@ export function emblem(c, x, y, r, fill = c.n) {
 const SURFACES = {
   grain: `<path d="M0 5 Q9 2 18 5 T36 5 M0 12 Q9 15 18 12 T36 12" fill="none" stroke="#2a1606" stroke-opacity=".15" stroke-width="1.2"/>`,
   knit: `<path d="M0 2 l4.5 4 l4.5 -4 M0 8 l4.5 4 l4.5 -4" fill="none" stroke="#fff" stroke-opacity=".28" stroke-width="1.4"/>`,
-  weave: `<path d="M0 0 L6 6 M6 0 L0 6" stroke="#000" stroke-opacity=".1" stroke-width="1"/>`,
+  weave: `<path d="M0 0 L6 6 M6 0 L0 6" stroke="#000" stroke-opacity=".07" stroke-width="1"/>`,
   brushed: `<path d="M0 2 H40 M0 6 H40" stroke="#fff" stroke-opacity=".13" stroke-width="1"/>`,
   leather: `<circle cx="2.5" cy="2.5" r="1" fill="#000" fill-opacity=".13"/><circle cx="7" cy="6.5" r=".9" fill="#fff" fill-opacity=".16"/>`,
   speckle: `<circle cx="4" cy="5" r="1.1" fill="#000" fill-opacity=".2"/><circle cx="13" cy="12" r="1.4" fill="#fff" fill-opacity=".4"/><circle cx="9" cy="2" r=".8" fill="#000" fill-opacity=".14"/>`,

@@ -13,6 +13,7 @@ from tests.stack import prerequisites
 from tests.stack.ports import HOST, Ports
 
 REPO = prerequisites.REPO
+PLACEMENTS = REPO / "web" / "store" / "placements.yaml"
 DEFAULT = "default"
 PROGRAMS = {
     "pubsub": ("PUBSUB_EMULATOR", prerequisites.pubsub_emulator),
@@ -72,13 +73,15 @@ def service_environment(ports: Ports, origins: Iterable[str] = ()) -> dict[str, 
 
 def files_environment(name: str) -> dict[str, str]:
     """Models and catalog: in `build` for the default stack, else in the stack's own folder, apart
-    from it. The snapshot always goes with the stack: the emulator's items do.
+    from it. The snapshot always goes with the stack: the emulator's items do. Placements: the demo
+    store's, unless the shell names others.
     """
     folder = REPO / "build" if name == DEFAULT else stack_folder(name)
     return {
         "FRESHET_MODEL_DIR": str(folder / "models"),
         "FRESHET_CATALOG": str(folder / "catalog.jsonl"),
         "FRESHET_SNAPSHOT_DIR": str(stack_folder(name) / "snapshot"),
+        "FRESHET_PLACEMENTS": os.environ.get("FRESHET_PLACEMENTS", str(PLACEMENTS)),
     }
 
 

@@ -49,6 +49,7 @@ class FakeFreshet:
     failed_requests: int = 0
     asked: list[Wire] = field(default_factory=list)
     titles: dict[str, str] = field(default_factory=dict)  # of rows, by placement
+    about: str = ""  # the item that a row is about which says so
     unknown: set[str] = field(default_factory=set)  # placements answered as those of `home`
     typed: list[Wire] = field(default_factory=list)
     _arrived: dict[str, tuple[float, Wire]] = field(default_factory=dict)
@@ -216,6 +217,7 @@ class FakeFreshet:
                 "request_id": f"r{len(self.asked)}",
                 "placement": "home" if placement in self.unknown else placement,
                 "title": self.titles.get(placement),
+                "about": self.about if placement == "because_you_viewed" else None,
                 "recommendations": [item["item_id"] for item in ranked],
                 "ranked_feed": [self._entry(item, n, category) for n, item in enumerate(ranked)],
                 "personalized_banner": _banner(ranked[0] if ranked else None, category),
@@ -242,7 +244,7 @@ class FakeFreshet:
             found = [item for item in found if item["item_id"] in newest_first]
             found.sort(key=lambda item: newest_first.index(item["item_id"]))
         elif placement == "because_you_viewed":
-            found = [item for item in found if item["category"] == category]
+            found = list(found)[::-1] if category else []
         elif placement in ("bought_together", "cart_complements"):
             found = []
         elif placement != "trending":

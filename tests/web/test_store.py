@@ -76,7 +76,7 @@ def test_clicks_and_views_name_the_slate_they_came_from(page: Page, site: Site) 
     assert click["product_id"] == view["product_id"] == third
     slate = {
         "request_id": "r1",
-        "placement": "home",
+        "placement": "home_picks",
         "variant": "personalized",
         "position": 3,  # in the slate, whose first is on the banner
         "propensity": 1,
@@ -110,7 +110,9 @@ def test_cards_on_screen_become_impressions_of_their_slate(page: Page, site: Sit
     ]
     assert len(seen) == len(set(seen))
     in_row = [
-        event for event in site.fake.named("impression") if event["metadata"]["placement"] == "home"
+        event
+        for event in site.fake.named("impression")
+        if event["metadata"]["placement"] == "home_picks"
     ]
     assert {event["product_id"] for event in in_row} <= set(row(page)[:6])
     slate = [item["item_id"] for item in site.fake.catalog]

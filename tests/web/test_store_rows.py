@@ -66,7 +66,7 @@ def test_a_row_tells_the_api_what_stands_above_it(page: Page, site: Site) -> Non
 
 
 def test_a_row_takes_its_title_from_the_answer(page: Page, site: Site) -> None:
-    site.fake.titles["home"] = "Because you looked at lamps"
+    site.fake.titles["home_picks"] = "Because you looked at lamps"
     open_store(page, site)
     expect(page.locator(".picks h2")).to_have_text("Because you looked at lamps")
 
@@ -97,6 +97,19 @@ def test_what_was_bought_is_offered_on_no_page_afterwards(page: Page, site: Site
         page.wait_for_timeout(300)
         assert bought not in on_page(page), path
     assert all(bought in it["exclude"] for it in site.fake.asked[-3:])
+
+
+def test_no_row_tells_of_having_viewed_what_was_bought(page: Page, site: Site) -> None:
+    open_store(page, site)
+    bought = row(page)[0]
+    buy(page, bought)
+    because = page.locator(".row[data-placement=because_you_viewed]")
+    open_store(page, site)
+    expect(because).to_be_visible()
+    site.fake.about = bought
+    open_store(page, site)
+    page.wait_for_selector(".row[data-placement=trending] .card[data-item]")
+    expect(because).to_be_hidden()
 
 
 def test_the_thanks_page_shows_what_is_popular_not_more_of_the_same(page: Page, site: Site) -> None:
@@ -131,7 +144,7 @@ def test_starting_over_forgets_what_was_bought(page: Page, site: Site) -> None:
     page.get_by_role("button", name="Start over").click()
     page.wait_for_url(f"{site.store}/")
     page.wait_for_selector(".picks .card[data-item]")
-    asked = next(it for it in reversed(site.fake.asked) if it["placement"] == "home")
+    asked = next(it for it in reversed(site.fake.asked) if it["placement"] == "home_picks")
     assert bought not in asked["exclude"]
 
 

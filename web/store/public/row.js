@@ -41,6 +41,7 @@ export class Row {
   /** The entries of a slate that this row may show. */
   entriesOf(slate, exclude) {
     if (this.spec.own && isInPlace(slate, this.spec.placement)) return [];
+    if (this.shop.decided().includes(slate.about)) return []; // "because you viewed" the thing that was bought
     const hidden = new Set(exclude);
     return slate.ranked_feed.filter(({ id }) => !hidden.has(id)).slice(0, LENGTH);
   }

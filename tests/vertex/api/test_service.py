@@ -327,19 +327,18 @@ def test_a_page_of_the_store_may_call(client: httpx.Client, service: Stack) -> N
 def test_health_says_which_parts_answer(client: httpx.Client) -> None:
     health = client.get("/healthz").json()
 
-    assert health == {
+    expected = {
         "status": "ok",
         "bigtable": True,
-        "unreadable": health["unreadable"],
         "vertex": True,
-        "items": 300,
         "stubs": 0,
-        "catalog": 300,
         "full": [],
         "mistyped": {},
-        "snapshot": health["snapshot"],
         "model_version": "bench",
     }
+    assert {name: health[name] for name in expected} == expected
+    assert health["items"] == health["catalog"] >= 300  # other tests add some
+    assert {"unreadable", "suggestions", "snapshot"} < set(health)
 
 
 def test_without_the_predictor_the_process_ranks_until_it_is_back(

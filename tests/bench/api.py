@@ -42,16 +42,15 @@ class Client:
         self._port = port
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
-    async def ask(self, question: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    async def ask(
+        self, question: dict[str, Any], path: str = "/v1/recommendations"
+    ) -> tuple[dict[str, Any], str]:
         """The answer and its Server-Timing."""
         reader, writer = (
             self._idle.pop() if self._idle else await asyncio.open_connection(HOST, self._port)
         )
         body = json.dumps(question).encode()
-        head = (
-            f"POST /v1/recommendations HTTP/1.1\r\nhost: {HOST}\r\ncontent-length: "
-            f"{len(body)}\r\n\r\n"
-        )
+        head = f"POST {path} HTTP/1.1\r\nhost: {HOST}\r\ncontent-length: {len(body)}\r\n\r\n"
         writer.write(head.encode() + body)
         status, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         headers = {
@@ -75,13 +74,14 @@ def run() -> list[Row]:
     """Measure, and return the rows of the bench report."""
     with running_stack("bench-api", parts=("bigtable", "predictor", "api")) as stack:
         shop = Shop(ITEMS, VISITORS, SESSIONS, now_ms())
-        _fill(stack, shop)
+        fill(stack, shop)
         stack.restart_process("predictor")
         stack.restart_process("api")
         return asyncio.run(_measure(stack))
 
 
-def _fill(stack: Stack, shop: Shop) -> None:
+def fill(stack: Stack, shop: Shop) -> None:
+    """Put the shop into the stack's Bigtable, and its model where the API finds it."""
     with _stack_environment(stack):
         store = Store(stack.env["GOOGLE_CLOUD_PROJECT"], stack.env["FRESHET_BIGTABLE_INSTANCE"])
         shop.write(store)
@@ -105,7 +105,7 @@ async def _measure(stack: Stack) -> list[Row]:
         async def read() -> None:
             await store.read_profile(f"u#visitor{rng.randrange(VISITORS)}")
 
-        await _times(ask, WARM_UP)
+        await times_of(ask, WARM_UP)
         served_by.clear()
         steps.clear()
         alone, bare = await _in_turns(ask, read)
@@ -131,8 +131,8 @@ async def _in_turns(ask: Work, read: Work) -> tuple[list[float], list[float]]:
     both."""
     asked, bare = [], []
     for _ in range(ROUNDS):
-        asked += await _times(ask, QUESTIONS // ROUNDS)
-        bare += await _times(read, QUESTIONS // ROUNDS)
+        asked += await times_of(ask, QUESTIONS // ROUNDS)
+        bare += await times_of(read, QUESTIONS // ROUNDS)
     return asked, bare
 
 
@@ -141,7 +141,9 @@ async def _at_once(ask: Work) -> tuple[list[float], float]:
     second.
     """
     began = time.perf_counter()
-    parts = await asyncio.gather(*(_times(ask, QUESTIONS // CONCURRENT) for _ in range(CONCURRENT)))
+    parts = await asyncio.gather(
+        *(times_of(ask, QUESTIONS // CONCURRENT) for _ in range(CONCURRENT))
+    )
     return [each for part in parts for each in part], QUESTIONS / (time.perf_counter() - began)
 
 
@@ -160,7 +162,7 @@ def _rows(name: str, times: list[float], bare: list[float]) -> list[Row]:
     ]
 
 
-async def _times(work: Work, n: int) -> list[float]:
+async def times_of(work: Work, n: int) -> list[float]:
     """Milliseconds of `n` runs, one after the other."""
     times = []
     for _ in range(n):

@@ -99,9 +99,9 @@ class ListRanker:
     ) -> dict[str, Any]:
         """The response body: every id of the list once. Never fails for want of Bigtable or Vertex.
 
-        Items in stock come first, by score, then those out of stock, by score, then unknown ones as
-        the caller has them; equal scores keep the caller's order. `signal` is what the browser says
-        for its visitor.
+        Items that can be sold now come first, by score, then the others, by score, then unknown
+        ones as the caller has them; equal scores keep the caller's order. `signal` is what the
+        browser says for its visitor.
         """
         deadline = Deadline.to_begin(request.deadline_ms, watch)
         now_ms = moment_ms(request.as_of, self._now)
@@ -116,7 +116,7 @@ class ListRanker:
         self._tally.count(scored.served_by, scored.fallback)
         return {
             "request_id": request_id,
-            **self._ordered(request, brought, known, scored),
+            **self._ordered(request, brought, known, scored, visitor.now_ms),
             "served_by": scored.served_by,
             "variant": "popular" if visitor.is_nobody else request.variant,
             "model_version": scored.model_version,
@@ -184,16 +184,16 @@ class ListRanker:
         return np.asarray(np.round(views / (views.max(initial=0.0) or 1.0), 6))
 
     def _ordered(
-        self, request: RankRequest, brought: Brought, known: Brought, scored: Scored
+        self, request: RankRequest, brought: Brought, known: Brought, scored: Scored, now_ms: int
     ) -> dict[str, Any]:
-        """The list in its order, and which of it is out of stock or unknown.
+        """The list in its order, and which of it cannot be sold now or is unknown.
 
         Items may have changed or gone while the ranker was asked.
         """
-        rows, in_stock = self._rows(known.ids), self._items.columns.in_stock
+        rows = self._rows(known.ids)
         is_there = rows != NO_ROW
         is_in_stock = is_there.copy()
-        is_in_stock[is_there] = in_stock.get(rows[is_there])
+        is_in_stock[is_there] = self._items.columns.is_sellable(rows[is_there], now_ms)
         scores = scored.terms.sum(axis=1)
         order = np.lexsort((-scores, ~is_in_stock))
         order = order[is_there[order]]

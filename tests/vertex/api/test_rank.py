@@ -14,6 +14,7 @@ from pipeline.core.items import ItemRow
 from pipeline.core.privacy.consent import StatedConsent
 from pipeline.core.privacy.signals import Signal
 from tests.vertex.api.fakes import (
+    NOW_MS,
     FakeRanker,
     FakeReader,
     Service,
@@ -101,11 +102,21 @@ async def test_an_id_given_again_is_ranked_once_where_it_was_given_first() -> No
     assert answer["ranked"] == ["p9", "p3", "x1"]
 
 
-async def test_items_out_of_stock_come_after_those_in_stock_and_are_named() -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"in_stock": False},
+        {"expires_ms": NOW_MS - 1},
+        {"published_ms": NOW_MS + 60_000},
+    ],
+)
+async def test_items_that_cannot_be_sold_now_come_after_the_others_and_are_named(
+    change: dict[str, Any],
+) -> None:
     reader = known_visitor()
     for item_id in ("p3", "p9"):
         known = reader.rows[item_id]
-        gone = msgspec.structs.replace(known.item, in_stock=False)
+        gone = msgspec.structs.replace(known.item, **change)
         reader.rows[item_id] = ItemRow(gone, known.stats)
     service = Service(reader, weights=Weights(0, 1, 0, 0))
 

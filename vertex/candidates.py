@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.columns import Mask, Rows
+from pipeline.core.decay import DAY_MS
 from pipeline.core.features.moment import RECENT_SEEDS, Moment
 from pipeline.core.profile import UserProfile
 from pipeline.core.vectors import greatest
@@ -30,6 +31,9 @@ CONTEXT_NEIGHBOURS, LEAST_CONTEXT_COSINE = 50, 0.4
 
 # Texts nearer than this tell of the same kind of thing; most of one shop's are at 0.1 to 0.3.
 TEXT_NEIGHBOURS, LEAST_TEXT_COSINE = 50, 0.35
+
+# Published at most so long ago.
+FRESH_MS = 2 * DAY_MS
 
 NO_ROWS: Rows = np.zeros(0, np.int32)
 Allowed = Callable[[Rows], Mask]
@@ -179,6 +183,16 @@ def new_arrivals(situation: Situation) -> Rows:
     return situation.arrivals
 
 
+def fresh(situation: Situation) -> Rows:
+    """Items published lately: those of the visitor's categories in turn, and of all."""
+    items, now_ms = situation.moment.items, situation.moment.now_ms
+    rows = np.append(situation.encoded, situation.arrivals)
+    published_ms = items.published_ms.get(rows)
+    new = rows[published_ms > now_ms - FRESH_MS]  # not those whose time is unknown
+    names = top_categories(situation.moment.profile)
+    return in_turn([*(new[items.category.is_one_of(new, [name])] for name in names), new])
+
+
 # Source -> (its function, how many it may add in each round). Rounds go on until there are enough
 # candidates, so a poor source leaves its place to the others, and none starves.
 SOURCES: dict[str, tuple[Callable[[Situation], Rows], int]] = {
@@ -189,6 +203,7 @@ SOURCES: dict[str, tuple[Callable[[Situation], Rows], int]] = {
     "category": (in_categories, 2),
     "trending": (trending, 1),
     "content": (alike, 1),
+    "fresh": (fresh, 1),
 }
 
 

@@ -8,16 +8,19 @@ import numpy as np
 
 from pipeline.core.catalog import Item
 from pipeline.core.columns import Mask, Rows
+from pipeline.core.decay import MINUTE_MS
 from pipeline.core.embedding import CONTEXT_DIM
 from pipeline.core.features.moment import Moment
 from pipeline.core.item_columns import ItemColumns, Seed
 from pipeline.core.items import ItemRow, ItemStats
+from pipeline.core.profile import UserProfile
 from pipeline.core.text_vectors import encode_waiting
 from pipeline.core.vectors import VectorIndex
 from tests.vertex.api.fakes import NOW_MS, event, item, row, visitor
 from tests.vertex.text_encoder import WordEncoder
 from vertex.api.shelves import build_contexts, build_texts
 from vertex.candidates import (
+    FRESH_MS,
     SOURCES,
     Allowed,
     Situation,
@@ -75,6 +78,7 @@ def rich_situation() -> Situation:
     items = columns_of(
         *names("p", 40),
         *names("alike", 200),
+        *names("fresh", 100),
         *names("covisited", 50),
         *names("similar", 200),
         *names("company", 200),
@@ -92,7 +96,16 @@ def rich_situation() -> Situation:
         contexts=Units(items.rows(["p0", *names("company", 200)]), contexts.astype(np.float32)),
         trending=items.rows(names("trending", 300)),
         trending_in={"c0": items.rows(names("in", 300))},
+        arrivals=published(items, names("fresh", 100)),
     )
+
+
+def published(items: ItemColumns, ids: list[str], category: str = "") -> Rows:
+    """The rows of these items, which get a time of publication, each a minute before the last."""
+    for number, item_id in enumerate(ids):
+        stamp = NOW_MS - (number + 1) * MINUTE_MS
+        items.put(ItemRow(Item(item_id, category=category, published_ms=stamp), ItemStats()))
+    return items.rows(ids)
 
 
 def test_every_source_gets_its_share_and_the_limit_holds() -> None:
@@ -179,6 +192,23 @@ def test_the_source_that_found_an_item_first_keeps_it() -> None:
 
     assert items.ids(gathered.rows) == ["p0", "p1"]
     assert gathered.sources == ["recent", "trending"]
+
+
+def test_what_was_published_lately_is_found_the_visitors_categories_first() -> None:
+    items = columns_of("p0")
+    other = published(items, ["other0", "other1"], "c1")
+    own = published(items, ["own0"], "c0")
+    stamp = NOW_MS - FRESH_MS - 1
+    items.put(ItemRow(Item("stale", published_ms=stamp), ItemStats()))
+    items.put(ItemRow(Item("undated"), ItemStats()))
+    profile = visitor(event("view_product", "p0"), items=[item(0)])
+    rows = np.concatenate([other, own, items.rows(["stale", "undated"])])
+
+    def of(who: UserProfile) -> list[str]:
+        return ids_of(Situation(Moment(who, items, NOW_MS), arrivals=rows), "fresh")
+
+    assert of(profile) == ["own0", "other0", "other1"]
+    assert of(visitor()) == ["other0", "other1", "own0"]
 
 
 def test_what_is_not_allowed_takes_no_place() -> None:

@@ -35,7 +35,13 @@ from vertex.models.registry import prior_model
 START = datetime(2025, 3, 1, tzinfo=UTC)
 CATALOG = {
     f"p{n}": Item(
-        f"p{n}", f"Product {n}", f"d{n % 2}.c{n % 6}", f"b{n % 5}", float(5 + n), in_stock=True
+        f"p{n}",
+        f"Product {n}",
+        f"d{n % 2}.c{n % 6}",
+        f"b{n % 5}",
+        float(5 + n),
+        in_stock=True,
+        published_ms=None if n % 3 else int(START.timestamp() * 1000) - n * 3_600_000,
     )
     for n in range(80)
 }

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pipeline.core.decay import MINUTE_MS
+from pipeline.core.decay import HOUR_MS, MINUTE_MS
 from pipeline.core.features import ranking_columns
 from pipeline.core.features.churn import churn_risk
 from pipeline.core.features.conversion import conversion_likelihood
@@ -385,6 +385,15 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         range="[-1, 1]",
         default=0,
         column=ranking_columns.text_similarity,
+    ),
+    RankingFeature(
+        name="age",
+        meaning="time since the item was published",
+        formula="ln(1 + h since `published_at`), that of a year where it is unknown",
+        unit="",
+        range="[0, ∞)",
+        default=float(np.log1p(ranking_columns.UNKNOWN_AGE_MS / HOUR_MS)),
+        column=ranking_columns.age,
     ),
 )
 FEATURE_NAMES: tuple[str, ...] = tuple(feature.name for feature in RANKING_FEATURES)

@@ -9,11 +9,13 @@ from numpy.typing import ArrayLike
 
 from pipeline.core.catalog import department
 from pipeline.core.columns import UNKNOWN
-from pipeline.core.decay import DAY_MS, MINUTE_MS
+from pipeline.core.decay import DAY_MS, HOUR_MS, MINUTE_MS
 from pipeline.core.features.ranking_inputs import Candidates
 
 MAX_IDLE_MS = 30 * DAY_MS
 """A visitor who never came has been away for longest: this long."""
+UNKNOWN_AGE_MS = 365 * DAY_MS
+"""The age of an item whose time of publication is not known."""
 _SEEN_HALF_LIFE_MS = DAY_MS
 
 
@@ -98,6 +100,11 @@ def text_similarity(c: Candidates) -> ArrayLike:
     if visitor is None:
         return 0.0
     return np.asarray(c.items.text.get(c.rows) @ visitor)
+
+
+def age(c: Candidates) -> ArrayLike:
+    age_ms = np.maximum(c.now_ms - c.items.published_ms.get(c.rows), 0.0)
+    return np.log1p(np.nan_to_num(age_ms, nan=UNKNOWN_AGE_MS) / HOUR_MS)
 
 
 def trending(c: Candidates) -> ArrayLike:

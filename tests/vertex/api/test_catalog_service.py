@@ -204,3 +204,40 @@ def test_an_item_that_only_events_name_is_not_patched(client: httpx.Client, serv
         "reason": "expected an item of the catalog",
         "value": "named",
     }
+
+
+def shown_to_reader(client: httpx.Client, viewed: str) -> list[str]:
+    """What one is shown who has just viewed an item."""
+    view = {
+        "event_id": f"view-{viewed}",
+        "event": "view_product",
+        "product_id": viewed,
+        "timestamp": datetime.now(UTC).isoformat(),
+    }
+    asked = {"anonymous_id": "reader", "k": 100, "events": [view]}
+    answer = client.post("/v1/recommendations", json=asked)
+    assert answer.status_code == 200, answer.text
+    ids: list[str] = answer.json()["recommendations"]
+    return ids
+
+
+def test_a_story_of_this_minute_reaches_who_read_of_the_same_thing_without_any_click(
+    client: httpx.Client,
+) -> None:
+    def is_encoded() -> bool:
+        health = client.get("/healthz").json()
+        return bool(health["text_model"]) and health["texts_waiting"] == 0
+
+    assert seconds_until(is_encoded) < 10.0
+    title = "Parliament votes on the new climate law"
+    changed(client, "PUT", "old", title=title, category="news.politics")
+    assert seconds_until(lambda: "old" in shown_to_reader(client, "old")) < 2 * FRESH_S
+    before = shown_to_reader(client, "old")
+    title = "Climate law passes parliament after a long vote"
+    changed(client, "PUT", "story", title=title, category="news.europe")
+
+    took_s = seconds_until(lambda: "story" in shown_to_reader(client, "old"))
+
+    assert took_s < 2 * FRESH_S
+    # it takes one place: whoever was there stays, but for the last
+    assert len(set(before) - set(shown_to_reader(client, "old"))) <= 5

@@ -122,6 +122,7 @@ def test_an_unknown_visitor_and_a_bare_item_give_defaults() -> None:
         "item_ctr": pytest.approx(0.08),
         "item_conversion": pytest.approx(0.02),
         "idle_minutes": pytest.approx(log1p(30 * 24 * 60)),
+        "age": pytest.approx(log1p(365 * 24)),
     }
 
 
@@ -569,3 +570,12 @@ def test_the_prior_ranks_the_last_items_neighbour_above_its_department_above_a_s
 @pytest.mark.parametrize("extreme", [1e6, 1e30])
 def test_the_prior_of_extreme_features_is_neither_nought_nor_one(extreme: float) -> None:
     assert 0 < prior(position=extreme) < 0.01 and 0.99 < prior(covisit_last=extreme) < 1
+
+
+def test_the_age_of_an_item_counts_from_its_publication() -> None:
+    published = [START_MS - 3_600_000, START_MS + 3_600_000]
+    rows = [row(f"p{place}", published_ms=time) for place, time in enumerate(published)]
+
+    ages = matrix_of(UserProfile(), rows)[:, COLUMN["age"]]
+
+    assert ages.tolist() == [pytest.approx(log1p(1.0)), 0.0]

@@ -202,6 +202,11 @@ class Api:
             self._snapshot = {"error": str(error)}
             return False
         await self._items.start_from(columns, header)
+        try:
+            async with asyncio.timeout(LOAD_S):
+                await self._changes.catch_up(header.began_ms)
+        except (Unavailable, TimeoutError) as error:
+            log.error("changes since the snapshot are late: %s", reason_of(error))
         self._snapshot = {"items": header.items, "began": readable_time(header.began_ms)}
         log.info("items from the snapshot in %.1f s", time.monotonic() - began_s)
         return True

@@ -67,6 +67,19 @@ class CatalogTail:
                 log.exception("changes of the catalog are late")
                 await asyncio.sleep(RETRY_S)
 
+    async def catch_up(self, since_ms: int) -> None:
+        """Hand on what has changed since a moment before the start. Where that fails, `follow`
+        begins at the start all the same: the rest is for a scan.
+
+        Raises `Unavailable`.
+        """
+        start_ms = self._read_at_ms
+        self._read_at_ms = since_ms
+        try:
+            await self.poll()
+        finally:
+            self._read_at_ms = max(self._read_at_ms, start_ms)
+
     async def poll(self) -> None:
         """Hand on what has changed since the last poll. Raises `Unavailable`."""
         began_ms = self._now_ms()

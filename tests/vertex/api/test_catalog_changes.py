@@ -87,6 +87,26 @@ async def test_what_was_there_long_before_the_start_is_not_handed_on() -> None:
     assert await notes.poll() == []
 
 
+async def test_what_changed_since_a_snapshot_is_handed_on_at_the_start() -> None:
+    notes = Notes()
+    notes.write("before", ago_ms=7_200_000)
+    notes.write("since", ago_ms=3_000_000)
+    await notes.tail.catch_up(START_MS - 3_600_000)
+    assert notes.given == [["since"]]
+    assert await notes.poll() == []
+
+
+async def test_a_start_that_cannot_look_back_follows_from_then_on() -> None:
+    notes = Notes()
+    notes.write("since", ago_ms=3_000_000)
+    notes.is_up = False
+    with pytest.raises(Unavailable):
+        await notes.tail.catch_up(START_MS - 3_600_000)
+    notes.is_up = True
+    notes.write("now")
+    assert await notes.poll() == [["now"]]
+
+
 async def test_a_change_whose_reading_failed_is_handed_on_again() -> None:
     notes = Notes()
     notes.write("a")

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from pipeline.core.catalog import Item, deleted_item, encode_item
 from pipeline.core.timestamps import format_time
+from pipeline.store.blocking import Store
+from pipeline.store.layout import STUB, cell, item_write
 from tests.stack.bootstrap import bigquery_client
 from tests.vertex.planted import event
 from tests.vertex.stored import fill
-from vertex.data.warehouse import read_events
+from vertex.data.warehouse import read_catalog, read_events
+
+
+def test_a_deleted_item_is_not_learnt_from_also_where_events_name_it(fresh: dict[str, str]) -> None:
+    store = Store(fresh["GOOGLE_CLOUD_PROJECT"], fresh["FRESHET_BIGTABLE_INSTANCE"])
+    stub = cell(STUB, "gone", encode_item(Item("gone", stub=True)), 1)
+    store.write([stub, item_write(deleted_item("gone"), 1), item_write(Item("here"), 1)])
+    assert read_catalog(store) == {"here": Item("here")}
+    store.close()
 
 
 def test_what_a_visitor_sent_while_marked_is_not_learnt_from(warehouse: dict[str, str]) -> None:

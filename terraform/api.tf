@@ -64,6 +64,7 @@ locals {
     GOOGLE_CLOUD_PROJECT      = var.project_id
     FRESHET_BIGTABLE_INSTANCE = google_bigtable_instance.freshet.name
     FRESHET_MODEL_DIR         = "gs://${google_storage_bucket.artifacts.name}/models"
+    FRESHET_SNAPSHOT_DIR      = "gs://${google_storage_bucket.artifacts.name}/snapshot"
     FRESHET_VERTEX_ENDPOINT   = "projects/${var.project_id}/locations/${var.region}/endpoints/${google_vertex_ai_endpoint.ranker.name}"
     FRESHET_CORS_ORIGINS      = join(",", var.cors_origins)
     FRESHET_ITEM_TTL_DAYS     = tostring(var.item_ttl_days)

@@ -198,6 +198,8 @@ run "what_is_asked_for_is_given" {
     profile_ttl_days     = 30
     item_ttl_days        = 20
     max_items            = 5000
+    snapshot_memory      = "4Gi"
+    snapshot_schedule    = "5 3 * * *"
     api_memory           = "2Gi"
     log_retention_days   = 10
     mart_history_days    = 7
@@ -244,6 +246,15 @@ run "what_is_asked_for_is_given" {
       google_cloud_run_v2_service.api.template[0].containers[0].resources[0].limits.memory == "2Gi"
     )
     error_message = "max_items and api_memory are the API's."
+  }
+
+  assert {
+    condition = (
+      google_cloud_scheduler_job.snapshot.schedule == "5 3 * * *" &&
+      google_cloud_run_v2_job.snapshot.template[0].template[0].containers[0].resources[0].limits.memory == "4Gi" &&
+      contains(google_cloud_run_v2_job.snapshot.template[0].template[0].containers[0].env[*].value, local.api_environment.FRESHET_SNAPSHOT_DIR)
+    )
+    error_message = "snapshot_schedule and snapshot_memory are the snapshot job's, which writes where the API reads."
   }
 
   assert {
@@ -332,6 +343,7 @@ run "bad_values_are_refused" {
     profile_ttl_days      = 0
     item_ttl_days         = 0
     max_items             = 0
+    snapshot_memory       = "4GB"
     api_memory            = "1GB"
 
     message_retention_days = 8
@@ -360,6 +372,7 @@ run "bad_values_are_refused" {
     var.profile_ttl_days,
     var.item_ttl_days,
     var.max_items,
+    var.snapshot_memory,
     var.api_memory,
   ]
 }

@@ -179,13 +179,30 @@ variable "api_instances" {
 }
 
 variable "api_memory" {
-  description = "Memory of an instance of the API. A third of it is for items, about 10 kB each: 35,000 in 1Gi."
+  description = "Memory of an instance of the API. A third of it is for items, about 2 kB each: 178,000 in 1Gi."
   type        = string
   default     = "1Gi"
 
   validation {
     condition     = can(regex("^[1-9][0-9]*(Mi|Gi)$", var.api_memory))
     error_message = "api_memory: expected a size such as 512Mi or 2Gi."
+  }
+}
+
+variable "snapshot_schedule" {
+  description = "When the snapshot of the items is written, as a cron expression in UTC."
+  type        = string
+  default     = "17 * * * *"
+}
+
+variable "snapshot_memory" {
+  description = "Memory of the snapshot job: 2.5 kB an item and 300 MB, so 1,000,000 items fit into 4Gi."
+  type        = string
+  default     = "2Gi"
+
+  validation {
+    condition     = can(regex("^[1-9][0-9]*(Mi|Gi)$", var.snapshot_memory))
+    error_message = "snapshot_memory: expected a size such as 512Mi or 2Gi."
   }
 }
 

@@ -8,6 +8,7 @@ numbers wherever it is read.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -348,11 +349,10 @@ class ItemColumns:
         self.vectors = vectors
         self._vector_places = Growable(np.int32, NO_ROW)
         self._vector_places.reserve(self.capacity)
-        self._rows_of_vectors = np.full(len(vectors), NO_ROW, np.int32)
-        for place, item_id in enumerate(vectors):
-            row = self._rows.get(item_id)
-            if row is not None:
-                self._place(row, place)
+        rows = map(self._rows.get, vectors, repeat(NO_ROW))
+        self._rows_of_vectors = np.fromiter(rows, np.int32, len(vectors))
+        places = np.flatnonzero(self._rows_of_vectors >= 0)
+        self._vector_places.array[self._rows_of_vectors[places]] = places
 
     def trained_similarity(self, rows: Rows, vector: NDArray[np.float32]) -> NDArray[np.float32]:
         """Cosines `(n,)` of the items' trained vectors with a unit vector `(dim,)`; 0 where there

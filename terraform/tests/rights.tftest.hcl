@@ -73,6 +73,17 @@ run "nobody_may_do_more_than_needed" {
 
   assert {
     condition = (
+      google_bigtable_table_iam_member.snapshot_reads.table == "items" &&
+      google_bigtable_table_iam_member.snapshot_reads.role == "roles/bigtable.reader" &&
+      google_storage_bucket_iam_member.snapshot_writes.role == "roles/storage.objectUser" &&
+      strcontains(google_storage_bucket_iam_member.snapshot_writes.condition[0].expression, "/demo-project-freshet-artifacts/objects/snapshot/\"") &&
+      google_cloud_run_v2_job_iam_member.scheduler_starts_snapshot.role == "roles/run.invoker"
+    )
+    error_message = "The snapshot job reads items and writes its own folder; the scheduler starts it, and no more."
+  }
+
+  assert {
+    condition = (
       toset(keys(google_bigtable_table_iam_member.pipeline_folds)) == toset(["profiles", "items", "trending", "queries", "leases"]) &&
       alltrue([for member in google_bigtable_table_iam_member.pipeline_folds : member.role == "roles/bigtable.user"])
     )
@@ -114,7 +125,9 @@ run "nobody_may_do_more_than_needed" {
       google_service_account.builder.account_id,
       google_service_account.collector.account_id,
       google_service_account.pipeline.account_id,
-    ])) == 4
+      google_service_account.scheduler.account_id,
+      google_service_account.snapshot.account_id,
+    ])) == 6
     error_message = "Every deployable has an account of its own."
   }
 }

@@ -69,7 +69,7 @@ class Config:
         explore_rate: the share of slates that give one slot to an item few have seen, in [0, 1].
         vertex_deadline_s: what the ranker may take before the in-process one answers.
         bigtable_deadline_s: what one read may take before the answer goes without it.
-        max_items: how many items of the catalog are kept in memory (about 10 kB each).
+        max_items: how many items of the catalog are kept in memory (about 2 kB each).
         item_ttl_days: statistics of items, stubs and trending scopes older than this count as
             forgotten.
         attributes: types of items' attributes by name (FRESHET_ATTRIBUTES); None: inferred.

@@ -34,5 +34,5 @@ def test_memory_is_the_containers_limit_or_the_machines(
 
 
 def test_a_third_of_memory_is_for_items() -> None:
-    assert items_that_fit(GIB) == 35_791
+    assert items_that_fit(GIB) == 178_956
     assert items_that_fit(1) == 1

@@ -8,10 +8,6 @@ from typing import Any
 
 from pipeline.runtime.bodies import BodyRefused
 
-MAX_REQUESTS = 256
-"""Under way in one process; Cloud Run sends far fewer at a time (terraform:
-max_instance_request_concurrency)."""
-
 
 class LimitsRequests:
     """Refuses what comes beyond a number of requests under way at once, or has waited too long for
@@ -36,7 +32,7 @@ class LimitsRequests:
         self,
         app: Any,
         refusal: Any,
-        max_requests: int = MAX_REQUESTS,
+        max_requests: int,
         max_waiting: int = 0,
         max_wait_s: float = 0.0,
         free_paths: Collection[str] = (),

@@ -115,6 +115,8 @@ def test_an_answer_without_end_is_not_read_beyond_what_was_expected() -> None:
     [
         (saying(b"", status=503), "status 503"),
         (saying(GOOD[:-1]), "expected 28 bytes"),
+        (saying(b"<html>busy</html>", content_type="text/html"), "magic"),
+        (saying(GOOD[:4] + b"\x04" + GOOD[5:]), "n: expected 5 predictions"),
         (saying(gzip.compress(MEGABYTE), content_encoding="gzip"), "magic"),
         (saying(b"no gzip", content_encoding="gzip"), "ContentDecodingError"),
     ],

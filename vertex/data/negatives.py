@@ -27,8 +27,9 @@ _OF_ALL = ""
 class Offers:
     """Items that could have been offered at a moment of the log, found by the sources that serve.
 
-    So the model learns among what it will have to rank. Two inputs of the sources are not known of
-    the past, and stay empty: the items' context vectors, and the shelves of items in stock.
+    So the model learns among what it will have to rank. Some inputs of the sources are not known of
+    the past, and stay empty: the items' context vectors, what was new, and the shelves of items in
+    stock.
     """
 
     def __init__(self, world: World) -> None:

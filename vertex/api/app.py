@@ -63,6 +63,7 @@ from vertex.api.rates import Rates, Wait
 from vertex.api.reader import Reader
 from vertex.api.recommend import Recommender
 from vertex.api.similar import MAX_AGE_S, SimilarItems, UnknownItem, etag_of
+from vertex.api.situations import Situations
 from vertex.api.slates import Slates
 from vertex.api.suggest.refresh import Suggestions
 from vertex.api.suggest.route import SuggestRoute
@@ -128,11 +129,11 @@ class Api:
         self._suggest = SuggestRoute(
             self._suggestions, self._visitors, config.privacy, config.profile_view
         )
+        situations = Situations(self._items, self._trending, self._model, config.recommend_stubs)
         slates = Slates(
-            config=config,
             placements=placements,
             items=self._items,
-            trending=self._trending,
+            situations=situations,
             ranker=self._ranker,
             model=self._model,
             rng=Random(),

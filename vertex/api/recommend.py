@@ -13,6 +13,7 @@ from pipeline.core.expressions.compiler import Expression
 from pipeline.core.expressions.scalars import scalars_of
 from pipeline.core.privacy.signals import Signal
 from pipeline.core.profile import UserProfile
+from vertex.api.asks import Ask, Asker
 from vertex.api.banner import Banner, banner_of_slate, choose_banner
 from vertex.api.config import Config
 from vertex.api.contract import PageRequest, Request, moment_ms
@@ -21,7 +22,7 @@ from vertex.api.deadline import Deadline
 from vertex.api.filters import bound, parse_filter
 from vertex.api.items import ItemCache
 from vertex.api.placements import Placements
-from vertex.api.slates import Ask, Asker, Slate, Slates
+from vertex.api.slates import Slate, Slates
 from vertex.api.tally import Tally
 from vertex.api.timing import StageTimer
 from vertex.api.visitor import Visitor, Visitors

@@ -12,11 +12,12 @@ import msgspec
 
 from pipeline.core.expressions.scalars import Context, scalars_of
 from pipeline.core.profile import UserProfile
+from vertex.api.asks import Ask, Asker
 from vertex.api.breaker import Unavailable
 from vertex.api.contract import MAX_K, InvalidRequest
 from vertex.api.items import SEED_HARD_S, SEED_SOFT_S, ItemCache
 from vertex.api.placements import KINDS, Placement, Placements
-from vertex.api.slates import Ask, Asker, Slates
+from vertex.api.slates import Slates
 from vertex.api.timing import StageTimer
 
 MAX_AGE_S = 30

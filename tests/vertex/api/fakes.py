@@ -25,6 +25,7 @@ from vertex.api.rank import ListRanker
 from vertex.api.ranking import Prediction, Ranker
 from vertex.api.recommend import Recommender
 from vertex.api.similar import SimilarItems
+from vertex.api.situations import Situations
 from vertex.api.slates import Slates
 from vertex.api.tally import Tally
 from vertex.api.trending import TrendingCache
@@ -221,14 +222,10 @@ class Service:
             lambda: NOW_MS,
             self.tally,
         )
+        trending = TrendingCache(self.reader)
+        situations = Situations(self.items, trending, lambda: served, made.recommend_stubs)
         slates = Slates(
-            made,
-            placements,
-            self.items,
-            TrendingCache(self.reader),
-            self.ranker,
-            lambda: served,
-            random.Random(7),
+            placements, self.items, situations, self.ranker, lambda: served, random.Random(7)
         )
         self.similar_items = SimilarItems(placements, self.items, slates, lambda: NOW_MS)
         self.recommender = Recommender(

@@ -39,7 +39,7 @@ from vertex.api.placements import (
 from vertex.api.policy import EXPLORE_SLOT
 from vertex.api.ranking import Prediction
 from vertex.api.rules import AtMost, Pin
-from vertex.api.slates import profile_of_views
+from vertex.api.situations import profile_of_views
 from vertex.api.timing import StageTimer
 
 Answer = dict[str, Any]

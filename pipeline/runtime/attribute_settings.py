@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import cast
 
 from pipeline.core.attributes import ATTRIBUTE_TYPES, MAX_NAMES, AttributeType, check_name
 from pipeline.core.invalid_item import InvalidItem
 from pipeline.runtime.environ import InvalidConfig
-from pipeline.runtime.yaml_reader import InvalidFile, Node, YamlReader, compose
+from pipeline.runtime.yaml_reader import InvalidFile, Node, YamlReader, compose, content_of
 
 VARIABLE = "FRESHET_ATTRIBUTES"
 _FIELD = "attributes"
@@ -24,10 +23,9 @@ def attributes_from_env(environ: Mapping[str, str]) -> dict[str, AttributeType] 
     text = environ.get(VARIABLE, "").strip()
     if not text:
         return None
+    content, file = content_of(VARIABLE, text)
     try:
-        if ":" in text and not Path(text).is_file():
-            return parse_attributes(text.encode(), VARIABLE)
-        return parse_attributes(_content(text), text)
+        return parse_attributes(content, file)
     except InvalidFile as error:
         raise InvalidConfig(str(error)) from None
 
@@ -66,11 +64,3 @@ class _Reader(YamlReader):
 
     def _type(self, key: Node, node: Node) -> AttributeType:
         return cast(AttributeType, self.one_of(node, f"{_FIELD}.{key.value}", ATTRIBUTE_TYPES))
-
-
-def _content(path: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        expected = f"{VARIABLE}: expected a file that can be read, or the YAML itself"
-        raise InvalidConfig(f"{expected}, got {path!r} ({error.strerror})") from None

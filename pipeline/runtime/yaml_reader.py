@@ -8,9 +8,12 @@ import re
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 import yaml
+
+from pipeline.runtime.environ import InvalidConfig
 
 SPAN_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
@@ -31,6 +34,21 @@ class InvalidFile(ValueError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), (self.problems,))
+
+
+def content_of(variable: str, setting: str) -> tuple[bytes, str]:
+    """The YAML of a setting that is a file or the YAML itself, and the name of it for messages.
+
+    Raises:
+        InvalidConfig: when the file cannot be read.
+    """
+    if ": " in setting or "\n" in setting:
+        return setting.encode(), variable
+    try:
+        return Path(setting).read_bytes(), setting
+    except OSError as error:
+        expected = f"{variable}: expected a file that can be read, or the YAML itself"
+        raise InvalidConfig(f"{expected}, got {setting!r} ({error.strerror})") from None
 
 
 def compose(content: bytes | str, file: str) -> Node:

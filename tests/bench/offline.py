@@ -37,7 +37,7 @@ from vertex.api.shelves import Shelves, build_shelves
 from vertex.candidates import Situation, gather, top_categories
 from vertex.data.replay import World
 from vertex.models.logistic import Logistic
-from vertex.models.text_model import load_text_encoder
+from vertex.text_model import load_text_encoder
 
 QUESTIONS = 3_000
 COLD_EVENTS = 5

@@ -72,7 +72,7 @@ from vertex.api.text_encoding import TextEncoding
 from vertex.api.timing import StageTimer
 from vertex.api.trending import TrendingCache
 from vertex.api.visitor import Visitors, readable_time
-from vertex.models.text_model import load_text_encoder
+from vertex.text_model import load_text_encoder
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from pipeline.core.catalog import Item, department
-from pipeline.core.profile import UserProfile
+from pipeline.core.profile import UserProfile, item_hash
 from vertex.candidates import top_categories
 
 
@@ -35,7 +35,7 @@ def choose_banner(
     about: Collection[str] = SUBJECTS,
 ) -> Banner:
     """The banner for this visitor: about the cart left behind, else the last search, else the
-    strongest category.
+    strongest category that they have not just bought from.
 
     Args:
         profile: the visitor's state.
@@ -49,7 +49,8 @@ def choose_banner(
     is_search = profile.last_query and profile.last_query_at[0] >= profile.last_item_at[0]
     if is_search and "search" in about:
         return _search(profile.last_query, slate)
-    names = top_categories(profile, 1)
+    bought = _bought_categories(profile, item_of)
+    names = [name for name in top_categories(profile) if name not in bought]
     if not names or "category" not in about:
         return WELCOME
     return _category(names[0], slate, item_of)
@@ -63,6 +64,15 @@ def banner_of_slate(slate: Sequence[str], item_of: Callable[[str], Item | None])
         if item.category:
             return _category(item.category, slate, item_of)
     return WELCOME
+
+
+def _bought_categories(
+    profile: UserProfile, item_of: Callable[[str], Item | None]
+) -> frozenset[str]:
+    """Categories of the items that went from the cart into a purchase: done with, for now."""
+    bought = profile.bought()
+    items = [item_of(item_id) for item_id in profile.cart if item_hash(item_id) in bought]
+    return frozenset(item.category for item in items if item is not None)
 
 
 def readable(category: str) -> str:

@@ -100,7 +100,7 @@ class Drafts:
             return None
         if kind.subject != "visitor" and not about:
             return None
-        allowed = self._allowed(ask, placement, asker)
+        allowed = self.allowed(ask, placement, asker)
         found = gather(situation, allowed, MAX_CANDIDATES, placement.sources)
         if len(found.rows) < ask.k and "trending" in placement.sources:
             found = self._widened(found, allowed, asker.now_ms)
@@ -141,11 +141,17 @@ class Drafts:
         rows = rows[allowed(rows) & ~np.isin(rows, found.rows)]
         return _with(found, rows.tolist(), "pin")
 
-    def _allowed(self, ask: Ask, placement: Placement, asker: Asker) -> Allowed:
-        """Which items may be shown to this visitor at this place."""
+    def allowed(
+        self,
+        ask: Ask,
+        placement: Placement,
+        asker: Asker,
+        taken: AbstractSet[str] = frozenset(),
+    ) -> Allowed:
+        """Which items may be shown to this visitor at this place; those taken stand elsewhere."""
         # What is in the cart is decided on, and what left it was bought or put back: neither asks
         # to be shown.
-        hidden = {*ask.exclude, *ask.seeds}
+        hidden = {*ask.exclude, *ask.seeds, *taken}
         hashes = ask.shown
         if "cart" in placement.hide:
             hidden.update(asker.profile.cart)
@@ -154,7 +160,7 @@ class Drafts:
         if "bought" in placement.hide:
             hashes = np.append(hashes, np.array(list(asker.profile.bought()), np.uint32))
         filters = self.filters(ask, placement, asker)
-        return self.sellable(hidden, hashes, filters, asker.now_ms)
+        return self._sellable(hidden, hashes, filters, asker.now_ms)
 
     def filters(self, ask: Ask, placement: Placement, asker: Asker) -> list[Allowed]:
         """The filters that hold for an answer by this placement: its own, that of the placement
@@ -168,7 +174,7 @@ class Drafts:
         ]
         return filters if ask.accepted is None else [*filters, ask.accepted]
 
-    def sellable(
+    def _sellable(
         self, hidden: AbstractSet[str], hashes: Hashes, filters: Sequence[Allowed], now_ms: int
     ) -> Allowed:
         """Which items are not hidden, sellable at `now_ms`, in the catalog if there is one, and

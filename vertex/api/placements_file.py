@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,7 +15,14 @@ from pipeline.core.expressions.compiler import Expression, compile_expression
 from pipeline.core.expressions.errors import InvalidExpression
 from pipeline.core.expressions.fields import FieldTypes, Kind
 from pipeline.runtime.environ import InvalidConfig
-from pipeline.runtime.yaml_reader import SPAN_MS, InvalidFile, Node, YamlReader, compose
+from pipeline.runtime.yaml_reader import (
+    SPAN_MS,
+    InvalidFile,
+    Node,
+    YamlReader,
+    compose,
+    content_of,
+)
 from vertex.api.banner import SUBJECTS
 from vertex.api.config import Config, Weights
 from vertex.api.contract import MAX_K
@@ -68,14 +74,9 @@ def load_placements(config: Config, fields: FieldTypes) -> Placements:
     stated = config.placements
     if not stated:
         return built_in(config)
-    is_text = ": " in stated or "\n" in stated
+    content, file = content_of(VARIABLE, stated)
     try:
-        if is_text:
-            return parse_placements(stated.encode(), VARIABLE, config, fields)
-        return parse_placements(Path(stated).read_bytes(), stated, config, fields)
-    except OSError as error:
-        expected = f"{VARIABLE}: expected a file that can be read, or the YAML itself"
-        raise InvalidConfig(f"{expected}, got {stated!r} ({error.strerror})") from None
+        return parse_placements(content, file, config, fields)
     except InvalidFile as error:
         raise InvalidConfig(str(error)) from None
 

@@ -269,12 +269,11 @@ class Slates:
         """
         scope = self._situations.scope_of_all()
         trending = (await self._situations.trends([scope], asker.deadline))[scope]
-        hidden = {*ask.exclude, *ask.seeds, *taken}
-        filters = self._drafts.filters(ask, ask.placement, asker)
-        allowed = self._drafts.sellable(hidden, ask.shown, filters, asker.now_ms)
+        allowed = self._drafts.allowed(ask, ask.placement, asker, taken)
         rows = np.append(self._items.rows(trending), self._items.shelves.popular)
         rows = rows[allowed(rows)]
-        if len(rows) < ask.k and filters:  # it leaves little of what is popular
+        if len(rows) < ask.k and self._drafts.filters(ask, ask.placement, asker):
+            # they leave little of what is popular
             rows = np.append(rows, self._drafts.most_popular(allowed, asker.now_ms))
         _, firsts = np.unique(rows, return_index=True)
         best = rows[np.sort(firsts)][: ask.k]

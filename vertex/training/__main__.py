@@ -20,7 +20,7 @@ from pipeline.store.blocking import Store
 from vertex.data.progress import Say
 from vertex.data.splits import NotEnoughData
 from vertex.data.warehouse import read_catalog, read_events
-from vertex.models.text_model import load_text_encoder
+from vertex.text_model import load_text_encoder
 from vertex.training.config import Config
 from vertex.training.publish import publish
 from vertex.training.train import Trained, train

@@ -40,6 +40,19 @@ def test_a_cart_left_behind_comes_first_until_it_is_bought() -> None:
     assert not banner(bought).id.startswith("cart")
 
 
+def test_the_category_that_was_just_bought_from_gives_way_to_the_next() -> None:
+    looked = [
+        event("view_product", "p6", 90),
+        *(event("view_product", "p5", 80 - n) for n in (1, 2)),
+    ]
+    carted = [event("add_to_cart", "p5", 60)]
+    bought = visitor(*looked, *carted, event("purchase", "p5", 0), items=ITEMS.values())
+
+    assert banner(bought).category == "c2"
+    alone = visitor(*carted, event("purchase", "p5", 0), items=ITEMS.values())
+    assert banner(alone) == WELCOME
+
+
 def test_the_cart_is_spoken_of_without_naming_what_is_in_it() -> None:
     one = visitor(event("add_to_cart", "p5", 60), items=ITEMS.values())
     two = visitor(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pipeline.core.text_vectors import TEXT_DIM, TextEncoder
-from vertex.models.text_model import WordLlamaEncoder, load_text_encoder
+from vertex.text_model import WordLlamaEncoder, load_text_encoder
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_no_text_fails(encoder: TextEncoder) -> None:
 
 
 def test_nothing_is_downloaded(tmp_path: Path) -> None:
-    code = "from vertex.models.text_model import WordLlamaEncoder as E; E().encode(['grill'])"
+    code = "from vertex.text_model import WordLlamaEncoder as E; E().encode(['grill'])"
     closed = dict.fromkeys(["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"], "http://127.0.0.1:1")
 
     subprocess.run(

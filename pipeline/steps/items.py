@@ -19,7 +19,7 @@ from pipeline.core.decay import DAY_MS
 from pipeline.core.fold import Folded, catalog_category, item_sums
 from pipeline.core.items import ItemStats, Trending
 from pipeline.core.trust import NewFacts, stubs_of
-from pipeline.steps.keyed_state import KeyedState, StateOptions
+from pipeline.steps.keyed_state import FoldPartials, KeyedState, StateOptions
 from pipeline.store import layout, versions
 
 RANKS = "ranks"
@@ -154,28 +154,6 @@ class FoldItemRows(KeyedState):
         return stub if stored is None else stored[0]
 
 
-class FoldScopes(KeyedState):
-    """Partial counts and popularities into each scope's row."""
-
-    def __init__(self, state_options: StateOptions) -> None:
-        super().__init__(state_options, "scopes")
-
-    def process(
-        self,
-        element: tuple[str, bytes],
-        state: Any = beam.DoFn.StateParam(KeyedState.STATE),
-        flush: Any = beam.DoFn.TimerParam(KeyedState.FLUSH),
-        expiry: Any = beam.DoFn.TimerParam(KeyedState.EXPIRY),
-    ) -> Iterator[Any]:
-        row, addition = element
-        kept = self._load(layout.TRENDING, row, state)
-        total = self._decode(Trending, kept)
-        if total is None:
-            return
-        total.merge(versions.decode(Trending, addition))
-        yield from self._keep(kept, total.encode(), total.newest_ms, state, flush, expiry)
-
-
 def sums(folded: Iterable[Folded], shards: int) -> tuple[dict[str, ItemStats], dict[str, Trending]]:
     """Partial statistics by item, and partial counts by scope's row, of some messages' new
     facts."""
@@ -288,9 +266,10 @@ class FoldItems(beam.PTransform):
         )
         fold = beam.ParDo(FoldItemRows(self._options, self._shards))
         items = partial["items"] | "FoldItemRows" >> fold.with_outputs(RANKS, main="writes")
+        fold_scopes = FoldPartials(self._options, "scopes", layout.TRENDING, Trending)
         scopes = (
             (partial[RANKS], items[RANKS])
             | "Scopes" >> beam.Flatten()
-            | "FoldScopes" >> beam.ParDo(FoldScopes(self._options))
+            | "FoldScopes" >> beam.ParDo(fold_scopes)
         )
         return (items["writes"], scopes) | "Both" >> beam.Flatten()

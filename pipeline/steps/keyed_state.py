@@ -211,3 +211,37 @@ class KeyedState(beam.DoFn):
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(RowState)
+
+
+class FoldPartials(KeyedState):
+    """Partial states of one kind into each key's row.
+
+    Args:
+        state_options: where rows are, how long states are kept.
+        step: the name under which its rows are counted.
+        kind: of the rows, one of `layout`.
+        form: the class of the state.
+    """
+
+    def __init__(
+        self, state_options: StateOptions, step: str, kind: str, form: type[Trending | TopQueries]
+    ) -> None:
+        super().__init__(state_options, step)
+        self._kind = kind
+        self._form: Any = form
+
+    def process(
+        self,
+        element: tuple[str, bytes],
+        state: Any = beam.DoFn.StateParam(KeyedState.STATE),
+        flush: Any = beam.DoFn.TimerParam(KeyedState.FLUSH),
+        expiry: Any = beam.DoFn.TimerParam(KeyedState.EXPIRY),
+    ) -> Iterator[Any]:
+        """Merge one partial state, and yield the row when it is due."""
+        key, addition = element
+        kept = self._load(self._kind, key, state)
+        total: Any = self._decode(self._form, kept)
+        if total is None:
+            return
+        total.merge(decode(self._form, addition))
+        yield from self._keep(kept, total.encode(), total.newest_ms, state, flush, expiry)

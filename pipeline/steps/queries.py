@@ -15,7 +15,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from pipeline.core.fold import Folded
 from pipeline.core.queries import QueryStats, TopQueries, query_sums
 from pipeline.core.trust import NewFacts
-from pipeline.steps.keyed_state import KeyedState, StateOptions
+from pipeline.steps.keyed_state import FoldPartials, KeyedState, StateOptions
 from pipeline.store import layout, versions
 
 TOP = "top"
@@ -90,28 +90,6 @@ class FoldQueryRows(KeyedState):
             yield TaggedOutput(TOP, top)
 
 
-class FoldTopQueries(KeyedState):
-    """Public queries into the rows of the top ones."""
-
-    def __init__(self, state_options: StateOptions) -> None:
-        super().__init__(state_options, "top_queries")
-
-    def process(
-        self,
-        element: tuple[str, bytes],
-        state: Any = beam.DoFn.StateParam(KeyedState.STATE),
-        flush: Any = beam.DoFn.TimerParam(KeyedState.FLUSH),
-        expiry: Any = beam.DoFn.TimerParam(KeyedState.EXPIRY),
-    ) -> Iterator[Any]:
-        row, addition = element
-        kept = self._load(layout.TOP_QUERIES, row, state)
-        total = self._decode(TopQueries, kept)
-        if total is None:
-            return
-        total.merge(versions.decode(TopQueries, addition))
-        yield from self._keep(kept, total.encode(), total.newest_ms, state, flush, expiry)
-
-
 class FoldQueries(beam.PTransform):
     """Fold new, trusted events into statistics of what was searched for; yield Bigtable writes.
 
@@ -131,5 +109,6 @@ class FoldQueries(beam.PTransform):
             | "SumByQuery" >> beam.ParDo(SumByQuery())
             | "FoldQueryRows" >> fold.with_outputs(TOP, main="writes")
         )
-        top = queries[TOP] | "FoldTopQueries" >> beam.ParDo(FoldTopQueries(self._options))
+        fold_top = FoldPartials(self._options, "top_queries", layout.TOP_QUERIES, TopQueries)
+        top = queries[TOP] | "FoldTopQueries" >> beam.ParDo(fold_top)
         return (queries["writes"], top) | "Both" >> beam.Flatten()

@@ -33,10 +33,9 @@ from pipeline.lease import (
 )
 from pipeline.runtime.clock import now_ms
 from pipeline.steps.bigtable import WriteToBigtable
-from pipeline.steps.items import FoldScopes
-from pipeline.steps.keyed_state import StateOptions
+from pipeline.steps.keyed_state import FoldPartials, StateOptions
 from pipeline.store.blocking import Bigtable, Store
-from pipeline.store.layout import LEASE, PROFILE, Cell
+from pipeline.store.layout import LEASE, PROFILE, TRENDING, Cell
 from pipeline.store.tables import ensure_tables
 from tests.pipeline.running import collect, outputs, run, script
 
@@ -340,7 +339,8 @@ def test_nothing_is_folded_while_another_job_holds_the_lease(
 ) -> None:
     renewed(leased, BLUE)
     partial = [(tag, Trending().encode())]
-    fold = beam.ParDo(FoldScopes(StateOptions(instance, lease=Lease(instance, GREEN))))
+    state_options = StateOptions(instance, lease=Lease(instance, GREEN))
+    fold = beam.ParDo(FoldPartials(state_options, "scopes", TRENDING, Trending))
     with pytest.raises(RuntimeError, match="lease: the job blue"):
         run(lambda p: collect(p | script(partial) | fold, "writes"))
     assert outputs["writes"] == []

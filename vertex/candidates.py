@@ -189,6 +189,8 @@ def fresh(situation: Situation) -> Rows:
     rows = np.append(situation.encoded, situation.arrivals)
     published_ms = items.published_ms.get(rows)
     new = rows[published_ms > now_ms - FRESH_MS]  # not those whose time is unknown
+    if len(new) == 0:
+        return NO_ROWS
     names = top_categories(situation.moment.profile)
     return in_turn([*(new[items.category.is_one_of(new, [name])] for name in names), new])
 

@@ -102,13 +102,10 @@ def _search(query: str, slate: Sequence[str]) -> Banner:
 
 
 def _category(category: str, slate: Sequence[str], item_of: Callable[[str], Item | None]) -> Banner:
-    items = [item for item in map(item_of, slate) if item is not None]
-    exact = [item for item in items if item.category == category]
-    near = [item for item in items if department(item.category) == department(category)]
+    best = _best_of(category, slate, item_of)
     name = readable(category)
     text, product_id = f"New picks in {name}, chosen for you.", ""
-    if near:
-        best = [*exact, *near][0]
+    if best is not None:
         text, product_id = best.title or text, best.item_id
     return Banner(
         id=f"category:{category}",
@@ -117,3 +114,16 @@ def _category(category: str, slate: Sequence[str], item_of: Callable[[str], Item
         category=category,
         product_id=product_id,
     )
+
+
+def _best_of(
+    category: str, slate: Sequence[str], item_of: Callable[[str], Item | None]
+) -> Item | None:
+    """The slate's first item of the category, else its first of the department; None without."""
+    near = None
+    for item in filter(None, map(item_of, slate)):
+        if item.category == category:
+            return item
+        if near is None and department(item.category) == department(category):
+            near = item
+    return near

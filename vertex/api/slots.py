@@ -56,6 +56,11 @@ class Limits(msgspec.Struct, frozen=True):
     diversity: float = 1.0
     likeness: Likeness | None = None
 
+    @property
+    def bind_nothing(self) -> bool:
+        """True where the slots go by score alone."""
+        return self.diversity == 1.0 and not (self.pins or self.windows or self.quotas)
+
 
 class Choice(msgspec.Struct):
     """The candidates in order of slots, and what rules did: `placed`, slot -> rule that chose;
@@ -81,6 +86,8 @@ def fill(scores: Scores, k: int, limits: Limits) -> Choice:
         k: slots.
         limits: what binds the choice.
     """
+    if limits.bind_nothing:
+        return Choice(np.argsort(-scores, kind="stable")[:k].tolist(), {}, {})
     return _Filling(scores, limits).fill(min(k, len(scores)))
 
 

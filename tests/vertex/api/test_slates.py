@@ -164,6 +164,17 @@ async def test_what_was_bought_can_be_hidden_long_after_it_left_the_cart() -> No
     assert "p4" not in without["recommendations"]
 
 
+async def test_what_is_popular_in_place_of_a_row_hides_what_the_row_hides() -> None:
+    in_cart = known(event("add_to_cart", "p1"))
+    service = Service(shop(profiles=in_cart))
+
+    answer = await ask(service, user_id="u1", placement="similar", k=10)
+
+    assert answer["served_by"] == "trending"
+    assert "p0" in answer["recommendations"]
+    assert "p1" not in answer["recommendations"]
+
+
 async def test_trending_is_the_same_for_everybody() -> None:
     service = Service(shop(profiles=known(event("view_product", "p3"))))
     of_visitor = await ask(service, user_id="u1", placement="trending", k=10)

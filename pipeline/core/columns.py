@@ -330,12 +330,12 @@ class TextsColumn:
         return [self.dictionary.text(code) for code in codes.tolist()]
 
     def lengths(self, rows: Rows) -> NDArray[np.int32]:
-        """How many texts each row has `(n,)`."""
+        """The number of texts of each row `(n,)`."""
         return self._lengths[rows]
 
     @property
     def size(self) -> int:
-        """How many texts all lists have together."""
+        """The number of texts of all lists together."""
         return self._end - self._garbage
 
     def codes(self, rows: Rows) -> NDArray[np.int32]:

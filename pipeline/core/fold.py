@@ -57,11 +57,11 @@ class Folded(NamedTuple):
 
 _NOTHING = Linked(frozenset(), frozenset(), 0)
 Searches = dict[int, tuple[str, bool]]
-"""What a session says of its searches: see `SessionTotals.clicked`."""
+"""Clicks after a session's searches: see `SessionTotals.clicked`."""
 
 
 class Said(NamedTuple):
-    """What a session says beyond its visitor: items that it links, and what came of searches."""
+    """The part of a session that is not its visitor's: items linked, clicks after searches."""
 
     linked: Linked
     searches: Searches
@@ -110,7 +110,7 @@ def adopt(profile: UserProfile, other: UserProfile) -> Folded:
 
 
 def said(session: SessionTotals | None) -> Said:
-    """What a session says now of items and of searches."""
+    """The items linked, and the clicks after searches, of a session as it is now."""
     return Said(linked(session), session.clicked() if session is not None else {})
 
 

@@ -221,7 +221,7 @@ class ItemColumns:
         return [titles[row] for row in rows.tolist()]
 
     def item(self, item_id: str | None) -> Item | None:
-        """What is in memory of the catalog's item: no image, no address, no text but the title."""
+        """The catalog's item as it is in memory: no image, no address, no text but the title."""
         row = self.row(item_id)
         if row == NO_ROW:
             return None
@@ -450,7 +450,7 @@ class Neighbours:
 
 
 class Seed:
-    """What one of the visitor's items leads to: items touched with it, items bought with it, and
+    """The items that one item leads to: items touched with it, items bought with it, and
     the direction `(CONTEXT_DIM,)` of its context vector, None while there is none.
     """
 

@@ -131,7 +131,7 @@ class ItemIds:
 
 
 class Regions:
-    """Where items are available: an item without regions is available everywhere, so every region
+    """The regions of items: an item without regions is available everywhere, so every region
     is in its list.
     """
 
@@ -144,7 +144,7 @@ class Regions:
         return self._column.dictionary
 
     def lengths(self, rows: Rows) -> NDArray[np.int32]:
-        """How many regions each row names."""
+        """The number of regions that each row names."""
         return self._column.lengths(rows)
 
     def has_chosen(self, rows: Rows, choose: Callable[[NDArray[np.int32]], Mask]) -> Mask:

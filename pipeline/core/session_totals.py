@@ -18,7 +18,7 @@ MAX_SESSION_CATEGORIES = 16
 MAX_SESSION_SEARCHES = 6
 MAX_SESSION_TOUCHES = 16
 SEARCH_SPAN_MS = 10 * MINUTE_MS
-"""What is touched so long after a search no longer speaks for it."""
+"""An item that is touched so long after a search no longer counts for it."""
 MAX_DWELL_MS = HOUR_MS  # a visitor looks at no page for longer; a tab that was left open does
 
 _NO_SESSION = "~"

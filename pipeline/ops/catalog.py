@@ -43,7 +43,7 @@ USAGE = "usage: python -m pipeline.ops.catalog FILE.jsonl|.json|.csv|.tsv|.xml, 
 
 @dataclass
 class Loaded:
-    """What became of a feed: items written, rows refused, the first `MAX_PROBLEMS` reasons, and why
+    """The outcome of a feed: items written, rows refused, the first `MAX_PROBLEMS` reasons, and why
     it broke off, if it did.
     """
 

@@ -251,7 +251,7 @@ class Api:
     def _signal(
         self, request: HttpRequest, question: VisitorRequest | SuggestRequest
     ) -> Signal | None:
-        """What the browser says for its visitor, whose user id is proven."""
+        """The browser's signal for its visitor, whose user id is proven."""
         check_user(question, self._config.privacy.user_key)
         return self._config.privacy.signal(Headers(by_name(request.scope["headers"])))
 

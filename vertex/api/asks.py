@@ -1,4 +1,4 @@
-"""What is asked for: placements, by whom, by when."""
+"""A request for slates: placements, visitor, deadline."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Ask:
 
 @dataclass(frozen=True)
 class Asker:
-    """Who asks, and when.
+    """The visitor who asks, and the moment.
 
     Attributes:
         profile: of the visitor; an empty one for `is_anybody`.

@@ -53,7 +53,7 @@ class WritesCatalog(Protocol):
     """Writes the catalog; raises `Unavailable` when there is no answer in time."""
 
     async def write(self, write: Callable[[CatalogTable], Awaitable[T]]) -> T:
-        """What the write returns."""
+        """The result of the write."""
 
 
 class CatalogRoutes:

@@ -148,7 +148,7 @@ class ProfileRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SuggestRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What was typed into a search box, and by whom; without an id the answer is the same for all.
+    """Text typed into a search box, and its visitor; without an id the answer is the same for all.
 
     At most `n` suggestions are wanted. `consent` is what the visitor agreed to.
     """

@@ -148,7 +148,7 @@ class Drafts:
         asker: Asker,
         taken: AbstractSet[str] = frozenset(),
     ) -> Allowed:
-        """Which items may be shown to this visitor at this place; those taken stand elsewhere."""
+        """Mask the items that may be shown at this place; those taken stand elsewhere."""
         # What is in the cart is decided on, and what left it was bought or put back: neither asks
         # to be shown.
         hidden = {*ask.exclude, *ask.seeds, *taken}
@@ -177,7 +177,7 @@ class Drafts:
     def _sellable(
         self, hidden: AbstractSet[str], hashes: Hashes, filters: Sequence[Allowed], now_ms: int
     ) -> Allowed:
-        """Which items are not hidden, sellable at `now_ms`, in the catalog if there is one, and
+        """Mask the items not hidden, sellable at `now_ms`, in the catalog if there is one, and
         accepted by all filters.
         """
         columns, stubs = self._items.columns, self._situations.shows_stubs

@@ -147,7 +147,7 @@ class ItemCache:
         return seen.row if seen is not None else None
 
     def seeds(self, ids: Iterable[str]) -> dict[str, Seed]:
-        """What those items lead to that `ensure` has read lately."""
+        """The seeds of those items that `ensure` has read lately."""
         found = ((item_id, self._seen.get(item_id)) for item_id in ids)
         return {item_id: seen.seed for item_id, seen in found if seen is not None}
 
@@ -425,14 +425,14 @@ class ItemCache:
             log.error("%s", sentence)
 
     def _last_read_at(self, item_id: str) -> float:
-        """When the item was read, or looked for, last."""
+        """The time at which the item was read, or looked for, last."""
         row = self.columns.row(item_id)
         if row != NO_ROW:
             return float(self._read_at[row])
         return self._missing.get(item_id, _NEVER)
 
     def _seen_at(self, item_id: str) -> float:
-        """When `ensure` read the item, or looked for it, last."""
+        """The time at which `ensure` read the item, or looked for it, last."""
         seen = self._seen.get(item_id)
         if seen is not None:
             return seen.read_at

@@ -136,7 +136,7 @@ class _Reader(YamlReader):
         return placement
 
     def _readers(self) -> dict[str, Callable[[Node, str], Any]]:
-        """What reads each field but the kind."""
+        """The reader of each field but the kind."""
         return {
             "title": lambda node, path: self.text(node, path, MAX_TITLE_LENGTH),
             "sources": self._sources,

@@ -121,7 +121,7 @@ class Reader:
         return await self._guarded(lambda: self._store.catalog.changes(since_ms, BULK_S), BULK_S)
 
     async def write(self, write: Callable[[CatalogTable], Awaitable[T]]) -> T:
-        """What a write of the catalog returns."""
+        """The result of a write of the catalog."""
         return await self._guarded(lambda: write(self._store.catalog), WRITE_S)
 
     async def written_since(self, since_ms: int, take: Callable[[ItemRow], bool]) -> None:

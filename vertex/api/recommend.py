@@ -120,7 +120,7 @@ class Recommender:
     async def _asked(
         self, request: Request, watch: StageTimer, signal: Signal | None, deadline: Deadline
     ) -> tuple[Request, Visitor, str]:
-        """Who asks; for one who denied personalization the request is that for what is popular."""
+        """Find the visitor; one who denied personalization asks for what is popular."""
         if request.filter is not None:
             self._parsed(request.filter)  # a wrong one is refused before anything is read
         now_ms = moment_ms(request.as_of, self._now)
@@ -169,7 +169,7 @@ class Recommender:
         )
 
     def _common(self, request: Request, visitor: Visitor, request_id: str) -> dict[str, Any]:
-        """What is said once in an answer."""
+        """The part of an answer that all its slates share."""
         common = {
             "request_id": request_id,
             "variant": request.variant,
@@ -181,7 +181,7 @@ class Recommender:
         return common
 
     def _row(self, request: Request, ask: Ask, slate: Slate) -> dict[str, Any]:
-        """What is said of each slate."""
+        """The part of an answer for one slate."""
         self._tally.count(slate.served_by, slate.fallback)
         shown = slate.shown if ask.placement.kind.items else []
         row: dict[str, Any] = {

@@ -38,7 +38,7 @@ class Entry(msgspec.Struct):
 
 
 class RuleEffect(msgspec.Struct, omit_defaults=True):
-    """What a rule did to an item: multiplied its score, put it into its slot, or held it back from
+    """A rule's effect on an item: it multiplied its score, put it into a slot, or held it back from
     one further up.
     """
 

@@ -25,7 +25,7 @@ DEPARTMENT = "department"
 
 
 class Candidates(msgspec.Struct, frozen=True):
-    """What rules look at: the rows `(n,)` that may be shown, who asks, and when.
+    """Inputs of rules: the rows `(n,)` that may be shown, who asks, and when.
 
     `scalars` are the values of visitor and context that expressions may name.
     """
@@ -131,7 +131,7 @@ Multiplying = Boost | Repeats | Freshness
 
 
 class Effect(msgspec.Struct, frozen=True):
-    """What a rule did to the scores: multiplied them by these `(n,)`."""
+    """The effect of a rule on the scores: it multiplied them by these `(n,)`."""
 
     rule: str
     multipliers: Scores

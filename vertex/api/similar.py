@@ -21,7 +21,7 @@ from vertex.api.slates import Slates
 from vertex.api.timing import StageTimer
 
 MAX_AGE_S = 30
-"""How long a cache may keep an answer: so long an item that is sold out may stand in it."""
+"""For so long a cache may keep an answer: so long an item that is sold out may stand in it."""
 _KIND = "similar"
 
 

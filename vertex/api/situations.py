@@ -1,4 +1,4 @@
-"""What the sources of candidates look at, read where memory lacks it."""
+"""Inputs of the sources of candidates, read where memory lacks them."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Situations:
         return {name: rows[column.is_one_of(rows, [name])] for name in categories}
 
     async def trends(self, scopes: Sequence[str], deadline: Deadline) -> dict[str, Ranked]:
-        """What is trending in the scopes, as last known where the deadline passes."""
+        """Read what is trending in the scopes, as last known where the deadline passes."""
         try:
             return await deadline.within(self._trending.top(scopes))
         except Unavailable:

@@ -59,7 +59,7 @@ class Ranking:
     prediction: Prediction
 
     def places(self, rows: Rows) -> NDArray[np.intp]:
-        """Where those rows `(n,)` stand."""
+        """The places of those rows `(n,)`."""
         return np.searchsorted(self.rows, rows)
 
 

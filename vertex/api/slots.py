@@ -39,7 +39,7 @@ class Quota(msgspec.Struct, frozen=True):
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """What binds the choice for slots.
+    """Limits on the choice for slots.
 
     Attributes:
         pins: slot -> candidate that stands there.
@@ -155,7 +155,7 @@ class _Filling:
         return _descending(values, len(self._left))
 
     def _bans(self, slot: int) -> list[_Ban]:
-        """What limits keep from a slot."""
+        """The candidates that limits keep from a slot."""
         windows = [
             _Ban(window.rule, window.codes, _full(taken, slot, window))
             for window, taken in zip(self._limits.windows, self._slots, strict=True)

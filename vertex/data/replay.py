@@ -149,7 +149,7 @@ class World:
         return Moment(profile, self.columns, now_ms, self._seeds(profile, now_ms))
 
     def _seeds(self, profile: UserProfile, now_ms: int) -> dict[str, Seed]:
-        """What the items lead to that the visitor touched last or has in the cart."""
+        """The seeds of the items that the visitor touched last or has in the cart."""
         recent = (item_id for item_id, _ in profile.recent_items(now_ms, RECENT_SEEDS))
         seeds = {}
         for item_id in {*recent, *profile.in_cart()}:

@@ -104,7 +104,7 @@ class TextLists(Protocol):
         ...
 
     def lengths(self, rows: Rows) -> NDArray[np.int32]:
-        """How many texts each row has `(n,)`."""
+        """The number of texts of each row `(n,)`."""
         ...
 
     def has_chosen(self, rows: Rows, choose: Callable[[NDArray[np.int32]], Mask]) -> Mask:

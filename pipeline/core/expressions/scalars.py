@@ -1,4 +1,4 @@
-"""What an expression may ask of the visitor and of the context of a request."""
+"""Values of the visitor and of a request's context that an expression may name."""
 
 from __future__ import annotations
 

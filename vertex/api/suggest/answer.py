@@ -20,7 +20,7 @@ TYPO, INSIDE = 0.45, 0.85
 """A match with a mistake, and one that does not begin as what is typed, beside one that does."""
 OWN_QUERY = 1.5
 INTEREST = 0.5
-"""What all of a visitor's interest in a category adds to it and to its products."""
+"""Added to a category and its products for all of a visitor's interest in it."""
 
 
 class Suggestion(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -33,7 +33,7 @@ class Suggestion(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Person(NamedTuple):
-    """What is known of who types: the last queries, newest first, and interest by category."""
+    """The visitor who types: the last queries, newest first, and interest by category."""
 
     queries: Sequence[str] = ()
     interest: Mapping[str, float] = {}
@@ -46,7 +46,7 @@ CategoryOf = Callable[[str], str | None]
 
 
 def person_of(profile: UserProfile) -> Person:
-    """What a profile says of who types."""
+    """Read the visitor who types from a profile."""
     queries = [query for typed, _ in profile.recent_queries() if (query := normal_query(typed))]
     return Person(list(dict.fromkeys(queries)), profile.category_interest())
 

@@ -33,7 +33,7 @@ _SEPARATOR = "\x1f"  # no name holds it: names are printable
 
 
 class Phrase(NamedTuple):
-    """What is suggested: `id` is the category's path or the brand, and empty for a query."""
+    """One suggestion: `id` is the category's path or the brand, and empty for a query."""
 
     kind: Kind
     id: str
@@ -68,7 +68,7 @@ def query_entries(top: TopQueries) -> list[Entry]:
 
 
 def query_rank(found: TopQuery, most: float, average: float, now_ms: int) -> float:
-    """How much a query is wanted, in [0, 1]: by its searches, less for searches without a result
+    """The weight of a query, in [0, 1]: by its searches, less for searches without a result
     or a click after them.
 
     Args:
@@ -159,7 +159,7 @@ class PhraseWatch:
         self._known: dict[str, Entry] = {}
 
     def look(self, entries: Iterable[Entry]) -> Changes:
-        """What changed since the last look; these are all that there are now."""
+        """Take the changes since the last look; these are all that there are now."""
         known, found = self._known, {entry.key: entry for entry in entries}
         changes = Changes([], [key for key in known if key not in found], [])
         for key, entry in found.items():

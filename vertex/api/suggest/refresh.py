@@ -1,4 +1,4 @@
-"""What is suggested, in memory and kept fresh: new titles and queries are found within seconds."""
+"""Suggestions in memory, kept fresh: new titles and queries are found within seconds."""
 
 from __future__ import annotations
 

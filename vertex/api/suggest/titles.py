@@ -31,7 +31,7 @@ def suggested_rows(columns: ItemColumns, now_ms: int) -> Rows:
 
 
 def ranks_of(columns: ItemColumns, rows: Rows, now_ms: int) -> Ranks:
-    """How much each is wanted, `(n,)` in [0, 1]: its popularity on a scale of logarithms.
+    """The weight of each, `(n,)` in [0, 1]: its popularity on a scale of logarithms.
 
     1 is the most popular item, and 0 one that is 2^24 times less so, or that nobody touched.
     """
@@ -55,7 +55,7 @@ class TitleWatch:
         self._ranks = Growable(np.float32)
 
     def look(self, columns: ItemColumns, now_ms: int) -> Generator[None, None, Changes]:
-        """What changed since the last look."""
+        """Take the changes since the last look."""
         rows = suggested_rows(columns, now_ms)
         ranks = ranks_of(columns, rows, now_ms)
         changes = Changes([], [], [])

@@ -56,15 +56,15 @@ class Folded(NamedTuple):
 
 
 _NOTHING = Linked(frozenset(), frozenset(), 0)
-Searches = dict[int, tuple[str, bool]]
-"""Clicks after a session's searches: see `SessionTotals.clicked`."""
+Clicked = set[tuple[int, str]]
+"""Searches of a session that a click came after: see `SessionTotals.clicked`."""
 
 
 class Said(NamedTuple):
-    """The part of a session that is not its visitor's: items linked, clicks after searches."""
+    """The part of a session that is not its visitor's: items linked, searches that led to one."""
 
     linked: Linked
-    searches: Searches
+    clicked: Clicked
 
 
 def fold(profile: UserProfile, facts: Iterable[Fact]) -> Folded:
@@ -87,7 +87,7 @@ def fold(profile: UserProfile, facts: Iterable[Fact]) -> Folded:
     for key in sorted(before):
         after = said(profile.sessions.get(key))
         pairs += changed(before[key].linked, after.linked)
-        clicks += changed_clicks(before[key].searches, after.searches)
+        clicks += changed_clicks(before[key].clicked, after.clicked)
     return Folded(new, pairs, tuple(clicks))
 
 
@@ -105,30 +105,27 @@ def adopt(profile: UserProfile, other: UserProfile) -> Folded:
         after = said(profile.sessions[key])
         pairs += changed(own.linked, after.linked)
         pairs += changed(theirs.linked, _NOTHING)
-        clicks += changed_clicks({**theirs.searches, **own.searches}, after.searches)
+        clicks += changed_clicks(own.clicked, after.clicked)
+        clicks += changed_clicks(theirs.clicked, set())
     return Folded([], pairs, tuple(clicks))
 
 
 def said(session: SessionTotals | None) -> Said:
     """The items linked, and the clicks after searches, of a session as it is now."""
-    return Said(linked(session), session.clicked() if session is not None else {})
+    return Said(linked(session), session.clicked() if session is not None else set())
 
 
-def changed_clicks(before: Searches, after: Searches) -> list[SearchClick]:
-    """The clicks after searches to add and to take back, from one state of a session to the next.
-
-    A search that the session no longer remembers keeps what it had.
+def changed_clicks(before: Clicked, after: Clicked) -> list[SearchClick]:
+    """The clicks after searches to add and to take back, from one state of a session to the
+    next.
     """
-    clicks: list[SearchClick] = []
     if before == after:
-        return clicks
-    for time_s, (query, is_clicked) in after.items():
-        former, was_clicked = before.get(time_s, (query, False))
-        if was_clicked and (former != query or not is_clicked):
-            clicks.append(SearchClick(former, -1.0, time_s * 1000))
-        if is_clicked and (former != query or not was_clicked):
-            clicks.append(SearchClick(query, 1.0, time_s * 1000))
-    return clicks
+        return []
+    gone, come = sorted(before - after), sorted(after - before)
+    return [
+        *(SearchClick(query, -1.0, time_s * 1000) for time_s, query in gone),
+        *(SearchClick(query, 1.0, time_s * 1000) for time_s, query in come),
+    ]
 
 
 def first_account(events: Iterable[Event]) -> str:

@@ -6,7 +6,7 @@ from zlib import crc32
 
 import msgspec
 
-from pipeline.core.decay import HOUR_MS, MINUTE_MS, Stopwatch, tape_add, tape_entries, tape_merge
+from pipeline.core.decay import HOUR_MS, MINUTE_MS, Stopwatch
 from pipeline.core.event_types import CUSTOM_CODE, ENGAGED, EVENT_CODES
 from pipeline.core.events import Event
 from pipeline.core.privacy.bots import is_bot
@@ -15,14 +15,13 @@ from pipeline.core.queries import searched
 MAX_SESSION_ITEMS = 16
 MAX_SESSION_PURCHASES = 8
 MAX_SESSION_CATEGORIES = 16
-MAX_SESSION_SEARCHES = 6
-MAX_SESSION_TOUCHES = 16
+MAX_SESSION_SEARCHES = 9
+MAX_SESSION_TOUCHES = 32
 SEARCH_SPAN_MS = 10 * MINUTE_MS
 """An item that is touched so long after a search no longer counts for it."""
 MAX_DWELL_MS = HOUR_MS  # a visitor looks at no page for longer; a tab that was left open does
 
 _NO_SESSION = "~"
-_SECONDS_WIDTH = 4  # since the Unix epoch, until 2106
 _BOT = "\x01"  # no client's session id begins so, for it is printable
 
 Place = tuple[int, float, float]  # (event time in ms, latitude, longitude in degrees)
@@ -35,8 +34,9 @@ class SessionTotals(msgspec.Struct, array_like=True, gc=False):
     neighbours. Beyond 16 (8 bought) those with the smallest hashes are kept, a fair sample that no
     order changes. Categories beyond the 16 most viewed are dropped when stored.
 
-    `searches` are the newest 6 queries by their time, `touches` is a tape of the times of the
-    newest 16 touches of items, both in whole seconds: which search led to one, see `clicked`.
+    `searches` are the first 9 queries by their time, `touches` the times of the first 32 touches of
+    items, both in whole seconds: which search led to one, see `clicked`. They are the first, not
+    the newest, so that what a long session has lost is the same in any order of its events.
     """
 
     first_ms: int = 0
@@ -51,7 +51,7 @@ class SessionTotals(msgspec.Struct, array_like=True, gc=False):
     media: Stopwatch = msgspec.field(default_factory=Stopwatch)
     place: Place | None = None
     searches: dict[int, str] = {}
-    touches: bytes = b""
+    touches: set[int] = set()
 
     def add(self, event: Event, time_ms: int, category: str) -> None:
         """Count one event."""
@@ -66,7 +66,7 @@ class SessionTotals(msgspec.Struct, array_like=True, gc=False):
                 self.categories[category] = self.categories.get(category, 0) + 1
             if event.product_id is not None:
                 self.items.add(event.product_id)
-                self.touches = tape_add(self.touches, _seconds(time_ms), MAX_SESSION_TOUCHES)
+                self.touches.add(time_ms // 1000)
                 if name == "purchase":
                     self.bought.add(event.product_id)
                 self._sample()
@@ -90,10 +90,10 @@ class SessionTotals(msgspec.Struct, array_like=True, gc=False):
             self.categories[name] = self.categories.get(name, 0) + count
         self.items |= other.items
         self.bought |= other.bought
+        self.touches |= other.touches
         self._sample()
         for time_s, query in other.searches.items():
             self._search(time_s, query)
-        self.touches = tape_merge(self.touches, other.touches, _SECONDS_WIDTH, MAX_SESSION_TOUCHES)
         self.scroll_percent = max(self.scroll_percent, other.scroll_percent)
         self.dwell.merge(other.dwell)
         self.media.merge(other.media)
@@ -108,23 +108,24 @@ class SessionTotals(msgspec.Struct, array_like=True, gc=False):
         """Events of one type."""
         return self.counts.get(EVENT_CODES.get(event_type, CUSTOM_CODE), 0)
 
-    def clicked(self) -> dict[int, tuple[str, bool]]:
-        """The searches that are remembered, by time in s: query, and whether a click came after it.
+    def clicked(self) -> set[tuple[int, str]]:
+        """The time in s, and the query, of each of the first 8 searches that a click came after.
 
-        That is a touch of an item within 10 min, before the next search. A search from before the
-        oldest of 16 touches is not among them: its own may have been dropped.
+        That is a touch of an item within 10 min, before the next search. A search that comes after
+        all of 32 touches is not among them: its own were not kept.
         """
-        if not self.searches:
-            return {}
-        touches = [int.from_bytes(at, "big") for at in tape_entries(self.touches, _SECONDS_WIDTH)]
+        if not self.searches or not self.touches:
+            return set()
         times = sorted(self.searches)
-        is_whole = len(touches) < MAX_SESSION_TOUCHES
-        found = {}
-        for time_s, next_s in zip(times, [*times[1:], 2**32], strict=True):
+        ends = [*times[1:], 2**32]
+        if len(times) == MAX_SESSION_SEARCHES:  # the last one ends the one before it, and no more
+            del times[-1]
+        last_s = max(self.touches) if len(self.touches) == MAX_SESSION_TOUCHES else 2**32
+        found = set()
+        for time_s, next_s in zip(times, ends, strict=False):
             end_s = min(next_s, time_s + SEARCH_SPAN_MS // 1000)
-            if is_whole or time_s >= touches[0]:
-                is_clicked = any(time_s <= touch_s < end_s for touch_s in touches)
-                found[time_s] = self.searches[time_s], is_clicked
+            if time_s <= last_s and any(time_s <= touch_s < end_s for touch_s in self.touches):
+                found.add((time_s, self.searches[time_s]))
         return found
 
     def settle(self) -> None:
@@ -138,11 +139,13 @@ class SessionTotals(msgspec.Struct, array_like=True, gc=False):
             self.items = set(sorted(self.items, key=_rank)[:MAX_SESSION_ITEMS])
         if len(self.bought) > MAX_SESSION_PURCHASES:
             self.bought = set(sorted(self.bought, key=_rank)[:MAX_SESSION_PURCHASES])
+        if len(self.touches) > MAX_SESSION_TOUCHES:
+            self.touches = set(sorted(self.touches)[:MAX_SESSION_TOUCHES])
 
     def _search(self, time_s: int, query: str) -> None:
         self.searches[time_s] = max(query, self.searches.get(time_s, query))
         if len(self.searches) > MAX_SESSION_SEARCHES:
-            del self.searches[min(self.searches)]
+            del self.searches[max(self.searches)]
 
     def _attend(self, event: Event, time_ms: int) -> None:
         name = event.event
@@ -204,10 +207,6 @@ def watched_ms(event: Event) -> int:
     h]; 0: not reported.
     """
     return round(min(max(event.number("watched_ms"), 0.0), MAX_DWELL_MS))
-
-
-def _seconds(time_ms: int) -> bytes:
-    return (time_ms // 1000).to_bytes(_SECONDS_WIDTH, "big")
 
 
 def _rank(item_id: str) -> tuple[int, str]:

@@ -407,12 +407,13 @@ def viewing(at_s: float, **fields: Any) -> Fact:
 
 
 @laws
-@given(st.integers(0, 20), randoms())
+@given(st.integers(0, 50), st.integers(0, 15), randoms())
 def test_clicks_after_searches_are_the_same_in_any_order_and_with_duplicates(
-    size: int, random: Random
+    size: int, searches: int, random: Random
 ) -> None:
     stream = random_stream(random, size, span_ms=1_200_000)
-    stream += [searching(random.choice("abc") * 2, 60 * n) for n in range(random.randrange(4))]
+    stream += [viewing(random.randrange(1_200)) for _ in range(size)]
+    stream += [searching(random.choice("abc") * 2, 60 * n) for n in range(searches)]
     whole = [fold(UserProfile(), stream)]
     folded = fold_all(messages(random, disorder(random, stream)), UserProfile())
     assert clicks_of(folded) == clicks_of(whole)
@@ -459,9 +460,11 @@ def test_a_touch_is_no_click_after_a_search(facts: list[Fact]) -> None:
     assert clicks_of([fold(UserProfile(), facts)]) == {}
 
 
-def test_a_search_keeps_its_click_when_the_session_forgets_it() -> None:
-    profile = UserProfile()
-    folded = [fold(profile, [searching("lamp"), viewing(1)])]
-    folded.append(fold(profile, [viewing(10 * n) for n in range(2, 40)]))
-    folded.append(fold(profile, [searching(f"q{n}", 500 + n) for n in range(20)]))
-    assert clicks_of(folded) == {("lamp", START_MS): 1.0}
+def test_only_the_first_searches_and_touches_of_a_long_session_are_judged() -> None:
+    searched_8 = [fact for n in range(0, 80, 10) for fact in (searching("lamp", n), viewing(n + 1))]
+    later = [searching("lamp", 90), viewing(91), searching("lamp", 95), viewing(96)]
+    assert sum(clicks_of([fold(UserProfile(), searched_8 + later)]).values()) == 8
+    touched_32 = [viewing(n) for n in range(1, 33)]
+    after = [searching("lamp", 40), viewing(41)]
+    assert clicks_of([fold(UserProfile(), touched_32 + after)]) == {}
+    assert clicks_of([fold(UserProfile(), touched_32[:-1] + after)]) != {}

@@ -14,16 +14,17 @@ from pipeline.core.json_limits import MESSAGE_TIMES, check_work
 T = TypeVar("T")
 
 
-def messages_of(events: list[Event], received_at: datetime) -> Iterator[list[Event]]:
-    """The events of each message.
+def messages_of(events: list[Event], received_at: datetime) -> list[list[Event]]:
+    """The events of each message; of most requests one.
 
     A backfill identifies messages by their arrival: each has its own, by a millisecond.
     """
-    for number, part in enumerate(parts(events, MAX_EVENTS)):
-        if number:
-            arrived_at = received_at + timedelta(milliseconds=number)
-            part = [msgspec.structs.replace(event, ingest_time=arrived_at) for event in part]
-        yield part
+    messages = [events[:MAX_EVENTS]] if events else []
+    for number in range(1, -(-len(events) // MAX_EVENTS)):
+        arrived_at = received_at + timedelta(milliseconds=number)
+        part = events[number * MAX_EVENTS : (number + 1) * MAX_EVENTS]
+        messages.append([msgspec.structs.replace(event, ingest_time=arrived_at) for event in part])
+    return messages
 
 
 def message_body(events: list[Event]) -> bytes:

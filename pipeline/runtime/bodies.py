@@ -4,10 +4,11 @@ once.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
+
+from pipeline.runtime.time_limit import TimeLimit
 
 MAX_HELD_BYTES = 64 * 1024 * 1024
 """Of all requests whose bodies one process is reading or has not answered yet."""
@@ -57,7 +58,7 @@ class Bodies:
     ) -> None:
         self._max_body_bytes = max_body_bytes
         self._max_held_bytes = max_held_bytes
-        self._deadline_s = deadline_s
+        self._limit = TimeLimit(deadline_s)
         self._unpack = unpack
         self.held_bytes = 0
 
@@ -76,11 +77,11 @@ class Bodies:
         if declared.isdigit() and int(declared[:12]) > self._max_body_bytes:
             raise self._too_large()
         try:
-            async with asyncio.timeout(self._deadline_s):
+            with self._limit:
                 body = await self._whole(receive)
         except TimeoutError:
             raise BodyRefused(
-                408, "body", f"expected all of it within {self._deadline_s:g} s"
+                408, "body", f"expected all of it within {self._limit.seconds:g} s"
             ) from None
         encoding = headers.get(b"content-encoding")
         if self._unpack is not None and encoding is not None:

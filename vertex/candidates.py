@@ -29,7 +29,7 @@ NEIGHBOURS = 100
 # visitor's categories do better.
 CONTEXT_NEIGHBOURS, LEAST_CONTEXT_COSINE = 50, 0.4
 
-# Texts nearer than this tell of the same kind of thing; most of one shop's are at 0.1 to 0.3.
+# Texts nearer than this describe the same kind of thing; most of one shop's are at 0.1 to 0.3.
 TEXT_NEIGHBOURS, LEAST_TEXT_COSINE = 50, 0.35
 
 # Published at most so long ago.

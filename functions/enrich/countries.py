@@ -64,7 +64,7 @@ class Countries:
 
 
 def country_code(value: Any) -> str | None:
-    """Two ASCII letters in upper case; None for anything else and for `UNKNOWN`."""
+    """Two ASCII characters in upper case; None for anything else and for `UNKNOWN`."""
     if not isinstance(value, str) or len(value) != 2 or not (value.isascii() and value.isalpha()):
         return None
     code = value.upper()

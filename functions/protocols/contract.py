@@ -154,5 +154,5 @@ def as_it_is(path: str, rejected: Any) -> Any:
 
 
 def has_any(value: Any, *names: str) -> bool:
-    """True for an object with one of the names, which tells a body from an event."""
+    """True for an object with one of the names, which only a body has."""
     return isinstance(value, dict) and not value.keys().isdisjoint(names)

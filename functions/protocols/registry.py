@@ -1,4 +1,4 @@
-"""Every protocol that the collector speaks."""
+"""Every protocol that the collector reads."""
 
 from __future__ import annotations
 

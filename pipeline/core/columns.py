@@ -283,7 +283,7 @@ def has_many_unused(column: TextColumn | TextsColumn, rows: int) -> bool:
 def drop_unused_texts(columns: Sequence[TextColumn | TextsColumn], rows: Rows) -> None:
     """Write the dictionary that these columns share anew, with the texts of these rows alone.
 
-    The codes change: whatever keeps codes is to be made anew, too.
+    The codes change: all that keeps codes is to be made anew, too.
     """
     old = columns[0].dictionary
     used = np.unique(np.concatenate([[UNKNOWN], *(column.codes(rows) for column in columns)]))

@@ -22,7 +22,7 @@ def browser_key(anonymous_id: str) -> str:
 
 
 def is_browser_key(key: str) -> bool:
-    """Tells a browser's key from an account's."""
+    """True for a browser's key."""
     return key.startswith(_BROWSER)
 
 

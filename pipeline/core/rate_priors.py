@@ -20,7 +20,7 @@ from pipeline.core.items import (
 
 Numbers = NDArray[np.float64]
 
-# Below this many items with trials, the spread between items cannot be told from chance.
+# Below this many items with trials, the spread between items cannot be distinguished from chance.
 _ENOUGH_ITEMS = 5
 _STRENGTHS = (5.0, 500.0)
 _NO_CATEGORIES = np.zeros((0, 2))

@@ -59,7 +59,7 @@ class Earliest:
         return found
 
     def _push(self, key: Hashable, micros: int) -> None:
-        self._pushed += 1  # ties are told apart without comparing keys
+        self._pushed += 1  # ties are broken without comparing keys
         self._queued[key] = micros
         heapq.heappush(self._heap, (micros, self._pushed, key))
 

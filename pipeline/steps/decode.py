@@ -220,7 +220,7 @@ def event_row(
 ) -> RowToInsert:
     """The row of the events table. `site` and `sender` are the message's, where it names them.
 
-    The insert id is of all that the view `events_unique` tells events apart by, so that BigQuery
+    The insert id is of all that distinguishes events in the view `events_unique`, so that BigQuery
     drops no row for one that another sender or visitor wrote under the same event id.
     """
     metadata = event.metadata

@@ -1,4 +1,4 @@
-"""The filter of a request: parsed before anything is read for the answer, and applied to whatever
+"""The filter of a request: parsed before anything is read for the answer, and applied to all that
 is shown.
 """
 

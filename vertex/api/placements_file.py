@@ -47,7 +47,7 @@ MAX_EXPRESSION_LENGTH = 2_000
 MAX_DEADLINE_MS = 10_000
 MAX_HALF_LIFE_MS = 366 * SPAN_MS["d"]
 
-# Key that tells a rule -> (keys that it must have beside it, keys that it may have).
+# Key that names the kind of a rule -> (keys that it must have beside it, keys that it may have).
 _RULE_FIELDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "boost": (("where",), ()),
     "pin": (("slot",), ()),
@@ -211,17 +211,17 @@ class _Reader(YamlReader):
         return tuple(rule for rule in rules if rule is not None)
 
     def _rule(self, node: Node, path: str) -> Rule | None:
-        """A rule, told by one of its keys."""
+        """A rule, by the one of its keys that names its kind."""
         keys = [getattr(key, "value", "") for key, _ in self.pairs(node, path)]
-        told_by = next((key for key in keys if key in _RULE_FIELDS), "")
-        if not told_by:
+        kind = next((key for key in keys if key in _RULE_FIELDS), "")
+        if not kind:
             if keys:
                 expected = f"a rule with one of {', '.join(_RULE_FIELDS)}"
                 self.note(node, path, expected, ", ".join(keys))
             return None
-        required, optional = _RULE_FIELDS[told_by]
+        required, optional = _RULE_FIELDS[kind]
         known = ("name", "from", "until", *optional)
-        fields = self.fields(node, path, (told_by, *required), known)
+        fields = self.fields(node, path, (kind, *required), known)
         name = self.text(fields.get("name"), f"{path}.name", MAX_TITLE_LENGTH)
         common = {
             "name": name or _described(fields),
@@ -237,7 +237,7 @@ class _Reader(YamlReader):
             "freshness": self._freshness,
         }
         before = len(self.problems)
-        rule = read[told_by](fields, path, common)
+        rule = read[kind](fields, path, common)
         return rule if len(self.problems) == before else None
 
     def _boost(self, fields: Any, path: str, common: Any) -> Rule | None:
@@ -287,7 +287,7 @@ class _Reader(YamlReader):
     # -- what holds between fields
 
     def _check_pins(self, placement: Placement) -> None:
-        """The slot of chance is nobody's: what is shown there has the propensity that is logged."""
+        """No pin on the slot of chance: what is shown there has the propensity that is logged."""
         for node, path, slot in self._pins:
             if placement.explore > 0 and slot == EXPLORE_SLOT + 1:
                 expected = f"another slot than {slot}, which is for chance while explore is above 0"

@@ -55,7 +55,7 @@ class SimilarItems:
         """The response body: up to `n` items in turn from each source, best first.
 
         Raises:
-            UnknownItem: for one that nobody knows.
+            UnknownItem: for one that is not known.
             InvalidRequest: for an `n` that is none.
             Unavailable: when memory does not know the item and Bigtable does not answer.
         """

@@ -97,8 +97,8 @@ class Visitors:
         signal: Signal | None = None,
         deadline: Deadline = NO_DEADLINE,
     ) -> Visitor:
-        """The visitor who asks, as `find`; nobody where they denied personalization: nothing is
-        read of them, and none of their events is looked at.
+        """The visitor who asks, as `find`; an empty one where they denied personalization: nothing
+        is read of them, and none of their events is looked at.
         """
         if self._may_personalize(request, signal):
             return await self.find(request, now_ms, request_id, signal, deadline)

@@ -35,7 +35,7 @@ TREES = "ranker.txt"
 MAX_ROUNDS = 300
 PATIENCE = 30
 # Directions that a shop would be surprised to see reversed: +1, more of it never lowers the
-# probability; -1, never raises it. Features that a model is not told of are left out.
+# probability; -1, never raises it. Features that a model does not have are left out.
 MONOTONE = {
     "position": -1,
     "covisit_last": 1,

@@ -36,7 +36,7 @@ class Examples(Protocol):
 class ClickModel(Protocol):
     """A model of the probability of a click.
 
-    It is told the names of its features, in the order of the columns, and computes none of them.
+    It gets the names of its features, in the order of the columns, and computes none of them.
     """
 
     @property

@@ -1,7 +1,7 @@
 """Conditions: the parts of a compiled expression, each of which gives the rows that fulfil it.
 
-An unknown value equals nothing, is less than nothing and in no list; `Not` turns round whatever its
-part says. For numbers that is how NaN compares.
+An unknown value equals nothing, is less than nothing and in no list; `Not` reverses what its part
+says. For numbers that is how NaN compares.
 """
 
 from __future__ import annotations

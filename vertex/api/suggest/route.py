@@ -85,7 +85,7 @@ class SuggestRoute:
     def _keys(self, asked: SuggestRequest, signal: Signal | None) -> list[str]:
         """Keys of the profiles that may be read: none where the visitor denied personalization.
 
-        Suggestions show what somebody typed: an account's are for one who proves to be its user,
+        Suggestions show what a visitor typed: an account's are for one who proves to be its user,
         where there is a key to prove it by, or for all where profiles are open.
         """
         consent = resolve_consent({}, asked.consent, signal, self._privacy.default)

@@ -33,7 +33,7 @@ def suggested_rows(columns: ItemColumns, now_ms: int) -> Rows:
 def ranks_of(columns: ItemColumns, rows: Rows, now_ms: int) -> Ranks:
     """The weight of each, `(n,)` in [0, 1]: its popularity on a scale of logarithms.
 
-    1 is the most popular item, and 0 one that is 2^24 times less so, or that nobody touched.
+    1 is the most popular item, and 0 one that is 2^24 times less so, or that was never touched.
     """
     popularity = columns.popularity.get(rows, 0, now_ms)
     best = float(popularity.max(initial=0.0))

@@ -320,8 +320,10 @@ def _shares(profiler: tuple[subprocess.Popen[bytes], Path] | None) -> Counter[st
     samples: Counter[str] = Counter()
     for line in output.read_text().splitlines():
         stack, _, count = line.rpartition(" ")
-        if "_Executor._work (" in stack:
+        if "Executor._work (" in stack:
             samples[_part(stack)] += int(count)
+    if not samples:
+        print("pipeline: no sample shows the runner's thread: it has another name", file=sys.stderr)
     total = samples.total() or 1
     return Counter({part: round(100 * count / total, 1) for part, count in samples.items()})
 

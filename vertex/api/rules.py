@@ -76,13 +76,14 @@ class Repeats(Rule, frozen=True, kw_only=True):
 
     def multiplier(self, candidates: Candidates) -> Scores:
         """`(n,)`: in (0, 1]."""
-        items, rows = candidates.items, candidates.rows
-        shown = candidates.profile.shown(candidates.now_ms)
+        items, rows, profile = candidates.items, candidates.rows, candidates.profile
+        multipliers = np.ones(len(rows))
+        shown = profile.shown(candidates.now_ms)
         hashes = items.hash[rows].tolist()
-        times = np.array([shown.get(each, 0.0) for each in hashes], np.float64)
-        touched = items.rows(candidates.profile.recent)
-        times[np.isin(rows, touched)] = 0.0
-        return np.asarray(self.factor**times, np.float64)
+        for place in [place for place, each in enumerate(hashes) if each in shown]:
+            if items.id(int(rows[place])) not in profile.recent:
+                multipliers[place] = self.factor ** shown[hashes[place]]
+        return multipliers
 
 
 class Freshness(Rule, frozen=True, kw_only=True):
@@ -97,7 +98,9 @@ class Freshness(Rule, frozen=True, kw_only=True):
         """`(n,)`: from 1 to 1 + weight."""
         published_ms = candidates.items.published_ms.get(candidates.rows)
         ages = np.maximum(candidates.now_ms - published_ms, 0.0) / self.half_life_ms
-        return np.asarray(1.0 + self.weight * np.nan_to_num(2.0**-ages, nan=0.0))
+        freshness = np.exp2(-ages)
+        freshness[np.isnan(ages)] = 0.0
+        return np.asarray(1.0 + self.weight * freshness)
 
 
 class Pin(Rule, frozen=True, kw_only=True):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -99,7 +99,7 @@ class _Filling:
         self._left: list[int] = np.argsort(-scores, kind="stable").tolist()
         self._values = limits.diversity * _shares_of_best(scores)  # -inf once taken
         self._likeness = np.zeros(len(scores))
-        self._slots: list[dict[int, list[int]]] = [{} for _ in limits.windows]
+        self._windows = [_Counted(window) for window in limits.windows]
         self._members = [0 for _ in limits.quotas]
         self._choice = Choice([], {}, {})
 
@@ -122,10 +122,8 @@ class _Filling:
         """Keep a candidate for a slot."""
         self._left.remove(index)
         self._values[index] = -np.inf
-        for window, slots in zip(self._limits.windows, self._slots, strict=True):
-            code = window.codes[index]
-            if code != UNKNOWN:
-                slots.setdefault(code, []).append(slot)
+        for counted in self._windows:
+            counted.add(index, slot)
         for place, quota in enumerate(self._limits.quotas):
             self._members[place] += quota.members[index]
 
@@ -136,15 +134,14 @@ class _Filling:
 
     def _next(self, slot: int) -> int:
         """The candidate for a slot that no pin holds."""
-        bans = self._bans(slot)
         for quota, members in zip(self._limits.quotas, self._members, strict=True):
             if members < int(quota.low * (slot + 1) + 1e-9):
                 wanted = (each for each in self._best_first() if quota.members[each])
-                index = self._first(wanted, bans)
+                index = self._first(wanted, slot)
                 if index is not None:
                     self._choice.placed[slot] = quota.rule
                     return index
-        index = self._first(self._best_first(), bans)
+        index = self._first(self._best_first(), slot)
         return next(self._best_first()) if index is None else index
 
     def _best_first(self) -> Iterator[int]:
@@ -154,51 +151,64 @@ class _Filling:
         values = self._values - (1.0 - self._limits.diversity) * self._likeness
         return _descending(values, len(self._left))
 
-    def _bans(self, slot: int) -> list[_Ban]:
-        """The candidates that limits keep from a slot."""
-        windows = [
-            _Ban(window.rule, window.codes, _full(taken, slot, window))
-            for window, taken in zip(self._limits.windows, self._slots, strict=True)
-        ]
-        quotas = [
-            _Ban(quota.rule, quota.members, {True})
-            for quota, members in zip(self._limits.quotas, self._members, strict=True)
-            if members >= quota.most
-        ]
-        return [ban for ban in (*windows, *quotas) if ban.banned]
-
-    def _first(self, indexes: Iterable[int], bans: Sequence[_Ban]) -> int | None:
+    def _first(self, indexes: Iterable[int], slot: int) -> int | None:
         """The first that no limit keeps from the slot."""
         for index in indexes:
-            rule = next((ban.rule for ban in bans if ban.codes[index] in ban.banned), None)
+            rule = self._held_back_by(index, slot)
             if rule is None:
                 return index
             self._choice.passed.setdefault(index, set()).add(rule)
         return None
 
+    def _held_back_by(self, index: int, slot: int) -> str | None:
+        """The limit that keeps a candidate from a slot, None where none does."""
+        for counted in self._windows:
+            if counted.is_full(index, slot):
+                return counted.rule
+        for quota, members in zip(self._limits.quotas, self._members, strict=True):
+            if members >= quota.most and quota.members[index]:
+                return quota.rule
+        return None
 
-class _Ban(NamedTuple):
-    """Codes that a rule keeps from a slot, beside those of the candidates."""
 
-    rule: str
-    codes: Sequence[int]
-    banned: set[int]
+class _Counted:
+    """The slots that each code of a window has taken, ascending."""
 
+    def __init__(self, window: Window) -> None:
+        self.rule = window.rule
+        self._window = window
+        self._slots: dict[int, list[int]] = {}
+        self._slot = -1
+        self._full: dict[int, bool] = {}  # of the codes that were asked about for this slot
 
-def _full(taken: Mapping[int, Sequence[int]], slot: int, window: Window) -> set[int]:
-    """The codes of which there are `n` in some window around a slot, by the slots taken."""
-    return {
-        code
-        for code, slots in taken.items()
-        if len(slots) >= window.n and _overflows(slots, slot, window)
-    }
+    def add(self, index: int, slot: int) -> None:
+        """Count a candidate in a slot."""
+        code = self._window.codes[index]
+        if code != UNKNOWN:
+            insort(self._slots.setdefault(code, []), slot)
+
+    def is_full(self, index: int, slot: int) -> bool:
+        """True where the candidate at `slot` would be one too many."""
+        code = self._window.codes[index]
+        slots = self._slots.get(code, ())
+        if len(slots) < self._window.n:
+            return False
+        if slot != self._slot:
+            self._slot, self._full = slot, {}
+        full = self._full.get(code)
+        if full is None:
+            full = self._full[code] = _overflows(slots, slot, self._window)
+        return full
 
 
 def _overflows(taken: Sequence[int], slot: int, window: Window) -> bool:
-    """True where one more at `slot` would make more than `n` in some window."""
-    near = sorted([slot, *(each for each in taken if abs(each - slot) < window.within)])
-    last = len(near) - window.n
-    return any(near[at + window.n] - near[at] < window.within for at in range(last))
+    """True where one more at `slot` would make more than `n` in some window; `taken` ascending."""
+    before = bisect_left(taken, slot)
+    firsts = range(max(before - window.n, 0), min(before, len(taken) - window.n) + 1)
+    return any(
+        max(taken[first + window.n - 1], slot) - min(taken[first], slot) < window.within
+        for first in firsts
+    )
 
 
 def _descending(values: Scores, n: int) -> Iterator[int]:
@@ -226,15 +236,32 @@ def likeness_of(
         units: unit vectors `(n, d)`; zeros where there is none.
     """
 
+    of_categories = _AlikeByCode(categories, 0.5)
+    of_brands = _AlikeByCode(brands, 0.25)
+    quarters = np.float32(0.25) * units
+
     def likeness(index: int) -> Scores:
-        category, brand = categories[index], brands[index]
-        same_category = (categories == category) & (category != UNKNOWN)
-        same_brand = (brands == brand) & (brand != UNKNOWN)
-        cosines = np.maximum(units @ units[index], np.float32(0.0))
-        likeness: Scores = 0.5 * same_category + 0.25 * same_brand + 0.25 * cosines
+        likeness: Scores = of_categories.to(index) + of_brands.to(index)
+        likeness += np.maximum(quarters @ units[index], np.float32(0.0))
         return likeness
 
     return likeness
+
+
+class _AlikeByCode:
+    """Likeness of candidates by a code: `weight` for the same one; computed once for each code."""
+
+    def __init__(self, codes: NDArray[np.int32], weight: float) -> None:
+        self._codes, self._weight = codes, weight
+        self._found: dict[int, Scores] = {UNKNOWN: np.zeros(len(codes))}
+
+    def to(self, index: int) -> Scores:
+        """`(n,)`: likeness to one of them."""
+        code = int(self._codes[index])
+        found = self._found.get(code)
+        if found is None:
+            found = self._found[code] = self._weight * (self._codes == code)
+        return found
 
 
 def best_of_each(scores: Scores, codes: NDArray[np.int32]) -> list[int]:

@@ -137,6 +137,79 @@ def test_a_share_is_had_in_every_beginning_of_the_slate_while_members_are_left(
         assert held >= min(int(low * slots + 1e-9), sum(members))
 
 
+@st.composite
+def limited(draw: st.DrawFn) -> tuple[np.ndarray, int, Limits]:
+    """All limits at once."""
+    n, k = draw(st.integers(1, 20)), draw(st.integers(1, 12))
+    codes = st.lists(st.integers(0, 3), min_size=n, max_size=n)
+    members = st.lists(st.booleans(), min_size=n, max_size=n)
+    within, shares = st.integers(2, 5), st.floats(0.0, 0.6)
+    windows = draw(st.lists(st.builds(Window, st.just("w"), codes, st.integers(1, 3), within)))
+    quotas = draw(st.lists(st.builds(Quota, st.just("q"), members, shares, st.integers(0, k))))
+    slots = draw(st.lists(st.integers(0, k - 1), unique=True, max_size=min(n, 3)))
+    pins = dict(zip(slots, draw(st.permutations(range(n))), strict=False))
+    scores = np.array(
+        draw(st.lists(st.sampled_from([0.1, 0.3, 0.6, 0.9, 1.0]), min_size=n, max_size=n))
+    )
+    kinds = np.array(draw(codes), np.int32)
+    return (
+        scores,
+        k,
+        Limits(
+            pins=pins,
+            pinned_by=dict.fromkeys(pins, "pin"),
+            windows=windows,
+            quotas=quotas,
+            diversity=draw(st.sampled_from([1.0, 0.7, 0.2])),
+            likeness=likeness_of(kinds, np.zeros(n, np.int32), np.zeros((n, 2), np.float32)),
+        ),
+    )
+
+
+def filled_as_defined(scores: np.ndarray, k: int, limits: Limits) -> list[int]:
+    """As the docstring of `fill` says: for each slot every candidate is looked at."""
+    k = min(k, len(scores))
+    taken = {slot: index for slot, index in limits.pins.items() if slot < k}
+    shares, weight = scores / scores.max(), limits.diversity
+    assert limits.likeness is not None
+    for slot in range(k):
+        if slot in taken:
+            continue
+        before = [limits.likeness(taken[each]) for each in range(slot)]
+        alike = np.max([np.zeros(len(scores)), *before], axis=0)
+        values = weight * shares - (1.0 - weight) * alike
+        left = [i for i in np.argsort(-values, kind="stable") if i not in taken.values()]
+        fit = [i for i in left if fits(i, slot, taken, limits)]
+        owed = [
+            [i for i in fit if quota.members[i]]
+            for quota in limits.quotas
+            if sum(quota.members[i] for i in taken.values()) < int(quota.low * (slot + 1) + 1e-9)
+        ]
+        taken[slot] = int([*(i for wanted in owed for i in wanted), *fit, *left][0])
+    return [taken[slot] for slot in range(k)]
+
+
+def fits(index: int, slot: int, taken: dict[int, int], limits: Limits) -> bool:
+    for window in limits.windows:
+        same = {each for each, i in taken.items() if window.codes[i] == window.codes[index]}
+        for first in range(slot - window.within + 1, slot + 1):
+            held = same & set(range(first, first + window.within))
+            if window.codes[index] != 0 and len(held) >= window.n:
+                return False
+    return not any(
+        quota.members[index] and sum(quota.members[i] for i in taken.values()) >= quota.most
+        for quota in limits.quotas
+    )
+
+
+@given(limited())
+def test_slots_are_those_of_the_definition_whatever_limits_come_together(
+    case: tuple[np.ndarray, int, Limits],
+) -> None:
+    scores, k, limits = case
+    assert fill(scores, k, limits).order == filled_as_defined(scores, k, limits)
+
+
 def test_a_share_takes_its_best_member_and_says_so() -> None:
     quota = Quota("promoted", mask(2, 3, n=4), low=0.5, most=4)
 

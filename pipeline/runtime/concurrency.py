@@ -86,6 +86,9 @@ class LimitsRequests:
 
     async def _takes_place(self) -> bool:
         """Take a place, waiting for it if need be; False where none is free in time."""
+        if not self._places.locked():
+            await self._places.acquire()  # at once
+            return True
         if self._is_full():
             return False
         self._waiting += 1

@@ -54,9 +54,10 @@ class Deadline:
         Raises:
             Unavailable: when it is not there in time; the work is cancelled.
         """
-        left_s = self.left_s
+        if self._ms is None:
+            return await work
         try:
-            async with asyncio.timeout(None if left_s == inf else left_s):
+            async with asyncio.timeout(self.left_s):
                 return await work
         except TimeoutError:
             raise Unavailable("deadline: passed") from None

@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 from pipeline.core.items import ItemRow, Trending
 from pipeline.core.profile import UserProfile
 from pipeline.core.queries import TopQueries
+from pipeline.runtime.time_limit import TimeLimit
 from pipeline.store.catalog import WRITE_S, CatalogTable, Change
 from pipeline.store.serving import SCAN_S, AsyncStore
 from vertex.api.breaker import Breaker, Unavailable
@@ -68,7 +69,11 @@ class Reader:
         self, connect: Callable[[], AsyncStore], deadline_s: float, watch_s: float = WATCH_S
     ) -> None:
         self._connect = connect
-        self._deadline_s = deadline_s
+        self._promptly = TimeLimit(deadline_s)
+        self._in_bulk = TimeLimit(BULK_S)
+        self._scanning = TimeLimit(SCAN_S)
+        self._writing = TimeLimit(WRITE_S)
+        self._pinging = TimeLimit(PING_S)
         self._watch_s = watch_s
         self._store = connect()
         self._left_out = 0  # by the stores before this one
@@ -86,22 +91,22 @@ class Reader:
 
     async def profile(self, key: str) -> UserProfile | None:
         """The visitor's profile; None for an unknown one, and for one that cannot be read."""
-        deadline_s = self._deadline_s
-        return await self._guarded(lambda: self._store.read_profile(key, deadline_s), deadline_s)
+        limit = self._promptly
+        return await self._guarded(lambda: self._store.read_profile(key, limit.seconds), limit)
 
     async def items(self, ids: Sequence[str], background: bool = False) -> dict[str, ItemRow]:
         """Those of the items that exist."""
-        deadline_s = BULK_S if background else self._deadline_s
-        return await self._guarded(lambda: self._store.read_items(ids, deadline_s), deadline_s)
+        limit = self._in_bulk if background else self._promptly
+        return await self._guarded(lambda: self._store.read_items(ids, limit.seconds), limit)
 
     async def trending(self, scope: str) -> Trending:
         """Trending items of the scope."""
-        deadline_s = self._deadline_s
-        return await self._guarded(lambda: self._store.read_trending(scope, deadline_s), deadline_s)
+        limit = self._promptly
+        return await self._guarded(lambda: self._store.read_trending(scope, limit.seconds), limit)
 
     async def top_queries(self) -> TopQueries:
         """The public queries that are searched for most."""
-        return await self._guarded(lambda: self._store.read_top_queries(BULK_S), BULK_S)
+        return await self._guarded(lambda: self._store.read_top_queries(BULK_S), self._in_bulk)
 
     async def scan(self, take: Callable[[ItemRow], bool], with_stubs: bool) -> int:
         """Give every item of the catalog to `take` until it returns False; `with_stubs`, every item
@@ -110,7 +115,7 @@ class Reader:
         Returns how many rows were left out because they cannot be read.
         """
         store, before = self._store, self._store.unreadable
-        await self._guarded(lambda: _feed(store.scan_items(with_stubs), take), SCAN_S)
+        await self._guarded(lambda: _feed(store.scan_items(with_stubs), take), self._scanning)
         unreadable = store.unreadable - before
         if unreadable:
             log.error("%d items cannot be read: %s", unreadable, store.unreadable_reason)
@@ -118,22 +123,23 @@ class Reader:
 
     async def changes(self, since_ms: int) -> list[Change]:
         """Changes of the catalog from this moment on, the oldest first."""
-        return await self._guarded(lambda: self._store.catalog.changes(since_ms, BULK_S), BULK_S)
+        read = self._store.catalog.changes
+        return await self._guarded(lambda: read(since_ms, BULK_S), self._in_bulk)
 
     async def write(self, write: Callable[[CatalogTable], Awaitable[T]]) -> T:
         """The result of a write of the catalog."""
-        return await self._guarded(lambda: write(self._store.catalog), WRITE_S)
+        return await self._guarded(lambda: write(self._store.catalog), self._writing)
 
     async def written_since(self, since_ms: int, take: Callable[[ItemRow], bool]) -> None:
         """Give every item of the catalog that was written since to `take`, until that returns
         False.
         """
         rows = self._store.scan_items(with_stubs=False, since_ms=since_ms)
-        await self._guarded(lambda: _feed(rows, take), SCAN_S)
+        await self._guarded(lambda: _feed(rows, take), self._scanning)
 
     async def ping(self) -> None:
         """Ask for one row, also when the breaker is open."""
-        await self._timed(lambda: self._store.ping(PING_S), PING_S)
+        await self._timed(lambda: self._store.ping(PING_S), self._pinging)
 
     async def watch(self) -> None:
         """Ask now and then whether Bigtable is there; runs until cancelled."""
@@ -166,13 +172,13 @@ class Reader:
         """Close the channel."""
         await self._store.close()
 
-    async def _guarded(self, read: Callable[[], Awaitable[T]], deadline_s: float) -> T:
+    async def _guarded(self, read: Callable[[], Awaitable[T]], limit: TimeLimit) -> T:
         self._breaker.check()
-        return await self._timed(read, deadline_s)
+        return await self._timed(read, limit)
 
-    async def _timed(self, read: Callable[[], Awaitable[T]], deadline_s: float) -> T:
+    async def _timed(self, read: Callable[[], Awaitable[T]], limit: TimeLimit) -> T:
         try:
-            async with asyncio.timeout(deadline_s):
+            with limit:
                 answer = await read()
         except Exception as error:
             # the client library's own, its transport's, a closed channel's: all mean no answer

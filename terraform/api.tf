@@ -84,7 +84,7 @@ resource "google_cloud_run_v2_service" "api" {
 
   template {
     service_account                  = google_service_account.api.email
-    timeout                          = "10s"
+    timeout                          = "60s" # for 10,000 lines of the catalog; an answer has a deadline of its own
     max_instance_request_concurrency = 40
 
     scaling {

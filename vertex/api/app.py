@@ -33,7 +33,7 @@ from pipeline.store.item_snapshot import InvalidSnapshot, load_items
 from pipeline.store.serving import AsyncStore
 from vertex.api.breaker import Unavailable
 from vertex.api.catalog_changes import CatalogTail
-from vertex.api.catalog_routes import CatalogRoutes, WriteRefused
+from vertex.api.catalog_routes import LINES, CatalogRoutes, WriteRefused
 from vertex.api.config import Config
 from vertex.api.contract import (
     InvalidRequest,
@@ -405,7 +405,7 @@ def create_app(config: Config) -> Starlette:
                 max_requests=AT_ONCE,
                 max_waiting=MAX_WAITING,
                 max_wait_s=MAX_WAIT_S,
-                free_paths=[HEALTH],
+                free_paths=[HEALTH, LINES],
             ),
             Middleware(AnswersFaults),
         ],  # a page that may not read an answer cannot tell it from an outage

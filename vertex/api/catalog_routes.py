@@ -22,7 +22,7 @@ from pipeline.core.catalog_rows import (
     read_row,
 )
 from pipeline.core.invalid_item import InvalidItem
-from pipeline.runtime.bodies import Bodies
+from pipeline.runtime.bodies import Bodies, BodyRefused
 from pipeline.store.catalog import CatalogTable
 from pipeline.store.versions import UNREADABLE, decode
 from vertex.api.contract import InvalidRequest, TooLarge
@@ -34,8 +34,12 @@ MAX_ITEM_BODY_BYTES = 256 * 1024
 MAX_LINES = 10_000
 MAX_LINES_BYTES = 16 * 1024 * 1024
 MAX_LINES_HELD_BYTES = 2 * MAX_LINES_BYTES
+LINES = "/v1/items"
+"""The path of requests with many lines, which have a bound of their own."""
+LINES_AT_ONCE = 2
+"""Requests with many lines that are written at a time; others are refused until one is done."""
 # So many lines are parsed and written at once: requests for recommendations wait for as many.
-BATCH = 100
+BATCH = 50
 PATCH_ATTEMPTS = 10
 
 _json = msgspec.json.Encoder()
@@ -79,6 +83,7 @@ class CatalogRoutes:
         self._known = known
         self._bodies = Bodies(MAX_ITEM_BODY_BYTES)
         self._bulk_bodies = Bodies(MAX_LINES_BYTES, MAX_LINES_HELD_BYTES)
+        self._bulks = 0
 
     def routes(self) -> list[Route]:
         """For the app."""
@@ -87,7 +92,7 @@ class CatalogRoutes:
             Route(item, self.put, methods=["PUT"]),
             Route(item, self.patch, methods=["PATCH"]),
             Route(item, self.delete, methods=["DELETE"]),
-            Route("/v1/items", self.bulk, methods=["POST"]),
+            Route(LINES, self.bulk, methods=["POST"]),
         ]
 
     async def put(self, request: HttpRequest) -> Response:
@@ -144,7 +149,20 @@ class CatalogRoutes:
             ]
             if len(lines) > MAX_LINES:
                 raise TooLarge("body", f"expected at most {MAX_LINES} lines", len(lines))
-            return _respond(await self._write_lines(lines))
+            with self._one_of_few():
+                return _respond(await self._write_lines(lines))
+
+    @contextmanager
+    def _one_of_few(self) -> Iterator[None]:
+        """Count a request with many lines; raises `BodyRefused` where there are enough."""
+        if self._bulks >= LINES_AT_ONCE:
+            expected = f"expected at most {LINES_AT_ONCE} requests with lines at a time"
+            raise BodyRefused(503, "server", expected)
+        self._bulks += 1
+        try:
+            yield
+        finally:
+            self._bulks -= 1
 
     async def _write_lines(self, lines: Sequence[tuple[int, bytes]]) -> dict[str, Any]:
         written = 0

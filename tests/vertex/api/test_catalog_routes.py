@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from starlette.applications import Starlette
 
+from pipeline.core.attributes import AttributeSchema
+from pipeline.runtime.bodies import BodyRefused
+from pipeline.store.catalog import CatalogTable
 from tests.vertex.api.test_app import api
-from vertex.api.catalog_routes import MAX_ITEM_BODY_BYTES, MAX_LINES, MAX_LINES_BYTES
+from vertex.api.catalog_routes import (
+    LINES_AT_ONCE,
+    MAX_ITEM_BODY_BYTES,
+    MAX_LINES,
+    MAX_LINES_BYTES,
+    CatalogRoutes,
+)
 
 KEY = "k" * 16
 HEADERS = {"x-freshet-key": KEY}
@@ -113,6 +125,41 @@ async def test_lines_that_are_wrong_are_named_by_number_and_the_request_is_taken
         (3, "id"),
         (4, "in_stock"),
     ]
+
+
+class HeldStore:
+    """A store whose writes wait until they are let through."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Semaphore(0)
+        self.let_through = asyncio.Event()
+
+    async def write(self, write: Callable[[CatalogTable], Awaitable[Any]]) -> Any:
+        self.begun.release()
+        await self.let_through.wait()
+
+
+async def test_lines_of_a_few_requests_are_written_at_a_time_and_others_come_again() -> None:
+    store = HeldStore()
+    routes = CatalogRoutes((KEY,), store, AttributeSchema(None), dict)
+    transport = httpx.ASGITransport(Starlette(routes=routes.routes()))
+    async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:
+
+        async def bulk() -> int:
+            lines = b'{"id": "p1"}'
+            return (await client.post("/v1/items", headers=HEADERS, content=lines)).status_code
+
+        held = [asyncio.create_task(bulk()) for _ in range(LINES_AT_ONCE)]
+        async with asyncio.timeout(10.0):
+            for _ in held:
+                await store.begun.acquire()
+        with pytest.raises(BodyRefused) as refusal:
+            await bulk()
+        store.let_through.set()
+        statuses = [await each for each in (*held, bulk())]
+
+    assert (refusal.value.status, "retry-after" in refusal.value.headers) == (503, True)
+    assert statuses == [200] * (LINES_AT_ONCE + 1)
 
 
 async def test_more_than_may_be_in_one_request_is_413_and_nothing_is_written(

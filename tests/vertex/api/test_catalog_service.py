@@ -21,6 +21,7 @@ from pipeline.store.catalog import write_items
 from pipeline.store.layout import STUB, cell
 from tests.stack import Stack, running_stack
 from tests.vertex.api.test_service import bigtable_of, fill
+from vertex.api.app import AT_ONCE
 
 KEY = "a back end's key"
 FRESH_S = 1.0
@@ -176,6 +177,26 @@ def test_lines_are_written_but_for_those_that_are_wrong(client: httpx.Client) ->
     assert client.get("/v1/items/bulk-1").json()["price"] == 3.0
     assert client.get("/v1/items/bulk-509").json()["attributes"] == {"n": 509.0}
     assert client.get("/v1/items/bulk-2").status_code == 404
+
+
+def test_many_requests_with_lines_at_once_take_no_place_of_recommendations(
+    client: httpx.Client,
+) -> None:
+    lines = "\n".join(json.dumps({"id": f"busy-{number}"}) for number in range(1_000))
+
+    def write(_: int) -> int:
+        return client.post("/v1/items", content=lines).status_code
+
+    with ThreadPoolExecutor(AT_ONCE + 4) as pool:
+        writes = [pool.submit(write, number) for number in range(AT_ONCE + 4)]
+        answers = 0
+        while not all(each.done() for each in writes):
+            shown(client)
+            answers += 1
+
+    assert answers > 0
+    statuses = {each.result() for each in writes}
+    assert 200 in statuses and statuses <= {200, 503}
 
 
 def test_a_value_of_another_type_than_in_items_before_is_refused(client: httpx.Client) -> None:

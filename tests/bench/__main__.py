@@ -14,6 +14,7 @@ from tests.bench import (
     api,
     attack,
     backfill,
+    catalog,
     collector,
     engines,
     filters,
@@ -43,6 +44,7 @@ BENCHES: dict[str, Callable[[], list[Row]]] = {
     "backfill": backfill.run,
     "training": training.run,
     "freshness": freshness.run,
+    "catalog": catalog.run,
     "engines": engines.run,
 }
 

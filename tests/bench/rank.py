@@ -1,5 +1,5 @@
-"""Rankings of 100 items, and recommendations, beside the floor F; and what is served when 64
-connections ask at once.
+"""Rankings of 100 items, and recommendations without and with ten filters and rules, beside the
+floor F; and what is served when 64 connections ask at once.
 
 F is one bare Bigtable `read_row` and one bare `rawPredict` of 200 rows through the same clients,
 one after the other. `python -m tests.bench.rank`.
@@ -34,7 +34,7 @@ from tests.bench.api import (
 )
 from tests.bench.load import saturate
 from tests.bench.rows import Row, row
-from tests.bench.shop import Shop
+from tests.bench.shop import ATTRIBUTES, Shop
 from tests.stack import Stack, running_stack
 from tests.stack.ports import HOST
 from vertex.api.endpoint import Endpoint
@@ -43,13 +43,30 @@ QUESTIONS, ROUNDS = 500, 10
 LISTED, FLOOR_ROWS = 100, 200
 CONNECTIONS, LOAD_S = 64, 10.0
 FLOOR = "F: one bare read_row, one bare rawPredict"
-TARGETS = {"rank": 2.0, "recommendations": 2.5}  # times F
+TARGETS = {"rank": 2.0, "recommendations": 2.5, "ruled": 2.5}  # times F
 PROCESSOR_TARGET = 3.0
+TARGET_ADDED = 0.1
+# Four filters and six rules. Half of the visitors' candidates pass.
+PLACEMENTS = """
+home: {kind: for_you}
+ruled:
+  kind: for_you
+  filter: price < 200 and price <= list_price and not adult and "be" in regions
+  rules:
+    - {boost: 1.5, where: 'brand in ["brand1", "brand2", "brand3"]'}
+    - {boost: 0.5, where: price < 10}
+    - {freshness: 0.5, half_life: 7d}
+    - {repeats: 0.8}
+    - {at_most: 2, of: brand, within: 8}
+    - {share: 0.1, up_to: 0.2, where: sponsored}
+"""
 
 
 def run() -> list[Row]:
     """Measure, and return the rows of the bench report."""
-    with running_stack("bench-rank", parts=("bigtable", "predictor", "api")) as stack:
+    settings = {"FRESHET_PLACEMENTS": PLACEMENTS, "FRESHET_ATTRIBUTES": json.dumps(ATTRIBUTES)}
+    parts = ("bigtable", "predictor", "api")
+    with running_stack("bench-rank", parts=parts, extra_env=settings) as stack:
         fill(stack, Shop(ITEMS, VISITORS, SESSIONS, now_ms()))
         stack.restart_process("predictor")
         stack.restart_process("api")
@@ -84,10 +101,12 @@ async def _beside_floor(stack: Stack) -> list[Row]:
             if answer["unknown"] or answer["served_by"] == "caller":
                 raise RuntimeError(f"expected a list that is known, got {answer}")
 
-        async def recommend() -> None:
-            await api.ask({"user_id": f"visitor{rng.randrange(VISITORS)}", "k": 20})
-
-        works: dict[str, Work] = {"floor": floor, "rank": rank, "recommendations": recommend}
+        works: dict[str, Work] = {
+            "floor": floor,
+            "rank": rank,
+            "recommendations": _recommends(api, "home"),
+            "ruled": _recommends(api, "ruled"),
+        }
         for work in works.values():
             await times_of(work, WARM_UP)
         served = _Processor(stack.processes["api"].pid)
@@ -100,7 +119,34 @@ async def _beside_floor(stack: Stack) -> list[Row]:
                 before = clock()
                 times[name] += await times_of(work, QUESTIONS // ROUNDS)
                 spent_ms[name] += (clock() - before) * 1000 / QUESTIONS
-    return [each for name in TARGETS for each in _rows(name, times, spent_ms)]
+    rows = [each for name in TARGETS for each in _rows(name, times, spent_ms)]
+    return [*rows, *_added(times, spent_ms)]
+
+
+def _recommends(api: Client, placement: str) -> Work:
+    """Asks for one visitor after another, the same ones for every placement."""
+    rng = random.Random(5)
+
+    async def recommend() -> None:
+        visitor = f"visitor{rng.randrange(VISITORS)}"
+        answer, _ = await api.ask({"user_id": visitor, "k": 20, "placement": placement})
+        if answer["placement"] != placement or len(answer["recommendations"]) != 20:
+            raise RuntimeError(f"expected 20 items of {placement}, got {answer}")
+
+    return recommend
+
+
+def _added(times: dict[str, list[float]], spent_ms: dict[str, float]) -> list[Row]:
+    """The share that ten filters and rules add to an answer."""
+    p50 = quantile(times["recommendations"], 0.5)
+    processor = spent_ms["recommendations"]
+    without = "ms without any"
+    p50_added = quantile(times["ruled"], 0.5) / p50 - 1
+    processor_added = spent_ms["ruled"] / processor - 1
+    return [
+        row("api_ruled_adds_p50", p50_added, "ratio", TARGET_ADDED, without, p50),
+        row("api_ruled_adds_processor", processor_added, "ratio", TARGET_ADDED, without, processor),
+    ]
 
 
 def _rows(name: str, times: dict[str, list[float]], spent_ms: dict[str, float]) -> list[Row]:

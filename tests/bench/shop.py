@@ -37,6 +37,8 @@ from vertex.training.prior import PRIOR
 from vertex.training.publish import model_files, publish
 
 CATEGORIES = [f"department{i % 6}.category{i}" for i in range(40)]
+REGIONS = ("nl", "be", "de")
+ATTRIBUTES = {"list_price": "number", "adult": "boolean", "sponsored": "boolean"}
 VECTOR_DIM, TREES = 64, 200
 EVENTS = ("view_product", "view_product", "view_product", "click", "add_to_cart", "purchase")
 
@@ -146,12 +148,19 @@ class Shop:
 
 def _item(index: int, rng: random.Random) -> Item:
     category = CATEGORIES[index % len(CATEGORIES)]
+    price = round(rng.lognormvariate(3.5, 1.0), 2)
     return Item(
         f"p{index}",
         title=f"Product {index}",
         category=category,
         brand=f"brand{index % 50}",
-        price=round(rng.lognormvariate(3.5, 1.0), 2),
+        price=price,
+        regions=[*REGIONS[index % 3 :]],
+        attributes={
+            "list_price": price if index % 4 else round(1.2 * price, 2),
+            "adult": index % 20 == 0,
+            "sponsored": index % 10 == 0,
+        },
     )
 
 

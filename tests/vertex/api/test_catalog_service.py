@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+from freshet import Freshet, NoAnswer
 from pipeline.core.catalog import Item, encode_item
 from pipeline.runtime.clock import now_ms
 from pipeline.store.catalog import write_items
@@ -268,3 +269,30 @@ def test_a_story_of_this_minute_reaches_who_read_of_the_same_thing_without_any_c
     assert took_s < 2 * FRESH_S
     # it takes one place; the last of those that were there may change
     assert len(set(before) - set(shown_to_reader(client, "old"))) <= 5
+
+
+def test_the_python_client_writes_the_catalog_and_asks_each_route(service: Stack) -> None:
+    api_url = service.env["FRESHET_API_URL"]
+    with Freshet("http://127.0.0.1:9", "unused", api_url, api_key=KEY, timeout_s=10.0) as freshet:
+        written = freshet.write_items(
+            [
+                {"item_id": "client-1", "title": "Client lamp", "category": "lamps", "price": 5},
+                {"item_id": "client-2", "title": "Client sofa", "price": "dear"},
+            ]
+        )
+        assert written["written"] == 1 and written["errors"][0]["line"] == 2
+        assert freshet.put_item("client-2", title="Client sofa", price=50.0)["price"] == 50.0
+        assert freshet.patch_item("client-2", price=40.0)["price"] == 40.0
+        ranked = freshet.rank(["client-1", "client-2", "never-seen"], user_id="visitor3")
+        assert set(ranked["ranked"][:2]) == {"client-1", "client-2"}
+        assert ranked["unknown"] == ["never-seen"]
+        rows = freshet.recommend_rows([{"placement": "home", "k": 3}], user_id="visitor3")
+        assert len(rows["rows"][0]["recommendations"]) == 3
+        assert freshet.similar("client-1", n=2)["item_id"] == "client-1"
+        assert "suggestions" in freshet.suggest("cli", user_id="visitor3")
+        answer = freshet.recommend(user_id="visitor3", filter='category == "lamps"', k=2)
+        assert answer["recommendations"] == ["client-1"]
+        freshet.delete_item("client-2")
+        with pytest.raises(NoAnswer, match=r"400 \(filter\)") as refused:
+            freshet.recommend(user_id="visitor3", filter="prise < 5")
+        assert refused.value.reason == "column 1: expected a known field, such as price"

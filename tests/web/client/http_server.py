@@ -18,7 +18,9 @@ Answerer = Callable[[int, dict[str, Any]], tuple[int, dict[str, str], bytes]]
 
 
 class Requests(list[tuple[dict[str, str], dict[str, Any]]]):
-    """The requests that a server had: headers with lower-case names, and the body as JSON."""
+    """The requests that a server had: headers with lower-case names, and the body as JSON, of
+    several lines as `lines`.
+    """
 
     url = ""
 
@@ -34,19 +36,23 @@ def server(answer: Answerer) -> Iterator[Requests]:
 
         def do_POST(self) -> None:
             headers = {name.lower(): value for name, value in self.headers.items()}
-            body = self.rfile.read(int(headers["content-length"]))
-            content = json.loads(
-                gzip.decompress(body) if headers.get("content-encoding") == "gzip" else body
-            )
-            requests.append(
-                (headers | {"peer": str(self.client_address), "path": self.path}, content)
-            )
+            body = self.rfile.read(int(headers.get("content-length", 0)))
+            if headers.get("content-encoding") == "gzip":
+                body = gzip.decompress(body)
+            lines = [json.loads(line) for line in body.splitlines()]
+            content = {"lines": lines}
+            if len(lines) == 1:
+                content = lines[0]
+            told = {"peer": str(self.client_address), "path": self.path, "method": self.command}
+            requests.append((headers | told, content))
             status, more, said = answer(len(requests), content)
             self.send_response(status)
             for name, value in {**more, "content-length": str(len(said))}.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(said)
+
+        do_GET = do_PUT = do_PATCH = do_DELETE = do_POST
 
         def log_message(self, format: str, *arguments: Any) -> None:
             pass

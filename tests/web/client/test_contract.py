@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import freshet
 import vertex.api.contract as api
-from freshet import contract, recommendations
+from freshet import contract, questions
 from freshet.events import encode_event
 from pipeline.core import events, invalid_event, json_limits
 from pipeline.core.event_types import EVENT_CODES, PRODUCT_EVENTS
@@ -22,6 +22,7 @@ from pipeline.core.metadata_fields import NUMBER_METADATA, TEXT_METADATA
 from pipeline.core.privacy.consent import Consent
 from pipeline.core.privacy.user_tokens import user_token
 from pipeline.core.timestamps import format_time, parse_time
+from vertex.api import catalog_routes
 
 LAW = settings(deadline=None, derandomize=True)
 NOW = datetime(2025, 1, 1, 12, 0, tzinfo=UTC)
@@ -84,7 +85,18 @@ REQUEST: dict[str, list[Any]] = {
     "k": [None, 0, 1, 100, 101, -1, "1", 1.5, True],
     "exclude": [None, [], ["p1"] * 1000, ["p1"] * 1001, [7], "p1"],
     "consent": [None, {"analytics": False}, {"analytics": "no"}, "no"],
+    "deadline_ms": [None, 1, 0, -1, "1", 1.5],
+    "context": [None, {}, {"country": "NL"}, {"country": 7}, "NL"],
 }
+ROWS = [
+    [],
+    [{"placement": "home"}],
+    [{"placement": "home", "k": 0}],
+    [{}],
+    [{"placement": "h"}] * 13,
+]
+RANKED = [[], ["p1"], ["p1"] * 1_000, ["p1"] * 1_001, [""], [7], "p1"]
+TYPED = ["", "so", "x" * 100, "x" * 101, 7]
 
 
 def complaint(check: Callable[[], object]) -> str | None:
@@ -113,9 +125,25 @@ def test_limits_are_the_collectors() -> None:
     assert contract.MAX_SHOWN == invalid_event.MAX_SHOWN
 
 
-@pytest.mark.parametrize("name", ["MAX_K", "MAX_EXCLUDED", "MAX_SEEDS"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "MAX_K",
+        "MAX_EXCLUDED",
+        "MAX_SEEDS",
+        "MAX_ROWS",
+        "MAX_RANKED",
+        "MAX_TYPED",
+        "MAX_SUGGESTIONS",
+    ],
+)
 def test_limits_of_recommendations_are_the_apis(name: str) -> None:
     assert getattr(contract, name) == getattr(api, name)
+
+
+def test_limits_of_lines_are_the_apis() -> None:
+    assert contract.MAX_LINES == catalog_routes.MAX_LINES
+    assert contract.MAX_LINES_BYTES == catalog_routes.MAX_LINES_BYTES
 
 
 def test_names_are_the_collectors() -> None:
@@ -179,17 +207,53 @@ def test_times_are_read_and_written_as_the_collector_does(moment: datetime, as_t
 def test_a_request_is_valid_here_where_it_is_at_the_api(name: str) -> None:
     for value in REQUEST[name]:
         fields = {"user_id": "u1"} | {name: value}
-        here = complaint(partial(recommendations.encode_request, fields))
+        here = complaint(partial(questions.encode_question, fields))
         there = complaint(
             partial(api.parse_request, msgspec.json.encode(fields), allow_as_of=False)
         )
         assert (here is None) == (there is None), fields
 
 
-def test_a_field_that_a_request_leaves_out_means_the_same_at_the_api() -> None:
-    theirs = {field.name: field for field in msgspec.structs.fields(api.Request)}
-    for field in msgspec.structs.fields(recommendations.Request):
-        assert field.default == theirs[field.name].default
+@pytest.mark.parametrize(
+    ("kind", "parse", "field", "values"),
+    [
+        (questions.RowsQuestion, api.parse_page_request, "rows", ROWS),
+        (questions.RankQuestion, api.parse_rank_request, "items", RANKED),
+        (questions.SuggestQuestion, api.parse_suggest_request, "q", TYPED),
+    ],
+)
+def test_other_questions_are_valid_here_where_they_are_at_the_api(
+    kind: type[msgspec.Struct], parse: Callable[..., object], field: str, values: list[Any]
+) -> None:
+    complaints = set()
+    for value in values:
+        fields = {"user_id": "u1", field: value}
+        body = msgspec.json.encode(fields)
+        asked = (body,) if parse is api.parse_suggest_request else (body, False)
+        here = complaint(partial(questions.encode_question, fields, kind))
+        there = complaint(partial(parse, *asked))
+        assert (here is None) == (there is None), (fields, here, there)
+        complaints.add(here)
+    assert None in complaints and len(complaints) > 1
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (questions.Question, api.Request),
+        (questions.RowsQuestion, api.PageRequest),
+        (questions.Row, api.RowRequest),
+        (questions.RankQuestion, api.RankRequest),
+        (questions.SuggestQuestion, api.SuggestRequest),
+    ],
+)
+def test_a_field_that_a_request_leaves_out_means_the_same_at_the_api(
+    ours: type[msgspec.Struct], theirs: type[msgspec.Struct]
+) -> None:
+    fields = {field.name: field for field in msgspec.structs.fields(theirs)}
+    for field in msgspec.structs.fields(ours):
+        same = fields[field.name].default
+        assert field.default == same or field.name == "context", field.name
 
 
 @LAW

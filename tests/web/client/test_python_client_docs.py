@@ -41,7 +41,8 @@ send_again()
 @pytest.fixture
 def api() -> Iterator[Requests]:
     """Where an API answers, with the one thing that the page reads of it."""
-    with server(lambda *_: (200, {}, b'{"recommendations":["p1"]}')) as requests:
+    said = b'{"recommendations":["p1"],"written":1,"errors":[]}'
+    with server(lambda *_: (200, {}, said)) as requests:
         yield requests
 
 
@@ -71,4 +72,13 @@ def test_the_page_s_code_reports_its_events_and_a_process_that_is_terminated_sen
         and ids["kept"].metadata["consent"]["analytics"] is True
     )
     assert ids["mail-7-link-3"].metadata["consent"] == {"analytics": True, "personalization": False}
-    assert len(api) == 1
+    assert {headers["path"].partition("?")[0] for headers, _ in api} == {
+        "/v1/recommendations",
+        "/v1/pages",
+        "/v1/rank",
+        "/v1/items/p1/similar",
+        "/v1/search/suggest",
+        "/v1/items/p1",
+        "/v1/items/p9",
+        "/v1/items",
+    }

@@ -13,14 +13,14 @@ sent again keeps its id, and readers count an id once.
 | `sender.py`, `retries.py` | the thread that posts batches, and the delay before it posts one again
 |
 | `undelivered.py` | the report of events that are given up |
-| `recommendations.py` | the request to the API |
+| `api.py`, `questions.py` | questions to the API and writes of the catalog; their bodies |
 | `user_tokens.py` | the token of a user id, where the collector has `FRESHET_USER_KEY` |
 | `settings.py` | the constructor's arguments, validated |
 """
 
+from freshet.api import NoAnswer
 from freshet.client import Freshet
-from freshet.recommendations import NoRecommendations
 from freshet.undelivered import Undelivered
 from freshet.user_tokens import user_token
 
-__all__ = ["Freshet", "NoRecommendations", "Undelivered", "user_token"]
+__all__ = ["Freshet", "NoAnswer", "Undelivered", "user_token"]

@@ -10,7 +10,7 @@ import atexit
 import logging
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -18,10 +18,10 @@ from uuid import uuid4
 
 import httpx
 
-from freshet.contract import MAX_EVENTS, check_consent
+from freshet.api import ApiMethods
+from freshet.contract import MAX_EVENTS
 from freshet.event_queue import EventQueue
 from freshet.events import encode_event, encode_order
-from freshet.recommendations import encode_request, fetch
 from freshet.sender import Sender
 from freshet.settings import valid_count, valid_key, valid_seconds, valid_url
 from freshet.undelivered import OnError, report, undelivered
@@ -32,14 +32,15 @@ CLOSE_S = 5.0
 """Seconds that the end of the process may wait, for all clients together."""
 
 
-class Freshet:
-    """A client of one collector and one site; threads may share it.
+class Freshet(ApiMethods):
+    """A client of one collector and one site; threads may share it. Its questions to the API are
+    `ApiMethods`.
 
     Args:
         collector_url, api_url: their addresses, e.g. `https://collector.example`.
         write_key: one of the site's keys for servers.
-        api_key: one of the API's keys for back ends; its rate then holds instead of that of this
-            machine's address.
+        api_key: one of the API's keys for back ends: its rate then holds instead of that of this
+            machine's address, and it may write the catalog.
         batch_size: events in one request, 1 to 500.
         flush_s: seconds that an event waits for others to share its request, from 0.
         queue_limit: events that are held while the collector cannot be reached; the oldest are
@@ -68,10 +69,10 @@ class Freshet:
     ) -> None:
         self._events_url = valid_url("collector_url", collector_url) + "/v1/events"
         self._write_key = valid_key("write_key", write_key)
-        self._recommendations_url: str | None = None
+        self._api_url = None
         if api_url is not None:
-            self._recommendations_url = valid_url("api_url", api_url) + "/v1/recommendations"
-        self._api_key: str | None = None
+            self._api_url = valid_url("api_url", api_url)
+        self._api_key = None
         if api_key is not None:
             self._api_key = valid_key("api_key", api_key)
         self._batch_size = valid_count("batch_size", batch_size, 1, MAX_EVENTS)
@@ -228,61 +229,6 @@ class Freshet:
 
     def __exit__(self, *error: object) -> None:
         self.close()
-
-    # ---- recommendations -------------------------------------------------------------------------
-
-    def recommend(
-        self,
-        *,
-        user_id: str | None = None,
-        anonymous_id: str | None = None,
-        session_id: str | None = None,
-        placement: str = "home",
-        product_id: str | None = None,
-        product_ids: Sequence[str] = (),
-        k: int | None = None,
-        cursor: str | None = None,
-        filter: str | None = None,
-        exclude: Sequence[str] = (),
-        consent: Mapping[str, bool] | None = None,
-        user_token: str | None = None,
-    ) -> dict[str, Any]:
-        """Return the API's response: `recommendations` (ids), `ranked_feed`, `request_id`, more.
-
-        Args:
-            product_ids: further items that the page is about.
-            k: how many; None is as many as the placement has.
-            cursor: of an answer: asks for what comes after it.
-            filter: an expression that all items fulfil.
-            user_token: of `user_id`, where the API has `FRESHET_USER_KEY`; see
-                `freshet.user_token`.
-
-        Raises:
-            ValueError: an argument breaks the contract, naming it; or there is no `api_url`, or the
-                client is closed.
-            NoRecommendations: there is no response; nothing is tried twice, for a page waits.
-        """
-        if self._recommendations_url is None:
-            raise ValueError("api_url: expected the API's address, got nothing")
-        if self._http.is_closed:
-            raise ValueError("client: expected an open one, got one that was closed")
-        body = encode_request(
-            {
-                "user_id": user_id,
-                "user_token": user_token,
-                "anonymous_id": anonymous_id,
-                "session_id": session_id,
-                "placement": placement,
-                "product_id": product_id,
-                "product_ids": list(product_ids),
-                "k": k,
-                "cursor": cursor,
-                "filter": filter,
-                "exclude": list(exclude),
-                "consent": None if consent is None else check_consent(consent),
-            }
-        )
-        return fetch(self._http, self._recommendations_url, body, self._api_key)
 
 
 # ---- the process's clients -----------------------------------------------------------------------

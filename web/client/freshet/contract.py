@@ -30,6 +30,16 @@ MAX_EXCLUDED = 1_000
 """Items that one request for recommendations excludes."""
 MAX_SEEDS = 20
 """Items that a page is about, beside `product_id`."""
+MAX_ROWS = 12
+"""Of a page."""
+MAX_RANKED = 1_000
+"""Items of a list that is to be ordered."""
+MAX_TYPED = 100
+"""Characters typed into a search box."""
+MAX_SUGGESTIONS = 20
+MAX_LINES = 10_000
+"""Items in one request that writes the catalog."""
+MAX_LINES_BYTES = 16 * 1024 * 1024
 
 PRODUCT_EVENTS = frozenset("view_product add_to_cart remove_from_cart purchase impression".split())
 NUMBER_METADATA = frozenset("price quantity position propensity dwell_ms".split())

@@ -12,6 +12,7 @@ MAKEFLAGS += $(if $(filter 0,$(MAKELEVEL)),--jobs=2)
 PYTHON := .venv/bin/python
 BIGQUERY_PYTHON := .venv-bigquery/bin/python
 ENGINES_PYTHON := .venv-engines/bin/python
+FEAST_PYTHON := .venv-feast/bin/python
 EXTRAS := pipeline,collector,api,predictor,training,dev
 PREREQUISITES := python3 tests/stack/prerequisites.py
 STACK := $(PYTHON) -m tests.stack
@@ -77,6 +78,16 @@ prerequisites:
 		bytewax apache-flink $(QUIETLY)
 	@touch $@
 	@echo "setup: .venv-engines is ready"
+
+# The feature server that `make bench` compares with, whose pins are not those of the engines.
+.venv-feast/.installed: constraints-feast.txt | prerequisites
+	@mkdir -p build
+	@echo "setup: .venv-feast on Python 3.11 (a minute the first time)"
+	@python=$$($(PREREQUISITES) python3.11) && { [ -x $(FEAST_PYTHON) ] || "$$python" -m venv .venv-feast; }
+	@$(FEAST_PYTHON) -m pip install --progress-bar off --constraint constraints-feast.txt \
+		feast google-cloud-bigtable $(QUIETLY)
+	@touch $@
+	@echo "setup: .venv-feast is ready"
 
 # What the browser tests need of npm: the vendors' SDKs, and esbuild. The demo and the store do without.
 tests/web/vendors/node_modules/.installed: tests/web/vendors/package.json tests/web/vendors/package-lock.json

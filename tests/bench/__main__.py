@@ -17,6 +17,7 @@ from tests.bench import (
     catalog,
     collector,
     engines,
+    features,
     filters,
     freshness,
     pipeline,
@@ -46,6 +47,7 @@ BENCHES: dict[str, Callable[[], list[Row]]] = {
     "freshness": freshness.run,
     "catalog": catalog.run,
     "engines": engines.run,
+    "features": features.run,
 }
 
 

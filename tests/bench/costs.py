@@ -4,8 +4,9 @@ dictionary, no network.
 The traffic is the simulated shop's (`tests.simulator.history`), in messages of 20 events of one
 visitor. Each step of the streaming graph is timed for itself, on states as large as they get:
 profiles of visitors with a thousand events and more, items with 200 neighbours, scopes with 300
-items. What a runner adds to a keyed element is measured on Beam's FnApiRunner, whose worker speaks
-to its state over the Fn API as Dataflow's does, without a network between them.
+items, rows of 500 top queries. What a runner adds to a keyed element is measured on Beam's
+FnApiRunner, whose worker speaks to its state over the Fn API as Dataflow's does, without a network
+between them.
 """
 
 from __future__ import annotations
@@ -43,11 +44,19 @@ from pipeline.core.items import (
 from pipeline.core.privacy.address_counts import AddressCounts
 from pipeline.core.profile import UserProfile
 from pipeline.core.profile_keys import profile_key
+from pipeline.core.queries import (
+    MAX_TOP_QUERIES,
+    MIN_VISITORS,
+    QueryStats,
+    TopQueries,
+    TopQuery,
+)
 from pipeline.core.rules import Rules, anomalies, due, next_check
 from pipeline.core.sessions import merged, runs
 from pipeline.ops.rules_file import rules_of
 from pipeline.steps.decode import event_row
 from pipeline.steps.items import add_rank, sums
+from pipeline.steps.queries import query_partials, top_partial
 from tests.bench.profiles import life
 from tests.simulator import catalog, history
 from tests.simulator.shoppers import World
@@ -67,14 +76,15 @@ SESSION_GAP_MS = 1_800_000
 class Bundle:
     """What remains to be folded of a message where `messages` of them are summed at once.
 
-    `sum_us`: summing, a message. `item_rows`, `scope_rows`: elements that reach the two folds, a
-    message.
+    `sum_us`: summing, a message. `item_rows`, `scope_rows`, `query_rows`: elements that reach the
+    folds of items, of trending scopes and of searches, a message.
     """
 
     messages: int
     sum_us: float
     item_rows: float
     scope_rows: float
+    query_rows: float
 
 
 @dataclass(frozen=True)
@@ -82,8 +92,8 @@ class Costs:
     """Measured: microseconds of one core, and bytes.
 
     `decode_us`, `row_us`: an event. `profile_us`, `session_us`, `address_us`: a message. `item_us`,
-    `scope_us`: an element at the fold, state read and written. `element_us`: what the runner adds
-    to each keyed element.
+    `scope_us`, `query_us`, `top_us`: an element at the fold, state read and written. `element_us`:
+    what the runner adds to each keyed element.
     """
 
     decode_us: float
@@ -93,6 +103,8 @@ class Costs:
     address_us: float
     item_us: float
     scope_us: float
+    query_us: float
+    top_us: float
     element_us: float
     event_bytes: float
     fact_bytes: float
@@ -101,6 +113,8 @@ class Costs:
     item_bytes: float
     item_partial_bytes: float
     scope_bytes: float
+    query_bytes: float
+    top_bytes: float
     bundles: tuple[Bundle, ...]
 
     def bundle(self, messages: int) -> Bundle:
@@ -121,6 +135,8 @@ def measure() -> Costs:
     folds = {size: Folds(facts[0], facts[1], size) for size in BUNDLES}
     item_us, item_bytes = item_cycle(folds[1].partials)
     scope_us, scope_bytes = scope_cycle()
+    query_us, query_bytes = query_cycle()
+    top_us, top_bytes = top_cycle()
     profile_us, profile_bytes = profile_cycle(World(products), items)
     return Costs(
         **_decoding(halves[1], items),
@@ -128,6 +144,8 @@ def measure() -> Costs:
         **_beside(facts[1]),
         item_us=item_us,
         scope_us=scope_us,
+        query_us=query_us,
+        top_us=top_us,
         element_us=element_us(),
         event_bytes=_mean(map(len, bodies)) / EVENTS_A_MESSAGE,
         fact_bytes=_mean(len(pickle.dumps(message, 5)) for message in facts[1][:500])
@@ -136,6 +154,8 @@ def measure() -> Costs:
         item_bytes=item_bytes,
         item_partial_bytes=_mean(map(len, folds[1].partials)),
         scope_bytes=scope_bytes,
+        query_bytes=query_bytes,
+        top_bytes=top_bytes,
         bundles=tuple(found.bundle() for found in folds.values()),
     )
 
@@ -173,16 +193,23 @@ class Folds:
 
     def bundle(self) -> Bundle:
         """What was found for this size."""
-        rows = len(self.partials) / self.messages, self.scope_rows / self.messages
-        return Bundle(self.size, 1e6 * self.seconds / self.messages, *rows)
+        return Bundle(
+            self.size,
+            sum_us=1e6 * self.seconds / self.messages,
+            item_rows=len(self.partials) / self.messages,
+            scope_rows=self.scope_rows / self.messages,
+            query_rows=self.query_rows / self.messages,
+        )
 
     def _run(self, messages: Sequence[list[Fact]]) -> None:
-        self.seconds, self.scope_rows, self.partials = 0.0, 0, list[bytes]()
+        self.seconds, self.partials = 0.0, list[bytes]()
+        self.scope_rows = self.query_rows = 0
         for at in range(0, len(messages), self.size):
             folded = [self._folded(message) for message in messages[at : at + self.size]]
             began = time.thread_time()
             items, scopes = sums(folded, SHARDS)
             self.partials += [stats.encode() for stats in items.values()]
+            self.query_rows += len(query_partials(folded))
             self.seconds += time.thread_time() - began
             ranks: dict[str, Trending] = {}
             for item_id, partial in items.items():
@@ -242,6 +269,60 @@ def scope_cycle() -> tuple[float, float]:
             encoded = total.encode()
 
     return 1e6 * _timed(cycles) / CYCLES, len(encoded)
+
+
+def query_cycle() -> tuple[float, float]:
+    """Microseconds of folding a search into a query that is public (read, merge, rank, write), its
+    bytes.
+    """
+    stats = QueryStats()
+    for visitor in range(2 * MIN_VISITORS):
+        stats.add(_search(f"visitor{visitor}"), "tall lamp")
+    addition = QueryStats()
+    addition.add(_search("visitor"), "tall lamp")
+    encoded, partial = stats.encode(), addition.encode()
+
+    def cycles() -> None:
+        nonlocal encoded
+        for _ in range(CYCLES):
+            total = QueryStats.decode(encoded)
+            total.merge(QueryStats.decode(partial))
+            top_partial("tall lamp", total, revision=1)
+            encoded = total.encode()
+
+    return 1e6 * _timed(cycles) / CYCLES, len(encoded)
+
+
+def top_cycle() -> tuple[float, float]:
+    """Microseconds of folding one query into a full row of top queries (read, merge, write), its
+    bytes.
+    """
+    top = TopQueries()
+    for number in range(MAX_TOP_QUERIES):
+        top.note(f"a query of {number}", TopQuery(1, 10.0 + number / MAX_TOP_QUERIES, 0.1, 0.4))
+    encoded = top.encode()
+    partial = TopQueries(1, {"a query of 7": TopQuery(2, 20.0, 0.1, 0.4)}).encode()
+
+    def cycles() -> None:
+        nonlocal encoded
+        for _ in range(CYCLES):
+            total = TopQueries.decode(encoded)
+            total.merge(TopQueries.decode(partial))
+            encoded = total.encode()
+
+    return 1e6 * _timed(cycles) / CYCLES, len(encoded)
+
+
+def _search(visitor: str) -> Event:
+    wire = {
+        "event_id": f"search-{visitor}",
+        "event": "search",
+        "anonymous_id": visitor,
+        "session_id": "session",
+        "timestamp": datetime.now(UTC).isoformat(),
+        "query": "tall lamp",
+    }
+    return parse_event(wire, ingest_time=datetime.now(UTC), backfill=True)
 
 
 def profile_cycle(world: World, items: dict[str, Item]) -> tuple[float, float]:

@@ -75,6 +75,8 @@ def _measured(costs: Costs) -> str:
         "session_us": "one message into its visit's summary, us",
         "item_us": "one partial into an item with 200 neighbours: read, merge, rank, write, us",
         "scope_us": "one partial into a scope with 300 items: read, merge, write, us",
+        "query_us": "one partial into a query: read, merge, rank, write, us",
+        "top_us": "one partial into a row of 500 top queries: read, merge, write, us",
         "element_us": "what FnApiRunner adds to a keyed element (shuffle, state, timer), us",
         "event_bytes": "an event in Pub/Sub, bytes",
         "fact_bytes": "an event between two steps, bytes",
@@ -83,6 +85,8 @@ def _measured(costs: Costs) -> str:
         "item_bytes": "an item with 200 neighbours, bytes",
         "item_partial_bytes": "a partial of an item, bytes",
         "scope_bytes": "a shard of a scope with 300 items, bytes",
+        "query_bytes": "a query, bytes",
+        "top_bytes": "a row of 500 top queries, bytes",
     }
     return _table(
         ("one core", "measured"),
@@ -104,9 +108,10 @@ def _bundles(costs: Costs) -> str:
         "summing, us a message",
         "item rows a message",
         "scope rows a message",
+        "query rows a message",
     )
     rows = (
-        (f"{b.messages}", *map(_number, (b.sum_us, b.item_rows, b.scope_rows)))
+        (f"{b.messages}", *map(_number, (b.sum_us, b.item_rows, b.scope_rows, b.query_rows)))
         for b in costs.bundles
     )
     return _table(head, rows)
@@ -147,6 +152,7 @@ def _sizes(sizes: Sequence[Size]) -> str:
         line("memory of the workers, GiB", "memory_gib"),
         line("visitors a day", "visitors_day"),
         line("state in Dataflow, GiB", "state_gib"),
+        line("processes of the API", "api_processes"),
         line("Bigtable writes, rows/s", "writes_s"),
         line("Bigtable reads, rows/s", "reads_s"),
         line("Bigtable storage, GiB", "storage_gib"),

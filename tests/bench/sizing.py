@@ -11,7 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import ceil
 
+from pipeline.store.layout import CHANGE_SHARDS, QUERY_SHARDS
 from tests.bench.costs import EVENTS_A_MESSAGE, SHARDS, Bundle, Costs
+from vertex.api.catalog_changes import POLL_S
 
 SCALES = (1_000, 10_000, 100_000, 1_000_000)  # events a second at the peak
 SECONDS_A_MONTH = 30 * 86_400
@@ -73,6 +75,10 @@ class Assumptions:
     visitors_kept: float = 6.0  # profiles kept for 90 days, in times of those who come in a day
     items: int = 100_000  # of the catalog, visited by Zipf's law
     scopes: int = 500  # categories that trend, and the whole shop
+    queries: int = 100_000  # searched for, by Zipf's law
+    public_share: float = 0.8  # of searches are for what others search for, too: they go on
+    changes_a_day: float = 1.0  # of the catalog: each item is written so often
+    answers_a_process: float = 50.0  # that a process of the API gives a second at the peak
     flush_s: float = 0.2  # a row is written at most once in so long
     requests_an_event: float = 0.05  # recommendations asked: one a message; each reads two profiles
     retention_days: float = 7.0  # Pub/Sub keeps topic and subscription for so long
@@ -102,6 +108,8 @@ class Message:
     streamed_bytes: float
     item_rows: float
     scope_rows: float
+    query_rows: float
+    top_rows: float
 
     @property
     def us(self) -> float:
@@ -113,8 +121,9 @@ def per_message(costs: Costs, given: Assumptions) -> Message:
     """What a message needs where `given.bundle_messages` of them are summed by item at once."""
     bundle = costs.bundle(given.bundle_messages)
     profiles = profile_folds(given)
-    # profiles, address, session, items, scopes
-    elements = profiles + 2 + bundle.item_rows + bundle.scope_rows
+    top_rows = bundle.query_rows * given.public_share
+    # profiles, address, session, items, scopes, searches
+    elements = profiles + 2 + bundle.item_rows + bundle.scope_rows + bundle.query_rows + top_rows
     own_us = (
         EVENTS_A_MESSAGE * (costs.decode_us + costs.row_us)
         + profiles * costs.profile_us
@@ -123,15 +132,18 @@ def per_message(costs: Costs, given: Assumptions) -> Message:
         + bundle.sum_us
         + bundle.item_rows * costs.item_us
         + bundle.scope_rows * costs.scope_us
+        + bundle.query_rows * costs.query_us
+        + top_rows * costs.top_us
     )
-    runner_us = elements * costs.element_us * given.harness_factor
     return Message(
-        own_us,
-        elements,
-        runner_us,
-        _streamed(costs, given, bundle),
-        bundle.item_rows,
-        bundle.scope_rows,
+        own_us=own_us,
+        elements=elements,
+        runner_us=elements * costs.element_us * given.harness_factor,
+        streamed_bytes=_streamed(costs, given, bundle),
+        item_rows=bundle.item_rows,
+        scope_rows=bundle.scope_rows,
+        query_rows=bundle.query_rows,
+        top_rows=top_rows,
     )
 
 
@@ -147,9 +159,12 @@ def _streamed(costs: Costs, given: Assumptions, bundle: Bundle) -> float:
     profiles = profile_folds(given) * (facts + 3 * costs.profile_bytes)
     items = bundle.item_rows * (costs.item_partial_bytes + 3 * costs.item_bytes)
     scopes = bundle.scope_rows * 3 * costs.scope_bytes
-    return (
-        EVENTS_A_MESSAGE * (costs.event_bytes + costs.row_bytes) + facts + profiles + items + scopes
+    # a partial of one search is as large as its query's state
+    searches = bundle.query_rows * (
+        4 * costs.query_bytes + given.public_share * 3 * costs.top_bytes
     )
+    events = EVENTS_A_MESSAGE * (costs.event_bytes + costs.row_bytes)
+    return events + facts + profiles + items + scopes + searches
 
 
 @dataclass(frozen=True)
@@ -161,6 +176,7 @@ class Size:
     workers: int
     memory_gib: float
     state_gib: float
+    api_processes: int
     writes_s: float
     reads_s: float
     storage_gib: float
@@ -181,13 +197,16 @@ def size(events_s: float, costs: Costs, given: Assumptions) -> Size:
     visitors_day = mean_s * 86_400 / given.events_a_visitor_day
     vcpus = messages_s * message.us / 1e6 / given.utilisation
     workers = max(1, ceil(vcpus / given.worker_vcpus))
-    shared = given.items * costs.item_bytes + given.scopes * SHARDS * costs.scope_bytes
-    storage = (visitors_day * given.visitors_kept * costs.profile_bytes + shared) / GIB
-    writes = _writes(messages_s, message, given)
-    reads_s = (
-        messages_s * given.requests_an_event * EVENTS_A_MESSAGE * 2
-        + events_s / given.events_a_visitor_day
+    shared = (
+        given.items * costs.item_bytes
+        + given.scopes * SHARDS * costs.scope_bytes
+        + given.queries * costs.query_bytes
+        + QUERY_SHARDS * costs.top_bytes
     )
+    storage = (visitors_day * given.visitors_kept * costs.profile_bytes + shared) / GIB
+    processes = max(1, ceil(events_s * given.requests_an_event / given.answers_a_process))
+    writes = _writes(messages_s, message, costs, given)
+    reads = _reads(events_s, processes, costs, given)
     published = month * costs.event_bytes
     logged = month * max(costs.row_bytes, 1_000) / GIB
     return Size(
@@ -196,10 +215,11 @@ def size(events_s: float, costs: Costs, given: Assumptions) -> Size:
         workers=workers,
         memory_gib=workers * given.worker_memory_gib,
         state_gib=(visitors_day * costs.profile_bytes + shared) / GIB,
-        writes_s=sum(writes),
-        reads_s=reads_s,
+        api_processes=processes,
+        writes_s=sum(rows.a_second for rows in writes),
+        reads_s=sum(rows.a_second for rows in reads),
         storage_gib=storage,
-        nodes=_nodes(writes, reads_s, storage, costs, given),
+        nodes=_nodes(writes, reads, storage, given),
         pubsub_tib=2 * published / TIB,
         retained_gib=2 * published * given.retention_days / 30 / GIB,
         streamed_tib=month / EVENTS_A_MESSAGE * message.streamed_bytes / TIB,
@@ -209,20 +229,56 @@ def size(events_s: float, costs: Costs, given: Assumptions) -> Size:
     )
 
 
-def _writes(messages_s: float, message: Message, given: Assumptions) -> tuple[float, float, float]:
-    """Profiles, items and scopes written a second: a message's profile at once, the others at most
-    once an interval.
+@dataclass(frozen=True)
+class Rows:
+    """Rows of one kind that Bigtable writes or reads a second, and the bytes of one."""
+
+    a_second: float
+    row_bytes: float
+
+    @property
+    def kb_a_second(self) -> float:
+        """As Bigtable's throughput counts them: a row of several kB counts as so many rows."""
+        return self.a_second * max(1.0, self.row_bytes / 1_000)
+
+
+def _writes(
+    messages_s: float, message: Message, costs: Costs, given: Assumptions
+) -> tuple[Rows, ...]:
+    """A message's profile at once, the others at most once an interval; the catalog's changes, each
+    with its note.
     """
-    items = coalesced(zipf(messages_s * message.item_rows, given.items), given.flush_s)
+    items = zipf(messages_s * message.item_rows, given.items)
+    queries = zipf(messages_s * message.query_rows, given.queries)
+    top = [messages_s * message.top_rows / QUERY_SHARDS] * QUERY_SHARDS
     # every other element belongs to the scope of the whole shop
     of_all = messages_s * message.scope_rows / 2
     shards = [of_all / SHARDS] * SHARDS
     categories = [rate / SHARDS for rate in zipf(of_all, given.scopes - 1) for _ in range(SHARDS)]
     return (
-        messages_s * profile_folds(given),
-        items,
-        coalesced([*shards, *categories], given.flush_s),
+        Rows(messages_s * profile_folds(given), costs.profile_bytes),
+        Rows(coalesced(items, given.flush_s), costs.item_bytes),
+        Rows(coalesced([*shards, *categories], given.flush_s), costs.scope_bytes),
+        Rows(coalesced(queries, given.flush_s), costs.query_bytes),
+        Rows(coalesced(top, given.flush_s), costs.top_bytes),
+        Rows(2 * _changes_s(given), 1_000),
     )
+
+
+def _reads(events_s: float, processes: int, costs: Costs, given: Assumptions) -> tuple[Rows, ...]:
+    """Two profiles a request, and one read back for each visitor and day; by each process of the
+    API a look at the notes of changes, and the items that they name.
+    """
+    requested = 2 * events_s * given.requests_an_event
+    return (
+        Rows(requested + events_s / given.events_a_visitor_day, costs.profile_bytes),
+        Rows(processes * CHANGE_SHARDS / POLL_S, 1_000),
+        Rows(processes * _changes_s(given), costs.item_bytes),
+    )
+
+
+def _changes_s(given: Assumptions) -> float:
+    return given.items * given.changes_a_day / 86_400
 
 
 def coalesced(rates: Iterable[float], flush_s: float) -> float:
@@ -239,21 +295,12 @@ def zipf(total: float, count: int) -> list[float]:
 
 
 def _nodes(
-    writes: tuple[float, float, float],
-    reads_s: float,
-    storage_gib: float,
-    costs: Costs,
-    given: Assumptions,
+    writes: Iterable[Rows], reads: Iterable[Rows], storage_gib: float, given: Assumptions
 ) -> int:
-    """Bigtable nodes by load or by storage, one at least; a row of several kB counts as so many
-    rows.
-    """
-    bytes_ = (costs.profile_bytes, costs.item_bytes, costs.scope_bytes)
-    written_kb = sum(
-        rate * max(1.0, size_ / 1_000) for rate, size_ in zip(writes, bytes_, strict=True)
-    )
-    read_kb = reads_s * max(1.0, costs.profile_bytes / 1_000)
-    load = (written_kb / given.node_writes + read_kb / given.node_reads) / given.utilisation
+    """Bigtable nodes by load or by storage, one at least."""
+    written = sum(rows.kb_a_second for rows in writes) / given.node_writes
+    read = sum(rows.kb_a_second for rows in reads) / given.node_reads
+    load = (written + read) / given.utilisation
     return max(1, ceil(load), ceil(storage_gib / given.node_storage_gib))
 
 
@@ -314,6 +361,7 @@ def hot_keys(costs: Costs, given: Assumptions) -> list[Key]:
     item, scope, visitor = (us + runner for us in (costs.item_us, costs.scope_us, costs.profile_us))
     # every other element belongs to the scope of the whole shop
     of_all = costs.bundle(size_).scope_rows / 2
+    top = costs.bundle(size_).query_rows * given.public_share / QUERY_SHARDS
     return [
         *(
             Key(f"an item in {share:.0%} of all messages", item, bundled(share, size_))
@@ -323,6 +371,7 @@ def hot_keys(costs: Costs, given: Assumptions) -> list[Key]:
             Key(f"the shop's trending scope, {n} shard{'s' * (n > 1)}", scope, of_all / n)
             for n in (1, SHARDS, 100)
         ),
+        Key(f"the top queries, {QUERY_SHARDS} rows", costs.top_us + runner, top),
         Key("one visitor", visitor, 1.0),
     ]
 

@@ -33,6 +33,8 @@ ROUND = Costs(
     address_us=50,
     item_us=20,
     scope_us=10,
+    query_us=10,
+    top_us=50,
     element_us=100,
     event_bytes=500,
     fact_bytes=500,
@@ -41,15 +43,20 @@ ROUND = Costs(
     item_bytes=5_000,
     item_partial_bytes=200,
     scope_bytes=5_000,
-    bundles=(Bundle(1, 200, 20, 40), Bundle(10, 200, 10, 20), Bundle(100, 200, 5, 4)),
+    query_bytes=100,
+    top_bytes=20_000,
+    bundles=(Bundle(1, 200, 20, 40, 2), Bundle(10, 200, 10, 20, 1), Bundle(100, 200, 5, 4, 0.5)),
 )
-PLAIN = Assumptions(harness_factor=1.0, utilisation=0.5, forwarded_share=0.0)
+PLAIN = Assumptions(
+    harness_factor=1.0, utilisation=0.5, forwarded_share=0.0, public_share=0.5, changes_a_day=0.0
+)
 
 
 def test_a_message_costs_its_folds_and_what_the_runner_adds_to_each_of_its_elements() -> None:
     found = per_message(ROUND, PLAIN)
-    assert found.own_us == 20 * (5 + 5) + 100 + 50 + 50 + 200 + 10 * 20 + 20 * 10
-    assert found.elements == 1 + 2 + 10 + 20
+    of_searches = 1 * 10 + 0.5 * 50
+    assert found.own_us == 20 * (5 + 5) + 100 + 50 + 50 + 200 + 10 * 20 + 20 * 10 + of_searches
+    assert found.elements == 1 + 2 + 10 + 20 + 1 + 0.5
     assert found.us == found.own_us + found.elements * 100
 
 
@@ -77,6 +84,15 @@ def test_a_row_is_written_at_every_change_when_seldom_and_once_an_interval_when_
     assert coalesced([0.001], 0.2) == pytest.approx(0.001, rel=1e-3)
     assert coalesced([1e6], 0.2) == pytest.approx(5, rel=1e-3)
     assert coalesced([3.0, 4.0], 0) == 7
+
+
+def test_every_process_of_the_api_reads_what_changes_in_the_catalog() -> None:
+    changing = replace(PLAIN, changes_a_day=2.0, items=86_400, answers_a_process=10.0)
+    still = replace(changing, changes_a_day=0.0)
+    sizes = [size(10_000, ROUND, given) for given in (changing, still)]
+    assert sizes[0].api_processes == 10_000 * 0.05 / 10
+    assert sizes[0].reads_s - sizes[1].reads_s == pytest.approx(sizes[0].api_processes * 2)
+    assert sizes[0].writes_s - sizes[1].writes_s == pytest.approx(2 * 2)  # items, and their notes
 
 
 def test_zipf_gives_all_of_it_away_and_the_first_twice_what_the_second_gets() -> None:

@@ -37,6 +37,7 @@ from pipeline.core.columns import (
 from pipeline.core.decay import DecayedSums
 from pipeline.core.embedding import CONTEXT_DIM, DIM, item_vector
 from pipeline.core.item_fields import ItemFields, ItemIds, Regions
+from pipeline.core.item_tapes import item_hash
 from pipeline.core.items import (
     IMPRESSION,
     LONG_HALF_LIFE_MS,
@@ -46,7 +47,6 @@ from pipeline.core.items import (
     ItemRow,
     ItemStats,
 )
-from pipeline.core.profile import item_hash
 from pipeline.core.text_vectors import TextVectors, item_text
 from pipeline.core.vectors import VectorIndex
 

@@ -7,19 +7,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from typing import Any, TypeVar
-from urllib.parse import parse_qs, urlsplit
-from zlib import crc32
 
 import msgspec
 
 from pipeline.core.catalog import Item
 from pipeline.core.decay import (
-    DAY_MS,
     MINUTE_MS,
     ActiveDays,
     BucketRing,
     tape_add,
-    tape_entries,
     tape_merge,
 )
 from pipeline.core.embedding import item_vector
@@ -36,7 +32,22 @@ from pipeline.core.event_types import (
     WINDOWS_MS,
 )
 from pipeline.core.events import Event, identity_of
+from pipeline.core.first_touch import FirstTouch, source_of
 from pipeline.core.interests import LONG, SHORT, Taste
+from pipeline.core.item_tapes import (
+    MAX_IMPRESSIONS,
+    MAX_PURCHASES,
+    MAX_SLATE_CLICKS,
+    TAPE_WIDTH,
+    clicks_on_unshown,
+    fatigue,
+    last_bought,
+    milliseconds,
+    most_of_one_item,
+    purchase_entry,
+    seconds,
+    slate_entry,
+)
 from pipeline.core.session_totals import (
     SessionTotals,
     dwell_ms,
@@ -45,23 +56,16 @@ from pipeline.core.session_totals import (
     watched_ms,
 )
 
-FATIGUE_HALF_LIFE_MS = DAY_MS
-
 # The bounds on the state. What lies beyond is dropped oldest first, which no order of the stream
 # changes.
 MAX_RECENT_ITEMS = 50
 MAX_SEEN_IDS = 200
-MAX_IMPRESSIONS = 24
-MAX_SLATE_CLICKS = 6
-MAX_PURCHASES = 6
 MAX_QUERIES = 6
 MAX_CART_ITEMS = 10
 MAX_SESSIONS = 3
 MAX_KEPT_TEXT = 100
 
-# Whole seconds since 2000, the first year an event may be of, take half the bytes of milliseconds.
-_EPOCH_S = 946_684_800
-_SEEN_WIDTH, _SLATE_WIDTH, _PURCHASE_WIDTH = 4, 10, 10
+_SEEN_WIDTH = 4
 _VERSION = b"\x01"  # the first byte of a stored profile, by which `store.decode` picks its decoder
 
 # (event time in ms, hash of the event, value): the maximum is the last
@@ -77,14 +81,6 @@ class CartEntry(msgspec.Struct, array_like=True, frozen=True, order=True, gc=Fal
     time_ms: int
     inside: bool
     value_cents: int = 0
-
-
-class FirstTouch(msgspec.Struct, array_like=True, frozen=True, order=True, gc=False):
-    """First source of the visitor: host of the referring page and campaign, either may be empty."""
-
-    time_ms: int = 0
-    referrer: str = ""
-    campaign: str = ""
 
 
 class UserProfile(msgspec.Struct, array_like=True, gc=False):
@@ -156,9 +152,8 @@ class UserProfile(msgspec.Struct, array_like=True, gc=False):
         if name in ENGAGED:
             self._touch(event, item, category, int.from_bytes(event_hash, "big"), time_ms)
         elif name == "impression":
-            self.impressions = tape_add(
-                self.impressions, _slate_entry(event, time_ms), MAX_IMPRESSIONS
-            )
+            entry = slate_entry(event, time_ms)
+            self.impressions = tape_add(self.impressions, entry, MAX_IMPRESSIONS)
         elif name == "search":
             self._search(event, int.from_bytes(event_hash, "big"), time_ms)
         elif name == "dwell":
@@ -201,12 +196,12 @@ class UserProfile(msgspec.Struct, array_like=True, gc=False):
             self.sessions.setdefault(key, SessionTotals()).merge(totals)
         self.seen = (other.seen + self.seen)[-_SEEN_WIDTH * MAX_SEEN_IDS :]
         self.impressions = tape_merge(
-            self.impressions, other.impressions, _SLATE_WIDTH, MAX_IMPRESSIONS
+            self.impressions, other.impressions, TAPE_WIDTH, MAX_IMPRESSIONS
         )
         self.slate_clicks = tape_merge(
-            self.slate_clicks, other.slate_clicks, _SLATE_WIDTH, MAX_SLATE_CLICKS
+            self.slate_clicks, other.slate_clicks, TAPE_WIDTH, MAX_SLATE_CLICKS
         )
-        self.purchases = tape_merge(self.purchases, other.purchases, _PURCHASE_WIDTH, MAX_PURCHASES)
+        self.purchases = tape_merge(self.purchases, other.purchases, TAPE_WIDTH, MAX_PURCHASES)
         self._take_first_touch(other.first_touch)
         self.days.merge(other.days)
         self.purchase_days.merge(other.purchase_days)
@@ -270,38 +265,29 @@ class UserProfile(msgspec.Struct, array_like=True, gc=False):
         """The items touched last up to `now_ms`, newest first, as (item id, time in ms, to the
         second).
         """
-        last, now_s = self.last_item, _seconds(now_ms)
+        last, now_s = self.last_item, seconds(now_ms)
         touched = sorted(
             ((time_s, item_id == last, item_id) for item_id, time_s in self.recent.items()),
             reverse=True,
         )
         return [
-            (item_id, _milliseconds(time_s)) for time_s, _, item_id in touched if time_s <= now_s
+            (item_id, milliseconds(time_s)) for time_s, _, item_id in touched if time_s <= now_s
         ][:limit]
 
     def recent_queries(self) -> list[tuple[str, int]]:
         """The last searches, newest first, as (query, time in ms)."""
         newest = sorted(self.queries.items(), key=_by_value, reverse=True)
-        return [(query, _milliseconds(time_s)) for query, time_s in newest]
+        return [(query, milliseconds(time_s)) for query, time_s in newest]
 
     def shown(self, now_ms: int) -> dict[int, float]:
         """Impressions by `item_hash`, of the newest `MAX_IMPRESSIONS`, each weighing 2^(-age / 1
         d).
         """
-        weights: dict[int, float] = {}
-        for entry in tape_entries(self.impressions, _SLATE_WIDTH):
-            age_ms = max(now_ms - _milliseconds(int.from_bytes(entry[:4], "big")), 0)
-            key = int.from_bytes(entry[4:8], "big")
-            weights[key] = weights.get(key, 0.0) + 2.0 ** (-age_ms / FATIGUE_HALF_LIFE_MS)
-        return weights
+        return fatigue(self.impressions, now_ms)
 
     def bought(self) -> dict[int, int]:
         """The newest `MAX_PURCHASES` purchases by `item_hash`, each with its time in ms."""
-        entries = tape_entries(self.purchases, _PURCHASE_WIDTH)
-        return {
-            int.from_bytes(entry[4:8], "big"): _milliseconds(int.from_bytes(entry[:4], "big"))
-            for entry in entries
-        }
+        return last_bought(self.purchases)
 
     def clicks_without_impression(self) -> int:
         """Number of the newest `MAX_SLATE_CLICKS` clicks on recommended items that name one that
@@ -309,25 +295,11 @@ class UserProfile(msgspec.Struct, array_like=True, gc=False):
 
         A click older than the oldest impression remembered is not held against the visitor.
         """
-        shown = tape_entries(self.impressions, _SLATE_WIDTH)
-        oldest = shown[0][:4] if len(shown) == MAX_IMPRESSIONS else b""
-        known = {entry[4:] for entry in shown}
-        clicks = tape_entries(self.slate_clicks, _SLATE_WIDTH)
-        return sum(1 for entry in clicks if entry[4:] not in known and entry[:4] >= oldest)
+        return clicks_on_unshown(self.slate_clicks, self.impressions)
 
     def same_purchases(self, span_ms: int = 10 * MINUTE_MS) -> int:
         """The most purchases of one item within `span_ms`, among the newest `MAX_PURCHASES`."""
-        entries = tape_entries(self.purchases, _PURCHASE_WIDTH)
-        most = 0
-        for place, entry in enumerate(entries):
-            end = int.from_bytes(entry[:4], "big") + span_ms // 1000
-            same = sum(
-                1
-                for other in entries[place:]
-                if other[4:8] == entry[4:8] and int.from_bytes(other[:4], "big") <= end
-            )
-            most = max(most, same)
-        return most
+        return most_of_one_item(self.purchases, span_ms)
 
     def count(self, event_type: str, window: str, now_ms: int) -> int:
         """Events of one type in the last `window` ("1m", "5m", "1h", "24h") at `now_ms`, exact to
@@ -367,49 +339,6 @@ class UserProfile(msgspec.Struct, array_like=True, gc=False):
         key = max(self.sessions, key=lambda name: (self.sessions[name].last_ms, name))
         return readable_session_id(key), self.sessions[key]
 
-    def describe(self, now_ms: int) -> dict[str, Any]:
-        """The profile in readable numbers, for people and for the API."""
-        session_id, session = self.session()
-        names = {code: name for name, code in EVENT_CODES.items()}
-        interest = sorted(self.category_interest().items(), key=lambda entry: (-entry[1], entry[0]))
-        first = self.first_touch or FirstTouch()
-        return {
-            "events_total": self.events_total,
-            "last_category": self.last_category,
-            "last_item": self.last_item,
-            "last_query": self.last_query,
-            "windows": {
-                window: {
-                    name: count
-                    for name in EVENT_CODES
-                    if (count := self.count(name, window, now_ms))
-                }
-                for window in WINDOWS_MS
-            },
-            "session": {
-                "session_id": session_id,
-                "events": session.events,
-                "duration_s": (session.last_ms - session.first_ms) / 1000,
-                "top_category": session.top_category(),
-                "dwell_s": session.dwell.elapsed_ms / 1000,
-                "media_s": session.media.elapsed_ms / 1000,
-                "scroll_percent": session.scroll_percent,
-                "counts": {
-                    names.get(code, "custom"): count
-                    for code, count in sorted(session.counts.items())
-                },
-            },
-            "top_categories": [
-                {"category": name, "interest": share} for name, share in interest[:8]
-            ],
-            "recent_items": [
-                {"id": name, "time_ms": time_ms} for name, time_ms in self.recent_items(now_ms, 20)
-            ],
-            "recent_queries": [query for query, _ in self.recent_queries()],
-            "first_touch": {"referrer": first.referrer, "campaign": first.campaign},
-            "cart": sorted(self.in_cart()),
-        }
-
     # -- folding
 
     def _has_seen(self, event_hash: bytes) -> bool:
@@ -445,12 +374,11 @@ class UserProfile(msgspec.Struct, array_like=True, gc=False):
             self.last_item_at = max(self.last_item_at, (time_ms, tie, item_id))
             self.note_touch(item_id, time_ms)
             if name == "click" and "request_id" in event.metadata:
-                self.slate_clicks = tape_add(
-                    self.slate_clicks, _slate_entry(event, time_ms), MAX_SLATE_CLICKS
-                )
+                entry = slate_entry(event, time_ms)
+                self.slate_clicks = tape_add(self.slate_clicks, entry, MAX_SLATE_CLICKS)
             elif name == "purchase":
-                bought = _packed(time_ms) + _short_hash(item_id) + (tie & 0xFFFF).to_bytes(2, "big")
-                self.purchases = tape_add(self.purchases, bought, MAX_PURCHASES)
+                entry = purchase_entry(item_id, time_ms, tie)
+                self.purchases = tape_add(self.purchases, entry, MAX_PURCHASES)
                 self.purchase_days.add(time_ms)
         weight = INTEREST.get(name)
         if weight is not None:
@@ -460,7 +388,7 @@ class UserProfile(msgspec.Struct, array_like=True, gc=False):
 
     def note_touch(self, item_id: str, time_ms: int) -> None:
         """Remember that the item was touched at `time_ms`."""
-        time_s = _seconds(time_ms)
+        time_s = seconds(time_ms)
         if time_s > self.recent.get(item_id, -1):
             self.recent[item_id] = time_s
             if len(self.recent) > 2 * MAX_RECENT_ITEMS:
@@ -470,7 +398,7 @@ class UserProfile(msgspec.Struct, array_like=True, gc=False):
         query = event.text("query")[:MAX_KEPT_TEXT]
         if query:
             self.last_query_at = max(self.last_query_at, (time_ms, tie, query))
-            self.queries[query] = max(_seconds(time_ms), self.queries.get(query, 0))
+            self.queries[query] = max(seconds(time_ms), self.queries.get(query, 0))
             if len(self.queries) > 4 * MAX_QUERIES:
                 self.queries = _newest(self.queries, MAX_QUERIES, _by_value)
 
@@ -487,7 +415,7 @@ class UserProfile(msgspec.Struct, array_like=True, gc=False):
     def _trace(self, event: Event, time_ms: int) -> None:
         if self.first_touch is not None and self.first_touch.time_ms < time_ms:
             return
-        referrer, campaign = _source(event)
+        referrer, campaign = source_of(event)
         if referrer or campaign:
             self._take_first_touch(FirstTouch(time_ms, referrer, campaign))
 
@@ -507,59 +435,13 @@ _MEDIA_EVENTS = frozenset("media_play media_pause media_progress".split())
 V = TypeVar("V")
 
 
-def _seconds(time_ms: int) -> int:
-    return max(time_ms // 1000 - _EPOCH_S, 0)
-
-
-def _milliseconds(time_s: int) -> int:
-    return (time_s + _EPOCH_S) * 1000
-
-
-def _packed(time_ms: int) -> bytes:
-    return _seconds(time_ms).to_bytes(4, "big")
-
-
-def item_hash(item_id: str) -> int:
-    """The 32 bits under which `UserProfile.shown` counts an item."""
-    return crc32(item_id.encode("utf-8", "surrogatepass"))
-
-
 def _cents(amount: float) -> int:
     """Hundredths, within what a stored integer holds."""
     return round(min(max(amount, 0.0), 1e13) * 100)
 
 
-def _short_hash(text: str) -> bytes:
-    return item_hash(text).to_bytes(4, "big")
-
-
-def _slate_entry(event: Event, time_ms: int) -> bytes:
-    """(time, item, request), 4 + 4 + 2 bytes."""
-    request = item_hash(event.text("request_id")) & 0xFFFF
-    return _packed(time_ms) + _short_hash(event.product_id or "") + request.to_bytes(2, "big")
-
-
 def _is_deal(event: Event, price: float) -> bool:
     return event.number("discount") > 0 or event.number("list_price") > price > 0
-
-
-def _source(event: Event) -> tuple[str, str]:
-    """(host of the referring page, campaign) of an event; a page of the same site is no source."""
-    url = event.text("url")
-    campaign = event.text("utm_campaign")
-    if not campaign and "utm_campaign=" in url:
-        campaign = (parse_qs(url.partition("?")[2].partition("#")[0]).get("utm_campaign") or [""])[
-            0
-        ]
-    referrer = _host(event.text("referrer"))
-    return ("" if referrer == _host(url) else referrer[:MAX_KEPT_TEXT]), campaign[:MAX_KEPT_TEXT]
-
-
-def _host(url: str) -> str:
-    try:
-        return urlsplit(url).hostname or ""
-    except ValueError:
-        return ""
 
 
 def _newest(

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.core import interests, items, profile, session_totals
+from pipeline.core import interests, item_tapes, items, profile, session_totals
 from pipeline.core.features import ranking, visitor
 from pipeline.core.features.item import ITEM_FEATURES, SCOPE_FEATURES
 from pipeline.core.features.ranking import RANKING_FEATURES
@@ -34,9 +34,9 @@ BOUNDS: tuple[tuple[str, str, int, str, str], ...] = (
     ("visitor", "recent items", profile.MAX_RECENT_ITEMS, _NEWEST, "no"),
     ("visitor", "items that went into or out of the cart", profile.MAX_CART_ITEMS, _NEWEST, "no"),
     ("visitor", "searches", profile.MAX_QUERIES, _NEWEST, "no"),
-    ("visitor", "impressions", profile.MAX_IMPRESSIONS, _NEWEST, "no"),
-    ("visitor", "clicks on what was recommended", profile.MAX_SLATE_CLICKS, _NEWEST, "no"),
-    ("visitor", "purchases, one by one", profile.MAX_PURCHASES, _NEWEST, "no"),
+    ("visitor", "impressions", item_tapes.MAX_IMPRESSIONS, _NEWEST, "no"),
+    ("visitor", "clicks on what was recommended", item_tapes.MAX_SLATE_CLICKS, _NEWEST, "no"),
+    ("visitor", "purchases, one by one", item_tapes.MAX_PURCHASES, _NEWEST, "no"),
     (
         "visitor",
         "characters of a search, referrer or campaign",
@@ -48,6 +48,8 @@ BOUNDS: tuple[tuple[str, str, int, str, str], ...] = (
     ("visitor", "brands of interest", interests.MAX_BRANDS, _HEAVIEST, "beyond the bound"),
     ("visitor", "sessions at a time", profile.MAX_SESSIONS, _NEWEST, "beyond the bound"),
     ("session", "different items touched", session_totals.MAX_SESSION_ITEMS, _HASHES, "no"),
+    ("session", "searches", session_totals.MAX_SESSION_SEARCHES, "the first", "no"),
+    ("session", "times of touches", session_totals.MAX_SESSION_TOUCHES, "the first", "no"),
     ("session", "different items bought", session_totals.MAX_SESSION_PURCHASES, _HASHES, "no"),
     (
         "session",

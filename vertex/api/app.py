@@ -25,6 +25,7 @@ from pipeline.core.catalog_rows import describe_item
 from pipeline.core.item_columns import ItemColumns
 from pipeline.core.privacy.signals import Signal
 from pipeline.core.profile import UserProfile
+from pipeline.core.profile_view import readable
 from pipeline.runtime.bodies import RETRY_AFTER_S, Bodies, BodyRefused
 from pipeline.runtime.clock import now_ms
 from pipeline.runtime.concurrency import LimitsRequests
@@ -337,7 +338,7 @@ def describe_profile(
 ) -> dict[str, Any]:
     """The profile for people: an unknown visitor's is empty."""
     known = profile if profile is not None else UserProfile()
-    described = known.describe(at_ms)
+    described = readable(known, at_ms)
     described["recent_items"] = [
         {"id": item_id, "time": readable_time(time_ms)}
         for item_id, time_ms in known.recent_items(at_ms, 20)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from pipeline.core.catalog import Item, department
-from pipeline.core.profile import UserProfile, item_hash
+from pipeline.core.item_tapes import item_hash
+from pipeline.core.profile import UserProfile
 from vertex.candidates import top_categories
 
 

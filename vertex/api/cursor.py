@@ -13,7 +13,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.profile import item_hash
+from pipeline.core.item_tapes import item_hash
 
 Hashes = NDArray[np.uint32]
 MAX_FEED = 1_000

@@ -14,6 +14,7 @@ from pipeline.core.catalog import Item
 from pipeline.core.decay import HOUR_MS
 from pipeline.core.embedding import item_vector
 from pipeline.core.item_columns import NO_ROW, ItemColumns, Neighbours
+from pipeline.core.item_tapes import item_hash
 from pipeline.core.items import (
     IMPRESSION,
     LONG_HALF_LIFE_MS,
@@ -23,7 +24,6 @@ from pipeline.core.items import (
     ItemRow,
     ItemStats,
 )
-from pipeline.core.profile import item_hash
 from pipeline.core.vectors import VectorIndex
 from tests.pipeline.core.streams import CATALOG, START_MS, Fact, event, facts, laws, stats_of
 

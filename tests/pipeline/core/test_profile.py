@@ -17,23 +17,26 @@ from pipeline.core.catalog import Item
 from pipeline.core.decay import DAY_MS, HOUR_MS, MINUTE_MS
 from pipeline.core.event_types import CUSTOM_CODE, ENGAGED, ENGAGED_CODES, EVENT_CODES, WINDOWS_MS
 from pipeline.core.events import Event
+from pipeline.core.first_touch import FirstTouch
 from pipeline.core.fold import fold, item_sums
 from pipeline.core.interests import LONG, MAX_BRANDS, MAX_CATEGORIES
+from pipeline.core.item_tapes import (
+    MAX_IMPRESSIONS,
+    MAX_PURCHASES,
+    MAX_SLATE_CLICKS,
+    item_hash,
+)
 from pipeline.core.items import ITEM_CODES
 from pipeline.core.profile import (
     MAX_CART_ITEMS,
-    MAX_IMPRESSIONS,
     MAX_KEPT_TEXT,
-    MAX_PURCHASES,
     MAX_QUERIES,
     MAX_RECENT_ITEMS,
     MAX_SEEN_IDS,
     MAX_SESSIONS,
-    MAX_SLATE_CLICKS,
-    FirstTouch,
     UserProfile,
-    item_hash,
 )
+from pipeline.core.profile_view import readable
 from pipeline.core.session_totals import (
     MAX_SESSION_CATEGORIES,
     MAX_SESSION_ITEMS,
@@ -177,7 +180,7 @@ def test_every_view_of_a_profile_is_finite_and_in_range(stream: list[Fact]) -> N
     shares = profile.category_interest()
     assert all(0 <= share <= 1 for share in shares.values())
     assert not shares or sum(shares.values()) == pytest.approx(1.0)
-    described = profile.describe(profile.newest_ms)
+    described = readable(profile, profile.newest_ms)
     assert described["events_total"] == len(stream)
     assert described["session"]["events"] <= len(stream)
 
@@ -497,7 +500,7 @@ def test_an_empty_profile_has_nothing_last_and_describes_itself() -> None:
         and profile.taste.log_price() is None
     )
     assert profile.session() == ("", SessionTotals())
-    described = profile.describe(START_MS)
+    described = readable(profile, START_MS)
     assert described["events_total"] == 0 and described["windows"] == {
         name: {} for name in WINDOWS_MS
     }
@@ -619,7 +622,7 @@ def test_session_totals_are_those_of_the_newest_session() -> None:
     profile.add(event(at_s=50, product_id="p", session_id="old"), shoes)
     session_id, totals = profile.session()
     assert session_id == "new" and totals.events == 2 and totals.last_ms - totals.first_ms == 60_000
-    described = profile.describe(START_MS + 160_000)["session"]
+    described = readable(profile, START_MS + 160_000)["session"]
     assert described["top_category"] == "shoes" and described["duration_s"] == 60.0
     assert described["counts"] == {"scroll": 1, "view_product": 1}
 

@@ -21,6 +21,7 @@ from pipeline.core.features.visitor import VISITOR_FEATURES
 from pipeline.core.fold import Fact, fold, item_sums
 from pipeline.core.items import ItemStats, Trending
 from pipeline.core.profile import UserProfile
+from pipeline.core.profile_view import readable
 from pipeline.core.queries import (
     QUERY_HALF_LIFE_MS,
     QueryStats,
@@ -68,7 +69,7 @@ def readings(
     """Everything that the three states say at `now_ms`."""
     direction = stats.context.direction()
     return {
-        "profile_says": profile.describe(now_ms),
+        "profile_says": readable(profile, now_ms),
         "features": {
             feature.name: feature.value(profile, now_ms)
             for feature in VISITOR_FEATURES

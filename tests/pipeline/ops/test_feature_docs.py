@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from pipeline.core import profile, session_totals
+from pipeline.core import item_tapes, profile, session_totals
 from pipeline.core.catalog import Item
 from pipeline.core.features.item import ITEM_FEATURES, SCOPE_FEATURES
 from pipeline.core.features.matrix import feature_matrix
@@ -136,8 +136,8 @@ def test_what_is_counted_among_what_is_kept_ranges_up_to_the_bound() -> None:
         "session_items": session_totals.MAX_SESSION_ITEMS,
         "session_categories": session_totals.MAX_SESSION_CATEGORIES,
         "cart_items": profile.MAX_CART_ITEMS,
-        "clicks_without_impression": profile.MAX_SLATE_CLICKS,
-        "same_purchases_10m": profile.MAX_PURCHASES,
+        "clicks_without_impression": item_tapes.MAX_SLATE_CLICKS,
+        "same_purchases_10m": item_tapes.MAX_PURCHASES,
     }
     assert {name: ranges[name] for name in bounds} == {
         name: f"[0, {bound}]" for name, bound in bounds.items()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.profile import item_hash
+from pipeline.core.item_tapes import item_hash
 from vertex.api.cursor import (
     MAX_CURSOR_LENGTH,
     MAX_FEED,

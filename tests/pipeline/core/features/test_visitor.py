@@ -11,7 +11,8 @@ import pytest
 from pipeline.core.events import Event
 from pipeline.core.features.churn import CHURN_PRIOR
 from pipeline.core.features.visitor import BY_NAME, VISITOR_FEATURES
-from pipeline.core.profile import MAX_IMPRESSIONS, UserProfile
+from pipeline.core.item_tapes import MAX_IMPRESSIONS
+from pipeline.core.profile import UserProfile
 from tests.pipeline.core.features.stories import (
     BERLIN,
     HATS,

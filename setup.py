@@ -54,6 +54,7 @@ setup(
             *HTTP,
         ],
         "api": [
+            "faiss-cpu==1.15.1",
             "google-cloud-aiplatform==1.165.1",
             "lark==1.3.1",
             "pyyaml==6.0.3",

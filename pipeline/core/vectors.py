@@ -1,8 +1,8 @@
-"""Unit vectors by item id, with exact search for the nearest."""
+"""Unit vectors by item id, and the search for the nearest."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 Matrix = NDArray[np.float32]
 Vector = NDArray[np.float32]
 
+Search = Callable[[Vector, int], NDArray[np.intp]]
+"""Finds the places of the `n` vectors nearest to one, best first."""
+
 _UNIT_TOLERANCE = 1e-3
 
 
 class VectorIndex(Mapping[str, Vector]):
-    """Unit vectors by item id, searched exactly: at 100,000 items brute force still takes
-    milliseconds.
+    """Unit vectors by item id, searched exactly until another search is set.
 
     Args:
         ids: the `n` item ids, each once.
@@ -38,6 +40,7 @@ class VectorIndex(Mapping[str, Vector]):
         self._index = {item_id: index for index, item_id in enumerate(self._ids)}
         if len(self._index) != len(self._ids):
             raise ValueError(f"ids: expected each id once, got {len(self._ids)} ids with doubles")
+        self._search: Search | None = None
 
     @staticmethod
     def empty() -> VectorIndex:
@@ -84,7 +87,18 @@ class VectorIndex(Mapping[str, Vector]):
             raise ValueError(f"vector: expected shape ({self.dim},), got {vector.shape}")
         if not vector.any():
             return np.zeros(0, np.intp)
+        if self._search is not None:
+            return self._search(vector.astype(np.float32), n)
         return greatest(self._rows @ vector.astype(np.float32), n)
+
+    @property
+    def is_exact(self) -> bool:
+        """True until another search is set."""
+        return self._search is None
+
+    def search_with(self, search: Search) -> None:
+        """Use another search from now on: an approximate one, which may miss some."""
+        self._search = search
 
 
 def greatest(values: NDArray[np.floating[Any]], n: int) -> NDArray[np.intp]:

@@ -14,15 +14,24 @@ from vertex.models.registry import Model, latest_version, load_version, prior_mo
 log = logging.getLogger(__name__)
 
 POLL_S, POLL_REMOTE_S = 2.0, 30.0
+EXACT_VECTORS = 20_000
+"""Up to so many, exact search takes a millisecond or two."""
 
 
 class LatestModel:
-    """The model that `LATEST` names, followed; the shipped prior before there is one."""
+    """The model that `LATEST` names, followed; the shipped prior before there is one.
 
-    def __init__(self, directory: str) -> None:
+    Args:
+        directory: see `registry`.
+        exact_vectors: up to so many item vectors are searched exactly.
+    """
+
+    def __init__(self, directory: str, exact_vectors: int = EXACT_VECTORS) -> None:
         self._directory = directory
+        self._exact_vectors = exact_vectors
         self._loaded: str | None = None
         self._model = prior_model()
+        self._prepared = self._model.vectors
         # the versions this process has tried to load, each a local copy
         self._copied: set[str] = set()
         self._reported = ""
@@ -46,9 +55,23 @@ class LatestModel:
                 log.error("the latest model stays unused: %s: %s", type(error).__name__, error)
             self._reported = str(error)
 
+    def prepare_search(self) -> None:
+        """Make the search among very many vectors fast; until then it is exact, and slow."""
+        vectors = self._model.vectors
+        if vectors is self._prepared:
+            return
+        self._prepared = vectors
+        if len(vectors) > self._exact_vectors:
+            # only here: a library that a small shop's process has no memory for
+            from vertex.models.approximate import InvertedLists
+
+            vectors.search_with(InvertedLists(vectors.rows).nearest)
+            log.info("search among %d vectors prepared", len(vectors))
+
     async def follow(self) -> None:
         """Look for another version now and then; runs until cancelled."""
         while True:
+            await asyncio.to_thread(self.prepare_search)
             await asyncio.sleep(POLL_REMOTE_S if is_remote(self._directory) else POLL_S)
             await asyncio.to_thread(self.refresh)
 

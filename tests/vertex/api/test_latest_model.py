@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipeline.core.features.ranking import FEATURE_NAMES
@@ -21,12 +22,12 @@ from vertex.training.publish import model_files, publish
 FOLDER = "gs://shop-models/ranker"
 
 
-def publish_version(directory: str, version: str) -> None:
+def publish_version(directory: str, version: str, vectors: VectorIndex | None = None) -> None:
     manifest = {"version": version, "kind": "logistic", "feature_names": list(FEATURE_NAMES)}
     publish(
         directory,
         version,
-        model_files(manifest, Logistic(FEATURE_NAMES, {}, 0.0), VectorIndex.empty()),
+        model_files(manifest, Logistic(FEATURE_NAMES, {}, 0.0), vectors or VectorIndex.empty()),
     )
 
 
@@ -115,3 +116,19 @@ def test_versions_on_disk_are_never_deleted(tmp_path: Path) -> None:
 
     assert model().version == "v2"
     assert (tmp_path / "v1").is_dir()
+
+
+def test_many_vectors_are_searched_approximately_once_that_is_prepared(tmp_path: Path) -> None:
+    rows = np.random.default_rng(1).normal(size=(1_000, 8)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    vectors = VectorIndex([f"p{n}" for n in range(len(rows))], rows)
+    publish_version(str(tmp_path), "v1", vectors)
+    asked: list[int] = []
+    for exact_vectors in (1_000, 999):
+        model = LatestModel(str(tmp_path), exact_vectors)
+        model.refresh()
+        assert model().vectors.is_exact
+        model.prepare_search()
+        asked.append(model().vectors.is_exact)
+        assert model().vectors.nearest_places(rows[7], 3)[0] == 7
+    assert asked == [True, False]

@@ -68,6 +68,9 @@ class FakeFreshet:
         routes = [
             Route("/v1/events", self._collect, methods=["POST"]),
             Route("/v1/recommendations", self._recommend, methods=["POST"]),
+            Route("/v1/pages", self._rows, methods=["POST"]),
+            Route("/v1/rank", self._order, methods=["POST"]),
+            Route("/v1/items/{item_id:path}/similar", self._similar),
             Route("/v1/profile", self._profile, methods=["POST"]),
             Route("/v1/search/suggest", self._suggest, methods=["POST"]),
             Route("/blank", self._blank),
@@ -228,6 +231,32 @@ class FakeFreshet:
                 "took_ms": 4.2,
             }
         )
+
+    async def _rows(self, request: Request) -> Response:
+        """The rows of a page, the last that is asked for first."""
+        question = await request.json()
+        self.asked.append(question)
+        rows = []
+        for place, row in reversed([*enumerate(question["rows"])]):
+            ranked = self._rank(None, [], row)
+            entries = [self._entry(item, n, None) for n, item in enumerate(ranked)]
+            ids = [item["item_id"] for item in ranked]
+            rows.append({"row": place, **row, "recommendations": ids, "ranked_feed": entries})
+        variant = question.get("variant") or "personalized"
+        request_id = f"r{len(self.asked)}"
+        return JSONResponse({"request_id": request_id, "variant": variant, "rows": rows})
+
+    async def _order(self, request: Request) -> Response:
+        """A list as it is, all of it known."""
+        question = await request.json()
+        self.asked.append(question)
+        answer = {"ranked": question["items"], "out_of_stock": [], "unknown": []}
+        variant = question.get("variant") or "personalized"
+        return JSONResponse({"request_id": f"r{len(self.asked)}", "variant": variant, **answer})
+
+    async def _similar(self, request: Request) -> Response:
+        query = {"item_id": request.path_params["item_id"], "n": request.query_params.get("n")}
+        return JSONResponse({**query, "recommendations": [], "sources": []})
 
     def _rank(self, category: str | None, touched: list[str], question: Wire) -> list[Wire]:
         """Items for the placement; of one that knows of no visitor's choice, all of them."""

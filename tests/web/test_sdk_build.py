@@ -24,7 +24,7 @@ pytestmark = pytest.mark.browser
 
 MAX_GZIPPED_BYTES = 6_000
 README = (SDK / "README.md").read_text(encoding="utf-8")
-TYPES = (SDK / "freshet.d.ts").read_text(encoding="utf-8")
+TYPES = "".join(path.read_text(encoding="utf-8") for path in sorted(SDK.glob("*.d.ts")))
 
 
 @pytest.fixture
@@ -55,17 +55,19 @@ def decision() -> str:
     return listing("html", "freshet.consent(")
 
 
-def methods_of(page: Page, built: Site) -> list[str]:
+def methods_of(page: Page, built: Site, name: str = "freshet.js") -> list[str]:
     names: list[str] = page.evaluate(
         "async (sdk) => Object.keys((await import(sdk)).createFreshet({ collector: 'x' }))",
-        f"{built.freshet}/files/sdk/freshet.js",
+        f"{built.freshet}/files/sdk/{name}",
     )
     return names
 
 
 def members(interface: str) -> set[str]:
     """What the types name of it."""
-    body = re.search(rf"export interface {interface} \{{(.*?)\n\}}", TYPES, re.DOTALL)
+    body = re.search(
+        rf"export interface {interface}(?: extends [^{{]*)? \{{(.*?)\n\}}", TYPES, re.DOTALL
+    )
     assert body is not None
     return set(re.findall(r"^  (?:readonly )?(\w+)\??[:(<]", body.group(1), re.MULTILINE))
 
@@ -111,6 +113,8 @@ def test_the_package_holds_what_it_promises(sdk_build: Path) -> None:
         package["unpkg"],
         *package["exports"]["."].values(),
         package["exports"]["./global"],
+        *package["exports"]["./recommend"].values(),
+        package["exports"]["./recommend/global"],
     ]
     built = {f"./dist/{path.name}" for path in sdk_build.iterdir()}
     assert all(path in built or (SDK / path).exists() for path in promised)
@@ -123,6 +127,7 @@ def test_the_types_hold_for_a_page_that_uses_everything(tmp_path: Path) -> None:
     react = listing("tsx", "freshet.purchase")
     (tmp_path / "page.ts").write_text(
         f"""import {{ createFreshet, type Answer, type Entry, type Freshet }} from "{SDK / "freshet"}";
+        import {{ createFreshet as createWhole, type FreshetRecommend }} from "{SDK / "freshet.recommend"}";
         declare const product: any, query: string, found: any[], order: any, user: any, card: Element;
         const freshet: Freshet = createFreshet({{ collector: "x", consent: "pending", items: async () => ({{}}) }});
         {react}
@@ -143,6 +148,12 @@ def test_the_types_hold_for_a_page_that_uses_everything(tmp_path: Path) -> None:
         window.freshet?.init({{ collector: "x" }});
         window.freshet?.recommend({{ k: 2 }}).then((answer) => answer?.ranked_feed);
         window.freshet?.on("rejected", ({{ reason }}) => reason.length);
+        const whole: FreshetRecommend = createWhole({{ collector: "x" }});
+        whole.recommendRows([{{ placement: "home" }}], {{ filter: "new" }}).then((answer) => answer?.rows[0]?.ranked_feed[0]?.fields);
+        whole.rank(["p1"], {{ keep: 1 }}).then((answer) => answer && freshet.observe(card, answer.ranked_feed[0]!.fields));
+        whole.suggest("a", 3).then((answer) => answer?.suggestions[0]?.text);
+        // @ts-expect-error -- a row has a placement
+        whole.recommendRows([{{ k: 3 }}]);
         // @ts-expect-error -- before the script has loaded the answer is a promise
         window.freshet?.track("click")?.length;
         // @ts-expect-error -- fields are an object
@@ -177,10 +188,16 @@ def test_the_types_hold_for_a_page_that_uses_everything(tmp_path: Path) -> None:
 
 def test_every_method_is_typed_and_explained_and_there(page: Page, built: Site) -> None:
     page.goto(f"{built.freshet}/blank")
-    explained = {
-        name for method, _ in rows("Methods") for name in re.findall(r"`(\w+)(?:\(.*?\))?`", method)
+    assert set(methods_of(page, built)) == members("Freshet") == explained("Methods")
+    more = set(methods_of(page, built, "freshet.recommend.js")) - members("Freshet")
+    assert more == members("FreshetRecommend") == explained("Whole pages")
+
+
+def explained(heading: str) -> set[str]:
+    """The methods of the README's table under that heading."""
+    return {
+        name for method, _ in rows(heading) for name in re.findall(r"`(\w+)(?:\(.*?\))?`", method)
     }
-    assert set(methods_of(page, built)) == members("Freshet") == explained
 
 
 def test_every_option_is_typed_and_explained_with_its_default_and_looked_at() -> None:
@@ -254,7 +271,8 @@ def test_the_snippet_knows_every_method(page: Page, built: Site) -> None:
     assert known is not None
     page.goto(f"{built.freshet}/blank")
     ids = {"anonymousId", "userId", "sessionId"}
-    assert set(known.group(1).split()) == set(methods_of(page, built)) - ids
+    methods = set(methods_of(page, built, "freshet.recommend.js"))
+    assert set(known.group(1).split()) == methods - ids
 
 
 def test_tag_managers_tags_wait_for_the_decision_and_a_second_copy_changes_nothing(

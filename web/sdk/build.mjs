@@ -1,4 +1,4 @@
-/** Writes dist/: the ES module and the script-tag build, bundled by esbuild and minified by terser. `node build.mjs [folder]` */
+/** Writes dist/: the ES modules and the script-tag builds, bundled by esbuild and minified by terser. `node build.mjs [folder]` */
 
 import { build } from "esbuild";
 import { mkdir, writeFile } from "node:fs/promises";
@@ -11,10 +11,12 @@ const folder = process.argv[2] ?? here("dist");
 const BUILDS = {
   "freshet.js": { entry: "src/freshet.js", format: "esm" },
   "freshet.global.js": { entry: "src/script.js", format: "iife" },
+  "freshet.recommend.js": { entry: "src/freshet_recommend.js", format: "esm" },
+  "freshet.recommend.global.js": { entry: "src/script_recommend.js", format: "iife" },
 };
 /** Names of the SDK's own. None that a browser or a page knows may stand here: the build shortens a name wherever it is used. */
 const INTERNAL =
-  /^(inherit|retryNow|fieldsAt|decided|agreed|renew|whom|shelf|writeDown|keysOf|recall|remember|reread|erase|keepValues|guarded|listen|stops|emit|fail|atMs|cards|asks|place|shown|isBanner|keep|abandon|found|outOfSight|leave|wire|queueUp|discard|seen|waitFor|refused|settle|follow|carried|timer|about)$/;
+  /^(ask|inherit|retryNow|fieldsAt|decided|agreed|renew|whom|shelf|writeDown|keysOf|recall|remember|reread|erase|keepValues|guarded|listen|stops|emit|fail|atMs|cards|asks|place|shown|isBanner|keepLines|abandon|found|outOfSight|leave|wire|queueUp|discard|seen|waitFor|refused|settle|follow|carried|timer|about)$/;
 
 await mkdir(folder, { recursive: true });
 for (const [name, { entry, format }] of Object.entries(BUILDS)) {

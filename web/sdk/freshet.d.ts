@@ -113,6 +113,12 @@ export interface Question {
   filter?: string;
   /** The `cursor` of an answer: asks for what comes after it. */
   cursor?: string | null;
+  /** What filters and rules may ask besides the visitor. */
+  context?: { country?: string; device?: string; language?: string };
+  /** The grounds of each item, where the API runs with FRESHET_PROFILE_VIEW. */
+  explain?: boolean;
+  /** After so long the answer is what is there, in ms. */
+  deadline_ms?: number;
 }
 
 /** One recommended item. */

@@ -15,39 +15,14 @@
  */
 
 import { isVisible, whenIdle } from "./clock.js";
-import { addConsent } from "./consent.js";
 import { watchClicks, watchElements } from "./elements.js";
-import { addEvents } from "./events.js";
 import { makeId } from "./ids.js";
-import { addImpressions } from "./impressions.js";
-import { addKeptQueue } from "./kept_queue.js";
-import { addListeners } from "./listeners.js";
-import { addMedia } from "./media.js";
-import { addOutbox } from "./outbox.js";
 import { watchPages } from "./pages.js";
-import { addRecommendations } from "./recommendations.js";
+import { PARTS } from "./parts.js";
 import { DEFAULTS } from "./settings.js";
-import { addShop } from "./shop.js";
-import { addSlots } from "./slots.js";
-import { addStorage } from "./storage.js";
-import { addVisitor } from "./visitor.js";
 
 export { makeId };
 
-const PARTS = [
-  addListeners,
-  addShop,
-  addMedia,
-  addImpressions,
-  addSlots,
-  addStorage,
-  addKeptQueue,
-  addConsent,
-  addRecommendations,
-  addEvents,
-  addVisitor,
-  addOutbox,
-];
 const isPage = globalThis.document;
 
 /** Lets `core` follow the page. */

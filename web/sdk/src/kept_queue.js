@@ -10,7 +10,7 @@ import { makeId } from "./ids.js";
 const QUEUE = "freshet.queue.";
 const SETTLE_MS = 300; // other processes see a removal a little later; until then nobody else may look
 
-/** Gives `core` its `keep`, `abandon` and `inherit`; `core.found(lines)` gets what a tab that is gone has left, oldest first. */
+/** Gives `core` its `keepLines`, `abandon` and `inherit`; `core.found(lines)` gets what a tab that is gone has left, oldest first. */
 export function addKeptQueue(core) {
   const { shelf } = core;
   const locks = globalThis.navigator?.locks;
@@ -21,7 +21,7 @@ export function addKeptQueue(core) {
    * Keeps the lines, the newer ones where there is no room for all; without any, nothing is kept. A page that is `leaving`
    * asks for no lock: it would be granted to a page that sleeps in the browser's cache, which then loses its place there.
    */
-  core.keep = (lines, leaving) => {
+  core.keepLines = (lines, leaving) => {
     if (lines[0] && !release && !leaving) {
       const until = new Promise((resolve) => (release = resolve));
       locks?.request(key, () => until).catch(() => {});

@@ -143,7 +143,7 @@ export function addOutbox(core, methods) {
     keepTimer = clearTimeout(keepTimer);
     const waiting = core.agreed() ? [...(troubled() ? inFlight : []), queue].flat() : [];
     kept = waiting[0];
-    core.keep(waiting.map(({ wire }) => wire), leaving);
+    core.keepLines(waiting.map(({ wire }) => wire), leaving);
   }
 
   /** The page is out of sight and may be killed: what can be sent is sent, what cannot is kept. */

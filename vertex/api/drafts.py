@@ -18,8 +18,9 @@ from vertex.api.filters import bound
 from vertex.api.items import ITEM_SOFT_S, ItemCache
 from vertex.api.placements import POPULAR, Placement, Placements
 from vertex.api.policy import EXPLORE_SLOT, Exploration, explore
-from vertex.api.rules import Pin
+from vertex.api.rules import pinned
 from vertex.api.situations import Situations
+from vertex.api.variants import of_other_products
 from vertex.candidates import (
     MAX_CANDIDATES,
     Allowed,
@@ -130,11 +131,7 @@ class Drafts:
         self, found: Gathered, placement: Placement, allowed: Allowed, now_ms: int
     ) -> Gathered:
         """The candidates with the pinned items that may be shown."""
-        ids = [
-            rule.item_id
-            for rule in placement.rules
-            if isinstance(rule, Pin) and rule.holds_at(now_ms)
-        ]
+        ids = pinned(placement.rules, now_ms)
         if not ids:
             return found
         rows = self._items.rows(ids)
@@ -160,6 +157,9 @@ class Drafts:
         if "bought" in placement.hide:
             hashes = np.append(hashes, np.array(list(asker.profile.bought()), np.uint32))
         filters = self.filters(ask, placement, asker)
+        if placement.variants == "one":
+            columns = self._items.columns
+            filters = [*filters, *of_other_products(columns, columns.rows(ask.seeds))]
         return self._sellable(hidden, hashes, filters, asker.now_ms)
 
     def filters(self, ask: Ask, placement: Placement, asker: Asker) -> list[Allowed]:
@@ -223,8 +223,15 @@ class Drafts:
         return explored
 
     def _explore(self, draft: Draft, profile: UserProfile, taken: Rows) -> Draft:
+        others: list[Allowed] = []
+        if draft.placement.variants == "one":
+            others = of_other_products(self._items.columns, draft.found.rows)
+
         def is_eligible(rows: Rows) -> Mask:
-            return draft.allowed(rows) & ~np.isin(rows, taken)
+            mask = draft.allowed(rows) & ~np.isin(rows, taken)
+            for accepted in others:
+                mask &= accepted(rows)
+            return mask
 
         rate = draft.placement.explore
         if rate <= 0.0:

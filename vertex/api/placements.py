@@ -20,10 +20,12 @@ from vertex.candidates import SOURCES
 Subject = Literal["visitor", "page", "cart", "last"]
 Order = Literal["score", "source"]
 Hide = Literal["seen", "bought", "cart"]
+Variants = Literal["one", "all"]
 
 DEFAULT = "home"
 """The placement of a request that names none, and in place of an unknown one."""
 HIDEABLE: tuple[Hide, ...] = ("seen", "bought", "cart")
+VARIANTS: tuple[Variants, ...] = ("one", "all")
 POPULAR = "popular"
 DEFAULT_K = 20
 # Pages of a shop that show what is picked for the visitor.
@@ -122,6 +124,7 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
         title: of the row.
         sources, hide: in place of the kind's.
         filter: which items may be shown.
+        variants: `one`: of the variants of a product the best alone, and none of the page's items.
         rules: those of the shop, in the order of the file.
         weights: of the parts of the score.
         diversity: lambda of MMR in [0, 1]; 1 goes by score alone.
@@ -138,6 +141,7 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     sources: Mapping[str, int]
     hide: frozenset[str]
     filter: Expression | None = None
+    variants: Variants = "one"
     rules: tuple[Rule, ...] = ()
     weights: Weights = Weights()
     diversity: float = 1.0

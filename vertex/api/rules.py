@@ -6,7 +6,7 @@ candidates.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -108,6 +108,11 @@ class Pin(Rule, frozen=True, kw_only=True):
 
     item_id: str
     slot: int
+
+
+def pinned(rules: Iterable[Rule], now_ms: int) -> list[str]:
+    """The ids of the items that rules pin now."""
+    return [rule.item_id for rule in rules if isinstance(rule, Pin) and rule.holds_at(now_ms)]
 
 
 class AtMost(Rule, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from math import inf
 from random import Random
 
 import numpy as np
@@ -24,9 +25,10 @@ from vertex.api.placements import POPULAR, Placement, Placements
 from vertex.api.policy import Exploration
 from vertex.api.ranking import Prediction, Ranker, parts_of_order, score_parts
 from vertex.api.rerank import Ranked, Shown, arrange, arrange_groups, arrange_trending
-from vertex.api.rules import Candidates
+from vertex.api.rules import Candidates, pinned
 from vertex.api.situations import Situations
 from vertex.api.timing import StageTimer
+from vertex.api.variants import best_variants
 from vertex.candidates import Situation
 from vertex.models.registry import Model
 
@@ -252,6 +254,10 @@ class Slates:
             rows = np.array([columns.row(item_id) for item_id in draft.ids], np.int32)
             kept &= rows != NO_ROW
             kept[kept] = draft.allowed(rows[kept])
+        if placement.variants == "one":
+            scores = parts.terms.sum(axis=1)[kept]
+            scores[np.isin(rows[kept], columns.rows(pinned(placement.rules, asker.now_ms)))] = inf
+            kept[kept] = best_variants(columns.group.get(rows[kept]), scores)
         places = np.flatnonzero(kept)
         return Ranked(
             ids=[draft.ids[place] for place in places],
@@ -276,6 +282,10 @@ class Slates:
             # they leave little of what is popular
             rows = np.append(rows, self._drafts.most_popular(allowed, asker.now_ms))
         _, firsts = np.unique(rows, return_index=True)
-        best = rows[np.sort(firsts)][: ask.k]
+        best = rows[np.sort(firsts)]
+        if ask.placement.variants == "one":
+            in_turn = -np.arange(len(best), dtype=np.float64)
+            best = best[best_variants(self._items.columns.group.get(best), in_turn)]
+        best = best[: ask.k]
         shown = arrange_trending(self._items.columns.ids(best), trending)
         return Slate(shown, "trending", self._model().version, len(shown), why)

@@ -427,9 +427,121 @@ def _view(number: int, time: bytes) -> bytes:
     return view % (number, number, time)
 
 
-def _asked(name: str, members: bytes) -> Attack:
+def _asked(name: str, members: bytes, path: str = "/v1/recommendations") -> Attack:
     body = b'{"anonymous_id":"a1",%s}' % members
-    return Attack("api", name, FuzzRequest("POST", "/v1/recommendations", "", {}, body))
+    return Attack("api", name, FuzzRequest("POST", path, "", {}, body))
+
+
+FILTERS: Mapping[str, str] = {
+    "terms": " and ".join(["price < 5"] * 1000),
+    "alternatives": " or ".join(["price < 5", 'title = "a"'] * 50),
+    "brackets": "(" * 900 + "price < 5" + ")" * 900,
+    "negations": "not " * 400 + "new",
+    "a long set": "brand in (" + ",".join(['"a"'] * 480) + ")",
+    "a regular expression": 'title = "' + "(a+)+$" * 300 + '"',
+    "open quotation marks": '"' * 1999,
+    "operators": "<" * 1999,
+    "an unknown name": "a" * 1999 + " = 1",
+    "digits": "price < " + "9" * 1990,
+    "half characters": "\\ud800" * 300,
+    "spaces": "price" + " " * 1990 + "<",
+    "a megabyte": "price < 5 and " * 68_000,
+}
+"""Filters, as they stand in JSON but for their quotation marks."""
+
+
+_DEAREST = ("objects", "deep lists", "numbers", "huge integers", "keys", "one text", "escapes")
+"""Of `VALUES`, for members that take few of them."""
+
+
+def question_attacks(path: str, time: bytes = TIME) -> Iterator[Attack]:
+    """For `/v1/recommendations` and `/v1/pages`: filters, cursors, contexts, deadlines and rows."""
+    rows = b'"rows":[%s]' % b",".join([b'{"placement":"home","k":100}'] * 12)
+    for name, text in FILTERS.items():
+        quoted = text.replace('"', '\\"').encode()
+        yield _asked(f"a filter of {name}", b'%s,"filter":"%s"' % (rows, quoted), path)
+    for name in _DEAREST:
+        value = VALUES[name]
+        for member in (b"context", b"cursor", b"product_ids", b"rows", b"deadline_ms", b"k"):
+            yield _asked(
+                f"{member.decode()} of {name}", b'"%s":%s' % (member, value(API_BYTES)), path
+            )
+    for cursor in (b"A" * 800_000, b"AQ", b"_" * 1000, b"%ff", b"\xf0\x9f\x98\x80" * 200):
+        yield _asked(f"a cursor of {len(cursor)}", b'"cursor":"%s"' % cursor, path)
+    for deadline in (b"1", b"60000", b"-1", b"1e9", b"9" * 400, b"0.5", b"null"):
+        yield _asked("a deadline", b'%s,"deadline_ms":%s' % (rows, deadline), path)
+    views = b",".join(_view(n, time) for n in range(200))
+    yield _asked("12 rows of 100 after 200 views", b'%s,"events":[%s]' % (rows, views), path)
+
+
+def rank_attacks(time: bytes = TIME) -> Iterator[Attack]:
+    """For `POST /v1/rank`: lists that are long, repeat themselves, or are none."""
+    lists = {
+        "1,000 ids": numbered(b'"p%d"', 9000, b"[]"),
+        "1,000 unknown ids": b"[%s]" % b",".join(b'"unknown-%d"' % n for n in range(1000)),
+        "1,000 times an id": b"[%s]" % b",".join([b'"p1"'] * 1000),
+        "1,000 long ids": b"[%s]" % b",".join(b'"%0256d"' % n for n in range(1000)),
+        "100,000 ids": b"[%s]" % b",".join([b'"p1"'] * 100_000),
+        **{name: value(API_BYTES) for name, value in VALUES.items()},
+    }
+    for name, items in lists.items():
+        yield _asked(name, b'"items":%s' % items, "/v1/rank")
+    items = lists["1,000 ids"]
+    views = b",".join(_view(n, time) for n in range(200))
+    yield _asked(
+        "1,000 ids after 200 views", b'"items":%s,"events":[%s]' % (items, views), "/v1/rank"
+    )
+    for name, value in VALUES.items():
+        scores = b'"items":["p1"],"keep":1,"scores":%s' % value(API_BYTES)
+        yield _asked(f"scores of {name}", scores, "/v1/rank")
+    for keep in (b"1e308", b"-1", b"1e400", b"NaN"):
+        yield _asked("a weight", b'"items":["p1","p2"],"keep":%s' % keep, "/v1/rank")
+
+
+def suggest_attacks() -> Iterator[Attack]:
+    """For `POST /v1/search/suggest`: texts that match everything, nothing, or are none."""
+    texts = {
+        "nothing": "",
+        "a letter": "i",
+        "letters": "i i i " * 16,
+        "one letter": "i" * 100,
+        "a mistake in each word": "itme itmee iemt " * 6,
+        "accents": "e\u0301" * 50,
+        "marks": "a" + "\u0301" * 99,
+        "ligatures": "\ufdfa" * 100,
+        "emoji": "\U0001f469\u200d\U0001f469\u200d" * 25,
+        "right to left": "\u202e" * 100,
+        "zeros": "\\u0000" * 100,
+    }
+    for name, text in texts.items():
+        body = b'{"q":"%s","n":20}' % text.encode()
+        yield Attack("suggest", name, FuzzRequest("POST", "/v1/search/suggest", "", {}, body))
+    for name, value in VALUES.items():
+        body = b'{"q":%s}' % value(API_BYTES)
+        yield Attack("suggest", name, FuzzRequest("POST", "/v1/search/suggest", "", {}, body))
+
+
+def item_attacks() -> Iterator[Attack]:
+    """For `PUT /v1/items/{id}`, of 256 kB, and `POST /v1/items`: items of each value."""
+    for name in _DEAREST:
+        value = VALUES[name]
+        for member in (b"title", b"attributes", b"prices", b"regions", b"price"):
+            item = b'{"id":"p1","%s":%s}' % (member, value(250_000))
+            title = f"{member.decode()} of {name}"
+            yield Attack("items", title, FuzzRequest("PUT", "/v1/items/p1", "", {}, item))
+        line = b'{"id":"p1","attributes":{"x":%s}}' % value(60)
+        lines = b"\n".join([line] * 1000)
+        yield Attack("items", f"lines of {name}", FuzzRequest("POST", "/v1/items", "", {}, lines))
+    names = b"\n".join(b'{"id":"p1","attributes":{"n%d":1}}' % n for n in range(2000))
+    bodies = {
+        "2,000 lines of new names": names,
+        "10,001 lines": b"\n".join([b"{}"] * 10_001),
+        "empty lines": b"\n" * API_BYTES,
+        "one line": b'{"id":"p1","title":"%s"}' % (b"a" * API_BYTES),
+        "no UTF-8": b"\xff" * API_BYTES,
+    }
+    for name, body in bodies.items():
+        yield Attack("items", name, FuzzRequest("POST", "/v1/items", "", {}, body))
 
 
 def profile_attacks() -> Iterator[Attack]:

@@ -36,6 +36,8 @@ from tests.attack.corpus import (
     message_attacks,
     prediction_attacks,
     profile_attacks,
+    question_attacks,
+    rank_attacks,
     recommendation_attacks,
 )
 from tests.attack.driving import (
@@ -61,7 +63,14 @@ from tests.bench.rows import Row, row
 from tests.stack.ports import HOST
 from tests.stack.stack import Stack, running_stack
 from tests.vertex.api.fakes import NOW_MS, Service, shop
-from vertex.api.contract import InvalidRequest, parse_profile_request, parse_request
+from vertex.api.contract import (
+    InvalidRequest,
+    parse_page_request,
+    parse_profile_request,
+    parse_rank_request,
+    parse_request,
+)
+from vertex.api.deadline import TooLate
 from vertex.api.timing import StageTimer
 from vertex.models.registry import prior_model
 from vertex.predictor.app import json_predict
@@ -117,6 +126,12 @@ async def _costs() -> dict[str, list[Cost]]:
     async def recommend(body: bytes) -> Any:
         return await service.recommender.answer(parse_request(body, False), StageTimer())
 
+    async def page(body: bytes) -> Any:
+        return await service.recommender.answer_page(parse_page_request(body, False), StageTimer())
+
+    async def rank(body: bytes) -> Any:
+        return await service.list_ranker.answer(parse_rank_request(body, False), StageTimer())
+
     async def profile(body: bytes) -> Any:
         return parse_profile_request(body, False)
 
@@ -128,6 +143,9 @@ async def _costs() -> dict[str, list[Cost]]:
 
     doors: list[tuple[str, Iterable[Attack], Callable[[bytes], Awaitable[Any]]]] = [
         ("recommendations", recommendation_attacks(now), recommend),
+        ("questions", question_attacks("/v1/recommendations", now), recommend),
+        ("pages", question_attacks("/v1/pages", now), page),
+        ("rank", rank_attacks(now), rank),
         ("profile", profile_attacks(), profile),
         ("predict", prediction_attacks(len(FEATURE_NAMES)), predict),
         ("message", message_attacks(), decode),
@@ -144,7 +162,7 @@ async def _refusing(do: Callable[[bytes], Awaitable[Any]], body: bytes) -> Any:
     """The answer, or why there is none."""
     try:
         return await do(body)
-    except (InvalidEvent, InvalidRequest, HTTPException) as error:
+    except (InvalidEvent, InvalidRequest, TooLate, HTTPException) as error:
         return error
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.vectors import Matrix, VectorIndex
 from tests.bench.rows import Row, row
-from vertex.models.approximate import InvertedLists
+from vertex.api.approximate import InvertedLists
 
 SIZES = (100_000, 1_000_000)
 DIM, WANTED, QUESTIONS = 64, 100, 200

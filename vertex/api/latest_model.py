@@ -63,7 +63,7 @@ class LatestModel:
         self._prepared = vectors
         if len(vectors) > self._exact_vectors:
             # only here: a library that a small shop's process has no memory for
-            from vertex.models.approximate import InvertedLists
+            from vertex.api.approximate import InvertedLists
 
             vectors.search_with(InvertedLists(vectors.rows).nearest)
             log.info("search among %d vectors prepared", len(vectors))

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.core.vectors import Matrix, VectorIndex
-from vertex.models.approximate import InvertedLists
+from vertex.api.approximate import InvertedLists
 
 N, DIM, WANTED = 30_000, 64, 100
 

@@ -434,11 +434,11 @@ def _asked(name: str, members: bytes, path: str = "/v1/recommendations") -> Atta
 
 FILTERS: Mapping[str, str] = {
     "terms": " and ".join(["price < 5"] * 1000),
-    "alternatives": " or ".join(["price < 5", 'title = "a"'] * 50),
+    "alternatives": " or ".join(["price < 5", 'brand = "a"'] * 50),
     "brackets": "(" * 900 + "price < 5" + ")" * 900,
     "negations": "not " * 400 + "new",
     "a long set": "brand in (" + ",".join(['"a"'] * 480) + ")",
-    "a regular expression": 'title = "' + "(a+)+$" * 300 + '"',
+    "a regular expression": 'brand = "' + "(a+)+$" * 300 + '"',
     "open quotation marks": '"' * 1999,
     "operators": "<" * 1999,
     "an unknown name": "a" * 1999 + " = 1",

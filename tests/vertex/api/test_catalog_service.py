@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,6 +22,13 @@ from pipeline.core.catalog import Item, encode_item
 from pipeline.runtime.clock import now_ms
 from pipeline.store.catalog import write_items
 from pipeline.store.layout import STUB, cell
+from tests.attack.corpus import (
+    Attack,
+    item_attacks,
+    question_attacks,
+    rank_attacks,
+    suggest_attacks,
+)
 from tests.stack import Stack, running_stack
 from tests.vertex.api.test_service import bigtable_of, fill
 from vertex.api.app import AT_ONCE
@@ -296,3 +305,64 @@ def test_the_python_client_writes_the_catalog_and_asks_each_route(service: Stack
         with pytest.raises(NoAnswer, match=r"400 \(filter\)") as refused:
             freshet.recommend(user_id="visitor3", filter="prise < 5")
         assert refused.value.reason == "column 1: expected a known field, such as price"
+
+
+CONNECTIONS = 64
+MAX_GROWN_BYTES = 128 * 1024 * 1024
+"""Of the API's memory by two rounds of the corpus, whose bodies are twice as large."""
+
+
+async def test_hostile_requests_on_64_connections_are_answered_and_memory_stays_flat(
+    service: Stack,
+) -> None:
+    attacks = [
+        *question_attacks("/v1/recommendations"),
+        *question_attacks("/v1/pages"),
+        *rank_attacks(),
+        *suggest_attacks(),
+        *item_attacks(),
+    ]
+    limits = httpx.Limits(max_connections=CONNECTIONS)
+    async with httpx.AsyncClient(
+        base_url=service.env["FRESHET_API_URL"],
+        headers={"x-freshet-key": KEY},
+        limits=limits,
+        timeout=60.0,
+        trust_env=False,
+    ) as client:
+
+        async def send(attack: Attack) -> None:
+            asked = attack.request
+            answer = await client.request(asked.method, asked.path, content=asked.body)
+            assert answer.status_code in {200, 400, 404, 409, 413, 503}, f"{attack}"
+            assert answer.status_code != 503 or "retry-after" in answer.headers, f"{attack}"
+
+        async def send_all() -> None:
+            await asyncio.gather(*map(send, attacks))
+
+        await send_all()
+        before = resident_bytes(service)
+        await send_all()
+        await send_all()
+        grown = resident_bytes(service) - before
+        assert grown < MAX_GROWN_BYTES
+        await client.delete("/v1/items/p1")
+
+
+def resident_bytes(service: Stack) -> int:
+    """Memory of the API's processes."""
+    group = service.processes["api"].pid
+    pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+    return sum(_resident_bytes(pid) for pid in pids if _group_of(pid) == group)
+
+
+def _group_of(pid: int) -> int | None:
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return None
+
+
+def _resident_bytes(pid: int) -> int:
+    pages = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")

@@ -82,7 +82,7 @@ MAX_BODY_BYTES = 1_000_000
 GARBAGE_THRESHOLD = 50_000
 # Answered at a time: enough to fill the processor while some wait for Bigtable and Vertex, and so
 # few that each has it soon.
-AT_ONCE = 16
+AT_ONCE = 8
 # A request that cannot be begun so soon is refused: its page has gone on without it.
 MAX_WAIT_S = 0.1
 # More than this would not be begun in time: the processor begins some 150 a second.

@@ -152,7 +152,7 @@ catalog: setup ## Load products, from a feed or a table: make catalog FILE=produ
 	@$(INSTALLATION) $(PYTHON) -m pipeline.ops.catalog $(if $(TABLE),--table "$(TABLE)","$(FILE)")
 
 snapshot: setup ## Write the items of the running stack's catalog into a file, from which the API starts without a scan (PROJECT=... with FRESHET_SNAPSHOT_DIR for Google Cloud)
-	@$(INSTALLATION) $(PYTHON) -m pipeline.ops.snapshot
+	@$(INSTALLATION) $(PYTHON) -m vertex.api.snapshot
 
 pictures: setup ## Photograph the demo store into docs/pictures
 	@$(PYTHON) -m tests.simulator.pictures

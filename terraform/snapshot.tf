@@ -41,12 +41,12 @@ resource "google_cloud_run_v2_job" "snapshot" {
   template {
     template {
       service_account = google_service_account.snapshot.email
-      timeout         = "900s"
+      timeout         = "1800s"
       max_retries     = 1
 
       containers {
         image   = coalesce(var.api_image, "${local.registry}/api:${var.release}")
-        command = ["python", "-m", "pipeline.ops.snapshot"]
+        command = ["python", "-m", "vertex.api.snapshot"]
 
         resources {
           limits = { cpu = "2", memory = var.snapshot_memory }

@@ -5,16 +5,15 @@ of the page.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from itertools import islice
 from typing import Any
 from urllib.parse import unquote_plus
 
 from functions.enrich.referrers import kind_of, site_of
 from functions.enrich.user_agents import UNREAD, Agent, UserAgents
+from pipeline.core.context import MAX_ACCEPT_LANGUAGE_LENGTH, preferred_language
 from pipeline.core.events import MAX_TEXT_LENGTH
 
-MAX_ACCEPT_LANGUAGE_LENGTH = 256
 MAX_URL_LENGTH = 8192
 MAX_CAMPAIGN_FIELDS = 32
 MAX_HOST_LENGTH = 253
@@ -27,8 +26,6 @@ _CAMPAIGN = re.compile(
     rf"=([^&#]{{1,{MAX_URL_LENGTH}}})"
 )
 _AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://([^/?#\\]{1,512})")
-_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,4}", re.ASCII)
-_QUALITY = re.compile(r"\s*q\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\s*", re.ASCII | re.IGNORECASE)
 
 
 def request_context(
@@ -99,46 +96,6 @@ def enrich_event(metadata: dict[str, Any], event: str = PAGE_VIEW) -> None:
     elif url and event == PAGE_VIEW:
         is_campaign = any(map(metadata.get, _NAMES_OF_CAMPAIGN))
         metadata["referrer_kind"] = "campaign" if is_campaign else "direct"
-
-
-@lru_cache(maxsize=4096)
-def preferred_language(accept_language: str) -> str | None:
-    """The first language of the greatest quality (RFC 9110, section 12.5.4), as RFC 5646 writes it:
-    `pt-BR`, `zh-Hant`.
-
-    Args:
-        accept_language: at most `MAX_ACCEPT_LANGUAGE_LENGTH` characters.
-    """
-    best, best_quality = None, 0.0
-    for entry in accept_language.split(",")[:32]:
-        tag, _, parameter = entry.partition(";")
-        quality = _quality(parameter)
-        if quality > best_quality and _LANGUAGE.fullmatch(tag.strip()):
-            best, best_quality = tag.strip(), quality
-    return _written(best) if best else None
-
-
-def _quality(parameter: str) -> float:
-    if not parameter:
-        return 1.0
-    found = _QUALITY.fullmatch(parameter)
-    if found is None:
-        return 0.0
-    return float(found[1])
-
-
-def _written(tag: str) -> str:
-    """Language lower, script as a title, region upper (RFC 5646, section 2.1.1)."""
-    first, *others = tag.split("-")
-    return "-".join([first.lower(), *map(_cased, others)])
-
-
-def _cased(subtag: str) -> str:
-    if len(subtag) == 2:
-        return subtag.upper()
-    if len(subtag) == 4:
-        return subtag.title()
-    return subtag.lower()
 
 
 def _agent_facts(agent: Agent) -> dict[str, str]:

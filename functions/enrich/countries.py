@@ -8,10 +8,8 @@ from typing import Any
 
 import maxminddb
 
+from pipeline.core.context import country_code
 from pipeline.runtime.environ import InvalidConfig
-
-UNKNOWN = frozenset({"ZZ", "XX"})
-"""Codes of load balancers that do not know; Cloudflare's `T1` (Tor) is no two letters."""
 
 IPV4_IN_IPV6 = "::ffff:"
 _NETWORKS_TRIED = 1000
@@ -61,16 +59,6 @@ class Countries:
         """Close the file."""
         if self._reader is not None:
             self._reader.close()
-
-
-def country_code(value: Any) -> str | None:
-    """Two ASCII characters in upper case; None for anything else and for `UNKNOWN`."""
-    if not isinstance(value, str) or len(value) != 2 or not (value.isascii() and value.isalpha()):
-        return None
-    code = value.upper()
-    if code in UNKNOWN:
-        return None
-    return code
 
 
 def _opened(path: str) -> maxminddb.Reader:

@@ -13,6 +13,8 @@ import msgspec
 from crawleruseragents import CRAWLER_USER_AGENTS_DATA  # type: ignore[import-untyped]
 from ua_parser import OS, BestAvailableResolver, Domain, UserAgent, load_lazy_builtins
 
+from pipeline.core.context import device_class
+
 MAX_USER_AGENT_LENGTH = 512
 MAX_FAMILY_LENGTH = 64
 CACHED_USER_AGENTS = 4096
@@ -49,18 +51,6 @@ PEOPLE = frozenset(
 """Patterns of the crawlers' list that people's own requests match."""
 
 _CHUNK = 25
-_TV = re.compile(
-    r"smart-?tv|smart tv|apple ?tv|google ?tv|android "
-    r"?tv|hbbtv|netcast|web0s|bravia|\bviera|philipstv|roku|\bcrkey\b"
-    r"|\baft[a-z]{1,4}\b|\bdtv\b|tizen.{0,40}\btv\b|\btv safari",
-    re.IGNORECASE,
-)
-_TABLET = re.compile(r"ipad|tablet|kindle|playbook|\bsilk/", re.IGNORECASE)
-_MOBILE = re.compile(
-    r"mobi|iphone|ipod|android|windows phone|opera mini|blackberry|dalvik", re.IGNORECASE
-)
-_DESKTOP = re.compile(r"windows|macintosh|mac os x|x11|cros|linux", re.IGNORECASE)
-
 _BROWSER = re.compile(
     r"Mozilla/5\.0 \(.*(?:Chrome/\d|Firefox/\d|Version/\d[\d.]{0,12} (?:Mobile/\w{1,12} )?Safari/)"
 )
@@ -171,23 +161,6 @@ def crawler_patterns() -> Sequence[re.Pattern[str]]:
     return [
         re.compile("|".join(patterns[at : at + _CHUNK])) for at in range(0, len(patterns), _CHUNK)
     ]
-
-
-def device_class(text: str) -> str:
-    """The kind of device by what its maker writes into the text.
-
-    "Mobi" marks a phone, and Android without it a tablet, as browsers' makers recommend. An iPad
-    that asks for desktop pages (its default) claims to be a Macintosh, and is a desktop here.
-    """
-    if _TV.search(text):
-        return "tv"
-    if _TABLET.search(text) or ("Android" in text and "Mobi" not in text and "Mozilla/" in text):
-        return "tablet"
-    if _MOBILE.search(text):
-        return "mobile"
-    if _DESKTOP.search(text):
-        return "desktop"
-    return "other"
 
 
 def _agent(text: str, *, family: str, os_family: str, crawler: bool) -> Agent:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from functions.enrich.countries import country_code
+from pipeline.core.context import country_code
 
 
 def country_of(value: Any) -> dict[str, str]:

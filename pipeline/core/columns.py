@@ -23,11 +23,19 @@ Arrays = Mapping[str, NDArray[Any]]
 UNKNOWN = 0
 """The code of the empty text, which stands for an unknown one."""
 _LEAST_CAPACITY = 64
+# After a start from a snapshot, one new row in so many that were restored fits without growth: a
+# growth copies all there is, while answers wait.
+_SLACK_SHARE = 4
 _LEAST_TEXTS = 1_000
 # The arena of lists is written anew when more than half of it is of lists that were replaced.
 _LEAST_ARENA = 1_024
 # Of a list column with less than so many times the rows asked for, all lists are looked at.
 _MANY = 8
+
+
+def with_slack(n: int) -> int:
+    """Rows to reserve where `n` are restored."""
+    return n + n // _SLACK_SHARE
 
 
 class Column(Protocol):
@@ -104,7 +112,9 @@ class Growable:
                 f"expected {self._array.dtype} of shape {(n, *self._shape)}, "
                 f"got {found.dtype} of shape {found.shape}"
             )
-        self._array = np.array(found)
+        self._array = np.zeros((0, *self._shape), found.dtype)
+        self.reserve(with_slack(n))
+        self._array[:n] = found
 
 
 class NumberColumn:

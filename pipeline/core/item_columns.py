@@ -33,6 +33,7 @@ from pipeline.core.columns import (
     part_of,
     unpacked_texts,
     with_part,
+    with_slack,
 )
 from pipeline.core.decay import DecayedSums
 from pipeline.core.embedding import CONTEXT_DIM, DIM, item_vector
@@ -44,6 +45,7 @@ from pipeline.core.items import (
     SHORT_HALF_LIFE_MS,
     TRENDING_HALF_LIFE_MS,
     VIEW,
+    WATCHED,
     ItemRow,
     ItemStats,
 )
@@ -51,7 +53,7 @@ from pipeline.core.text_vectors import TextVectors, item_text
 from pipeline.core.vectors import VectorIndex
 
 NO_ROW = -1
-_COUNTED = IMPRESSION + 1  # the codes whose long-term counts are kept: 0 up to IMPRESSION
+_COUNTED = WATCHED + 1  # the codes whose long-term counts are kept: 0 up to WATCHED
 _NONE = np.zeros(0, np.int32)
 
 
@@ -164,6 +166,7 @@ class ItemColumns:
             "popularity": self.popularity,
             "own_vector": self.own_vector,
             "context": self.context,
+            "text": self.text,
         }
         self.vectors = VectorIndex.empty()
         self._vector_places = Growable(np.int32, NO_ROW)
@@ -300,9 +303,7 @@ class ItemColumns:
         self.version += 1
 
     def saved(self, rows: Rows) -> dict[str, NDArray[Any]]:
-        """These items as the arrays of a snapshot, in this order: all but the trained vectors and
-        those of texts.
-        """
+        """These items as the arrays of a snapshot, in this order: all but the trained vectors."""
         saved = with_part("id", packed_texts(self.ids(rows)))
         saved |= with_part("title", packed_texts(self._titles[row] for row in rows.tolist()))
         for name, column in self._columns.items():
@@ -319,8 +320,7 @@ class ItemColumns:
         titles = unpacked_texts(part_of(arrays, "title"), n)
         for name, column in self._columns.items():
             column.restore(part_of(arrays, name), n)
-        self.text.reserve(n)
-        self._vector_places.reserve(n)
+        self._vector_places.reserve(with_slack(n))
         self._rows = {item_id: row for row, item_id in enumerate(ids)}
         if len(self._rows) != n:
             raise ValueError(f"expected each id once, got {n} ids with doubles")
@@ -418,7 +418,6 @@ class ItemColumns:
     def _reserve(self, rows: int) -> None:
         for column in self._columns.values():
             column.reserve(rows)
-        self.text.reserve(rows)
         self._vector_places.reserve(rows)
 
 

@@ -7,14 +7,14 @@ mean different things, so a column holds those of one alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.catalog import Item
-from pipeline.core.columns import Growable, Mask, Rows
+from pipeline.core.columns import Arrays, Growable, Mask, Rows
 
 TEXT_DIM = 64
 # Of a description the beginning says what the item is; more would cost time and dilute the title.
@@ -81,6 +81,19 @@ class TextVectors:
         """Make room for so many rows at least."""
         for column in (self.units, self.keys, self._wanted):
             column.reserve(rows)
+
+    def saved(self, rows: Rows) -> dict[str, NDArray[Any]]:
+        """See `columns.Column`: the vectors with the name of their model."""
+        model = np.frombuffer(self.model.encode(), np.uint8)
+        return {"units": self.units[rows], "keys": self.keys[rows], "model": model}
+
+    def restore(self, arrays: Arrays, n: int) -> None:
+        """See `columns.Column`; no text waits."""
+        self.units.restore({"": arrays["units"]}, n)
+        self.keys.restore({"": arrays["keys"]}, n)
+        self._wanted.restore({"": arrays["keys"]}, n)
+        self.model = arrays["model"].tobytes().decode()
+        self._waiting.clear()
 
     def use_model(self, name: str) -> None:
         """Take vectors of this model from now on; those of another are forgotten."""

@@ -19,7 +19,7 @@ import numpy as np
 from pipeline.core.columns import Arrays, Rows
 from pipeline.core.item_columns import ItemColumns
 
-FORMAT = 1
+FORMAT = 2
 """Of the file. Another is refused: the job writes what the API of its own release reads."""
 FILE_NAME = "items.npz"
 _HEADER = "header"

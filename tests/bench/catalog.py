@@ -137,7 +137,7 @@ def run() -> list[Row]:
 
 async def _measure() -> list[Row]:
     async with open_shop() as shop, _back_end(shop) as http:
-        ids = [product.id for product in shop.world.products[:200]]
+        ids = [product.id for product in shop.world.products[:400] if product.in_stock]
         writes = Writes(http, ids)
         plan = Plan(WARM_UP_S + MEASURE_S, EVENTS_PER_S, seed=7)
         await asyncio.gather(shop.traffic(plan).run(), _later(writes))

@@ -21,10 +21,10 @@ import msgspec
 from functions.accept import Terms, sort_events
 from functions.enrich.bots import bot_reason
 from functions.enrich.context import enrich_event, merge, request_context
-from functions.enrich.countries import country_code
 from functions.enrich.user_agents import UserAgents
 from functions.protocols.contract import Reading, Translated
 from functions.protocols.native.protocol import read_batch
+from pipeline.core.context import country_code
 from pipeline.core.events import WireEvent
 from pipeline.core.privacy.consent import record, resolve_consent
 from pipeline.core.privacy.field_policy import FieldPolicy

@@ -397,7 +397,7 @@ def images() -> list[Path]:
 
 
 STARTED = {
-    "vertex/api": ["vertex.api.__main__", "pipeline.ops.snapshot"],
+    "vertex/api": ["vertex.api.__main__", "vertex.api.snapshot"],
     "vertex/predictor": ["vertex.predictor.__main__"],
     "pipeline": ["pipeline.flex_template", "pipeline.batch.backfill"],
 }

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from pipeline.core.catalog import Item
+from pipeline.core.context import context_of
 from pipeline.core.events import Event
+from pipeline.core.features.context_columns import CLOCK_FEATURES, CONTEXT_FEATURES
 from pipeline.core.features.ranking import COLUMN, FEATURE_NAMES
 from pipeline.core.features.ranking_inputs import Matrix
 from pipeline.core.fold import adopt, fold
@@ -67,6 +69,19 @@ PERSONAL = frozenset(
 # Serving never shows these: what lies in the cart is hidden, the page's own item too, and it knows
 # no position.
 NEVER_SERVED = frozenset({"position", "is_current", "in_cart"})
+# What not every question is asked in: see `CIRCUMSTANCES`.
+OF_CONTEXT = frozenset(feature.name for feature in CONTEXT_FEATURES) - CLOCK_FEATURES
+CIRCUMSTANCES: dict[str, dict[str, Any]] = {
+    "known": {
+        "device_class": "mobile",
+        "country": "NL",
+        "language": "nl",
+        "referrer_kind": "search",
+        "traits": {f"t{number}": number for number in range(8)},
+    },
+    "anonymous": {"device_class": "desktop", "referrer_kind": "social", "language": "pt-BR"},
+    "merged, by both ids": {"referrer_kind": "email", "traits": {"tier": "gold"}},
+}
 # What not every visitor of the log has done lately.
 NOT_ALWAYS = frozenset({"bought_together", "events_5m", "shown_before", "session_dwell"})
 
@@ -187,7 +202,11 @@ def asking(kind: str, events: int) -> tuple[Event, list[Event]]:
         "unknown": {"anonymous_id": "nobody"},
     }[kind]
     time = past[-1].timestamp + timedelta(minutes=1)
-    return Event(event_id="question", event="impression", timestamp=time, **ids), past
+    metadata = CIRCUMSTANCES.get(kind, {})
+    question = Event(
+        event_id="question", event="impression", timestamp=time, metadata=metadata, **ids
+    )
+    return question, past
 
 
 def vectors() -> VectorIndex:
@@ -207,6 +226,7 @@ async def served(question: Event, past: Sequence[Event]) -> tuple[tuple[str, ...
         user_id=question.user_id,
         anonymous_id=question.anonymous_id,
         as_of=question.timestamp,
+        context=context_of(question),
         k=100,
     )
     answer = await service.recommender.answer(request, StageTimer())
@@ -254,11 +274,13 @@ async def test_each_column_that_training_logs_is_what_serving_ranks_with(
             learnt[:, column], ranked[:, column], rtol=1e-5, atol=1e-6, err_msg=name
         )
     silent = {name for name, column in COLUMN.items() if not ranked[:, column].any()}
+    silent -= OF_CONTEXT
     assert silent >= PERSONAL if kind == "unknown" else silent <= NEVER_SERVED | NOT_ALWAYS
 
 
 async def test_together_the_questions_move_every_column_that_is_served() -> None:
-    matrices = [(await served(*asking(kind, 2_500)))[1] for kind in KINDS]
+    asked = [(kind, events) for kind in KINDS for events in (300, 2_500)]
+    matrices = [(await served(*asking(*each)))[1] for each in asked]
 
     still = {
         name for name, column in COLUMN.items() if np.ptp(np.concatenate(matrices)[:, column]) == 0

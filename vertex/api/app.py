@@ -33,16 +33,15 @@ from pipeline.runtime.headers import Headers, by_name
 from pipeline.store.item_snapshot import InvalidSnapshot, load_items
 from pipeline.store.serving import AsyncStore
 from vertex.api.breaker import Unavailable
+from vertex.api.browser_context import R, in_browsers_context
 from vertex.api.catalog_changes import CatalogTail
 from vertex.api.catalog_routes import LINES, CatalogRoutes, WriteRefused
 from vertex.api.config import Config
 from vertex.api.contract import (
     InvalidRequest,
     ProfileRequest,
-    SuggestRequest,
     TooLarge,
     UnprovenUser,
-    VisitorRequest,
     check_user,
     moment_ms,
     parse_page_request,
@@ -218,7 +217,7 @@ class Api:
         watch = StageTimer()
         async with self._body(request) as body:
             question = parse_request(body, self._config.allow_as_of, self._config.profile_view)
-        signal = self._signal(request, question)
+        question, signal = self._seen(request, question)
         watch.lap("parse")
         return _timed(await self._recommender.answer(question, watch, signal), watch)
 
@@ -227,7 +226,7 @@ class Api:
         watch = StageTimer()
         async with self._body(request) as body:
             question = parse_page_request(body, self._config.allow_as_of, self._config.profile_view)
-        signal = self._signal(request, question)
+        question, signal = self._seen(request, question)
         watch.lap("parse")
         return _timed(await self._recommender.answer_page(question, watch, signal), watch)
 
@@ -236,7 +235,7 @@ class Api:
         watch = StageTimer()
         async with self._body(request) as body:
             question = parse_rank_request(body, self._config.allow_as_of, self._config.profile_view)
-        signal = self._signal(request, question)
+        question, signal = self._seen(request, question)
         watch.lap("parse")
         return _timed(await self._list_ranker.answer(question, watch, signal), watch)
 
@@ -247,14 +246,17 @@ class Api:
                 question = parse_suggest_request(body)
         else:
             question = parse_suggest_request(request.query_params)
-        return await self._suggest.answer(question, self._signal(request, question))
-
-    def _signal(
-        self, request: HttpRequest, question: VisitorRequest | SuggestRequest
-    ) -> Signal | None:
-        """The browser's signal for its visitor, whose user id is proven."""
         check_user(question, self._config.privacy.user_key)
-        return self._config.privacy.signal(Headers(by_name(request.scope["headers"])))
+        return await self._suggest.answer(question, self._config.privacy.signal(_headers(request)))
+
+    def _seen(self, request: HttpRequest, question: R) -> tuple[R, Signal | None]:
+        """The question of a visitor whose user id is proven, with the browser's context, and the
+        browser's signal.
+        """
+        check_user(question, self._config.privacy.user_key)
+        headers = _headers(request)
+        question = in_browsers_context(question, headers, self._config.country_header)
+        return question, self._config.privacy.signal(headers)
 
     async def profile(self, request: HttpRequest) -> Response:
         """`POST /v1/profile`, and `GET` with a query for people with curl: the stored profile,
@@ -326,6 +328,10 @@ class Api:
                 "model_version": self._model().version,
             }
         )
+
+
+def _headers(request: HttpRequest) -> Headers:
+    return Headers(by_name(request.scope["headers"]))
 
 
 def reason_of(error: Exception) -> str:

@@ -24,7 +24,7 @@ _POINTS_A_LIST, _ROUNDS = 50, 10
 
 
 class InvertedLists:
-    """Finds most of the vectors nearest to one: at least 95 of 100 for vectors in clusters.
+    """Finds most of the vectors nearest to one: 95 of 100 on average for vectors in clusters.
 
     Args:
         rows: `(n, dim)` float32 of length 1. 72 bytes each are kept beside them, at 64 dimensions.

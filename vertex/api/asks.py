@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pipeline.core.context import NO_CONTEXT, Context
 from pipeline.core.expressions.fields import Scalar
 from pipeline.core.profile import UserProfile
 from vertex.api.cursor import NOTHING_SHOWN, Hashes
@@ -49,6 +50,7 @@ class Asker:
         is_anybody: shown is what everybody sees: the visitor denied personalization, is in that
             half of an experiment, or could not be read.
         unread: why the visitor could not be read; empty when they could.
+        context: the circumstances, for the ranking.
         deadline: by when they are answered.
     """
 
@@ -57,4 +59,5 @@ class Asker:
     scalars: Mapping[str, Scalar]
     is_anybody: bool = False
     unread: str = ""
+    context: Context = NO_CONTEXT
     deadline: Deadline = NO_DEADLINE

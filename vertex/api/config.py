@@ -30,8 +30,9 @@ MIN_KEY_LENGTH = 16
 @dataclass(frozen=True, slots=True)
 class Weights:
     """Weights of the parts of the final score, all in [0, 1]: `ctr` and `recency`, `category` and
-    `interest`; `conversion`, the item's purchases per view; `revenue`, price x conversion as a
-    share of the best candidate's.
+    `interest`; `conversion`, the item's purchases per view; as shares of the best candidate's
+    `revenue`, price x conversion, `margin`, the attribute of this name x conversion, and
+    `watch_time`, the seconds that visitors give the item per view.
     """
 
     ctr: float = 1.0
@@ -40,6 +41,8 @@ class Weights:
     interest: float = 0.2
     conversion: float = 0.0
     revenue: float = 0.0
+    margin: float = 0.0
+    watch_time: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,7 @@ class Config:
         key_requests_per_s, key_burst: what a back end's key may, in place of its address; None: no
             limit.
         placements: a file of placements or its text; empty: the built-in ones.
+        country_header: the load balancer's header with the visitor's country; None: not looked at.
         host, port: to listen on; FRESHET_HOST and PORT, which Cloud Run sets.
         privacy: consent by default, signals, fields that are dropped or hashed, the key that proves
             user ids: as the collector has them.
@@ -110,6 +114,7 @@ class Config:
     key_requests_per_s: float | None = None
     key_burst: float | None = None
     placements: str = ""
+    country_header: str | None = None
     host: str = "127.0.0.1"
     port: int = 8081
 
@@ -148,6 +153,7 @@ class Config:
             key_requests_per_s=rate_per_s(environ, "FRESHET_KEY_REQUESTS_PER_S"),
             key_burst=burst(environ, "FRESHET_KEY_BURST"),
             placements=environ.get("FRESHET_PLACEMENTS", "").strip(),
+            country_header=environ.get("FRESHET_COUNTRY_HEADER", "").strip().lower() or None,
             host=environ.get("FRESHET_HOST") or "127.0.0.1",
             port=port(environ, "PORT", 8081),
         )

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
+from pipeline.core.context import Context
 from pipeline.core.events import MAX_ID_LENGTH
-from pipeline.core.expressions.scalars import Context
 from pipeline.core.invalid_event import InvalidEvent, TooMuch
 from pipeline.core.json_limits import check_work
 from pipeline.core.privacy.consent import StatedConsent, resolve_consent
@@ -62,7 +62,8 @@ class VisitorRequest(msgspec.Struct, frozen=True, kw_only=True):
     request. `explain` asks for the grounds of each item. `sent_at` is the client's clock at
     sending, by which theirs is repaired. `as_of` asks for the answer of another moment. `consent`
     is what the visitor agreed to, for the answer and for all events that do not say so themselves.
-    `user_token` proves the user id. By `deadline_ms` after its arrival the request is answered with
+    `context` are the circumstances, for ranking, filters and rules. `user_token` proves the user
+    id. By `deadline_ms` after its arrival the request is answered with
     what is there.
     """
 
@@ -78,6 +79,7 @@ class VisitorRequest(msgspec.Struct, frozen=True, kw_only=True):
     variant: Variant = "personalized"
     as_of: datetime | None = None
     consent: StatedConsent | None = None
+    context: Context = Context()
     deadline_ms: Annotated[int, msgspec.Meta(ge=1, le=MAX_DEADLINE_MS)] | None = None
 
     def profile_keys(self) -> list[str]:
@@ -90,7 +92,7 @@ class Request(VisitorRequest, frozen=True, kw_only=True):
 
     `product_ids` are further items that the page is about. `k` is the placement's own where it is
     absent. `cursor` of an answer asks for what comes after it. `filter` is an expression that all
-    items of the answer fulfil; `context` is what it and the rules may ask besides the visitor.
+    items of the answer fulfil.
     """
 
     product_ids: Annotated[list[Id], msgspec.Meta(max_length=MAX_SEEDS)] = []
@@ -98,7 +100,6 @@ class Request(VisitorRequest, frozen=True, kw_only=True):
     cursor: Annotated[str, msgspec.Meta(max_length=MAX_CURSOR_LENGTH)] | None = None
     exclude: Annotated[list[str], msgspec.Meta(max_length=MAX_EXCLUDED)] = []
     filter: str | None = None
-    context: Context = Context()
 
 
 class RowRequest(msgspec.Struct, frozen=True, kw_only=True):

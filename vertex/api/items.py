@@ -19,7 +19,7 @@ import numpy as np
 from pipeline.core.attribute_columns import MAX_COLUMNS
 from pipeline.core.attributes import AttributeType
 from pipeline.core.catalog import Item
-from pipeline.core.columns import Growable, Rows
+from pipeline.core.columns import Growable, Rows, with_slack
 from pipeline.core.item_columns import NO_ROW, ItemColumns, Seed
 from pipeline.core.items import ItemRow
 from pipeline.core.vectors import greatest
@@ -218,7 +218,7 @@ class ItemCache:
         rows, age_s = columns.all_rows(), max(now_ms() - header.began_ms, 0) / 1000
         self.columns = columns
         self._read_at = Growable(np.float64, _NEVER)
-        self._read_at.reserve(columns.capacity)
+        self._read_at.reserve(with_slack(columns.capacity))
         self._read_at.array[rows] = self._clock() - age_s
         self._in_table, self._snapshot_ms = header.items, header.began_ms
         self._categories = columns.category.used(rows)

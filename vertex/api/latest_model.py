@@ -56,16 +56,29 @@ class LatestModel:
             self._reported = str(error)
 
     def prepare_search(self) -> None:
-        """Make the search among very many vectors fast; until then it is exact, and slow."""
+        """Make the search among very many vectors fast; until then, and where that fails, which is
+        logged once a model, it is exact and slow.
+        """
         vectors = self._model.vectors
         if vectors is self._prepared:
             return
         self._prepared = vectors
-        if len(vectors) > self._exact_vectors:
+        if len(vectors) <= self._exact_vectors:
+            return
+        try:
             # only here: a library that a small shop's process has no memory for
             from vertex.api.approximate import InvertedLists
 
             vectors.search_with(InvertedLists(vectors.rows).nearest)
+        except Exception as error:
+            # the library may be missing, memory may be short: the model is followed all the same
+            log.error(
+                "search among %d vectors stays exact: %s: %s",
+                len(vectors),
+                type(error).__name__,
+                error,
+            )
+        else:
             log.info("search among %d vectors prepared", len(vectors))
 
     async def follow(self) -> None:

@@ -9,6 +9,7 @@ import logging
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from vertex.api.contract import RankRequest, moment_ms
 from vertex.api.deadline import Deadline
 from vertex.api.items import ITEM_SOFT_S, SEED_HARD_S, SEED_SOFT_S, ItemCache
 from vertex.api.placements import Placements
-from vertex.api.ranking import Ranker, score_parts
+from vertex.api.ranking import Ranker, margins_of, score_parts
 from vertex.api.tally import Tally
 from vertex.api.timing import StageTimer
 from vertex.api.visitor import Visitor, Visitors
@@ -162,6 +163,7 @@ class ListRanker:
             placement=request.placement,
             product_id=request.product_id,
             priors=self._items.shelves.priors,
+            request=request.context,
         )
         matrix = feature_matrix(moment, rows, context)
         watch.lap("features")
@@ -169,7 +171,12 @@ class ListRanker:
         deadline_s = min(placement.deadline_s, deadline.left_s)
         prediction = await self._ranker.predict(matrix, deadline_s)
         watch.lap("ctr")
-        parts = score_parts(matrix, prediction.ctr, placement.weights)
+        parts = score_parts(
+            matrix,
+            prediction.ctr,
+            placement.weights,
+            partial(margins_of, self._items.columns, rows),
+        )
         return Scored(
             (*parts.names, "caller"),
             np.column_stack([parts.terms, known.caller]),

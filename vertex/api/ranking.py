@@ -10,13 +10,15 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.core.columns import Rows
 from pipeline.core.features.ranking import COLUMN, FEATURE_NAMES
 from pipeline.core.features.ranking_inputs import Matrix
+from pipeline.core.item_columns import ItemColumns
 from vertex.api.breaker import Breaker, Unavailable
 from vertex.api.config import Weights
 from vertex.api.endpoint import Endpoint
@@ -24,6 +26,9 @@ from vertex.models.registry import Model
 
 log = logging.getLogger(__name__)
 
+MARGIN = "margin"
+"""The attribute that says what a sale earns."""
+_NO_MARGIN = np.zeros(1)
 PARTS = ("ctr", "recency", "category", "interest")
 THREADS = 8
 PROBE_S = 1.0
@@ -50,12 +55,22 @@ class Parts(NamedTuple):
     terms: NDArray[np.float64]
 
 
-def score_parts(matrix: Matrix, ctr: NDArray[np.float32], weights: Weights) -> Parts:
-    """`w1 ctr + w2 recency + w3 category_match + w4 interest`, and conversion and revenue where
-    they have a weight.
+def score_parts(
+    matrix: Matrix,
+    ctr: NDArray[np.float32],
+    weights: Weights,
+    margins: Callable[[], NDArray[np.float64]] = lambda: _NO_MARGIN,
+) -> Parts:
+    """`w1 ctr + w2 recency + w3 category_match + w4 interest`, and further objectives where they
+    have a weight.
 
     Interest is the visitor's interest in the item's category, half with the 7 d half-life and half
     with the 30 min one; all terms are in [0, 1] before weighting.
+
+    Args:
+        matrix, ctr: features `(n, d)` and click probabilities `(n,)`.
+        weights: of the terms.
+        margins: gives what a sale earns `(n,)`, where that has a weight.
     """
     long, short = matrix[:, COLUMN["category_interest"]], matrix[:, COLUMN["category_interest_30m"]]
     terms = {
@@ -67,7 +82,12 @@ def score_parts(matrix: Matrix, ctr: NDArray[np.float32], weights: Weights) -> P
     if weights.conversion:
         terms["conversion"] = matrix[:, COLUMN["item_conversion"]]
     if weights.revenue:
-        terms["revenue"] = _revenue(matrix)
+        prices = np.expm1(matrix[:, COLUMN["log_price"]])
+        terms["revenue"] = _share(prices * matrix[:, COLUMN["item_conversion"]])
+    if weights.margin:
+        terms["margin"] = _share(margins() * matrix[:, COLUMN["item_conversion"]])
+    if weights.watch_time:
+        terms["watch_time"] = _share(np.expm1(matrix[:, COLUMN["watch_time"]]))
     scales = [getattr(weights, name) for name in terms]
     weighted = np.column_stack(list(terms.values())).astype(np.float64) * scales
     return Parts(list(terms), np.round(weighted, 6))
@@ -78,11 +98,19 @@ def parts_of_order(n: int) -> Parts:
     return Parts(["order"], np.round(np.arange(n, 0, -1)[:, None] / max(n, 1), 6))
 
 
-def _revenue(matrix: Matrix) -> NDArray[np.float32]:
-    """Price x conversion `(n,)`, as a share of the best."""
-    revenue = np.expm1(matrix[:, COLUMN["log_price"]]) * matrix[:, COLUMN["item_conversion"]]
-    best = revenue.max(initial=0.0)
-    return revenue / best if best > 0 else revenue
+def margins_of(items: ItemColumns, rows: Rows) -> NDArray[np.float64]:
+    """What a sale of each item earns `(n,)`: the number attribute `margin`, 0 where it is unknown
+    or a loss.
+    """
+    if items.attributes.types.get(MARGIN) != "number":
+        return np.zeros(len(rows))
+    return np.maximum(np.nan_to_num(items.attributes.values(MARGIN).get(rows), nan=0.0), 0.0)
+
+
+def _share(gains: NDArray[Any]) -> NDArray[Any]:
+    """Gains of at least 0 `(n,)` as shares of the best."""
+    best = gains.max(initial=0.0)
+    return gains / best if best > 0 else gains
 
 
 class Ranker:

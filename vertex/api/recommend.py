@@ -235,4 +235,6 @@ def _asker(request: Request, visitor: Visitor, deadline: Deadline) -> Asker:
     is_anybody = request.variant == "popular" or bool(visitor.unread)
     profile = UserProfile() if is_anybody else visitor.profile
     scalars = scalars_of(profile, request.context, visitor.now_ms)
-    return Asker(profile, visitor.now_ms, scalars, is_anybody, visitor.unread, deadline)
+    return Asker(
+        profile, visitor.now_ms, scalars, is_anybody, visitor.unread, request.context, deadline
+    )

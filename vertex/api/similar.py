@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from pipeline.core.expressions.scalars import Context, scalars_of
+from pipeline.core.context import NO_CONTEXT
+from pipeline.core.expressions.scalars import scalars_of
 from pipeline.core.profile import UserProfile
 from vertex.api.asks import Ask, Asker
 from vertex.api.breaker import Unavailable
@@ -63,7 +64,7 @@ class SimilarItems:
         await self._ensure(item_id)
         now_ms = self._now()
         nobody = UserProfile()
-        asker = Asker(nobody, now_ms, scalars_of(nobody, Context(), now_ms), is_anybody=True)
+        asker = Asker(nobody, now_ms, scalars_of(nobody, NO_CONTEXT, now_ms), is_anybody=True)
         ask = Ask(self._placement, n, item_id, (item_id,))
         slate = (await self._slates.make([ask], asker, StageTimer()))[0]
         return {

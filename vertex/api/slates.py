@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 from random import Random
 
@@ -23,7 +24,7 @@ from vertex.api.drafts import Draft, Drafts
 from vertex.api.items import ItemCache
 from vertex.api.placements import POPULAR, Placement, Placements
 from vertex.api.policy import Exploration
-from vertex.api.ranking import Prediction, Ranker, parts_of_order, score_parts
+from vertex.api.ranking import Prediction, Ranker, margins_of, parts_of_order, score_parts
 from vertex.api.rerank import Ranked, Shown, arrange, arrange_groups, arrange_trending
 from vertex.api.rules import Candidates, pinned
 from vertex.api.situations import Situations
@@ -151,6 +152,7 @@ class Slates:
             placement=asks[0].placement.name,
             product_id=asks[0].product_id,
             priors=self._items.shelves.priors,
+            request=asker.context,
         )
         matrix = feature_matrix(situation.moment, rows, context)
         watch.lap("features")
@@ -247,7 +249,9 @@ class Slates:
             parts = parts_of_order(len(before))
         else:
             ctr = ranking.prediction.ctr[ranking.places(before)]
-            parts = score_parts(matrix, ctr, placement.weights)
+            parts = score_parts(
+                matrix, ctr, placement.weights, partial(margins_of, self._items.columns, before)
+            )
         columns, rows = self._items.columns, before
         kept = np.array([each not in taken for each in draft.ids])
         if columns.version != draft.version:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.catalog import Item
+from pipeline.core.context import context_of
 from pipeline.core.events import Event
 from pipeline.core.features.matrix import feature_matrix
 from pipeline.core.features.ranking import FEATURE_NAMES
@@ -149,6 +150,7 @@ class Log:
             placement=slate.asked_by.text("placement") or "home",
             positions=slate.positions,
             priors=self.world.priors(),
+            request=context_of(slate.asked_by),
         )
         return feature_matrix(moment, self.world.rows(items), context)
 

@@ -113,12 +113,22 @@ export interface Question {
   filter?: string;
   /** The `cursor` of an answer: asks for what comes after it. */
   cursor?: string | null;
-  /** What filters and rules may ask besides the visitor. */
-  context?: { country?: string; device?: string; language?: string };
+  /** The circumstances, for ranking, filters and rules. Device and language are the browser's own where they are absent. */
+  context?: Context;
   /** The grounds of each item, where the API runs with FRESHET_PROFILE_VIEW. */
   explain?: boolean;
   /** After so long the answer is what is there, in ms. */
   deadline_ms?: number;
+}
+
+/** In the collector's words, e.g. `{ country: "NL", device: "mobile", language: "nl", referrer_kind: "search" }`. */
+export interface Context {
+  country?: string;
+  device?: string;
+  language?: string;
+  referrer_kind?: string;
+  /** Of the visitor, at most 16. */
+  traits?: Record<string, string | number | boolean>;
 }
 
 /** One recommended item. */

@@ -31,7 +31,7 @@ export interface RowsAnswer extends Pick<Answer, "request_id" | "variant" | "cli
   [name: string]: unknown;
 }
 
-export interface RankQuestion extends Pick<Question, "placement" | "productId" | "variant" | "explain" | "deadline_ms"> {
+export interface RankQuestion extends Pick<Question, "placement" | "productId" | "variant" | "context" | "explain" | "deadline_ms"> {
   /** The weight of the list's own order, or of `scores`, in the order that is answered. Default 0. */
   keep?: number;
   /** The page's own, one an item. */

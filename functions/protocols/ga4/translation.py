@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
-from functions.enrich.context import MAX_ACCEPT_LANGUAGE_LENGTH, preferred_language
 from functions.protocols.commerce_facts import Fact, written
 from functions.protocols.contract import Translated
 from functions.protocols.ga4.events import facts_of
 from functions.protocols.values import as_id, as_text, without_none
+from pipeline.core.context import MAX_ACCEPT_LANGUAGE_LENGTH, preferred_language
 from pipeline.core.invalid_event import InvalidEvent
 from pipeline.core.privacy.user_tokens import USER_TOKEN
 from pipeline.core.timestamps import format_time

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from heapq import nsmallest
-from typing import Annotated
 
-import msgspec
-
+from pipeline.core.context import Context, Trait
 from pipeline.core.expressions.fields import NOW, Kind, Scalar
 from pipeline.core.interests import LONG
 from pipeline.core.profile import UserProfile
 
-MAX_CONTEXT_LENGTH = 64
 STRONGEST = 4
 """Categories and brands of a visitor."""
 
@@ -25,19 +22,11 @@ SCALAR_KINDS: Mapping[str, Kind] = {
     "context.country": Kind.TEXT,
     "context.device": Kind.TEXT,
     "context.language": Kind.TEXT,
+    "context.referrer_kind": Kind.TEXT,
+    "context.traits": Kind.TEXTS,
     "context.hour": Kind.NUMBER,
     "context.weekday": Kind.NUMBER,
 }
-
-ContextText = Annotated[str, msgspec.Meta(max_length=MAX_CONTEXT_LENGTH)]
-
-
-class Context(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The circumstances of a request, in the shop's own words; empty: unknown."""
-
-    country: ContextText = ""
-    device: ContextText = ""
-    language: ContextText = ""
 
 
 def scalars_of(profile: UserProfile, context: Context, now_ms: int) -> dict[str, Scalar]:
@@ -52,9 +41,20 @@ def scalars_of(profile: UserProfile, context: Context, now_ms: int) -> dict[str,
         "context.country": context.country,
         "context.device": context.device,
         "context.language": context.language,
+        "context.referrer_kind": context.referrer_kind,
+        "context.traits": [trait_text(name, value) for name, value in context.traits.items()],
         "context.hour": now.hour,
         "context.weekday": now.isoweekday(),
     }
+
+
+def trait_text(name: str, value: Trait) -> str:
+    """A trait as one text: `tier=gold`, `member=true`, `age=42`."""
+    if isinstance(value, bool):
+        return f"{name}={str(value).lower()}"
+    if isinstance(value, float) and value.is_integer():
+        return f"{name}={int(value)}"
+    return f"{name}={value}"
 
 
 def _strongest(shares: Mapping[str, float]) -> list[str]:

@@ -4,39 +4,18 @@ more than a line are in `ranking_columns`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 import numpy as np
-from numpy.typing import ArrayLike
 
 from pipeline.core.decay import HOUR_MS, MINUTE_MS
 from pipeline.core.features import ranking_columns
 from pipeline.core.features.churn import churn_risk
+from pipeline.core.features.context_columns import CONTEXT_FEATURES
 from pipeline.core.features.conversion import conversion_likelihood
-from pipeline.core.features.ranking_inputs import Candidates
+from pipeline.core.features.ranking_feature import RankingFeature
 from pipeline.core.interests import LONG, SHORT
-from pipeline.core.items import CART, CLICK, IMPRESSION, PURCHASE, VIEW
+from pipeline.core.items import CART, CLICK, IMPRESSION, PURCHASE, VIEW, WATCHED
 
 PRIOR_BIAS = -3.0
-
-
-class RankingFeature(NamedTuple):
-    """One column of the matrix.
-
-    `column` computes it for all candidates: `(n,)` numbers, or one for all of them. `prior` is its
-    weight in the logistic model set by hand, used before there is data and whenever the trained
-    model cannot answer.
-    """
-
-    name: str
-    meaning: str
-    formula: str
-    unit: str
-    range: str
-    default: float
-    column: Callable[[Candidates], ArrayLike]
-    prior: float = 0.0
 
 
 # Append, never reorder: a model names the columns it was trained on.
@@ -395,6 +374,16 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         default=float(np.log1p(ranking_columns.UNKNOWN_AGE_MS / HOUR_MS)),
         column=ranking_columns.age,
     ),
+    RankingFeature(
+        name="watch_time",
+        meaning="time that visitors give the item: its page read, its video watched",
+        formula="ln(1 + s / (views + 5)), half-life 7 d",
+        unit="ln(s)",
+        range="[0, ∞)",
+        default=0,
+        column=lambda c: np.log1p(c.decayed(WATCHED) / (c.decayed(VIEW) + 5.0)),
+    ),
+    *CONTEXT_FEATURES,
 )
 FEATURE_NAMES: tuple[str, ...] = tuple(feature.name for feature in RANKING_FEATURES)
 COLUMN = {name: index for index, name in enumerate(FEATURE_NAMES)}

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.columns import Rows, TextColumn
+from pipeline.core.context import Context
 from pipeline.core.decay import MINUTE_MS
 from pipeline.core.features.moment import Moment, Numbers
 from pipeline.core.rate_priors import RatePrior, RatePriors
@@ -21,13 +22,15 @@ _LINK_HALF_LIFE_MS = 30 * MINUTE_MS
 class RankingContext(msgspec.Struct, frozen=True):
     """Inputs of the matrix beyond the visitor's moment and the candidates.
 
-    `positions` are the shown positions `(n,)`, in training only; `priors` smooth the items' rates.
+    `positions` are the shown positions `(n,)`, in training only; `priors` smooth the items' rates;
+    `request` are the circumstances.
     """
 
     placement: str = "home"
     product_id: str | None = None
     positions: Sequence[int] | None = None
     priors: RatePriors = RatePriors()
+    request: Context = Context()
 
 
 class Candidates:

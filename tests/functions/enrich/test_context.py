@@ -15,11 +15,11 @@ from functions.enrich.context import (
     enrich_event,
     host_of,
     merge,
-    preferred_language,
     request_context,
 )
 from functions.enrich.referrers import KINDS, kind_of, site_of
 from functions.enrich.user_agents import UserAgents
+from pipeline.core.context import preferred_language
 
 AGENTS = UserAgents(busy_share=1.0, burst_s=1e9)
 

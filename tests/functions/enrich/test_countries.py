@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.enrich.countries import Countries, country_code
+from functions.enrich.countries import Countries
+from pipeline.core.context import country_code
 from pipeline.runtime.environ import InvalidConfig
 
 GERMANY = {"country": {"iso_code": "DE", "names": {"en": "Germany"}}}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from itertools import count
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from pipeline.core.attributes import AttributeValue
 from pipeline.core.catalog import Item
@@ -24,8 +26,10 @@ from pipeline.core.items import (
     ItemRow,
     ItemStats,
 )
+from pipeline.core.text_vectors import encode_waiting
 from pipeline.core.vectors import VectorIndex
 from tests.pipeline.core.streams import CATALOG, START_MS, Fact, event, facts, laws, stats_of
+from tests.vertex.text_encoder import WordEncoder
 
 
 def bare(item_id: str, **fields: object) -> ItemRow:
@@ -234,6 +238,39 @@ def test_every_column_of_items_is_in_a_snapshot() -> None:
     saved = {name.partition(".")[0] for name in items.saved(items.all_rows())}
 
     assert columns - {"_vector_places"} == saved - {"id", "title"}
+
+
+def test_text_vectors_are_in_a_snapshot_and_their_texts_do_not_wait_again() -> None:
+    encoder = WordEncoder()
+    items = ItemColumns.of([bare("p", title="red lamp"), bare("q", title="rug")])
+    encode_waiting(items.text, encoder)
+
+    again = ItemColumns()
+    again.restore(items.saved(items.rows(["q", "p"])), 2)
+    again.text.use_model(encoder.name)
+    again.put(bare("q", title="rug"))
+
+    assert again.text.waiting == 0
+    assert (again.text.get(again.rows(["p"])) == items.text.get(items.rows(["p"]))).all()
+    again.put(bare("q", title="blue rug"))
+    assert again.text.take(9).texts == ["blue rug"]
+
+
+def test_after_a_snapshot_new_items_come_without_a_copy_of_all_columns() -> None:
+    items = ItemColumns.of(bare(f"p{n}") for n in range(100))
+    again = ItemColumns()
+    again.restore(items.saved(items.all_rows()), 100)
+
+    def arrays() -> list[NDArray[Any]]:
+        columns = (again.hash, again.newest_ms, again.own_vector, again.context, again.text.units)
+        return [column.array for column in columns]
+
+    before = arrays()
+    for n in range(25):
+        again.put(bare(f"new{n}"))
+
+    assert all(old is new for old, new in zip(before, arrays(), strict=True))
+    assert len(again) == 125
 
 
 def test_a_snapshot_whose_attribute_is_declared_of_another_type_now_is_refused() -> None:

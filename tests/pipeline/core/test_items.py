@@ -27,6 +27,7 @@ from pipeline.core.items import (
     TOUCHED,
     TRENDING_HALF_LIFE_MS,
     VIEW,
+    WATCHED,
     WINDOWS_MS,
     Counts,
     ItemStats,
@@ -187,6 +188,19 @@ def test_codes_in_stored_states_keep_their_numbers() -> None:
         "impression": 5,
         "media_play": 0,
     }
+
+
+def test_time_given_to_an_item_is_summed_and_counts_as_no_event() -> None:
+    stream = [
+        event("dwell", 0, product_id="p", metadata={"dwell_ms": 4_000}),
+        event("media_play", 1, product_id="p", metadata={}),
+        event("media_progress", 2, product_id="p", metadata={"watched_ms": 6_500}),
+        event("dwell", 3, product_id="p", metadata={"dwell_ms": 10**9}),
+    ]
+    stats = stats_of(stream)
+    assert stats.counts.decayed(WATCHED, START_MS) == pytest.approx(3610.5, rel=1e-4)
+    assert stats.counts.totals == {VIEW: 1}
+    assert stats_of(stream[::-1]).counts.long == stats.counts.long
 
 
 def test_views_halve_in_a_week() -> None:

@@ -16,6 +16,7 @@ from hypothesis import given
 
 from pipeline.core import item_tapes, profile, session_totals
 from pipeline.core.catalog import Item
+from pipeline.core.features.context_columns import CLOCK_FEATURES
 from pipeline.core.features.item import ITEM_FEATURES, SCOPE_FEATURES
 from pipeline.core.features.matrix import feature_matrix
 from pipeline.core.features.moment import Moment
@@ -159,9 +160,10 @@ def test_a_columns_default_is_what_an_unknown_visitor_and_a_bare_item_give() -> 
     items = ItemColumns.of([ItemRow(Item("p"), ItemStats())])
     moment = Moment(UserProfile(), items, NOW_MS)
     [given_row] = feature_matrix(moment, items.all_rows(), RankingContext())
-    assert {
-        f.name: float(v) for f, v in zip(RANKING_FEATURES, given_row, strict=True)
-    } == pytest.approx({feature.name: feature.default for feature in RANKING_FEATURES})
+    defaults = {feature.name: feature.default for feature in RANKING_FEATURES}
+    found = {f.name: float(v) for f, v in zip(RANKING_FEATURES, given_row, strict=True)}
+    of_clock = {name: found[name] for name in CLOCK_FEATURES}
+    assert found == pytest.approx(defaults | of_clock)
 
 
 def assert_within(features: Iterable[Any], reading: Callable[[Any], Any]) -> None:

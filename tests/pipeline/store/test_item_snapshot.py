@@ -89,7 +89,7 @@ def test_a_snapshot_of_another_format_is_refused(
     saved(str(tmp_path))
     monkeypatch.undo()
 
-    with pytest.raises(InvalidSnapshot, match="expected format 1, got 99"):
+    with pytest.raises(InvalidSnapshot, match="expected format 2, got 99"):
         loaded(str(tmp_path))
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from pipeline.core.context import Context
 from pipeline.core.expressions.compiler import compile_expression
 from pipeline.core.expressions.fields import FieldTypes, Kind
-from pipeline.core.expressions.scalars import Context
 from pipeline.core.items import ItemRow
 from pipeline.store.layout import GLOBAL_SCOPE
 from tests.vertex.api.fakes import (

@@ -132,3 +132,23 @@ def test_many_vectors_are_searched_approximately_once_that_is_prepared(tmp_path:
         asked.append(model().vectors.is_exact)
         assert model().vectors.nearest_places(rows[7], 3)[0] == 7
     assert asked == [True, False]
+
+
+def test_where_the_search_cannot_be_prepared_it_stays_exact_and_the_model_is_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    vectors = VectorIndex(["p1", "p2"], np.eye(2, dtype=np.float32))
+    publish_version(str(tmp_path), "v1", vectors)
+    model = LatestModel(str(tmp_path), exact_vectors=1)
+    model.refresh()
+    monkeypatch.setitem(sys.modules, "vertex.api.approximate", None)  # as where it is missing
+
+    for _ in range(3):
+        model.prepare_search()
+
+    assert model().vectors.nearest_places(vectors.rows[1], 1)[0] == 1
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "search among 2 vectors stays exact: ModuleNotFoundError" in caplog.text
+    publish_version(str(tmp_path), "v2", vectors)
+    model.refresh()
+    assert model().version == "v2"

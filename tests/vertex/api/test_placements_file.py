@@ -130,7 +130,7 @@ def test_the_filter_of_a_kind_holds_beside_that_of_the_placement() -> None:
         (
             home_with("  weights: {click: 1}"),
             "my.yaml:3: home.weights: expected one of ctr, recency, category, interest,"
-            " conversion, revenue, got 'click'.*",
+            " conversion, revenue, margin, watch_time, got 'click'.*",
         ),
         (
             home_with("  fallback: nowhere"),

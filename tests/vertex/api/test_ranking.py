@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.core.catalog import Item
 from pipeline.core.features.ranking import COLUMN, FEATURE_NAMES
+from pipeline.core.item_columns import ItemColumns
+from pipeline.core.items import ItemRow, ItemStats
 from vertex.api.breaker import FAILURES, Unavailable
 from vertex.api.config import Weights
-from vertex.api.ranking import PARTS, PROBE_S, THREADS, Ranker, score_parts
+from vertex.api.ranking import PARTS, PROBE_S, THREADS, Ranker, margins_of, score_parts
 from vertex.models.registry import prior_model
 
 DEADLINE_S = 0.05
@@ -84,6 +87,30 @@ class TestParts:
 
         assert parts.names == [*PARTS, "conversion", "revenue"]
         assert parts.terms[:, 4:].tolist() == [[1.0, 1.5], [0.5, 3.0]]
+
+    def test_margin_and_watch_time_are_shares_of_the_best(self) -> None:
+        matrix = np.zeros((2, len(FEATURE_NAMES)), np.float32)
+        matrix[:, COLUMN["item_conversion"]] = [0.5, 0.25]
+        matrix[:, COLUMN["watch_time"]] = np.log1p([30.0, 120.0])
+        items = ItemColumns.of(
+            ItemRow(Item(item_id, attributes=attributes), ItemStats())
+            for item_id, attributes in (("a", {"margin": 2.0}), ("b", {"margin": 8.0}))
+        )
+        weights = Weights(0.0, 0.0, 0.0, 0.0, margin=1.0, watch_time=2.0)
+
+        parts = score_parts(
+            matrix, np.ones(2, np.float32), weights, lambda: margins_of(items, items.all_rows())
+        )
+
+        assert parts.names == [*PARTS, "margin", "watch_time"]
+        assert parts.terms[:, 4:].tolist() == [[0.5, 0.5], [1.0, 2.0]]
+
+    def test_where_no_item_says_what_it_earns_there_is_no_margin(self) -> None:
+        said = [{}, {"margin": "much"}, {"margin": -2.0}]
+        for attributes in said:
+            row = ItemRow(Item("a", attributes=attributes), ItemStats())  # type: ignore[arg-type]
+            items = ItemColumns.of([row])
+            assert margins_of(items, items.all_rows()).tolist() == [0.0]
 
     def test_without_prices_nothing_has_revenue(self) -> None:
         matrix = np.zeros((2, len(FEATURE_NAMES)), np.float32)

@@ -201,6 +201,19 @@ def test_a_wrong_filter_is_answered_with_its_place(
     assert response.json() == {"error": {"field": field, "reason": reason, "value": value}}
 
 
+def test_a_filter_may_ask_for_the_browsers_device_and_for_traits_of_the_request(
+    client: httpx.Client,
+) -> None:
+    where = 'context.device = "mobile" and "tier=gold" in context.traits'
+    question = {"anonymous_id": "a1", "filter": where, "context": {"traits": {"tier": "gold"}}}
+    phone = {"origin": "https://shop.example", "user-agent": "Mozilla/5.0 (iPhone) Mobile Safari"}
+    found = client.post("/v1/recommendations", json=question, headers=phone).json()
+    others = client.post("/v1/recommendations", json=question).json()
+    assert found["recommendations"] and not others["recommendations"]
+    refused = client.post("/v1/rank", json={"items": ["p1"], "context": {"device": 7}})
+    assert refused.status_code == 400 and "context.device" in refused.text
+
+
 def test_a_click_that_is_not_stored_yet_changes_the_answer(client: httpx.Client) -> None:
     before = ask(client, anonymous_id="stranger", user_id=None)
     pending = {

@@ -71,7 +71,7 @@ class ApiMethods:
         k: int | None = None,
         cursor: str | None = None,
         filter: str | None = None,
-        context: Mapping[str, str] | None = None,
+        context: Mapping[str, Any] | None = None,
         exclude: Sequence[str] = (),
         explain: bool | None = None,
         deadline_ms: int | None = None,
@@ -85,7 +85,8 @@ class ApiMethods:
             k: how many; None is as many as the placement has.
             cursor: of an answer: asks for what comes after it.
             filter: an expression that all items fulfil.
-            context: `country`, `device` and `language`, which filters and rules may ask.
+            context: `country`, `device`, `language`, `referrer_kind` and `traits` by name, for
+                ranking, filters and rules.
             explain: the grounds of each item, where the API shows them.
             deadline_ms: after so long the answer is what is there.
             user_token: of `user_id`, where the API has `FRESHET_USER_KEY`; see
@@ -103,7 +104,7 @@ class ApiMethods:
         product_id: str | None = None,
         product_ids: Sequence[str] = (),
         filter: str | None = None,
-        context: Mapping[str, str] | None = None,
+        context: Mapping[str, Any] | None = None,
         exclude: Sequence[str] = (),
         explain: bool | None = None,
         deadline_ms: int | None = None,
@@ -130,6 +131,7 @@ class ApiMethods:
         product_id: str | None = None,
         keep: float | None = None,
         scores: Sequence[float] | None = None,
+        context: Mapping[str, Any] | None = None,
         explain: bool | None = None,
         deadline_ms: int | None = None,
         consent: Mapping[str, bool] | None = None,
@@ -141,6 +143,7 @@ class ApiMethods:
             items: their ids in the caller's order, e.g. of a search result.
             keep: the weight of that order, or of `scores`, in the score.
             scores: the caller's own, one an item.
+            context: as `recommend`.
         """
         return self._ask("/v1/rank", RankQuestion, _stated(locals()))
 

@@ -25,6 +25,7 @@ from freshet.events import encode
 
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_LENGTH)]
 Seeds = Annotated[list[Id], msgspec.Meta(max_length=MAX_SEEDS)]
+Context = dict[str, str | dict[str, str | float | bool]]
 Count = Annotated[int, msgspec.Meta(ge=1, le=MAX_K)]
 
 
@@ -40,6 +41,7 @@ class VisitorQuestion(msgspec.Struct, frozen=True, kw_only=True):
     explain: bool = False
     deadline_ms: Annotated[int, msgspec.Meta(ge=1)] | None = None
     consent: Consent | None = None
+    context: Context = {}
 
 
 class Question(VisitorQuestion, frozen=True, kw_only=True):
@@ -49,7 +51,6 @@ class Question(VisitorQuestion, frozen=True, kw_only=True):
     k: Count | None = None
     cursor: str | None = None
     filter: str | None = None
-    context: dict[str, str] = {}
     exclude: Annotated[list[str], msgspec.Meta(max_length=MAX_EXCLUDED)] = []
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from pipeline.core.context import Context
 from pipeline.core.events import Event
 from pipeline.core.expressions.fields import NOW, Kind
-from pipeline.core.expressions.scalars import SCALAR_KINDS, STRONGEST, Context, scalars_of
+from pipeline.core.expressions.scalars import SCALAR_KINDS, STRONGEST, scalars_of
 from pipeline.core.profile import UserProfile
 
 NOON = datetime(2026, 12, 1, 12, 30, tzinfo=UTC)  # a Tuesday
@@ -29,12 +30,16 @@ def test_a_visitor_has_the_strongest_categories_and_brands_and_counts() -> None:
     for number in range(12):
         place = min(number, 5)
         profile.add(bought(f"c{place}", f"b{place}", number))
-    scalars = scalars_of(profile, Context(country="nl", device="phone"), NOW_MS)
+    traits = {"tier": "gold", "member": True, "age": 42.0, "score": 0.5}
+    context = Context(country="nl", device="phone", referrer_kind="search", traits=traits)
+    scalars = scalars_of(profile, context, NOW_MS)
     assert scalars["visitor.categories"] == ["c5", "c0", "c1", "c2"]
     assert scalars["visitor.brands"] == ["b5", "b0", "b1", "b2"]
     assert len(profile.taste.brands) > STRONGEST
     assert scalars["visitor.purchases"] == 12
     assert (scalars["context.country"], scalars["context.device"]) == ("nl", "phone")
+    assert scalars["context.referrer_kind"] == "search"
+    assert scalars["context.traits"] == ["tier=gold", "member=true", "age=42", "score=0.5"]
     assert (scalars["context.hour"], scalars["context.weekday"]) == (12, 2)
 
 

@@ -17,6 +17,7 @@ from pipeline.core.decay import DAY_MS, HOUR_MS, MINUTE_MS
 from pipeline.core.embedding import CONTEXT_DIM, item_vector
 from pipeline.core.events import Event
 from pipeline.core.features.churn import churn_risk
+from pipeline.core.features.context_columns import CLOCK_FEATURES
 from pipeline.core.features.conversion import conversion_likelihood
 from pipeline.core.features.matrix import feature_matrix, prior_ctr
 from pipeline.core.features.moment import Moment
@@ -116,7 +117,9 @@ def test_no_candidates_give_no_rows_but_all_columns() -> None:
 def test_an_unknown_visitor_and_a_bare_item_give_defaults() -> None:
     matrix = matrix_of(UserProfile(), [row()])
     filled = {
-        name: float(matrix[0, COLUMN[name]]) for name in FEATURE_NAMES if matrix[0, COLUMN[name]]
+        name: float(matrix[0, COLUMN[name]])
+        for name in FEATURE_NAMES
+        if matrix[0, COLUMN[name]] and name not in CLOCK_FEATURES
     }
     assert filled == {
         "item_ctr": pytest.approx(0.08),

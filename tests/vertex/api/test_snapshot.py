@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipeline.core.catalog import Item
 from pipeline.core.item_columns import ItemColumns
 from pipeline.core.items import ItemStats
-from pipeline.ops.snapshot import main
 from pipeline.runtime.clock import now_ms
 from pipeline.store import layout
 from pipeline.store.blocking import Bigtable
 from pipeline.store.item_snapshot import FILE_NAME, load_items
 from pipeline.store.layout import cell, item_write
 from tests.pipeline.core.streams import event
+from vertex.api.snapshot import main
+from vertex.text_model import load_text_encoder
+
+
+@pytest.fixture
+def alone(fresh: Mapping[str, str]) -> Bigtable:
+    """Tables that hold nothing of other tests."""
+    return Bigtable(fresh["GOOGLE_CLOUD_PROJECT"], fresh["FRESHET_BIGTABLE_INSTANCE"])
 
 
 def environment(alone: Bigtable, directory: Path) -> dict[str, str]:
@@ -49,6 +58,9 @@ def test_the_snapshot_holds_the_catalog_most_viewed_first_and_no_stub(
     assert items.ids(items.all_rows()) == ["b", "a"]
     assert items.item("a") == Item("a", "Lamp", price=2.0)
     assert int(items.newest_ms[items.row("b")]) == stats.newest_ms
+    encoder = load_text_encoder()
+    assert encoder is not None and items.text.model == encoder.name
+    assert np.allclose(items.text.get(items.rows(["b"])), encoder.encode(["Rug"]), atol=1e-3)
     assert "snapshot: 2 items in" in capsys.readouterr().out
 
 

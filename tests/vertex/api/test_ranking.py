@@ -93,8 +93,8 @@ class TestParts:
         matrix[:, COLUMN["item_conversion"]] = [0.5, 0.25]
         matrix[:, COLUMN["watch_time"]] = np.log1p([30.0, 120.0])
         items = ItemColumns.of(
-            ItemRow(Item(item_id, attributes=attributes), ItemStats())
-            for item_id, attributes in (("a", {"margin": 2.0}), ("b", {"margin": 8.0}))
+            ItemRow(Item(item_id, attributes={"margin": margin}), ItemStats())
+            for item_id, margin in (("a", 2.0), ("b", 8.0))
         )
         weights = Weights(0.0, 0.0, 0.0, 0.0, margin=1.0, watch_time=2.0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from pipeline.core.context import Context
+from pipeline.core.context import Context, Trait
 from pipeline.core.events import Event
 from pipeline.core.expressions.fields import NOW, Kind
 from pipeline.core.expressions.scalars import SCALAR_KINDS, STRONGEST, scalars_of
@@ -30,7 +30,7 @@ def test_a_visitor_has_the_strongest_categories_and_brands_and_counts() -> None:
     for number in range(12):
         place = min(number, 5)
         profile.add(bought(f"c{place}", f"b{place}", number))
-    traits = {"tier": "gold", "member": True, "age": 42.0, "score": 0.5}
+    traits: dict[str, Trait] = {"tier": "gold", "member": True, "age": 42.0, "score": 0.5}
     context = Context(country="nl", device="phone", referrer_kind="search", traits=traits)
     scalars = scalars_of(profile, context, NOW_MS)
     assert scalars["visitor.categories"] == ["c5", "c0", "c1", "c2"]

@@ -54,6 +54,7 @@ setup(
             *HTTP,
         ],
         "api": [
+            "aiohttp==3.14.5",
             "faiss-cpu==1.15.1",
             "google-cloud-aiplatform==1.165.1",
             "lark==1.3.1",
@@ -73,7 +74,6 @@ setup(
         ],
         "dev": [
             "honcho==2.0.0",
-            "aiohttp==3.14.5",
             # The vendors' own SDKs, and for GA4 one that speaks its protocol: the collector is
             # tested with them.
             "amplitude-analytics==1.3.0",

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pipeline.core.columns import Mask, Rows
 from pipeline.core.decay import DAY_MS
 from pipeline.core.features.moment import RECENT_SEEDS, Moment
+from pipeline.core.item_columns import NO_ROW
 from pipeline.core.profile import UserProfile
 from pipeline.core.vectors import greatest
 
@@ -84,13 +85,9 @@ def covisited(situation: Situation) -> Rows:
     """Items that others touched with the visitor's recent ones: link strength x 2^(-rank / 3),
     summed.
     """
-    found = situation.moment.links
-    if not found:
-        return NO_ROWS
-    # each item's first link is the item itself, which is the source `recent`
-    return _by_sum(
-        [link.rows[1:] for link in found], [link.strengths[1:] * link.weight for link in found]
-    )
+    links = situation.moment.links
+    others = links.is_to_another  # the item itself is of the source `recent`
+    return _by_sum(links.rows[others], links.weighted[others])
 
 
 def similar(situation: Situation) -> Rows:
@@ -149,7 +146,8 @@ def trending(situation: Situation) -> Rows:
 def recent(situation: Situation) -> Rows:
     """Items that the visitor touched last: shoppers do come back to an item."""
     moment = situation.moment
-    return moment.items.rows(item_id for item_id, _ in moment.recent)
+    rows: Rows = moment.recent_rows[moment.recent_rows != NO_ROW]
+    return rows
 
 
 def bought_with(situation: Situation) -> Rows:
@@ -163,10 +161,8 @@ def bought_with(situation: Situation) -> Rows:
     if not seeds:
         return NO_ROWS
     found = [seed.bought.known(moment.items) for seed in seeds]
-    return _by_sum(
-        [rows for rows, _ in found],
-        [shares * 2.0 ** (-rank / 3) for rank, (_, shares) in enumerate(found)],
-    )
+    weighted = [shares * 2.0 ** (-rank / 3) for rank, (_, shares) in enumerate(found)]
+    return _by_sum(np.concatenate([rows for rows, _ in found]), np.concatenate(weighted))
 
 
 def bought_again(situation: Situation) -> Rows:
@@ -260,11 +256,11 @@ def _source(name: str) -> Callable[[Situation], Rows]:
     return KIND_SOURCES[name]
 
 
-def _by_sum(rows: list[Rows], weights: list[NDArray[np.float64]]) -> Rows:
+def _by_sum(rows: Rows, weights: NDArray[np.float64]) -> Rows:
     """The rows, each once, in order of the sum of its weights, greatest first."""
-    joined, places = np.unique(np.concatenate(rows), return_inverse=True)
-    sums = np.bincount(places, np.concatenate(weights), minlength=len(joined))
-    return joined[np.argsort(-sums, kind="stable")]
+    each, places = np.unique(rows, return_inverse=True)
+    sums = np.bincount(places, weights, minlength=len(each))
+    return each[np.argsort(-sums, kind="stable")]
 
 
 def _nearest(rows: Rows, cosines: NDArray[np.float32], n: int, least: float) -> Rows:

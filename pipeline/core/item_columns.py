@@ -87,9 +87,16 @@ class DecayedColumn:
 
     def get(self, rows: Rows, code: int, now_ms: int) -> NDArray[np.float64]:
         """The sums under `code` at `now_ms`, `(n,)`."""
+        return np.asarray(self._sums[rows, code] * self._decay(rows, now_ms))
+
+    def all_of(self, rows: Rows, now_ms: int) -> NDArray[np.float64]:
+        """The sums under all codes at `now_ms`, `(width, n)`."""
+        return np.asarray(self._sums[rows].T * self._decay(rows, now_ms))
+
+    def _decay(self, rows: Rows, now_ms: int) -> NDArray[np.float64]:
         landmarks = self._landmarks[rows].astype(np.float64)
         half_lives = (landmarks * self._half_life_ms - now_ms) / self._half_life_ms
-        return np.asarray(self._sums[rows, code] * np.exp2(np.clip(half_lives, -1000.0, 1.0)))
+        return np.exp2(np.clip(half_lives, -1000.0, 1.0))
 
 
 class ItemColumns:

@@ -90,11 +90,15 @@ async def _beside_floor(stack: Stack) -> list[Row]:
         stack.env["FRESHET_VERTEX_ENDPOINT"], stack.env["FRESHET_VERTEX_HOST"], timeout_s=5.0
     )
     matrix = np.random.default_rng(1).random((FLOOR_ROWS, len(FEATURE_NAMES)), np.float32)
-    async with contextlib.aclosing(Client(stack.ports.api)) as api, bare_store(stack) as store:
+    async with (
+        contextlib.aclosing(Client(stack.ports.api)) as api,
+        contextlib.aclosing(endpoint),
+        bare_store(stack) as store,
+    ):
 
         async def floor() -> None:
             await store.read_profile(f"u#visitor{rng.randrange(VISITORS)}")
-            await asyncio.to_thread(endpoint.predict, matrix)
+            await endpoint.predict(matrix)
 
         async def rank() -> None:
             answer, _ = await api.ask(_list(rng), "/v1/rank")

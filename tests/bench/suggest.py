@@ -8,6 +8,7 @@ through the same clients. The suggestions are answered in this process, by the A
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import json
 import random
@@ -106,8 +107,8 @@ async def _measure(stack: Stack) -> list[Row]:
     route = SuggestRoute(suggestions, visitors, Privacy(), shows_profiles=False)
     for text in typed[ASKED:]:
         await route.answer(SuggestRequest(q=text), None)
-    async with bare_store(stack) as store:
-        answers, floors = await _in_turns(route, typed[:ASKED], store, _endpoint(stack))
+    async with bare_store(stack) as store, contextlib.aclosing(_endpoint(stack)) as endpoint:
+        answers, floors = await _in_turns(route, typed[:ASKED], store, endpoint)
     floor_ms = {share: quantile(floors, share) for share in (0.5, 0.99)}
     return [
         *(
@@ -188,7 +189,7 @@ async def _in_turns(
         for _ in range(len(typed) // ROUNDS):
             began = time.perf_counter()
             await store.read_profile("u#nobody")
-            endpoint.predict(matrix)
+            await endpoint.predict(matrix)
             floors.append((time.perf_counter() - began) * 1000)
     return answers, floors
 

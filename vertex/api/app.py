@@ -58,7 +58,7 @@ from vertex.api.latest_model import LatestModel
 from vertex.api.placements import Placements
 from vertex.api.placements_file import load_placements
 from vertex.api.rank import ListRanker
-from vertex.api.ranking import Ranker
+from vertex.api.ranking import PROBE_S, Ranker
 from vertex.api.rates import Rates, Wait
 from vertex.api.reader import Reader
 from vertex.api.recommend import Recommender
@@ -102,9 +102,8 @@ class Api:
         self._config = config
         endpoint = None
         if config.vertex_endpoint:
-            endpoint = Endpoint(
-                config.vertex_endpoint, config.vertex_host, config.vertex_deadline_s
-            )
+            timeout_s = max(config.vertex_deadline_s, PROBE_S)
+            endpoint = Endpoint(config.vertex_endpoint, config.vertex_host, timeout_s)
         self._model = LatestModel(config.model_dir)
         self._reader = Reader(
             lambda: AsyncStore(config.project, config.instance, config.item_ttl_days),
@@ -180,7 +179,7 @@ class Api:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            self._ranker.close()
+            await self._ranker.aclose()
             await self._reader.close()
 
     async def _load(self) -> None:

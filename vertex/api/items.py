@@ -54,9 +54,9 @@ MAX_MISSING = 1_000
 
 # Fresh co-visits show quickly: a visitor's recent items are at most so old, and are waited for when
 # older still.
-SEED_SOFT_S, SEED_HARD_S = 1.0, 5.0
+SEED_SOFT_S, SEED_HARD_S = 10.0, 60.0
 # An item that is shown is read again when it is as old as this.
-ITEM_SOFT_S = 15.0
+ITEM_SOFT_S = 30.0
 # A request waits for so many items that are not in memory.
 MAX_FOUND = 100
 # Of so many items the visitors' own neighbours are in memory; some 10 kB each.

@@ -8,7 +8,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -30,7 +29,7 @@ MARGIN = "margin"
 """The attribute that says what a sale earns."""
 _NO_MARGIN = np.zeros(1)
 PARTS = ("ctr", "recency", "category", "interest")
-THREADS = 8
+AT_ONCE = 8
 PROBE_S = 1.0
 PROBE_IDLE_S = 10.0
 
@@ -134,7 +133,6 @@ class Ranker:
         self._model = model
         self._deadline_s = deadline_s
         self._breaker = Breaker("vertex")
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="vertex")
         self._busy = 0
         self._clock = clock
         self._asked_at = float("-inf")
@@ -178,22 +176,20 @@ class Ranker:
                     log.info("%s", error)
             await asyncio.sleep(PROBE_S)
 
-    def close(self) -> None:
-        """Let the threads end."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+    async def aclose(self) -> None:
+        """Close the connections to Vertex."""
+        if self._endpoint is not None:
+            await self._endpoint.aclose()
 
     async def _ask(self, matrix: Matrix, deadline_s: float) -> Prediction:
-        if self._busy >= THREADS:
-            raise Unavailable(f"vertex: {THREADS} requests are waiting already")
+        if self._busy >= AT_ONCE:
+            raise Unavailable(f"vertex: {AT_ONCE} requests are waiting already")
         assert self._endpoint is not None
         self._asked_at = self._clock()
         self._busy += 1
-        answer = asyncio.get_running_loop().run_in_executor(
-            self._threads, self._endpoint.predict, matrix
-        )
-        answer.add_done_callback(self._done)
         try:
-            ctr, version = await asyncio.wait_for(asyncio.shield(answer), deadline_s)
+            async with asyncio.timeout(deadline_s):
+                ctr, version = await self._endpoint.predict(matrix)
         except TimeoutError as error:
             # Less time than its own says nothing of the part: any request may ask for that.
             if deadline_s >= self._deadline_s:
@@ -205,10 +201,7 @@ class Ranker:
         except Exception as error:  # any error of a client library means the same: no answer
             self._breaker.failed()
             raise Unavailable(f"vertex: {type(error).__name__}") from error
+        finally:
+            self._busy -= 1
         self._breaker.succeeded()
         return Prediction(ctr, "vertex", version)
-
-    def _done(self, answer: asyncio.Future[tuple[NDArray[np.float32], str]]) -> None:
-        self._busy -= 1
-        if not answer.cancelled():
-            answer.exception()  # no other request may be waiting for it any more

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from pipeline.core.catalog import Item
 from pipeline.core.columns import Rows
@@ -18,11 +19,20 @@ from vertex.api.asks import Asker
 from vertex.api.breaker import Unavailable
 from vertex.api.deadline import Deadline
 from vertex.api.items import SEED_HARD_S, SEED_SOFT_S, ItemCache
-from vertex.api.trending import Ranked, TrendingCache
+from vertex.api.trending import MAX_SCOPES, Ranked, TrendingCache
 from vertex.candidates import Situation, top_categories
 from vertex.models.registry import Model
 
 log = logging.getLogger(__name__)
+
+
+class _RowsIn(NamedTuple):
+    """The rows of a scope's items, and of what they are."""
+
+    ranked: Ranked
+    columns: ItemColumns
+    version: int
+    rows: Rows
 
 
 class Situations:
@@ -45,6 +55,7 @@ class Situations:
         self._trending = trending
         self._model = model
         self._recommend_stubs = recommend_stubs
+        self._rows_in: dict[str, _RowsIn] = {}
 
     async def of(self, profile: UserProfile, asker: Asker) -> Situation:
         """All that the sources look at for this profile; reads what memory lacks."""
@@ -62,7 +73,7 @@ class Situations:
             contexts=self._items.shelves.contexts,
             texts=self._items.shelves.texts,
             encoded=self._items.encoded,
-            trending=self._items.rows(ranked[of_all]),
+            trending=self._rows_of(of_all, ranked[of_all]),
             trending_in=self._trending_in(categories, ranked, ranked[of_all]),
             popular=self._items.shelves.popular,
             shelves=self._items.shelves.by_category,
@@ -90,10 +101,27 @@ class Situations:
         """
         if self._items.has_catalog:
             return {
-                name: self._items.rows(ranked.get(category_scope(name), {})) for name in categories
+                name: self._rows_of(scope, ranked[scope])
+                for name in categories
+                if (scope := category_scope(name)) in ranked
             }
         rows, column = self._items.rows(overall), self._items.columns.category
         return {name: rows[column.is_one_of(rows, [name])] for name in categories}
+
+    def _rows_of(self, scope: str, ranked: Ranked) -> Rows:
+        """The rows of a scope's items, found anew where these are others, or items have come."""
+        columns, known = self._items.columns, self._rows_in.get(scope)
+        if (
+            known is None
+            or known.ranked is not ranked
+            or known.columns is not columns
+            or known.version != columns.version
+        ):
+            if len(self._rows_in) >= MAX_SCOPES:
+                self._rows_in.clear()
+            rows = self._items.rows(ranked)
+            known = self._rows_in[scope] = _RowsIn(ranked, columns, columns.version, rows)
+        return known.rows
 
     async def trends(self, scopes: Sequence[str], deadline: Deadline) -> dict[str, Ranked]:
         """Read what is trending in the scopes, as last known where the deadline passes."""

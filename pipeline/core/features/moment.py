@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.columns import Rows
+from pipeline.core.columns import Mask, Rows
 from pipeline.core.embedding import CONTEXT_DIM
 from pipeline.core.item_columns import ItemColumns, Seed
 from pipeline.core.profile import UserProfile
@@ -19,16 +19,36 @@ Numbers = NDArray[np.float64]
 RECENT_SEEDS = 10
 
 
-class Link(NamedTuple):
-    """One recent item: its age in ms, its weight 2^(-rank / 3), and the strengths `(k,)` in [0, 1]
-    by which it leads to the items of `rows` `(k,)`, the first of them itself where it is in memory,
-    for people come back.
+class Links(NamedTuple):
+    """Recent items, newest first, and what each leads to: `m` links in all.
+
+    Attributes:
+        rows: `(m,)`, the items led to, those of one recent item after those of another; the first
+            of each is the recent item itself, for people come back: `NO_ROW` where it is not in
+            memory.
+        strengths: `(m,)` in [0, 1].
+        counts: `(r,)`, the links of each recent item.
+        ages_ms: `(r,)`.
+        weights: `(r,)`, 2^(-rank / 3).
     """
 
-    age_ms: int
-    weight: float
     rows: Rows
     strengths: Numbers
+    counts: NDArray[np.int64]
+    ages_ms: Numbers
+    weights: Numbers
+
+    @property
+    def weighted(self) -> Numbers:
+        """The strengths by the weights of their recent items `(m,)`."""
+        return self.strengths * np.repeat(self.weights, self.counts)
+
+    @property
+    def is_to_another(self) -> Mask:
+        """False for a recent item's link to itself `(m,)`."""
+        mask = np.ones(len(self.rows), np.bool_)
+        mask[np.cumsum(self.counts) - self.counts] = False
+        return mask
 
 
 class Moment:
@@ -57,27 +77,30 @@ class Moment:
         return self.profile.recent_items(self.now_ms)
 
     @cached_property
-    def links(self) -> list[Link]:
-        """The last 10 items and what each leads to (strength 1 for its strongest neighbour), newest
-        first.
-        """
-        found = []
-        for rank, (item_id, time_ms) in enumerate(self.recent[:RECENT_SEEDS]):
-            own = self.items.row(item_id)
-            parts, strengths = [np.array([own], np.int32)], [_ITSELF]
+    def recent_rows(self) -> Rows:
+        """The rows of `recent`, `NO_ROW` for those that are not in memory."""
+        return np.array([self.items.row(item_id) for item_id, _ in self.recent], np.int32)
+
+    @cached_property
+    def links(self) -> Links:
+        """The last 10 items and what each leads to (strength 1 for its strongest neighbour)."""
+        recent = self.recent[:RECENT_SEEDS]
+        rows, strengths, counts = [_NO_ROWS], [_NO_STRENGTHS], []
+        for rank, (item_id, _) in enumerate(recent):
             seed = self.seeds.get(item_id)
+            others, shares = (_NO_ROWS, _NO_STRENGTHS)
             if seed is not None:
                 others, shares = seed.touched.known(self.items)
-                parts, strengths = [*parts, others], [*strengths, shares]
-            found.append(
-                Link(
-                    age_ms=self.now_ms - time_ms,
-                    weight=2.0 ** (-rank / 3),
-                    rows=np.concatenate(parts),
-                    strengths=np.concatenate(strengths),
-                )
-            )
-        return found
+            rows += [self.recent_rows[rank : rank + 1], others]
+            strengths += [_ITSELF, shares]
+            counts.append(1 + len(others))
+        return Links(
+            np.concatenate(rows),
+            np.concatenate(strengths),
+            np.array(counts, np.int64),
+            self.now_ms - np.array([time_ms for _, time_ms in recent], np.float64),
+            2.0 ** (-np.arange(len(recent)) / 3),
+        )
 
     @cached_property
     def session_vector(self) -> Vector | None:
@@ -117,8 +140,7 @@ class Moment:
         """The unit vector `(TEXT_DIM,)` of the last items: their text vectors weighted by 2^(-rank
         / 3).
         """
-        ids = [item_id for item_id, _ in self.recent[:RECENT_SEEDS]]
-        rows = np.array([self.items.row(item_id) for item_id in ids], np.int32)
+        rows = self.recent_rows[:RECENT_SEEDS]
         weights = 2.0 ** (-np.arange(len(rows)) / 3)
         is_known = rows >= 0
         total = weights[is_known] @ self.items.text.get(rows[is_known])
@@ -127,3 +149,5 @@ class Moment:
 
 
 _ITSELF = np.ones(1)
+_NO_ROWS: Rows = np.zeros(0, np.int32)
+_NO_STRENGTHS = np.zeros(0)

@@ -67,7 +67,7 @@ RANKING_FEATURES: tuple[RankingFeature, ...] = (
         unit="share",
         range="[0, 1]",
         default=0,
-        column=ranking_columns.covisit_last,
+        column=lambda c: c.linked_to_last,
         prior=1.0,
     ),
     RankingFeature(

@@ -31,23 +31,13 @@ def category_match(c: Candidates) -> ArrayLike:
 
 
 def seen(c: Candidates) -> ArrayLike:
-    return c.by_id(
-        {
-            item_id: 2.0 ** (-(c.now_ms - time_ms) / _SEEN_HALF_LIFE_MS)
-            for item_id, time_ms in c.moment.recent
-        }
-    )
+    ages_ms = c.now_ms - np.array([time_ms for _, time_ms in c.moment.recent], np.float64)
+    return c.strongest(c.moment.recent_rows, 2.0 ** (-ages_ms / _SEEN_HALF_LIFE_MS))
 
 
 def revisit(c: Candidates) -> ArrayLike:
-    return c.by_id({item_id: 2.0**-rank for rank, (item_id, _) in enumerate(c.moment.recent)})
-
-
-def covisit_last(c: Candidates) -> ArrayLike:
-    if not c.moment.links:
-        return 0.0
-    last = c.moment.links[0]
-    return c.strongest(last.rows, last.strengths)
+    rows = c.moment.recent_rows
+    return c.strongest(rows, 2.0 ** -np.arange(len(rows), dtype=np.float64))
 
 
 def bought_together(c: Candidates) -> ArrayLike:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import msgspec
@@ -57,17 +57,7 @@ class Candidates:
         row.
         """
         places, is_candidate = self._places(rows)
-        own, place_of = self._own
-        found = np.zeros(len(own))
-        np.maximum.at(found, places, values[is_candidate])
-        return found[place_of]
-
-    def summed(self, rows: Rows, values: Numbers) -> Numbers:
-        """`(n,)`: the sum of the values `(m,)` that stand at each candidate's row."""
-        places, is_candidate = self._places(rows)
-        own, place_of = self._own
-        sums: Numbers = np.bincount(places, values[is_candidate], len(own)).astype(np.float64)
-        return sums[place_of]
+        return self._strongest(places, values[is_candidate])
 
     def by_category(self, shares: Mapping[str, float]) -> Numbers:
         """`(n,)`: the share under each candidate's category, 0 where there is none."""
@@ -77,21 +67,30 @@ class Candidates:
         """`(n,)`: the share under each candidate's brand, 0 where there is none."""
         return _by_text(self.items.brand, self.rows, shares)
 
-    @cached_property
+    @property
     def recency(self) -> Numbers:
         """`(n,)`: the freshest link."""
-        fresh = [
-            link.strengths * 2.0 ** (-link.age_ms / _LINK_HALF_LIFE_MS)
-            for link in self.moment.links
-        ]
-        return self.strongest(_joined([link.rows for link in self.moment.links]), _joined(fresh))
+        links = self.moment.links
+        fresh = np.repeat(2.0 ** (-links.ages_ms / _LINK_HALF_LIFE_MS), links.counts)
+        places, is_candidate = self._links
+        return self._strongest(places, (links.strengths * fresh)[is_candidate])
 
-    @cached_property
+    @property
     def linked(self) -> Numbers:
         """`(n,)`: the sum of links, weighted by rank."""
+        places, is_candidate = self._links
+        own, place_of = self._own
+        sums = np.bincount(places, self.moment.links.weighted[is_candidate], len(own))
+        return np.asarray(sums[place_of])
+
+    @property
+    def linked_to_last(self) -> Numbers:
+        """`(n,)`: the link with the visitor's last item."""
         links = self.moment.links
-        weighted = [link.strengths * link.weight for link in links]
-        return self.summed(_joined([link.rows for link in links]), _joined(weighted))
+        of_last = int(links.counts[0]) if len(links.counts) else 0
+        places, is_candidate = self._links
+        first = is_candidate[:of_last]
+        return self._strongest(places[: int(first.sum())], links.strengths[:of_last][first])
 
     @cached_property
     def prices(self) -> Numbers:
@@ -105,7 +104,8 @@ class Candidates:
 
     def decayed(self, code: int) -> Numbers:
         """`(n,)`: events of one code, half-life 7 d."""
-        return self.items.counts.get(self.rows, code, self.now_ms)
+        counts: Numbers = self._counts[code]
+        return counts
 
     def rate(self, success: int, trial: int, prior: RatePrior) -> Numbers:
         """`(n,)`: successes per trial, smoothed by the prior of each candidate's category."""
@@ -115,6 +115,22 @@ class Candidates:
             np.maximum(trials, successes) + priors[:, 1]
         )
         return smoothed
+
+    @cached_property
+    def _counts(self) -> Numbers:
+        """`(codes, n)`: events of each code, half-life 7 d."""
+        return self.items.counts.all_of(self.rows, self.now_ms)
+
+    def _strongest(self, places: NDArray[np.intp], values: Numbers) -> Numbers:
+        own, place_of = self._own
+        found = np.zeros(len(own))
+        np.maximum.at(found, places, values)
+        return found[place_of]
+
+    @cached_property
+    def _links(self) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+        """`_places` of the links."""
+        return self._places(self.moment.links.rows)
 
     def _places(self, rows: Rows) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
         """For rows `(m,)`: which are candidates `(m,)`, and the places of those in `_own`."""
@@ -126,6 +142,8 @@ class Candidates:
     @cached_property
     def _own(self) -> tuple[Rows, NDArray[np.intp]]:
         """The candidates' rows, each once and ascending, and the place of each candidate there."""
+        if (self.rows[1:] > self.rows[:-1]).all():
+            return self.rows, np.arange(len(self.rows))
         return np.unique(self.rows, return_inverse=True)
 
 
@@ -134,9 +152,3 @@ def _by_text(column: TextColumn, rows: Rows, shares: Mapping[str, float]) -> Num
     codes = np.array([column.dictionary.find(text) for text in shares], np.int32)
     values = np.fromiter(shares.values(), np.float64)
     return np.asarray((column.get(rows)[:, None] == codes) @ values)  # (n, k) @ (k,)
-
-
-def _joined(parts: Iterable[NDArray[np.generic]]) -> NDArray:  # type: ignore[type-arg]
-    """The arrays, one after the other."""
-    parts = list(parts)
-    return np.concatenate(parts) if parts else np.zeros(0, np.int32)

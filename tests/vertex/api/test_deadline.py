@@ -137,7 +137,7 @@ async def test_requests_of_short_deadlines_do_not_take_vertex_from_the_others() 
         passed = await ranker.predict(MATRIX, -0.001)
         await asyncio.sleep(0.3)
         patient = await ranker.predict(MATRIX)
-        ranker.close()
+        await ranker.aclose()
     assert {each.served_by for each in hurried} == {"local"}
     assert (passed.served_by, passed.fallback) == ("local", "deadline: passed")
     assert patient.served_by == "vertex"

@@ -46,7 +46,7 @@ SERVED_BY = {"vertex", "local", "trending", "sources"}
 class SilentEndpoint:
     """A Vertex endpoint that never answers in time."""
 
-    def predict(self, matrix: np.ndarray[Any, Any]) -> Any:
+    async def predict(self, matrix: np.ndarray[Any, Any]) -> Any:
         raise Unavailable("vertex: silent")
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,7 +14,7 @@ from pipeline.core.item_columns import ItemColumns
 from pipeline.core.items import ItemRow, ItemStats
 from vertex.api.breaker import FAILURES, Unavailable
 from vertex.api.config import Weights
-from vertex.api.ranking import PARTS, PROBE_S, THREADS, Ranker, margins_of, score_parts
+from vertex.api.ranking import AT_ONCE, PARTS, PROBE_S, Ranker, margins_of, score_parts
 from vertex.models.registry import prior_model
 
 DEADLINE_S = 0.05
@@ -30,30 +28,25 @@ class FakeEndpoint:
         self.asked = 0
         self.is_up = True
         self.error: Exception = Unavailable("vertex: taken down by the test")
-        self.may_answer = threading.Event()
+        self.may_answer = asyncio.Event()
         self.may_answer.set()
 
-    def predict(self, matrix: Any) -> tuple[Any, str]:
+    async def predict(self, matrix: Any) -> tuple[Any, str]:
         self.asked += 1
-        self.may_answer.wait(5.0)
+        await self.may_answer.wait()
         if not self.is_up:
             raise self.error
         return np.full(len(matrix), 0.25, np.float32), "7"
 
 
 @pytest.fixture
-def endpoint() -> Iterator[FakeEndpoint]:
-    made = FakeEndpoint()
-    yield made
-    made.may_answer.set()
+def endpoint() -> FakeEndpoint:
+    return FakeEndpoint()
 
 
 @pytest.fixture
-def ranker(endpoint: Any) -> Iterator[Ranker]:
-    made = Ranker(endpoint, prior_model, DEADLINE_S)
-    yield made
-    endpoint.may_answer.set()
-    made.close()
+def ranker(endpoint: Any) -> Ranker:
+    return Ranker(endpoint, prior_model, DEADLINE_S)
 
 
 class TestParts:
@@ -183,12 +176,12 @@ async def test_vertex_is_used_again_once_it_answers_in_the_background(
     assert (await ranker.predict(MATRIX)).served_by == "vertex"
 
 
-async def test_requests_beyond_the_threads_do_not_queue_up(
+async def test_requests_beyond_a_few_do_not_queue_up(
     ranker: Ranker, endpoint: FakeEndpoint
 ) -> None:
     endpoint.may_answer.clear()
 
-    predictions = await asyncio.gather(*(ranker.predict(MATRIX) for _ in range(3 * THREADS)))
+    predictions = await asyncio.gather(*(ranker.predict(MATRIX) for _ in range(3 * AT_ONCE)))
 
     assert {prediction.served_by for prediction in predictions} == {"local"}
-    assert endpoint.asked <= THREADS
+    assert endpoint.asked <= AT_ONCE

@@ -23,7 +23,7 @@ from vertex.models.registry import prior_model
 
 
 class DeadEndpoint:
-    def predict(self, matrix: Any) -> tuple[Any, str]:
+    async def predict(self, matrix: Any) -> tuple[Any, str]:
         raise Unavailable("vertex: status 503")
 
 

@@ -247,10 +247,11 @@ def test_only_the_last_ten_items_are_links() -> None:
     profile = of(*(event(at_s=n, product_id=f"p{n}") for n in range(12)))
     items = ItemColumns.of(row(f"p{n}") for n in range(12))
     found = Moment(profile, items, START_MS + 12_000).links
-    assert [items.ids(link.rows) for link in found] == [[f"p{n}"] for n in range(11, 1, -1)]
-    assert found[3].weight == pytest.approx(0.5)
-    assert found[0].age_ms == 1000
-    assert found[0].strengths.tolist() == [1.0]
+    assert items.ids(found.rows) == [f"p{n}" for n in range(11, 1, -1)]
+    assert found.counts.tolist() == [1] * 10
+    assert found.weights[3] == pytest.approx(0.5)
+    assert found.ages_ms[0] == 1000
+    assert found.strengths[0] == 1.0
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -241,11 +240,15 @@ def gather(
     }
     while waiting and len(found) < limit:
         for name, rows_left in list(waiting.items()):
-            share = min(quotas[name], limit - len(found))
-            for row in islice((each for each in rows_left if each not in found), share):
-                found[row] = name
-                share -= 1
-            if share:
+            if len(found) == limit:
+                break
+            full = min(len(found) + quotas[name], limit)
+            for row in rows_left:
+                if row not in found:
+                    found[row] = name
+                    if len(found) == full:
+                        break
+            else:
                 del waiting[name]
     return Gathered(np.fromiter(found, np.int32, len(found)), list(found.values()))
 

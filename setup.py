@@ -90,6 +90,7 @@ setup(
             "playwright==1.65.2",
             "pytest==9.2.0",
             "pytest-asyncio==1.5.0",
+            "pytest-rerunfailures==16.7",
             "pytest-timeout==2.4.0",
             "pytest-xdist==3.8.0",
             "py-spy==0.4.3",

@@ -121,7 +121,7 @@ class ItemColumns:
         counts: events by code, half-life 7 d; `views_1h` views, half-life 1 h; `popularity` as in
             `ItemStats`, code 0.
         own_vector: `(n, DIM)`, the unit vector of id, category and brand.
-        context: `(n, CONTEXT_DIM)`, the unit context vector; zeros while there is none.
+        context: `(n, CONTEXT_DIM)` float16, the unit context vector; zeros while there is none.
         text: the vectors of the items' texts.
         vectors: the trained vectors, set by `use_vectors`.
     """
@@ -151,7 +151,7 @@ class ItemColumns:
         self.views_1h = DecayedColumn(SHORT_HALF_LIFE_MS, VIEW + 1)
         self.popularity = DecayedColumn(TRENDING_HALF_LIFE_MS, 1)
         self.own_vector = Growable(np.float32, width=DIM)
-        self.context = Growable(np.float32, width=CONTEXT_DIM)
+        self.context = Growable(np.float16, width=CONTEXT_DIM)
         self.text = TextVectors()
         self._columns: dict[str, Column] = {
             "category": self.category,

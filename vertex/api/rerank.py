@@ -195,7 +195,9 @@ def _choose(
     ]
     likeness = None
     if placement.diversity < 1.0:
-        likeness = likeness_of(items.category.get(rows), items.brand.get(rows), items.context[rows])
+        likeness = likeness_of(
+            items.category.get(rows), items.brand.get(rows), items.context[rows].astype(np.float32)
+        )
     return fill(
         scores,
         k,

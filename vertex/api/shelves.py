@@ -80,9 +80,10 @@ def _arrivals(items: ItemColumns, shown: Rows, new: Rows) -> Rows:
 
 def build_contexts(items: ItemColumns, rows: Rows, limit: int = MAX_CONTEXTS) -> Units:
     """The context vectors of the `limit` of the rows touched last; items without one stay out."""
-    known = rows[items.context[rows].any(axis=1)]
-    newest = known[greatest(items.newest_ms[known], limit)]
-    return Units(newest, items.context[newest])
+    newest = rows[greatest(items.newest_ms[rows].astype(np.float64), limit)]
+    units = items.context[newest].astype(np.float32)
+    has_one = units.any(axis=1)
+    return Units(newest[has_one], units[has_one])
 
 
 def build_texts(items: ItemColumns, rows: Rows, limit: int = MAX_TEXTS) -> Units:

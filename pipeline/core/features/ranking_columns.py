@@ -82,7 +82,7 @@ def context_similarity(c: Candidates) -> ArrayLike:
     visitor = c.moment.context_vector
     if visitor is None:
         return 0.0
-    return np.asarray(c.items.context[c.rows] @ visitor)
+    return np.asarray(c.items.context[c.rows].astype(np.float32) @ visitor)
 
 
 def text_similarity(c: Candidates) -> ArrayLike:

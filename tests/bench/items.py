@@ -91,7 +91,7 @@ class _ByChance:
 
     def encode(self, texts: Sequence[str]) -> Units:
         """See `TextEncoder`."""
-        return self._rng.normal(size=(len(texts), TEXT_DIM)).astype(np.float32) / 8
+        return self._rng.standard_normal((len(texts), TEXT_DIM), np.float32) / np.float32(8)
 
 
 def write(folder: str, size: int) -> None:

@@ -8,6 +8,7 @@ numbers wherever it is read.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from heapq import nsmallest
 from itertools import repeat
 from typing import Any
 
@@ -42,6 +43,7 @@ from pipeline.core.item_tapes import item_hash
 from pipeline.core.items import (
     IMPRESSION,
     LONG_HALF_LIFE_MS,
+    MAX_NEIGHBOURS,
     SHORT_HALF_LIFE_MS,
     TRENDING_HALF_LIFE_MS,
     VIEW,
@@ -429,11 +431,16 @@ class ItemColumns:
 
 
 class Neighbours:
-    """The items that one item is seen with, each with its share of the strongest, in [0, 1]."""
+    """The `MAX_NEIGHBOURS` items that one item is seen with most, each with its share of the
+    strongest, in [0, 1].
+    """
 
     def __init__(self, weights: Mapping[str, float]) -> None:
         strongest = max(weights.values(), default=0.0)
         known = weights if strongest > 0 else {}
+        if len(known) > MAX_NEIGHBOURS:
+            heaviest = nsmallest(MAX_NEIGHBOURS, known, key=lambda name: (-known[name], name))
+            known = {name: known[name] for name in heaviest}
         self._ids = list(known)
         self._shares = np.maximum(np.fromiter(known.values(), np.float64) / (strongest or 1.0), 0.0)
         self._known_at: tuple[ItemColumns | None, int] = (None, 0)

@@ -11,14 +11,12 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from random import Random
 from typing import Any
 
-import msgspec
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.core.attributes import AttributeSchema
 from pipeline.core.catalog_rows import describe_item
@@ -26,7 +24,7 @@ from pipeline.core.item_columns import ItemColumns
 from pipeline.core.privacy.signals import Signal
 from pipeline.core.profile import UserProfile
 from pipeline.core.profile_view import readable
-from pipeline.runtime.bodies import RETRY_AFTER_S, Bodies, BodyRefused
+from pipeline.runtime.bodies import Bodies, BodyRefused
 from pipeline.runtime.clock import now_ms
 from pipeline.runtime.concurrency import LimitsRequests
 from pipeline.runtime.headers import Headers, by_name
@@ -55,13 +53,15 @@ from vertex.api.deadline import TooLate
 from vertex.api.endpoint import Endpoint
 from vertex.api.items import ItemCache
 from vertex.api.latest_model import LatestModel
+from vertex.api.middleware import HEALTH, AnswersFaults, LimitsRates
 from vertex.api.placements import Placements
 from vertex.api.placements_file import load_placements
 from vertex.api.rank import ListRanker
 from vertex.api.ranking import PROBE_S, Ranker
-from vertex.api.rates import Rates, Wait
+from vertex.api.rates import Rates
 from vertex.api.reader import Reader
 from vertex.api.recommend import Recommender
+from vertex.api.responses import error_response, refused, refused_body, respond, timed, unavailable
 from vertex.api.similar import MAX_AGE_S, SimilarItems, UnknownItem, etag_of
 from vertex.api.situations import Situations
 from vertex.api.slates import Slates
@@ -76,7 +76,6 @@ from vertex.text_model import load_text_encoder
 
 log = logging.getLogger(__name__)
 
-HEALTH = "/healthz"
 MAX_BODY_BYTES = 1_000_000
 GARBAGE_THRESHOLD = 50_000
 # Answered at a time: enough to fill the processor while some wait for Bigtable and Vertex, and so
@@ -88,8 +87,6 @@ MAX_WAIT_S = 0.1
 MAX_WAITING = 240
 # What the start may wait for the catalog; without it the service starts all the same.
 LOAD_S = 10.0
-
-_json = msgspec.json.Encoder()
 
 
 class Api:
@@ -218,7 +215,7 @@ class Api:
             question = parse_request(body, self._config.allow_as_of, self._config.profile_view)
         question, signal = self._seen(request, question)
         watch.lap("parse")
-        return _timed(await self._recommender.answer(question, watch, signal), watch)
+        return timed(await self._recommender.answer(question, watch, signal), watch)
 
     async def page(self, request: HttpRequest) -> Response:
         """`POST /v1/pages`: the rows of a page."""
@@ -227,7 +224,7 @@ class Api:
             question = parse_page_request(body, self._config.allow_as_of, self._config.profile_view)
         question, signal = self._seen(request, question)
         watch.lap("parse")
-        return _timed(await self._recommender.answer_page(question, watch, signal), watch)
+        return timed(await self._recommender.answer_page(question, watch, signal), watch)
 
     async def rank(self, request: HttpRequest) -> Response:
         """`POST /v1/rank`."""
@@ -236,7 +233,7 @@ class Api:
             question = parse_rank_request(body, self._config.allow_as_of, self._config.profile_view)
         question, signal = self._seen(request, question)
         watch.lap("parse")
-        return _timed(await self._list_ranker.answer(question, watch, signal), watch)
+        return timed(await self._list_ranker.answer(question, watch, signal), watch)
 
     async def suggest(self, request: HttpRequest) -> Response:
         """`GET` and `POST /v1/search/suggest`: how a query may go on; ids are better in a body."""
@@ -265,7 +262,7 @@ class Api:
         access logs.
         """
         if not self._config.profile_view:
-            return _error(
+            return error_response(
                 404,
                 InvalidRequest(
                     "path", "not open here: FRESHET_PROFILE_VIEW is not set", "/v1/profile"
@@ -279,7 +276,7 @@ class Api:
             fields.apply_id(name, getattr(question, name)) for name in ("user_id", "anonymous_id")
         )
         profile = await self._visitors.stored(profile_keys(user_id, anonymous_id))
-        return _respond(describe_profile(profile, question, at_ms))
+        return respond(describe_profile(profile, question, at_ms))
 
     async def _profile_question(self, request: HttpRequest) -> ProfileRequest:
         if request.method != "POST":
@@ -297,14 +294,14 @@ class Api:
             await self._items.ensure([item_id], 0.0, 0.0)
         row = self._items.last_read(item_id)
         if row is None:
-            return _error(404, InvalidRequest("item_id", "expected a known item", item_id))
-        return _respond({**describe_item(row.item), "stats": row.stats.describe(now_ms())})
+            return error_response(404, InvalidRequest("item_id", "expected a known item", item_id))
+        return respond({**describe_item(row.item), "stats": row.stats.describe(now_ms())})
 
     async def similar(self, request: HttpRequest) -> Response:
         """`GET /v1/items/{id}/similar`."""
         item_id = request.path_params["item_id"]
         answer = await self._similar_items.answer(item_id, request.query_params)
-        response = _respond(answer)
+        response = respond(answer)
         etag = etag_of(bytes(response.body))
         headers = {"cache-control": f"public, max-age={MAX_AGE_S}", "etag": etag}
         if request.headers.get("if-none-match") == etag:
@@ -314,7 +311,7 @@ class Api:
 
     async def health(self, _: HttpRequest) -> Response:
         """`GET /healthz`: this process answers; which parts answer it."""
-        return _respond(
+        return respond(
             {
                 "status": "ok",
                 "bigtable": self._reader.is_up,
@@ -407,7 +404,7 @@ def create_app(config: Config) -> Starlette:
             Middleware(LimitsRates, rates=Rates(config, time.monotonic)),
             Middleware(
                 LimitsRequests,
-                refusal=_refused(InvalidRequest("server", "expected fewer requests at a time")),
+                refusal=refused(InvalidRequest("server", "expected fewer requests at a time")),
                 max_requests=AT_ONCE,
                 max_waiting=MAX_WAITING,
                 max_wait_s=MAX_WAIT_S,
@@ -416,60 +413,16 @@ def create_app(config: Config) -> Starlette:
             Middleware(AnswersFaults),
         ],  # a page that may not read an answer cannot tell it from an outage
         exception_handlers={
-            InvalidRequest: lambda _, error: _error(400, error),
-            UnknownItem: lambda _, error: _error(404, error),
-            TooLarge: lambda _, error: _error(413, error),
-            BodyRefused: _refused_body,
-            WriteRefused: lambda _, error: _error(error.status, error),
-            UnprovenUser: lambda _, error: _error(error.status, error),
-            Unavailable: _unavailable,
-            TooLate: lambda _, error: _refused(InvalidRequest("deadline_ms", str(error))),
+            InvalidRequest: lambda _, error: error_response(400, error),
+            UnknownItem: lambda _, error: error_response(404, error),
+            TooLarge: lambda _, error: error_response(413, error),
+            BodyRefused: refused_body,
+            WriteRefused: lambda _, error: error_response(error.status, error),
+            UnprovenUser: lambda _, error: error_response(error.status, error),
+            Unavailable: unavailable,
+            TooLate: lambda _, error: refused(InvalidRequest("deadline_ms", str(error))),
         },
     )
-
-
-class LimitsRates:
-    """Answers 429 to who asks too much, before anything is read; ASGI."""
-
-    def __init__(self, app: ASGIApp, rates: Rates) -> None:
-        self._app = app
-        self._rates = rates
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or refuse it."""
-        wait = None
-        if scope["type"] == "http" and scope["path"] != HEALTH:
-            wait = self._rates.check(scope)
-        if wait is None:
-            await self._app(scope, receive, send)
-        else:
-            await _too_many(wait)(scope, receive, send)
-
-
-class AnswersFaults:
-    """Answers a fault of ours within the headers of all answers, and logs it; ASGI."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Call the app; a fault after the answer has begun is the server's to end."""
-        began = False
-
-        async def sending(message: Message) -> None:
-            nonlocal began
-            began = True
-            await send(message)
-
-        try:
-            await self._app(scope, receive, sending)
-        except Exception:
-            if began or scope["type"] != "http":
-                raise
-            log.exception("request failed")
-            await _error(500, InvalidRequest("server", "unexpected failure", None))(
-                scope, receive, send
-            )
 
 
 def _spare_garbage_collector() -> None:
@@ -479,49 +432,6 @@ def _spare_garbage_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE_THRESHOLD, 20, 100)
-
-
-def _timed(answer: dict[str, Any], watch: StageTimer) -> Response:
-    """The answer, with the time of each stage in a header."""
-    response = _respond(answer)
-    watch.lap("write")
-    response.headers["server-timing"] = watch.header()
-    return response
-
-
-def _respond(content: Any, status: int = 200) -> Response:
-    return Response(_json.encode(content), status, media_type="application/json")
-
-
-def _error(status: int, error: Exception) -> Response:
-    if not isinstance(error, InvalidRequest):
-        error = InvalidRequest("", str(error))
-    return _respond({"error": error.as_dict()}, status)
-
-
-def _refused_body(_: HttpRequest, error: Exception) -> Response:
-    assert isinstance(error, BodyRefused)
-    response = _error(error.status, InvalidRequest(error.field, error.reason))
-    response.headers.update(error.headers)
-    return response
-
-
-def _refused(error: InvalidRequest) -> Response:
-    response = _error(503, error)
-    response.headers["retry-after"] = str(RETRY_AFTER_S)
-    return response
-
-
-def _too_many(wait: Wait) -> Response:
-    response = _error(429, InvalidRequest(wait.field, "expected fewer requests"))
-    response.headers["retry-after"] = str(wait.seconds)
-    return response
-
-
-def _unavailable(_: HttpRequest, error: Exception) -> Response:
-    response = _error(503, InvalidRequest("bigtable", "expected an answer in time", str(error)))
-    response.headers["retry-after"] = "1"
-    return response
 
 
 def _forever(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

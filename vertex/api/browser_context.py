@@ -30,7 +30,7 @@ def in_browsers_context(request: R, headers: Headers, country_header: str | None
     Args:
         country_header: the load balancer's header with the visitor's country; None: not looked at.
     """
-    if "origin" not in headers:
+    if headers.get("origin") is None:
         return request
     context = request.context
     country = country_code(headers.get(country_header)) if country_header else None

@@ -48,7 +48,10 @@ EVENT_TYPES = (
         ),
         is_deliberate=True,
         interest=0.5,
-        fields="url title category brand price request_id placement variant position propensity",
+        fields=(
+            "url title category brand price request_id placement variant experiments position"
+            " propensity"
+        ),
     ),
     EventType(
         name="search", code=2, description="The visitor searched.", fields="query results url"
@@ -68,7 +71,7 @@ EVENT_TYPES = (
         interest=1.0,
         fields=(
             "title category brand price list_price discount url referrer request_id placement"
-            " variant position propensity"
+            " variant experiments position propensity"
         ),
     ),
     EventType(
@@ -80,7 +83,7 @@ EVENT_TYPES = (
         interest=3.0,
         fields=(
             "title category brand price list_price discount quantity url request_id placement"
-            " variant position propensity"
+            " variant experiments position propensity"
         ),
     ),
     EventType(
@@ -100,7 +103,7 @@ EVENT_TYPES = (
         interest=5.0,
         fields=(
             "title category brand price list_price discount quantity url request_id placement"
-            " variant position propensity"
+            " variant experiments position propensity"
         ),
     ),
     EventType(
@@ -110,7 +113,8 @@ EVENT_TYPES = (
         is_deliberate=True,
         interest=1.0,
         fields=(
-            "watched_ms title category brand url request_id placement variant position propensity"
+            "watched_ms title category brand url request_id placement variant experiments position"
+            " propensity"
         ),
     ),
     EventType(
@@ -136,7 +140,7 @@ EVENT_TYPES = (
         code=12,
         description="An item of a recommendation was seen.",
         needs_product=True,
-        fields="request_id placement variant position propensity category brand price",
+        fields="request_id placement variant experiments position propensity category brand price",
     ),
     EventType(
         name="identify",

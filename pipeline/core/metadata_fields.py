@@ -29,7 +29,7 @@ class MetadataField(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     description: str
-    kind: Literal["string", "number", "object"]
+    kind: Literal["string", "number", "object", "array"]
     is_checked: bool = False
     unit: str | None = None
     expected: Mapping[str, Any] = {}
@@ -95,6 +95,16 @@ METADATA_FIELDS = (
         kind="number",
         is_checked=True,
         unit="pieces",
+    ),
+    MetadataField(
+        name="experiments",
+        description=(
+            "Experiments that what was shown stood in, each as `experiment=variant`, as the API's "
+            "answer has them."
+        ),
+        kind="array",
+        expected={"items": {"type": "string"}},
+        range="texts",
     ),
     MetadataField(
         name="position",

@@ -380,6 +380,60 @@ def test_an_impression_counts_as_clicked_once_however_often_it_is_clicked(
     assert popular["ctr_high"] == pytest.approx(0.79345, abs=1e-5)
 
 
+def test_who_stood_in_an_experiment_is_a_row_from_the_first_time_on(tables: Warehouse) -> None:
+    def saw(event_id: str, slate: str, visitor: str, at: str, *entries: str) -> dict[str, Any]:
+        metadata = json.dumps({"experiments": list(entries)} if entries else {})
+        shown = event(event_id, "impression", visitor, at, product_id="p1", request_id=slate)
+        return {**shown, "metadata": metadata}
+
+    noon, one, two = (f"2025-01-01T{hour}:00:00Z" for hour in (12, 13, 14))
+    tables.insert(
+        "events",
+        [
+            saw("i1", "r1", "a#1", one, "order=cheap", "page=a"),
+            saw("i2", "r1", "a#1", one, "order=cheap", "page=a"),
+            saw("i3", "r2", "a#1", two, "order=cheap"),
+            saw("i4", "r3", "a#2", noon, "order=control"),
+            saw("i5", "r4", "a#3", noon),
+        ],
+    )
+
+    found = tables.rows("exposures", "experiment, visitor")
+
+    assert [
+        (
+            row["experiment"],
+            row["variant"],
+            row["visitor"],
+            row["first_shown_at"].hour,
+            row["slates"],
+        )
+        for row in found
+    ] == [
+        ("order", "cheap", "a#1", 13, 2),
+        ("order", "control", "a#2", 12, 1),
+        ("page", "a", "a#1", 13, 1),
+    ]
+
+
+def test_a_slot_is_the_same_in_sql(tables: Warehouse) -> None:
+    path = REPO / "tests" / "pipeline" / "core" / "slots.json"
+    for salt, unit, slot in json.loads(path.read_text("utf-8")):
+        query = (
+            documented_slot().replace("@salt", json.dumps(salt)).replace("@unit", json.dumps(unit))
+        )
+        [row] = tables.client.query_and_wait(f"select {query} as slot")
+        assert row["slot"] == slot
+
+
+def documented_slot() -> str:
+    """The expression of docs/experiments.md."""
+    text = (REPO / "docs" / "experiments.md").read_text(encoding="utf-8")
+    found = re.search(r"```text\n(mod\(.*?)\n```", text, re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
 def bought(
     order: str, product: str, visitor: str = "u#1", sender: str | None = "server", **more: Any
 ) -> dict[str, Any]:
@@ -588,6 +642,7 @@ def test_an_empty_warehouse_answers_with_no_rows(tables: Warehouse) -> None:
     marts = {
         "funnel_daily": "day",
         "ctr_by_variant": "variant",
+        "exposures": "visitor",
         "sessions_daily": "day",
         "orders": "order_id",
     }

@@ -81,6 +81,7 @@ def files_environment(name: str) -> dict[str, str]:
         "FRESHET_MODEL_DIR": str(folder / "models"),
         "FRESHET_CATALOG": str(folder / "catalog.jsonl"),
         "FRESHET_SNAPSHOT_DIR": str(stack_folder(name) / "snapshot"),
+        "FRESHET_EXPERIMENTS": os.environ.get("FRESHET_EXPERIMENTS", ""),
         "FRESHET_PLACEMENTS": os.environ.get("FRESHET_PLACEMENTS", str(PLACEMENTS)),
     }
 

@@ -48,6 +48,7 @@ class FakeFreshet:
     bodies: list[Wire] = field(default_factory=list)
     failed_requests: int = 0
     asked: list[Wire] = field(default_factory=list)
+    experiments: list[str] = field(default_factory=list)  # that answers name
     titles: dict[str, str] = field(default_factory=dict)  # of rows, by placement
     about: str = ""  # the item that a row is about which says so
     unknown: set[str] = field(default_factory=set)  # placements answered as those of `home`
@@ -225,7 +226,8 @@ class FakeFreshet:
                 "ranked_feed": [self._entry(item, n, category) for n, item in enumerate(ranked)],
                 "personalized_banner": _banner(ranked[0] if ranked else None, category),
                 "served_by": "local",
-                "variant": question.get("variant") or "personalized",
+                "variant": _variant(question),
+                **self._tried(),
                 "model_version": "prior",
                 "profile": {"found": bool(seen), "events_total": len(seen)},
                 "took_ms": 4.2,
@@ -242,17 +244,22 @@ class FakeFreshet:
             entries = [self._entry(item, n, None) for n, item in enumerate(ranked)]
             ids = [item["item_id"] for item in ranked]
             rows.append({"row": place, **row, "recommendations": ids, "ranked_feed": entries})
-        variant = question.get("variant") or "personalized"
+        variant = _variant(question)
         request_id = f"r{len(self.asked)}"
-        return JSONResponse({"request_id": request_id, "variant": variant, "rows": rows})
+        return JSONResponse(
+            {"request_id": request_id, "variant": variant, **self._tried(), "rows": rows}
+        )
 
     async def _order(self, request: Request) -> Response:
         """A list as it is, all of it known."""
         question = await request.json()
         self.asked.append(question)
-        answer = {"ranked": question["items"], "out_of_stock": [], "unknown": []}
-        variant = question.get("variant") or "personalized"
+        answer = {"ranked": question["items"], "out_of_stock": [], "unknown": [], **self._tried()}
+        variant = _variant(question)
         return JSONResponse({"request_id": f"r{len(self.asked)}", "variant": variant, **answer})
+
+    def _tried(self) -> Wire:
+        return {"experiments": self.experiments} if self.experiments else {}
 
     async def _similar(self, request: Request) -> Response:
         query = {"item_id": request.path_params["item_id"], "n": request.query_params.get("n")}
@@ -321,6 +328,13 @@ def _problem(status: int, headers: dict[str, str]) -> Response:
     return JSONResponse(
         content, status_code=status, headers=headers, media_type="application/problem+json"
     )
+
+
+def _variant(question: Wire) -> str:
+    """As the API: what is popular for who denied personalization, whatever is asked for."""
+    if not (question.get("consent") or {}).get("personalization", True):
+        return "popular"
+    return question.get("variant") or "personalized"
 
 
 def _banner(item: Wire | None, category: str | None) -> Wire:

@@ -401,7 +401,9 @@ def test_the_built_module_delivers_keeps_and_withdraws_as_the_source_does(
     ]
     assert metadata(built.fake.named("purchase"), "order_id") == ["o"]
     assert page.evaluate("() => freshet.profile()")["events_total"] >= 0
-    assert len(page.evaluate("() => freshet.recommend({ k: 3 })")["ranked_feed"][0]["fields"]) == 6
+    answer = page.evaluate("() => freshet.recommend({ k: 3 })")
+    fields = answer["ranked_feed"][0]["fields"].values()
+    assert sum(value is not None for value in fields) == 6
     page.evaluate("() => freshet.consent({ analytics: false, personalization: false })")
     assert page.evaluate("() => [freshet.track('click'), Object.keys(localStorage)]") == [
         None,

@@ -80,10 +80,11 @@ def test_a_hidden_page_asks_when_it_is_seen(page: Page, site: Site) -> None:
 def test_what_a_slot_shows_is_told_with_its_slate_when_seen_and_when_clicked(
     page: Page, site: Site
 ) -> None:
+    site.fake.experiments = ["order=cheap"]
     open_html(page, site, HOME, elements=True, flushMs=0, impressionMs=200)
     page.wait_for_selector(LINKS)
     wait_for(lambda: len(site.fake.named("impression")) == 5, page)
-    slate = {"request_id": "r1", "variant": "personalized"}
+    slate = {"request_id": "r1", "variant": "personalized", "experiments": ["order=cheap"]}
     in_slot = [
         event for event in site.fake.named("impression") if event["metadata"]["placement"] == "home"
     ]
@@ -220,4 +221,7 @@ def test_a_decision_changes_what_the_slots_show(page: Page, site: Site) -> None:
     wait_for(lambda: links(page)[0] == ": i03", page)
     page.evaluate("() => freshet.consent({ personalization: false })")
     wait_for(lambda: links(page)[0] == ": i00", page)
-    assert site.fake.asked[-1]["variant"] == "popular" and "anonymous_id" not in site.fake.asked[-1]
+    assert (
+        not site.fake.asked[-1]["consent"]["personalization"]
+        and "anonymous_id" not in site.fake.asked[-1]
+    )

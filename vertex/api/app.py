@@ -47,10 +47,12 @@ from vertex.api.contract import (
     parse_rank_request,
     parse_request,
     parse_suggest_request,
+    parse_visitor_request,
     profile_keys,
 )
 from vertex.api.deadline import TooLate
 from vertex.api.endpoint import Endpoint
+from vertex.api.experiments_file import Trials, load_trials
 from vertex.api.items import ItemCache
 from vertex.api.latest_model import LatestModel
 from vertex.api.middleware import HEALTH, AnswersFaults, LimitsRates
@@ -71,6 +73,7 @@ from vertex.api.tally import Tally
 from vertex.api.text_encoding import TextEncoding
 from vertex.api.timing import StageTimer
 from vertex.api.trending import TrendingCache
+from vertex.api.trials import TriedPlacements
 from vertex.api.visitor import Visitors, readable_time
 from vertex.text_model import load_text_encoder
 
@@ -95,8 +98,9 @@ class Api:
     Made within a running event loop.
     """
 
-    def __init__(self, config: Config, placements: Placements) -> None:
+    def __init__(self, config: Config, placements: Placements, trials: Trials) -> None:
         self._config = config
+        self._tried = TriedPlacements(config, placements, trials)
         endpoint = None
         if config.vertex_endpoint:
             timeout_s = max(config.vertex_deadline_s, PROBE_S)
@@ -136,7 +140,7 @@ class Api:
         )
         self._recommender = Recommender(
             config=config,
-            placements=placements,
+            placements=self._tried,
             visitors=self._visitors,
             items=self._items,
             slates=slates,
@@ -144,7 +148,7 @@ class Api:
             tally=self._tally,
         )
         self._list_ranker = ListRanker(
-            placements=placements,
+            placements=self._tried,
             visitors=self._visitors,
             items=self._items,
             ranker=self._ranker,
@@ -234,6 +238,16 @@ class Api:
         question, signal = self._seen(request, question)
         watch.lap("parse")
         return timed(await self._list_ranker.answer(question, watch, signal), watch)
+
+    async def assign(self, request: HttpRequest) -> Response:
+        """`POST /v1/experiments/assign`: the visitor's variants of all experiments that run."""
+        async with self._body(request) as body:
+            question = parse_visitor_request(body, self._config.allow_as_of)
+        question, signal = self._seen(request, question)
+        at_ms = moment_ms(question.as_of, now_ms)
+        visitor = await self._visitors.who_asks(question, at_ms, "", signal)
+        assigned = self._tried.assigned(question, visitor)
+        return respond({"experiments": [], **self._tried.described(assigned)})
 
     async def suggest(self, request: HttpRequest) -> Response:
         """`GET` and `POST /v1/search/suggest`: how a query may go on; ids are better in a body."""
@@ -366,19 +380,22 @@ def create_app(config: Config) -> Starlette:
     """The ASGI app for one configuration; clients are made when it starts, within its event loop.
 
     Raises:
-        InvalidConfig: naming all that is wrong in the file of placements.
+        InvalidConfig: naming all that is wrong in the file of placements, or of experiments.
     """
-    placements = load_placements(config, ItemColumns(config.attributes).fields.types)
+    fields = ItemColumns(config.attributes).fields.types
+    placements = load_placements(config, fields)
+    trials = load_trials(config, fields, placements)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        api = Api(config, placements)
+        api = Api(config, placements, trials)
         app.router.routes.extend(
             [
                 Route("/v1/recommendations", api.recommend, methods=["POST"]),
                 Route("/v1/pages", api.page, methods=["POST"]),
                 Route("/v1/rank", api.rank, methods=["POST"]),
                 Route("/v1/search/suggest", api.suggest, methods=["GET", "POST"]),
+                Route("/v1/experiments/assign", api.assign, methods=["POST"]),
                 Route("/v1/profile", api.profile, methods=["GET", "POST"]),
                 Route("/v1/items/{item_id:path}/similar", api.similar),
                 Route("/v1/items/{item_id:path}", api.item),

@@ -83,6 +83,7 @@ class Config:
         key_requests_per_s, key_burst: what a back end's key may, in place of its address; None: no
             limit.
         placements: a file of placements or its text; empty: the built-in ones.
+        experiments: a file of experiments or its text; empty: none.
         country_header: the load balancer's header with the visitor's country; None: not looked at.
         host, port: to listen on; FRESHET_HOST and PORT, which Cloud Run sets.
         privacy: consent by default, signals, fields that are dropped or hashed, the key that proves
@@ -114,6 +115,7 @@ class Config:
     key_requests_per_s: float | None = None
     key_burst: float | None = None
     placements: str = ""
+    experiments: str = ""
     country_header: str | None = None
     host: str = "127.0.0.1"
     port: int = 8081
@@ -153,6 +155,7 @@ class Config:
             key_requests_per_s=rate_per_s(environ, "FRESHET_KEY_REQUESTS_PER_S"),
             key_burst=burst(environ, "FRESHET_KEY_BURST"),
             placements=environ.get("FRESHET_PLACEMENTS", "").strip(),
+            experiments=environ.get("FRESHET_EXPERIMENTS", "").strip(),
             country_header=environ.get("FRESHET_COUNTRY_HEADER", "").strip().lower() or None,
             host=environ.get("FRESHET_HOST") or "127.0.0.1",
             port=port(environ, "PORT", 8081),

@@ -217,6 +217,15 @@ def parse_page_request(body: bytes, allow_as_of: bool, allow_explain: bool = Tru
     return request
 
 
+def parse_visitor_request(body: bytes, allow_as_of: bool) -> VisitorRequest:
+    """Read who asks, and in which circumstances.
+
+    Raises:
+        InvalidRequest: naming field, expectation and value.
+    """
+    return _parse(body, VisitorRequest, allow_as_of, True)
+
+
 def parse_rank_request(body: bytes, allow_as_of: bool, allow_explain: bool = True) -> RankRequest:
     """Read a list that is to be ordered.
 

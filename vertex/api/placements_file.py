@@ -88,13 +88,13 @@ def parse_placements(content: bytes, file: str, config: Config, fields: FieldTyp
     Raises:
         InvalidFile: naming for every problem file, line, field, value and expectation.
     """
-    reader = _Reader(file, config, fields)
+    reader = PlacementReader(file, config, fields)
     placements = reader.placements(compose(content, file))
     reader.check()
     return placements
 
 
-class _Reader(YamlReader):
+class PlacementReader(YamlReader):
     """Reads blocks of placements."""
 
     def __init__(self, file: str, config: Config, fields: FieldTypes) -> None:
@@ -116,25 +116,41 @@ class _Reader(YamlReader):
         if DEFAULT not in found and not self.problems:
             expected = f"expected {DEFAULT}, for requests that name none or an unknown one"
             self.problems.append((1, f"{self.file}:1: placements: {expected}"))
-        self._check_fallbacks(found)
+        self.check_fallbacks(found)
         return Placements(found)
 
     def _placement(self, node: Node, name: str) -> Placement:
         self._pins = []
-        read = self._readers()
-        fields = self.fields(node, name, ("kind",), tuple(read))
+        fields = self.fields(node, name, ("kind",), tuple(self._readers()))
         kind = self.one_of(fields.get("kind"), f"{name}.kind", KINDS) or "for_you"
-        stated = {
-            field: value
-            for field, reads in read.items()
-            if field in fields and (value := reads(fields[field], f"{name}.{field}")) is not None
-        }
-        if (deadline_ms := stated.pop("deadline_ms", None)) is not None:
-            stated["deadline_s"] = deadline_ms / 1000
+        stated = self._stated(fields, name)
         stated["filter"] = self._with_kind(kind, fields, name)
         placement = msgspec.structs.replace(placement_of(name, kind, self._config), **stated)
         self._check_pins(placement)
         return placement
+
+    def changed(self, node: Node, path: str, base: Placement) -> Placement:
+        """The placement with what a block states in place of its own; a filter beside its own."""
+        self._pins = []
+        fields = self.fields(node, path, (), tuple(self._readers()))
+        stated = self._stated(fields, path)
+        if base.filter is not None and stated.get("filter") is not None:
+            both = f"({base.filter.text}) and ({stated['filter'].text})"
+            stated["filter"] = compile_expression(both, self._field_types)
+        placement = msgspec.structs.replace(base, **stated)
+        self._check_pins(placement)
+        return placement
+
+    def _stated(self, fields: Mapping[str, Node], path: str) -> dict[str, Any]:
+        """What a block states, but for the kind, as fields of `Placement`."""
+        stated = {
+            field: value
+            for field, reads in self._readers().items()
+            if field in fields and (value := reads(fields[field], f"{path}.{field}")) is not None
+        }
+        if (deadline_ms := stated.pop("deadline_ms", None)) is not None:
+            stated["deadline_s"] = deadline_ms / 1000
+        return stated
 
     def _readers(self) -> dict[str, Callable[[Node, str], Any]]:
         """The reader of each field but the kind."""
@@ -295,7 +311,8 @@ class _Reader(YamlReader):
                 expected = f"another slot than {slot}, which is for chance while explore is above 0"
                 self.note(node, path, expected, node)
 
-    def _check_fallbacks(self, found: Mapping[str, Placement]) -> None:
+    def check_fallbacks(self, found: Mapping[str, Placement]) -> None:
+        """Note the fallbacks that name no placement."""
         for node, path, name in self._fallbacks:
             if name and name != POPULAR and name not in found:
                 self.note(node, path, f"{POPULAR}, or a placement of this file", node)

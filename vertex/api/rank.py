@@ -26,10 +26,11 @@ from vertex.api.breaker import Unavailable
 from vertex.api.contract import RankRequest, moment_ms
 from vertex.api.deadline import Deadline
 from vertex.api.items import ITEM_SOFT_S, SEED_HARD_S, SEED_SOFT_S, ItemCache
-from vertex.api.placements import Placements
+from vertex.api.placements import Placement
 from vertex.api.ranking import Ranker, margins_of, score_parts
 from vertex.api.tally import Tally
 from vertex.api.timing import StageTimer
+from vertex.api.trials import TriedPlacements
 from vertex.api.visitor import Visitor, Visitors
 from vertex.models.registry import Model
 
@@ -68,7 +69,7 @@ class ListRanker:
     """Orders lists; holds no state of its own.
 
     Args:
-        placements: the weights of each page.
+        placements: the weights of each page, and the experiments on them.
         visitors: finds who asks.
         items: what is known of items.
         ranker: click probabilities.
@@ -79,7 +80,7 @@ class ListRanker:
 
     def __init__(
         self,
-        placements: Placements,
+        placements: TriedPlacements,
         visitors: Visitors,
         items: ItemCache,
         ranker: Ranker,
@@ -109,11 +110,13 @@ class ListRanker:
         request_id = uuid.uuid4().hex
         visitor = await self._visitors.who_asks(request, now_ms, request_id, signal, deadline)
         watch.lap("profile")
+        request, assigned = self._placements.tried(request, visitor, [request.placement])
+        placement = self._placements.find(request.placement, assigned)
         brought = brought_by(request)
         await self._fetch(brought.ids, visitor, deadline)
         watch.lap("items")
         known = brought.only(self._rows(brought.ids) != NO_ROW)
-        scored = await self._scored(request, visitor, known, deadline, watch)
+        scored = await self._scored(request, placement, visitor, known, deadline, watch)
         self._tally.count(scored.served_by, scored.fallback)
         return {
             "request_id": request_id,
@@ -123,6 +126,7 @@ class ListRanker:
             "model_version": scored.model_version,
             "events_ignored": visitor.ignored,
             "events_withheld": visitor.withheld,
+            **self._placements.described(assigned),
             "took_ms": round(watch.total_ms, 2),
         }
 
@@ -142,6 +146,7 @@ class ListRanker:
     async def _scored(
         self,
         request: RankRequest,
+        placement: Placement,
         visitor: Visitor,
         known: Brought,
         deadline: Deadline,
@@ -167,7 +172,6 @@ class ListRanker:
         )
         matrix = feature_matrix(moment, rows, context)
         watch.lap("features")
-        placement = self._placements.find(request.placement)
         deadline_s = min(placement.deadline_s, deadline.left_s)
         prediction = await self._ranker.predict(matrix, deadline_s)
         watch.lap("ctr")

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from pipeline.core.catalog import Item
+from pipeline.core.experiments import Assigned
 from pipeline.core.expressions.compiler import Expression
 from pipeline.core.expressions.scalars import scalars_of
 from pipeline.core.privacy.signals import Signal
@@ -21,10 +22,11 @@ from vertex.api.cursor import NOTHING_SHOWN, next_cursor, read_cursor
 from vertex.api.deadline import Deadline
 from vertex.api.filters import bound, parse_filter
 from vertex.api.items import ItemCache
-from vertex.api.placements import Placements
+from vertex.api.placements import Placement
 from vertex.api.slates import Slate, Slates
 from vertex.api.tally import Tally
 from vertex.api.timing import StageTimer
+from vertex.api.trials import TriedPlacements, is_proven
 from vertex.api.visitor import Visitor, Visitors
 from vertex.candidates import Allowed
 
@@ -34,7 +36,7 @@ class Recommender:
 
     Args:
         config: what may be said to whom.
-        placements: by name.
+        placements: by name, and the experiments on them.
         visitors: finds who asks.
         items: what is known of items.
         slates: makes what is shown.
@@ -45,7 +47,7 @@ class Recommender:
     def __init__(
         self,
         config: Config,
-        placements: Placements,
+        placements: TriedPlacements,
         visitors: Visitors,
         items: ItemCache,
         slates: Slates,
@@ -73,13 +75,15 @@ class Recommender:
         """
         deadline = Deadline.to_begin(request.deadline_ms, watch)
         request, visitor, request_id = await self._asked(request, watch, signal, deadline)
+        request, assigned = self._placements.tried(request, visitor, [request.placement])
         asker = _asker(request, visitor, deadline)
         accepted = self._filter(request, asker)
-        ask = self._ask(request, request.placement, request.k, request.product_ids, accepted)
+        placement = self._placements.find(request.placement, assigned)
+        ask = _ask(request, placement, request.k, request.product_ids, accepted)
         slates = await self._slates.make([ask], asker, watch)
         slate = slates[0]
         answer = {
-            **self._common(request, visitor, request_id),
+            **self._common(request, visitor, request_id, assigned),
             **self._row(request, ask, slate),
         }
         if ask.placement.banner:
@@ -100,15 +104,22 @@ class Recommender:
         rows = request.rows
         deadline = Deadline.to_begin(request.deadline_ms, watch)
         asked, visitor, request_id = await self._asked(request, watch, signal, deadline)
+        asked, assigned = self._placements.tried(asked, visitor, [row.placement for row in rows])
         asker = _asker(asked, visitor, deadline)
         accepted = self._filter(asked, asker)
         asks = [
-            self._ask(asked, row.placement, row.k, row.product_ids or request.product_ids, accepted)
+            _ask(
+                asked,
+                self._placements.find(row.placement, assigned),
+                row.k,
+                row.product_ids or request.product_ids,
+                accepted,
+            )
             for row in rows
         ]
         slates = await self._slates.make(asks, asker, watch)
         return {
-            **self._common(asked, visitor, request_id),
+            **self._common(asked, visitor, request_id, assigned),
             "rows": [
                 {"row": place, **self._row(asked, asks[place], slate)}
                 for place, slate in slates.items()
@@ -143,38 +154,20 @@ class Recommender:
         if request.filter is None:
             return None
         scalars = asker.scalars
-        if not self._is_proven(request):
+        if not is_proven(self._config, request):
             scalars = scalars_of(UserProfile(), request.context, asker.now_ms)
         return bound(self._parsed(request.filter), self._items.columns, scalars)
 
-    def _ask(
-        self,
-        request: Request,
-        name: str,
-        k: int | None,
-        product_ids: Sequence[str],
-        accepted: Allowed | None,
-    ) -> Ask:
-        placement = self._placements.find(name)
-        of_page = [request.product_id] if request.product_id else []
-        return Ask(
-            placement=placement,
-            k=k or placement.k,
-            product_id=request.product_id,
-            seeds=tuple(dict.fromkeys([*product_ids, *of_page])),
-            exclude=tuple(request.exclude),
-            shown=read_cursor(request.cursor) if request.cursor else NOTHING_SHOWN,
-            explain=request.explain,
-            accepted=accepted,
-        )
-
-    def _common(self, request: Request, visitor: Visitor, request_id: str) -> dict[str, Any]:
+    def _common(
+        self, request: Request, visitor: Visitor, request_id: str, assigned: Sequence[Assigned]
+    ) -> dict[str, Any]:
         """The part of an answer that all its slates share."""
         common = {
             "request_id": request_id,
             "variant": request.variant,
             "events_ignored": visitor.ignored,
             "events_withheld": visitor.withheld,
+            **self._placements.described(assigned),
         }
         if self._config.profile_view:
             common["profile"] = {**visitor.stored, "pending": visitor.pending}
@@ -206,7 +199,7 @@ class Recommender:
         if "{title}" not in title:
             return {"title": title} if title else {}
         item = self._items.item(slate.about) if slate.about else None
-        if item is None or not self._is_proven(request):
+        if item is None or not is_proven(self._config, request):
             return {}
         return {"title": title.replace("{title}", item.title), "about": item.item_id}
 
@@ -215,7 +208,7 @@ class Recommender:
         id.
         """
         ids = [shown.id for shown in slate.shown]
-        if not self._is_proven(request):
+        if not is_proven(self._config, request):
             return banner_of_slate(ids, self._items.item)
 
         def item_of(item_id: str) -> Item | None:
@@ -225,10 +218,25 @@ class Recommender:
 
         return choose_banner(visitor.profile, ids, item_of, ask.placement.banner)
 
-    def _is_proven(self, request: Request) -> bool:
-        """True where what the profile says may be shown to who asks."""
-        is_proven = request.user_id is None or self._config.privacy.user_key is not None
-        return is_proven or self._config.profile_view
+
+def _ask(
+    request: Request,
+    placement: Placement,
+    k: int | None,
+    product_ids: Sequence[str],
+    accepted: Allowed | None,
+) -> Ask:
+    of_page = [request.product_id] if request.product_id else []
+    return Ask(
+        placement=placement,
+        k=k or placement.k,
+        product_id=request.product_id,
+        seeds=tuple(dict.fromkeys([*product_ids, *of_page])),
+        exclude=tuple(request.exclude),
+        shown=read_cursor(request.cursor) if request.cursor else NOTHING_SHOWN,
+        explain=request.explain,
+        accepted=accepted,
+    )
 
 
 def _asker(request: Request, visitor: Visitor, deadline: Deadline) -> Asker:

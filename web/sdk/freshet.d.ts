@@ -66,6 +66,8 @@ export interface Fields {
   request_id?: string | null;
   placement?: string | null;
   variant?: string | null;
+  /** As the answer has them. */
+  experiments?: string[];
   position?: number | null;
   propensity?: number | null;
   [name: string]: any; // which a page's own interfaces fit, too
@@ -166,6 +168,8 @@ export interface Answer {
   cursor?: string | null;
   served_by: string;
   variant: string;
+  /** The visitor's variants of experiments that make a difference here, each as `experiment=variant`; absent without experiments. */
+  experiments?: string[];
   /** When it was asked and answered (`performance.now()`), and the pending events that were sent along. */
   client: { asked_ms: number; answered_ms: number; included: string[] };
   [name: string]: unknown;

@@ -25,7 +25,7 @@ export interface Row {
   [name: string]: unknown;
 }
 
-export interface RowsAnswer extends Pick<Answer, "request_id" | "variant" | "client"> {
+export interface RowsAnswer extends Pick<Answer, "request_id" | "variant" | "experiments" | "client"> {
   /** Those with the likeliest clicks first; none is empty, and no item stands twice. */
   rows: Row[];
   [name: string]: unknown;
@@ -38,7 +38,7 @@ export interface RankQuestion extends Pick<Question, "placement" | "productId" |
   scores?: number[];
 }
 
-export interface RankAnswer extends Pick<Answer, "request_id" | "variant" | "client" | "served_by"> {
+export interface RankAnswer extends Pick<Answer, "request_id" | "variant" | "experiments" | "client" | "served_by"> {
   /** Every id once; what is out of stock and what is unknown comes last. */
   ranked: string[];
   ranked_feed: Pick<Entry, "id" | "position" | "fields">[];

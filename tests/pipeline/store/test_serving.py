@@ -54,9 +54,10 @@ async def test_serving_reads_the_profile_that_the_pipeline_wrote(
 
 
 async def test_serving_reads_the_top_queries_of_all_shards_and_not_the_statistics_of_any(
-    serving: AsyncStore, store: Store, tag: str
+    alone: Bigtable,
 ) -> None:
-    queries = [f"lamp {tag} {n}" for n in range(20)]
+    serving, store = AsyncStore(*alone), alone.store()
+    queries = [f"lamp {n}" for n in range(20)]
     rows: dict[str, TopQueries] = {}
     for n, query in enumerate(queries):
         row = rows.setdefault(layout.top_queries_row(query), TopQueries(START_MS))
@@ -65,6 +66,7 @@ async def test_serving_reads_the_top_queries_of_all_shards_and_not_the_statistic
     store.write([cell(layout.TOP_QUERIES, key, top.encode(), 1) for key, top in rows.items()])
     store.write([cell(layout.QUERY, layout.query_row(queries[0]), b"unreadable", 1)])
     found = await serving.read_top_queries()
+    await serving.close()
     assert {query: found.queries[query].log2_searches for query in queries} == {
         query: float(n) for n, query in enumerate(queries)
     }

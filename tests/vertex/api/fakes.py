@@ -19,6 +19,7 @@ from pipeline.core.queries import TopQueries
 from pipeline.store.layout import GLOBAL_SCOPE, STUB_SCOPE
 from vertex.api.breaker import Unavailable
 from vertex.api.config import Config
+from vertex.api.experiments_file import NO_TRIALS, Trials
 from vertex.api.items import ItemCache
 from vertex.api.placements import Placements, built_in
 from vertex.api.rank import ListRanker
@@ -29,6 +30,7 @@ from vertex.api.situations import Situations
 from vertex.api.slates import Slates
 from vertex.api.tally import Tally
 from vertex.api.trending import TrendingCache
+from vertex.api.trials import TriedPlacements
 from vertex.api.visitor import Visitors
 from vertex.models.registry import Model, prior_model
 
@@ -198,6 +200,7 @@ class Service:
         ranker: Ranker | None = None,
         model: Model | None = None,
         placements: Placements | None = None,
+        trials: Trials = NO_TRIALS,
         **config: Any,
     ) -> None:
         self.reader = reader
@@ -212,9 +215,10 @@ class Service:
         self.tally = Tally()
         served, made = model or prior_model(), Config(**settings)
         placements = built_in(made) if placements is None else placements
+        tried = TriedPlacements(made, placements, trials)
         visitors = Visitors(self.reader, self.items, made.privacy)
         self.list_ranker = ListRanker(
-            placements,
+            tried,
             visitors,
             self.items,
             self.ranker,
@@ -230,7 +234,7 @@ class Service:
         self.similar_items = SimilarItems(placements, self.items, slates, lambda: NOW_MS)
         self.recommender = Recommender(
             made,
-            placements,
+            tried,
             visitors,
             self.items,
             slates,

@@ -34,6 +34,12 @@ recent: {kind: recently_viewed}
 trending: {kind: trending, fallback: popular}
 small: {kind: trending, filter: '"s" in sizes and not adult'}
 """
+EXPERIMENTS = """
+experiments:
+  few:
+    variants: {all: {share: 0.5}, few: {share: 0.5, placements: {trending: {k: 2}}}}
+    force: {tester: few}
+"""
 ATTRIBUTES = "{adult: boolean, sizes: list, released: time}"
 
 
@@ -42,6 +48,7 @@ def service() -> Iterator[Stack]:
     """Bigtable and API, which ranks by itself, with a small shop in them."""
     extra = {
         "FRESHET_PLACEMENTS": PLACEMENTS,
+        "FRESHET_EXPERIMENTS": EXPERIMENTS,
         "FRESHET_ATTRIBUTES": ATTRIBUTES,
         "FRESHET_BIGTABLE_DEADLINE_S": "0.5",
         "FRESHET_VERTEX_ENDPOINT": "",
@@ -67,6 +74,18 @@ def ask(client: httpx.Client, path: str = "/v1/recommendations", **question: Any
     response = client.post(path, json={"user_id": "visitor3", **question})
     assert response.status_code == 200, response.text
     return response.json()
+
+
+def test_an_experiment_changes_a_placement_and_all_are_assigned_by_a_route(
+    client: httpx.Client,
+) -> None:
+    asked: Any = {"user_id": None, "anonymous_id": "tester"}
+    answer = ask(client, placement="trending", **asked)
+    assert (answer["experiments"], len(answer["recommendations"])) == (["few=few"], 2)
+    assert ask(client, "/v1/experiments/assign", **asked) == {"experiments": ["few=few"]}
+    assert ask(client, placement="home", **asked)["experiments"] == []
+    refused = client.post("/v1/experiments/assign", json={"anonymous_id": 7})
+    assert refused.status_code == 400 and "anonymous_id" in refused.text
 
 
 def view(product_id: str) -> dict[str, Any]:

@@ -7,9 +7,10 @@ import { addressOf, post } from "./requests.js";
 /** Gives the client the methods that `freshet.recommend.js` has beside those of `freshet.js`. */
 function addQuestions(core, methods) {
   /** What an impression or a click of an item has to say, of the answer that it stands in. */
-  const fieldsOf = ({ request_id, variant }, placement, { id: product_id, position, propensity }) => ({
+  const fieldsOf = ({ request_id, variant, experiments }, placement, { id: product_id, position, propensity }) => ({
     request_id,
     variant,
+    experiments,
     placement,
     product_id,
     position,

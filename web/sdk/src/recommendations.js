@@ -27,12 +27,12 @@ export function addRecommendations(core, methods) {
       ...(mayPersonalize(bits) ? core.whom() : { consent: asObject(+bits) }),
       placement,
       product_id: productId,
-      variant: mayPersonalize(bits) ? variant : "popular",
+      variant,
       events,
       sent_at: new Date(), // by which the API repairs a wrong clock
     });
-    const { request_id, variant: chosen, personalized_banner: banner } = answer;
-    const tell = (entry, fields) => (entry.fields = { request_id, variant: chosen, placement, ...fields });
+    const { request_id, variant: chosen, experiments, personalized_banner: banner } = answer;
+    const tell = (entry, fields) => (entry.fields = { request_id, variant: chosen, experiments, placement, ...fields });
     answer.ranked_feed?.forEach((entry) => {
       const { id: product_id, position, propensity } = entry;
       tell(entry, { product_id, position, propensity });

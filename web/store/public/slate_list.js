@@ -9,7 +9,8 @@ const BONES = 8;
 /** What an event about the item at a slate's position carries. */
 export function originOf(slate, entry, placement) {
   const { position, propensity } = entry;
-  return { request_id: slate.request_id, placement, variant: slate.variant, position, propensity };
+  const { request_id, variant, experiments } = slate;
+  return { request_id, placement, variant, experiments, position, propensity };
 }
 
 export class SlateList {

@@ -7,9 +7,12 @@ in SQL and in a browser too, and stays there while traffic grows.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import sha256
+from itertools import accumulate
 from typing import Literal, get_args
 
 SLOTS = 10_000
@@ -20,13 +23,14 @@ HOLDOUT = "holdout"
 Unit = Literal["visitor", "account", "session"]
 UNITS: tuple[str, ...] = get_args(Unit)
 
-_HEX_DIGITS = 13  # 52 bits: whole in a double too
+# 13 hexadecimal digits are 52 bits: whole in a double too.
+_BYTES, _BITS_TOO_MANY = 7, 4
 
 
 def slot_of(salt: str, unit: str) -> int:
     """The slot of a unit's id, in [0, `SLOTS`)."""
-    text = f"{salt}.{unit}".encode("utf-8", "surrogatepass")
-    return int(sha256(text).hexdigest()[:_HEX_DIGITS], 16) % SLOTS
+    digest = sha256(f"{salt}.{unit}".encode("utf-8", "surrogatepass")).digest()
+    return (int.from_bytes(digest[:_BYTES], "big") >> _BITS_TOO_MANY) % SLOTS
 
 
 @dataclass(frozen=True)
@@ -94,14 +98,21 @@ class Experiment:
             return None
         if unit in self.forced:
             return next(each for each in self.variants if each.name == self.forced[unit])
-        if not 0 <= slot_of(self.layer or self.name, unit) - self.first_slot < self.traffic_slots:
+        if not self._takes_part(unit):
             return None
         slot = slot_of(f"{self.name}.{self.salt}", unit)
-        for variant in self.variants:
-            if slot < variant.slots:
-                return variant
-            slot -= variant.slots
-        return None
+        return self.variants[bisect_right(self._ends, slot)]
+
+    def _takes_part(self, unit: str) -> bool:
+        if self.traffic_slots == SLOTS:
+            return True
+        slot = slot_of(self.layer or self.name, unit)
+        return self.first_slot <= slot < self.first_slot + self.traffic_slots
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        """The slot after the last of each variant's."""
+        return list(accumulate(variant.slots for variant in self.variants))
 
 
 @dataclass(frozen=True)

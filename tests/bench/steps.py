@@ -26,6 +26,7 @@ from functions.protocols.contract import Reading, Translated
 from functions.protocols.native.protocol import read_batch
 from pipeline.core.context import country_code
 from pipeline.core.events import WireEvent
+from pipeline.core.experiments import Experiment, Units, Variant
 from pipeline.core.privacy.consent import record, resolve_consent
 from pipeline.core.privacy.field_policy import FieldPolicy
 from pipeline.core.privacy.policy import Privacy
@@ -39,6 +40,9 @@ URL = "https://shop.example/p/1"
 CAMPAIGN = f"{URL}?utm_source=news&utm_medium=mail&utm_campaign=spring&gclid=abc"
 REFERRER = "https://www.google.com/"
 PERSONAL = FieldPolicy(drop=("pii",), hash=("user_id",), key=b"k" * 16)
+
+EXPERIMENT = Experiment("order", (Variant("control", 5_000), Variant("cheap", 5_000)))
+VISITOR = Units("0b4f2a4e-1d7c-4f7b-9f61-1d1b6a3c5a10")
 
 Metadata = dict[str, Any]
 
@@ -59,6 +63,7 @@ def run() -> list[Row]:
         _row("signals_of_a_request", lambda _: usual.signal(BROWSER_HEADERS)),
         _row("context_of_a_request", lambda _: request_context(agent, language, None, agents)),
         _row("bot_or_not", lambda _: bot_reason(agent, BROWSER_HEADERS, agents)),
+        _row("experiment_assignment", lambda _: EXPERIMENT.variant_of(VISITOR)),
         _row("country_by_header", lambda _: country_code("AT")),
         _row(
             "merging_the_context", lambda metadata: merge(context, metadata, agents), _copies(plain)

@@ -71,6 +71,7 @@ class FakeFreshet:
             Route("/v1/recommendations", self._recommend, methods=["POST"]),
             Route("/v1/pages", self._rows, methods=["POST"]),
             Route("/v1/rank", self._order, methods=["POST"]),
+            Route("/v1/experiments/assign", self._assign, methods=["POST"]),
             Route("/v1/items/{item_id:path}/similar", self._similar),
             Route("/v1/profile", self._profile, methods=["POST"]),
             Route("/v1/search/suggest", self._suggest, methods=["POST"]),
@@ -257,6 +258,10 @@ class FakeFreshet:
         answer = {"ranked": question["items"], "out_of_stock": [], "unknown": [], **self._tried()}
         variant = _variant(question)
         return JSONResponse({"request_id": f"r{len(self.asked)}", "variant": variant, **answer})
+
+    async def _assign(self, request: Request) -> Response:
+        self.asked.append(await request.json())
+        return JSONResponse({"experiments": self.experiments})
 
     def _tried(self) -> Wire:
         return {"experiments": self.experiments} if self.experiments else {}

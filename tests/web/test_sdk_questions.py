@@ -79,6 +79,7 @@ def test_each_question_goes_to_its_route_with_the_visitor_and_the_pending_events
     }
     assert [entry["fields"]["product_id"] for entry in ranked["ranked_feed"]] == ranked["ranked"]
     assert ranked["ranked_feed"][1]["fields"]["placement"] == "search"
+    assert page.evaluate("() => freshet.assign()") == ["order=cheap"]
     assert similar["item_id"] == "i 01/2" and similar["n"] == "4"
     (suggested,) = site.fake.typed
     assert suggested["q"] == "head" and suggested["anonymous_id"] == page_asked["anonymous_id"]

@@ -66,6 +66,8 @@ export interface FreshetRecommend extends Freshet {
   recommendRows(rows: RowQuestion[], question?: Omit<Question, "placement" | "k" | "cursor">): Promise<RowsAnswer | null>;
   /** Up to 1,000 ids of the page's own, as of a search result, in the order for the visitor. */
   rank(items: string[], question?: RankQuestion): Promise<RankAnswer | null>;
+  /** The visitor's variants of all experiments, each as `experiment=variant`. */
+  assign(question?: Pick<Question, "context" | "deadline_ms">): Promise<string[] | null>;
   /** Items like one, the same for everybody; `n` is at most 100. */
   similar(productId: string, n?: number): Promise<SimilarAnswer | null>;
   /** How the text in a search box may go on; `n` is at most 20. */

@@ -89,17 +89,20 @@ def test_each_question_is_a_request_to_its_route() -> None:
         client.rank(["p1", "p2"], anonymous_id="a1", keep=0.5, consent={"personalization": True})
         client.similar("p/1 ?", n=4)
         client.suggest("so", n=3, user_id="u1")
+        client.assign(anonymous_id="a1", context={"country": "NL"})
     paths = [(headers["method"], headers["path"]) for headers, _ in requests]
     assert paths == [
         ("POST", "/v1/pages"),
         ("POST", "/v1/rank"),
         ("GET", "/v1/items/p%2F1%20%3F/similar?n=4"),
         ("POST", "/v1/search/suggest"),
+        ("POST", "/v1/experiments/assign"),
     ]
-    rows, ranked, _, typed = (body for _, body in requests)
+    rows, ranked, _, typed, assigned = (body for _, body in requests)
     assert rows["rows"] == [{"placement": "home_picks", "k": 4}] and rows["filter"] == "new"
     assert ranked["items"] == ["p1", "p2"] and ranked["consent"] == {"personalization": True}
     assert typed == {"q": "so", "n": 3, "user_id": "u1"}
+    assert assigned["anonymous_id"] == "a1" and assigned["context"] == {"country": "NL"}
 
 
 def test_items_are_written_changed_and_deleted_with_the_key() -> None:

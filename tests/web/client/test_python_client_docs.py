@@ -78,6 +78,7 @@ def test_the_page_s_code_reports_its_events_and_a_process_that_is_terminated_sen
         "/v1/rank",
         "/v1/items/p1/similar",
         "/v1/search/suggest",
+        "/v1/experiments/assign",
         "/v1/items/p1",
         "/v1/items/p9",
         "/v1/items",

@@ -17,6 +17,7 @@ from freshet.questions import (
     RankQuestion,
     RowsQuestion,
     SuggestQuestion,
+    VisitorQuestion,
     encode_lines,
     encode_question,
 )
@@ -164,6 +165,21 @@ class ApiMethods:
     ) -> dict[str, Any]:
         """Return how the text typed into a search box may go on (`suggestions`), up to `n`."""
         return self._ask("/v1/search/suggest", SuggestQuestion, _stated(locals()))
+
+    def assign(
+        self,
+        *,
+        user_id: str | None = None,
+        anonymous_id: str | None = None,
+        session_id: str | None = None,
+        context: Mapping[str, Any] | None = None,
+        consent: Mapping[str, bool] | None = None,
+        user_token: str | None = None,
+    ) -> dict[str, Any]:
+        """Return the visitor's variants of all experiments that run (`experiments`), each as
+        `experiment=variant`.
+        """
+        return self._ask("/v1/experiments/assign", VisitorQuestion, _stated(locals()))
 
     # ---- the catalog -----------------------------------------------------------------------------
 

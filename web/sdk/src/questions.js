@@ -38,6 +38,9 @@ function addQuestions(core, methods) {
     return answer;
   };
 
+  /** The visitor's variants of all experiments, each as `experiment=variant`. */
+  methods.assign = async (question) => (await core.ask("/v1/experiments/assign", question)).experiments;
+
   /** Items like one, the same for everybody: a GET without ids of the visitor, which caches may keep. */
   methods.similar = async (productId, n) => {
     const query = n ? `?n=${n}` : "";

@@ -131,11 +131,10 @@ def after(seconds: float) -> Answer:
 
 
 async def test_requests_of_short_deadlines_do_not_take_vertex_from_the_others() -> None:
-    with answering(after(0.03)) as host:
+    with answering(after(0.3)) as host:
         ranker = Ranker(Endpoint(NAME, host, 5.0), prior_model, 5.0)
         hurried = [await ranker.predict(MATRIX, 0.001) for _ in range(7)]
         passed = await ranker.predict(MATRIX, -0.001)
-        await asyncio.sleep(0.3)
         patient = await ranker.predict(MATRIX)
         await ranker.aclose()
     assert {each.served_by for each in hurried} == {"local"}

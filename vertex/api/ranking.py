@@ -187,21 +187,30 @@ class Ranker:
         assert self._endpoint is not None
         self._asked_at = self._clock()
         self._busy += 1
+        # A task of its own: Google's client may go on although it is cancelled.
+        asked = asyncio.create_task(self._endpoint.predict(matrix))
+        asked.add_done_callback(self._done)
         try:
-            async with asyncio.timeout(deadline_s):
-                ctr, version = await self._endpoint.predict(matrix)
-        except TimeoutError as error:
+            done, _ = await asyncio.wait([asked], timeout=deadline_s)
+        finally:
+            asked.cancel()
+        if not done:
             # Less time than its own says nothing of the part: any request may ask for that.
             if deadline_s >= self._deadline_s:
                 self._breaker.failed()
-            raise Unavailable("vertex: no answer in time") from error
+            raise Unavailable("vertex: no answer in time")
+        try:
+            ctr, version = asked.result()
         except Unavailable:
             self._breaker.failed()
             raise
         except Exception as error:  # any error of a client library means the same: no answer
             self._breaker.failed()
             raise Unavailable(f"vertex: {type(error).__name__}") from error
-        finally:
-            self._busy -= 1
         self._breaker.succeeded()
         return Prediction(ctr, "vertex", version)
+
+    def _done(self, asked: asyncio.Task[tuple[NDArray[np.float32], str]]) -> None:
+        self._busy -= 1
+        if not asked.cancelled():
+            asked.exception()  # nobody may be waiting for it any more

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -138,6 +139,29 @@ async def test_an_answer_that_comes_too_late_is_not_waited_for(
 
     assert prediction.served_by == "local"
     assert asyncio.get_running_loop().time() - began < 10 * DEADLINE_S
+
+
+async def test_a_client_that_goes_on_although_it_is_cancelled_keeps_nobody_waiting() -> None:
+    class Stubborn:
+        async def predict(self, matrix: Any) -> tuple[Any, str]:
+            for _ in range(10):
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.sleep(0.2)
+            return np.full(len(matrix), 0.25, np.float32), "7"
+
+        async def aclose(self) -> None:
+            pass
+
+    ranker: Any = Ranker(Stubborn(), prior_model, DEADLINE_S)  # type: ignore[arg-type]
+    began = asyncio.get_running_loop().time()
+
+    predictions = [await ranker.predict(MATRIX) for _ in range(3)]
+
+    assert asyncio.get_running_loop().time() - began < 1.0
+    assert {each.served_by for each in predictions} == {"local"}
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
 async def test_an_error_that_nobody_expected_is_no_answer_either(

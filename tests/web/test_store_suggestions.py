@@ -27,8 +27,9 @@ def test_suggestions_are_chosen_by_keyboard_and_read_out(page: Page, site: Site)
     type_into(page, "head")
     expect(page.locator(OPTIONS)).to_have_count(3)
     expect(box).to_have_attribute("aria-expanded", "true")
-    (asked,) = [asked for asked in site.fake.typed if asked["q"] == "head"]
-    assert asked["anonymous_id"]
+    # on a busy machine the letters come one by one, and a part of them may be asked about before
+    wait_for(lambda: any(asked["q"] == "head" for asked in site.fake.typed), page)
+    assert site.fake.typed[-1]["anonymous_id"]
     assert len(site.fake.typed) <= 3, "one question after a pause, not one a letter"
 
     box.press("ArrowDown")

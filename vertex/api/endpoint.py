@@ -133,7 +133,7 @@ async def _read(response: Response, expected_bytes: int) -> bytes:
         body += chunk
         if len(body) > expected_bytes:
             break
-    return bytes(body)
+    return bytes(body[: expected_bytes + 1])
 
 
 def _version(response: Response) -> str:
